@@ -1,0 +1,21 @@
+/** Who gets in. The rules live in the configuration; the core only asks. */
+import type { PeerId } from "./types.ts";
+
+export type Admission =
+  | { readonly admitted: true }
+  | { readonly admitted: false /** The line of configuration that would admit it. */; readonly hint: string };
+
+export interface AccessPolicy {
+  /** May this client id CONNECT from this peer? */
+  client(clientId: string, peer: PeerId): Admission;
+  /** May this peer publish at QoS -1 without a connection? */
+  qosMinusOne(peer: PeerId): Admission;
+  /** May this peer encapsulate messages of others? */
+  forwarder(peer: PeerId): Admission;
+}
+
+export const admitAll: AccessPolicy = {
+  client: () => ({ admitted: true }),
+  qosMinusOne: () => ({ admitted: true }),
+  forwarder: () => ({ admitted: true }),
+};

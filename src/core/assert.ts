@@ -1,0 +1,10 @@
+/** Our own mistakes stop the process loudly; nothing a peer, broker or disk does may end here. */
+import nodeAssert from "node:assert";
+
+export function assert(condition: unknown, message: string): asserts condition {
+  nodeAssert(condition, message);
+}
+
+export function assertNever(value: never): never {
+  throw new nodeAssert.AssertionError({ message: `unhandled case: ${JSON.stringify(value)}` });
+}

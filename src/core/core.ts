@@ -1,0 +1,13 @@
+/** The core as the runtime sees it. The one implementation is `gateway-core.ts`; tests may stand in for it. */
+import type { Effect } from "./effect.ts";
+import type { Input } from "./input.ts";
+import type { Instant } from "./types.ts";
+
+export interface Core {
+  /** Takes what happened and returns what is to be done, in order. Never throws for anything a peer or broker did. */
+  handle(input: Input, now: Instant): readonly Effect[];
+  /** Does what has become due, a bounded number at a time. Too early or too often does nothing. */
+  timeout(now: Instant): readonly Effect[];
+  /** When `timeout` is wanted next. */
+  nextDeadline(): Instant | undefined;
+}

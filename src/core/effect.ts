@@ -1,0 +1,68 @@
+/**
+ * Everything the core may ask of the world. It does none of it itself.
+ *
+ * Towards the broker the core speaks in MQTT packets and owns their packet ids, so that in-flight state, exactly-once
+ * and resending after a reconnect are decisions (here, simulated and stored) and not habits of a client library.
+ * An effect with `after` is a promise: it may leave the process only when that commit is done.
+ */
+import type { Message } from "../wire/v12/messages.ts";
+import type { GatewayEvent } from "./event.ts";
+import type { Change } from "./record.ts";
+import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./types.ts";
+
+export type Effect =
+  /** Send a message to a peer; a `#node` peer gets it encapsulated. */
+  | { readonly kind: "send"; readonly to: PeerId; readonly message: Message; readonly after?: CommitToken }
+  /** Send to every node within `radius` hops (0 = all) on every transport that can. */
+  | { readonly kind: "broadcast"; readonly message: Message; readonly radius: number }
+  | { readonly kind: "openLink"; readonly link: LinkRequest }
+  /**
+   * `disconnect`: MQTT DISCONNECT, the will is dropped. `abandon`: close without it, the broker publishes the will.
+   * `endSession`: the broker is to forget the session (MQTT 5: expiry 0 in DISCONNECT).
+   */
+  | {
+      readonly kind: "closeLink";
+      readonly linkId: LinkId;
+      readonly how: "disconnect" | "abandon";
+      readonly endSession: boolean;
+    }
+  /** PUBLISH. `packetId` is 0 at QoS 0. */
+  | {
+      readonly kind: "publish";
+      readonly linkId: LinkId;
+      readonly publication: Publication;
+      readonly packetId: number;
+      readonly dup: boolean;
+      readonly after?: CommitToken;
+    }
+  /** PUBREL. */
+  | { readonly kind: "release"; readonly linkId: LinkId; readonly packetId: number; readonly after?: CommitToken }
+  | {
+      readonly kind: "subscribe";
+      readonly linkId: LinkId;
+      readonly packetId: number;
+      readonly topicFilter: string;
+      readonly qos: QoS;
+    }
+  | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }
+  /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
+  | {
+      readonly kind: "ackBroker";
+      readonly linkId: LinkId;
+      readonly ack: "puback" | "pubrec" | "pubcomp";
+      readonly packetId: number;
+      readonly after?: CommitToken;
+    }
+  | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
+  | { readonly kind: "loadSession"; readonly clientId: string }
+  | { readonly kind: "report"; readonly event: GatewayEvent };
+
+export interface LinkRequest {
+  readonly linkId: LinkId;
+  /** MQTT client id, prefix included. A link to an id opens only after an earlier one to the same id is closed. */
+  readonly mqttClientId: string;
+  /** Whose credentials to use: the device's client id, or undefined for the gateway's own connection. */
+  readonly identity: string | undefined;
+  readonly clean: boolean;
+  readonly will: Will | undefined;
+}

@@ -1,0 +1,71 @@
+/** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
+import type { ClientState, PeerId } from "./types.ts";
+
+/** Why something was dropped or refused. The names are stable: metrics and tests match them. */
+export const dropReasons = [
+  "malformed",
+  "unexpected-type", //        a type that only gateways send, or one out of sequence
+  "unknown-sender",
+  "not-admitted",
+  "encapsulation-not-allowed",
+  "qos-minus-one-not-allowed",
+  "qos-minus-one-topic", //    unknown predefined id or bad short name
+  "message-id-zero",
+  "unmatched-ack",
+  "unknown-topic-id",
+  "too-large-for-peer",
+  "too-large-for-broker",
+  "buffer-full",
+  "expired",
+  "refused-by-client",
+  "registration-refused",
+  "topic-ids-exhausted",
+  "session-ended",
+  "link-down",
+  "uplink-congested",
+  "too-many-pending",
+  "rate-limited",
+  "repeat", //                 a retransmission whose answer is under way
+] as const;
+export type DropReason = (typeof dropReasons)[number];
+
+export type GatewayEvent =
+  | {
+      readonly event: "client_state";
+      readonly clientId: string;
+      readonly state: ClientState;
+      readonly peer: PeerId | undefined;
+      readonly why: string;
+    }
+  | {
+      readonly event: "client_moved";
+      readonly clientId: string;
+      readonly from: PeerId | undefined;
+      readonly to: PeerId;
+    }
+  | { readonly event: "session_ended"; readonly clientId: string; readonly why: string }
+  | {
+      readonly event: "connect_refused";
+      readonly clientId: string;
+      readonly peer: PeerId;
+      readonly returnCode: number;
+      readonly why: string;
+    }
+  | {
+      readonly event: "not_admitted";
+      readonly clientId: string | undefined;
+      readonly peer: PeerId;
+      readonly what: "client" | "qosMinusOne" | "forwarder";
+      readonly hint: string;
+    }
+  | {
+      readonly event: "drop";
+      readonly reason: DropReason;
+      readonly clientId: string | undefined;
+      readonly peer: PeerId | undefined;
+      readonly detail: string;
+    }
+  | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
+  | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
+  | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
+  | { readonly event: "persist_failed"; readonly why: string };

@@ -1,0 +1,64 @@
+/** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
+
+import type { StoredState } from "./record.ts";
+import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
+
+export type Input =
+  /** A datagram came. The bytes belong to the core from now on. */
+  | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
+  /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session lives on. */
+  | { readonly kind: "peerGone"; readonly peer: PeerId }
+  /** The broker accepted the connection (again). */
+  | {
+      readonly kind: "linkUp";
+      readonly linkId: LinkId;
+      readonly sessionPresent: boolean;
+      readonly limits: BrokerLimits;
+    }
+  /** The broker refused CONNECT. The link goes on trying until it is closed. */
+  | { readonly kind: "linkRefused"; readonly linkId: LinkId; readonly refusal: LinkRefusal; readonly reason: string }
+  /**
+   * The connection ended or could not be made. The link goes on trying until it is closed.
+   * `takenOver`: another connection with our client id replaced this one; coming back would only start a quarrel.
+   */
+  | { readonly kind: "linkDown"; readonly linkId: LinkId; readonly reason: string; readonly takenOver: boolean }
+  /** The link's send buffer passed its limit (true) or drained (false). */
+  | { readonly kind: "linkCongested"; readonly linkId: LinkId; readonly congested: boolean }
+  /** PUBLISH from the broker. `packetId` is 0 at QoS 0. Not acknowledged: that is the core's to ask for. */
+  | {
+      readonly kind: "delivered";
+      readonly linkId: LinkId;
+      readonly publication: Publication;
+      readonly packetId: number;
+      readonly dup: boolean;
+      /** MQTT 5 message expiry; undefined = never. */
+      readonly expirySeconds?: number;
+    }
+  /** PUBREL from the broker: it will not send this packet id again for the same publication. */
+  | { readonly kind: "released"; readonly linkId: LinkId; readonly packetId: number }
+  /** An acknowledgement from the broker for a packet of ours. `code` is the MQTT 5 reason or 3.1.1 return code (SUBACK). */
+  | {
+      readonly kind: "brokerAck";
+      readonly linkId: LinkId;
+      readonly ack: "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
+      readonly packetId: number;
+      readonly code: number;
+    }
+  /** The changes under this token are as durable as the configuration asks. */
+  | { readonly kind: "persisted"; readonly token: CommitToken }
+  | { readonly kind: "persistFailed"; readonly token: CommitToken; readonly reason: string }
+  /** Answer to `loadSession`. */
+  | { readonly kind: "sessionLoaded"; readonly clientId: string; readonly stored: StoredState | undefined }
+  /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
+  | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
+  /** The process is going to end: say goodbye where that is due. */
+  | { readonly kind: "shutdown" };
+
+/** Why a broker said no, as far as a device can be told. [reference 7.2] */
+export type LinkRefusal = "congestion" | "notSupported";
+
+/** Topic ids agreed on beforehand. A client's own come before those for all. [MQTT-SN 1.2 §6.7] */
+export interface PredefinedTopics {
+  readonly forAll: ReadonlyMap<number, string>;
+  readonly byClientId: ReadonlyMap<string, ReadonlyMap<number, string>>;
+}

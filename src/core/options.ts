@@ -1,0 +1,97 @@
+/** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
+import type { AccessPolicy } from "./access.ts";
+import type { PredefinedTopics } from "./input.ts";
+import type { PeerId } from "./types.ts";
+
+export interface CoreOptions {
+  /** 0..255. [§5.4.1] */
+  readonly gatewayId: number;
+  readonly retry: {
+    /** T_retry towards clients. [§7.2] */
+    readonly retryIntervalSeconds: number;
+    /** N_retry: repeats after the first try; then an active client is lost, an awake one asleep again. */
+    readonly retryLimit: number;
+    /** Pause after a client's "congestion" before the same message is tried again. */
+    readonly congestionPauseSeconds: number;
+  };
+  readonly advertise: {
+    /** T_ADV; 0 = never. */
+    readonly intervalSeconds: number;
+    /** Answer SEARCHGW by unicast, to the group, or both. */
+    readonly gwinfo: "unicast" | "broadcast" | "both";
+    readonly radius: number;
+  };
+  readonly clients: {
+    /** Octets of a client id. Longer: CONNACK 0x03. */
+    readonly clientIdBytesMax: number;
+    /** Sessions, connected or not. Beyond: the longest disconnected one ends; if there is none, CONNACK congestion. */
+    readonly sessionsMax: number;
+    /** Will dialogues and logins under way. Beyond: CONNACK congestion. */
+    readonly pendingMax: number;
+    /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */
+    readonly newPerSecondMax: number;
+    readonly newPerSecondPerHostMax: number;
+    /** Idle limit for a client with keep alive 0. */
+    readonly idleSecondsMax: number;
+    /** How long a disconnected or lost session with clean=0 is kept. */
+    readonly sessionExpirySeconds: number;
+    /** A sleeping client may return from another address with PINGREQ. [reference 12.3] */
+    readonly roaming: boolean;
+    /** QoS 1 and 2 publications of a client that wait for the broker. Beyond: PUBACK congestion. */
+    readonly uplinkInFlightMax: number;
+    /** Highest QoS granted in SUBACK, for clients that cannot do 2. */
+    readonly subscriptionQoSMax: 0 | 1 | 2;
+    readonly subscriptionsMax: number;
+  };
+  readonly topics: {
+    readonly predefined: PredefinedTopics;
+    /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
+    readonly idsPerClientMax: number;
+  };
+  readonly buffer: {
+    /** Per client, waiting for it. Beyond: the oldest QoS 0 goes; QoS 1/2 stay unacknowledged at the broker. */
+    readonly messagesMax: number;
+    readonly bytesMax: number;
+    /** For all clients together. */
+    readonly totalBytesMax: number;
+    /** Keep QoS 0 for sleepers. [§6.14] */
+    readonly qos0WhileAsleep: boolean;
+    /** Handed over per wake-up on top of what waited at PINGREQ; then PINGRESP, the rest next time. */
+    readonly extraPerWakeMax: number;
+  };
+  readonly upstream: {
+    readonly protocol: "3.1.1" | "5";
+    readonly clientIdPrefix: string;
+    readonly topicPrefix: string;
+    /** Own connection for QoS -1, status and "is the broker there". */
+    readonly serviceClientId: string;
+    readonly will: {
+      readonly held: "broker" | "gateway";
+    };
+    /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
+    readonly payloadBytesMax: number;
+    /** Publications unacknowledged by the core towards a client that the broker may have open per link. */
+    readonly receiveMaximum: number;
+  };
+  readonly status: {
+    /** Retained gateway and device states go under this topic; undefined = off. */
+    readonly topic: string | undefined;
+  };
+  /** Unasked answers (DISCONNECT) to unknown senders: per second, in total. One per second and sender anyway. */
+  readonly strangerAnswersPerSecondMax: number;
+  readonly shutdown: { readonly wills: "keep" | "publish" };
+  readonly longNameQoSMinusOne: boolean;
+  /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
+  readonly durable: boolean;
+  readonly access: AccessPolicy;
+}
+
+/** What the core may look up at any time, synchronously. */
+export interface CoreEnvironment {
+  /** Largest message that this peer's network takes now, in bytes. */
+  maxMessageBytes(peer: PeerId): number;
+  /** What all peers of one host share (an IP address), for limits per host. */
+  hostOf(peer: PeerId): string;
+  /** 0 <= x < 1; seeded in tests. */
+  random(): number;
+}

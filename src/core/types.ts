@@ -1,0 +1,49 @@
+/** The words that core and edges share. */
+
+/** Milliseconds on a monotonic clock. Never wall time. */
+export type Instant = number;
+
+/**
+ * A transport address: `<transport name>/<address within it>`, for a node behind a forwarder followed by
+ * `#<Wireless Node Id in hex>`. Opaque to the core except for that `#`.
+ */
+export type PeerId = string;
+
+/** One MQTT connection with its reconnects. A new one gets a new id, also for the same client. */
+export type LinkId = string;
+
+/** Names a group of changes that is on disk as a whole, or not at all. Counts up from 1. */
+export type CommitToken = number;
+
+export type QoS = 0 | 1 | 2;
+
+/** The application message that travels through us. */
+export interface Publication {
+  readonly topicName: string;
+  readonly payload: Uint8Array;
+  readonly qos: QoS;
+  readonly retain: boolean;
+}
+
+/** What is published when a client is lost. [MQTT-SN 1.2 §6.3] */
+export interface Will extends Publication {}
+
+/** What a broker said about itself in CONNACK; the core keeps to it. MQTT 3.1.1 says nothing: the defaults hold. */
+export interface BrokerLimits {
+  /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
+  readonly receiveMaximum: number;
+  readonly maximumQoS: QoS;
+  readonly retainAvailable: boolean;
+  /** Bytes of a whole MQTT packet; undefined = no limit said. */
+  readonly maximumPacketBytes: number | undefined;
+}
+
+export const noLimits: BrokerLimits = {
+  receiveMaximum: 65_535,
+  maximumQoS: 2,
+  retainAvailable: true,
+  maximumPacketBytes: undefined,
+};
+
+/** The client's state as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4] */
+export type ClientState = "active" | "asleep" | "awake" | "disconnected" | "lost";

@@ -1,0 +1,35 @@
+/**
+ * Operating faults: what the world around the gateway may do wrong. Codes are for programs, sentences for people.
+ * docs/errors.md explains each; a test keeps the two in step.
+ *
+ * Peer faults (a device's or the broker's) are values, never exceptions; our own mistakes are assertions.
+ */
+export const errorCodes = {
+  ERR_CONFIG_INVALID: "The configuration is not valid",
+  ERR_CONFIG_READ: "The configuration file could not be read",
+  ERR_TRANSPORT_OPEN: "A transport could not be opened",
+  ERR_TRANSPORT_FAILED: "A transport failed while running",
+  ERR_UPSTREAM_OPTIONS: "The connection to the broker cannot be set up as configured",
+  ERR_STORE_OPEN: "The session store could not be opened",
+  ERR_STORE_WRITE: "The session store could not be written",
+  ERR_API_OPEN: "The health and metrics port could not be opened",
+} as const;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+  /** Facts for programs; never a secret. */
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    details: Readonly<Record<string, unknown>> = {},
+    options?: { cause?: unknown; say?: string },
+  ) {
+    super(options?.say ?? errorCodes[code], options?.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "GatewayError";
+    this.code = code;
+    this.details = details;
+  }
+}

@@ -1,0 +1,28 @@
+/** The two things the runtime takes from a clock: what time it is, and one wake-up call. */
+import { performance } from "node:perf_hooks";
+import type { Instant } from "../core/types.ts";
+
+export interface Clock {
+  /** Monotonic milliseconds. */
+  now(): Instant;
+  /** Calls once at or after `at`; a new call replaces the last. `undefined` cancels. */
+  wakeAt(at: Instant | undefined, call: () => void): void;
+}
+
+/** Longest delay that setTimeout takes; later wake-ups are split. */
+const longestDelayMs = 2 ** 31 - 1;
+
+export class SystemClock implements Clock {
+  #timer: NodeJS.Timeout | undefined;
+
+  now(): Instant {
+    return performance.now();
+  }
+
+  wakeAt(at: Instant | undefined, call: () => void): void {
+    clearTimeout(this.#timer);
+    if (at === undefined) return;
+    const delay = Math.min(Math.max(Math.ceil(at - this.now()), 0), longestDelayMs);
+    this.#timer = setTimeout(call, delay);
+  }
+}

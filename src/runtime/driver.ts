@@ -1,0 +1,114 @@
+/**
+ * The join: inputs go into the core, effects come out and are carried out, and the core's one timer is kept.
+ *
+ * Effects of one input are carried out in order. One with `after` is held until that commit is done; held effects are
+ * released in their order. An edge may answer while its effect is being carried out: the answer waits its turn.
+ */
+import type { Core } from "../core/core.ts";
+import type { Effect } from "../core/effect.ts";
+import type { Input } from "../core/input.ts";
+import type { CommitToken, Instant } from "../core/types.ts";
+import type { Clock } from "./clock.ts";
+import { type Edges, perform } from "./perform.ts";
+
+export class Driver {
+  readonly #core: Core;
+  readonly #edges: Edges;
+  readonly #clock: Clock;
+  readonly #waiting: Input[] = [];
+  readonly #answer = (input: Input): void => this.handle(input);
+  /** Effects that wait for a commit, oldest first. */
+  #held: Effect[] = [];
+  /** All commits up to this one are answered. The store commits in order. */
+  #committed: CommitToken = 0;
+  #armed: Instant | undefined;
+  #busy = false;
+  #stopped = false;
+
+  constructor(core: Core, edges: Edges, clock: Clock) {
+    this.#core = core;
+    this.#edges = edges;
+    this.#clock = clock;
+  }
+
+  /** Arms the first timer. */
+  start(): void {
+    this.#rearm();
+  }
+
+  /** Hands one input to the core and does what comes of it. */
+  handle(input: Input): void {
+    if (this.#stopped) return;
+    if (this.#busy) {
+      this.#waiting.push(input);
+      return;
+    }
+    this.#busy = true;
+    try {
+      let next: Input | undefined = input;
+      while (next) {
+        this.#one(next);
+        next = this.#waiting.shift();
+      }
+    } finally {
+      this.#busy = false;
+    }
+    this.#rearm();
+  }
+
+  /** No more inputs, no more timers. */
+  stop(): void {
+    this.#stopped = true;
+    this.#clock.wakeAt(undefined, () => {});
+  }
+
+  #one(input: Input): void {
+    const effects = this.#core.handle(input, this.#clock.now());
+    if (input.kind === "persisted") this.#release(input.token);
+    if (input.kind === "persistFailed") this.#discard(input.token);
+    this.#run(effects);
+  }
+
+  #run(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if ("after" in effect && effect.after !== undefined && effect.after > this.#committed) this.#held.push(effect);
+      else perform(effect, this.#edges, this.#answer);
+    }
+  }
+
+  #release(token: CommitToken): void {
+    this.#committed = Math.max(this.#committed, token);
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = [];
+    this.#run(held);
+  }
+
+  /** What was promised on a commit that failed is not said; the core was told and decides anew. */
+  #discard(token: CommitToken): void {
+    this.#held = this.#held.filter((effect) => !("after" in effect) || effect.after !== token);
+    this.#release(token);
+  }
+
+  #due = (): void => {
+    this.#armed = undefined;
+    if (this.#stopped) return;
+    this.#busy = true;
+    try {
+      this.#run(this.#core.timeout(this.#clock.now()));
+      for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) this.#one(next);
+    } finally {
+      this.#busy = false;
+    }
+    this.#rearm();
+  };
+
+  /** The timer moves only when the earliest deadline moved earlier; a call too early does nothing. */
+  #rearm(): void {
+    const at = this.#core.nextDeadline();
+    if (at === undefined || this.#stopped) return;
+    if (this.#armed !== undefined && this.#armed <= at) return;
+    this.#armed = at;
+    this.#clock.wakeAt(at, this.#due);
+  }
+}

@@ -1,0 +1,77 @@
+/** Effect to edge: the only place that knows which edge carries out which wish of the core. */
+import { assert, assertNever } from "../core/assert.ts";
+import type { Effect } from "../core/effect.ts";
+import type { GatewayEvent } from "../core/event.ts";
+import type { Input } from "../core/input.ts";
+import type { PeerId } from "../core/types.ts";
+import type { Store } from "../storage/store.ts";
+import type { Transport } from "../transports/transport.ts";
+import type { Upstream } from "../upstream/link.ts";
+import { encode, type Forwarded } from "../wire/v12/codec.ts";
+
+export interface Edges {
+  readonly transports: ReadonlyMap<string, Transport>;
+  readonly upstream: Upstream;
+  readonly store: Store;
+  readonly report: (event: GatewayEvent) => void;
+}
+
+/** Carries out one effect; `answer` takes what comes of it. */
+export function perform(effect: Effect, edges: Edges, answer: (input: Input) => void): void {
+  switch (effect.kind) {
+    case "send":
+      return send(effect.to, effect.message, edges);
+    case "publish":
+      return edges.upstream.publish(effect.linkId, effect.publication, effect.packetId, effect.dup);
+    case "ackBroker":
+      return edges.upstream.ack(effect.linkId, effect.ack, effect.packetId);
+    case "release":
+      return edges.upstream.release(effect.linkId, effect.packetId);
+    case "subscribe":
+      return edges.upstream.subscribe(effect.linkId, effect.packetId, effect.topicFilter, effect.qos);
+    case "unsubscribe":
+      return edges.upstream.unsubscribe(effect.linkId, effect.packetId, effect.topicFilter);
+    case "openLink":
+      return edges.upstream.open(effect.link);
+    case "closeLink":
+      return edges.upstream.close(effect.linkId, effect.how, effect.endSession);
+    case "broadcast": {
+      const bytes = encode(effect.message);
+      for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);
+      return;
+    }
+    case "persist":
+      return edges.store.commit(effect.changes, (error) =>
+        answer(
+          error
+            ? { kind: "persistFailed", token: effect.token, reason: error.message }
+            : { kind: "persisted", token: effect.token },
+        ),
+      );
+    case "loadSession":
+      return edges.store.load(effect.clientId, (stored) =>
+        answer({ kind: "sessionLoaded", clientId: effect.clientId, stored }),
+      );
+    case "report":
+      return edges.report(effect.event);
+    default:
+      return assertNever(effect);
+  }
+}
+
+function send(to: PeerId, message: Parameters<typeof encode>[0], edges: Edges): void {
+  const transport = transportOf(to, edges.transports);
+  const node = to.indexOf("#");
+  if (node < 0) transport.send(to, encode(message));
+  else transport.send(to.slice(0, node), encode(message, forwardedTo(to.slice(node + 1))));
+}
+
+function forwardedTo(nodeIdHex: string): Forwarded {
+  return { nodeId: Buffer.from(nodeIdHex, "hex"), radius: 0 };
+}
+
+export function transportOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): Transport {
+  const transport = transports.get(peer.slice(0, peer.indexOf("/")));
+  assert(transport, `no transport for peer ${peer}`);
+  return transport;
+}

@@ -1,0 +1,48 @@
+/**
+ * Carries whole MQTT-SN messages between the gateway and one kind of network.
+ *
+ * A transport moves bytes and nothing else: it never decodes, retries, or keeps sessions.
+ * Delivery is best effort; `send` may lose, repeat, or reorder, as datagrams do.
+ */
+import type { PeerId } from "../core/types.ts";
+import type { GatewayError } from "../errors.ts";
+
+export interface TransportEvents {
+  /** One message came. The bytes are the receiver's to keep; `from` begins with the transport's name and a slash. */
+  datagram(from: PeerId, bytes: Uint8Array): void;
+  /** The link to this peer is gone (Bluetooth). Optional knowledge: a transport without links never says it. */
+  peerGone(peer: PeerId, reason: string): void;
+  /** The transport cannot go on as it is; it may recover by itself and says so in the error's details. */
+  failed(error: GatewayError): void;
+}
+
+/** Numbers since start, read on scrape. Absent = this network has no such thing. */
+export interface TransportStats {
+  readonly datagramsIn: number;
+  readonly datagramsOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly sendErrors: number;
+  /** Datagrams that the kernel dropped because our receive buffer was full. */
+  readonly kernelDrops?: number;
+}
+
+export interface Transport {
+  /** Unique among the running transports; first part of every peer id. No slash, no '#'. */
+  readonly name: string;
+  /** Where it listens, in words for the log: `0.0.0.0:1883`. Valid after `start`. */
+  readonly place: string;
+  /** Largest message that this peer's network takes, in bytes (a BLE link may change it). */
+  maxMessageBytes(peer: PeerId): number;
+  /** What all peers of one host share: the IP address, the Bluetooth address. */
+  hostOf(peer: PeerId): string;
+  /** Opens the network. @throws {GatewayError} ERR_TRANSPORT_OPEN when it cannot. */
+  start(events: TransportEvents): Promise<void>;
+  /** Sends one message. Never throws: a failed send counts as a lost datagram. */
+  send(to: PeerId, bytes: Uint8Array): void;
+  /** Sends to every node within `radius` hops; 0 means all. Does nothing where the network has no broadcast. [§5.3.9] */
+  broadcast(bytes: Uint8Array, radius: number): void;
+  stats(): TransportStats;
+  /** Stops; idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,49 @@
+/**
+ * The gateway's side towards MQTT brokers: links, each one MQTT connection with its reconnects.
+ *
+ * A link carries packets and decides nothing: it does not resend, acknowledge, subscribe again or hold back. After
+ * `open` it connects, and when the connection ends it tries again with jittered back-off until `close`.
+ * What is written while it is down is dropped without a word: the core knows that the link is down and resends.
+ */
+import type { LinkRequest } from "../core/effect.ts";
+import type { LinkRefusal } from "../core/input.ts";
+import type { BrokerLimits, LinkId, Publication, QoS } from "../core/types.ts";
+
+export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
+
+export interface UpstreamEvents {
+  up(linkId: LinkId, sessionPresent: boolean, limits: BrokerLimits): void;
+  /** The broker refused CONNECT. */
+  refused(linkId: LinkId, refusal: LinkRefusal, reason: string): void;
+  /** The connection ended, or an attempt failed (also: no CONNACK within the connect time-out). Not called after `close`. */
+  down(linkId: LinkId, reason: string, takenOver: boolean): void;
+  congested(linkId: LinkId, congested: boolean): void;
+  delivered(linkId: LinkId, delivery: Delivery): void;
+  /** PUBREL. */
+  released(linkId: LinkId, packetId: number): void;
+  acked(linkId: LinkId, ack: BrokerAck, packetId: number, code: number): void;
+}
+
+export interface Delivery {
+  readonly publication: Publication;
+  /** 0 at QoS 0. */
+  readonly packetId: number;
+  readonly dup: boolean;
+  readonly expirySeconds?: number;
+}
+
+export interface Upstream {
+  start(events: UpstreamEvents): Promise<void>;
+  /** Begins to connect. A link to an MQTT client id waits until an earlier one to the same id is closed. */
+  open(request: LinkRequest): void;
+  /** Ends a link and its reconnects. No event of this link comes afterwards. */
+  close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void;
+  publish(linkId: LinkId, publication: Publication, packetId: number, dup: boolean): void;
+  release(linkId: LinkId, packetId: number): void;
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void;
+  unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
+  /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
+  ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;
+  /** Ends every link within `deadlineMs`; idempotent. */
+  shutdown(deadlineMs: number): Promise<void>;
+}

@@ -1,0 +1,22 @@
+/**
+ * The building blocks of a message: how one field lies on the wire, and how it is written in words.
+ *
+ * A message is declared as an ordered record of fields; decoder, encoder, the `decode` command and the test
+ * generators read that declaration and nothing else.
+ */
+
+/**
+ * Text as it came: a string where the octets are valid UTF-8, else the octets themselves, so that a wrong name can be
+ * refused by the rule of its message (REGACK 0x03, ...) instead of vanishing.
+ */
+export type Text = string | Uint8Array;
+
+/** The three kinds of topic id and the reserved value. [MQTT-SN 1.2 §5.3.4] */
+export type TopicIdType = "normal" | "predefined" | "short" | "reserved";
+
+/** QoS as a number; -1 is 0b11 on the wire. [MQTT-SN 1.2 §5.3.4] */
+export type QoS = 0 | 1 | 2;
+export type QoSOrMinusOne = QoS | -1;
+
+/** What a SUBSCRIBE or UNSUBSCRIBE names: a filter (type normal), an id (predefined), two octets as a number (short). */
+export type TopicReference = Text | number;
