@@ -54,7 +54,6 @@ export type Effect =
       readonly after?: CommitToken;
     }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
-  | { readonly kind: "loadSession"; readonly clientId: string }
   | { readonly kind: "report"; readonly event: GatewayEvent };
 
 export interface LinkRequest {

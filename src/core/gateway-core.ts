@@ -1,28 +1,233 @@
-/** The gateway's decisions: peer to session, discovery, QoS -1, forwarders. One instance is one gateway. */
+/**
+ * The gateway's decisions, all of them, without a device: datagrams, broker's answers and the time go in, effects come
+ * out. This file takes the inputs apart; what is done about them is in session/, routing/ and dialects/.
+ */
+import { decode } from "../wire/v12/codec.ts";
+import { assertNever } from "./assert.ts";
+import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
+import type { Counters } from "./counters.ts";
+import { Deadline } from "./deadlines.ts";
+import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
-import type { Instant } from "./types.ts";
+import { onBrokerAck } from "./routing/broker-ack.ts";
+import { advertise, isBrokerThere, openServiceLink } from "./routing/service.ts";
+import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
+import { onSetupDeadline } from "./session/connect.ts";
+import { onDelivered, onReleased, takeBackCustody } from "./session/custody.ts";
+import { onLifeDeadline } from "./session/keep-alive.ts";
+import { onRetryDeadline } from "./session/publish-down.ts";
+import type { Session } from "./session/session.ts";
+import { onShutdown } from "./session/shutdown.ts";
+import type { ClientState, Instant, PeerId } from "./types.ts";
+
+/** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
+const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
-  readonly options: CoreOptions;
-  readonly environment: CoreEnvironment;
+  readonly #context: Context;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
-    this.options = options;
-    this.environment = environment;
+    this.#context = new Context(options, environment);
+    const start: GatewayDeadline = new Deadline("gateway", "start");
+    this.#context.deadlines.set(start, 0);
   }
 
-  handle(_input: Input, _now: Instant): readonly Effect[] {
-    return [];
+  handle(input: Input, now: Instant): readonly Effect[] {
+    const context = this.#context;
+    context.now = now;
+    if (!context.stopping) this.#take(input);
+    return this.#endTurn();
   }
 
-  timeout(_now: Instant): readonly Effect[] {
-    return [];
+  timeout(now: Instant): readonly Effect[] {
+    const context = this.#context;
+    context.now = now;
+    for (let i = 0; i < deadlinesPerTimeout && !context.stopping; i++) {
+      const deadline = context.deadlines.takeDue(now);
+      if (!deadline) break;
+      switch (deadline.name) {
+        case "life":
+          onLifeDeadline(context, deadline.owner);
+          break;
+        case "retry":
+          onRetryDeadline(context, deadline.owner);
+          break;
+        case "setup":
+          onSetupDeadline(context, deadline.owner);
+          break;
+        case "start":
+          openServiceLink(context);
+          break;
+        case "advertise":
+          advertise(context);
+          break;
+        default:
+          assertNever(deadline);
+      }
+    }
+    return this.#endTurn();
   }
 
   nextDeadline(): Instant | undefined {
-    return undefined;
+    return this.#context.stopping ? undefined : this.#context.deadlines.next();
   }
+
+  /** Plain numbers for metrics; read, do not write. */
+  get counters(): Counters {
+    return this.#context.counters;
+  }
+
+  /** Is the broker there, as far as the gateway's own connection tells? */
+  get brokerThere(): boolean {
+    return isBrokerThere(this.#context);
+  }
+
+  /** Sizes of the tables, for metrics and tests. */
+  get sizes(): {
+    readonly sessions: number;
+    readonly setups: number;
+    readonly links: number;
+    readonly deadlines: number;
+  } {
+    const { sessions, setups, links, deadlines } = this.#context;
+    return { sessions: sessions.size, setups: setups.size, links: links.size, deadlines: deadlines.size };
+  }
+
+  /** Every session, as a read-only picture of the moment. */
+  *sessions(): IterableIterator<SessionView> {
+    for (const session of this.#context.sessions.all()) yield viewOf(session);
+  }
+
+  #take(input: Input): void {
+    const context = this.#context;
+    switch (input.kind) {
+      case "datagram":
+        return onDatagram(context, input.from, input.bytes);
+      case "delivered": {
+        const link = context.links.get(input.linkId);
+        if (link?.session) onDelivered(context, link.session, link, input);
+        return;
+      }
+      case "brokerAck": {
+        const link = context.links.get(input.linkId);
+        if (link) onBrokerAck(context, link, input);
+        return;
+      }
+      case "released": {
+        const link = context.links.get(input.linkId);
+        if (link) onReleased(context, link.session?.broker ?? context.service, link, input.packetId);
+        return;
+      }
+      case "linkUp": {
+        const link = context.links.get(input.linkId);
+        if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
+        return;
+      }
+      case "linkRefused": {
+        const link = context.links.get(input.linkId);
+        if (link) onLinkRefused(context, link, input.refusal, input.reason);
+        return;
+      }
+      case "linkDown": {
+        const link = context.links.get(input.linkId);
+        if (link) onLinkDown(context, link, input.reason, input.takenOver);
+        return;
+      }
+      case "linkCongested": {
+        const link = context.links.get(input.linkId);
+        if (link) link.congested = input.congested;
+        return;
+      }
+      case "peerGone":
+        return; // not a DISCONNECT: the session lives on by client id until its time is over [reference 13.2]
+      case "persisted":
+        context.journal.settle(input.token);
+        return;
+      case "persistFailed":
+        context.out.report({ event: "persist_failed", why: input.reason });
+        for (const promised of context.journal.settle(input.token)) takeBackCustody(context, promised);
+        return;
+      case "predefinedChanged":
+        context.predefined = input.predefined;
+        return;
+      case "shutdown":
+        return onShutdown(context);
+      default:
+        return assertNever(input);
+    }
+  }
+
+  #endTurn(): readonly Effect[] {
+    this.#context.journal.flush();
+    return this.#context.out.take();
+  }
+}
+
+function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
+  const decoded = decode(bytes);
+  let peer = from;
+  if (decoded.forwarded) {
+    const admission = context.options.access.forwarder(from);
+    if (!admission.admitted) {
+      context.counters.dropped["encapsulation-not-allowed"]++;
+      return context.out.report({
+        event: "not_admitted",
+        clientId: undefined,
+        peer: from,
+        what: "forwarder",
+        hint: admission.hint,
+      });
+    }
+    peer = `${from}#${hex(decoded.forwarded.nodeId)}`;
+  }
+  if (decoded.ok) {
+    context.counters.countReceived(decoded.message.type);
+    return onMessage(context, peer, decoded.message);
+  }
+  if (decoded.msgId !== undefined && (decoded.type === "SUBSCRIBE" || decoded.type === "UNSUBSCRIBE")) {
+    onWrongIdSize(context, peer, decoded.type, decoded.msgId);
+  }
+  context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
+}
+
+function hex(octets: Uint8Array): string {
+  let text = "";
+  for (const octet of octets) text += octet.toString(16).padStart(2, "0");
+  return text;
+}
+
+/** One client, for people and metrics. */
+export interface SessionView {
+  readonly clientId: string;
+  readonly peer: PeerId | undefined;
+  readonly state: ClientState;
+  readonly clean: boolean;
+  readonly keepAliveSeconds: number;
+  readonly sleepSeconds: number;
+  readonly lastHeard: Instant;
+  readonly waitingMessages: number;
+  readonly waitingBytes: number;
+  readonly topics: number;
+  readonly subscriptions: number;
+  readonly linkUp: boolean;
+}
+
+function viewOf(session: Session): SessionView {
+  return {
+    clientId: session.clientId,
+    peer: session.peer,
+    state: session.state,
+    clean: session.clean,
+    keepAliveSeconds: session.keepAliveSeconds,
+    sleepSeconds: session.sleepSeconds,
+    lastHeard: session.lastHeard,
+    waitingMessages: session.outbox.length,
+    waitingBytes: session.outbox.bytes,
+    topics: session.registry.size,
+    subscriptions: session.subscriptions.size,
+    linkUp: session.broker.link?.up === true,
+  };
 }

@@ -1,6 +1,5 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
 
-import type { StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
@@ -47,8 +46,6 @@ export type Input =
   /** The changes under this token are as durable as the configuration asks. */
   | { readonly kind: "persisted"; readonly token: CommitToken }
   | { readonly kind: "persistFailed"; readonly token: CommitToken; readonly reason: string }
-  /** Answer to `loadSession`. */
-  | { readonly kind: "sessionLoaded"; readonly clientId: string; readonly stored: StoredState | undefined }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
   /** The process is going to end: say goodbye where that is due. */

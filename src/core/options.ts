@@ -67,6 +67,8 @@ export interface CoreOptions {
     readonly serviceClientId: string;
     readonly will: {
       readonly held: "broker" | "gateway";
+      /** MQTT 5: how long the broker waits with a will after a cut. With 3.1.1 it does not wait. */
+      readonly delaySeconds: number;
     };
     /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
     readonly payloadBytesMax: number;

@@ -48,10 +48,6 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
             : { kind: "persisted", token: effect.token },
         ),
       );
-    case "loadSession":
-      return edges.store.load(effect.clientId, (stored) =>
-        answer({ kind: "sessionLoaded", clientId: effect.clientId, stored }),
-      );
     case "report":
       return edges.report(effect.event);
     default:

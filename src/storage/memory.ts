@@ -18,11 +18,6 @@ export class MemoryStore implements Store {
     done(undefined);
   }
 
-  load(clientId: string, done: (found: StoredState | undefined) => void): void {
-    const entry = this.#entries.get(clientId);
-    done(entry?.session && stored(entry, entry.session));
-  }
-
   async *all(): AsyncIterable<StoredState> {
     for (const entry of this.#entries.values()) if (entry.session) yield stored(entry, entry.session);
   }

@@ -12,8 +12,6 @@ export interface Store {
    * run without a turn of the event loop between two steps.
    */
   commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void;
-  /** Calls back with what is kept of this client, `undefined` = nothing (or nothing readable, which is reported). */
-  load(clientId: string, done: (stored: StoredState | undefined) => void): void;
   /** Every session, for the start of the gateway. */
   all(): AsyncIterable<StoredState>;
   close(): Promise<void>;

@@ -1,0 +1,84 @@
+/**
+ * What every procedure works on: the tables, the clock's reading of this turn, and where effects go.
+ *
+ * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
+ */
+import { Counters } from "./counters.ts";
+import { Deadline, Deadlines } from "./deadlines.ts";
+import { Effects } from "./effects.ts";
+import type { DropReason } from "./event.ts";
+import type { PredefinedTopics } from "./input.ts";
+import { Journal } from "./journal.ts";
+import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { OncePerSecond, RatePerSecond } from "./rates.ts";
+import { BrokerSession, type Link } from "./routing/broker-session.ts";
+import type { Session } from "./session/session.ts";
+import type { Setup } from "./session/setup.ts";
+import { SessionTable } from "./session-table.ts";
+import type { Instant, LinkId, PeerId } from "./types.ts";
+
+export type GatewayDeadline = Deadline<"gateway", "start" | "advertise">;
+export type AnyDeadline = Session["life"] | Session["retry"] | Setup["expiry"] | GatewayDeadline;
+
+export class Context {
+  readonly options: CoreOptions;
+  readonly environment: CoreEnvironment;
+  now: Instant = 0;
+  readonly counters = new Counters();
+  readonly out = new Effects(this.counters);
+  readonly deadlines = new Deadlines<AnyDeadline>();
+  readonly sessions: SessionTable;
+  /** CONNECTs under way, by peer. */
+  readonly setups = new Map<PeerId, Setup>();
+  readonly links = new Map<LinkId, Link>();
+  readonly journal: Journal;
+  /** The gateway's own MQTT session: QoS -1, status, and the answer to "is the broker there?". */
+  readonly service = new BrokerSession();
+  readonly strangers: OncePerSecond;
+  readonly newSessions: RatePerSecond;
+  predefined: PredefinedTopics;
+  stopping = false;
+  readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
+  #lastLink = 0;
+
+  constructor(options: CoreOptions, environment: CoreEnvironment) {
+    this.options = options;
+    this.environment = environment;
+    this.predefined = options.topics.predefined;
+    this.sessions = new SessionTable(environment);
+    this.journal = new Journal(options.durable, this.out);
+    this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
+    this.newSessions = new RatePerSecond({
+      totalMax: options.clients.newPerSecondMax,
+      perKeyMax: options.clients.newPerSecondPerHostMax,
+    });
+  }
+
+  /** Counts and reports something that is not done. */
+  drop(reason: DropReason, about: { clientId?: string | undefined; peer?: PeerId | undefined; detail: string }): void {
+    this.counters.dropped[reason]++;
+    this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
+  }
+
+  nextLinkId(of: string): LinkId {
+    return `${of}~${++this.#lastLink}`;
+  }
+
+  /** How long a peer may go on repeating itself: T_retry x (N_retry + 1). */
+  get repetitionMs(): number {
+    const { retryIntervalSeconds, retryLimit } = this.options.retry;
+    return retryIntervalSeconds * 1000 * (retryLimit + 1);
+  }
+
+  hostOf(peer: PeerId): string {
+    const node = peer.indexOf("#");
+    return this.environment.hostOf(node < 0 ? peer : peer.slice(0, node));
+  }
+}
+
+/** Octets of one message that this peer can take, encapsulation paid. */
+export function maxMessageBytes(context: Context, peer: PeerId): number {
+  const node = peer.indexOf("#");
+  if (node < 0) return context.environment.maxMessageBytes(peer);
+  return context.environment.maxMessageBytes(peer.slice(0, node)) - 3 - (peer.length - node - 1) / 2;
+}

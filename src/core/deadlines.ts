@@ -1,0 +1,110 @@
+/**
+ * All deadlines of the gateway. A deadline belongs to somebody, has a name, and costs nothing while it waits: timers
+ * that fall due in the same millisecond share a slot, a heap holds only the slots, and cancelling leaves no trace.
+ *
+ * Silence of a client is supervised lazily (keep-alive.ts), so a datagram moves no deadline.
+ */
+import type { Instant } from "./types.ts";
+
+export class Deadline<Owner, Name extends string> {
+  readonly owner: Owner;
+  readonly name: Name;
+  /** Undefined while not armed. Set by `Deadlines` only. */
+  at: Instant | undefined = undefined;
+  /** Place in the slot. */
+  index = 0;
+
+  constructor(owner: Owner, name: Name) {
+    this.owner = owner;
+    this.name = name;
+  }
+}
+
+type AnyDeadline = Deadline<unknown, string>;
+
+export class Deadlines<D extends AnyDeadline> {
+  readonly #slots = new Map<Instant, D[]>();
+  /** Binary heap of slot times; a slot that emptied stays until it comes up. */
+  readonly #heap: Instant[] = [];
+  #armed = 0;
+
+  /** How many deadlines wait. */
+  get size(): number {
+    return this.#armed;
+  }
+
+  /** Arms, or moves. Rounded up to whole milliseconds, so never early. */
+  set(deadline: D, at: Instant): void {
+    const slotAt = Math.ceil(at);
+    if (deadline.at === slotAt) return;
+    this.clear(deadline);
+    let slot = this.#slots.get(slotAt);
+    if (!slot) {
+      slot = [];
+      this.#slots.set(slotAt, slot);
+      push(this.#heap, slotAt);
+    }
+    deadline.at = slotAt;
+    deadline.index = slot.push(deadline) - 1;
+    this.#armed++;
+  }
+
+  clear(deadline: D): void {
+    if (deadline.at === undefined) return;
+    const slot = this.#slots.get(deadline.at);
+    deadline.at = undefined;
+    this.#armed--;
+    const last = slot?.pop();
+    if (!slot || !last || last === deadline) return;
+    slot[deadline.index] = last;
+    last.index = deadline.index;
+  }
+
+  /** The earliest slot that still holds something. */
+  next(): Instant | undefined {
+    for (let at = this.#heap[0]; at !== undefined; at = this.#heap[0]) {
+      if (this.#slots.get(at)?.length) return at;
+      this.#slots.delete(at);
+      pop(this.#heap);
+    }
+    return undefined;
+  }
+
+  /** Takes one deadline that is due; it is not armed any more. */
+  takeDue(now: Instant): D | undefined {
+    const at = this.next();
+    if (at === undefined || at > now) return undefined;
+    const deadline = this.#slots.get(at)?.pop();
+    if (!deadline) return undefined;
+    deadline.at = undefined;
+    this.#armed--;
+    return deadline;
+  }
+}
+
+function push(heap: Instant[], value: Instant): void {
+  let i = heap.push(value) - 1;
+  while (i > 0) {
+    const parent = (i - 1) >> 1;
+    const above = heap[parent] as Instant;
+    if (above <= value) break;
+    heap[i] = above;
+    i = parent;
+  }
+  heap[i] = value;
+}
+
+function pop(heap: Instant[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let i = 0;
+  for (;;) {
+    let child = 2 * i + 1;
+    if (child >= heap.length) break;
+    if (child + 1 < heap.length && (heap[child + 1] as Instant) < (heap[child] as Instant)) child++;
+    if ((heap[child] as Instant) >= last) break;
+    heap[i] = heap[child] as Instant;
+    i = child;
+  }
+  heap[i] = last;
+}

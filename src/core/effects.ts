@@ -1,0 +1,35 @@
+/** Collects what one turn of the core asks for. */
+import type { Message } from "../wire/v12/messages.ts";
+import type { Counters } from "./counters.ts";
+import type { Effect } from "./effect.ts";
+import type { GatewayEvent } from "./event.ts";
+import type { CommitToken, PeerId } from "./types.ts";
+
+export class Effects {
+  #list: Effect[] = [];
+  readonly #counters: Counters;
+
+  constructor(counters: Counters) {
+    this.#counters = counters;
+  }
+
+  send(to: PeerId, message: Message, after?: CommitToken): void {
+    this.#counters.countSent(message.type);
+    this.#list.push(after === undefined ? { kind: "send", to, message } : { kind: "send", to, message, after });
+  }
+
+  report(event: GatewayEvent): void {
+    this.#list.push({ kind: "report", event });
+  }
+
+  add(effect: Effect): void {
+    this.#list.push(effect);
+  }
+
+  /** What was collected; starts anew. */
+  take(): readonly Effect[] {
+    const list = this.#list;
+    if (list.length > 0) this.#list = [];
+    return list;
+  }
+}

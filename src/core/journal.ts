@@ -1,0 +1,105 @@
+/**
+ * Collects what must survive, one commit per turn. Nothing is written per datagram: a session is marked, and written
+ * once at the end of the turn; a buffered message is written when we take custody of it.
+ *
+ * Where nothing can survive (`durable: false`) all of this is a no-op and promises wait for nothing.
+ */
+import type { Effects } from "./effects.ts";
+import type { Change, QueuedRecord, SessionRecord } from "./record.ts";
+import type { Received } from "./routing/broker-session.ts";
+import type { OutboxEntry } from "./session/outbox.ts";
+import type { Session } from "./session/session.ts";
+import type { CommitToken } from "./types.ts";
+
+/** A delivery whose acknowledgement waits for a commit. */
+export interface Promised {
+  readonly session: Session;
+  readonly received: Received;
+  readonly entry: OutboxEntry;
+}
+
+/** A session as the journal needs it. */
+interface Recordable {
+  readonly clientId: string;
+}
+
+export class Journal {
+  readonly enabled: boolean;
+  readonly #out: Effects;
+  #lastToken: CommitToken = 0;
+  #open = false;
+  #changes: Change[] = [];
+  readonly #marked = new Map<string, () => SessionRecord>();
+  /** To take the promise back should the commit fail. */
+  readonly #promised = new Map<CommitToken, Promised[]>();
+  #lastSeq = 0;
+
+  constructor(enabled: boolean, out: Effects) {
+    this.enabled = enabled;
+    this.#out = out;
+  }
+
+  /** The session changed; it is written at the end of the turn. */
+  mark(session: Recordable, record: () => SessionRecord): void {
+    if (this.enabled) this.#marked.set(session.clientId, record);
+  }
+
+  /** The session is gone. */
+  forget(session: Recordable): void {
+    if (!this.enabled) return;
+    this.#marked.delete(session.clientId);
+    this.#changes.push({ of: "session", clientId: session.clientId, record: undefined });
+  }
+
+  /** Stores a message that we take custody of; returns its number, and the commit that a promise must wait for. */
+  keep(clientId: string, seq: number, record: QueuedRecord): { seq: number; after: CommitToken | undefined } {
+    if (!this.enabled) return { seq: 0, after: undefined };
+    const number = seq || ++this.#lastSeq;
+    this.#changes.push({ of: "queued", clientId, seq: number, record });
+    return { seq: number, after: this.#token() };
+  }
+
+  /** A stored message is done. */
+  drop(clientId: string, seq: number): void {
+    if (this.enabled && seq > 0) this.#changes.push({ of: "queued", clientId, seq, record: undefined });
+  }
+
+  /** Numbers of stored messages go on above this one (after a restart). */
+  startAbove(seq: number): void {
+    this.#lastSeq = Math.max(this.#lastSeq, seq);
+  }
+
+  promised(promise: Promised, after: CommitToken): void {
+    const list = this.#promised.get(after);
+    if (list) list.push(promise);
+    else this.#promised.set(after, [promise]);
+  }
+
+  /** The commit is done, or failed: what had been promised on it. */
+  settle(token: CommitToken): readonly Promised[] {
+    const list = this.#promised.get(token) ?? [];
+    this.#promised.delete(token);
+    return list;
+  }
+
+  /** End of the turn: everything collected leaves as one commit. */
+  flush(): void {
+    if (!this.enabled) return;
+    for (const [clientId, record] of this.#marked) this.#changes.push({ of: "session", clientId, record: record() });
+    this.#marked.clear();
+    if (this.#changes.length === 0) return;
+    const token = this.#token();
+    this.#open = false;
+    this.#out.add({ kind: "persist", changes: this.#changes, token });
+    this.#changes = [];
+  }
+
+  /** The token of this turn's commit. */
+  #token(): CommitToken {
+    if (!this.#open) {
+      this.#open = true;
+      this.#lastToken++;
+    }
+    return this.#lastToken;
+  }
+}

@@ -1,0 +1,76 @@
+/** Limits per second, with bounded memory: what is remembered is forgotten with the second it belongs to. */
+import type { Instant } from "./types.ts";
+
+/** Counts events per second, in total and per key. */
+export class RatePerSecond {
+  readonly #totalMax: number;
+  readonly #perKeyMax: number;
+  #second = -1;
+  #total = 0;
+  readonly #byKey = new Map<string, number>();
+
+  /** 0 = no limit. */
+  constructor(limits: { totalMax: number; perKeyMax: number }) {
+    this.#totalMax = limits.totalMax;
+    this.#perKeyMax = limits.perKeyMax;
+  }
+
+  /** Counts one event, or says no: then it does not count. */
+  allows(key: string, now: Instant): boolean {
+    const second = Math.floor(now / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#total = 0;
+      this.#byKey.clear();
+    }
+    if (this.#totalMax > 0 && this.#total >= this.#totalMax) return false;
+    if (this.#perKeyMax > 0) {
+      const count = this.#byKey.get(key) ?? 0;
+      if (count >= this.#perKeyMax) return false;
+      this.#byKey.set(key, count + 1);
+    }
+    this.#total++;
+    return true;
+  }
+}
+
+/**
+ * Once per second and key, and so many per second in total: for answers to strangers, who may be forged.
+ * Two generations of keys, each a second old at most, so that a second always lies between two answers.
+ */
+export class OncePerSecond {
+  readonly #perSecondMax: number;
+  #turn = 0;
+  #count = 0;
+  #young = new Map<string, Instant>();
+  #old = new Map<string, Instant>();
+
+  constructor(perSecondMax: number) {
+    this.#perSecondMax = perSecondMax;
+  }
+
+  /** May `key` be answered now? Remembers that it was. */
+  allows(key: string, now: Instant): boolean {
+    this.#rotate(now);
+    const last = this.#young.get(key) ?? this.#old.get(key);
+    if (last !== undefined && now - last < 1000) return false;
+    if (this.#count >= this.#perSecondMax) return false;
+    this.#count++;
+    this.#young.set(key, now);
+    return true;
+  }
+
+  /** Remembers something sent for another reason, which counts for the pause of a second but not for the total. */
+  note(key: string, now: Instant): void {
+    this.#rotate(now);
+    if (this.#young.size < 10 * this.#perSecondMax) this.#young.set(key, now);
+  }
+
+  #rotate(now: Instant): void {
+    if (now - this.#turn < 1000) return;
+    this.#old = now - this.#turn < 2000 ? this.#young : new Map();
+    this.#young = new Map();
+    this.#turn = now;
+    this.#count = 0;
+  }
+}

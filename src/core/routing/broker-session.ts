@@ -1,0 +1,148 @@
+/**
+ * The state of one MQTT session, as [MQTT-3.1.1 4.1] defines it for a client: which of our packets the broker has not
+ * finished with, and which of the broker's we have not. It outlives connections (links), so that QoS 1 is resent with
+ * its packet id and QoS 2 is exactly once over any cut.
+ *
+ * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
+ * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
+ */
+import type { OutboxEntry } from "../session/outbox.ts";
+import type { Session, SubscribedBy } from "../session/session.ts";
+import {
+  type BrokerLimits,
+  type Instant,
+  type LinkId,
+  noLimits,
+  type Publication,
+  type QoS,
+  type Will,
+} from "../types.ts";
+
+/** One MQTT connection with its reconnects, as the core sees it. */
+export interface Link {
+  readonly id: LinkId;
+  /** Whose it is; undefined = the gateway's own. */
+  readonly session: Session | undefined;
+  up: boolean;
+  /** The broker accepted it at least once. */
+  wasUp: boolean;
+  congested: boolean;
+  /** Since when it is down, after it was up. */
+  downSince: Instant | undefined;
+  limits: BrokerLimits;
+  readonly clean: boolean;
+  /** The will that the broker holds for this connection. */
+  readonly will: Will | undefined;
+}
+
+export function newLink(init: {
+  id: LinkId;
+  session: Session | undefined;
+  clean: boolean;
+  will: Will | undefined;
+}): Link {
+  return { ...init, up: false, wasUp: false, congested: false, downSince: undefined, limits: noLimits };
+}
+
+export interface PublishExchange {
+  readonly kind: "publish";
+  readonly packetId: number;
+  readonly publication: Publication;
+  /** Where the publication comes from: answers go there. The gateway's own have none. */
+  readonly origin: { readonly session: Session; readonly msgId: number; readonly topicId: number } | undefined;
+  /**
+   * waiting: not sent on this connection; sent: PUBLISH is out; received: PUBREC came, PUBREL waits for the device;
+   * released: PUBREL is out.
+   */
+  stage: "waiting" | "sent" | "received" | "released";
+  /** PUBLISH went out on an earlier connection. */
+  sentBefore: boolean;
+  /** A will of a lost client: the link closes when the broker has it. */
+  readonly isWill: boolean;
+}
+
+export interface SubscribeExchange {
+  readonly kind: "subscribe";
+  readonly packetId: number;
+  readonly filter: string;
+  readonly qos: QoS;
+  /** The SUBSCRIBE to answer; undefined when the gateway subscribes again by itself. */
+  readonly origin:
+    | {
+        readonly session: Session;
+        readonly msgId: number;
+        readonly topicId: number;
+        readonly by: SubscribedBy;
+        readonly predefinedId: number;
+      }
+    | undefined;
+}
+
+export interface UnsubscribeExchange {
+  readonly kind: "unsubscribe";
+  readonly packetId: number;
+  readonly filter: string;
+  readonly origin: { readonly session: Session; readonly msgId: number } | undefined;
+}
+
+export type Exchange = PublishExchange | SubscribeExchange | UnsubscribeExchange;
+
+/** A delivery at QoS 1 or 2 that the broker has not finished with. */
+export interface Received {
+  readonly packetId: number;
+  readonly publication: Publication;
+  /** On which connection it came (last). Acknowledgements for another one are not sent: the broker will ask again. */
+  connection: number;
+  /** open: ours to acknowledge; done: to be acknowledged as soon as the broker asks again; acknowledged: PUBREC is out. */
+  stage: "open" | "done" | "acknowledged";
+  /** The buffered message, while there is one. */
+  entry: OutboxEntry | undefined;
+}
+
+export class BrokerSession {
+  link: Link | undefined = undefined;
+  readonly inFlight = new Map<number, Exchange>();
+  readonly received = new Map<number, Received>();
+  /** Counts the connections of this session; the present or last one. */
+  connection = 0;
+  #lastPacketId = 0;
+  #open = 0;
+
+  /** Publications that count against the broker's Receive Maximum: sent, not finished. */
+  get openPublications(): number {
+    return this.#open;
+  }
+
+  /** A free packet id; undefined when all 65535 are taken. */
+  freePacketId(): number | undefined {
+    if (this.inFlight.size >= 65_535) return undefined;
+    do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
+    while (this.inFlight.has(this.#lastPacketId));
+    return this.#lastPacketId;
+  }
+
+  add(exchange: Exchange): void {
+    this.inFlight.set(exchange.packetId, exchange);
+  }
+
+  /** Marks a publication as sent on the present connection. */
+  sent(exchange: PublishExchange): void {
+    exchange.stage = "sent";
+    this.#open++;
+  }
+
+  finish(exchange: Exchange): void {
+    if (!this.inFlight.delete(exchange.packetId)) return;
+    if (exchange.kind === "publish" && exchange.stage !== "waiting") this.#open--;
+  }
+
+  /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
+  cut(): void {
+    for (const exchange of this.inFlight.values()) {
+      if (exchange.kind !== "publish" || exchange.stage !== "sent") continue;
+      exchange.stage = "waiting";
+      exchange.sentBefore = true;
+      this.#open--;
+    }
+  }
+}

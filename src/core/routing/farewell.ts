@@ -1,0 +1,101 @@
+/**
+ * How a lost client's will gets out, once.
+ *
+ * Where the broker holds it, unchanged, and publishes at once (MQTT 3.1.1), the connection is closed without
+ * DISCONNECT. In every other case (the will was updated, it is held here, or MQTT 5 would wait out the Will Delay) the
+ * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
+ * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4; reference 7.4 (d)]
+ */
+import type { Context } from "../context.ts";
+import { supervise } from "../session/keep-alive.ts";
+import { endSession } from "../session/lifecycle.ts";
+import type { Session } from "../session/session.ts";
+import type { Publication, QoS } from "../types.ts";
+import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import { sendPublish } from "./resend.ts";
+import { brokerWill, closeLink, sameWill } from "./transparent.ts";
+
+/** The client is lost: see to its will and to its connection. */
+export function abandonOrBidFarewell(context: Context, session: Session): void {
+  const { link } = session.broker;
+  const will = brokerWill(context, session);
+  if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
+    if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
+    return part(context, session, "abandon");
+  }
+  if (!will) return part(context, session, "disconnect");
+  session.farewell = true;
+  supervise(context, session);
+  if (link.up) publishWill(context, session);
+}
+
+/** Does closing the connection without DISCONNECT make the broker publish, and now? */
+function brokerPublishes(context: Context, session: Session): boolean {
+  const { link } = session.broker;
+  const { protocol, will } = context.options.upstream;
+  if (protocol === "3.1.1") return true;
+  // MQTT 5: it has already done so if the connection was away for longer than the delay.
+  return link?.downSince !== undefined && context.now - link.downSince >= will.delaySeconds * 1_000;
+}
+
+/** The broker is there: publish, then part when it has it. */
+export function publishWill(context: Context, session: Session): void {
+  const { link } = session.broker;
+  const will = brokerWill(context, session);
+  if (!link || !will) return part(context, session, "disconnect");
+  const publication: Publication = {
+    ...will,
+    qos: Math.min(will.qos, link.limits.maximumQoS) as QoS,
+    retain: will.retain && link.limits.retainAvailable,
+  };
+  context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
+  const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
+  if (packetId === undefined) {
+    context.out.add({
+      kind: "publish",
+      linkId: link.id,
+      publication: { ...publication, qos: 0 },
+      packetId: 0,
+      dup: false,
+    });
+    return part(context, session, "disconnect");
+  }
+  const exchange: PublishExchange = {
+    kind: "publish",
+    packetId,
+    publication,
+    origin: undefined,
+    stage: "waiting",
+    sentBefore: false,
+    isWill: true,
+  };
+  session.broker.add(exchange);
+  sendPublish(context, session.broker, exchange);
+}
+
+/** The broker has the will, or refused it. */
+export function onWillSettled(context: Context, broker: BrokerSession): void {
+  const session = broker.link?.session;
+  if (session?.farewell) part(context, session, "disconnect");
+}
+
+/** The client is back, or the time is over: what was written is written. */
+export function giveUpFarewell(context: Context, session: Session): void {
+  if (!session.broker.link?.up) {
+    context.drop("link-down", {
+      clientId: session.clientId,
+      detail: "will not published: the broker was away too long",
+    });
+  }
+  part(context, session, "disconnect");
+}
+
+function part(context: Context, session: Session, how: "disconnect" | "abandon"): void {
+  session.farewell = false;
+  for (const exchange of [...session.broker.inFlight.values()]) {
+    if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
+  }
+  closeLink(context, session.broker, { how, endSession: session.clean });
+  if (session.clean) endSession(context, session, "lost");
+  else supervise(context, session);
+}

@@ -1,0 +1,97 @@
+/**
+ * What a connection that came up (again) has to catch up with. [MQTT-3.1.1 4.4]
+ *
+ * Everything is sent again with the packet id it had, in the order it had, within the broker's window; the broker
+ * tells repetition from news by the id. Where the broker forgot the session, exactly-once cannot be known any more:
+ * what it may have had is counted as uncertain, never silently downgraded.
+ */
+import type { Context } from "../context.ts";
+import { returnCodes } from "../messages.ts";
+import { answerPubComp } from "../session/publish-up.ts";
+import type { Session } from "../session/session.ts";
+import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import { filterToBroker } from "./topic-prefix.ts";
+
+/** The broker does not know the session: make it new. */
+export function brokerForgot(context: Context, broker: BrokerSession, session: Session | undefined): void {
+  for (const received of broker.received.values()) {
+    // It will not ask again: what is buffered is ours alone now.
+    if (received.entry) received.entry.received = undefined;
+  }
+  broker.received.clear();
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
+    if (exchange.stage === "waiting" && !exchange.sentBefore) continue;
+    context.counters.qos2Uncertain++;
+    const clientId = session?.clientId ?? "";
+    context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
+    if (exchange.stage === "waiting") {
+      exchange.sentBefore = false;
+      continue;
+    }
+    // The broker had it; it cannot be released any more, and shall not come a second time.
+    broker.finish(exchange);
+    if (exchange.stage === "released") answerPubComp(context, exchange);
+    else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
+  }
+  if (session) subscribeAgain(broker, session);
+}
+
+function subscribeAgain(broker: BrokerSession, session: Session): void {
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind === "subscribe" && !exchange.origin) broker.finish(exchange);
+  }
+  for (const { filter, qos } of session.subscriptions.values()) {
+    const packetId = broker.freePacketId();
+    if (packetId !== undefined) broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined });
+  }
+}
+
+export function resendAll(context: Context, broker: BrokerSession): void {
+  const { link } = broker;
+  if (!link) return;
+  const prefix = context.options.upstream.topicPrefix;
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind === "subscribe") {
+      const topicFilter = filterToBroker(prefix, exchange.filter);
+      context.out.add({
+        kind: "subscribe",
+        linkId: link.id,
+        packetId: exchange.packetId,
+        topicFilter,
+        qos: exchange.qos,
+      });
+    } else if (exchange.kind === "unsubscribe") {
+      const topicFilter = filterToBroker(prefix, exchange.filter);
+      context.out.add({ kind: "unsubscribe", linkId: link.id, packetId: exchange.packetId, topicFilter });
+    } else if (exchange.stage === "released") {
+      context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+    }
+  }
+  sendWaiting(context, broker);
+}
+
+/** Sends what waits, in order, as far as the broker's window goes. */
+export function sendWaiting(context: Context, broker: BrokerSession): void {
+  const { link } = broker;
+  if (!link?.up) return;
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || exchange.stage !== "waiting") continue;
+    if (broker.openPublications >= link.limits.receiveMaximum) return;
+    sendPublish(context, broker, exchange);
+  }
+}
+
+export function sendPublish(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+  const { link } = broker;
+  if (!link) return;
+  broker.sent(exchange);
+  const { publication, packetId, sentBefore: dup } = exchange;
+  context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
+}
+
+/** MQTT reason codes of a refused publication, as a device hears them. [reference 9.2] */
+export function returnCodeOf(reason: number): number {
+  if (reason < 0x80) return returnCodes.accepted;
+  return reason === 0x97 ? returnCodes.congestion : returnCodes.notSupported;
+}

@@ -1,0 +1,103 @@
+/**
+ * The gateway's own connection to the broker: for QoS -1, for status messages, and as the answer to "is the broker
+ * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
+ */
+import type { Context } from "../context.ts";
+import type { Session } from "../session/session.ts";
+import type { Publication, Will } from "../types.ts";
+import { newLink } from "./broker-session.ts";
+import { toBroker } from "./topic-prefix.ts";
+
+export function openServiceLink(context: Context): void {
+  const { serviceClientId, clientIdPrefix } = context.options.upstream;
+  const mqttClientId = clientIdPrefix + serviceClientId;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    clean: true,
+    will: statusWill(context),
+  });
+  context.links.set(link.id, link);
+  context.service.link = link;
+  context.out.add({
+    kind: "openLink",
+    link: { linkId: link.id, mqttClientId, identity: undefined, clean: true, will: link.will },
+  });
+}
+
+export function isBrokerThere(context: Context): boolean {
+  return context.service.link?.up === true;
+}
+
+export function onServiceUp(context: Context): void {
+  publishStatus(context, "gateway", "online");
+  for (const session of context.sessions.all()) publishClientStatus(context, session);
+  if (context.options.advertise.intervalSeconds > 0) advertise(context);
+}
+
+export function onServiceDown(context: Context): void {
+  context.deadlines.clear(context.advertise);
+}
+
+/** ADVERTISE, now and every T_ADV, as long as the broker is there. */
+export function advertise(context: Context): void {
+  const { intervalSeconds, radius } = context.options.advertise;
+  if (!isBrokerThere(context) || context.stopping) return;
+  const message = {
+    type: "ADVERTISE",
+    gwId: context.options.gatewayId,
+    duration: Math.min(intervalSeconds, 65_535),
+  } as const;
+  context.counters.countSent("ADVERTISE");
+  context.out.add({ kind: "broadcast", message, radius });
+  context.deadlines.set(context.advertise, context.now + intervalSeconds * 1_000);
+}
+
+/** Publishes at QoS 0 over the gateway's own connection; false when that is not possible now. */
+export function publishByService(context: Context, publication: Publication): boolean {
+  const { link } = context.service;
+  if (!link?.up || link.congested) return false;
+  const topicName = toBroker(context.options.upstream.topicPrefix, publication.topicName);
+  context.out.add({
+    kind: "publish",
+    linkId: link.id,
+    publication: { ...publication, topicName, qos: 0 },
+    packetId: 0,
+    dup: false,
+  });
+  return true;
+}
+
+/** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */
+export function publishClientStatus(context: Context, session: Session): void {
+  if (context.options.status.topic === undefined || session.state === "awake") return;
+  publishStatus(context, `clients/${topicLevel(session.clientId)}`, session.state);
+}
+
+/** Says that the gateway is going, while it still can. */
+export function publishOffline(context: Context): void {
+  publishStatus(context, "gateway", "offline");
+}
+
+function publishStatus(context: Context, what: string, state: string): void {
+  const { topic } = context.options.status;
+  if (topic === undefined) return;
+  publishByService(context, { topicName: `${topic}/${what}`, payload: octets(state), qos: 0, retain: true });
+}
+
+function statusWill(context: Context): Will | undefined {
+  const { topic } = context.options.status;
+  if (topic === undefined) return undefined;
+  const topicName = toBroker(context.options.upstream.topicPrefix, `${topic}/gateway`);
+  return { topicName, payload: octets("offline"), qos: 0, retain: true };
+}
+
+/** A client id as one level of a topic: what would split or match is percent-encoded. */
+function topicLevel(clientId: string): string {
+  return clientId.replace(/[%/+#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** ASCII only. */
+function octets(word: string): Uint8Array {
+  return Uint8Array.from(word, (char) => char.charCodeAt(0));
+}

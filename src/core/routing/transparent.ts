@@ -1,0 +1,137 @@
+/**
+ * One MQTT connection per client: who the client is at the broker, its session and its acknowledgements stay its own.
+ * [MQTT-SN 1.2 §4.1]
+ *
+ * Here: opening, losing and regaining that connection. A connection that comes back takes up where the last one ended,
+ * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
+ */
+import type { Context } from "../context.ts";
+import type { LinkRefusal } from "../input.ts";
+import { returnCodes } from "../messages.ts";
+import { completeSetup, failSetup } from "../session/connect.ts";
+import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
+import { pump } from "../session/publish-down.ts";
+import type { Session } from "../session/session.ts";
+import { failPendingRequests } from "../session/subscribe.ts";
+import type { BrokerLimits, Publication, Will } from "../types.ts";
+import { type BrokerSession, type Link, newLink } from "./broker-session.ts";
+import { publishWill } from "./farewell.ts";
+import { brokerForgot, resendAll } from "./resend.ts";
+import { onServiceDown, onServiceUp } from "./service.ts";
+import { toBroker } from "./topic-prefix.ts";
+
+/** Opens a connection for the client; the one before, if any, must be closed. */
+export function openLink(context: Context, session: Session, options: { clean: boolean }): void {
+  const { clientIdPrefix, will } = context.options.upstream;
+  const link = newLink({
+    id: context.nextLinkId(session.clientId),
+    session,
+    clean: options.clean,
+    will: will.held === "broker" ? brokerWill(context, session) : undefined,
+  });
+  context.links.set(link.id, link);
+  session.broker.link = link;
+  session.brokerRefused = false;
+  context.out.add({
+    kind: "openLink",
+    link: {
+      linkId: link.id,
+      mqttClientId: clientIdPrefix + session.clientId,
+      identity: session.clientId,
+      clean: options.clean,
+      will: link.will,
+    },
+  });
+}
+
+/** Closes the connection of this MQTT session, if it has one. */
+export function closeLink(
+  context: Context,
+  broker: BrokerSession,
+  options: { how: "disconnect" | "abandon"; endSession: boolean },
+): void {
+  const link = broker.link;
+  if (!link) return;
+  broker.link = undefined;
+  broker.cut();
+  context.links.delete(link.id);
+  context.out.add({ kind: "closeLink", linkId: link.id, ...options });
+}
+
+/** The client's will as the broker would know it. */
+export function brokerWill(context: Context, session: Session): Will | undefined {
+  const will = session.will;
+  return will && { ...will, topicName: toBroker(context.options.upstream.topicPrefix, will.topicName) };
+}
+
+export function sameWill(a: Will | undefined, b: Will | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.topicName === b.topicName && a.qos === b.qos && a.retain === b.retain && sameBytes(a.payload, b.payload);
+}
+
+export function samePublication(a: Publication, b: Publication): boolean {
+  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && a.every((octet, i) => octet === b[i]);
+}
+
+export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {
+  link.up = true;
+  link.wasUp = true;
+  link.congested = false;
+  link.downSince = undefined;
+  link.limits = limits;
+  const session = link.session;
+  context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
+  if (!session) return onServiceUp(context);
+  session.broker.connection++;
+  if (!sessionPresent) brokerForgot(context, session.broker, session);
+  resendAll(context, session.broker);
+  if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
+  else if (session.farewell) publishWill(context, session);
+  else pump(context, session);
+}
+
+export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
+  link.up = false;
+  context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
+  const session = link.session;
+  if (!session) return onServiceDown(context);
+  const { setup } = session;
+  if (setup?.stage === "broker") {
+    return failSetup(context, session, setup, {
+      returnCode: refusal === "congestion" ? returnCodes.congestion : returnCodes.notSupported,
+      why: reason,
+    });
+  }
+  if (refusal === "notSupported") session.brokerRefused = true;
+}
+
+export function onLinkDown(context: Context, link: Link, reason: string, takenOver: boolean): void {
+  const wasUp = link.up;
+  link.up = false;
+  link.congested = false;
+  if (wasUp) link.downSince = context.now;
+  if (wasUp) context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
+  const session = link.session;
+  if (!session) {
+    context.service.cut();
+    return onServiceDown(context);
+  }
+  session.broker.cut();
+  failPendingRequests(context, session);
+  const { setup } = session;
+  if (setup?.stage === "broker") {
+    failSetup(context, session, setup, { returnCode: returnCodes.congestion, why: reason });
+    return;
+  }
+  if (takenOver && session.state !== "lost") {
+    // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [12.21]
+    return bidGoodbye(context, session, "taken over at the broker");
+  }
+  if (session.state !== "active" && session.state !== "awake") return;
+  tellDisconnected(context, session);
+  bidGoodbye(context, session, `broker: ${reason}`);
+}

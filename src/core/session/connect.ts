@@ -1,0 +1,300 @@
+/**
+ * CONNECT: from the first datagram to CONNACK. [MQTT-SN 1.2 §6.2, §6.3; reference 7.2, 7.3, 12.1, 12.4, 12.5]
+ *
+ * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
+ * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
+ */
+import { isTopicName, utf8Length } from "../../wire/topic.ts";
+import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
+import { BrokerSession } from "../routing/broker-session.ts";
+import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
+import { brokerWill, closeLink, openLink, sameWill } from "../routing/transparent.ts";
+import { Registry } from "../topics/registry.ts";
+import type { PeerId } from "../types.ts";
+import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
+import { pump, stopInFlight } from "./publish-down.ts";
+import { Session } from "./session.ts";
+import { Setup } from "./setup.ts";
+
+export function onConnect(context: Context, peer: PeerId, message: Connect): void {
+  const clientId = validClientId(context, message);
+  if (clientId === undefined || message.protocolId !== 1) {
+    return refuse(
+      context,
+      peer,
+      message,
+      returnCodes.notSupported,
+      clientId === undefined ? "client id" : "protocol id",
+    );
+  }
+  const admission = context.options.access.client(clientId, peer);
+  if (!admission.admitted) {
+    context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint: admission.hint });
+    context.counters.dropped["not-admitted"]++;
+    return context.out.send(peer, connAck(returnCodes.notSupported));
+  }
+  if (isRepeat(context, peer, message)) return;
+
+  const pending = context.setups.get(peer);
+  if (pending) cancelSetup(context, pending);
+  const present = context.sessions.byClientId(clientId);
+  makeWayAt(context, peer, clientId);
+  if (!present && !mayBeNew(context, peer, message)) return;
+  if (context.setups.size >= context.options.clients.pendingMax) {
+    context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
+    return refuse(context, peer, message, returnCodes.congestion, "too many set-ups under way");
+  }
+  const setup = new Setup({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  context.setups.set(peer, setup);
+  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  if (message.will) context.out.send(peer, willTopicReq);
+  else commit(context, setup);
+}
+
+function validClientId(context: Context, message: Connect): string | undefined {
+  const { clientId } = message;
+  if (typeof clientId !== "string" || clientId === "" || clientId.includes("\0")) return undefined;
+  return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
+}
+
+function refuse(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
+  const clientId = typeof message.clientId === "string" ? message.clientId : "";
+  context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
+  context.out.send(peer, connAck(returnCode));
+}
+
+/** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
+function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
+  const pending = context.setups.get(peer);
+  if (pending) {
+    if (!sameConnect(pending.message, message) || pending.stage === "willMsg") return false;
+    if (pending.stage === "willTopic") context.out.send(peer, willTopicReq);
+    else context.counters.dropped.repeat++; // the broker's answer is awaited
+    return true;
+  }
+  const session = context.sessions.byPeer(peer);
+  const last = session?.lastConnect;
+  if (session?.state !== "active" || !session.broker.link?.up) return false;
+  if (!last?.nothingSince || context.now - last.at > context.repetitionMs || !sameConnect(last.message, message))
+    return false;
+  session.lastHeard = context.now;
+  context.counters.dropped.repeat++;
+  context.out.send(peer, message.will ? willTopicReq : connAck(returnCodes.accepted));
+  if (message.will) beginDialogueAgain(context, session, peer, message);
+  return true;
+}
+
+/** A CONNECT with Will that is repeated after its CONNACK goes through the dialogue once more; the session stays. */
+function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
+  const setup = new Setup({ peer, clientId: session.clientId, message, stage: "willTopic" });
+  setup.repeats = true;
+  context.setups.set(peer, setup);
+  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+}
+
+function sameConnect(a: Connect, b: Connect): boolean {
+  return (
+    a.clientId === b.clientId && a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will
+  );
+}
+
+/** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
+function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
+  const before = context.sessions.byPeer(peer);
+  if (!before || before.clientId === clientId) return;
+  if (before.state === "active") lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+  else {
+    stopInFlight(context, before);
+    if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
+    context.sessions.unbind(before);
+  }
+}
+
+/** Is there room and time for one more session? */
+function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
+  if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
+    context.drop("rate-limited", { peer, detail: "new sessions per second" });
+    refuse(context, peer, message, returnCodes.congestion, "too many new sessions per second");
+    return false;
+  }
+  if (context.sessions.size < context.options.clients.sessionsMax) return true;
+  const idle = context.sessions.longestIdle();
+  if (!idle) {
+    refuse(context, peer, message, returnCodes.congestion, "too many sessions");
+    return false;
+  }
+  closeLink(context, idle.broker, { how: "disconnect", endSession: true });
+  endSession(context, idle, "made room for a new client");
+  return true;
+}
+
+export function onWillTopic(context: Context, setup: Setup, message: WillTopic): void {
+  if (setup.stage === "broker") return;
+  const { willTopic, qos, retain } = message;
+  if (willTopic === undefined) {
+    setup.willTopic = undefined;
+    setup.will = undefined;
+    return finishDialogue(context, setup);
+  }
+  if (typeof willTopic !== "string" || !isTopicName(willTopic) || qos === -1) {
+    forget(context, setup);
+    return refuse(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
+  }
+  setup.willTopic = { topicName: willTopic, qos, retain };
+  setup.stage = "willMsg";
+  context.out.send(setup.peer, willMsgReq);
+}
+
+export function onWillMsg(context: Context, setup: Setup, message: WillMsg): void {
+  if (setup.stage !== "willMsg" || !setup.willTopic) {
+    return context.drop("unexpected-type", {
+      clientId: setup.clientId,
+      peer: setup.peer,
+      detail: "WILLMSG out of turn",
+    });
+  }
+  setup.will = { ...setup.willTopic, payload: message.willMsg };
+  finishDialogue(context, setup);
+}
+
+/** WILLMSG once more after CONNACK: the CONNACK was lost. */
+export function onRepeatedWillMsg(context: Context, session: Session): boolean {
+  if (!session.lastConnect?.byWillMsg || !session.lastConnect.nothingSince || session.peer === undefined) return false;
+  context.out.send(session.peer, connAck(returnCodes.accepted));
+  return true;
+}
+
+function finishDialogue(context: Context, setup: Setup): void {
+  const session = context.sessions.byClientId(setup.clientId);
+  const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
+  if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
+    forget(context, setup);
+    return context.out.send(setup.peer, connAck(returnCodes.accepted));
+  }
+  setup.stage = "broker";
+  commit(context, setup);
+}
+
+/** Everything is known: take the session over, or make one, and see to its connection. */
+function commit(context: Context, setup: Setup): void {
+  const { message, peer, clientId } = setup;
+  let session = context.sessions.byClientId(clientId);
+  if (session?.setup && session.setup !== setup) {
+    cancelSetup(context, session.setup);
+    session = context.sessions.byClientId(clientId);
+  }
+  if (session?.farewell) {
+    giveUpFarewell(context, session);
+    session = context.sessions.byClientId(clientId);
+  }
+  if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);
+  if (session && (message.cleanSession || (session.clean && session.state === "active"))) {
+    endForNewStart(context, session, message.cleanSession);
+    session = undefined;
+  }
+  setup.isNew = session === undefined;
+  if (!session) {
+    session = newSession(context, clientId, message.cleanSession);
+    context.sessions.add(session);
+  }
+  setup.session = session;
+  session.setup = setup;
+  setup.wakes = session.state === "asleep" || session.state === "awake";
+  if (message.will) session.will = setup.will;
+  const { link } = session.broker;
+  const heldByBroker = context.options.upstream.will.held === "broker";
+  if (link?.up && !session.brokerRefused && (!heldByBroker || sameWill(link.will, brokerWill(context, session)))) {
+    return completeSetup(context, session, setup);
+  }
+  closeLink(context, session.broker, { how: "disconnect", endSession: false });
+  openLink(context, session, { clean: message.cleanSession });
+}
+
+export function newSession(context: Context, clientId: string, clean: boolean): Session {
+  const registry = new Registry({
+    start: context.sessions.topicIdStart(clientId),
+    limit: context.options.topics.idsPerClientMax,
+    isPredefined: (id) =>
+      context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
+  });
+  return new Session({ clientId, clean, registry, broker: new BrokerSession() });
+}
+
+/** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
+function endForNewStart(context: Context, session: Session, cleanStart: boolean): void {
+  const { link } = session.broker;
+  const willIsDue = cleanStart && session.state === "active" && session.will !== undefined && link !== undefined;
+  const heldByBroker = willIsDue && sameWill(brokerWill(context, session), link.will);
+  if (willIsDue && !heldByBroker && link.up) publishWill(context, session);
+  const endsAtBroker = { how: heldByBroker ? "abandon" : "disconnect", endSession: true } as const;
+  closeLink(context, session.broker, endsAtBroker);
+  if (heldByBroker) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
+  endSession(context, session, "new start");
+}
+
+/** The broker has accepted: so do we. */
+export function completeSetup(context: Context, session: Session, setup: Setup): void {
+  const { message, peer } = setup;
+  forget(context, setup);
+  context.sessions.bind(session, peer);
+  session.clean = message.cleanSession;
+  session.keepAliveSeconds = message.duration;
+  session.lastHeard = context.now;
+  stopInFlight(context, session);
+  session.outbox.allowance = Number.POSITIVE_INFINITY;
+  if (!setup.wakes) session.registry.forgetKnown();
+  session.lastConnect = { message, at: context.now, byWillMsg: setup.willTopic !== undefined, nothingSince: true };
+  changeState(context, session, "connect", "CONNECT");
+  context.out.send(peer, connAck(returnCodes.accepted));
+  pump(context, session);
+}
+
+/** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
+export function failSetup(
+  context: Context,
+  session: Session,
+  setup: Setup,
+  refusal: { returnCode: number; why: string },
+): void {
+  forget(context, setup);
+  refuse(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
+  if (setup.isNew) {
+    closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
+    return endSession(context, session, refusal.why);
+  }
+  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
+  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
+  closeLink(context, session.broker, { how: "disconnect", endSession: false });
+}
+
+/** A set-up that nobody waits for any more. */
+export function cancelSetup(context: Context, setup: Setup): void {
+  const { session } = setup;
+  forget(context, setup);
+  if (!session) return;
+  if (setup.isNew) {
+    closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
+    endSession(context, session, "set-up abandoned");
+  } else if (session.state === "disconnected" || session.state === "lost") {
+    closeLink(context, session.broker, { how: "disconnect", endSession: false });
+  }
+}
+
+/** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
+export function onSetupDeadline(context: Context, setup: Setup): void {
+  if (setup.stage === "broker" && setup.session) {
+    return failSetup(context, setup.session, setup, {
+      returnCode: returnCodes.congestion,
+      why: "no answer from the broker",
+    });
+  }
+  cancelSetup(context, setup);
+}
+
+function forget(context: Context, setup: Setup): void {
+  context.deadlines.clear(setup.expiry);
+  if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
+  if (setup.session?.setup === setup) setup.session.setup = undefined;
+}

@@ -1,0 +1,188 @@
+/**
+ * Who holds a message. [reference 8.2, 10.2]
+ *
+ * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
+ * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and
+ * acknowledge that. What does not fit stays unacknowledged: the broker keeps it, and its window holds back the rest,
+ * so nothing that was acknowledged is ever dropped for want of room.
+ */
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import type { Promised } from "../journal.ts";
+import type { BrokerSession, Link, Received } from "../routing/broker-session.ts";
+import { fromBroker } from "../routing/topic-prefix.ts";
+import { samePublication } from "../routing/transparent.ts";
+import type { CommitToken, Publication } from "../types.ts";
+import { entryBytes, type OutboxEntry } from "./outbox.ts";
+import { outboxShift, pump } from "./publish-down.ts";
+import type { Session } from "./session.ts";
+
+type Delivered = Extract<Input, { kind: "delivered" }>;
+
+/** A publication came from the broker for this client. */
+export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
+  const { broker } = session;
+  if (input.publication.qos === 0) {
+    const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
+    if (topicName !== undefined) offer(context, session, { ...input.publication, topicName }, input, undefined);
+    return;
+  }
+  const known = broker.received.get(input.packetId);
+  if (known && isSame(known, input)) return onRedelivered(context, session, link, known, input);
+  if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
+  const received: Received = {
+    packetId: input.packetId,
+    publication: input.publication,
+    connection: broker.connection,
+    stage: "open",
+    entry: undefined,
+  };
+  broker.received.set(input.packetId, received);
+  offerReceived(context, session, received, input);
+}
+
+function offerReceived(context: Context, session: Session, received: Received, input: Delivered): void {
+  const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
+  if (topicName === undefined) return acknowledge(context, session.broker, received, undefined);
+  offer(context, session, { ...input.publication, topicName }, input, received);
+}
+
+/** At QoS 2 the id alone tells a repetition, until PUBREL; at QoS 1 the broker may have begun anew with it. */
+function isSame(known: Received, input: Delivered): boolean {
+  if (known.publication.qos !== input.publication.qos) return false;
+  return known.publication.qos === 2 || (input.dup && samePublication(known.publication, input.publication));
+}
+
+function onRedelivered(context: Context, session: Session, link: Link, known: Received, input: Delivered): void {
+  const { broker } = session;
+  known.connection = broker.connection;
+  if (known.stage === "open" && !known.entry) return offerReceived(context, session, known, input); // no room last time
+  context.counters.dropped.repeat++;
+  if (known.stage === "open") return; // still on its way to the client
+  if (known.stage === "done") return acknowledge(context, broker, known, undefined);
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubrec", packetId: known.packetId });
+}
+
+/** PUBREL: the broker is through with this id. */
+export function onReleased(context: Context, broker: BrokerSession, link: Link, packetId: number): void {
+  broker.received.delete(packetId);
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
+}
+
+/** Puts a publication into the outbox, if there is room. */
+function offer(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  input: Delivered,
+  received: Received | undefined,
+): void {
+  const entry: OutboxEntry = {
+    publication,
+    expiresAt: input.expirySeconds === undefined ? undefined : context.now + input.expirySeconds * 1_000,
+    received,
+    msgId: 0,
+    released: false,
+    topicIdRefused: false,
+    dupRefused: false,
+    seq: 0,
+  };
+  if (!admit(context, session, entry)) return;
+  if (received) received.entry = entry;
+  session.outbox.push(entry);
+  context.counters.bufferedMessages++;
+  context.counters.bufferedBytes += entryBytes(entry);
+  if (session.state === "active" || session.state === "awake") pump(context, session);
+  else takeCustody(context, session, entry);
+}
+
+/** Room for one more? At QoS 0 older QoS 0 makes way; at QoS 1 and 2 the broker's window is waited for. */
+function admit(context: Context, session: Session, entry: OutboxEntry): boolean {
+  const { outbox, clientId } = session;
+  const { buffer, upstream } = context.options;
+  const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
+  if (
+    entry.publication.qos === 0 &&
+    session.state !== "active" &&
+    session.state !== "awake" &&
+    !buffer.qos0WhileAsleep
+  ) {
+    context.drop("buffer-full", { clientId, detail: `${detail}: QoS 0 is not kept for sleepers` });
+    return false;
+  }
+  while (!fits(context, session, entryBytes(entry), 1)) {
+    const victim = outbox.oldestQoS0();
+    if (!victim) break;
+    context.drop("buffer-full", { clientId, detail: `QoS 0 ${victim.publication.topicName}: made way` });
+    outboxShift(context, session, victim);
+  }
+  if (fits(context, session, entryBytes(entry), 1)) return true;
+  // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
+  if (entry.received && outbox.length < buffer.messagesMax + upstream.receiveMaximum) return true;
+  context.drop("buffer-full", { clientId, detail });
+  return false;
+}
+
+function fits(context: Context, session: Session, moreBytes: number, moreMessages: number): boolean {
+  const { buffer } = context.options;
+  return (
+    session.outbox.length + moreMessages <= buffer.messagesMax &&
+    session.outbox.bytes + moreBytes <= buffer.bytesMax &&
+    context.counters.bufferedBytes + moreBytes <= buffer.totalBytesMax
+  );
+}
+
+/** The client sleeps: what fits into the buffer becomes ours. */
+export function takeCustodyOfAll(context: Context, session: Session): void {
+  for (const entry of session.outbox) if (entry.received) takeCustody(context, session, entry);
+}
+
+function takeCustody(context: Context, session: Session, entry: OutboxEntry): void {
+  const { received } = entry;
+  if (received?.stage !== "open" || !fits(context, session, 0, 0)) return;
+  const { publication, msgId, released } = entry;
+  const kept = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released });
+  entry.seq = kept.seq;
+  if (kept.after !== undefined) context.journal.promised({ session, received, entry }, kept.after);
+  acknowledge(context, session.broker, received, kept.after);
+}
+
+/** The client's PUBREC came: the stored message must say so before PUBREL goes on. */
+export function persistReleased(context: Context, session: Session, entry: OutboxEntry): CommitToken | undefined {
+  if (entry.seq === 0) return undefined;
+  const { publication, msgId, released, seq } = entry;
+  return context.journal.keep(session.clientId, seq, { v: 1, publication, msgId, released }).after;
+}
+
+/** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */
+export function acknowledge(
+  context: Context,
+  broker: BrokerSession,
+  received: Received,
+  after: CommitToken | undefined,
+): void {
+  if (received.stage !== "open" && received.stage !== "done") return;
+  const { link } = broker;
+  const { qos } = received.publication;
+  if (received.entry) received.entry.received = undefined;
+  received.entry = undefined;
+  if (!link?.up || received.connection !== broker.connection) {
+    received.stage = "done";
+    return;
+  }
+  if (qos === 1) broker.received.delete(received.packetId);
+  received.stage = "acknowledged";
+  const { packetId } = received;
+  const ack = qos === 1 ? "puback" : "pubrec";
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
+}
+
+/** The commit failed: the promise was not given, the message is the broker's again (unless the client has it by now). */
+export function takeBackCustody(context: Context, promised: Promised): void {
+  const { session, received, entry } = promised;
+  received.stage = "open";
+  session.broker.received.set(received.packetId, received);
+  if (!session.outbox.has(entry)) return acknowledge(context, session.broker, received, undefined);
+  received.entry = entry;
+  entry.received = received;
+}

@@ -1,0 +1,90 @@
+/**
+ * The turns of a client's life that several procedures share: a change of state, being lost, the end of a session.
+ * [MQTT-SN 1.2 §6.14]
+ */
+import type { Context } from "../context.ts";
+import { disconnect } from "../messages.ts";
+import { abandonOrBidFarewell } from "../routing/farewell.ts";
+import { publishClientStatus } from "../routing/service.ts";
+import { closeLink } from "../routing/transparent.ts";
+import { supervise } from "./keep-alive.ts";
+import { stopInFlight } from "./publish-down.ts";
+import type { Session } from "./session.ts";
+import { recordOf } from "./session-record.ts";
+import { type ClientEvent, nextState } from "./state.ts";
+
+/** Goes one step in the table of state.ts; false where that step does not exist. */
+export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {
+  const next = nextState(session.state, event);
+  if (!next) return false;
+  const before = session.state;
+  session.state = next;
+  context.sessions.setIdle(session, next === "disconnected" || next === "lost");
+  supervise(context, session);
+  markChanged(context, session);
+  if (next === before) return true;
+  context.out.report({ event: "client_state", clientId: session.clientId, state: next, peer: session.peer, why });
+  publishClientStatus(context, session);
+  return true;
+}
+
+/** The session is to be stored as it is at the end of this turn. */
+export function markChanged(context: Context, session: Session): void {
+  context.journal.mark(session, () => recordOf(session));
+}
+
+/**
+ * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
+ * hint of one DISCONNECT to where it last was. [reference 7.12]
+ */
+export function lose(context: Context, session: Session, options: { why: string; tell: boolean }): void {
+  const peer = session.peer;
+  if (!changeState(context, session, "silence", options.why)) return;
+  context.counters.clientsLost++;
+  if (options.tell && peer !== undefined) tellDisconnected(context, session);
+  context.sessions.unbind(session);
+  stopInFlight(context, session);
+  abandonOrBidFarewell(context, session);
+}
+
+/** DISCONNECT that nobody asked for; its echo shall not be answered. [reference 7.13] */
+export function tellDisconnected(context: Context, session: Session): void {
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, disconnect);
+  context.strangers.note(session.peer, context.now);
+}
+
+/**
+ * The client is disconnected in order, by itself or by us. The will is not published; a clean session ends.
+ * The connection to the broker closes with MQTT DISCONNECT.
+ */
+export function bidGoodbye(context: Context, session: Session, why: string): void {
+  if (!changeState(context, session, "disconnect", why)) return;
+  context.sessions.unbind(session);
+  stopInFlight(context, session);
+  closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
+  if (session.clean) endSession(context, session, why);
+}
+
+/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
+export function endSession(context: Context, session: Session, why: string): void {
+  if (session.setup) {
+    context.deadlines.clear(session.setup.expiry);
+    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
+    session.setup = undefined;
+  }
+  const held = session.outbox.length;
+  for (const entry of session.outbox) context.journal.drop(session.clientId, entry.seq);
+  context.counters.bufferedMessages -= held;
+  context.counters.bufferedBytes -= session.outbox.bytes;
+  session.outbox.clear();
+  if (held > 0) {
+    context.counters.dropped["session-ended"] += held - 1;
+    context.drop("session-ended", { clientId: session.clientId, detail: `${held} waiting messages` });
+  }
+  context.deadlines.clear(session.life);
+  context.deadlines.clear(session.retry);
+  context.sessions.remove(session);
+  context.journal.forget(session);
+  context.out.report({ event: "session_ended", clientId: session.clientId, why });
+}

@@ -1,0 +1,144 @@
+/**
+ * What waits for one client, in order.
+ *
+ * One thing at a time is in flight towards a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. Everything else
+ * waits behind it, so order holds and the smallest client can follow. An entry stays at the head until the client has
+ * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
+ * retry) still finds it, and a QoS 2 message is never sent under a second id. [reference 12.13, 12.17]
+ */
+import type { Received } from "../routing/broker-session.ts";
+import type { Instant, Publication } from "../types.ts";
+
+export interface OutboxEntry {
+  readonly publication: Publication;
+  readonly expiresAt: Instant | undefined;
+  /** The broker's side, until it is acknowledged there. */
+  received: Received | undefined;
+  /** MsgId towards the client; 0 = not sent yet, or QoS 0. */
+  msgId: number;
+  /** PUBREC came: only PUBREL and PUBCOMP are left. */
+  released: boolean;
+  /** The client said "invalid topic id" once; the second time it has had its chance. */
+  topicIdRefused: boolean;
+  /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [reference 12.23] */
+  dupRefused: boolean;
+  /** Number in the store; 0 = not stored. */
+  seq: number;
+}
+
+export type InFlight =
+  | {
+      readonly kind: "register";
+      readonly msgId: number;
+      readonly topicId: number;
+      readonly topicName: string;
+      tries: number;
+    }
+  | { readonly kind: "publish"; readonly entry: OutboxEntry; tries: number };
+
+export class Outbox {
+  /** A queue with a moving head: taking from the front is cheap. */
+  #entries: OutboxEntry[] = [];
+  #head = 0;
+  #bytes = 0;
+  #lastMsgId = 0;
+  inFlight: InFlight | undefined = undefined;
+  /** The client said "congestion": nothing goes out before. */
+  pausedUntil: Instant = 0;
+  /** Messages that may still go out before the client is let go to sleep again; Infinity while active. */
+  allowance = Number.POSITIVE_INFINITY;
+
+  get length(): number {
+    return this.#entries.length - this.#head;
+  }
+
+  /** Size of what waits, see `entryBytes`. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  head(): OutboxEntry | undefined {
+    return this.#entries[this.#head];
+  }
+
+  push(entry: OutboxEntry): void {
+    this.#entries.push(entry);
+    this.#bytes += entryBytes(entry);
+  }
+
+  /** Takes the head off. */
+  shift(): void {
+    const entry = this.#entries[this.#head];
+    if (!entry) return;
+    this.#bytes -= entryBytes(entry);
+    this.#head++;
+    if (this.#head === this.#entries.length) {
+      this.#entries = [];
+      this.#head = 0;
+    } else if (this.#head > 64 && this.#head * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Takes any entry off. */
+  remove(entry: OutboxEntry): void {
+    if (entry === this.head()) return this.shift();
+    const at = this.#entries.indexOf(entry, this.#head);
+    if (at < 0) return;
+    this.#entries.splice(at, 1);
+    this.#bytes -= entryBytes(entry);
+  }
+
+  /** The oldest QoS 0 message, which is the first to go when there is no room. */
+  oldestQoS0(): OutboxEntry | undefined {
+    return this.find((entry) => entry.publication.qos === 0);
+  }
+
+  has(entry: OutboxEntry): boolean {
+    return this.#entries.indexOf(entry, this.#head) >= 0;
+  }
+
+  find(test: (entry: OutboxEntry) => boolean): OutboxEntry | undefined {
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (entry && test(entry)) return entry;
+    }
+    return undefined;
+  }
+
+  *[Symbol.iterator](): IterableIterator<OutboxEntry> {
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (entry) yield entry;
+    }
+  }
+
+  /** Takes all off. */
+  clear(): readonly OutboxEntry[] {
+    const all = [...this];
+    this.#entries = [];
+    this.#head = 0;
+    this.#bytes = 0;
+    this.inFlight = undefined;
+    return all;
+  }
+
+  /** The entry that was sent under this MsgId and is not finished, in flight or put back: only the head can be. */
+  sentAs(msgId: number): OutboxEntry | undefined {
+    const head = this.head();
+    return head !== undefined && msgId !== 0 && head.msgId === msgId ? head : undefined;
+  }
+
+  /** A MsgId that nothing unfinished uses. */
+  freeMsgId(): number {
+    do this.#lastMsgId = (this.#lastMsgId % 65_535) + 1;
+    while (this.sentAs(this.#lastMsgId));
+    return this.#lastMsgId;
+  }
+}
+
+/** What a waiting message is taken to cost: its octets and a flat share for the bookkeeping. */
+export function entryBytes(entry: OutboxEntry): number {
+  return entry.publication.payload.byteLength + entry.publication.topicName.length + 100;
+}

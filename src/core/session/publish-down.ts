@@ -1,0 +1,297 @@
+/**
+ * From the broker to the client. [MQTT-SN 1.2 §6.10; reference 7.6, 7.11, 10.2]
+ *
+ * `deliver` puts a publication into the outbox, `pump` moves the outbox on as far as the client's state and the one
+ * thing in flight allow, and the client's acknowledgements take the head off. The broker is acknowledged when the
+ * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
+ */
+import { encodedLength } from "../../wire/v12/codec.ts";
+import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
+import { type Context, maxMessageBytes } from "../context.ts";
+import type { DropReason } from "../event.ts";
+import { returnCodes } from "../messages.ts";
+import { acknowledge, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { changeState, lose } from "./lifecycle.ts";
+import { entryBytes, type OutboxEntry } from "./outbox.ts";
+import { isReachable, type Session } from "./session.ts";
+import { finishWaking } from "./sleep.ts";
+import { dropSubscription } from "./subscribe.ts";
+import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
+
+/** Moves the outbox on. Safe to call at any time. */
+export function pump(context: Context, session: Session): void {
+  const { outbox } = session;
+  while (isReachable(session) && session.setup === undefined && outbox.inFlight === undefined) {
+    if (outbox.pausedUntil > context.now) return;
+    const entry = outbox.head();
+    if (!entry || outbox.allowance <= 0) {
+      if (session.state === "awake") finishWaking(context, session);
+      return;
+    }
+    if (!step(context, session, entry)) return;
+  }
+}
+
+/** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
+function step(context: Context, session: Session, entry: OutboxEntry): boolean {
+  if (entry.expiresAt !== undefined && entry.expiresAt <= context.now && entry.msgId === 0) {
+    giveUp(context, session, entry, "expired");
+    return true;
+  }
+  if (entry.released) {
+    startFlight(context, session, entry);
+    return true;
+  }
+  const topic = topicFor(context, session, entry.publication.topicName);
+  if (topic === "refused" || topic === "exhausted") {
+    giveUp(context, session, entry, topic === "refused" ? "registration-refused" : "topic-ids-exhausted");
+    return true;
+  }
+  if (topic.type === "normal" && !topic.known) {
+    if (isBeingSubscribed(session, entry.publication.topicName)) return false;
+    register(context, session, entry, { topicId: topic.id, topicName: entry.publication.topicName });
+    return true;
+  }
+  const message = publishMessage(entry, topic);
+  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+    giveUp(context, session, entry, "too-large-for-peer");
+    return true;
+  }
+  if (entry.publication.qos === 0) {
+    outboxShift(context, session, entry);
+    context.counters.deliveredDown++;
+    outboxAllow(session);
+    if (session.peer !== undefined) context.out.send(session.peer, message);
+    return true;
+  }
+  startFlight(context, session, entry);
+  return true;
+}
+
+function register(
+  context: Context,
+  session: Session,
+  entry: OutboxEntry,
+  topic: { topicId: number; topicName: string },
+): void {
+  const msgId = session.outbox.freeMsgId();
+  session.outbox.inFlight = { kind: "register", msgId, ...topic, tries: 0 };
+  const message = { type: "REGISTER", msgId, ...topic } as const;
+  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+    session.outbox.inFlight = undefined;
+    return giveUp(context, session, entry, "too-large-for-peer");
+  }
+  sendInFlight(context, session);
+}
+
+function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
+  session.outbox.inFlight = { kind: "publish", entry, tries: 0 };
+  if (entry.msgId === 0) outboxAllow(session);
+  sendInFlight(context, session);
+}
+
+/** Sends, or sends again, what is in flight, and arms the next try. */
+export function sendInFlight(context: Context, session: Session): void {
+  const { inFlight } = session.outbox;
+  if (!inFlight || session.peer === undefined) return;
+  context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
+  if (inFlight.kind === "register") {
+    const { topicId, msgId, topicName } = inFlight;
+    return context.out.send(session.peer, { type: "REGISTER", topicId, msgId, topicName });
+  }
+  const { entry } = inFlight;
+  if (entry.released) return context.out.send(session.peer, { type: "PUBREL", msgId: entry.msgId });
+  const topic = topicFor(context, session, entry.publication.topicName);
+  if (topic === "refused" || topic === "exhausted") return;
+  const dup = entry.msgId !== 0 && !entry.dupRefused;
+  if (entry.msgId === 0) entry.msgId = session.outbox.freeMsgId();
+  context.out.send(session.peer, publishMessage(entry, topic, dup));
+}
+
+function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"]; id: number }, dup = false): Publish {
+  const { qos, retain, payload } = entry.publication;
+  return {
+    type: "PUBLISH",
+    dup,
+    qos,
+    retain,
+    topicIdType: topic.type,
+    topicId: topic.id,
+    msgId: entry.msgId,
+    data: payload,
+  };
+}
+
+/** The time for an answer is over. [§6.13, as the reference applies it to the gateway] */
+export function onRetryDeadline(context: Context, session: Session): void {
+  const { outbox } = session;
+  if (outbox.pausedUntil > context.now) {
+    context.deadlines.set(session.retry, outbox.pausedUntil);
+    return;
+  }
+  if (!outbox.inFlight) return pump(context, session);
+  if (outbox.inFlight.tries < context.options.retry.retryLimit) {
+    outbox.inFlight.tries++;
+    context.counters.retransmissions++;
+    return sendInFlight(context, session);
+  }
+  if (session.state === "awake") {
+    // It fell asleep in the middle: no PINGRESP, the message stays at the head. [reference 8.1]
+    stopInFlight(context, session);
+    changeState(context, session, "unanswered", "no answer while awake");
+    takeCustodyOfAll(context, session);
+    return;
+  }
+  lose(context, session, { why: "no answer to what was sent", tell: true });
+}
+
+/** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
+export function repeatInFlight(context: Context, session: Session): void {
+  if (session.outbox.inFlight) sendInFlight(context, session);
+  else pump(context, session);
+}
+
+/** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
+export function stopInFlight(context: Context, session: Session): void {
+  session.outbox.inFlight = undefined;
+  session.outbox.pausedUntil = 0;
+  context.deadlines.clear(session.retry);
+}
+
+export function onPubAck(context: Context, session: Session, message: PubAck): void {
+  if (message.msgId === 0) return onQoS0Refused(context, session, message);
+  const entry = session.outbox.sentAs(message.msgId);
+  if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
+  switch (message.returnCode) {
+    case returnCodes.accepted:
+      if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
+      return delivered(context, session, entry);
+    case returnCodes.congestion:
+      return pause(context, session);
+    case returnCodes.invalidTopicId:
+      return onInvalidTopicId(context, session, entry);
+    default:
+      if (wasRepeated(session, entry) && !entry.dupRefused) {
+        entry.dupRefused = true;
+        return sendInFlight(context, session);
+      }
+      return refusedByClient(context, session, entry);
+  }
+}
+
+function wasRepeated(session: Session, entry: OutboxEntry): boolean {
+  const { inFlight } = session.outbox;
+  return inFlight?.kind === "publish" && inFlight.entry === entry && inFlight.tries > 0;
+}
+
+/** The id means nothing to the client: register it again, once, then send again. [§6.10; reference 7.11] */
+function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
+  if (entry.topicIdRefused) return refusedByClient(context, session, entry);
+  entry.topicIdRefused = true;
+  const topic = session.registry.byName(entry.publication.topicName);
+  if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
+  topic.known = false;
+  if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
+  pump(context, session);
+}
+
+function onQoS0Refused(context: Context, session: Session, message: PubAck): void {
+  const topic = session.registry.byId(message.topicId);
+  if (topic && message.returnCode === returnCodes.invalidTopicId) topic.known = false;
+  else if (message.returnCode === returnCodes.congestion) pause(context, session);
+  else unmatched(context, session, "PUBACK", 0);
+}
+
+/** "Rejected: congestion": the client wants a pause; a waking one goes back to sleep with what is left. */
+function pause(context: Context, session: Session): void {
+  stopInFlight(context, session);
+  if (session.state === "awake") return finishWaking(context, session);
+  session.outbox.pausedUntil = context.now + context.options.retry.congestionPauseSeconds * 1_000;
+  context.deadlines.set(session.retry, session.outbox.pausedUntil);
+}
+
+function refusedByClient(context: Context, session: Session, entry: OutboxEntry): void {
+  if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
+  giveUp(context, session, entry, "refused-by-client");
+  pump(context, session);
+}
+
+/** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [reference 12.17] */
+export function onPubRec(context: Context, session: Session, msgId: number): void {
+  const entry = session.outbox.sentAs(msgId);
+  if (entry && entry.publication.qos === 2 && !entry.released) {
+    entry.released = true;
+    context.counters.deliveredDown++;
+    const after = persistReleased(context, session, entry);
+    if (entry.received) acknowledge(context, session.broker, entry.received, after);
+    if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
+  } else if (!entry) {
+    context.counters.dropped["unmatched-ack"]++;
+  }
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, { type: "PUBREL", msgId });
+  if (entry && session.outbox.inFlight) {
+    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
+  }
+}
+
+export function onPubComp(context: Context, session: Session, msgId: number): void {
+  const entry = session.outbox.sentAs(msgId);
+  if (!entry?.released) return unmatched(context, session, "PUBCOMP", msgId);
+  finish(context, session, entry);
+}
+
+export function onRegAck(context: Context, session: Session, message: RegAck): void {
+  const { inFlight } = session.outbox;
+  if (inFlight?.kind !== "register" || inFlight.msgId !== message.msgId) {
+    return unmatched(context, session, "REGACK", message.msgId);
+  }
+  if (message.returnCode === returnCodes.congestion) return pause(context, session);
+  stopInFlight(context, session);
+  const topic = session.registry.byName(inFlight.topicName);
+  if (topic && message.returnCode === returnCodes.accepted) topic.known = true;
+  else if (topic) {
+    // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
+    topic.refused = true;
+    dropSubscription(context, session, topic.name);
+  }
+  pump(context, session);
+}
+
+function unmatched(context: Context, session: Session, what: string, msgId: number): void {
+  context.drop("unmatched-ack", { clientId: session.clientId, peer: session.peer, detail: `${what} ${msgId}` });
+}
+
+/** QoS 1: the client has it. */
+function delivered(context: Context, session: Session, entry: OutboxEntry): void {
+  context.counters.deliveredDown++;
+  finish(context, session, entry);
+}
+
+function finish(context: Context, session: Session, entry: OutboxEntry): void {
+  if (session.outbox.inFlight?.kind === "publish" && session.outbox.inFlight.entry === entry)
+    stopInFlight(context, session);
+  outboxShift(context, session, entry);
+  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
+  pump(context, session);
+}
+
+/** The message will not reach the client: counted, and the broker is released from it. */
+export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): void {
+  const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
+  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  outboxShift(context, session, entry);
+  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
+}
+
+/** Takes an entry off, wherever it stands. */
+export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
+  session.outbox.remove(entry);
+  context.counters.bufferedMessages--;
+  context.counters.bufferedBytes -= entryBytes(entry);
+  context.journal.drop(session.clientId, entry.seq);
+}
+
+function outboxAllow(session: Session): void {
+  session.outbox.allowance--;
+}

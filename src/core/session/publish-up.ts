@@ -1,0 +1,266 @@
+/**
+ * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8; reference 10.1]
+ *
+ * The client is acknowledged only when the broker has acknowledged. A repetition finds its exchange by MsgId and is
+ * published once, whatever DUP says; at QoS 2 each of the client's steps waits for the broker's.
+ */
+import { isTopicName, shortNameFromId } from "../../wire/topic.ts";
+import type { Publish } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { pubAck, returnCodes } from "../messages.ts";
+import type { BrokerSession, PublishExchange } from "../routing/broker-session.ts";
+import { onWillSettled } from "../routing/farewell.ts";
+import { returnCodeOf, sendPublish, sendWaiting } from "../routing/resend.ts";
+import { publishByService } from "../routing/service.ts";
+import { toBroker } from "../routing/topic-prefix.ts";
+import { predefinedName } from "../topics/predefined.ts";
+import type { PeerId, Publication } from "../types.ts";
+import type { Session } from "./session.ts";
+
+/** Octets of an MQTT PUBLISH besides topic and payload, at most. */
+const mqttOverheadBytes = 16;
+
+export function onPublish(context: Context, session: Session, message: Publish): void {
+  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer ?? "", session, message);
+  if (message.qos > 0) {
+    if (message.msgId === 0) {
+      return context.drop("message-id-zero", { clientId: session.clientId, peer: session.peer, detail: "PUBLISH" });
+    }
+    if (isRepeat(context, session, message)) return;
+  }
+  const topicName = topicNameOf(context, session, message);
+  if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
+
+  const { link } = session.broker;
+  const { payloadBytesMax, topicPrefix } = context.options.upstream;
+  const { uplinkInFlightMax } = context.options.clients;
+  if (message.data.byteLength > payloadBytesMax) {
+    return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
+  }
+  if (!link?.up) return refuse(context, session, message, returnCodes.congestion, "link-down");
+  if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  }
+  const publication: Publication = {
+    topicName: toBroker(topicPrefix, topicName),
+    payload: message.data,
+    qos: message.qos,
+    retain: message.retain,
+  };
+  const { maximumQoS, retainAvailable, maximumPacketBytes } = link.limits;
+  if (message.qos > maximumQoS || (message.retain && !retainAvailable) || exceeds(publication, maximumPacketBytes)) {
+    // The broker said in CONNACK that it does not take this; a silent downgrade would be a lie to the device.
+    return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
+  }
+  context.counters.publishedUp++;
+  if (message.qos === 0) {
+    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    return;
+  }
+  publishWithAnswer(context, session, message, publication);
+}
+
+function publishWithAnswer(context: Context, session: Session, message: Publish, publication: Publication): void {
+  const { broker } = session;
+  const packetId = broker.freePacketId();
+  if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  const exchange: PublishExchange = {
+    kind: "publish",
+    packetId,
+    publication,
+    origin: { session, msgId: message.msgId, topicId: message.topicId },
+    stage: "waiting",
+    sentBefore: false,
+    isWill: false,
+  };
+  broker.add(exchange);
+  session.uplink.set(message.msgId, exchange);
+  if (broker.link && broker.openPublications < broker.link.limits.receiveMaximum)
+    sendPublish(context, broker, exchange);
+}
+
+/** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
+export function onPublishWithoutAnswer(
+  context: Context,
+  peer: PeerId,
+  session: Session | undefined,
+  message: Publish,
+): void {
+  const about = { clientId: session?.clientId, peer, detail: `${message.topicIdType} ${message.topicId}` };
+  const named = withoutAnswerTopic(context, session, message);
+  if (!named) return context.drop("qos-minus-one-topic", about);
+  if (named.payload.byteLength > context.options.upstream.payloadBytesMax)
+    return context.drop("too-large-for-broker", about);
+  const publication: Publication = { ...named, qos: 0, retain: message.retain };
+  context.counters.publishedUp++;
+  const link = session?.broker.link;
+  if (link?.up && !link.congested) {
+    const topicName = toBroker(context.options.upstream.topicPrefix, named.topicName);
+    context.out.add({
+      kind: "publish",
+      linkId: link.id,
+      publication: { ...publication, topicName },
+      packetId: 0,
+      dup: false,
+    });
+  } else if (!publishByService(context, publication)) {
+    context.counters.publishedUp--;
+    context.drop("link-down", about);
+  }
+}
+
+function withoutAnswerTopic(
+  context: Context,
+  session: Session | undefined,
+  message: Publish,
+): { topicName: string; payload: Uint8Array } | undefined {
+  if (message.topicIdType === "normal") {
+    // An extension of RSMB and Paho: the id is the length of a name that precedes the payload. [reference 12.20]
+    if (!context.options.longNameQoSMinusOne || message.topicId === 0) return undefined;
+    if (message.topicId > message.data.byteLength) return undefined;
+    const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
+    return topicName === undefined ? undefined : { topicName, payload: message.data.subarray(message.topicId) };
+  }
+  const topicName =
+    message.topicIdType === "short"
+      ? shortNameFromId(message.topicId)
+      : message.topicIdType === "predefined"
+        ? predefinedName(context.predefined, session?.clientId, message.topicId)
+        : undefined;
+  return topicName === undefined ? undefined : { topicName, payload: message.data };
+}
+
+/** The name behind the id, or the return code that says why there is none. */
+function topicNameOf(context: Context, session: Session, message: Publish): string | number {
+  switch (message.topicIdType) {
+    case "normal": {
+      const topic = session.registry.byId(message.topicId);
+      if (!topic) return returnCodes.invalidTopicId;
+      topic.known = true;
+      return topic.name;
+    }
+    case "predefined":
+      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+    case "short":
+      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
+    case "reserved":
+      return returnCodes.notSupported;
+  }
+}
+
+/** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
+function isRepeat(context: Context, session: Session, message: Publish): boolean {
+  const { peer, clientId } = session;
+  const exchange = session.uplink.get(message.msgId);
+  if (exchange) {
+    if (exchange.stage === "received" || exchange.stage === "released") {
+      if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
+    }
+    context.counters.dropped.repeat++;
+    return true;
+  }
+  const done = session.lastDone;
+  if (!message.dup || message.qos !== 1 || done?.msgId !== message.msgId || done.topicId !== message.topicId)
+    return false;
+  if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
+  context.drop("repeat", { clientId, peer, detail: `QoS 1 MsgId ${message.msgId}, acknowledged before` });
+  if (peer !== undefined) context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted));
+  return true;
+}
+
+function refuse(
+  context: Context,
+  session: Session,
+  message: Publish,
+  returnCode: number,
+  reason: "unknown-topic-id" | "too-large-for-broker" | "link-down" | "uplink-congested",
+): void {
+  const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
+  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
+}
+
+/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [reference 12.17] */
+export function onPubRel(context: Context, session: Session, msgId: number): void {
+  const exchange = session.uplink.get(msgId);
+  if (exchange?.publication.qos !== 2) {
+    if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
+    return;
+  }
+  if (exchange.stage !== "received") return; // the broker's answer is under way
+  exchange.stage = "released";
+  const { link } = session.broker;
+  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+}
+
+/** The broker's answer to a publication of ours. */
+export function onPublishAck(
+  context: Context,
+  broker: BrokerSession,
+  exchange: PublishExchange,
+  ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
+): void {
+  const { qos } = exchange.publication;
+  if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
+  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
+  if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  broker.finish(exchange);
+  sendWaiting(context, broker);
+  if (exchange.isWill) return onWillSettled(context, broker);
+  if (!exchange.origin) return;
+  const { session, msgId, topicId } = exchange.origin;
+  session.uplink.delete(msgId);
+  const returnCode = returnCodeOf(ack.code);
+  if (qos === 1 && returnCode === returnCodes.accepted) {
+    session.lastDone = { msgId, topicId, hash: hashOf(exchange.publication.payload), at: context.now };
+  }
+  if (session.peer === undefined) return;
+  if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
+  else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
+}
+
+function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+  const { origin } = exchange;
+  if (!origin)
+    exchange.stage = "released"; // our own: nobody else to wait for
+  else if (exchange.stage === "sent") exchange.stage = "received";
+  if (exchange.stage === "released") {
+    if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
+  } else if (origin?.session.peer !== undefined) {
+    context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
+  }
+}
+
+/** PUBCOMP to the client for an exchange that ended otherwise. */
+export function answerPubComp(context: Context, exchange: PublishExchange): void {
+  const { origin } = exchange;
+  if (!origin) return;
+  origin.session.uplink.delete(origin.msgId);
+  if (origin.session.peer !== undefined)
+    context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function topicNameFrom(octets: Uint8Array): string | undefined {
+  try {
+    const name = utf8.decode(octets);
+    return isTopicName(name) ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function exceeds(publication: Publication, limit: number | undefined): boolean {
+  if (limit === undefined) return false;
+  // A character is at most three octets of UTF-8 per UTF-16 unit; near the limit we refuse rather than guess.
+  return publication.payload.byteLength + 3 * publication.topicName.length + mqttOverheadBytes > limit;
+}
+
+/** Enough to tell a repetition from the next reading: length and the first octets, FNV-1a. */
+function hashOf(data: Uint8Array): number {
+  let hash = 0x811c9dc5 ^ data.byteLength;
+  const end = Math.min(data.byteLength, 64);
+  for (let i = 0; i < end; i++) hash = Math.imul(hash ^ (data[i] ?? 0), 0x01000193);
+  return hash;
+}

@@ -1,0 +1,28 @@
+/** The client registers a topic name and gets an id for it. Nothing goes to the broker. [MQTT-SN 1.2 §6.5] */
+import { isTopicName } from "../../wire/topic.ts";
+import type { Register } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { regAck, returnCodes } from "../messages.ts";
+import { markChanged } from "./lifecycle.ts";
+import { pump } from "./publish-down.ts";
+import type { Session } from "./session.ts";
+
+export function onRegister(context: Context, session: Session, message: Register): void {
+  const { peer } = session;
+  if (peer === undefined) return;
+  const { topicName, msgId } = message;
+  if (typeof topicName !== "string" || !isTopicName(topicName)) {
+    return context.out.send(peer, regAck(0, msgId, returnCodes.notSupported));
+  }
+  const topic = session.registry.assign(topicName);
+  if (!topic) {
+    context.drop("topic-ids-exhausted", { clientId: session.clientId, peer, detail: topicName });
+    return context.out.send(peer, regAck(0, msgId, returnCodes.congestion));
+  }
+  topic.known = true;
+  topic.refused = false;
+  markChanged(context, session);
+  context.out.send(peer, regAck(topic.id, msgId, returnCodes.accepted));
+  // A message may have waited for the client to learn this very name; our own REGISTER of it, if any, goes on.
+  pump(context, session);
+}

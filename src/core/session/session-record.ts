@@ -1,0 +1,20 @@
+/** A session as it is stored, and back. */
+import type { SessionRecord } from "../record.ts";
+import type { Session } from "./session.ts";
+
+export function recordOf(session: Session): SessionRecord {
+  return {
+    v: 1,
+    clientId: session.clientId,
+    peer: session.peer,
+    state: session.state === "awake" ? "asleep" : session.state,
+    clean: session.clean,
+    keepAliveSeconds: session.keepAliveSeconds,
+    sleepSeconds: session.sleepSeconds,
+    will: session.will,
+    brokerWill: session.broker.link?.will,
+    topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
+    nextTopicId: session.registry.next,
+    subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by }) => ({ filter, qos, by })),
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * What the gateway knows of one client. Plain state: the procedures beside this file change it, each its own part.
+ *
+ * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
+ * another client, a takeover or a move. [reference 12.5]
+ */
+import type { Connect } from "../../wire/v12/messages.ts";
+import { Deadline } from "../deadlines.ts";
+import type {
+  BrokerSession,
+  PublishExchange,
+  SubscribeExchange,
+  UnsubscribeExchange,
+} from "../routing/broker-session.ts";
+import type { Registry } from "../topics/registry.ts";
+import type { ClientState, Instant, PeerId, QoS, Will } from "../types.ts";
+import { Outbox } from "./outbox.ts";
+import type { Setup } from "./setup.ts";
+
+/** How the client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
+export type SubscribedBy = "name" | "predefined" | "short";
+
+export interface Subscription {
+  readonly filter: string;
+  /** Asked for; the broker may have granted less. */
+  readonly qos: QoS;
+  readonly by: SubscribedBy;
+  /** The predefined id, where `by` says so. */
+  readonly predefinedId: number;
+}
+
+export class Session {
+  readonly clientId: string;
+  readonly registry: Registry;
+  /** The MQTT session that stands behind this client. */
+  broker: BrokerSession;
+  state: ClientState = "disconnected";
+  peer: PeerId | undefined = undefined;
+  clean: boolean;
+  keepAliveSeconds = 0;
+  sleepSeconds = 0;
+  lastHeard: Instant = 0;
+  will: Will | undefined = undefined;
+  /** A half of a will that came alone by WILLMSGUPD; it waits for its topic. */
+  willMessage: Uint8Array | undefined = undefined;
+  /** By filter. */
+  readonly subscriptions = new Map<string, Subscription>();
+  readonly outbox = new Outbox();
+  /** Publications of the client on their way to the broker, by the client's MsgId. */
+  readonly uplink = new Map<number, PublishExchange>();
+  /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
+  readonly subscribing = new Map<number, SubscribeExchange | UnsubscribeExchange>();
+  /** A CONNECT under way for this session, from whatever address. */
+  setup: Setup | undefined = undefined;
+  /** The last CONNECT that was accepted, to tell a repetition from a new start. [reference 12.5] */
+  lastConnect:
+    | { readonly message: Connect; readonly at: Instant; readonly byWillMsg: boolean; nothingSince: boolean }
+    | undefined = undefined;
+  /** The last QoS 1 publication that was acknowledged, to answer its repetition without publishing again. */
+  lastDone:
+    | { readonly msgId: number; readonly topicId: number; readonly hash: number; readonly at: Instant }
+    | undefined = undefined;
+  /** Lost, and its will is on the way to the broker: the link closes afterwards. */
+  farewell = false;
+  /** The broker will not have this client any more; it hears so when it next speaks. [reference 9.2] */
+  brokerRefused = false;
+  /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
+  readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");
+  /** The next try of what is in flight towards the client. */
+  readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
+
+  constructor(init: { clientId: string; clean: boolean; registry: Registry; broker: BrokerSession }) {
+    this.clientId = init.clientId;
+    this.clean = init.clean;
+    this.registry = init.registry;
+    this.broker = init.broker;
+  }
+}
+
+/** May the gateway speak first? (An answer to what the client sent is another matter.) */
+export function isReachable(session: Session): boolean {
+  return session.peer !== undefined && (session.state === "active" || session.state === "awake");
+}

@@ -1,0 +1,39 @@
+/** A CONNECT that is not answered yet: the will dialogue, and the wait for the broker. Forgotten when it takes too long. */
+import type { Connect } from "../../wire/v12/messages.ts";
+import { Deadline } from "../deadlines.ts";
+import type { PeerId, QoS, Will } from "../types.ts";
+import type { Session } from "./session.ts";
+
+export type SetupStage =
+  /** WILLTOPICREQ is out. */
+  | "willTopic"
+  /** WILLMSGREQ is out. */
+  | "willMsg"
+  /** Everything is known; CONNACK waits for the broker. */
+  | "broker";
+
+export class Setup {
+  readonly peer: PeerId;
+  readonly clientId: string;
+  readonly message: Connect;
+  stage: SetupStage;
+  willTopic: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean } | undefined = undefined;
+  /** What the dialogue brought; undefined = no will. Only read if CONNECT had the flag. */
+  will: Will | undefined = undefined;
+  /** Set in stage "broker". */
+  session: Session | undefined = undefined;
+  /** A repetition of a CONNECT that was accepted: if the will comes out the same, nothing changes. */
+  repeats = false;
+  /** The session was made for this CONNECT and goes with it. */
+  isNew = false;
+  /** The client comes out of sleep on a session that goes on: its topic ids hold. */
+  wakes = false;
+  readonly expiry: Deadline<Setup, "setup"> = new Deadline<Setup, "setup">(this, "setup");
+
+  constructor(init: { peer: PeerId; clientId: string; message: Connect; stage: SetupStage }) {
+    this.peer = init.peer;
+    this.clientId = init.clientId;
+    this.message = init.message;
+    this.stage = init.stage;
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Sleeping clients. [MQTT-SN 1.2 §6.14; reference 8]
+ *
+ * Asleep, nothing is sent but answers. PINGREQ with the client id wakes: what waits is handed over, one thing at a
+ * time, and PINGRESP follows the last acknowledgement. The client id finds the session, so the client may come from
+ * any address.
+ */
+import type { Disconnect, PingReq } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { disconnect, pingResp } from "../messages.ts";
+import type { PeerId } from "../types.ts";
+import { takeCustodyOfAll } from "./custody.ts";
+import { bidGoodbye, changeState, tellDisconnected } from "./lifecycle.ts";
+import { pump, repeatInFlight, stopInFlight } from "./publish-down.ts";
+import type { Session } from "./session.ts";
+
+/** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [reference 12.8] */
+export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
+  if (session.peer !== undefined) context.out.send(session.peer, disconnect);
+  if (!message.duration) return bidGoodbye(context, session, "DISCONNECT");
+  session.sleepSeconds = message.duration;
+  stopInFlight(context, session);
+  changeState(context, session, "sleep", `sleeps ${message.duration} s`);
+  takeCustodyOfAll(context, session);
+}
+
+/** PINGREQ from a known address. */
+export function onPingReq(context: Context, session: Session, message: PingReq): void {
+  if (session.peer === undefined) return;
+  const wakes = message.clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
+  if (!wakes) return context.out.send(session.peer, pingResp);
+  wake(context, session);
+}
+
+/**
+ * PINGREQ with the id of a client that is known under another address, or none: a sleeper that moved is let in.
+ * Answers false when it is to be treated as a stranger's. [reference 12.3]
+ */
+export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId: string): boolean {
+  const session = context.sessions.byClientId(clientId);
+  if (!session || !context.options.clients.roaming) return false;
+  if (session.state !== "asleep" && session.state !== "awake") return false;
+  if (!context.options.access.client(clientId, peer).admitted) return false;
+  context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
+  context.sessions.bind(session, peer);
+  session.lastHeard = context.now;
+  wake(context, session);
+  return true;
+}
+
+function wake(context: Context, session: Session): void {
+  if (session.brokerRefused) {
+    tellDisconnected(context, session);
+    return bidGoodbye(context, session, "refused by the broker");
+  }
+  if (session.state === "awake") return repeatInFlight(context, session);
+  changeState(context, session, "wake", "PINGREQ");
+  session.outbox.allowance = session.outbox.length + context.options.buffer.extraPerWakeMax;
+  pump(context, session);
+}
+
+/** Everything is handed over, or as much as one wake-up takes: PINGRESP, and asleep again. */
+export function finishWaking(context: Context, session: Session): void {
+  session.lastHeard = context.now; // the sleep counts from PINGRESP
+  changeState(context, session, "drained", "handed over");
+  takeCustodyOfAll(context, session);
+  if (session.peer !== undefined) context.out.send(session.peer, pingResp);
+}

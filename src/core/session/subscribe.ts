@@ -1,0 +1,168 @@
+/**
+ * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; reference 7.10, 12.11]
+ */
+import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
+import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { returnCodes, subAck } from "../messages.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../routing/broker-session.ts";
+import { returnCodeOf } from "../routing/resend.ts";
+import { filterToBroker } from "../routing/topic-prefix.ts";
+import { predefinedName } from "../topics/predefined.ts";
+import type { QoS } from "../types.ts";
+import { markChanged } from "./lifecycle.ts";
+import { pump } from "./publish-down.ts";
+import type { Session, SubscribedBy } from "./session.ts";
+
+/** What the message names: a filter and how it was named, or the return code that says why not. */
+type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
+
+function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
+  const { topic } = message;
+  switch (message.topicIdType) {
+    case "normal":
+      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
+      return { filter: topic, by: "name", predefinedId: 0 };
+    case "predefined": {
+      if (typeof topic !== "number") return returnCodes.notSupported;
+      const filter = predefinedName(context.predefined, session.clientId, topic);
+      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
+    }
+    case "short": {
+      const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
+      return filter === undefined ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
+    }
+    case "reserved":
+      return returnCodes.notSupported;
+  }
+}
+
+export function onSubscribe(context: Context, session: Session, message: Subscribe): void {
+  const { peer, clientId, broker } = session;
+  const { msgId } = message;
+  if (peer === undefined) return;
+  if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "SUBSCRIBE" });
+  if (session.subscribing.has(msgId)) {
+    context.counters.dropped.repeat++;
+    return;
+  }
+  const refuse = (returnCode: number, topicId = 0) =>
+    context.out.send(peer, subAck({ qos: 0, topicId, msgId, returnCode }));
+
+  if (message.qos === -1) return refuse(returnCodes.notSupported);
+  const what = named(context, session, message);
+  if (typeof what === "number") {
+    return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
+  }
+  const { link } = broker;
+  const packetId = broker.freePacketId();
+  const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
+  const isNew = !session.subscriptions.has(what.filter);
+  if (!link?.up || packetId === undefined) return refuse(returnCodes.congestion);
+  if ((isNew && session.subscriptions.size >= subscriptionsMax) || session.subscribing.size >= uplinkInFlightMax) {
+    context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
+    return refuse(returnCodes.congestion);
+  }
+  let topicId = what.predefinedId;
+  if (what.by === "name" && !hasWildcard(what.filter)) {
+    const topic = session.registry.assign(what.filter);
+    if (!topic) return refuse(returnCodes.congestion);
+    topicId = topic.id;
+  }
+  const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
+  const exchange: SubscribeExchange = {
+    kind: "subscribe",
+    packetId,
+    filter: what.filter,
+    qos,
+    origin: { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId },
+  };
+  broker.add(exchange);
+  session.subscribing.set(msgId, exchange);
+  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
+  context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos });
+}
+
+export function onSubscribeAck(context: Context, exchange: SubscribeExchange, code: number): void {
+  const { origin, filter, qos } = exchange;
+  if (!origin) return;
+  const { session, msgId, topicId, by, predefinedId } = origin;
+  session.subscribing.delete(msgId);
+  const returnCode = returnCodeOf(code);
+  if (returnCode !== returnCodes.accepted) {
+    if (session.peer !== undefined)
+      context.out.send(session.peer, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
+    return pump(context, session);
+  }
+  session.subscriptions.set(filter, { filter, qos, by, predefinedId });
+  const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
+  if (topic) {
+    topic.known = true;
+    topic.refused = false;
+  }
+  markChanged(context, session);
+  const granted = Math.min(code, 2) as QoS;
+  if (session.peer !== undefined) context.out.send(session.peer, subAck({ qos: granted, topicId, msgId, returnCode }));
+  pump(context, session);
+}
+
+export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {
+  const { peer, clientId, broker } = session;
+  const { msgId } = message;
+  if (peer === undefined) return;
+  if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "UNSUBSCRIBE" });
+  if (session.subscribing.has(msgId)) {
+    context.counters.dropped.repeat++;
+    return;
+  }
+  const what = named(context, session, message);
+  const { link } = broker;
+  const packetId = broker.freePacketId();
+  if (typeof what === "number") return context.out.send(peer, { type: "UNSUBACK", msgId }); // it has no return code
+  // Without the broker nothing is promised; the client repeats itself. [§6.13]
+  if (!link?.up || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
+  const exchange: UnsubscribeExchange = {
+    kind: "unsubscribe",
+    packetId,
+    filter: what.filter,
+    origin: { session, msgId },
+  };
+  broker.add(exchange);
+  session.subscribing.set(msgId, exchange);
+  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
+  context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
+}
+
+export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange): void {
+  const { origin, filter } = exchange;
+  if (!origin) return;
+  const { session, msgId } = origin;
+  session.subscribing.delete(msgId);
+  session.subscriptions.delete(filter);
+  markChanged(context, session);
+  if (session.peer !== undefined) context.out.send(session.peer, { type: "UNSUBACK", msgId });
+}
+
+/** The client refused the name in REGACK: that is an unsubscribe from exactly it. [§6.10] */
+export function dropSubscription(context: Context, session: Session, filter: string): void {
+  const { broker } = session;
+  if (!session.subscriptions.delete(filter)) return;
+  markChanged(context, session);
+  const packetId = broker.freePacketId();
+  if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
+  broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
+  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, filter);
+  context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
+}
+
+/** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
+export function failPendingRequests(context: Context, session: Session): void {
+  for (const [msgId, exchange] of session.subscribing) {
+    session.broker.finish(exchange);
+    if (exchange.kind === "subscribe" && session.peer !== undefined) {
+      const topicId = exchange.origin?.predefinedId ?? 0;
+      context.out.send(session.peer, subAck({ qos: 0, topicId, msgId, returnCode: returnCodes.congestion }));
+    }
+  }
+  session.subscribing.clear();
+}

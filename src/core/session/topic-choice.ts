@@ -1,0 +1,36 @@
+/**
+ * Under which id a topic goes to a client: as the client named it, or knows it. [MQTT-SN 1.2 §6.10, §5.4.16;
+ * reference 7.7]
+ */
+import { shortNameToId } from "../../wire/topic.ts";
+import type { Context } from "../context.ts";
+import type { Session } from "./session.ts";
+import { recordOf } from "./session-record.ts";
+
+export type TopicChoice = {
+  readonly type: "normal" | "predefined" | "short";
+  readonly id: number;
+  /** False: a REGISTER has to go first. */
+  readonly known: boolean;
+};
+
+export function topicFor(context: Context, session: Session, topicName: string): TopicChoice | "refused" | "exhausted" {
+  const subscription = session.subscriptions.get(topicName);
+  if (subscription?.by === "predefined") return { type: "predefined", id: subscription.predefinedId, known: true };
+  const present = session.registry.byName(topicName);
+  const short = present && subscription?.by !== "short" ? undefined : shortNameToId(topicName);
+  if (short !== undefined) return { type: "short", id: short, known: true };
+  const topic = present ?? session.registry.assign(topicName);
+  if (!topic) return "exhausted";
+  if (topic.refused) return "refused";
+  if (!present) context.journal.mark(session, () => recordOf(session));
+  return { type: "normal", id: topic.id, known: topic.known };
+}
+
+/** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. [reference 7.10] */
+export function isBeingSubscribed(session: Session, topicName: string): boolean {
+  for (const exchange of session.subscribing.values()) {
+    if (exchange.kind === "subscribe" && exchange.filter === topicName) return true;
+  }
+  return false;
+}

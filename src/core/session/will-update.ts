@@ -1,0 +1,39 @@
+/**
+ * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see routing/farewell.ts for
+ * how the old one is kept from being published. [MQTT-SN 1.2 §6.4; reference 7.4]
+ */
+import { isTopicName } from "../../wire/topic.ts";
+import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { returnCodes } from "../messages.ts";
+import { markChanged } from "./lifecycle.ts";
+import type { Session } from "./session.ts";
+
+const nothing = new Uint8Array(0);
+
+export function onWillTopicUpd(context: Context, session: Session, message: WillTopicUpd): void {
+  const { willTopic, qos, retain } = message;
+  const answer = (returnCode: number) => {
+    if (session.peer !== undefined) context.out.send(session.peer, { type: "WILLTOPICRESP", returnCode });
+  };
+  if (willTopic === undefined) {
+    session.will = undefined;
+    session.willMessage = undefined;
+  } else if (typeof willTopic !== "string" || !isTopicName(willTopic) || qos === -1) {
+    return answer(returnCodes.notSupported);
+  } else {
+    const payload = session.will?.payload ?? session.willMessage ?? nothing;
+    session.will = { topicName: willTopic, payload, qos, retain };
+  }
+  markChanged(context, session);
+  answer(returnCodes.accepted);
+}
+
+export function onWillMsgUpd(context: Context, session: Session, message: WillMsgUpd): void {
+  const payload = message.willMsg;
+  if (session.will) session.will = { ...session.will, payload };
+  else session.willMessage = payload; // waits for its topic
+  markChanged(context, session);
+  if (session.peer !== undefined)
+    context.out.send(session.peer, { type: "WILLMSGRESP", returnCode: returnCodes.accepted });
+}

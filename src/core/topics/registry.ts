@@ -1,0 +1,96 @@
+/**
+ * The topic ids of one client.
+ *
+ * An id, once given to a name, keeps it for the life of the session: a wrong match would be "potentially disastrous"
+ * (the standard's words). After a reconnect the client may have lost its table, so every id carries a bit: does the
+ * client know it? If not, a REGISTER under the same id goes before the next PUBLISH. Ids are taken in ascending order
+ * from a start that moves on with every session of the client, so a stale id of an earlier session is refused rather
+ * than read as another topic. [MQTT-SN 1.2 §6.5, §7.3; reference 12.6]
+ *
+ * Ids whose high octet is below 0x20 come first: some clients compare the number alone, whatever its type, and no
+ * short topic name has such an octet in front. Predefined ids of the client are never given out. [reference 7.5]
+ */
+
+/** Ids up to here cannot be taken for the two octets of a short name. */
+const preferredMax = 0x1fff;
+const idMax = 0xfffe;
+
+export interface Topic {
+  readonly id: number;
+  readonly name: string;
+  /** The client was told, or showed that it knows. */
+  known: boolean;
+  /** The client refused it in REGACK; not offered again before the next CONNECT. */
+  refused: boolean;
+}
+
+export class Registry {
+  readonly #byName = new Map<string, Topic>();
+  readonly #byId = new Map<number, Topic>();
+  readonly #limit: number;
+  readonly #isPredefined: (id: number) => boolean;
+  #next: number;
+
+  /** `start`: first id to try; `limit`: names at most. */
+  constructor(options: { start: number; limit: number; isPredefined: (id: number) => boolean }) {
+    this.#next = options.start;
+    this.#limit = options.limit;
+    this.#isPredefined = options.isPredefined;
+  }
+
+  /** Where the client's next session should go on. */
+  get next(): number {
+    return this.#next;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  topics(): IterableIterator<Topic> {
+    return this.#byName.values();
+  }
+
+  byName(name: string): Topic | undefined {
+    return this.#byName.get(name);
+  }
+
+  byId(id: number): Topic | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** The topic of this name, with a new id if it has none; undefined when the table is full. */
+  assign(name: string): Topic | undefined {
+    const present = this.#byName.get(name);
+    if (present) return present;
+    const id = this.#byName.size < this.#limit ? this.#freeId() : undefined;
+    if (id === undefined) return undefined;
+    return this.restore({ id, name, known: false });
+  }
+
+  /** Puts a topic back under the id it had. */
+  restore(topic: { id: number; name: string; known: boolean }): Topic {
+    const entry: Topic = { ...topic, refused: false };
+    this.#byName.set(entry.name, entry);
+    this.#byId.set(entry.id, entry);
+    return entry;
+  }
+
+  /** The client may have lost its table. */
+  forgetKnown(): void {
+    for (const topic of this.#byName.values()) {
+      topic.known = false;
+      topic.refused = false;
+    }
+  }
+
+  #freeId(): number | undefined {
+    const range = this.#limit < preferredMax / 2 ? preferredMax : idMax;
+    for (let tries = 0; tries < range; tries++) {
+      const id = ((this.#next - 1) % range) + 1;
+      this.#next = id + 1;
+      if (!this.#byId.has(id) && !this.#isPredefined(id)) return id;
+    }
+    return undefined;
+  }
+}
