@@ -1,0 +1,81 @@
+/** Topic names and filters as MQTT has them, and the two-octet short names of MQTT-SN. [MQTT-3.1.1 4.7; MQTT-SN 1.2 §6.7] */
+
+/** Octets of UTF-8, without encoding. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    length += unit < 0x800 ? 1 : 2;
+    if (unit >= 0xd800 && unit < 0xdc00) {
+      i++; // a pair is four octets: two units and two more
+    }
+  }
+  return length;
+}
+
+/** A name that can be published to: not empty, no U+0000, no wildcard, at most 65535 octets. */
+export function isTopicName(text: string): boolean {
+  return text !== "" && !/[\0+#]/.test(text) && utf8Length(text) <= 65_535;
+}
+
+const share = "$share/";
+
+/** A filter that can be subscribed to: `+` alone in its level, `#` alone in the last; `$share/group/filter` too. */
+export function isTopicFilter(text: string): boolean {
+  if (text === "" || text.includes("\0") || utf8Length(text) > 65_535) return false;
+  if (text.startsWith(share)) {
+    const slash = text.indexOf("/", share.length);
+    if (slash <= share.length || slash === text.length - 1) return false;
+    if (/[+#]/.test(text.slice(share.length, slash))) return false;
+    return isPlainFilter(text.slice(slash + 1));
+  }
+  return isPlainFilter(text);
+}
+
+function isPlainFilter(text: string): boolean {
+  const levels = text.split("/");
+  return levels.every((level, i) => !/[+#]/.test(level) || level === "+" || (level === "#" && i === levels.length - 1));
+}
+
+/** Messages may come under other names than this: wildcards, and shared subscriptions. [reference 9.3] */
+export function hasWildcard(filter: string): boolean {
+  return filter.startsWith(share) || filter.includes("+") || filter.includes("#");
+}
+
+/** Does a publication to `topicName` match? Wildcards at the first level do not match `$`-topics. [MQTT-4.7.2-1] */
+export function matches(filter: string, topicName: string): boolean {
+  const plain = filter.startsWith(share) ? filter.slice(filter.indexOf("/", share.length) + 1) : filter;
+  if (topicName.startsWith("$") && /^[+#]/.test(plain)) return false;
+  const wanted = plain.split("/");
+  const levels = topicName.split("/");
+  for (let i = 0; i < wanted.length; i++) {
+    if (wanted[i] === "#") return true;
+    if (i >= levels.length || (wanted[i] !== "+" && wanted[i] !== levels[i])) return false;
+  }
+  return wanted.length === levels.length;
+}
+
+/** The two octets of a short topic name as a number; undefined when the name is not exactly two octets, or not usable. */
+export function shortNameToId(name: string): number | undefined {
+  if (name.length === 0 || name.length > 2 || !isTopicName(name)) return undefined;
+  const first = name.charCodeAt(0);
+  if (name.length === 2) {
+    const second = name.charCodeAt(1);
+    return first < 0x80 && second < 0x80 ? (first << 8) | second : undefined;
+  }
+  return first >= 0x80 && first < 0x800 ? ((0xc0 | (first >> 6)) << 8) | 0x80 | (first & 0x3f) : undefined;
+}
+
+/** The short topic name of these two octets; undefined when they are no topic name (invalid UTF-8, U+0000, wildcard). */
+export function shortNameFromId(id: number): string | undefined {
+  const first = id >> 8;
+  const second = id & 0xff;
+  if (first < 0x80) {
+    if (second >= 0x80) return undefined;
+    const name = String.fromCharCode(first, second);
+    return isTopicName(name) ? name : undefined;
+  }
+  if (first < 0xc2 || first > 0xdf || (second & 0xc0) !== 0x80) return undefined;
+  return String.fromCharCode(((first & 0x1f) << 6) | (second & 0x3f));
+}
