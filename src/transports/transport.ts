@@ -32,6 +32,8 @@ export interface Transport {
   readonly name: string;
   /** Where it listens, in words for the log: `0.0.0.0:1883`. Valid after `start`. */
   readonly place: string;
+  /** What the operator should know though the transport runs, in plain sentences. Valid after `start`. */
+  readonly warnings: readonly string[];
   /** Largest message that this peer's network takes, in bytes (a BLE link may change it). */
   maxMessageBytes(peer: PeerId): number;
   /** What all peers of one host share: the IP address, the Bluetooth address. */

@@ -1,0 +1,69 @@
+/** /healthz and /metrics, on loopback unless configured otherwise. Reads only; knows nothing worth a password. */
+import { createServer, type Server, type ServerResponse } from "node:http";
+import { GatewayError } from "../errors.ts";
+
+export interface ApiSources {
+  /** Health in a few words; `ok` decides between 200 and 503. */
+  health(): { readonly ok: boolean; readonly [fact: string]: unknown };
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+export class ApiServer {
+  readonly #server: Server;
+  readonly #options: { readonly host: string; readonly port: number };
+
+  constructor(options: { host: string; port: number }, sources: ApiSources) {
+    this.#options = options;
+    this.#server = createServer(
+      { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 },
+      (request, response) => {
+        if (request.method !== "GET" && request.method !== "HEAD")
+          return answer(response, 405, "text/plain", "method not allowed\n");
+        const path = (request.url ?? "").split("?")[0];
+        if (path === "/healthz") {
+          const health = sources.health();
+          return answer(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
+        }
+        if (path !== "/metrics") return answer(response, 404, "text/plain", "not found\n");
+        sources.metrics().then(
+          ({ contentType, text }) => answer(response, 200, contentType, text),
+          () => answer(response, 500, "text/plain", "internal error\n"),
+        );
+      },
+    );
+    this.#server.maxConnections = 32;
+  }
+
+  /** @throws {GatewayError} ERR_API_OPEN */
+  async start(): Promise<void> {
+    const { host, port } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", (cause) => {
+        const say = `health and metrics: cannot listen on ${host}:${port} (${cause.message}); change api.port, or set api.enabled to false`;
+        reject(new GatewayError("ERR_API_OPEN", { host, port }, { cause, say }));
+      });
+      this.#server.listen(port, host, resolve);
+    });
+  }
+
+  /** Where it listens, for the log. */
+  get place(): string {
+    const address = this.#server.address();
+    return typeof address === "object" && address ? `http://${this.#options.host}:${address.port}` : "";
+  }
+
+  async close(): Promise<void> {
+    if (!this.#server.listening) return;
+    this.#server.closeAllConnections();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+}
+
+function answer(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, {
+    "content-type": type,
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+  response.end(body);
+}

@@ -1,0 +1,22 @@
+/** `check`: the configuration, with every problem, or what it would run. */
+import { loadConfig } from "../config/load.ts";
+import { Credentials } from "../upstream/credentials.ts";
+import { sayProblems } from "./problems.ts";
+
+export function check(configFile: string): void {
+  try {
+    const config = loadConfig(configFile);
+    new Credentials(config.upstream); // reads every file and variable that is named
+    const listeners = config.transports.map(({ name, host, port }) => `  ${name}: UDP ${host}:${port}\n`).join("");
+    const topics = Object.keys(config.topics.predefined).length;
+    process.stdout.write(
+      `${configFile} is valid.\n` +
+        `Devices:\n${listeners}` +
+        `Broker: ${config.upstream.url}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
+        `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
+        `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n`,
+    );
+  } catch (error) {
+    sayProblems(error);
+  }
+}

@@ -1,0 +1,30 @@
+/** The command line: what commands there are. Each loads what it needs when it runs. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+
+export async function run(argv: readonly string[]): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const program = new Command("mqtt-sn-gateway")
+    .description("MQTT-SN gateway: UDP and Bluetooth LE devices to any MQTT 3.1.1 or 5 broker")
+    .version(version)
+    .showHelpAfterError();
+  const configFile = ["-c, --config <file>", "configuration", "gateway.config.json"] as const;
+  program
+    .command("start")
+    .description("run the gateway")
+    .option(...configFile)
+    .action(async (options: { config: string }) => (await import("./start.ts")).start(options.config));
+  program
+    .command("check")
+    .description("read the configuration, say every problem in it or what it would run")
+    .option(...configFile)
+    .action(async (options: { config: string }) => (await import("./check.ts")).check(options.config));
+  program
+    .command("decode")
+    .description("say a datagram in words")
+    .argument("<hex...>", "the datagram's octets in hexadecimal")
+    .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
+  await program.parseAsync(argv);
+}

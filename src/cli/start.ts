@@ -1,0 +1,74 @@
+/** `start`: runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
+import { loadConfig } from "../config/load.ts";
+import type { GatewayConfig } from "../config/schema.ts";
+import { GatewayError } from "../errors.ts";
+import { Gateway } from "../gateway.ts";
+import { createLog, type Log } from "../observe/log.ts";
+import { sayProblems } from "./problems.ts";
+
+/** Node lines and the day their security fixes end. */
+const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
+
+export async function start(configFile: string): Promise<void> {
+  let config: GatewayConfig;
+  let gateway: Gateway;
+  let log: Log;
+  try {
+    config = loadConfig(configFile);
+    log = await createLog(config.log);
+    warnOfOldNode(log);
+    gateway = new Gateway(config, log);
+    await gateway.start();
+  } catch (error) {
+    return sayProblems(error);
+  }
+  log.info(`ready: devices to ${config.upstream.url}`);
+
+  process.on("SIGHUP", () => {
+    config = reload(gateway, log, configFile, config);
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      log.info(`${signal}: ending`);
+      gateway.stop().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error(error);
+          process.exit(1);
+        },
+      );
+    });
+  }
+}
+
+function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayConfig): GatewayConfig {
+  try {
+    const after = loadConfig(configFile);
+    gateway.reload(after);
+    const restart = needRestart(before, after);
+    log.info("SIGHUP: predefined topics and log level are read again");
+    if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
+    return { ...before, topics: { ...before.topics, ...after.topics }, log: after.log };
+  } catch (error) {
+    const { problems } = error instanceof GatewayError ? error.details : {};
+    log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
+    return before;
+  }
+}
+
+function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
+  const keys = Object.keys(after) as (keyof GatewayConfig)[];
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  const changed = keys.filter((key) => key !== "topics" && key !== "log" && !same(before[key], after[key]));
+  if (before.topics.idsPerClientMax !== after.topics.idsPerClientMax) changed.push("topics");
+  if (before.log.format !== after.log.format) changed.push("log");
+  return changed;
+}
+
+function warnOfOldNode(log: Log): void {
+  const line = process.versions.node.split(".")[0] ?? "";
+  const end = endOfLife[line];
+  if (end !== undefined && new Date().toISOString().slice(0, 10) > end) {
+    log.warn(`Node ${line} has had no security fixes since ${end}; Node 24 is recommended`);
+  }
+}

@@ -1,0 +1,83 @@
+/** The access rules of the configuration, as the core asks them. */
+import { BlockList, isIP } from "node:net";
+import type { AccessPolicy, Admission } from "../core/access.ts";
+import type { PeerId } from "../core/types.ts";
+import { globToRegExp } from "../upstream/credentials.ts";
+import type { AccessOptions } from "./access-options.ts";
+
+const admitted: Admission = { admitted: true };
+
+export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId) => string): AccessPolicy {
+  const rules = options.rules.map((rule) => {
+    const patterns = ["allow" in rule ? rule.allow : rule.deny].flat().map(globToRegExp);
+    const network = rule.from && new Network(rule.from, hostOf);
+    return {
+      allows: "allow" in rule,
+      matches: (clientId: string, peer: PeerId) =>
+        patterns.some((pattern) => pattern.test(clientId)) && (network?.has(peer) ?? true),
+    };
+  });
+  const qosMinusOne = new Network(options.qosMinusOne.from, hostOf);
+  const forwarders = new Network(options.forwarders.from, hostOf);
+  const gate = (name: string, enabled: boolean, network: Network, peer: PeerId): Admission => {
+    if (enabled && network.has(peer)) return admitted;
+    const hint = enabled ? `access.${name}.from: add ${JSON.stringify(hostOf(peer))}` : `access.${name}.enabled: true`;
+    return { admitted: false, hint };
+  };
+  return {
+    client(clientId, peer) {
+      const rule = rules.find(({ matches }) => matches(clientId, peer));
+      if (rule?.allows ?? options.default === "allow") return admitted;
+      const line = JSON.stringify({ allow: clientId, from: [hostOf(basePeer(peer))] });
+      return { admitted: false, hint: `access.rules: put first ${line}` };
+    },
+    qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
+    forwarder: (peer) => gate("forwarders", options.forwarders.enabled, forwarders, peer),
+  };
+}
+
+function basePeer(peer: PeerId): PeerId {
+  const node = peer.indexOf("#");
+  return node < 0 ? peer : peer.slice(0, node);
+}
+
+/** Addresses, networks and transports. */
+class Network {
+  readonly #addresses = new BlockList();
+  readonly #transports = new Set<string>();
+  readonly #hostOf: (peer: PeerId) => string;
+
+  constructor(from: readonly string[], hostOf: (peer: PeerId) => string) {
+    this.#hostOf = hostOf;
+    for (const entry of from) this.#add(entry);
+  }
+
+  has(peer: PeerId): boolean {
+    const base = basePeer(peer);
+    if (this.#transports.has(base.slice(0, base.indexOf("/")))) return true;
+    const host = this.#hostOf(base).replace(/%.*$/, "");
+    const family = isIP(host);
+    return family !== 0 && this.#addresses.check(host, family === 6 ? "ipv6" : "ipv4");
+  }
+
+  #add(entry: string): void {
+    const transport = /^transport:(.+)$/.exec(entry)?.[1];
+    if (transport !== undefined) {
+      this.#transports.add(transport);
+      return;
+    }
+    const { address, prefix } = parseNetwork(entry) ?? {};
+    if (address === undefined || prefix === undefined) return; // the schema has refused it
+    this.#addresses.addSubnet(address, prefix, isIP(address) === 6 ? "ipv6" : "ipv4");
+  }
+}
+
+/** `192.0.2.1` or `192.0.2.0/24`; undefined when it is neither. */
+export function parseNetwork(entry: string): { address: string; prefix: number } | undefined {
+  const [address = "", length, ...rest] = entry.split("/");
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return undefined;
+  const most = family === 6 ? 128 : 32;
+  const prefix = length === undefined ? most : /^\d+$/.test(length) ? Number(length) : -1;
+  return prefix >= 0 && prefix <= most ? { address, prefix } : undefined;
+}

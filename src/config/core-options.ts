@@ -1,0 +1,45 @@
+/** The configuration as the core wants it. */
+import type { AccessPolicy } from "../core/access.ts";
+import type { PredefinedTopics } from "../core/input.ts";
+import type { CoreOptions } from "../core/options.ts";
+import type { GatewayConfig } from "./schema.ts";
+
+export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
+  const { gateway, clients, topics, buffer, retry, upstream } = config;
+  return {
+    gatewayId: gateway.id,
+    retry: {
+      retryIntervalSeconds: retry.intervalSeconds,
+      retryLimit: retry.limit,
+      congestionPauseSeconds: retry.congestionPauseSeconds,
+    },
+    advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
+    clients,
+    topics: { predefined: predefinedTopics(topics), idsPerClientMax: topics.idsPerClientMax },
+    buffer,
+    upstream: {
+      protocol: upstream.protocol,
+      clientIdPrefix: upstream.clientIdPrefix,
+      topicPrefix: upstream.topicPrefix,
+      serviceClientId: upstream.serviceClientId,
+      will: upstream.will,
+      payloadBytesMax: upstream.payloadBytesMax,
+      receiveMaximum: upstream.receiveMaximum,
+    },
+    status: { topic: config.status.topic },
+    strangerAnswersPerSecondMax: 1_000,
+    shutdown: config.shutdown,
+    longNameQoSMinusOne: config.extensions.longNameQoSMinusOne,
+    durable: false,
+    access,
+  };
+}
+
+export function predefinedTopics(topics: GatewayConfig["topics"]): PredefinedTopics {
+  const table = (ids: Readonly<Record<string, string>>) =>
+    new Map(Object.entries(ids).map(([id, name]) => [Number(id), name]));
+  return {
+    forAll: table(topics.predefined),
+    byClientId: new Map(Object.entries(topics.predefinedFor).map(([clientId, ids]) => [clientId, table(ids)])),
+  };
+}

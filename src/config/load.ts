@@ -1,0 +1,163 @@
+/** From a file to a configuration, or to every problem at once. */
+import { readFileSync } from "node:fs";
+import { dirname, isAbsolute, resolve } from "node:path";
+import { z } from "zod";
+import { GatewayError } from "../errors.ts";
+import { parseNetwork } from "./access.ts";
+import { type GatewayConfig, gatewayConfig } from "./schema.ts";
+
+/** @throws {GatewayError} ERR_CONFIG_READ or ERR_CONFIG_INVALID, the latter with every problem found. */
+export function loadConfig(path: string): GatewayConfig {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new GatewayError("ERR_CONFIG_READ", { path }, { cause, say: `cannot read ${path}: ${why}` });
+  }
+  return withPathsFrom(dirname(resolve(path)), parseConfig(parseJson(text, path)));
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const problems = [`${path}: not valid JSON${placeOf(cause, text)}`];
+    throw new GatewayError("ERR_CONFIG_INVALID", { problems }, { cause });
+  }
+}
+
+function placeOf(cause: unknown, text: string): string {
+  const message = cause instanceof Error ? cause.message : "";
+  const position = /position (\d+)/.exec(message)?.[1];
+  if (position === undefined) return /end of JSON input/.test(message) ? ": it ends too early" : "";
+  const before = text.slice(0, Number(position)).split("\n");
+  return ` at line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+}
+
+/** Parses, never merely checks. @throws {GatewayError} ERR_CONFIG_INVALID with every problem found. */
+export function parseConfig(raw: unknown): GatewayConfig {
+  const result = gatewayConfig.safeParse(raw);
+  const problems = result.success
+    ? crossCheck(result.data)
+    : result.error.issues.flatMap((issue) => inWords(issue, raw));
+  if (result.success && problems.length === 0) return result.data;
+  throw new GatewayError("ERR_CONFIG_INVALID", { problems }, { cause: result.error });
+}
+
+/** What a schema of single fields cannot see. */
+function crossCheck(config: GatewayConfig): string[] {
+  const problems: string[] = [];
+  const names = config.transports.map(({ name }) => name);
+  for (const [i, name] of names.entries()) {
+    if (names.indexOf(name) !== i)
+      problems.push(`transports.${i}.name: "${name}" is taken by another transport; give each its own`);
+  }
+  const ids = (path: string, table: Readonly<Record<string, string>>) => {
+    for (const id of Object.keys(table)) {
+      if (Number(id) < 1 || Number(id) > 65_534)
+        problems.push(`${path}.${id}: a predefined topic id is a number from 1 to 65534`);
+    }
+  };
+  ids("topics.predefined", config.topics.predefined);
+  for (const [clientId, table] of Object.entries(config.topics.predefinedFor))
+    ids(`topics.predefinedFor.${clientId}`, table);
+  const networks = (path: string, from: readonly string[] | undefined) => {
+    for (const entry of from ?? []) {
+      if (!/^transport:./.test(entry) && !parseNetwork(entry)) {
+        problems.push(`${path}: "${entry}" is no address, network (192.0.2.0/24) or transport (transport:udp)`);
+      }
+    }
+  };
+  networks("access.qosMinusOne.from", config.access.qosMinusOne.from);
+  networks("access.forwarders.from", config.access.forwarders.from);
+  for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);
+  const { minSeconds, maxSeconds } = config.upstream.reconnect;
+  if (minSeconds > maxSeconds) problems.push("upstream.reconnect: minSeconds is greater than maxSeconds");
+  if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {
+    problems.push("tryOutBroker: is only for upstream.url mqtt://127.0.0.1:PORT; set it to false for a real broker");
+  }
+  if (config.tryOutBroker && config.upstream.protocol === "5") {
+    problems.push(
+      'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
+    );
+  }
+  return problems;
+}
+
+function inWords(issue: z.core.$ZodIssue, raw: unknown): string[] {
+  const path = issue.path.join(".") || "(top level)";
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(issue.path);
+    return issue.keys.map((key) => {
+      const meant = nearest(key, known);
+      const where = issue.path.length > 0 ? `${path}.${key}` : key;
+      return `${where}: there is no such key${meant ? `; did you mean "${meant}"?` : `; known here: ${known.join(", ")}`}`;
+    });
+  }
+  const found = valueAt(raw, issue.path);
+  const shown = found === undefined ? "nothing" : JSON.stringify(found)?.slice(0, 80);
+  return [`${path}: ${issue.message} (found ${shown})`];
+}
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let value = raw;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+/** The keys that the schema has at this place. */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  let node: Schema | undefined = z.toJSONSchema(gatewayConfig, { io: "input" }) as Schema;
+  for (const key of path) {
+    if (!node) return [];
+    const branches: Schema[] = [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])];
+    node = branches
+      .map((branch) => branch.properties?.[String(key)] ?? (typeof key === "number" ? branch.items : undefined))
+      .find((found) => found !== undefined);
+  }
+  const all = [node, ...(node?.anyOf ?? []), ...(node?.oneOf ?? [])];
+  return [...new Set(all.flatMap((branch) => Object.keys(branch?.properties ?? {})))];
+}
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+  readonly oneOf?: readonly Schema[];
+}
+
+function nearest(key: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((name) => ({ name, distance: editDistance(key.toLowerCase(), name.toLowerCase()) }));
+  const best = ranked.sort((a, b) => a.distance - b.distance)[0];
+  return best && best.distance <= Math.max(2, Math.floor(key.length / 3)) ? best.name : undefined;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next[j] = Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** File names in the configuration are relative to it. */
+function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
+  const at = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
+  const isFileKey = new Set(["file", "ca", "cert", "key"]);
+  const walk = (value: unknown, key: string): unknown => {
+    if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
+    if (Array.isArray(value)) return value.map((item) => walk(item, ""));
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, walk(item, name)]));
+  };
+  return { ...config, upstream: walk(config.upstream, "") as GatewayConfig["upstream"] };
+}

@@ -1,0 +1,181 @@
+/**
+ * The configuration: one schema gives types, defaults, the editor's completion (gateway.config.schema.json) and
+ * docs/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
+ */
+import { z } from "zod";
+import { transportOptions } from "../transports/index.ts";
+import { upstreamOptions } from "../upstream/options.ts";
+import { accessOptions } from "./access-options.ts";
+
+const count = (max: number) => z.int().min(0).max(max);
+const atLeastOne = (max: number) => z.int().min(1).max(max);
+
+const topicIds = z.record(
+  z.string().regex(/^\d+$/, "must be a number from 1 to 65534"),
+  z
+    .string()
+    .min(1)
+    .max(65_535)
+    .regex(/^[^+#\0]+$/, "must not hold a wildcard"),
+);
+
+export const gatewayConfig = z.strictObject({
+  $schema: z.string().optional().describe("For editors."),
+  gateway: z
+    .strictObject({
+      id: count(255).default(1).describe("GwId, unique in the network. [5.3.5]"),
+      advertiseSeconds: count(65_535)
+        .default(900)
+        .describe("ADVERTISE every so many seconds, to the multicast groups; 0 = never."),
+      gwinfo: z.enum(["unicast", "broadcast", "both"]).default("unicast").describe("How SEARCHGW is answered."),
+      radius: count(255).default(0).describe("Broadcast radius of ADVERTISE; 0 = the whole network."),
+    })
+    .prefault({})
+    .describe("The gateway itself."),
+  transports: z
+    .array(transportOptions)
+    .min(1)
+    .default([transportOptions.parse({ type: "udp" })])
+    .describe("Networks to serve."),
+  upstream: upstreamOptions.prefault({}).describe("The MQTT broker."),
+  tryOutBroker: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Start a small broker inside the gateway on the host and port of upstream.url, for a first try. Stores and protects nothing.",
+    ),
+  clients: z
+    .strictObject({
+      clientIdBytesMax: atLeastOne(65_535).default(64).describe("Longest client id, in octets."),
+      sessionsMax: atLeastOne(1_000_000)
+        .default(10_000)
+        .describe(
+          "Sessions, connected or not. Beyond: the longest disconnected one ends, or the new client hears 'congestion'.",
+        ),
+      pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
+      newPerSecondMax: count(1_000_000)
+        .default(1_000)
+        .describe("New sessions per second; 0 = no limit. Beyond: 'congestion'."),
+      newPerSecondPerHostMax: count(1_000_000)
+        .default(200)
+        .describe("The same per host (address, forwarder); 0 = no limit."),
+      idleSecondsMax: atLeastOne(31_536_000).default(86_400).describe("Silence allowed to a client with keep alive 0."),
+      sessionExpirySeconds: atLeastOne(31_536_000)
+        .default(7 * 86_400)
+        .describe("How long a session without its client is kept (clean session off)."),
+      roaming: z.boolean().default(true).describe("A sleeping client may come back from another address with PINGREQ."),
+      uplinkInFlightMax: atLeastOne(10_000)
+        .default(8)
+        .describe("Publications of a client that wait for the broker. Beyond: 'congestion'."),
+      subscriptionQoSMax: z
+        .union([z.literal(0), z.literal(1), z.literal(2)])
+        .default(2)
+        .describe("Highest QoS granted to clients."),
+      subscriptionsMax: atLeastOne(100_000).default(200).describe("Subscriptions per client. Beyond: 'congestion'."),
+    })
+    .prefault({})
+    .describe("Limits of clients and sessions."),
+  topics: z
+    .strictObject({
+      predefined: topicIds
+        .default({})
+        .describe('Predefined topic ids for all clients: { "1": "name" }. Read again on SIGHUP.'),
+      predefinedFor: z
+        .record(z.string().min(1), topicIds)
+        .default({})
+        .describe("The same by client id; they come first."),
+      idsPerClientMax: atLeastOne(65_000)
+        .default(1_000)
+        .describe("Registered topic names per client. Beyond: 'congestion'."),
+    })
+    .prefault({})
+    .describe("Topic ids."),
+  buffer: z
+    .strictObject({
+      messagesMax: atLeastOne(1_000_000)
+        .default(1_000)
+        .describe("Messages waiting per client. Beyond: the oldest QoS 0 goes; QoS 1 and 2 stay at the broker."),
+      bytesMax: atLeastOne(2 ** 31)
+        .default(1_048_576)
+        .describe("The same in octets."),
+      totalBytesMax: atLeastOne(2 ** 40)
+        .default(64 * 1_048_576)
+        .describe("For all clients together."),
+      qos0WhileAsleep: z.boolean().default(true).describe("Keep QoS 0 for sleepers, as the standard asks."),
+      extraPerWakeMax: count(1_000_000)
+        .default(100)
+        .describe("Messages that arrive during a wake-up and still go out with it."),
+    })
+    .prefault({})
+    .describe("Messages waiting for clients."),
+  retry: z
+    .strictObject({
+      intervalSeconds: z.number().min(0.1).max(3_600).default(10).describe("T_retry towards clients. [7.2]"),
+      limit: count(100).default(3).describe("N_retry; then the client counts as lost, or as asleep again."),
+      congestionPauseSeconds: z
+        .number()
+        .min(0.1)
+        .max(86_400)
+        .default(30)
+        .describe("Pause after a client said 'congestion'."),
+    })
+    .prefault({})
+    .describe("Repetition towards clients."),
+  access: accessOptions.prefault({}).describe("Who gets in."),
+  status: z
+    .strictObject({
+      topic: z
+        .string()
+        .min(1)
+        .regex(/^[^+#\0]+$/)
+        .optional()
+        .describe("Retained states go under it: <topic>/gateway and <topic>/clients/<id>. Absent: none."),
+    })
+    .prefault({})
+    .describe("Status messages at the broker."),
+  shutdown: z
+    .strictObject({
+      wills: z
+        .enum(["keep", "publish"])
+        .default("keep")
+        .describe("Whether an orderly end of the gateway publishes its clients' wills."),
+    })
+    .prefault({})
+    .describe("When the gateway ends."),
+  extensions: z
+    .strictObject({
+      longNameQoSMinusOne: z
+        .boolean()
+        .default(false)
+        .describe("QoS -1 with a topic name in front of the payload, as RSMB and Paho's C library send it."),
+    })
+    .prefault({})
+    .describe("What is not in the standard."),
+  log: z
+    .strictObject({
+      level: z
+        .enum(["trace", "debug", "info", "warn", "error", "silent"])
+        .default("info")
+        .describe("Read again on SIGHUP."),
+      format: z
+        .enum(["auto", "json", "pretty"])
+        .default("auto")
+        .describe("auto: for people on a terminal, JSON otherwise."),
+    })
+    .prefault({})
+    .describe("Log, to standard output."),
+  api: z
+    .strictObject({
+      enabled: z.boolean().default(true).describe("Serve /healthz and /metrics."),
+      host: z
+        .string()
+        .min(1)
+        .default("127.0.0.1")
+        .describe("Address to listen on. Nobody is asked for a password: keep it on this host."),
+      port: count(65_535).default(9_464).describe("TCP port."),
+    })
+    .prefault({})
+    .describe("Health and metrics."),
+});
+
+export type GatewayConfig = z.infer<typeof gatewayConfig>;

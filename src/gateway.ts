@@ -1,0 +1,185 @@
+/** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
+import { randomInt } from "node:crypto";
+import { ApiServer } from "./api/server.ts";
+import { createAccessPolicy } from "./config/access.ts";
+import { coreOptions, predefinedTopics } from "./config/core-options.ts";
+import type { GatewayConfig } from "./config/schema.ts";
+import { GatewayCore } from "./core/gateway-core.ts";
+import type { Input } from "./core/input.ts";
+import type { PeerId } from "./core/types.ts";
+import { GatewayError } from "./errors.ts";
+import type { Log } from "./observe/log.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { ReportLog } from "./observe/reports.ts";
+import { SystemClock } from "./runtime/clock.ts";
+import { Driver } from "./runtime/driver.ts";
+import { transportOf } from "./runtime/perform.ts";
+import { MemoryStore } from "./storage/memory.ts";
+import { createTransport } from "./transports/index.ts";
+import type { Transport } from "./transports/transport.ts";
+import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
+import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
+
+/** Time for DISCONNECT and FIN of every connection at the end. */
+const shutdownMs = 3_000;
+
+export class Gateway {
+  readonly #config: GatewayConfig;
+  readonly #log: Log;
+  readonly #transports = new Map<string, Transport>();
+  readonly #upstream: MqttUpstream;
+  readonly #store = new MemoryStore();
+  readonly #core: GatewayCore;
+  readonly #driver: Driver;
+  readonly #startedAt = Date.now();
+  #api: ApiServer | undefined;
+  #broker: TryOutBroker | undefined;
+  #stopping: Promise<void> | undefined;
+
+  /** @throws {GatewayError} when files or secrets that the configuration names cannot be read. */
+  constructor(config: GatewayConfig, log: Log) {
+    this.#config = config;
+    this.#log = log;
+    for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
+    const transport = (peer: PeerId) => transportOf(peer, this.#transports);
+    const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
+    this.#upstream = new MqttUpstream(config.upstream);
+    this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
+      maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
+      hostOf,
+      random: () => randomInt(2 ** 32) / 2 ** 32,
+    });
+    const report = new ReportLog(log).report;
+    const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
+    this.#driver = new Driver(this.#core, edges, new SystemClock());
+  }
+
+  /** @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then. */
+  async start(): Promise<void> {
+    try {
+      await this.#startTryOutBroker();
+      await this.#store.open();
+      await this.#startUpstream();
+      this.#driver.start();
+      for (const transport of this.#transports.values()) await this.#startTransport(transport);
+      await this.#startApi();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Ends in order, within a few seconds; idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Takes over what can change while running: predefined topics and the log level. */
+  reload(config: GatewayConfig): void {
+    this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
+    this.#log.level = config.log.level;
+  }
+
+  health(): { ok: boolean; broker: string; uptimeSeconds: number; clients: number; transports: string[] } {
+    const there = this.#core.brokerThere;
+    return {
+      ok: there,
+      broker: there ? "connected" : "away",
+      uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1_000),
+      clients: this.#core.sizes.sessions,
+      transports: [...this.#transports.values()].map(({ name, place }) => `${name} ${place}`),
+    };
+  }
+
+  /** Where clients find each transport, e.g. after listening on port 0. */
+  places(): string[] {
+    return [...this.#transports.values()].map(({ place }) => place);
+  }
+
+  /** Where health and metrics are served; "" if nowhere. */
+  get apiPlace(): string {
+    return this.#api?.place ?? "";
+  }
+
+  async #startTryOutBroker(): Promise<void> {
+    if (!this.#config.tryOutBroker) return;
+    const { hostname, port } = new URL(this.#config.upstream.url);
+    const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
+    this.#broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
+    const { url } = this.#config.upstream;
+    if (this.#broker.kind === "found") this.#log.info(`a broker answers at ${url}: using that one`);
+    else {
+      this.#log.warn(
+        `the built-in broker serves ${url}: for trying out only, it stores and protects nothing. ` +
+          'For a real broker set "tryOutBroker": false and "upstream": { "url": "mqtts://your-broker:8883" }',
+      );
+    }
+  }
+
+  async #startUpstream(): Promise<void> {
+    await this.#upstream.start({
+      up: (linkId, sessionPresent, limits) => this.#handle({ kind: "linkUp", linkId, sessionPresent, limits }),
+      refused: (linkId, refusal, reason) => this.#handle({ kind: "linkRefused", linkId, refusal, reason }),
+      down: (linkId, reason, takenOver) => this.#handle({ kind: "linkDown", linkId, reason, takenOver }),
+      congested: (linkId, congested) => this.#handle({ kind: "linkCongested", linkId, congested }),
+      delivered: (linkId, delivery) => this.#handle({ kind: "delivered", linkId, ...delivery }),
+      released: (linkId, packetId) => this.#handle({ kind: "released", linkId, packetId }),
+      acked: (linkId, ack, packetId, code) => this.#handle({ kind: "brokerAck", linkId, ack, packetId, code }),
+    });
+  }
+
+  async #startTransport(transport: Transport): Promise<void> {
+    await transport.start({
+      datagram: (from, bytes) => this.#handle({ kind: "datagram", from, bytes }),
+      peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
+      failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
+    });
+    for (const warning of transport.warnings) this.#log.warn(warning);
+    this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);
+  }
+
+  async #startApi(): Promise<void> {
+    const { api } = this.#config;
+    if (!api.enabled) return;
+    const metrics = createMetrics({
+      core: this.#core.counters,
+      sessionsByState: () => {
+        const states: Record<string, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
+        for (const { state } of this.#core.sessions()) states[state] = (states[state] ?? 0) + 1;
+        return states;
+      },
+      transports: () =>
+        [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
+      linksUp: () => this.#upstream.linksUp,
+      brokerThere: () => this.#core.brokerThere,
+      droppedCongested: () => this.#upstream.counters.droppedCongested,
+    });
+    const server = new ApiServer(api, {
+      health: () => this.health(),
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+    });
+    try {
+      await server.start();
+      this.#api = server;
+      this.#log.info(`health and metrics at ${server.place}`);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      this.#log.warn(`${error.message}. The gateway runs without`);
+    }
+  }
+
+  #handle(input: Input): void {
+    this.#driver.handle(input);
+  }
+
+  async #stop(): Promise<void> {
+    this.#driver.handle({ kind: "shutdown" });
+    this.#driver.stop();
+    await this.#upstream.shutdown(shutdownMs);
+    for (const transport of this.#transports.values()) await transport.close();
+    await this.#api?.close();
+    await this.#store.close();
+    if (this.#broker?.kind === "started") await this.#broker.close();
+  }
+}

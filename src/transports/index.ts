@@ -1,0 +1,15 @@
+/** The transports there are. A new one is one new file and one line here. */
+import { z } from "zod";
+import type { Transport } from "./transport.ts";
+import { UdpTransport } from "./udp.ts";
+import { udpOptions } from "./udp-options.ts";
+
+export const transportOptions = z.discriminatedUnion("type", [udpOptions]);
+export type TransportOptions = z.infer<typeof transportOptions>;
+
+export function createTransport(options: TransportOptions): Transport {
+  switch (options.type) {
+    case "udp":
+      return new UdpTransport(options);
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * MQTT-SN over UDP, IPv4 or IPv6. dgram-as-promised opens and closes; datagrams go through its socket, since its own
+ * `recv` listens only while it is awaited. A socket that fails is replaced with growing pauses until `close`.
+ */
+import type { Socket } from "node:dgram";
+import { isIPv6 } from "node:net";
+import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
+import type { PeerId } from "../core/types.ts";
+import { GatewayError } from "../errors.ts";
+import { kernelDrops } from "./proc-net-udp.ts";
+import type { Transport, TransportEvents, TransportStats } from "./transport.ts";
+import type { UdpOptions } from "./udp-options.ts";
+
+const firstPauseMs = 1_000;
+const longestPauseMs = 30_000;
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export class UdpTransport implements Transport {
+  readonly name: string;
+  readonly #options: UdpOptions;
+  readonly #isV6: boolean;
+  /** Plain sentences for the operator; valid after `start`. */
+  readonly warnings: string[] = [];
+  #socket: SocketAsPromised | undefined;
+  #groupSocket: SocketAsPromised | undefined;
+  #events: TransportEvents | undefined;
+  #closed = false;
+  #pauseMs = firstPauseMs;
+  #reopening: NodeJS.Timeout | undefined;
+  #bound: Address | undefined;
+  readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
+  #drops: { at: number; value: number | undefined } = { at: 0, value: undefined };
+  /** One callback for all sends: errors such as EMSGSIZE are told to nobody otherwise. */
+  readonly #onSent = (error: Error | null): void => {
+    if (error) this.#stats.sendErrors++;
+  };
+
+  constructor(options: UdpOptions) {
+    this.name = options.name;
+    this.#options = options;
+    this.#isV6 = isIPv6(options.host);
+  }
+
+  get place(): string {
+    const { host, port } = this.#bound ?? this.#options;
+    return this.#isV6 ? `[${host}]:${port}` : `${host}:${port}`;
+  }
+
+  maxMessageBytes(_peer: PeerId): number {
+    return this.#options.maxMessageBytes;
+  }
+
+  hostOf(peer: PeerId): string {
+    return this.#addressOf(peer)?.host ?? peer;
+  }
+
+  async start(events: TransportEvents): Promise<void> {
+    this.#events = events;
+    await this.#open();
+  }
+
+  send(to: PeerId, bytes: Uint8Array): void {
+    const address = this.#addressOf(to);
+    if (!this.#socket || !address) {
+      this.#stats.sendErrors++;
+      return;
+    }
+    this.#sendTo(this.#socket.socket, address, bytes);
+  }
+
+  broadcast(bytes: Uint8Array, radius: number): void {
+    const { multicast } = this.#options;
+    const socket = this.#socket?.socket;
+    if (!multicast || !socket) return;
+    try {
+      if (isMulticast(multicast.group)) {
+        socket.setMulticastTTL(radius === 0 ? multicast.hopLimit : Math.min(radius, multicast.hopLimit));
+      }
+      this.#sendTo(socket, { host: multicast.group, port: multicast.port }, bytes);
+    } catch {
+      this.#stats.sendErrors++;
+    }
+  }
+
+  stats(): TransportStats {
+    const drops = this.#kernelDrops();
+    return { ...this.#stats, ...(drops !== undefined && { kernelDrops: drops }) };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#reopening);
+    await this.#closeSockets();
+  }
+
+  #sendTo(socket: Socket, address: Address, bytes: Uint8Array): void {
+    try {
+      socket.send(bytes, address.port, address.host, this.#onSent);
+      this.#stats.datagramsOut++;
+      this.#stats.bytesOut += bytes.byteLength;
+    } catch {
+      this.#stats.sendErrors++; // port 0 of a forged datagram, or a socket that is just closing
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { host, port, multicast, receiveBufferBytes } = this.#options;
+    const socket = DgramAsPromised.createSocket({
+      type: this.#isV6 ? "udp6" : "udp4",
+      ipv6Only: this.#isV6,
+      recvBufferSize: receiveBufferBytes,
+    });
+    this.#listen(socket);
+    try {
+      await socket.bind({ address: host, port, exclusive: true });
+      const { address, port: boundPort } = socket.socket.address();
+      this.#bound = { host: address, port: boundPort };
+      this.#socket = socket;
+      if (multicast) await this.#openMulticast(socket);
+    } catch (error) {
+      this.#socket = undefined;
+      await closeQuietly(socket);
+      throw openError(error, this.#options);
+    }
+    this.#checkReceiveBuffer(socket.socket);
+  }
+
+  /** Joins the group on the unicast socket if the ports agree, else on a second socket that feeds the same events. */
+  async #openMulticast(unicast: SocketAsPromised): Promise<void> {
+    const { multicast } = this.#options;
+    if (!multicast || !isMulticast(multicast.group)) return;
+    unicast.setMulticastLoopback(multicast.loopback);
+    unicast.setMulticastTTL(multicast.hopLimit);
+    const first = multicast.interfaces[0];
+    if (first !== undefined) unicast.setMulticastInterface(this.#isV6 ? `::%${first}` : first);
+    let listening = unicast;
+    if (multicast.port !== this.#bound?.port) {
+      listening = DgramAsPromised.createSocket({
+        type: this.#isV6 ? "udp6" : "udp4",
+        reuseAddr: true,
+        ipv6Only: this.#isV6,
+      });
+      this.#listen(listening);
+      this.#groupSocket = listening;
+      await listening.bind({ port: multicast.port, exclusive: true });
+    }
+    if (multicast.interfaces.length === 0) listening.addMembership(multicast.group);
+    for (const name of multicast.interfaces) {
+      listening.addMembership(multicast.group, this.#isV6 ? `::%${name}` : name);
+    }
+  }
+
+  #listen(wrapped: SocketAsPromised): void {
+    wrapped.socket.on("message", (bytes, remote) => {
+      this.#stats.datagramsIn++;
+      this.#stats.bytesIn += bytes.byteLength;
+      if (!this.#closed) this.#events?.datagram(this.#peerOf(remote.address, remote.port), bytes);
+    });
+    wrapped.socket.on("error", (error) => {
+      if (wrapped === this.#socket) this.#recover(error);
+    });
+  }
+
+  #recover(error: Error): void {
+    if (this.#closed || this.#reopening) return;
+    const pauseMs = this.#pauseMs;
+    this.#pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+    this.#events?.failed(
+      new GatewayError(
+        "ERR_TRANSPORT_FAILED",
+        { transport: this.name, retryInMs: pauseMs },
+        {
+          cause: error,
+          say: `${this.name}: ${error.message}; opening again in ${pauseMs / 1_000} s`,
+        },
+      ),
+    );
+    void this.#closeSockets();
+    this.#reopening = setTimeout(() => {
+      this.#reopening = undefined;
+      if (this.#closed) return;
+      this.#open().then(
+        () => {
+          this.#pauseMs = firstPauseMs;
+        },
+        (again: Error) => this.#recover(again),
+      );
+    }, pauseMs);
+  }
+
+  async #closeSockets(): Promise<void> {
+    const open = [this.#socket, this.#groupSocket];
+    this.#socket = undefined;
+    this.#groupSocket = undefined;
+    for (const socket of open) if (socket) await closeQuietly(socket);
+  }
+
+  #checkReceiveBuffer(socket: Socket): void {
+    const asked = this.#options.receiveBufferBytes;
+    const got = socket.getRecvBufferSize() / 2; // Linux reports twice what it lets a program use
+    if (got >= asked) return;
+    this.warnings.push(
+      `${this.name}: the kernel gave a receive buffer of ${got} instead of ${asked} octets; bursts may be lost. ` +
+        `To allow it: sysctl -w net.core.rmem_max=${asked}`,
+    );
+  }
+
+  #kernelDrops(): number | undefined {
+    const now = Date.now();
+    if (this.#bound && now - this.#drops.at >= 1_000) {
+      this.#drops = { at: now, value: kernelDrops({ v6: this.#isV6, ...this.#bound }) };
+    }
+    return this.#drops.value;
+  }
+
+  #peerOf(host: string, port: number): PeerId {
+    return this.#isV6 ? `${this.name}/[${host}]:${port}` : `${this.name}/${host}:${port}`;
+  }
+
+  #addressOf(peer: PeerId): Address | undefined {
+    const start = this.name.length + 1;
+    const colon = peer.lastIndexOf(":");
+    const port = Number(peer.slice(colon + 1));
+    if (colon <= start || !(port > 0 && port < 65_536)) return undefined;
+    return { host: this.#isV6 ? peer.slice(start + 1, colon - 1) : peer.slice(start, colon), port };
+  }
+}
+
+function isMulticast(address: string): boolean {
+  if (isIPv6(address)) return address.toLowerCase().startsWith("ff");
+  const first = Number(address.split(".")[0]);
+  return first >= 224 && first <= 239;
+}
+
+async function closeQuietly(socket: SocketAsPromised): Promise<void> {
+  try {
+    await socket.close();
+  } catch {
+    // It was not running any more; closed is what we wanted.
+  }
+}
+
+function openError(cause: unknown, options: UdpOptions): GatewayError {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const advice: Record<string, string> = {
+    EADDRINUSE: "another program has this port; choose another one under transports",
+    EACCES: "ports below 1024 need the right to bind them; choose a higher one under transports",
+    EADDRNOTAVAIL: "this host has no such address; see transports.host",
+    ENODEV: "no network interface can join the multicast group; see transports.multicast",
+  };
+  const why = advice[code] ?? (cause instanceof Error ? cause.message : String(cause));
+  return new GatewayError(
+    "ERR_TRANSPORT_OPEN",
+    { transport: options.name, host: options.host, port: options.port, code },
+    { cause, say: `${options.name}: cannot listen on UDP ${options.host}:${options.port}: ${why}` },
+  );
+}

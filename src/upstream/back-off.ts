@@ -1,0 +1,24 @@
+/** Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once. */
+export class BackOff {
+  readonly #minMs: number;
+  readonly #maxMs: number;
+  readonly #random: () => number;
+  #failures = 0;
+
+  constructor(options: { minSeconds: number; maxSeconds: number }, random: () => number) {
+    this.#minMs = options.minSeconds * 1_000;
+    this.#maxMs = options.maxSeconds * 1_000;
+    this.#random = random;
+  }
+
+  /** The next pause in milliseconds. */
+  next(): number {
+    const full = Math.min(this.#maxMs, this.#minMs * 2 ** Math.min(this.#failures++, 30));
+    return full * (0.5 + this.#random() / 2);
+  }
+
+  /** It worked: the next failure starts from the beginning. */
+  reset(): void {
+    this.#failures = 0;
+  }
+}

@@ -1,0 +1,107 @@
+/** All links to the broker. What they carry is the core's business; see mqtt-link.ts for how they carry it. */
+import { randomInt } from "node:crypto";
+import type { LinkRequest } from "../core/effect.ts";
+import type { LinkId, Publication, QoS } from "../core/types.ts";
+import { Credentials } from "./credentials.ts";
+import type { Upstream, UpstreamEvents } from "./link.ts";
+import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
+import type { UpstreamOptions } from "./options.ts";
+
+export class MqttUpstream implements Upstream {
+  readonly #options: UpstreamOptions;
+  readonly #credentials: Credentials;
+  readonly #random: () => number;
+  readonly #links = new Map<LinkId, MqttLink>();
+  /** MQTT client ids whose last connection is still closing, and who waits for that. */
+  readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
+  #events: UpstreamEvents | undefined;
+  #idle: (() => void) | undefined;
+  readonly counters: LinkCounters = { droppedCongested: 0, packetsIn: 0, packetsOut: 0 };
+
+  /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
+  constructor(options: UpstreamOptions, random: () => number = () => randomInt(2 ** 32) / 2 ** 32) {
+    this.#options = options;
+    this.#credentials = new Credentials(options);
+    this.#random = random;
+  }
+
+  async start(events: UpstreamEvents): Promise<void> {
+    this.#events = events;
+  }
+
+  open(request: LinkRequest): void {
+    if (!this.#events) return;
+    const link = new MqttLink({
+      request,
+      options: this.#options,
+      identity: this.#credentials.of(request.identity),
+      events: this.#events,
+      counters: this.counters,
+      random: this.#random,
+    });
+    this.#links.set(request.linkId, link);
+    const closing = this.#closing.get(request.mqttClientId);
+    // The broker must see the goodbye of the old connection before the new CONNECT, or it takes it for a takeover.
+    if (closing) closing.waiting = link;
+    else link.connect();
+  }
+
+  close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void {
+    const link = this.#links.get(linkId);
+    if (!link) return;
+    this.#links.delete(linkId);
+    const { mqttClientId } = link.request;
+    const closing = this.#closing.get(mqttClientId) ?? { count: 0, waiting: undefined };
+    if (closing.waiting === link) closing.waiting = undefined;
+    closing.count++;
+    this.#closing.set(mqttClientId, closing);
+    link.close(how, endSession, () => this.#closed(mqttClientId));
+  }
+
+  publish(linkId: LinkId, publication: Publication, packetId: number, dup: boolean): void {
+    this.#links.get(linkId)?.publish(publication, packetId, dup);
+  }
+
+  release(linkId: LinkId, packetId: number): void {
+    this.#links.get(linkId)?.release(packetId);
+  }
+
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void {
+    this.#links.get(linkId)?.subscribe(packetId, topicFilter, qos);
+  }
+
+  unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {
+    this.#links.get(linkId)?.unsubscribe(packetId, topicFilter);
+  }
+
+  ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
+    this.#links.get(linkId)?.ack(ack, packetId);
+  }
+
+  async shutdown(deadlineMs: number): Promise<void> {
+    for (const linkId of [...this.#links.keys()]) this.close(linkId, "disconnect", false);
+    if (this.#closing.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const deadline = setTimeout(resolve, deadlineMs);
+      this.#idle = () => {
+        clearTimeout(deadline);
+        resolve();
+      };
+    });
+  }
+
+  /** Connections that are up. */
+  get linksUp(): number {
+    let up = 0;
+    for (const link of this.#links.values()) if (link.isUp) up++;
+    return up;
+  }
+
+  #closed(mqttClientId: string): void {
+    const closing = this.#closing.get(mqttClientId);
+    if (!closing || --closing.count > 0) return;
+    this.#closing.delete(mqttClientId);
+    closing.waiting?.connect();
+    if (this.#closing.size === 0) this.#idle?.();
+  }
+}

@@ -1,0 +1,135 @@
+import { z } from "zod";
+
+/** A secret is never in the configuration itself: it is in a file or an environment variable. */
+export const secretReference = z.union([
+  z.strictObject({ file: z.string().min(1).describe("File whose content (without the last line end) is the secret.") }),
+  z.strictObject({ env: z.string().min(1).describe("Environment variable that holds the secret.") }),
+]);
+export type SecretReference = z.infer<typeof secretReference>;
+
+const seconds = (max: number) => z.int().min(0).max(max);
+
+const clientCertificate = {
+  cert: z.string().min(1).optional().describe("File with the client certificate (PEM)."),
+  key: z.string().min(1).optional().describe("File with its private key (PEM)."),
+  passphrase: secretReference.optional().describe("For an encrypted key."),
+};
+
+export const upstreamOptions = z.strictObject({
+  url: z
+    .string()
+    .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host")
+    .default("mqtt://127.0.0.1:1883")
+    .describe("The broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (WebSocket), with host and port."),
+  protocol: z.enum(["3.1.1", "5"]).default("3.1.1").describe("MQTT version spoken to the broker."),
+  clientIdPrefix: z.string().max(100).default("").describe("Put before every device's client id at the broker."),
+  topicPrefix: z
+    .string()
+    .max(1_000)
+    .regex(/^[^+#\0]*$/, "must not hold a wildcard")
+    .default("")
+    .describe("Put before every topic at the broker; devices do not see it."),
+  serviceClientId: z
+    .string()
+    .min(1)
+    .max(200)
+    .default("mqtt-sn-gateway")
+    .describe("Client id of the gateway's own connection. Must differ between gateways at one broker."),
+  keepAliveSeconds: seconds(65_535)
+    .min(5)
+    .default(60)
+    .describe("MQTT keep alive of every connection, whatever the devices say."),
+  connectTimeoutSeconds: seconds(600)
+    .min(1)
+    .default(10)
+    .describe("For TCP, TLS and CONNACK together; then the device hears 'congestion'."),
+  reconnect: z
+    .strictObject({
+      minSeconds: z.number().min(0.05).max(3_600).default(1).describe("First pause, jittered."),
+      maxSeconds: z
+        .number()
+        .min(0.05)
+        .max(3_600)
+        .default(60)
+        .describe("Longest pause; each is up to twice the one before."),
+    })
+    .prefault({})
+    .describe("Pauses between attempts to reach the broker."),
+  sessionExpirySeconds: seconds(4_294_967_295)
+    .default(7 * 86_400)
+    .describe("MQTT 5: how long the broker keeps the session of a persistent client that is away."),
+  will: z
+    .strictObject({
+      held: z
+        .enum(["broker", "gateway"])
+        .default("broker")
+        .describe(
+          "Who holds devices' wills: the broker (survives a dead gateway), or the gateway (survives a restart of it).",
+        ),
+      delaySeconds: seconds(4_294_967_295)
+        .default(120)
+        .describe(
+          "MQTT 5: how long the broker waits with a will after a cut, so that a restart does not report every device dead.",
+        ),
+    })
+    .prefault({})
+    .describe("Wills of devices."),
+  receiveMaximum: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .default(16)
+    .describe("Messages at QoS 1 and 2 that the broker may have open per device."),
+  payloadBytesMax: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .default(65_535)
+    .describe("Largest payload taken from a device; beyond it the device hears 'not supported'."),
+  sendBufferBytesMax: z
+    .int()
+    .min(16_384)
+    .default(1_048_576)
+    .describe(
+      "Per connection, waiting for the network. Beyond: devices hear 'congestion', QoS 0 is dropped and counted.",
+    ),
+  username: z.string().min(1).optional().describe("For every connection without credentials of its own."),
+  password: secretReference.optional(),
+  credentials: z
+    .array(
+      z.strictObject({
+        clients: z
+          .string()
+          .min(1)
+          .describe("Pattern of device client ids, with * and ?. The first entry that matches counts."),
+        username: z.string().min(1).optional().describe("{clientId} stands for the device's client id."),
+        password: secretReference.optional(),
+        ...clientCertificate,
+      }),
+    )
+    .default([])
+    .describe("Credentials of groups of devices."),
+  tls: z
+    .strictObject({
+      ca: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
+      ...clientCertificate,
+      serverName: z.string().min(1).optional().describe("Name to ask for and to verify; default: the host of the url."),
+      alpn: z.array(z.string().min(1)).optional().describe("ALPN protocols, e.g. x-amzn-mqtt-ca."),
+      psk: z
+        .strictObject({ identity: z.string().min(1), key: secretReference.describe("The key in hexadecimal.") })
+        .optional()
+        .describe("A pre-shared key instead of certificates (TLS 1.2)."),
+      verify: z
+        .enum(["on", "off-which-is-insecure"])
+        .default("on")
+        .describe("Whether the broker's certificate is checked."),
+    })
+    .optional()
+    .describe("TLS, for mqtts:// and wss://."),
+});
+
+export type UpstreamOptions = z.infer<typeof upstreamOptions>;

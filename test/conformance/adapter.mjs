@@ -1,0 +1,44 @@
+/** The gateway as an acceptance suite wants it; see `adapter`. The built gateway runs in this very process. */
+import { parseConfig } from "../../dist/config/load.js";
+import { Gateway } from "../../dist/gateway.js";
+import { createLog } from "../../dist/observe/log.js";
+
+const env = process.env;
+const number = (name, fallback) => Number(env[name] ?? fallback);
+const predefined = Object.fromEntries(
+  (env.PREDEF ?? "")
+    .split(";")
+    .filter((entry) => entry !== "")
+    .map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
+);
+
+const config = parseConfig({
+  gateway: { id: number("GATEWAY_ID", 7), advertiseSeconds: number("ADV_PERIOD", 900) },
+  transports: [
+    {
+      type: "udp",
+      host: "127.0.0.1",
+      port: number("SN_PORT", 1883),
+      maxMessageBytes: 32_000,
+      multicast: { group: "127.0.0.1", port: number("MCAST_PORT", 1885) },
+    },
+  ],
+  upstream: {
+    url: `mqtt://127.0.0.1:${number("BROKER_PORT", 1883)}`,
+    serviceClientId: `gw-${env.SN_PORT}`,
+    reconnect: { minSeconds: 0.5, maxSeconds: 5 },
+  },
+  clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 100_000 },
+  retry: { intervalSeconds: number("TRETRY", 10), limit: number("NRETRY", 3) },
+  topics: { predefined },
+  access: { qosMinusOne: { enabled: env.QOSM1 !== "0" }, forwarders: { enabled: env.FORWARDER !== "0" } },
+  api: { enabled: false },
+  log: { level: env.LOG_LEVEL ?? "warn", format: "json" },
+});
+
+// The suite reads stdout for READY alone; the log goes to stderr.
+const log = await createLog(config.log, 2);
+const gateway = new Gateway(config, log);
+await gateway.start();
+process.stdout.write("READY\n");
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => gateway.stop().then(() => process.exit(0)));
