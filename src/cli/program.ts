@@ -1,6 +1,8 @@
 /** The command line: what commands there are. Each loads what it needs when it runs. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { pubCommand } from "./pub.ts";
+import { subCommand } from "./sub.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -26,5 +28,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .description("say a datagram in words")
     .argument("<hex...>", "the datagram's octets in hexadecimal")
     .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
+  program.addCommand(pubCommand());
+  program.addCommand(subCommand());
   await program.parseAsync(argv);
 }

@@ -125,7 +125,7 @@ function valueWords(name: string, value: number): string {
 }
 
 function flagWords(field: Extract<Field, { kind: "flags" }>, octet: number): string {
-  const words = field.flags.map((flag) => {
+  const words = field.flags.map((flag): string => {
     switch (flag) {
       case "dup":
         return (octet & 0x80) !== 0 ? "DUP" : "";
@@ -140,6 +140,8 @@ function flagWords(field: Extract<Field, { kind: "flags" }>, octet: number): str
         return (octet & 0x04) !== 0 ? "clean session" : "";
       case "topicIdType":
         return `topic id type ${topicIdTypeWords[octet & 3]}`;
+      default:
+        return assertNever(flag);
     }
   });
   return words.filter((word) => word !== "").join(", ") || "none";
@@ -156,4 +158,8 @@ function quoted(octets: Uint8Array): string {
   } catch {
     return `${octets.length} octets, not UTF-8`;
   }
+}
+
+function assertNever(value: never): never {
+  throw new RangeError(`unhandled flag ${String(value)}`);
 }

@@ -1,0 +1,109 @@
+/** Options that `pub` and `sub` share, named as mosquitto_pub and mosquitto_sub name them. */
+import { randomBytes } from "node:crypto";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { DeviceEvent, DeviceWill, Request, TopicNaming } from "../device/device.ts";
+import type { QoS } from "../wire/fields.ts";
+import { isTopicName, shortNameToId } from "../wire/topic.ts";
+import { UdpDevice } from "./udp-device.ts";
+
+export interface DeviceCommandOptions {
+  host: string;
+  port: number;
+  id?: string;
+  disableCleanSession?: boolean;
+  keepalive: number;
+  willTopic?: string;
+  willPayload?: string;
+  willQos: QoS;
+  willRetain?: boolean;
+  retryInterval: number;
+  forwarderNode?: string;
+  debug?: boolean;
+}
+
+export function addDeviceOptions(command: Command): Command {
+  return command
+    .option("-h, --host <host>", "the gateway's host", "127.0.0.1")
+    .option("-p, --port <port>", "the gateway's UDP port", wholeNumber(1, 65_535), 1_883)
+    .option("-i, --id <id>", "client id (default: a random one)")
+    .option("-c, --disable-clean-session", "keep subscriptions and topic ids for the next time")
+    .option("-k, --keepalive <seconds>", "keep alive", wholeNumber(0, 65_535), 60)
+    .option("--will-topic <topic>", "what is published when this client is lost: topic")
+    .option("--will-payload <text>", "its payload")
+    .addOption(new Option("--will-qos <qos>", "its QoS").argParser(qos).default(0))
+    .option("--will-retain", "retain it")
+    .option("--retry-interval <seconds>", "repeat after so many seconds without an answer", wholeNumber(1, 3_600), 5)
+    .option("--forwarder-node <hex>", "speak as a node with this id behind a forwarder")
+    .option("-d, --debug", "show every message in words")
+    .helpOption("--help", "show this help");
+}
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < min || value > max)
+      throw new InvalidArgumentError(`a whole number from ${min} to ${max}`);
+    return value;
+  };
+}
+
+export function qos(text: string): QoS {
+  const value = Number(text);
+  if (value === 0 || value === 1 || value === 2) return value;
+  throw new InvalidArgumentError("0, 1 or 2");
+}
+
+export function openDevice(options: DeviceCommandOptions): UdpDevice {
+  return new UdpDevice({
+    clientId: options.id ?? `mqtt-sn-cli-${randomBytes(3).toString("hex")}`,
+    host: options.host,
+    port: options.port,
+    retryMs: options.retryInterval * 1_000,
+    retryLimit: 2,
+    forwarderNode:
+      options.forwarderNode === undefined ? undefined : Uint8Array.from(Buffer.from(options.forwarderNode, "hex")),
+    debug: options.debug === true,
+  });
+}
+
+export function willOf(options: DeviceCommandOptions): DeviceWill | undefined {
+  if (options.willTopic === undefined) return undefined;
+  return {
+    topicName: options.willTopic,
+    payload: new TextEncoder().encode(options.willPayload ?? ""),
+    qos: options.willQos,
+    retain: options.willRetain === true,
+  };
+}
+
+/** How the command line names a topic: predefined, short (asked for, or of two octets), else by name. */
+export function namingOf(topic: { topic?: string; predefined?: number; short?: string }): TopicNaming | undefined {
+  if (topic.predefined !== undefined) return { by: "predefined", topicId: topic.predefined };
+  if (topic.short !== undefined) return { by: "short", topicName: topic.short };
+  if (topic.topic === undefined) return undefined;
+  const isShort = isTopicName(topic.topic) && shortNameToId(topic.topic) !== undefined;
+  return isShort ? { by: "short", topicName: topic.topic } : { by: "name", topicName: topic.topic };
+}
+
+const returnCodeWords: Readonly<Record<number, string>> = {
+  1: "congestion: the gateway has no room, or no broker; try again later",
+  2: "invalid topic id",
+  3: "not supported: the gateway or the broker does not accept this (see the gateway's log)",
+};
+
+/** A failure in words; what to check when nobody answered. */
+export function failureWords(event: Extract<DeviceEvent, { event: "failed" }>, options: DeviceCommandOptions): string {
+  const what = requestWords(event.request);
+  if (event.returnCode !== undefined) {
+    return `${what}: rejected, ${returnCodeWords[event.returnCode] ?? `code ${event.returnCode}`}`;
+  }
+  return (
+    `${what}: no answer from ${options.host}:${options.port}. ` +
+    "Is the gateway running there, is this its MQTT-SN port (UDP, not the broker's), and does a firewall let UDP through?"
+  );
+}
+
+function requestWords(request: Request): string {
+  if (request.kind === "register") return `register "${request.topicName}"`;
+  return request.kind;
+}

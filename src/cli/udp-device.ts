@@ -1,0 +1,101 @@
+/** A device over UDP for the command line: a socket and a timer around src/device. */
+import { createSocket, type Socket } from "node:dgram";
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { performance } from "node:perf_hooks";
+import { Device, type DeviceEvent, type DeviceOptions } from "../device/device.ts";
+import { decode, encode, type Forwarded } from "../wire/v12/codec.ts";
+import { describe } from "../wire/v12/words.ts";
+
+export interface UdpDeviceOptions extends DeviceOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Speak as if behind a forwarder: every message encapsulated with this Wireless Node Id. */
+  readonly forwarderNode?: Uint8Array | undefined;
+  /** Every message in words, on standard error. */
+  readonly debug: boolean;
+}
+
+export class UdpDevice {
+  readonly device: Device;
+  readonly #options: UdpDeviceOptions;
+  #socket: Socket | undefined;
+  #address = "";
+  #timer: NodeJS.Timeout | undefined;
+  #onEvent: (event: DeviceEvent) => void = () => {};
+
+  constructor(options: UdpDeviceOptions) {
+    this.#options = options;
+    this.device = new Device(options);
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  async open(onEvent: (event: DeviceEvent) => void): Promise<void> {
+    this.#onEvent = onEvent;
+    const { host } = this.#options;
+    this.#address = isIP(host.replace(/%.*/, "")) ? host : (await lookup(host)).address;
+    const socket = createSocket(this.#address.includes(":") ? "udp6" : "udp4");
+    this.#socket = socket;
+    socket.on("message", (bytes) => this.#receive(bytes));
+    // An unconnected socket has no peer's errors; what is left (no route, ...) shows as silence and ends the retries.
+    socket.on("error", () => {});
+    await new Promise<void>((resolve) => socket.bind(0, resolve));
+  }
+
+  /** Does something with the device and sends what comes of it. */
+  act(what: (device: Device, now: number) => void): void {
+    what(this.device, this.now());
+    this.#flush();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#options.debug) this.#show("<", bytes);
+    let message: Uint8Array = bytes;
+    if (this.#options.forwarderNode) {
+      const decoded = decode(bytes);
+      if (!decoded.forwarded) return;
+      message = bytes.subarray(bytes[0]);
+    }
+    this.act((device, now) => device.receive(message, now));
+  }
+
+  #flush(): void {
+    for (let output = this.device.take(); output.length > 0; output = this.device.take()) {
+      for (const item of output) {
+        if (item.kind === "send") this.#send(item.bytes);
+        else this.#onEvent(item.event);
+      }
+    }
+    clearTimeout(this.#timer);
+    const at = this.device.nextDeadline();
+    if (at === undefined || !this.#socket) return;
+    this.#timer = setTimeout(() => this.act((device, now) => device.timeout(now)), Math.max(1, at - this.now()));
+  }
+
+  #send(bytes: Uint8Array): void {
+    const { forwarderNode, port, debug } = this.#options;
+    const datagram = forwarderNode ? encapsulate(bytes, { nodeId: forwarderNode, radius: 0 }) : bytes;
+    if (debug) this.#show(">", datagram);
+    this.#socket?.send(datagram, port, this.#address, () => {});
+  }
+
+  #show(direction: string, bytes: Uint8Array): void {
+    const time = new Date().toISOString().slice(11, 23);
+    process.stderr.write(`${time} ${direction} ${describe(bytes).join("\n               ")}\n`);
+  }
+}
+
+function encapsulate(bytes: Uint8Array, forwarded: Forwarded): Uint8Array {
+  const decoded = decode(bytes);
+  if (!decoded.ok) throw new RangeError("a device sends whole messages");
+  return encode(decoded.message, forwarded);
+}
