@@ -1,0 +1,339 @@
+/**
+ * A model of an MQTT broker that keeps its promises: it saves before it acknowledges, keeps packet ids and sessions,
+ * sends again after a reconnect with DUP, publishes wills. Connections to it may be cut at any packet, in either
+ * direction, and it may be away. It is the judge of what arrived.
+ */
+import type { LinkRequest } from "../../src/core/effect.ts";
+import { type LinkId, noLimits, type Publication, type QoS, type Will } from "../../src/core/types.ts";
+import type { Upstream, UpstreamEvents } from "../../src/upstream/link.ts";
+import { matches } from "../../src/wire/topic.ts";
+import type { Rng } from "./rng.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface BrokerFaults {
+  /** Chance per packet that the connection is cut with it. */
+  cut: number;
+  /** Nobody answers. */
+  away: boolean;
+  /** Chance that a resumed session is not there any more. */
+  forgets: number;
+}
+
+interface Outgoing {
+  readonly publication: Publication;
+  stage: "publish" | "release";
+  sent: boolean;
+}
+
+class BrokerState {
+  readonly subscriptions = new Map<string, QoS>();
+  readonly outgoing = new Map<number, Outgoing>();
+  readonly queue: Publication[] = [];
+  readonly received2 = new Set<number>();
+  connection: Connection | undefined;
+  clean = true;
+  lastPacketId = 0;
+}
+
+class Connection {
+  readonly request: LinkRequest;
+  readonly events: UpstreamEvents;
+  readonly state: BrokerState;
+  alive = true;
+
+  constructor(request: LinkRequest, events: UpstreamEvents, state: BrokerState) {
+    this.request = request;
+    this.events = events;
+    this.state = state;
+  }
+}
+
+export interface BrokerLog {
+  /** A publication was saved. */
+  accepted(publication: Publication, from: string): void;
+  /** A message was put on its way to this client at this QoS. */
+  routed(clientId: string, publication: Publication): void;
+  /** The gateway took responsibility for it. */
+  acknowledged(clientId: string, publication: Publication): void;
+  willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void;
+  forgot(clientId: string): void;
+}
+
+const window = 16;
+
+export class SimBroker {
+  readonly faults: BrokerFaults;
+  readonly #time: VirtualTime;
+  readonly #rng: Rng;
+  readonly #log: BrokerLog;
+  readonly #states = new Map<string, BrokerState>();
+
+  constructor(time: VirtualTime, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
+    this.#time = time;
+    this.#rng = rng;
+    this.faults = faults;
+    this.#log = log;
+  }
+
+  /** Somebody else publishes. */
+  publish(publication: Publication): void {
+    this.#accept(publication, "elsewhere");
+  }
+
+  cutAll(): void {
+    for (const state of this.#states.values()) if (state.connection) this.cut(state.connection, "cut");
+  }
+
+  connect(request: LinkRequest, events: UpstreamEvents): Connection | undefined {
+    if (this.faults.away) return undefined;
+    const clientId = request.mqttClientId;
+    const before = this.#states.get(clientId);
+    if (before?.connection) this.#drop(before.connection, "takeover");
+    const forgotten = before && !before.clean && !request.clean && this.#rng.chance(this.faults.forgets);
+    if (forgotten) this.#log.forgot(clientId);
+    const present = before !== undefined && !before.clean && !request.clean && !forgotten;
+    const state = present ? before : new BrokerState();
+    state.clean = request.clean;
+    this.#states.set(clientId, state);
+    const connection = new Connection(request, events, state);
+    state.connection = connection;
+    this.#toGateway(connection, () => events.up(request.linkId, present, noLimits));
+    for (const [packetId, out] of state.outgoing) {
+      if (out.stage === "publish") this.#deliver(connection, packetId, out);
+    }
+    this.#fill(state);
+    return connection;
+  }
+
+  /** A packet on its way to the broker; the connection may die of it, before or after it is looked at. */
+  fromGateway(connection: Connection, what: () => void): void {
+    this.#time.plan(this.#latency(), () => {
+      if (!connection.alive) return;
+      if (this.#rng.chance(this.faults.cut / 2)) return this.cut(connection, "cut");
+      what();
+      if (connection.alive && this.#rng.chance(this.faults.cut / 2)) this.cut(connection, "cut");
+    });
+  }
+
+  onPublish(connection: Connection, publication: Publication, packetId: number): void {
+    const { state, request, events } = connection;
+    if (publication.qos !== 2 || !state.received2.has(packetId)) this.#accept(publication, request.mqttClientId);
+    if (publication.qos === 1) this.#toGateway(connection, () => events.acked(request.linkId, "puback", packetId, 0));
+    if (publication.qos !== 2) return;
+    state.received2.add(packetId);
+    this.#toGateway(connection, () => events.acked(request.linkId, "pubrec", packetId, 0));
+  }
+
+  onRelease(connection: Connection, packetId: number): void {
+    connection.state.received2.delete(packetId);
+    this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "pubcomp", packetId, 0));
+  }
+
+  onSubscribe(connection: Connection, packetId: number, filter: string, qos: QoS): void {
+    connection.state.subscriptions.set(filter, qos);
+    this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "suback", packetId, qos));
+  }
+
+  onUnsubscribe(connection: Connection, packetId: number, filter: string): void {
+    connection.state.subscriptions.delete(filter);
+    this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "unsuback", packetId, 0));
+  }
+
+  onAck(connection: Connection, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
+    const { state, request, events } = connection;
+    const out = state.outgoing.get(packetId);
+    if (!out) return;
+    if (ack !== "pubcomp" && out.stage === "publish") this.#log.acknowledged(request.mqttClientId, out.publication);
+    if (ack === "pubrec") {
+      out.stage = "release";
+      this.#toGateway(connection, () => events.released(request.linkId, packetId));
+      return;
+    }
+    state.outgoing.delete(packetId);
+    this.#fill(state);
+  }
+
+  onClose(connection: Connection, how: "disconnect" | "abandon", endSession: boolean): void {
+    if (how === "abandon") this.#drop(connection, "abandon");
+    else this.#forgetConnection(connection);
+    if (endSession || connection.state.clean) this.#states.delete(connection.request.mqttClientId);
+  }
+
+  cut(connection: Connection, cause: "cut"): void {
+    if (!connection.alive) return;
+    this.#drop(connection, cause);
+    this.#time.plan(this.#latency(), () => connection.events.down(connection.request.linkId, "connection reset", false));
+  }
+
+  #drop(connection: Connection, cause: "abandon" | "cut" | "takeover"): void {
+    this.#forgetConnection(connection);
+    const { will, mqttClientId } = connection.request;
+    if (!will) return;
+    this.#log.willFired(mqttClientId, will, cause);
+    this.#accept(will, mqttClientId);
+  }
+
+  #forgetConnection(connection: Connection): void {
+    connection.alive = false;
+    if (connection.state.connection === connection) connection.state.connection = undefined;
+  }
+
+  #accept(publication: Publication, from: string): void {
+    this.#log.accepted(publication, from);
+    for (const [clientId, state] of this.#states) {
+      let granted = -1;
+      for (const [filter, qos] of state.subscriptions) if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
+      if (granted < 0 || (!state.connection && state.clean)) continue;
+      const qos = Math.min(granted, publication.qos) as QoS;
+      const copy = { ...publication, qos, retain: false };
+      if (qos === 0) {
+        const { connection } = state;
+        if (connection) this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }));
+        continue;
+      }
+      this.#log.routed(clientId, copy);
+      state.queue.push(copy);
+      this.#fill(state);
+    }
+  }
+
+  #fill(state: BrokerState): void {
+    const { connection } = state;
+    if (!connection) return;
+    while (state.queue.length > 0 && state.outgoing.size < window) {
+      const publication = state.queue.shift();
+      if (!publication) return;
+      do state.lastPacketId = (state.lastPacketId % 65_535) + 1;
+      while (state.outgoing.has(state.lastPacketId));
+      const out: Outgoing = { publication, stage: "publish", sent: false };
+      state.outgoing.set(state.lastPacketId, out);
+      this.#deliver(connection, state.lastPacketId, out);
+    }
+  }
+
+  #deliver(connection: Connection, packetId: number, out: Outgoing): void {
+    const dup = out.sent;
+    out.sent = true;
+    const { publication } = out;
+    this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication, packetId, dup }));
+  }
+
+  #toGateway(connection: Connection, what: () => void): void {
+    this.#time.plan(this.#latency(), () => {
+      if (!connection.alive) return;
+      if (this.#rng.chance(this.faults.cut / 2)) return this.cut(connection, "cut");
+      what();
+    });
+  }
+
+  #latency(): number {
+    return 20; // one value: TCP keeps the order
+  }
+}
+
+/** One gateway life's connections. When that life ends, the broker sees them break. */
+export class SimUpstream implements Upstream {
+  readonly #broker: SimBroker;
+  readonly #time: VirtualTime;
+  readonly #rng: Rng;
+  #events: UpstreamEvents | undefined;
+  readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
+  readonly #closingUntil = new Map<string, number>();
+  dead = false;
+
+  constructor(broker: SimBroker, time: VirtualTime, rng: Rng) {
+    this.#broker = broker;
+    this.#time = time;
+    this.#rng = rng;
+  }
+
+  async start(events: UpstreamEvents): Promise<void> {
+    this.#events = events;
+  }
+
+  /** Without waiting for a turn of the event loop. */
+  startNow(events: UpstreamEvents): void {
+    this.#events = events;
+  }
+
+  open(request: LinkRequest): void {
+    this.#links.set(request.linkId, { request, connection: undefined });
+    const wait = Math.max(0, (this.#closingUntil.get(request.mqttClientId) ?? 0) - this.#time.now());
+    this.#attempt(request.linkId, wait + 20);
+  }
+
+  close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void {
+    const link = this.#links.get(linkId);
+    this.#links.delete(linkId);
+    if (!link?.connection) return;
+    const { connection } = link;
+    this.#closingUntil.set(link.request.mqttClientId, this.#time.now() + 25);
+    this.#broker.fromGateway(connection, () => this.#broker.onClose(connection, how, endSession));
+  }
+
+  publish(linkId: LinkId, publication: Publication, packetId: number): void {
+    this.#with(linkId, (connection) => this.#broker.onPublish(connection, publication, packetId));
+  }
+
+  release(linkId: LinkId, packetId: number): void {
+    this.#with(linkId, (connection) => this.#broker.onRelease(connection, packetId));
+  }
+
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void {
+    this.#with(linkId, (connection) => this.#broker.onSubscribe(connection, packetId, topicFilter, qos));
+  }
+
+  unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {
+    this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
+  }
+
+  ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
+    this.#with(linkId, (connection) => this.#broker.onAck(connection, ack, packetId));
+  }
+
+  async shutdown(): Promise<void> {}
+
+  /** The process is gone: its sockets break. */
+  die(): void {
+    this.dead = true;
+    for (const { connection } of this.#links.values()) if (connection) this.#broker.cut(connection, "cut");
+  }
+
+  #with(linkId: LinkId, what: (connection: Connection) => void): void {
+    const connection = this.#links.get(linkId)?.connection;
+    if (connection?.alive) this.#broker.fromGateway(connection, () => what(connection));
+  }
+
+  #attempt(linkId: LinkId, inMs: number): void {
+    this.#time.plan(inMs, () => {
+      const link = this.#links.get(linkId);
+      const events = this.#events;
+      if (!link || this.dead || !events) return;
+      const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
+      link.connection = connection;
+      if (connection) return;
+      events.down(linkId, "connection refused", false);
+      this.#attempt(linkId, this.#rng.between(500, 5_000));
+    });
+  }
+
+  /** Nothing reaches a dead gateway, or comes for a link that was closed; a lost connection is tried again. */
+  #guarded(linkId: LinkId, events: UpstreamEvents): UpstreamEvents {
+    const open = () => !this.dead && this.#links.has(linkId);
+    return {
+      up: (id, present, limits) => open() && events.up(id, present, limits),
+      refused: (id, refusal, reason) => open() && events.refused(id, refusal, reason),
+      down: (id, reason, takenOver) => {
+        if (!open()) return;
+        const link = this.#links.get(linkId);
+        if (link) link.connection = undefined;
+        this.#attempt(linkId, this.#rng.between(500, 5_000));
+        events.down(id, reason, takenOver);
+      },
+      congested: (id, congested) => open() && events.congested(id, congested),
+      delivered: (id, delivery) => open() && events.delivered(id, delivery),
+      released: (id, packetId) => open() && events.released(id, packetId),
+      acked: (id, ack, packetId, code) => open() && events.acked(id, ack, packetId, code),
+    };
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * What must hold, judged from the outside: by what goes over the air, what the broker saved, and what devices say.
+ * Each rule is a method with its reason; a violation ends the run with the seed that replays it.
+ */
+import type { GatewayEvent } from "../../src/core/event.ts";
+import type { SessionView } from "../../src/core/gateway-core.ts";
+import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
+import type { DeviceEvent } from "../../src/device/device.ts";
+import { decode } from "../../src/wire/v12/codec.ts";
+import type { Message } from "../../src/wire/v12/messages.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export class Violation extends Error {}
+
+/** What the air shows of one address. */
+class PeerTrack {
+  /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK. */
+  readonly told = new Map<number, string>();
+  readonly registering = new Map<number, string>();
+  readonly subscribing = new Map<number, string>();
+  readonly registered = new Map<number, { id: number; name: string }>();
+  readonly publishing = new Map<number, number>();
+  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered. */
+  readonly inFlight = new Set<string>();
+  sleeps = false;
+  wantsSleep = false;
+}
+
+class ClientTrack {
+  address: PeerId = "";
+  /** Messages that the gateway took over from the broker, at QoS 1 and 2, and when. */
+  readonly promised = new Map<string, number>();
+  readonly received = new Map<string, number>();
+  /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
+  excusedUntil = -1;
+  will: string | undefined;
+  goneByGoodbye = false;
+}
+
+export class Judge {
+  readonly #time: VirtualTime;
+  readonly #peers = new Map<PeerId, PeerTrack>();
+  readonly #clients = new Map<string, ClientTrack>();
+  readonly #accepted = new Map<string, number>();
+  /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
+  readonly #uncertain = new Set<string>();
+  /** The crash of a gateway that keeps nothing excuses what it held. */
+  checks = 0;
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+  }
+
+  // ---------------------------------------------------------------- what happens
+
+  isAt(clientId: string, address: PeerId): void {
+    const client = this.#client(clientId);
+    const before = this.#peers.get(client.address);
+    client.address = address;
+    const peer = new PeerTrack();
+    if (before) for (const [id, name] of before.told) peer.told.set(id, name);
+    this.#peers.set(address, peer);
+  }
+
+  deviceReset(clientId: string): void {
+    this.#excuse(clientId);
+    this.#uncertain.add(clientId); // what it had not been acknowledged it does not send again, and forgets what it took
+    this.#client(clientId).received.clear();
+  }
+
+  cleanConnect(clientId: string): void {
+    this.#excuse(clientId);
+  }
+
+  gatewayCrashed(): void {
+    for (const [clientId] of this.#clients) {
+      this.#excuse(clientId);
+      this.#uncertain.add(clientId);
+    }
+    for (const peer of this.#peers.values()) {
+      peer.inFlight.clear();
+      peer.sleeps = false;
+      peer.told.clear();
+    }
+  }
+
+  brokerForgot(clientId: string): void {
+    this.#excuse(clientId);
+    this.#uncertain.add(clientId);
+  }
+
+  onReport(event: GatewayEvent): void {
+    if (event.event === "session_ended") this.#excuse(event.clientId);
+    if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) this.#excuse(event.clientId);
+    if (event.event === "qos2_uncertain") this.#uncertain.add(event.clientId);
+  }
+
+  accepted(publication: Publication): void {
+    const payload = textOf(publication);
+    const times = (this.#accepted.get(payload) ?? 0) + 1;
+    this.#accepted.set(payload, times);
+    if (publication.topicName.startsWith("u") && publication.qos === 2) this.#exactlyOnceUp(payload, times);
+    if (publication.topicName.startsWith("w/")) this.#notTheOldWill(publication);
+  }
+
+  /** A will that the broker published because the connection broke is its own affair: it may be an old one. */
+  willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void {
+    if (cause === "cut") this.#expectedWills.set(textOf(will), clientId);
+  }
+  readonly #expectedWills = new Map<string, string>();
+
+  promised(clientId: string, publication: Publication): void {
+    this.#client(clientId).promised.set(textOf(publication), this.#time.now());
+  }
+
+  devicePublished(clientId: string, payload: string, qos: QoS): void {
+    this.checks++;
+    if (qos > 0 && !this.#accepted.has(payload)) {
+      throw new Violation(`${clientId} was told that "${payload}" (QoS ${qos}) is published; the broker never had it`);
+    }
+  }
+
+  deviceReceived(clientId: string, payload: string, topicName: string, qos: QoS): void {
+    this.checks++;
+    const client = this.#client(clientId);
+    const times = (client.received.get(payload) ?? 0) + 1;
+    client.received.set(payload, times);
+    const [expected] = payload.split("|");
+    if (expected !== topicName) throw new Violation(`${clientId} read "${payload}" under the topic ${topicName}`);
+    if (!topicName.startsWith(`d/${clientId}/`)) throw new Violation(`${clientId} got a message for somebody else: ${topicName}`);
+    if (qos === 2 && times > 1 && !this.#uncertain.has(clientId)) {
+      throw new Violation(`${clientId} got the QoS 2 message "${payload}" ${times} times`);
+    }
+  }
+
+  deviceEvent(clientId: string, event: DeviceEvent): void {
+    if (event.event === "connected") this.#client(clientId).goneByGoodbye = false;
+    if (event.event === "disconnected" && event.asked) this.#client(clientId).goneByGoodbye = true;
+  }
+
+  willSet(clientId: string, payload: string | undefined): void {
+    this.#client(clientId).will = payload;
+  }
+
+  // ---------------------------------------------------------------- over the air
+
+  atGateway(from: PeerId, bytes: Uint8Array): void {
+    const decoded = decode(bytes);
+    const peer = this.#peers.get(from);
+    if (!decoded.ok || !peer) return;
+    const { message } = decoded;
+    switch (message.type) {
+      case "DISCONNECT":
+        peer.wantsSleep = (message.duration ?? 0) > 0;
+        return;
+      case "PINGREQ":
+        if (message.clientId !== "") peer.sleeps = false;
+        return;
+      case "REGISTER":
+        if (typeof message.topicName === "string") peer.registering.set(message.msgId, message.topicName);
+        return;
+      case "SUBSCRIBE":
+        if (typeof message.topic === "string") peer.subscribing.set(message.msgId, message.topic);
+        return;
+      case "PUBLISH":
+        peer.publishing.set(message.msgId, message.topicId);
+        return;
+      case "REGACK": {
+        const registered = peer.registered.get(message.msgId);
+        if (registered && message.returnCode === 0) peer.told.set(registered.id, registered.name);
+        peer.inFlight.delete(`r${message.msgId}`);
+        return;
+      }
+      case "PUBACK":
+      case "PUBREC":
+      case "PUBCOMP":
+        if (message.type !== "PUBREC") peer.inFlight.delete(`p${message.msgId}`);
+        return;
+      default:
+        return;
+    }
+  }
+
+  fromGateway(to: PeerId, bytes: Uint8Array): void {
+    this.checks++;
+    const decoded = decode(bytes);
+    if (!decoded.ok) throw new Violation(`the gateway sent something malformed to ${to}: ${decoded.code}`);
+    const peer = this.#peers.get(to);
+    if (peer) this.#judgeMessage(to, peer, decoded.message);
+  }
+
+  #judgeMessage(to: PeerId, peer: PeerTrack, message: Message): void {
+    switch (message.type) {
+      case "CONNACK":
+        if (message.returnCode !== 0) return;
+        peer.sleeps = false;
+        peer.inFlight.clear();
+        return;
+      case "DISCONNECT":
+        peer.sleeps = peer.wantsSleep;
+        peer.inFlight.clear();
+        return;
+      case "PINGRESP":
+        // After a wake it ends the handing over; to a keep-alive ping it changes nothing.
+        if (peer.wantsSleep) peer.sleeps = true;
+        return;
+      case "REGACK":
+        if (message.returnCode === 0) peer.told.set(message.topicId, peer.registering.get(message.msgId) ?? "");
+        return;
+      case "SUBACK":
+        if (message.returnCode === 0 && message.topicId !== 0) peer.told.set(message.topicId, peer.subscribing.get(message.msgId) ?? "");
+        return;
+      case "REGISTER":
+        this.#notWhileAsleep(to, peer, message);
+        peer.registered.set(message.msgId, { id: message.topicId, name: typeof message.topicName === "string" ? message.topicName : "" });
+        return this.#oneInFlight(to, peer, `r${message.msgId}`);
+      case "PUBLISH":
+        this.#notWhileAsleep(to, peer, message);
+        this.#onlyToldIds(to, peer, message);
+        if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
+        return;
+      case "PUBACK":
+        if (message.returnCode === 0 && peer.publishing.get(message.msgId) !== message.topicId) {
+          throw new Violation(`PUBACK ${message.msgId} to ${to} carries topic id ${message.topicId}, published was ${peer.publishing.get(message.msgId)}`);
+        }
+        return;
+      default:
+        return;
+    }
+  }
+
+  /** Nothing goes to a sleeping client but answers to what it sent. [§6.14] */
+  #notWhileAsleep(to: PeerId, peer: PeerTrack, message: Message): void {
+    if (peer.sleeps) throw new Violation(`${message.type} to ${to}, which is asleep`);
+  }
+
+  /** A PUBLISH uses only topic ids that the client was told, for that name. [§6.10] */
+  #onlyToldIds(to: PeerId, peer: PeerTrack, message: Extract<Message, { type: "PUBLISH" }>): void {
+    if (message.topicIdType !== "normal") return;
+    const name = peer.told.get(message.topicId);
+    const [meant] = Buffer.from(message.data).toString().split("|");
+    if (name !== meant) throw new Violation(`PUBLISH to ${to} under id ${message.topicId}, told as "${name}", means "${meant}"`);
+  }
+
+  /** One REGISTER or QoS 1/2 PUBLISH at a time. [reference 12.13] */
+  #oneInFlight(to: PeerId, peer: PeerTrack, what: string): void {
+    peer.inFlight.add(what);
+    // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.
+    if (peer.inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...peer.inFlight].join(", ")}`);
+  }
+
+  /** Exactly once: the broker saved this payload a second time. */
+  #exactlyOnceUp(payload: string, times: number): void {
+    const clientId = payload.split("#")[0] ?? "";
+    if (times > 1 && !this.#uncertain.has(clientId)) throw new Violation(`QoS 2 "${payload}" arrived ${times} times`);
+  }
+
+  /** After an acknowledged update the old will is not published, but by a broker whose connection was cut. [§6.4] */
+  #notTheOldWill(publication: Publication): void {
+    const payload = textOf(publication);
+    if (this.#expectedWills.delete(payload)) return;
+    const clientId = publication.topicName.slice(2);
+    const version = (of: string | undefined) => Number(of?.split(" will ")[1] ?? 0);
+    const client = this.#client(clientId);
+    if (version(payload) < version(client.will)) throw new Violation(`old will "${payload}" published, it is "${client.will}" now`);
+  }
+
+  // ---------------------------------------------------------------- at any time, and at the end
+
+  everyStep(state: { sessions: Iterable<SessionView>; nextDeadline: number | undefined; bufferMax: number }): void {
+    for (const session of state.sessions) {
+      if ((session.state === "asleep" || session.state === "awake") && state.nextDeadline === undefined) {
+        throw new Violation(`${session.clientId} is ${session.state} and nobody watches it`);
+      }
+      if (session.waitingMessages > state.bufferMax) throw new Violation(`${session.clientId} holds ${session.waitingMessages} messages`);
+    }
+  }
+
+  /** After healing: what the gateway promised to the broker is with the device. */
+  nothingPromisedIsMissing(): void {
+    for (const [clientId, client] of this.#clients) {
+      for (const [payload, at] of client.promised) {
+        if (at > client.excusedUntil && !client.received.has(payload)) {
+          throw new Violation(`${clientId} never got "${payload}", which the gateway had acknowledged to the broker at ${at}`);
+        }
+      }
+    }
+  }
+
+  #excuse(clientId: string): void {
+    this.#client(clientId).excusedUntil = this.#time.now();
+  }
+
+  #client(clientId: string): ClientTrack {
+    let client = this.#clients.get(clientId);
+    if (!client) {
+      client = new ClientTrack();
+      this.#clients.set(clientId, client);
+    }
+    return client;
+  }
+}
+
+/** Counted drops that explain a missing message. */
+const excusing = new Set(["session-ended", "buffer-full", "expired", "too-large-for-peer", "refused-by-client", "registration-refused", "topic-ids-exhausted"]);
+
+function textOf(publication: Publication): string {
+  return Buffer.from(publication.payload).toString();
+}

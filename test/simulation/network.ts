@@ -1,0 +1,94 @@
+/** The air between devices and gateway: loses, repeats, delays and so reorders. */
+import type { PeerId } from "../../src/core/types.ts";
+import type { Transport, TransportEvents, TransportStats } from "../../src/transports/transport.ts";
+import type { Rng } from "./rng.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface NetworkFaults {
+  loss: number;
+  duplicate: number;
+  delayMs: readonly [number, number];
+}
+
+export type Hears = (bytes: Uint8Array) => void;
+
+export class Network {
+  readonly faults: NetworkFaults;
+  readonly #time: VirtualTime;
+  readonly #rng: Rng;
+  readonly #byAddress = new Map<PeerId, Hears>();
+  /** The gateway that lives now. */
+  gateway: TransportEvents | undefined;
+  onToDevice: (to: PeerId, bytes: Uint8Array) => void = () => {};
+  onAtGateway: (from: PeerId, bytes: Uint8Array) => void = () => {};
+
+  constructor(time: VirtualTime, rng: Rng, faults: NetworkFaults) {
+    this.#time = time;
+    this.#rng = rng;
+    this.faults = faults;
+  }
+
+  attach(address: PeerId, hears: Hears): void {
+    this.#byAddress.set(address, hears);
+  }
+
+  detach(address: PeerId): void {
+    this.#byAddress.delete(address);
+  }
+
+  fromDevice(address: PeerId, bytes: Uint8Array): void {
+    this.#carry(() => {
+      this.onAtGateway(address, bytes);
+      this.gateway?.datagram(address, Uint8Array.from(bytes));
+    });
+  }
+
+  toDevice(address: PeerId, bytes: Uint8Array): void {
+    this.onToDevice(address, bytes);
+    this.#carry(() => this.#byAddress.get(address)?.(bytes));
+  }
+
+  #carry(arrive: () => void): void {
+    const { loss, duplicate, delayMs } = this.faults;
+    const copies = this.#rng.chance(duplicate) ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      if (!this.#rng.chance(loss)) this.#time.plan(this.#rng.between(...delayMs), arrive);
+    }
+  }
+}
+
+/** One gateway life's end of the network. */
+export class SimTransport implements Transport {
+  readonly name = "sim";
+  readonly place = "the air";
+  readonly warnings: readonly string[] = [];
+  readonly #network: Network;
+
+  constructor(network: Network) {
+    this.#network = network;
+  }
+
+  maxMessageBytes(): number {
+    return 1_024;
+  }
+
+  hostOf(peer: PeerId): string {
+    return peer;
+  }
+
+  async start(events: TransportEvents): Promise<void> {
+    this.#network.gateway = events;
+  }
+
+  send(to: PeerId, bytes: Uint8Array): void {
+    this.#network.toDevice(to, bytes);
+  }
+
+  broadcast(): void {}
+
+  stats(): TransportStats {
+    return { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,40 @@
+import { admitAll } from "../../src/core/access.ts";
+import type { CoreOptions } from "../../src/core/options.ts";
+import { noPredefinedTopics } from "../../src/core/topics/predefined.ts";
+
+/** Settings of the core for tests; override what a test is about. */
+export const testOptions: CoreOptions = {
+  gatewayId: 1,
+  retry: { retryIntervalSeconds: 10, retryLimit: 3, congestionPauseSeconds: 30 },
+  advertise: { intervalSeconds: 0, gwinfo: "unicast", radius: 0 },
+  clients: {
+    clientIdBytesMax: 64,
+    sessionsMax: 1_000,
+    pendingMax: 100,
+    newPerSecondMax: 0,
+    newPerSecondPerHostMax: 0,
+    idleSecondsMax: 86_400,
+    sessionExpirySeconds: 7 * 86_400,
+    roaming: true,
+    uplinkInFlightMax: 8,
+    subscriptionQoSMax: 2,
+    subscriptionsMax: 100,
+  },
+  topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000 },
+  buffer: { messagesMax: 100, bytesMax: 1_000_000, totalBytesMax: 10_000_000, qos0WhileAsleep: true, extraPerWakeMax: 100 },
+  upstream: {
+    protocol: "3.1.1",
+    clientIdPrefix: "",
+    topicPrefix: "",
+    serviceClientId: "gateway",
+    will: { held: "broker", delaySeconds: 120 },
+    payloadBytesMax: 65_535,
+    receiveMaximum: 16,
+  },
+  status: { topic: undefined },
+  strangerAnswersPerSecondMax: 1_000,
+  shutdown: { wills: "keep" },
+  longNameQoSMinusOne: false,
+  durable: false,
+  access: admitAll,
+};

@@ -1,0 +1,197 @@
+/**
+ * A device in the simulation: src/device with a life of its own. It connects, subscribes, publishes, sleeps and wakes
+ * by its dice, comes back after every trouble, loses power, moves to other addresses, and never gives up.
+ */
+import type { PeerId, QoS } from "../../src/core/types.ts";
+import { Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
+import type { Judge } from "./judge.ts";
+import type { Network } from "./network.ts";
+import type { Rng } from "./rng.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export interface DeviceHabits {
+  readonly clean: boolean;
+  readonly sleepSeconds: number;
+  readonly keepAliveSeconds: number;
+  readonly publishEveryMs: number;
+  readonly subscribeQoS: QoS;
+  readonly will: boolean;
+  readonly wildcard: boolean;
+}
+
+const text = new TextEncoder();
+
+export class SimDevice {
+  readonly clientId: string;
+  readonly habits: DeviceHabits;
+  readonly device: Device;
+  readonly #time: VirtualTime;
+  readonly #rng: Rng;
+  readonly #network: Network;
+  readonly #judge: Judge;
+  address: PeerId;
+  #lastAddress = 0;
+  #count = 0;
+  #willVersion = 0;
+  #subscribed = false;
+  #wakePlanned = false;
+  #reconnectPlanned = false;
+  #timerAt: number | undefined;
+  #generation = 0;
+  readonly #payloadByRef = new Map<number, { payload: string; qos: QoS }>();
+  /** No new work: it only finishes what is under way. */
+  resting = false;
+
+  constructor(init: { clientId: string; habits: DeviceHabits; time: VirtualTime; rng: Rng; network: Network; judge: Judge }) {
+    this.clientId = init.clientId;
+    this.habits = init.habits;
+    this.#time = init.time;
+    this.#rng = init.rng;
+    this.#network = init.network;
+    this.#judge = init.judge;
+    this.device = new Device({ clientId: init.clientId, retryMs: 10_000, retryLimit: 4 });
+    this.address = this.#newAddress();
+    this.#judge.isAt(this.clientId, this.address);
+    this.#reconnect(this.#rng.between(0, 5_000));
+    this.#planPublish();
+  }
+
+  /** Battery out and in again. */
+  reset(): void {
+    this.#generation++;
+    this.device.reset();
+    this.#payloadByRef.clear();
+    this.#subscribed = false;
+    this.#wakePlanned = false;
+    this.#reconnectPlanned = false;
+    this.#timerAt = undefined;
+    this.#judge.deviceReset(this.clientId);
+    this.#reconnect(this.#rng.between(100, 5_000));
+  }
+
+  /** NAT, or a new lease: the next datagram comes from elsewhere. */
+  move(): void {
+    this.#network.detach(this.address);
+    this.address = this.#newAddress();
+    this.#judge.isAt(this.clientId, this.address);
+  }
+
+  #newAddress(): PeerId {
+    const address = `sim/${this.clientId}:${++this.#lastAddress}`;
+    this.#network.attach(address, (bytes) => this.#act(() => this.device.receive(bytes, this.#time.now())));
+    return address;
+  }
+
+  #act(what: () => void): void {
+    what();
+    for (let output = this.device.take(); output.length > 0; output = this.device.take()) {
+      for (const item of output) {
+        if (item.kind === "send") this.#network.fromDevice(this.address, item.bytes);
+        else this.#on(item.event);
+      }
+    }
+    this.#arm();
+  }
+
+  #arm(): void {
+    const at = this.device.nextDeadline();
+    if (at === undefined || (this.#timerAt !== undefined && this.#timerAt <= at)) return;
+    this.#timerAt = at;
+    this.#later(at - this.#time.now(), () => {
+      this.#timerAt = undefined;
+      this.#act(() => this.device.timeout(this.#time.now()));
+    });
+  }
+
+  /** Plans for this life only: a reset forgets. */
+  #later(inMs: number, what: () => void): void {
+    const generation = this.#generation;
+    this.#time.plan(inMs, () => {
+      if (generation === this.#generation) what();
+    });
+  }
+
+  #reconnect(inMs: number): void {
+    if (this.#reconnectPlanned) return;
+    this.#reconnectPlanned = true;
+    this.#later(inMs, () => {
+      this.#reconnectPlanned = false;
+      if (this.device.state !== "disconnected" || !this.device.idle) return;
+      if (this.habits.clean) this.#judge.cleanConnect(this.clientId);
+      const will = this.habits.will ? this.#will(++this.#willVersion) : undefined;
+      this.#act(() => this.device.connect({ clean: this.habits.clean, keepAliveSeconds: this.habits.keepAliveSeconds, will }, this.#time.now()));
+    });
+  }
+
+  #will(version: number) {
+    return { topicName: `w/${this.clientId}`, payload: text.encode(`${this.clientId} will ${version}`), qos: 1 as const, retain: false };
+  }
+
+  #on(event: DeviceEvent): void {
+    this.#judge.deviceEvent(this.clientId, event);
+    switch (event.event) {
+      case "connected":
+        this.#judge.willSet(this.clientId, this.habits.will ? `${this.clientId} will ${this.#willVersion}` : undefined);
+        if (!this.#subscribed || this.habits.clean) {
+          const filter = this.habits.wildcard ? `d/${this.clientId}/#` : `d/${this.clientId}/0`;
+          this.device.subscribe({ by: "name", topicName: filter }, this.habits.subscribeQoS, this.#time.now());
+        }
+        if (this.habits.will && this.#rng.chance(0.3)) {
+          this.device.updateWillMessage(text.encode(`${this.clientId} will ${++this.#willVersion}`), this.#time.now());
+        }
+        if (this.habits.sleepSeconds > 0) this.device.sleep(this.habits.sleepSeconds, this.#time.now());
+        return;
+      case "willUpdated":
+        return this.#judge.willSet(this.clientId, `${this.clientId} will ${this.#willVersion}`);
+      case "subscribed":
+        this.#subscribed = true;
+        return;
+      case "asleep":
+      case "drained":
+        return this.#planWake();
+      case "published": {
+        const sent = this.#payloadByRef.get(event.ref);
+        if (sent) this.#judge.devicePublished(this.clientId, sent.payload, sent.qos);
+        this.#payloadByRef.delete(event.ref);
+        return;
+      }
+      case "message":
+        return this.#judge.deviceReceived(this.clientId, Buffer.from(event.payload).toString(), event.topicName, event.qos);
+      case "failed":
+        if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
+        return;
+      case "disconnected":
+        return this.#reconnect(this.#rng.between(500, 20_000));
+      default:
+        return;
+    }
+  }
+
+  #planWake(): void {
+    if (this.#wakePlanned) return;
+    this.#wakePlanned = true;
+    this.#later(this.habits.sleepSeconds * this.#rng.between(300, 950), () => {
+      this.#wakePlanned = false;
+      if (this.device.state !== "asleep" || !this.device.idle) return;
+      const now = this.#time.now();
+      // Most wake with PINGREQ; some come back to full life for a while, and sleep again after CONNACK.
+      if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));
+      else this.#act(() => this.device.connect({ clean: false, keepAliveSeconds: this.habits.keepAliveSeconds, will: this.habits.will ? this.#will(++this.#willVersion) : undefined }, now));
+    });
+  }
+
+  #planPublish(): void {
+    const { publishEveryMs } = this.habits;
+    if (publishEveryMs === 0) return;
+    this.#time.plan(publishEveryMs * this.#rng.between(0.5, 1.5), () => {
+      this.#planPublish();
+      if (this.resting || this.device.state === "disconnected" || this.device.state === "awake" || !this.device.idle) return;
+      const payload = `${this.clientId}#${++this.#count}`;
+      const qos = this.#rng.int(0, 2) as QoS;
+      const topic: TopicNaming = this.#rng.chance(0.8) ? { by: "name", topicName: `u/${this.clientId}/${this.#rng.int(0, 2)}` } : { by: "short", topicName: "uu" };
+      this.#act(() => {
+        this.#payloadByRef.set(this.device.publish({ topic, payload: text.encode(payload), qos }, this.#time.now()), { payload, qos });
+      });
+    });
+  }
+}

@@ -1,0 +1,283 @@
+/** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
+import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { CoreOptions } from "../../src/core/options.ts";
+import type { Core } from "../../src/core/core.ts";
+import type { Publication, QoS } from "../../src/core/types.ts";
+import { GatewayError } from "../../src/errors.ts";
+import { Driver } from "../../src/runtime/driver.ts";
+import type { Edges } from "../../src/runtime/perform.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
+import type { Store } from "../../src/storage/store.ts";
+import { SimBroker, SimUpstream } from "./broker.ts";
+import { CrashPoint, mortal } from "./crash.ts";
+import { Judge } from "./judge.ts";
+import { Network, SimTransport } from "./network.ts";
+import { testOptions } from "./options.ts";
+import { Rng } from "./rng.ts";
+import { type DeviceHabits, SimDevice } from "./sim-device.ts";
+import { VirtualClock, VirtualTime } from "./virtual-time.ts";
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** Each fault may be off, so that seeds differ in kind. */
+  readonly loss: number;
+  readonly duplicate: number;
+  readonly delayMs: readonly [number, number];
+  readonly brokerCut: number;
+  readonly brokerForgets: number;
+  readonly outages: boolean;
+  readonly resets: boolean;
+  readonly moves: boolean;
+  readonly crashes: boolean;
+  readonly garbage: boolean;
+  readonly devices: number;
+  readonly storeFailure: number;
+  readonly core: Partial<CoreOptions>;
+  /** Puts something between the driver and the core: a planted bug. */
+  readonly wrap?: (core: Core) => Core;
+}
+
+/** Everything by the dice of the seed. */
+export function swarm(seed: number): WorldOptions {
+  const rng = new Rng(seed ^ 0x5eed);
+  const some = (chance: number, value: () => number) => (rng.chance(chance) ? value() : 0);
+  return {
+    seed,
+    loss: some(0.6, () => rng.between(0.01, 0.25)),
+    duplicate: some(0.5, () => rng.between(0.01, 0.2)),
+    delayMs: rng.chance(0.5) ? [5, 50] : [5, rng.between(100, 3_000)],
+    brokerCut: some(0.4, () => rng.between(0.001, 0.02)),
+    brokerForgets: some(0.2, () => 0.5),
+    outages: rng.chance(0.3),
+    resets: rng.chance(0.3),
+    moves: rng.chance(0.4),
+    crashes: rng.chance(0.25),
+    garbage: rng.chance(0.3),
+    devices: rng.int(2, 6),
+    storeFailure: some(0.2, () => 0.05),
+    core: {
+      durable: rng.chance(0.5),
+      buffer: rng.chance(0.3) ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer,
+      upstream: { ...testOptions.upstream, will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 } },
+    },
+  };
+}
+
+export class World {
+  readonly time = new VirtualTime();
+  readonly rng: Rng;
+  readonly judge: Judge;
+  readonly network: Network;
+  readonly broker: SimBroker;
+  readonly devices: SimDevice[] = [];
+  readonly trace: string[] = [];
+  readonly #options: WorldOptions;
+  readonly #store = new MemoryStore();
+  #core: GatewayCore | undefined;
+  #healed = false;
+  #published = 0;
+  lives = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.rng = new Rng(options.seed);
+    this.judge = new Judge(this.time);
+    const { loss, duplicate, delayMs } = options;
+    this.network = new Network(this.time, this.rng, { loss, duplicate, delayMs });
+    this.network.onToDevice = (to, bytes) => {
+      this.#note(`to   ${to} ${Buffer.from(bytes).toString("hex")}`);
+      this.judge.fromGateway(to, bytes);
+    };
+    this.network.onAtGateway = (from, bytes) => {
+      this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
+      this.judge.atGateway(from, bytes);
+    };
+    this.broker = new SimBroker(
+      this.time,
+      this.rng,
+      { cut: options.brokerCut, away: false, forgets: options.brokerForgets },
+      {
+        accepted: (publication, from) => {
+          this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
+          this.judge.accepted(publication);
+        },
+        routed: () => {},
+        acknowledged: (clientId, publication) => this.judge.promised(clientId, publication),
+        willFired: (clientId, will, cause) => {
+          this.#note(`broker fires the will of ${clientId}: ${cause}`);
+          this.judge.willFired(clientId, will, cause);
+        },
+        forgot: (clientId) => this.judge.brokerForgot(clientId),
+      },
+    );
+    this.#startGateway();
+    for (let i = 0; i < options.devices; i++) this.#addDevice(`c${i}`);
+    this.#planPublisher();
+    this.#planTroubles();
+  }
+
+  /** Lives on, judged at every step. */
+  run(ms: number): void {
+    const bufferMax = (this.#options.core.buffer ?? testOptions.buffer).messagesMax + testOptions.upstream.receiveMaximum;
+    this.time.runUntil(this.time.now() + ms, () => {
+      const core = this.#core;
+      if (core) this.judge.everyStep({ sessions: core.sessions(), nextDeadline: core.nextDeadline(), bufferMax });
+    });
+  }
+
+  /** No more faults and no new work. */
+  heal(): void {
+    this.#healed = true;
+    Object.assign(this.network.faults, { loss: 0, duplicate: 0, delayMs: [5, 50] });
+    Object.assign(this.broker.faults, { cut: 0, away: false, forgets: 0 });
+    for (const device of this.devices) device.resting = true;
+  }
+
+  /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
+  checkLiveness(): void {
+    this.judge.nothingPromisedIsMissing();
+    for (const device of this.devices) {
+      if (device.device.state === "disconnected") throw new Error(`${device.clientId} is still disconnected`);
+    }
+    const sizes = this.#core?.sizes;
+    const most = this.devices.length + 2;
+    if (sizes && (sizes.setups > 0 || sizes.links > most || sizes.sessions > most || sizes.deadlines > 4 * most)) {
+      throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
+    }
+    for (const session of this.#core?.sessions() ?? []) {
+      if (session.state === "active" && session.waitingMessages > 0) throw new Error(`${session.clientId} is active, ${session.waitingMessages} wait`);
+    }
+  }
+
+  #startGateway(): void {
+    this.lives++;
+    const { core: overrides, crashes, wrap } = this.#options;
+    const core = new GatewayCore({ ...testOptions, ...overrides }, {
+      maxMessageBytes: () => 1_024,
+      hostOf: (peer) => peer,
+      random: () => this.rng.next(),
+    });
+    const clock = new VirtualClock(this.time);
+    const upstream = new SimUpstream(this.broker, this.time, this.rng);
+    const edges: Edges = {
+      transports: new Map([["sim", new SimTransport(this.network)]]),
+      upstream,
+      store: this.#slowStore(),
+      report: (event) => {
+        this.#note(`core ${JSON.stringify(event)}`);
+        this.judge.onReport(event);
+      },
+    };
+    const dies = crashes && !this.#healed;
+    const point = new CrashPoint(dies ? this.rng.int(50, 3_000) : Number.POSITIVE_INFINITY, () => {
+      this.#note("the gateway dies");
+      clock.stop();
+      upstream.die();
+      this.network.gateway = undefined;
+      this.#core = undefined;
+      this.judge.gatewayCrashed();
+      this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
+    });
+    const driver = new Driver(wrap ? wrap(core) : core, mortal(edges, point), clock);
+    const handle: Driver["handle"] = (input) => {
+      if (!point.dead) driver.handle(input);
+    };
+    upstream.startNow({
+      up: (linkId, sessionPresent, limits) => handle({ kind: "linkUp", linkId, sessionPresent, limits }),
+      refused: (linkId, refusal, reason) => handle({ kind: "linkRefused", linkId, refusal, reason }),
+      down: (linkId, reason, takenOver) => handle({ kind: "linkDown", linkId, reason, takenOver }),
+      congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
+      delivered: (linkId, delivery) => handle({ kind: "delivered", linkId, ...delivery }),
+      released: (linkId, packetId) => handle({ kind: "released", linkId, packetId }),
+      acked: (linkId, ack, packetId, code) => handle({ kind: "brokerAck", linkId, ack, packetId, code }),
+    });
+    this.network.gateway = {
+      datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
+      peerGone: () => {},
+      failed: () => {},
+    };
+    this.#core = core;
+    driver.start();
+  }
+
+  /** Commits take time, in order, and fail now and then. */
+  #slowStore(): Store {
+    let freeAt = 0;
+    return {
+      open: async () => {},
+      all: () => this.#store.all(),
+      close: async () => {},
+      commit: (changes, done) => {
+        freeAt = Math.max(freeAt, this.time.now()) + this.rng.between(0, 30);
+        this.time.plan(freeAt - this.time.now(), () => {
+          if (!this.#healed && this.rng.chance(this.#options.storeFailure)) return done(new GatewayError("ERR_STORE_WRITE"));
+          this.#store.commit(changes, done);
+        });
+      },
+    };
+  }
+
+  #addDevice(clientId: string): void {
+    const { rng } = this;
+    const sleepy = rng.chance(0.5);
+    const habits: DeviceHabits = {
+      clean: rng.chance(0.3),
+      sleepSeconds: sleepy ? rng.int(10, 90) : 0,
+      keepAliveSeconds: rng.int(20, 120),
+      publishEveryMs: rng.chance(0.8) ? rng.between(2_000, 60_000) : 0,
+      subscribeQoS: rng.int(0, 2) as QoS,
+      will: rng.chance(0.4),
+      wildcard: rng.chance(0.5),
+    };
+    this.devices.push(new SimDevice({ clientId, habits, time: this.time, rng, network: this.network, judge: this.judge }));
+  }
+
+  #planPublisher(): void {
+    this.time.plan(this.rng.between(500, 8_000), () => {
+      this.#planPublisher();
+      if (this.#healed) return;
+      const device = this.rng.pick(this.devices);
+      const topicName = `d/${device.clientId}/${this.rng.int(0, 3)}`;
+      const burst = this.rng.chance(0.1) ? 20 : 1;
+      for (let i = 0; i < burst; i++) {
+        const payload = new TextEncoder().encode(`${topicName}|${++this.#published}`);
+        this.broker.publish({ topicName, payload, qos: this.rng.int(0, 2) as QoS, retain: false } satisfies Publication);
+      }
+    });
+  }
+
+  #planTroubles(): void {
+    this.time.plan(this.rng.between(10_000, 120_000), () => {
+      this.#planTroubles();
+      if (this.#healed) return;
+      const { outages, resets, moves, garbage } = this.#options;
+      if (outages && this.rng.chance(0.3)) this.#outage();
+      if (resets && this.rng.chance(0.3)) this.rng.pick(this.devices).reset();
+      if (moves && this.rng.chance(0.5)) this.rng.pick(this.devices).move();
+      if (garbage) this.#garbage();
+    });
+  }
+
+  #outage(): void {
+    this.#note("the broker is away");
+    this.broker.faults.away = true;
+    this.broker.cutAll();
+    this.time.plan(this.rng.between(1_000, 120_000), () => {
+      this.broker.faults.away = false;
+    });
+  }
+
+  #garbage(): void {
+    for (let i = 0; i < 20; i++) {
+      const bytes = Uint8Array.from({ length: this.rng.int(0, 40) }, () => this.rng.int(0, 255));
+      if (this.rng.chance(0.7) && bytes.length > 1) bytes[0] = bytes.length;
+      if (bytes.length > 1 && this.rng.chance(0.7)) bytes[1] = this.rng.int(0, 0x1e);
+      this.network.fromDevice(`sim/stranger${this.rng.int(0, 5)}:1`, bytes);
+    }
+  }
+
+  #note(what: string): void {
+    this.trace.push(`${(this.time.now() / 1_000).toFixed(3).padStart(10)} ${what}`);
+    if (this.trace.length > 4_000) this.trace.splice(0, 2_000);
+  }
+}
