@@ -33,7 +33,7 @@ export class Context {
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
   /** The gateway's own MQTT session: QoS -1, status, and the answer to "is the broker there?". */
-  readonly service = new BrokerSession();
+  readonly service = new BrokerSession(0);
   readonly strangers: OncePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;

@@ -28,6 +28,8 @@ export type DeviceOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "event"; readonly event: DeviceEvent };
 
+const finishedMax = 16;
+
 export class Device {
   readonly clientId: string;
   state: DeviceState = "disconnected";
@@ -47,6 +49,8 @@ export class Device {
   readonly #nameById = new Map<number, string>();
   /** QoS 2 messages taken, until the gateway releases them. */
   readonly #taken = new Set<number>();
+  /** QoS 2 messages done lately, by MsgId: a repetition may be overtaken by the end of its own exchange. */
+  readonly #finished = new Map<number, number>();
 
   constructor(options: DeviceOptions) {
     this.clientId = options.clientId;
@@ -148,6 +152,7 @@ export class Device {
     this.#end("disconnected");
     this.#forgetTopics();
     this.#taken.clear();
+    this.#finished.clear();
   }
 
   receive(bytes: Uint8Array, now: number): void {
@@ -314,7 +319,10 @@ export class Device {
     switch (message.type) {
       case "CONNACK":
         if (request?.kind !== "connect") return;
-        if (message.returnCode !== 0) return this.#fail(request, message.returnCode);
+        if (message.returnCode !== 0) {
+          this.state = "disconnected";
+          return this.#fail(request, message.returnCode);
+        }
         this.state = "active";
         this.#keepAliveMs = request.keepAliveSeconds * 1_000;
         this.#armPing();
@@ -338,7 +346,7 @@ export class Device {
       case "PUBLISH":
         return this.#onPublish(message);
       case "PUBREL":
-        this.#taken.delete(message.msgId);
+        if (this.#taken.delete(message.msgId)) this.#finish(message.msgId);
         return this.#send({ type: "PUBCOMP", msgId: message.msgId });
       case "PUBACK":
       case "PUBREC":
@@ -419,8 +427,12 @@ export class Device {
     if (topicName === undefined) return this.#send({ type: "PUBACK", topicId, msgId, returnCode: 2 });
     if (qos === 1) this.#send({ type: "PUBACK", topicId, msgId, returnCode: 0 });
     if (qos === 2) this.#send({ type: "PUBREC", msgId });
-    if (qos === 2 && this.#taken.has(msgId)) return;
-    if (qos === 2) this.#taken.add(msgId);
+    if (qos === 2) {
+      const finishedAt = this.#finished.get(msgId);
+      const late = message.dup && finishedAt !== undefined && this.#now - finishedAt < this.#retryMs * (this.#retryLimit + 1);
+      if (late || this.#taken.has(msgId)) return;
+      this.#taken.add(msgId);
+    }
     this.#tell({
       event: "message",
       topicName,
@@ -431,6 +443,13 @@ export class Device {
       retain: message.retain,
       dup: message.dup,
     });
+  }
+
+  #finish(msgId: number): void {
+    this.#finished.delete(msgId);
+    this.#finished.set(msgId, this.#now);
+    const oldest = this.#finished.keys().next();
+    if (this.#finished.size > finishedMax && !oldest.done) this.#finished.delete(oldest.value);
   }
 
   #onPublishAnswer(message: Extract<Message, { type: "PUBACK" | "PUBREC" | "PUBCOMP" }>): void {

@@ -14,8 +14,8 @@ export class Violation extends Error {}
 
 /** What the air shows of one address. */
 class PeerTrack {
-  /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK. */
-  readonly told = new Map<number, string>();
+  /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK: at any address. */
+  readonly told: Map<number, string>;
   readonly registering = new Map<number, string>();
   readonly subscribing = new Map<number, string>();
   readonly registered = new Map<number, { id: number; name: string }>();
@@ -24,6 +24,10 @@ class PeerTrack {
   readonly inFlight = new Set<string>();
   sleeps = false;
   wantsSleep = false;
+
+  constructor(told: Map<number, string>) {
+    this.told = told;
+  }
 }
 
 class ClientTrack {
@@ -57,9 +61,7 @@ export class Judge {
     const client = this.#client(clientId);
     const before = this.#peers.get(client.address);
     client.address = address;
-    const peer = new PeerTrack();
-    if (before) for (const [id, name] of before.told) peer.told.set(id, name);
-    this.#peers.set(address, peer);
+    this.#peers.set(address, new PeerTrack(before?.told ?? new Map()));
   }
 
   deviceReset(clientId: string): void {
@@ -92,6 +94,8 @@ export class Judge {
   onReport(event: GatewayEvent): void {
     if (event.event === "session_ended") this.#excuse(event.clientId);
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) this.#excuse(event.clientId);
+    // It fell asleep over what was in flight; that is off the air then.
+    if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep") this.#peers.get(event.peer)?.inFlight.clear();
     if (event.event === "qos2_uncertain") this.#uncertain.add(event.clientId);
   }
 

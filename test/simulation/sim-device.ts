@@ -172,7 +172,8 @@ export class SimDevice {
     this.#wakePlanned = true;
     this.#later(this.habits.sleepSeconds * this.#rng.between(300, 950), () => {
       this.#wakePlanned = false;
-      if (this.device.state !== "asleep" || !this.device.idle) return;
+      if (this.device.state !== "asleep") return;
+      if (!this.device.idle) return this.#planWake(); // a publication is under way: next time
       const now = this.#time.now();
       // Most wake with PINGREQ; some come back to full life for a while, and sleep again after CONNACK.
       if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));

@@ -278,6 +278,6 @@ export class World {
 
   #note(what: string): void {
     this.trace.push(`${(this.time.now() / 1_000).toFixed(3).padStart(10)} ${what}`);
-    if (this.trace.length > 4_000) this.trace.splice(0, 2_000);
+    if (this.trace.length > 60_000) this.trace.splice(0, 30_000);
   }
 }

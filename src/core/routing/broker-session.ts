@@ -49,7 +49,9 @@ export interface PublishExchange {
   readonly packetId: number;
   readonly publication: Publication;
   /** Where the publication comes from: answers go there. The gateway's own have none. */
-  readonly origin: { readonly session: Session; readonly msgId: number; readonly topicId: number } | undefined;
+  origin: { readonly session: Session; readonly msgId: number; readonly topicId: number } | undefined;
+  /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
+  orphan: boolean;
   /**
    * waiting: not sent on this connection; sent: PUBLISH is out; received: PUBREC came, PUBREL waits for the device;
    * released: PUBREL is out.
@@ -105,8 +107,16 @@ export class BrokerSession {
   readonly received = new Map<number, Received>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
-  #lastPacketId = 0;
+  #lastPacketId: number;
   #open = 0;
+
+  /**
+   * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
+   * gateway: an id that still means a QoS 2 message of then would swallow a new one.
+   */
+  constructor(start: number) {
+    this.#lastPacketId = start;
+  }
 
   /** Publications that count against the broker's Receive Maximum: sent, not finished. */
   get openPublications(): number {

@@ -65,6 +65,7 @@ export function publishWill(context: Context, session: Session): void {
     packetId,
     publication,
     origin: undefined,
+    orphan: false,
     stage: "waiting",
     sentBefore: false,
     isWill: true,

@@ -15,6 +15,7 @@ import { Registry } from "../topics/registry.ts";
 import type { PeerId } from "../types.ts";
 import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
 import { pump, stopInFlight } from "./publish-down.ts";
+import { orphanUplink } from "./publish-up.ts";
 import { Session } from "./session.ts";
 import { Setup } from "./setup.ts";
 
@@ -70,6 +71,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   const pending = context.setups.get(peer);
   if (pending) {
     if (!sameConnect(pending.message, message) || pending.stage === "willMsg") return false;
+    context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
     if (pending.stage === "willTopic") context.out.send(peer, willTopicReq);
     else context.counters.dropped.repeat++; // the broker's answer is awaited
     return true;
@@ -132,6 +134,7 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
 
 export function onWillTopic(context: Context, setup: Setup, message: WillTopic): void {
   if (setup.stage === "broker") return;
+  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
   const { willTopic, qos, retain } = message;
   if (willTopic === undefined) {
     setup.willTopic = undefined;
@@ -219,7 +222,8 @@ export function newSession(context: Context, clientId: string, clean: boolean): 
     isPredefined: (id) =>
       context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
   });
-  return new Session({ clientId, clean, registry, broker: new BrokerSession() });
+  const broker = new BrokerSession(Math.floor(context.environment.random() * 65_535));
+  return new Session({ clientId, clean, registry, broker });
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
@@ -244,7 +248,10 @@ export function completeSetup(context: Context, session: Session, setup: Setup):
   session.lastHeard = context.now;
   stopInFlight(context, session);
   session.outbox.allowance = Number.POSITIVE_INFINITY;
-  if (!setup.wakes) session.registry.forgetKnown();
+  if (!setup.wakes) {
+    session.registry.forgetKnown();
+    orphanUplink(context, session);
+  }
   session.lastConnect = { message, at: context.now, byWillMsg: setup.willTopic !== undefined, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
   context.out.send(peer, connAck(returnCodes.accepted));
@@ -273,13 +280,19 @@ export function failSetup(
 export function cancelSetup(context: Context, setup: Setup): void {
   const { session } = setup;
   forget(context, setup);
-  if (!session) return;
+  if (!session) return resumeAt(context, setup.peer);
   if (setup.isNew) {
     closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
   } else if (session.state === "disconnected" || session.state === "lost") {
     closeLink(context, session.broker, { how: "disconnect", endSession: false });
   }
+}
+
+/** The client at this address goes on where its CONNECT had held it up. */
+function resumeAt(context: Context, peer: PeerId): void {
+  const session = context.sessions.byPeer(peer);
+  if (session) pump(context, session);
 }
 
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */

@@ -18,10 +18,13 @@ import { finishWaking } from "./sleep.ts";
 import { dropSubscription } from "./subscribe.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
 
+/** Between two copies of the same message, when the client asks for one. */
+const resendPauseMs = 1_000;
+
 /** Moves the outbox on. Safe to call at any time. */
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
-  while (isReachable(session) && session.setup === undefined && outbox.inFlight === undefined) {
+  while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
     if (outbox.pausedUntil > context.now) return;
     const entry = outbox.head();
     if (!entry || outbox.allowance <= 0) {
@@ -30,6 +33,11 @@ export function pump(context: Context, session: Session): void {
     }
     if (!step(context, session, entry)) return;
   }
+}
+
+/** A CONNECT is under way, here or at the client's address: what it was told before may not hold any more. */
+function isConnecting(context: Context, session: Session): boolean {
+  return session.setup !== undefined || (session.peer !== undefined && context.setups.has(session.peer));
 }
 
 /** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
@@ -130,6 +138,10 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return pump(context, session);
+  if (isConnecting(context, session)) {
+    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
+    return;
+  }
   if (outbox.inFlight.tries < context.options.retry.retryLimit) {
     outbox.inFlight.tries++;
     context.counters.retransmissions++;
@@ -147,8 +159,11 @@ export function onRetryDeadline(context: Context, session: Session): void {
 
 /** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
 export function repeatInFlight(context: Context, session: Session): void {
-  if (session.outbox.inFlight) sendInFlight(context, session);
-  else pump(context, session);
+  if (!session.outbox.inFlight) return pump(context, session);
+  const sentAt = (session.retry.at ?? 0) - context.options.retry.retryIntervalSeconds * 1_000;
+  // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
+  if (context.now - sentAt < resendPauseMs || isConnecting(context, session)) return;
+  sendInFlight(context, session);
 }
 
 /** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
@@ -167,11 +182,15 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
       return delivered(context, session, entry);
     case returnCodes.congestion:
+      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return pause(context, session);
     case returnCodes.invalidTopicId:
+      // Only while it is in flight: a second copy of the same refusal shall not count twice.
+      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return onInvalidTopicId(context, session, entry);
     default:
-      if (wasRepeated(session, entry) && !entry.dupRefused) {
+      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
+      if (wasRepeated(session) && !entry.dupRefused) {
         entry.dupRefused = true;
         return sendInFlight(context, session);
       }
@@ -179,9 +198,13 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
   }
 }
 
-function wasRepeated(session: Session, entry: OutboxEntry): boolean {
+function isInFlight(session: Session, entry: OutboxEntry): boolean {
   const { inFlight } = session.outbox;
-  return inFlight?.kind === "publish" && inFlight.entry === entry && inFlight.tries > 0;
+  return inFlight?.kind === "publish" && inFlight.entry === entry;
+}
+
+function wasRepeated(session: Session): boolean {
+  return (session.outbox.inFlight?.tries ?? 0) > 0;
 }
 
 /** The id means nothing to the client: register it again, once, then send again. [§6.10; reference 7.11] */

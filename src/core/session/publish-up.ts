@@ -69,6 +69,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
     packetId,
     publication,
     origin: { session, msgId: message.msgId, topicId: message.topicId },
+    orphan: false,
     stage: "waiting",
     sentBefore: false,
     isWill: false,
@@ -151,7 +152,7 @@ function topicNameOf(context: Context, session: Session, message: Publish): stri
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
-  const exchange = session.uplink.get(message.msgId);
+  const exchange = adopted(session, message);
   if (exchange) {
     if (exchange.stage === "received" || exchange.stage === "released") {
       if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
@@ -159,13 +160,60 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
     context.counters.dropped.repeat++;
     return true;
   }
-  const done = session.lastDone;
-  if (!message.dup || message.qos !== 1 || done?.msgId !== message.msgId || done.topicId !== message.topicId)
-    return false;
+  // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
+  const done = session.lately.get(message.msgId);
+  if (!message.dup || done?.topicId !== message.topicId || done.qos !== message.qos) return false;
   if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
-  context.drop("repeat", { clientId, peer, detail: `QoS 1 MsgId ${message.msgId}, acknowledged before` });
-  if (peer !== undefined) context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted));
+  context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
+  if (peer === undefined) return true;
+  if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
+  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted));
   return true;
+}
+
+/** The exchange under this MsgId, unless the client has begun anew with the number. */
+function adopted(session: Session, message: Publish): PublishExchange | undefined {
+  const exchange = session.uplink.get(message.msgId);
+  if (!exchange?.orphan) return exchange;
+  const { qos, payload } = exchange.publication;
+  if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
+    exchange.orphan = false;
+    return exchange;
+  }
+  session.uplink.delete(message.msgId);
+  exchange.origin = undefined;
+  return undefined;
+}
+
+/**
+ * The client connected anew and may have lost count: a MsgId of before can mean another message now. What is under
+ * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
+ * released and remembered, so that a client that has kept its state gets its answers.
+ */
+export function orphanUplink(context: Context, session: Session): void {
+  for (const [msgId, exchange] of session.uplink) {
+    if (exchange.stage === "waiting" || exchange.stage === "sent") {
+      exchange.orphan = true;
+      continue;
+    }
+    remember(context, session, exchange);
+    session.uplink.delete(msgId);
+    exchange.origin = undefined;
+    if (exchange.stage === "released") continue;
+    exchange.stage = "released";
+    const { link } = session.broker;
+    if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  }
+}
+
+/** Remembers a finished publication, for as long as the client may repeat it. */
+function remember(context: Context, session: Session, exchange: PublishExchange): void {
+  if (!exchange.origin) return;
+  const { msgId, topicId } = exchange.origin;
+  session.lately.delete(msgId);
+  session.lately.set(msgId, { topicId, qos: exchange.publication.qos, hash: hashOf(exchange.publication.payload), at: context.now });
+  const oldest = session.lately.keys().next();
+  if (session.lately.size > context.options.clients.uplinkInFlightMax && !oldest.done) session.lately.delete(oldest.value);
 }
 
 function refuse(
@@ -211,10 +259,8 @@ export function onPublishAck(
   const { session, msgId, topicId } = exchange.origin;
   session.uplink.delete(msgId);
   const returnCode = returnCodeOf(ack.code);
-  if (qos === 1 && returnCode === returnCodes.accepted) {
-    session.lastDone = { msgId, topicId, hash: hashOf(exchange.publication.payload), at: context.now };
-  }
-  if (session.peer === undefined) return;
+  if (returnCode === returnCodes.accepted) remember(context, session, exchange);
+  if (session.peer === undefined || exchange.orphan) return;
   if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
   else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
 }
