@@ -316,6 +316,8 @@ export class Device {
       this.#retryAt = this.#now + this.#retryMs; // the gateway is at work [§6.14]
     }
     const request = this.#open;
+    // Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten.
+    if (this.state === "disconnected" && (message.type === "PUBLISH" || message.type === "REGISTER")) return;
     switch (message.type) {
       case "CONNACK":
         if (request?.kind !== "connect") return;

@@ -9,6 +9,8 @@ export class CrashPoint {
   #left: number;
   readonly #onCrash: () => void;
   dead = false;
+  /** From now on it lives. */
+  spared = false;
 
   /** Dies before the edge call number `afterCalls` (counted from 0); Infinity = never. */
   constructor(afterCalls: number, onCrash: () => void) {
@@ -19,7 +21,7 @@ export class CrashPoint {
   /** True while the process lives; counts one edge call. */
   pass(): boolean {
     if (this.dead) return false;
-    if (this.#left-- > 0) return true;
+    if (this.spared || this.#left-- > 0) return true;
     this.dead = true;
     this.#onCrash();
     return false;

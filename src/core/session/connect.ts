@@ -14,6 +14,7 @@ import { brokerWill, closeLink, openLink, sameWill } from "../routing/transparen
 import { Registry } from "../topics/registry.ts";
 import type { PeerId } from "../types.ts";
 import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
+import { Outbox } from "./outbox.ts";
 import { pump, stopInFlight } from "./publish-down.ts";
 import { orphanUplink } from "./publish-up.ts";
 import { Session } from "./session.ts";
@@ -71,9 +72,10 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   const pending = context.setups.get(peer);
   if (pending) {
     if (!sameConnect(pending.message, message) || pending.stage === "willMsg") return false;
-    context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
-    if (pending.stage === "willTopic") context.out.send(peer, willTopicReq);
-    else context.counters.dropped.repeat++; // the broker's answer is awaited
+    if (pending.stage === "willTopic") {
+      context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
+      context.out.send(peer, willTopicReq);
+    } else context.counters.dropped.repeat++; // the broker's answer is awaited
     return true;
   }
   const session = context.sessions.byPeer(peer);
@@ -222,8 +224,8 @@ export function newSession(context: Context, clientId: string, clean: boolean): 
     isPredefined: (id) =>
       context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
   });
-  const broker = new BrokerSession(Math.floor(context.environment.random() * 65_535));
-  return new Session({ clientId, clean, registry, broker });
+  const someId = () => Math.floor(context.environment.random() * 65_535);
+  return new Session({ clientId, clean, registry, broker: new BrokerSession(someId()), outbox: new Outbox(someId()) });
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */

@@ -44,6 +44,7 @@ export function onLifeDeadline(context: Context, session: Session): void {
     closeLink(context, session.broker, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
+  if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
   if (context.now < due) return context.deadlines.set(session.life, due);
   // Sleepers are told nothing: they do not listen, and their next message is answered.

@@ -41,12 +41,20 @@ export class Outbox {
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
-  #lastMsgId = 0;
+  #lastMsgId: number;
   inFlight: InFlight | undefined = undefined;
   /** The client said "congestion": nothing goes out before. */
   pausedUntil: Instant = 0;
   /** Messages that may still go out before the client is let go to sleep again; Infinity while active. */
   allowance = Number.POSITIVE_INFINITY;
+
+  /**
+   * `start`: where MsgIds towards the client begin. Random, since the client may hold a QoS 2 message of an earlier
+   * life of the gateway, under an id that must not mean a new one.
+   */
+  constructor(start: number) {
+    this.#lastMsgId = start;
+  }
 
   get length(): number {
     return this.#entries.length - this.#head;

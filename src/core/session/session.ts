@@ -14,7 +14,7 @@ import type {
 } from "../routing/broker-session.ts";
 import type { Registry } from "../topics/registry.ts";
 import type { ClientState, Instant, PeerId, QoS, Will } from "../types.ts";
-import { Outbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import type { Setup } from "./setup.ts";
 
 /** How the client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
@@ -45,7 +45,7 @@ export class Session {
   willMessage: Uint8Array | undefined = undefined;
   /** By filter. */
   readonly subscriptions = new Map<string, Subscription>();
-  readonly outbox = new Outbox();
+  readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
   readonly uplink = new Map<number, PublishExchange>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
@@ -67,11 +67,12 @@ export class Session {
   /** The next try of what is in flight towards the client. */
   readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
 
-  constructor(init: { clientId: string; clean: boolean; registry: Registry; broker: BrokerSession }) {
+  constructor(init: { clientId: string; clean: boolean; registry: Registry; broker: BrokerSession; outbox: Outbox }) {
     this.clientId = init.clientId;
     this.clean = init.clean;
     this.registry = init.registry;
     this.broker = init.broker;
+    this.outbox = init.outbox;
   }
 }
 
