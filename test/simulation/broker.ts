@@ -162,7 +162,9 @@ export class SimBroker {
   cut(connection: Connection, cause: "cut"): void {
     if (!connection.alive) return;
     this.#drop(connection, cause);
-    this.#time.plan(this.#latency(), () => connection.events.down(connection.request.linkId, "connection reset", false));
+    this.#time.plan(this.#latency(), () =>
+      connection.events.down(connection.request.linkId, "connection reset", false),
+    );
   }
 
   #drop(connection: Connection, cause: "abandon" | "cut" | "takeover"): void {
@@ -182,13 +184,17 @@ export class SimBroker {
     this.#log.accepted(publication, from);
     for (const [clientId, state] of this.#states) {
       let granted = -1;
-      for (const [filter, qos] of state.subscriptions) if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
+      for (const [filter, qos] of state.subscriptions)
+        if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
       if (granted < 0 || (!state.connection && state.clean)) continue;
       const qos = Math.min(granted, publication.qos) as QoS;
       const copy = { ...publication, qos, retain: false };
       if (qos === 0) {
         const { connection } = state;
-        if (connection) this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }));
+        if (connection)
+          this.#toGateway(connection, () =>
+            connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }),
+          );
         continue;
       }
       this.#log.routed(clientId, copy);
@@ -215,7 +221,9 @@ export class SimBroker {
     const dup = out.sent;
     out.sent = true;
     const { publication } = out;
-    this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication, packetId, dup }));
+    this.#toGateway(connection, () =>
+      connection.events.delivered(connection.request.linkId, { publication, packetId, dup }),
+    );
   }
 
   #toGateway(connection: Connection, what: () => void): void {
