@@ -8,7 +8,11 @@ import { type LinkId, noLimits, type Publication, type QoS, type Will } from "..
 import type { Upstream, UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import type { Rng } from "./rng.ts";
-import type { VirtualTime } from "./virtual-time.ts";
+/** When things happen: virtual time, or the real one. */
+export interface Plans {
+  now(): number;
+  plan(inMs: number, what: () => void): void;
+}
 
 export interface BrokerFaults {
   /** Chance per packet that the connection is cut with it. */
@@ -35,7 +39,7 @@ class BrokerState {
   lastPacketId = 0;
 }
 
-class Connection {
+export class Connection {
   readonly request: LinkRequest;
   readonly events: UpstreamEvents;
   readonly state: BrokerState;
@@ -63,12 +67,13 @@ const window = 16;
 
 export class SimBroker {
   readonly faults: BrokerFaults;
-  readonly #time: VirtualTime;
+  readonly #time: Plans;
   readonly #rng: Rng;
   readonly #log: BrokerLog;
   readonly #states = new Map<string, BrokerState>();
+  latencyMs = 20;
 
-  constructor(time: VirtualTime, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
+  constructor(time: Plans, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
     this.#time = time;
     this.#rng = rng;
     this.faults = faults;
@@ -234,22 +239,23 @@ export class SimBroker {
     });
   }
 
+  /** One value: TCP keeps the order. */
   #latency(): number {
-    return 20; // one value: TCP keeps the order
+    return this.latencyMs;
   }
 }
 
 /** One gateway life's connections. When that life ends, the broker sees them break. */
 export class SimUpstream implements Upstream {
   readonly #broker: SimBroker;
-  readonly #time: VirtualTime;
+  readonly #time: Plans;
   readonly #rng: Rng;
   #events: UpstreamEvents | undefined;
   readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
   readonly #closingUntil = new Map<string, number>();
   dead = false;
 
-  constructor(broker: SimBroker, time: VirtualTime, rng: Rng) {
+  constructor(broker: SimBroker, time: Plans, rng: Rng) {
     this.#broker = broker;
     this.#time = time;
     this.#rng = rng;
