@@ -67,16 +67,22 @@ describe("configuration", () => {
   });
 
   test("schema and manual are what `npm run docs` makes", () => {
-    expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(JSON.parse(JSON.stringify(configurationSchema())));
+    expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(
+      JSON.parse(JSON.stringify(configurationSchema())),
+    );
     expect(readFileSync(new URL("docs/configuration.md", root), "utf8")).toBe(configurationMarkdown());
   });
 });
 
 describe("who gets in", () => {
-  const policy = (access: unknown) => createAccessPolicy(accessOptions.parse(access), (peer) => peer.replace(/^[^/]*\/\[?([^\]]*?)\]?:\d+$/, "$1"));
+  const policy = (access: unknown) =>
+    createAccessPolicy(accessOptions.parse(access), (peer) => peer.replace(/^[^/]*\/\[?([^\]]*?)\]?:\d+$/, "$1"));
 
   test("the first rule that names the client and its network counts", () => {
-    const { client } = policy({ default: "deny", rules: [{ deny: "node-6" }, { allow: ["node-?", "x*"], from: ["192.0.2.0/24"] }] });
+    const { client } = policy({
+      default: "deny",
+      rules: [{ deny: "node-6" }, { allow: ["node-?", "x*"], from: ["192.0.2.0/24"] }],
+    });
     expect(client("node-1", "udp/192.0.2.7:1").admitted).toBe(true);
     expect(client("node-6", "udp/192.0.2.7:1").admitted).toBe(false);
     expect(client("node-1", "udp/198.51.100.7:1").admitted).toBe(false);
@@ -102,7 +108,10 @@ describe("who gets in", () => {
 
   test("a transport can be named as network, and a gate be shut", () => {
     expect(policy({ qosMinusOne: { from: ["transport:ble"] } }).qosMinusOne("ble/aa:bb").admitted).toBe(true);
-    expect(policy({ forwarders: { enabled: false } }).forwarder("udp/127.0.0.1:1")).toEqual({ admitted: false, hint: "access.forwarders.enabled: true" });
+    expect(policy({ forwarders: { enabled: false } }).forwarder("udp/127.0.0.1:1")).toEqual({
+      admitted: false,
+      hint: "access.forwarders.enabled: true",
+    });
   });
 });
 
@@ -110,7 +119,10 @@ describe("credentials", () => {
   test("the first group that matches the device's client id counts", () => {
     process.env["TEST_SECRET"] = "s3cret";
     const credentials = new Credentials(
-      upstreamOptions.parse({ username: "all", credentials: [{ clients: "a-*", username: "u-{clientId}", password: { env: "TEST_SECRET" } }] }),
+      upstreamOptions.parse({
+        username: "all",
+        credentials: [{ clients: "a-*", username: "u-{clientId}", password: { env: "TEST_SECRET" } }],
+      }),
     );
     expect(credentials.of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
     expect(credentials.of("b-1")).toMatchObject({ username: "all" });
@@ -130,5 +142,7 @@ describe("credentials", () => {
 
 test("every error code is in docs/errors.md, and nothing else is", () => {
   const manual = readFileSync(new URL("docs/errors.md", root), "utf8");
-  expect([...manual.matchAll(/^## (ERR_\w+)/gm)].map(([, code]) => code).sort()).toEqual(Object.keys(errorCodes).sort());
+  expect([...manual.matchAll(/^## (ERR_\w+)/gm)].map(([, code]) => code).sort()).toEqual(
+    Object.keys(errorCodes).sort(),
+  );
 });
