@@ -1,0 +1,216 @@
+/** The shipped command, as a process: `npm test` builds it first. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { freePort } from "../helpers/mosquitto.ts";
+import { until } from "../helpers/test-gateway.ts";
+
+const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+let folder: string;
+const running: ChildProcess[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "command-"));
+});
+afterEach(async () => {
+  for (const process of running.splice(0)) {
+    if (process.exitCode === null) await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function udpPort(): Promise<number> {
+  const socket = createSocket("udp4");
+  await new Promise<void>((done) => socket.bind(0, "127.0.0.1", done));
+  const { port } = socket.address();
+  await new Promise<void>((done) => socket.close(() => done()));
+  return port;
+}
+
+async function config(over: Record<string, unknown> = {}) {
+  const ports = { udp: await udpPort(), broker: await freePort(), api: await freePort() };
+  const file = join(folder, "gateway.config.json");
+  const write = (more: Record<string, unknown> = {}) =>
+    writeFileSync(
+      file,
+      JSON.stringify({
+        transports: [{ type: "udp", host: "127.0.0.1", port: ports.udp }],
+        tryOutBroker: true,
+        upstream: { url: `mqtt://127.0.0.1:${ports.broker}` },
+        api: { port: ports.api },
+        ...over,
+        ...more,
+      }),
+    );
+  write();
+  return { ports, file, write };
+}
+
+function run(...args: string[]) {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder });
+  running.push(child);
+  const output = { text: "", code: undefined as number | null | undefined };
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
+  child.once("exit", (code) => (output.code = code));
+  return {
+    child,
+    output,
+    says: (what: string) => until(`"${what}" in: ${output.text}`, () => output.text.includes(what)),
+    ends: () => until(`the end of: ${output.text}`, () => output.code !== undefined),
+  };
+}
+
+describe("start", () => {
+  test("serves pub and sub, health and metrics, and ends in order at SIGTERM", async () => {
+    const { ports } = await config();
+    const gateway = run("start");
+    await gateway.says("ready");
+    expect(gateway.output.text).toMatch(/for trying out only, it stores and protects nothing/);
+    const port = String(ports.udp);
+    const sub = run("sub", "-p", port, "-t", "a/#", "-q", "2", "-v", "-C", "3");
+    await sub.says("subscribed");
+    for (const qos of ["0", "1", "2"]) {
+      const pub = run("pub", "-p", port, "-t", "a/b", "-m", `m${qos}`, "-q", qos);
+      await pub.ends();
+      expect(pub.output).toEqual({ text: "", code: 0 });
+    }
+    await sub.ends();
+    expect(sub.output.text.split("\n").filter((line) => line.startsWith("a/b"))).toEqual([
+      "a/b m0",
+      "a/b m1",
+      "a/b m2",
+    ]);
+    const health = await fetch(`http://127.0.0.1:${ports.api}/healthz`);
+    expect([health.status, ((await health.json()) as { ok: boolean }).ok]).toEqual([200, true]);
+    expect(await (await fetch(`http://127.0.0.1:${ports.api}/metrics`)).text()).toContain(
+      'mqttsn_messages_received_total{type="PUBLISH"} 3',
+    );
+    gateway.child.kill("SIGTERM");
+    await gateway.ends();
+    expect(gateway.output.code).toBe(0);
+  });
+
+  test("a sleeper fetches what came meanwhile", async () => {
+    const { ports } = await config();
+    await run("start").says("ready");
+    const port = String(ports.udp);
+    const sub = run("sub", "-p", port, "-t", "a", "-q", "1", "--sleep", "1", "--wakes", "2");
+    await sub.says("subscribed");
+    await run("pub", "-p", port, "-t", "a", "-m", "while asleep", "-q", "1").ends();
+    await sub.says("while asleep");
+    await sub.ends();
+    expect(sub.output.code).toBe(0);
+  });
+
+  test("SIGHUP: new predefined topics count at once, a broken file changes nothing, other keys are named", async () => {
+    const { ports, write, file } = await config();
+    const gateway = run("start");
+    await gateway.says("ready");
+    const publish = async () => {
+      const pub = run("pub", "-p", String(ports.udp), "--predefined", "5", "-m", "x", "-q", "1");
+      await pub.ends();
+      return pub.output;
+    };
+    expect((await publish()).text).toMatch(/invalid topic id/);
+    writeFileSync(file, "{ broken");
+    gateway.child.kill("SIGHUP");
+    await gateway.says("going on as before");
+    write({ topics: { predefined: { "5": "five" } }, gateway: { id: 9 } });
+    gateway.child.kill("SIGHUP");
+    await gateway.says("these changes count after a restart: gateway");
+    expect(await publish()).toEqual({ text: "", code: 0 });
+  });
+
+  test("every problem of the configuration at once, no stack, exit code 1", async () => {
+    await config({ bufer: {}, log: { level: "loud" } });
+    const { output, ends } = run("start");
+    await ends();
+    expect(output.code).toBe(1);
+    expect(output.text).toMatch(/did you mean "buffer"/);
+    expect(output.text).toMatch(/log\.level/);
+    expect(output.text).not.toMatch(/\n\s+at /);
+  });
+
+  test("a UDP port that is taken: one clear line, exit code 1", async () => {
+    const { ports } = await config();
+    const socket = createSocket("udp4");
+    await new Promise<void>((done) => socket.bind(ports.udp, "127.0.0.1", done));
+    const { output, ends } = run("start");
+    await ends();
+    socket.close();
+    expect(output.code).toBe(1);
+    expect(output.text).toMatch(/another program has this port/);
+  });
+
+  test("something that is no broker on the try-out broker's port: one clear line, exit code 1", async () => {
+    const { ports } = await config();
+    const server = createServer((socket) => socket.end("HTTP/1.1 400\r\n"));
+    await new Promise<void>((done) => server.listen(ports.broker, "127.0.0.1", done));
+    const { output, ends } = run("start");
+    await ends();
+    server.close();
+    expect(output.code).toBe(1);
+    expect(output.text).toMatch(/no MQTT broker; change the port in upstream\.url/);
+  });
+
+  test("health's port is taken: a warning, and the gateway runs", async () => {
+    const { ports } = await config();
+    const server = createServer();
+    await new Promise<void>((done) => server.listen(ports.api, "127.0.0.1", done));
+    const gateway = run("start");
+    await gateway.says("The gateway runs without");
+    await gateway.says("ready");
+    server.close();
+  });
+
+  test("two gateways with the try-out broker: the second uses the first one's", async () => {
+    const { file, ports } = await config();
+    await run("start").says("ready");
+    writeFileSync(
+      file,
+      JSON.stringify({
+        transports: [{ type: "udp", host: "127.0.0.1", port: await udpPort() }],
+        tryOutBroker: true,
+        upstream: { url: `mqtt://127.0.0.1:${ports.broker}`, serviceClientId: "second" },
+        api: { enabled: false },
+      }),
+    );
+    await run("start").says("using that one");
+  });
+});
+
+describe("other commands", () => {
+  const output = (...args: string[]) => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8" });
+    return { stdout, stderr, status };
+  };
+
+  test("check says what would run, or what is wrong", async () => {
+    const { write } = await config();
+    expect(output("check")).toMatchObject({ status: 0, stdout: expect.stringContaining("is valid") as string });
+    write({ upstream: { url: "mqtts://b:8883", password: { env: "NOT_SET_ANYWHERE" } }, tryOutBroker: false });
+    expect(output("check")).toMatchObject({ status: 1, stderr: expect.stringContaining("NOT_SET_ANYWHERE") as string });
+  });
+
+  test("decode", () => {
+    expect(output("decode", "02", "16").stdout).toMatch(/PINGREQ/);
+    expect(output("decode", "0100").stdout).toMatch(/not a message \(too-short\)/);
+    expect(output("decode", "xyz")).toMatchObject({ status: 1, stdout: "" });
+  });
+
+  test("pub says what is missing, and when nobody answers what to check", async () => {
+    expect(output("pub", "-m", "x").stderr).toMatch(/say where to/);
+    expect(output("pub", "-t", "a/b", "-m", "x", "-q", "-1").stderr).toMatch(/QoS -1 needs/);
+    const silent = output("pub", "-p", String(await udpPort()), "-t", "ab", "-m", "x", "--retry-interval", "1");
+    expect(silent).toMatchObject({ status: 1, stderr: expect.stringContaining("no answer from 127.0.0.1") as string });
+  });
+
+  test("--version and --help", () => {
+    expect(output("--version").stdout).toMatch(/^\d+\.\d+\.\d+/);
+    expect(output("--help").stdout).toMatch(/start.*\n.*check/);
+  });
+});
