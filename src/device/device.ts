@@ -431,7 +431,8 @@ export class Device {
     if (qos === 2) this.#send({ type: "PUBREC", msgId });
     if (qos === 2) {
       const finishedAt = this.#finished.get(msgId);
-      const late = message.dup && finishedAt !== undefined && this.#now - finishedAt < this.#retryMs * (this.#retryLimit + 1);
+      const late =
+        message.dup && finishedAt !== undefined && this.#now - finishedAt < this.#retryMs * (this.#retryLimit + 1);
       if (late || this.#taken.has(msgId)) return;
       this.#taken.add(msgId);
     }

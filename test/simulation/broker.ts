@@ -8,7 +8,11 @@ import { type LinkId, noLimits, type Publication, type QoS, type Will } from "..
 import type { Upstream, UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import type { Rng } from "./rng.ts";
-import type { VirtualTime } from "./virtual-time.ts";
+/** When things happen: virtual time, or the real one. */
+export interface Plans {
+  now(): number;
+  plan(inMs: number, what: () => void): void;
+}
 
 export interface BrokerFaults {
   /** Chance per packet that the connection is cut with it. */
@@ -35,7 +39,7 @@ class BrokerState {
   lastPacketId = 0;
 }
 
-class Connection {
+export class Connection {
   readonly request: LinkRequest;
   readonly events: UpstreamEvents;
   readonly state: BrokerState;
@@ -65,12 +69,13 @@ const window = 16;
 
 export class SimBroker {
   readonly faults: BrokerFaults;
-  readonly #time: VirtualTime;
+  readonly #time: Plans;
   readonly #rng: Rng;
   readonly #log: BrokerLog;
   readonly #states = new Map<string, BrokerState>();
+  latencyMs = 20;
 
-  constructor(time: VirtualTime, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
+  constructor(time: Plans, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
     this.#time = time;
     this.#rng = rng;
     this.faults = faults;
@@ -144,7 +149,8 @@ export class SimBroker {
   onAck(connection: Connection, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     const { state, request, events } = connection;
     const out = state.outgoing.get(packetId);
-    if (!out || (ack === "pubcomp") !== (out.stage === "release")) return this.#log.strayAck(request.mqttClientId, ack, packetId);
+    if (!out || (ack === "pubcomp") !== (out.stage === "release"))
+      return this.#log.strayAck(request.mqttClientId, ack, packetId);
     if (ack !== "pubcomp" && out.stage === "publish") this.#log.acknowledged(request.mqttClientId, out.publication);
     if (ack === "pubrec") {
       out.stage = "release";
@@ -164,7 +170,9 @@ export class SimBroker {
   cut(connection: Connection, cause: "cut"): void {
     if (!connection.alive) return;
     this.#drop(connection, cause);
-    this.#time.plan(this.#latency(), () => connection.events.down(connection.request.linkId, "connection reset", false));
+    this.#time.plan(this.#latency(), () =>
+      connection.events.down(connection.request.linkId, "connection reset", false),
+    );
   }
 
   #drop(connection: Connection, cause: "abandon" | "cut" | "takeover"): void {
@@ -184,13 +192,17 @@ export class SimBroker {
     this.#log.accepted(publication, from);
     for (const [clientId, state] of this.#states) {
       let granted = -1;
-      for (const [filter, qos] of state.subscriptions) if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
+      for (const [filter, qos] of state.subscriptions)
+        if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
       if (granted < 0 || (!state.connection && state.clean)) continue;
       const qos = Math.min(granted, publication.qos) as QoS;
       const copy = { ...publication, qos, retain: false };
       if (qos === 0) {
         const { connection } = state;
-        if (connection) this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }));
+        if (connection)
+          this.#toGateway(connection, () =>
+            connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }),
+          );
         continue;
       }
       this.#log.routed(clientId, copy);
@@ -217,7 +229,9 @@ export class SimBroker {
     const dup = out.sent;
     out.sent = true;
     const { publication } = out;
-    this.#toGateway(connection, () => connection.events.delivered(connection.request.linkId, { publication, packetId, dup }));
+    this.#toGateway(connection, () =>
+      connection.events.delivered(connection.request.linkId, { publication, packetId, dup }),
+    );
   }
 
   #toGateway(connection: Connection, what: () => void): void {
@@ -228,22 +242,23 @@ export class SimBroker {
     });
   }
 
+  /** One value: TCP keeps the order. */
   #latency(): number {
-    return 20; // one value: TCP keeps the order
+    return this.latencyMs;
   }
 }
 
 /** One gateway life's connections. When that life ends, the broker sees them break. */
 export class SimUpstream implements Upstream {
   readonly #broker: SimBroker;
-  readonly #time: VirtualTime;
+  readonly #time: Plans;
   readonly #rng: Rng;
   #events: UpstreamEvents | undefined;
   readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
   readonly #closingUntil = new Map<string, number>();
   dead = false;
 
-  constructor(broker: SimBroker, time: VirtualTime, rng: Rng) {
+  constructor(broker: SimBroker, time: Plans, rng: Rng) {
     this.#broker = broker;
     this.#time = time;
     this.#rng = rng;

@@ -21,7 +21,13 @@ export const testOptions: CoreOptions = {
     subscriptionsMax: 100,
   },
   topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000 },
-  buffer: { messagesMax: 100, bytesMax: 1_000_000, totalBytesMax: 10_000_000, qos0WhileAsleep: true, extraPerWakeMax: 100 },
+  buffer: {
+    messagesMax: 100,
+    bytesMax: 1_000_000,
+    totalBytesMax: 10_000_000,
+    qos0WhileAsleep: true,
+    extraPerWakeMax: 100,
+  },
   upstream: {
     protocol: "3.1.1",
     clientIdPrefix: "",

@@ -43,7 +43,14 @@ export class SimDevice {
   resting = false;
   #silentUntil = 0;
 
-  constructor(init: { clientId: string; habits: DeviceHabits; time: VirtualTime; rng: Rng; network: Network; judge: Judge }) {
+  constructor(init: {
+    clientId: string;
+    habits: DeviceHabits;
+    time: VirtualTime;
+    rng: Rng;
+    network: Network;
+    judge: Judge;
+  }) {
     this.clientId = init.clientId;
     this.habits = init.habits;
     this.#time = init.time;
@@ -136,12 +143,22 @@ export class SimDevice {
       if (this.device.state !== "disconnected" || !this.device.idle) return;
       if (this.habits.clean) this.#judge.cleanConnect(this.clientId);
       const will = this.habits.will ? this.#will(++this.#willVersion) : undefined;
-      this.#act(() => this.device.connect({ clean: this.habits.clean, keepAliveSeconds: this.habits.keepAliveSeconds, will }, this.#time.now()));
+      this.#act(() =>
+        this.device.connect(
+          { clean: this.habits.clean, keepAliveSeconds: this.habits.keepAliveSeconds, will },
+          this.#time.now(),
+        ),
+      );
     });
   }
 
   #will(version: number) {
-    return { topicName: `w/${this.clientId}`, payload: text.encode(`${this.clientId} will ${version}`), qos: 1 as const, retain: false };
+    return {
+      topicName: `w/${this.clientId}`,
+      payload: text.encode(`${this.clientId} will ${version}`),
+      qos: 1 as const,
+      retain: false,
+    };
   }
 
   #on(event: DeviceEvent): void {
@@ -173,7 +190,12 @@ export class SimDevice {
         return;
       }
       case "message":
-        return this.#judge.deviceReceived(this.clientId, Buffer.from(event.payload).toString(), event.topicName, event.qos);
+        return this.#judge.deviceReceived(
+          this.clientId,
+          Buffer.from(event.payload).toString(),
+          event.topicName,
+          event.qos,
+        );
       case "failed":
         if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
         return;
@@ -194,7 +216,17 @@ export class SimDevice {
       const now = this.#time.now();
       // Most wake with PINGREQ; some come back to full life for a while, and sleep again after CONNACK.
       if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));
-      else this.#act(() => this.device.connect({ clean: false, keepAliveSeconds: this.habits.keepAliveSeconds, will: this.habits.will ? this.#will(++this.#willVersion) : undefined }, now));
+      else
+        this.#act(() =>
+          this.device.connect(
+            {
+              clean: false,
+              keepAliveSeconds: this.habits.keepAliveSeconds,
+              will: this.habits.will ? this.#will(++this.#willVersion) : undefined,
+            },
+            now,
+          ),
+        );
     });
   }
 
@@ -203,12 +235,18 @@ export class SimDevice {
     if (publishEveryMs === 0) return;
     this.#time.plan(publishEveryMs * this.#rng.between(0.5, 1.5), () => {
       this.#planPublish();
-      if (this.resting || this.device.state === "disconnected" || this.device.state === "awake" || !this.device.idle) return;
+      if (this.resting || this.device.state === "disconnected" || this.device.state === "awake" || !this.device.idle)
+        return;
       const payload = `${this.clientId}#${++this.#count}`;
       const qos = this.#rng.int(0, 2) as QoS;
-      const topic: TopicNaming = this.#rng.chance(0.8) ? { by: "name", topicName: `u/${this.clientId}/${this.#rng.int(0, 2)}` } : { by: "short", topicName: "uu" };
+      const topic: TopicNaming = this.#rng.chance(0.8)
+        ? { by: "name", topicName: `u/${this.clientId}/${this.#rng.int(0, 2)}` }
+        : { by: "short", topicName: "uu" };
       this.#act(() => {
-        this.#payloadByRef.set(this.device.publish({ topic, payload: text.encode(payload), qos }, this.#time.now()), { payload, qos });
+        this.#payloadByRef.set(this.device.publish({ topic, payload: text.encode(payload), qos }, this.#time.now()), {
+          payload,
+          qos,
+        });
       });
     });
   }

@@ -18,9 +18,13 @@ export function live(seed: number): World {
     world.checkLiveness();
     return world;
   } catch (error) {
-    if (process.env["SIM_TRACE"]) process.stderr.write(`${world.trace.slice(-Number(process.env["SIM_TRACE"]) || -200).join("\n")}\n`);
+    if (process.env["SIM_TRACE"])
+      process.stderr.write(`${world.trace.slice(-Number(process.env["SIM_TRACE"]) || -200).join("\n")}\n`);
     const message = error instanceof Error ? error.message : String(error);
-    throw new Error(`${message}\nSEED=${seed}; replay: SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`, { cause: error });
+    throw new Error(
+      `${message}\nSEED=${seed}; replay: SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`,
+      { cause: error },
+    );
   }
 }
 

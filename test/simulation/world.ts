@@ -1,7 +1,8 @@
 /** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
+
+import type { Core } from "../../src/core/core.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
-import type { Core } from "../../src/core/core.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { Driver } from "../../src/runtime/driver.ts";
@@ -140,7 +141,8 @@ export class World {
 
   /** Lives on, judged at every step. */
   run(ms: number): void {
-    const bufferMax = (this.#options.core.buffer ?? testOptions.buffer).messagesMax + testOptions.upstream.receiveMaximum;
+    const bufferMax =
+      (this.#options.core.buffer ?? testOptions.buffer).messagesMax + testOptions.upstream.receiveMaximum;
     this.time.runUntil(this.time.now() + ms, () => {
       const core = this.#core;
       if (core) this.judge.everyStep({ sessions: core.sessions(), nextDeadline: core.nextDeadline(), bufferMax });
@@ -170,18 +172,22 @@ export class World {
       throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
     }
     for (const session of this.#core?.sessions() ?? []) {
-      if (session.state === "active" && session.waitingMessages > 0) throw new Error(`${session.clientId} is active, ${session.waitingMessages} wait`);
+      if (session.state === "active" && session.waitingMessages > 0)
+        throw new Error(`${session.clientId} is active, ${session.waitingMessages} wait`);
     }
   }
 
   #startGateway(): void {
     this.lives++;
     const { core: overrides, crashes, wrap, cheat } = this.#options;
-    const core = new GatewayCore({ ...testOptions, ...overrides, ...cheat }, {
-      maxMessageBytes: () => 1_024,
-      hostOf: (peer) => peer,
-      random: () => this.rng.next(),
-    });
+    const core = new GatewayCore(
+      { ...testOptions, ...overrides, ...cheat },
+      {
+        maxMessageBytes: () => 1_024,
+        hostOf: (peer) => peer,
+        random: () => this.rng.next(),
+      },
+    );
     const clock = new VirtualClock(this.time);
     const upstream = new SimUpstream(this.broker, this.time, this.rng);
     const edges: Edges = {
@@ -218,7 +224,9 @@ export class World {
       delivered: (linkId, delivery) => {
         const clientId = upstream.clientOf(linkId);
         if (clientId !== undefined) this.witness.handedToGateway(clientId, delivery.publication);
-        this.#note(`handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`);
+        this.#note(
+          `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
+        );
         handle({ kind: "delivered", linkId, ...delivery });
       },
       released: (linkId, packetId) => handle({ kind: "released", linkId, packetId }),
@@ -243,7 +251,8 @@ export class World {
       commit: (changes, done) => {
         freeAt = Math.max(freeAt, this.time.now()) + this.rng.between(0, 30);
         this.time.plan(freeAt - this.time.now(), () => {
-          if (!this.#healed && this.rng.chance(this.#options.storeFailure)) return done(new GatewayError("ERR_STORE_WRITE"));
+          if (!this.#healed && this.rng.chance(this.#options.storeFailure))
+            return done(new GatewayError("ERR_STORE_WRITE"));
           this.#store.commit(changes, done);
         });
       },
@@ -262,7 +271,9 @@ export class World {
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
     };
-    this.devices.push(new SimDevice({ clientId, habits, time: this.time, rng, network: this.network, judge: this.judge }));
+    this.devices.push(
+      new SimDevice({ clientId, habits, time: this.time, rng, network: this.network, judge: this.judge }),
+    );
   }
 
   #planPublisher(): void {
@@ -274,7 +285,12 @@ export class World {
       const burst = this.rng.chance(0.1) ? 20 : 1;
       for (let i = 0; i < burst; i++) {
         const payload = new TextEncoder().encode(`${topicName}|${++this.#published}`);
-        this.broker.publish({ topicName, payload, qos: this.rng.int(0, 2) as QoS, retain: false } satisfies Publication);
+        this.broker.publish({
+          topicName,
+          payload,
+          qos: this.rng.int(0, 2) as QoS,
+          retain: false,
+        } satisfies Publication);
       }
     });
   }

@@ -84,6 +84,7 @@ function offer(
     msgId: 0,
     released: false,
     topicIdRefused: false,
+    registeredAgain: false,
     dupRefused: false,
     seq: 0,
   };

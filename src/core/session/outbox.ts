@@ -18,8 +18,10 @@ export interface OutboxEntry {
   msgId: number;
   /** PUBREC came: only PUBREL and PUBCOMP are left. */
   released: boolean;
-  /** The client said "invalid topic id" once; the second time it has had its chance. */
+  /** The client said "invalid topic id". */
   topicIdRefused: boolean;
+  /** Its topic was registered once more after that; the next refusal ends it. */
+  registeredAgain: boolean;
   /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [reference 12.23] */
   dupRefused: boolean;
   /** Number in the store; 0 = not stored. */

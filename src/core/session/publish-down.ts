@@ -83,6 +83,7 @@ function register(
   topic: { topicId: number; topicName: string },
 ): void {
   const msgId = session.outbox.freeMsgId();
+  entry.registeredAgain = entry.topicIdRefused;
   session.outbox.inFlight = { kind: "register", msgId, ...topic, tries: 0 };
   const message = { type: "REGISTER", msgId, ...topic } as const;
   if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
@@ -209,7 +210,7 @@ function wasRepeated(session: Session): boolean {
 
 /** The id means nothing to the client: register it again, once, then send again. [§6.10; reference 7.11] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
-  if (entry.topicIdRefused) return refusedByClient(context, session, entry);
+  if (entry.registeredAgain) return refusedByClient(context, session, entry);
   entry.topicIdRefused = true;
   const topic = session.registry.byName(entry.publication.topicName);
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register

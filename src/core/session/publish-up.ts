@@ -211,9 +211,15 @@ function remember(context: Context, session: Session, exchange: PublishExchange)
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
   session.lately.delete(msgId);
-  session.lately.set(msgId, { topicId, qos: exchange.publication.qos, hash: hashOf(exchange.publication.payload), at: context.now });
+  session.lately.set(msgId, {
+    topicId,
+    qos: exchange.publication.qos,
+    hash: hashOf(exchange.publication.payload),
+    at: context.now,
+  });
   const oldest = session.lately.keys().next();
-  if (session.lately.size > context.options.clients.uplinkInFlightMax && !oldest.done) session.lately.delete(oldest.value);
+  if (session.lately.size > context.options.clients.uplinkInFlightMax && !oldest.done)
+    session.lately.delete(oldest.value);
 }
 
 function refuse(

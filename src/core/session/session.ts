@@ -57,7 +57,10 @@ export class Session {
     | { readonly message: Connect; readonly at: Instant; readonly byWillMsg: boolean; nothingSince: boolean }
     | undefined = undefined;
   /** Publications of the client that are done, by MsgId, the latest last: to know a repetition that comes late. */
-  readonly lately = new Map<number, { readonly topicId: number; readonly qos: QoS; readonly hash: number; readonly at: Instant }>();
+  readonly lately = new Map<
+    number,
+    { readonly topicId: number; readonly qos: QoS; readonly hash: number; readonly at: Instant }
+  >();
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
   /** The broker will not have this client any more; it hears so when it next speaks. [reference 9.2] */

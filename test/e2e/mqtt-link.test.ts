@@ -1,0 +1,125 @@
+/** Links over real TCP against the recording broker, MQTT 3.1.1 and 5. */
+import { afterEach, describe, expect, test } from "vitest";
+import type { LinkRequest } from "../../src/core/effect.ts";
+import type { UpstreamEvents } from "../../src/upstream/link.ts";
+import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
+import { upstreamOptions } from "../../src/upstream/options.ts";
+import { RecordingBroker } from "../helpers/recording-broker.ts";
+import { until } from "../helpers/test-gateway.ts";
+
+const toClose: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of toClose.splice(0).reverse()) await close();
+});
+
+const octets = (text: string) => new TextEncoder().encode(text);
+
+async function setUp(protocol: "3.1.1" | "5") {
+  const broker = await RecordingBroker.start();
+  toClose.push(() => broker.close());
+  const upstream = new MqttUpstream(
+    upstreamOptions.parse({ url: broker.url, protocol, reconnect: { minSeconds: 0.05, maxSeconds: 0.1 } }),
+  );
+  toClose.push(() => upstream.shutdown(500));
+  const seen: string[] = [];
+  const events: UpstreamEvents = {
+    up: (link, present) => seen.push(`up ${link} ${present}`),
+    refused: (link) => seen.push(`refused ${link}`),
+    down: (link) => seen.push(`down ${link}`),
+    congested: (link, congested) => seen.push(`congested ${link} ${congested}`),
+    delivered: (_link, { publication, packetId, dup }) =>
+      seen.push(`delivered ${publication.topicName} q${publication.qos} ${packetId} ${dup}`),
+    released: (_link, packetId) => seen.push(`released ${packetId}`),
+    acked: (_link, ack, packetId, code) => seen.push(`${ack} ${packetId} ${code}`),
+  };
+  await upstream.start(events);
+  const request = (over: Partial<LinkRequest> = {}): LinkRequest => ({
+    linkId: "l1",
+    mqttClientId: "c1",
+    identity: "c1",
+    clean: false,
+    will: undefined,
+    ...over,
+  });
+  const sees = (what: string) => until(`${what} in ${seen.join(", ")}`, () => seen.includes(what));
+  return { broker, upstream, seen, sees, request };
+}
+
+describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
+  test("packets taken in packetreceive are left alone by MQTT.js", async () => {
+    const { broker, upstream, sees, request, seen } = await setUp(protocol);
+    upstream.open(request());
+    await sees("up l1 false");
+    upstream.subscribe("l1", 1, "t", 2);
+    await sees("suback 1 2");
+    for (const qos of [1, 2] as const)
+      broker.broker.publish({ topicName: "t", payload: octets(`q${qos}`), qos, retain: false });
+    await until("both deliveries", () => seen.filter((line) => line.startsWith("delivered")).length === 2);
+    // A ping there and back: whatever MQTT.js would have answered is at the broker before.
+    upstream.publish("l1", { topicName: "marker", payload: octets("m"), qos: 1, retain: false }, 9, false);
+    await sees("puback 9 0");
+    expect(broker.packets.map(({ packet }) => packet.cmd)).toEqual(["connect", "subscribe", "publish"]);
+    const ids = seen.flatMap((line) => /^delivered t q(\d) (\d+)/.exec(line)?.slice(1).map(Number) ?? []);
+    upstream.ack("l1", "puback", ids[1] ?? 0);
+    upstream.ack("l1", "pubrec", ids[3] ?? 0);
+    await sees(`released ${ids[3]}`);
+    upstream.ack("l1", "pubcomp", ids[3] ?? 0);
+    await until("our acknowledgements", () => broker.packets.length === 6);
+    expect(broker.packets.slice(3).map(({ packet }) => packet.cmd)).toEqual(["puback", "pubrec", "pubcomp"]);
+  });
+
+  test("QoS 2 up goes step by step, by the packet id we gave", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    upstream.open(request());
+    await sees("up l1 false");
+    upstream.publish("l1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, false);
+    await sees("pubrec 500 0");
+    upstream.publish("l1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, true);
+    upstream.release("l1", 500);
+    await sees("pubcomp 500 0");
+    expect(broker.saved.get("once")).toBe(1);
+  });
+
+  test("a cut connection comes back by itself, with the session", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    upstream.open(request());
+    await sees("up l1 false");
+    broker.broker.cutAll();
+    await sees("down l1");
+    await sees("up l1 true");
+  });
+
+  test("disconnect keeps the will back, abandon lets it out", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    const will = { topicName: "w", payload: octets("gone"), qos: 0, retain: false } as const;
+    upstream.open(request({ will }));
+    await sees("up l1 false");
+    upstream.close("l1", "disconnect", false);
+    upstream.open(request({ linkId: "l2", will }));
+    await sees("up l2 true");
+    expect(broker.wills).toEqual([]);
+    upstream.close("l2", "abandon", false);
+    await until("the will", () => broker.wills.length === 1);
+  });
+
+  test("what was written before the end arrives", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    upstream.open(request());
+    await sees("up l1 false");
+    for (let i = 0; i < 100; i++)
+      upstream.publish("l1", { topicName: "t", payload: octets(`m${i}`), qos: 0, retain: false }, 0, false);
+    upstream.close("l1", "disconnect", false);
+    await until("all messages", () => broker.saved.size === 100);
+  });
+
+  test("nobody answers: down, again and again, until closed", async () => {
+    const { broker, upstream, seen, request } = await setUp(protocol);
+    await broker.close();
+    upstream.open(request());
+    await until("two failures", () => seen.filter((line) => line === "down l1").length >= 2);
+    upstream.close("l1", "disconnect", false);
+    const before = seen.length;
+    await upstream.shutdown(500);
+    expect(seen.length).toBe(before);
+  });
+});

@@ -1,0 +1,167 @@
+/**
+ * The simulation's broker on a real TCP port, MQTT 3.1.1 and 5: it saves before it acknowledges, keeps packet ids over
+ * connections, sends again with DUP, and can cut a connection at any packet. What it saved is the judge's record.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { generate, type Packet, parser } from "mqtt-packet";
+import type { LinkRequest } from "../../src/core/effect.ts";
+import type { Publication, QoS } from "../../src/core/types.ts";
+import type { UpstreamEvents } from "../../src/upstream/link.ts";
+import { type BrokerFaults, type Connection, SimBroker } from "../simulation/broker.ts";
+import { Rng } from "../simulation/rng.ts";
+
+export class RecordingBroker {
+  readonly #server: Server;
+  readonly broker: SimBroker;
+  readonly faults: BrokerFaults = { cut: 0, away: false, forgets: 0 };
+  /** How often each payload was saved. */
+  readonly saved = new Map<string, number>();
+  /** Every packet that came in, by client id. */
+  readonly packets: { readonly clientId: string; readonly packet: Packet }[] = [];
+  readonly wills: string[] = [];
+  cuts = 0;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(seed: number) {
+    const plans = {
+      now: () => performance.now(),
+      plan: (inMs: number, what: () => void) => void setTimeout(what, inMs),
+    };
+    this.broker = new SimBroker(plans, new Rng(seed), this.faults, {
+      accepted: (publication) => {
+        const payload = Buffer.from(publication.payload).toString();
+        this.saved.set(payload, (this.saved.get(payload) ?? 0) + 1);
+      },
+      routed: () => {},
+      acknowledged: () => {},
+      willFired: (clientId) => this.wills.push(clientId),
+      forgot: () => {},
+    });
+    this.broker.latencyMs = 1;
+    this.#server = createServer((socket) => this.#serve(socket));
+  }
+
+  static async start(seed = 1): Promise<RecordingBroker> {
+    const broker = new RecordingBroker(seed);
+    await new Promise<void>((done) => broker.#server.listen(0, "127.0.0.1", done));
+    return broker;
+  }
+
+  get url(): string {
+    const address = this.#server.address();
+    return `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((done) => this.#server.close(() => done()));
+  }
+
+  #serve(socket: Socket): void {
+    this.#sockets.add(socket);
+    let connection: Connection | undefined;
+    let protocolVersion = 4;
+    let orderly = false;
+    const write = (packet: Packet) => {
+      if (socket.writable) socket.write(generate(packet, { protocolVersion }));
+    };
+    const events: UpstreamEvents = {
+      up: (_link, sessionPresent) =>
+        write({ cmd: "connack", sessionPresent, ...(protocolVersion === 5 ? { reasonCode: 0 } : { returnCode: 0 }) }),
+      refused: () => {},
+      down: () => {
+        this.cuts++;
+        socket.resetAndDestroy();
+      },
+      congested: () => {},
+      delivered: (_link, { publication, packetId, dup }) => write(publishPacket(publication, packetId, dup)),
+      released: (_link, messageId) => write({ cmd: "pubrel", messageId }),
+      acked: (_link, ack, messageId, code) => {
+        if (ack === "suback") write({ cmd: "suback", messageId, granted: [code] });
+        else if (ack === "unsuback") write({ cmd: "unsuback", messageId, granted: protocolVersion === 5 ? [0] : [] });
+        else write({ cmd: ack, messageId });
+      },
+    };
+    const input = parser();
+    input.on("packet", (packet: Packet) => {
+      if (packet.cmd === "connect") {
+        this.packets.push({ clientId: packet.clientId, packet });
+        protocolVersion = packet.protocolVersion ?? 4;
+        // Behind what earlier connections have sent: their goodbye must not be overtaken.
+        setTimeout(() => {
+          connection = this.broker.connect(linkRequestOf(packet), events);
+          if (!connection) socket.destroy();
+        }, this.broker.latencyMs);
+        return;
+      }
+      if (!connection) return;
+      this.packets.push({ clientId: connection.request.mqttClientId, packet });
+      if (packet.cmd === "pingreq") return write({ cmd: "pingresp" });
+      if (packet.cmd === "disconnect") orderly = true;
+      const from = connection;
+      this.broker.fromGateway(from, () => this.#process(from, packet));
+    });
+    socket.on("data", (data) => input.parse(data));
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      if (connection && !orderly && connection.alive) this.broker.onClose(connection, "abandon", false);
+    });
+  }
+
+  #process(connection: Connection, packet: Packet): void {
+    switch (packet.cmd) {
+      case "publish": {
+        const { topic, payload, qos, retain, messageId } = packet;
+        const publication: Publication = { topicName: topic, payload: Buffer.from(payload), qos, retain };
+        return this.broker.onPublish(connection, publication, messageId ?? 0);
+      }
+      case "pubrel":
+        return this.broker.onRelease(connection, packet.messageId ?? 0);
+      case "puback":
+      case "pubrec":
+      case "pubcomp":
+        return this.broker.onAck(connection, packet.cmd, packet.messageId ?? 0);
+      case "subscribe":
+        for (const { topic, qos } of packet.subscriptions)
+          this.broker.onSubscribe(connection, packet.messageId ?? 0, topic, qos);
+        return;
+      case "unsubscribe":
+        for (const topic of packet.unsubscriptions) this.broker.onUnsubscribe(connection, packet.messageId ?? 0, topic);
+        return;
+      case "disconnect":
+        return this.broker.onClose(connection, "disconnect", false);
+      default:
+        return;
+    }
+  }
+}
+
+function linkRequestOf(packet: Extract<Packet, { cmd: "connect" }>): LinkRequest {
+  const { clientId, clean = true, will } = packet;
+  return {
+    linkId: clientId,
+    mqttClientId: clientId,
+    identity: clientId,
+    clean,
+    will: will && {
+      topicName: will.topic,
+      payload: Buffer.from(will.payload as Buffer),
+      qos: (will.qos ?? 0) as QoS,
+      retain: will.retain ?? false,
+    },
+  };
+}
+
+function publishPacket(publication: Publication, packetId: number, dup: boolean): Packet {
+  const { topicName: topic, payload, qos, retain } = publication;
+  return {
+    cmd: "publish",
+    topic,
+    payload: Buffer.from(payload),
+    qos,
+    retain,
+    dup,
+    ...(packetId > 0 && { messageId: packetId }),
+  } as Packet;
+}

@@ -1,0 +1,186 @@
+import { describe, expect, test } from "vitest";
+import { admitAll } from "../../../src/core/access.ts";
+import {
+  Bench,
+  connect,
+  disconnect,
+  elsewhere,
+  here,
+  octets,
+  pubAck,
+  publish,
+  regAck,
+  sleep,
+  subscribe,
+} from "../../helpers/bench.ts";
+
+describe("subscribe [§6.9, reference 7.10]", () => {
+  test.each([
+    ["name", "a/b", true],
+    ["wildcard", "a/#", false],
+    ["shared", "$share/g/a", false],
+  ])("SUBACK by %s carries an id: %s", (_kind, filter, hasId) => {
+    const bench = new Bench().connected();
+    const { packetId } = bench.client(subscribe(filter, 2)).gets().effect("subscribe");
+    const ack = bench.link().acks("suback", packetId, 1).message("SUBACK");
+    expect(ack).toMatchObject({ qos: 1, returnCode: 0 });
+    expect(ack.topicId !== 0).toBe(hasId);
+  });
+
+  test.each([
+    ["'#' not last", subscribe("a/#/b")],
+    ["joined '+'", subscribe("a+")],
+    ["empty", subscribe("")],
+    ["QoS -1", { ...subscribe("a"), qos: -1 } as ReturnType<typeof subscribe>],
+  ])("refused: %s", (_name, message) => {
+    expect(new Bench().connected().client(message).asks().message("SUBACK")).toMatchObject({
+      topicId: 0,
+      returnCode: 3,
+    });
+  });
+
+  test("an id of one octet is refused, not dropped", () => {
+    expect(new Bench().connected().datagram("061221000d01").message("SUBACK")).toMatchObject({
+      msgId: 13,
+      returnCode: 3,
+    });
+  });
+
+  test("an unknown predefined id is repeated in the refusal", () => {
+    expect(new Bench().connected().client(subscribe(9)).message("SUBACK")).toMatchObject({ topicId: 9, returnCode: 2 });
+  });
+
+  test("refused by the broker: not supported", () => {
+    const bench = new Bench().connected();
+    const { packetId } = bench.client(subscribe("a")).effect("subscribe");
+    expect(bench.link().acks("suback", packetId, 0x80).message("SUBACK").returnCode).toBe(3);
+    expect([...bench.core.sessions()][0]?.subscriptions).toBe(0);
+  });
+
+  test("a repeated SUBSCRIBE while the broker is asked is asked once", () => {
+    const bench = new Bench().connected();
+    bench.client(subscribe("a")).asks("subscribe");
+    bench.client(subscribe("a")).gets().asks();
+  });
+
+  test("UNSUBSCRIBE waits for the broker; of what is unknown it is answered at once", () => {
+    const bench = new Bench().connected().subscribed("a");
+    const { packetId } = bench
+      .client({ type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 4, topic: "a" })
+      .gets()
+      .effect("unsubscribe");
+    expect(bench.link().acks("unsuback", packetId).message("UNSUBACK").msgId).toBe(4);
+    bench.client({ type: "UNSUBSCRIBE", topicIdType: "predefined", msgId: 5, topic: 99 }).gets("UNSUBACK").asks();
+  });
+});
+
+describe("the broker comes and goes", () => {
+  test("an active client is told; a clean session is over", () => {
+    const bench = new Bench().connected();
+    const turn = bench.link().down().gets("DISCONNECT");
+    expect(turn.states).toEqual(["disconnected"]);
+    expect(bench.core.sizes).toMatchObject({ sessions: 0, links: 1 });
+  });
+
+  test("taken over by another gateway: a silent end", () => {
+    const bench = new Bench().connected({ cleanSession: false });
+    expect(bench.link().down(true).gets().states).toEqual(["disconnected"]);
+  });
+
+  test("a congested connection: congestion to the client", () => {
+    const bench = new Bench().connected();
+    const topicId = bench.registered("a");
+    bench.link().congested(true);
+    expect(
+      bench
+        .client(publish({ topicId, qos: 0, msgId: 0 }))
+        .asks()
+        .message("PUBACK").returnCode,
+    ).toBe(1);
+    bench.link().congested(false);
+    bench.client(publish({ topicId, qos: 0, msgId: 0 })).asks("publish");
+  });
+
+  test("ADVERTISE only while the broker is there [§6.1]", () => {
+    const bench = new Bench({ advertise: { intervalSeconds: 10 } });
+    const count = (ms: number) => bench.after(ms).effects.filter((e) => e.kind === "broadcast").length;
+    expect(count(30_000)).toBe(3);
+    bench.link("gateway").down();
+    expect(count(60_000)).toBe(0);
+    expect(bench.link("gateway").up().effect("broadcast").message).toMatchObject({ type: "ADVERTISE", duration: 10 });
+  });
+
+  test("status topics: retained, a client id is one level", () => {
+    const bench = new Bench({ status: { topic: "gw" } });
+    bench.client(connect({ clientId: "a/b" }));
+    const turn = bench.link("a/b").up();
+    expect(turn.effect("publish").publication).toMatchObject({
+      topicName: "gw/clients/a%2Fb",
+      payload: octets("active"),
+      retain: true,
+    });
+    expect(bench.client(sleep(60)).effect("publish").publication.payload).toEqual(octets("asleep"));
+  });
+
+  test("prefixes are put on and taken off", () => {
+    const bench = new Bench({ upstream: { topicPrefix: "site/", clientIdPrefix: "gw-" } });
+    const { link } = bench.client(connect()).effect("openLink");
+    expect(link).toMatchObject({ mqttClientId: "gw-c1", identity: "c1" });
+    bench.link("gw-c1").up();
+    const { packetId, topicFilter } = bench.client(subscribe("$share/g/t", 0)).effect("subscribe");
+    expect(topicFilter).toBe("$share/g/site/t");
+    bench.link("gw-c1").acks("suback", packetId, 0);
+    expect(bench.link("gw-c1").delivers({ topicName: "site/t", qos: 0 }).message("REGISTER").topicName).toBe("t");
+  });
+
+  test("shutdown: active clients are told, sleepers are not, wills are kept back", () => {
+    const bench = new Bench().connected().connected({ clientId: "c2" }, elsewhere);
+    bench.client(sleep(60), elsewhere);
+    const turn = bench.input({ kind: "shutdown" });
+    expect(turn.effects.flatMap((e) => (e.kind === "send" ? [e.to] : []))).toEqual([here]);
+    expect(turn.effects.flatMap((e) => (e.kind === "closeLink" ? [e.how] : []))).toEqual([
+      "disconnect",
+      "disconnect",
+      "disconnect",
+    ]);
+  });
+});
+
+describe("who gets in", () => {
+  const refused = { admitted: false, hint: "access.rules" } as const;
+
+  test("a client that is not admitted hears 'not supported' and nothing else happens", () => {
+    const bench = new Bench({ access: { ...admitAll, client: () => refused } });
+    const turn = bench.client(connect()).asks();
+    expect(turn.message("CONNACK").returnCode).toBe(3);
+    expect(turn.events).toMatchObject([{ event: "not_admitted", hint: "access.rules" }]);
+  });
+
+  test("QoS -1 and forwarders have gates of their own; what is refused is not answered", () => {
+    const bench = new Bench({ access: { ...admitAll, qosMinusOne: () => refused, forwarder: () => refused } });
+    expect(bench.datagram("0b0c626162000032312e35").gets().asks().events).toMatchObject([{ what: "qosMinusOne" }]);
+    expect(bench.datagram("05fe0012340804040100" + "3c6331").gets().events).toMatchObject([{ what: "forwarder" }]);
+  });
+});
+
+test("what a durable store must have is promised only after its commit; a failed commit takes the promise back", () => {
+  const bench = new Bench({ durable: true }).connected({ cleanSession: false }).subscribed("t");
+  bench.client(sleep(300));
+  const turn = bench.link().delivers({ packetId: 8 });
+  const { token } = turn.effect("persist");
+  expect(turn.effect("ackBroker")).toMatchObject({ packetId: 8, after: token });
+  bench.input({ kind: "persistFailed", token, reason: "disk full" });
+  bench.client(disconnect);
+  bench.client(connect({ cleanSession: false }));
+  const registered = bench.link().up(true).message("REGISTER");
+  // Not ours after all: the broker sends it again; it is one message still, and acknowledged when the client has it.
+  bench.link().delivers({ packetId: 8, dup: true }).gets().asks();
+  const published = bench.client(regAck(registered)).message("PUBLISH");
+  expect(bench.client(pubAck(published)).gets().effect("ackBroker").packetId).toBe(8);
+});
+
+test("garbage is counted and answered by nobody", () => {
+  const bench = new Bench().connected();
+  for (const hex of ["", "00", "01", "0100", "ff", "0203", "05fe001234"])
+    expect(bench.datagram(hex).gets().drops).toEqual(["malformed"]);
+});
