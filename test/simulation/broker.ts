@@ -62,7 +62,7 @@ export interface BrokerLog {
   willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void;
   forgot(clientId: string): void;
   /** An acknowledgement that no delivery waits for. */
-  strayAck(clientId: string, ack: string, packetId: number): void;
+  strayAck?(clientId: string, ack: string, packetId: number): void;
 }
 
 const window = 16;
@@ -150,7 +150,7 @@ export class SimBroker {
     const { state, request, events } = connection;
     const out = state.outgoing.get(packetId);
     if (!out || (ack === "pubcomp") !== (out.stage === "release"))
-      return this.#log.strayAck(request.mqttClientId, ack, packetId);
+      return this.#log.strayAck?.(request.mqttClientId, ack, packetId);
     if (ack !== "pubcomp" && out.stage === "publish") this.#log.acknowledged(request.mqttClientId, out.publication);
     if (ack === "pubrec") {
       out.stage = "release";
