@@ -139,6 +139,8 @@ export class Witness {
     if (event.event !== "client_state") return;
     const client = this.#client(event.clientId);
     client.lost = event.state === "lost";
+    // Lost in silence: what it says until its next CONNECT is a stranger's.
+    if (event.state === "lost" || event.state === "disconnected") client.life = "gone";
     if (event.state !== "asleep") return;
     client.inFlight = undefined; // also after an unanswered wake-up: it waits at the head
     client.handedOver = 0;
@@ -197,7 +199,9 @@ export class Witness {
       case "REGISTER":
         return this.oneInFlight(to, client, `REGISTER ${message.msgId}`);
       case "PUBREL":
-        if (!client.completed.has(message.msgId)) this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
+        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [reference 12.17]
+        if (client.completed.has(message.msgId) || (owed > 0 && client.inFlight)) return;
+        this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
         return;
       case "PUBLISH":
         this.wakeUpsEnd(to, client, message);
@@ -311,6 +315,7 @@ export class Witness {
       this.#client(address.clientId).life = "gone";
     this.#moved(client, to);
     address.clientId = address.connecting;
+    address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
     client.life = "active";
     client.saidGoodbye = false;
     client.leaving = undefined;
