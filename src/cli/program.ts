@@ -1,5 +1,6 @@
 /** The command line: what commands there are. Each loads what it needs when it runs. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { pubCommand } from "./pub.ts";
 import { subCommand } from "./sub.ts";
@@ -12,17 +13,24 @@ export async function run(argv: readonly string[]): Promise<void> {
     .description("MQTT-SN gateway: UDP and Bluetooth LE devices to any MQTT 3.1.1 or 5 broker")
     .version(version)
     .showHelpAfterError();
-  const configFile = ["-c, --config <file>", "configuration", "gateway.config.json"] as const;
+  const configFile = [
+    "-c, --config <file>",
+    "configuration (default: gateway.config.json here, else the one that comes with it)",
+  ] as const;
   program
     .command("start")
     .description("run the gateway")
     .option(...configFile)
-    .action(async (options: { config: string }) => (await import("./start.ts")).start(options.config));
+    .action(async (options: { config?: string }) =>
+      (await import("./start.ts")).start(options.config ?? defaultConfigFile()),
+    );
   program
     .command("check")
     .description("read the configuration, say every problem in it or what it would run")
     .option(...configFile)
-    .action(async (options: { config: string }) => (await import("./check.ts")).check(options.config));
+    .action(async (options: { config?: string }) =>
+      (await import("./check.ts")).check(options.config ?? defaultConfigFile()),
+    );
   program
     .command("decode")
     .description("say a datagram in words")
@@ -31,4 +39,10 @@ export async function run(argv: readonly string[]): Promise<void> {
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   await program.parseAsync(argv);
+}
+
+/** In an empty folder the gateway starts with the configuration that it comes with: a try-out broker, UDP 1883. */
+function defaultConfigFile(): string {
+  const here = "gateway.config.json";
+  return existsSync(here) ? here : fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
 }

@@ -1,4 +1,5 @@
 /** `start`: runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
+import { resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { GatewayError } from "../errors.ts";
@@ -22,7 +23,7 @@ export async function start(configFile: string): Promise<void> {
   } catch (error) {
     return sayProblems(error);
   }
-  log.info(`ready: devices to ${config.upstream.url}`);
+  log.info(`ready: devices to ${config.upstream.url}, configured by ${resolve(configFile)}`);
 
   process.on("SIGHUP", () => {
     config = reload(gateway, log, configFile, config);

@@ -1,72 +1,20 @@
-/**
- * A mosquitto for tests: the installed one, or one unpacked into `.cache/tools` (never installed, never a service).
- * Where neither can be had, `findMosquitto` says why, and the test that needs it is skipped by name; in CI it fails.
- */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+/** A mosquitto of a test's own, found or unpacked by find-mosquitto.mjs. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { findMosquitto } from "./find-mosquitto.mjs";
+
+export { findMosquitto };
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
-const cache = join(root, ".cache/tools/mosquitto");
 export const fixture = (name: string): string => join(root, "test/helpers/fixtures", name);
 
 interface Program {
   readonly path: string;
   readonly libraries: string | undefined;
-}
-
-export function findMosquitto(): Program | { readonly missing: string } {
-  for (const folder of [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/usr/local/sbin"]) {
-    const path = join(folder, "mosquitto");
-    if (existsSync(path)) return { path, libraries: undefined };
-  }
-  const unpacked = { path: join(cache, "usr/sbin/mosquitto"), libraries: libraryFolders() };
-  if (existsSync(unpacked.path)) return unpacked;
-  try {
-    mkdirSync(cache, { recursive: true });
-    const packages = [
-      "mosquitto",
-      "libmosquitto1",
-      "libcjson1",
-      "libdlt2",
-      "libwebsockets17",
-      "libev4",
-      "libuv1",
-      "libcap2",
-      "libsystemd0",
-      "libwrap0",
-    ];
-    for (const name of packages) {
-      try {
-        execFileSync("apt-get", ["download", name], { cwd: cache, stdio: "ignore" });
-      } catch {
-        // Not every Debian has every library under this name; what is really missing shows when it is started.
-      }
-    }
-    for (const file of readdirSync(cache).filter((name) => name.endsWith(".deb"))) {
-      execFileSync("dpkg", ["-x", file, "."], { cwd: cache, stdio: "ignore" });
-    }
-    execFileSync(unpacked.path, ["-h"], {
-      env: { ...process.env, LD_LIBRARY_PATH: libraryFolders() },
-      stdio: "ignore",
-    });
-  } catch (error) {
-    const { status } = error as { status?: number };
-    if (status === 3 || status === 0) return { path: unpacked.path, libraries: libraryFolders() }; // -h ends with 3
-    return {
-      missing: `mosquitto is not installed and could not be unpacked: ${error instanceof Error ? error.message : String(error)}`,
-    };
-  }
-  return { path: unpacked.path, libraries: libraryFolders() };
-}
-
-function libraryFolders(): string {
-  const base = join(cache, "usr/lib");
-  if (!existsSync(base)) return base;
-  return [base, ...readdirSync(base).map((name) => join(base, name))].join(":");
 }
 
 export async function freePort(): Promise<number> {

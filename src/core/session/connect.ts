@@ -206,7 +206,8 @@ function commit(context: Context, setup: Setup): void {
   }
   setup.session = session;
   session.setup = setup;
-  setup.wakes = session.state === "asleep" || session.state === "awake";
+  // From another address it may as well be a device that lost its memory with its power: ids are told again.
+  setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;
   const { link } = session.broker;
   const heldByBroker = context.options.upstream.will.held === "broker";

@@ -1,0 +1,149 @@
+/**
+ * npm run test:fuzz -- --datagrams 1000000: random and mutated datagrams at the real gateway over UDP. It must live,
+ * serve a witness, and its memory must not grow.
+ */
+import { createSocket } from "node:dgram";
+import { parseArgs } from "node:util";
+import { parseConfig } from "../dist/config/load.js";
+import { Device } from "../dist/device/device.js";
+import { Gateway } from "../dist/gateway.js";
+import { createLog } from "../dist/observe/log.js";
+import { encode } from "../dist/wire/v12/codec.js";
+
+const { values } = parseArgs({
+  options: { datagrams: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } },
+});
+const total = Number(values.datagrams);
+let state = Number(values.seed) >>> 0;
+const random = () => {
+  state = (state + 0x6d2b79f5) | 0;
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+};
+const int = (max) => Math.floor(random() * max);
+
+const brokerPort = 20_000 + int(5_000);
+const config = parseConfig({
+  transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
+  tryOutBroker: true,
+  upstream: { url: `mqtt://127.0.0.1:${brokerPort}` },
+  clients: { sessionsMax: 200, newPerSecondMax: 200 },
+  api: { enabled: false },
+  log: { level: "silent" },
+});
+const gateway = new Gateway(config, await createLog(config.log));
+await gateway.start();
+const port = Number(gateway.places()[0].split(":").at(-1));
+
+const text = (value) => new TextEncoder().encode(value);
+const seeds = [
+  { type: "SEARCHGW", radius: 1 },
+  ...["fz", "fw"].map((clientId) => ({
+    type: "CONNECT",
+    will: clientId === "fw",
+    cleanSession: random() < 0.5,
+    protocolId: 1,
+    duration: 5,
+    clientId,
+  })),
+  { type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w/t" },
+  { type: "WILLMSG", willMsg: text("m") },
+  { type: "REGISTER", topicId: 0, msgId: 1, topicName: "f/a" },
+  { type: "REGACK", topicId: 1, msgId: 1, returnCode: 0 },
+  ...[0, 1, 2, -1].map((qos) => ({
+    type: "PUBLISH",
+    dup: false,
+    qos,
+    retain: false,
+    topicIdType: "short",
+    topicId: 0x6162,
+    msgId: qos > 0 ? 9 : 0,
+    data: text("p"),
+  })),
+  { type: "PUBACK", topicId: 1, msgId: 9, returnCode: 0 },
+  { type: "PUBREC", msgId: 9 },
+  { type: "PUBREL", msgId: 9 },
+  { type: "PUBCOMP", msgId: 9 },
+  { type: "SUBSCRIBE", dup: false, qos: 2, topicIdType: "normal", msgId: 3, topic: "f/#" },
+  { type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 4, topic: "f/#" },
+  { type: "PINGREQ", clientId: "fz" },
+  { type: "DISCONNECT", duration: 5 },
+  { type: "DISCONNECT", duration: undefined },
+  { type: "WILLTOPICUPD", qos: 0, retain: false, willTopic: "w" },
+  { type: "WILLMSGUPD", willMsg: text("n") },
+].map((message) => encode(message, random() < 0.2 ? { nodeId: Uint8Array.of(int(256)), radius: 0 } : undefined));
+
+function datagram() {
+  const kind = random();
+  if (kind < 0.25) return Uint8Array.from({ length: int(60) }, () => int(256));
+  const bytes = [...seeds[int(seeds.length)]];
+  if (kind < 0.45) return Uint8Array.from(bytes);
+  for (let i = 1 + int(4); i > 0 && bytes.length > 0; i--) {
+    const at = int(bytes.length);
+    const how = int(6);
+    if (how === 0) bytes[at] ^= 1 << int(8);
+    else if (how === 1) bytes[at] = int(256);
+    else if (how === 2) bytes.length = at;
+    else if (how === 3) bytes.splice(at, 0, ...Array.from({ length: int(20) }, () => int(256)));
+    else if (how === 4) bytes[0] = Math.min(255, bytes.length);
+    else bytes.splice(at, 1);
+  }
+  return Uint8Array.from(bytes);
+}
+
+const sockets = await Promise.all(
+  Array.from(
+    { length: 50 },
+    () =>
+      new Promise((done) => {
+        const socket = createSocket("udp4");
+        socket.on("message", () => {});
+        socket.on("error", () => {});
+        socket.bind(0, "127.0.0.1", () => done(socket));
+      }),
+  ),
+);
+const memory = [];
+const began = Date.now();
+for (let i = 0; i < total; i++) {
+  sockets[int(sockets.length)].send(datagram(), port, "127.0.0.1", () => {});
+  if (i % 200 === 199) await new Promise((done) => setTimeout(done, 4));
+  if (i % Math.ceil(total / 10) === 0) memory.push(Math.round(process.memoryUsage().rss / 1e6));
+}
+await new Promise((done) => setTimeout(done, 1_000));
+
+const served = await new Promise((done) => {
+  const device = new Device({ clientId: "witness", retryMs: 1_000 });
+  const socket = createSocket("udp4");
+  const act = () => {
+    for (const item of device.take()) {
+      if (item.kind === "send") socket.send(item.bytes, port, "127.0.0.1");
+      else if (item.event.event === "connected")
+        device.publish({ topic: { by: "name", topicName: "w" }, payload: text("x"), qos: 2 }, performance.now());
+      else if (item.event.event === "published") return done(true);
+      else if (item.event.event === "failed") return done(false);
+    }
+    if (device.nextDeadline() !== undefined)
+      setTimeout(() => {
+        device.timeout(performance.now());
+        act();
+      }, 50);
+  };
+  socket.on("message", (bytes) => {
+    device.receive(bytes, performance.now());
+    act();
+  });
+  socket.bind(0, "127.0.0.1", () => {
+    device.connect({ clean: true, keepAliveSeconds: 60 }, performance.now());
+    act();
+  });
+});
+process.stdout.write(
+  `${total} datagrams in ${((Date.now() - began) / 1000).toFixed(0)} s; RSS in MB on the way: ${memory.join(" ")}; ` +
+    `clients left: ${gateway.health().clients}; a witness is ${served ? "served" : "NOT served"}\n`,
+);
+const grew = memory.length > 4 && memory.at(-1) > memory[Math.floor(memory.length / 2)] * 1.5;
+if (grew) process.stdout.write("memory grew\n");
+await gateway.stop();
+process.exit(served && !grew ? 0 : 1);

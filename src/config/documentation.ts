@@ -1,0 +1,102 @@
+/** What the schema says about itself: the JSON schema for editors, and docs/configuration.md. */
+import { z } from "zod";
+import { gatewayConfig } from "./schema.ts";
+
+interface Node {
+  readonly type?: string;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly items?: Node;
+  readonly additionalProperties?: Node | boolean;
+  readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+  readonly required?: readonly string[];
+}
+
+export function configurationSchema(): object {
+  return z.toJSONSchema(gatewayConfig, { io: "input" });
+}
+
+export function configurationMarkdown(): string {
+  const root = configurationSchema() as Node;
+  const lines = [
+    "# Configuration",
+    "",
+    "`gateway.config.json`, or the file named with `--config`. Made from the schema by `npm run docs`; a test keeps it true.",
+    "Everything has a default: `{}` is a valid configuration. Unknown keys are errors. File names are relative to the",
+    'configuration. Passwords and keys are never in it: `{ "file": "..." }` or `{ "env": "..." }` says where they are.',
+    "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics and the log level again; all else",
+    "counts after a restart.",
+    "",
+  ];
+  for (const [name, node] of Object.entries(root.properties ?? {})) {
+    if (name === "$schema") continue;
+    const rows = [...rowsOf(name, node)];
+    lines.push(`## ${name}`, "", sentence(node.description), "");
+    lines.push("| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", ...rows, "");
+  }
+  return lines.join("\n");
+}
+
+function* rowsOf(path: string, node: Node): Generator<string> {
+  const children = objectsIn(node);
+  if (children.length === 0) {
+    yield `| \`${path}\` | ${typeOf(node)} | ${defaultOf(node)} | ${escaped(node.description ?? "")} |`;
+    return;
+  }
+  const seen = new Set<string>();
+  for (const child of children) {
+    for (const [name, property] of Object.entries(child.properties ?? {})) {
+      const at = node.type === "array" ? `${path}[].${name}` : `${path}.${name}`;
+      if (seen.has(at)) continue;
+      seen.add(at);
+      yield* rowsOf(at, property);
+    }
+  }
+}
+
+/** The objects whose keys are worth a row each; a secret reference is a type, not a section. */
+function objectsIn(node: Node): readonly Node[] {
+  if (isSecret(node)) return [];
+  const inner = node.type === "array" && node.items ? node.items : node;
+  return [inner, ...(inner.anyOf ?? []), ...(inner.oneOf ?? [])].filter(({ properties }) => properties !== undefined);
+}
+
+function isSecret(node: Node): boolean {
+  return (
+    node.anyOf?.length === 2 &&
+    node.anyOf.every(
+      ({ properties }) =>
+        Object.keys(properties ?? {}).join() === "file" || Object.keys(properties ?? {}).join() === "env",
+    )
+  );
+}
+
+function typeOf(node: Node): string {
+  if (isSecret(node)) return 'secret: `{ "file" }` or `{ "env" }`';
+  if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
+  if (node.enum) return node.enum.map((value) => `\`${JSON.stringify(value)}\``).join(", ");
+  if (node.anyOf) return node.anyOf.map(typeOf).join(" or ");
+  if (node.type === "array" && node.items) return `list of ${typeOf(node.items)}`;
+  if (node.type === "object" && typeof node.additionalProperties === "object")
+    return `object of ${typeOf(node.additionalProperties)}`;
+  const range = node.maximum === undefined || node.maximum > 2 ** 50 ? "" : ` ${node.minimum ?? ""}..${node.maximum}`;
+  return `${node.type ?? "any"}${range}`;
+}
+
+function defaultOf(node: Node): string {
+  return node.default === undefined ? "-" : `\`${JSON.stringify(node.default)}\``;
+}
+
+function sentence(text: string | undefined): string {
+  return text ?? "";
+}
+
+function escaped(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
+}

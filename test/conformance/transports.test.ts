@@ -1,0 +1,100 @@
+import { createSocket } from "node:dgram";
+import { networkInterfaces } from "node:os";
+import { expect, test } from "vitest";
+import { GatewayError } from "../../src/errors.ts";
+import { dropsIn } from "../../src/transports/proc-net-udp.ts";
+import { UdpTransport } from "../../src/transports/udp.ts";
+import { udpOptions } from "../../src/transports/udp-options.ts";
+import { until } from "../helpers/test-gateway.ts";
+import { type Node, transportSuite } from "./transport-suite.ts";
+
+const hasV6 = Object.values(networkInterfaces()).some((addresses) =>
+  addresses?.some(({ address }) => address === "::1"),
+);
+
+function udp(host: string) {
+  return (instance: number) => {
+    const transport = new UdpTransport(udpOptions.parse({ type: "udp", name: `udp${instance}`, host, port: 0 }));
+    return { transport, node: () => udpNode(host, () => Number(transport.place.split(":").at(-1))) };
+  };
+}
+
+async function udpNode(host: string, port: () => number): Promise<Node> {
+  const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+  const received: Uint8Array[] = [];
+  socket.on("message", (bytes) => received.push(bytes));
+  await new Promise<void>((done) => socket.bind(0, host, done));
+  return {
+    received,
+    send: (bytes) => socket.send(bytes, port(), host),
+    close: () => new Promise((done) => socket.close(() => done())),
+  };
+}
+
+transportSuite("udp over IPv4", udp("127.0.0.1"));
+if (hasV6) transportSuite("udp over IPv6", udp("::1"));
+else test.skip("transport udp over IPv6: this host has no ::1", () => {});
+
+const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {} };
+
+test("a port that is taken: what to change is said", async () => {
+  const first = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port: 0 }));
+  await first.start(silent);
+  const port = Number(first.place.split(":").at(-1));
+  const second = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }));
+  const error = await second.start(silent).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(GatewayError);
+  expect(error).toMatchObject({ code: "ERR_TRANSPORT_OPEN", details: { code: "EADDRINUSE", port } });
+  expect(String(error)).toMatch(/another program has this port; choose another one under transports/);
+  await second.close();
+  await first.close();
+});
+
+test("an address that is not ours is named", async () => {
+  const error = await new UdpTransport(udpOptions.parse({ type: "udp", host: "192.0.2.1", port: 0 }))
+    .start(silent)
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ details: { code: "EADDRNOTAVAIL" } });
+});
+
+test("broadcasts go to the group's port, here an address of this host", async () => {
+  const listener = await udpNode("127.0.0.1", () => 0);
+  const socket = createSocket("udp4");
+  const heard: Uint8Array[] = [];
+  socket.on("message", (bytes) => heard.push(bytes));
+  await new Promise<void>((done) => socket.bind(0, "127.0.0.1", done));
+  const transport = new UdpTransport(
+    udpOptions.parse({
+      type: "udp",
+      host: "127.0.0.1",
+      port: 0,
+      multicast: { group: "127.0.0.1", port: socket.address().port },
+    }),
+  );
+  await transport.start(silent);
+  transport.broadcast(Uint8Array.of(5, 0, 1, 3, 0x84), 0);
+  await until("the broadcast", () => heard.length === 1);
+  await transport.close();
+  await listener.close();
+  socket.close();
+});
+
+test("drops are read from the kernel's table by address and port", () => {
+  const table = [
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
+    "  520: 0100007F:075B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12345 2 0000000000000000 17",
+    "  521: 00000000:075B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12346 2 0000000000000000 4",
+  ].join("\n");
+  expect(dropsIn(table, { v6: false, host: "127.0.0.1", port: 1883 })).toBe(17);
+  expect(dropsIn(table, { v6: false, host: "0.0.0.0", port: 1883 })).toBe(4);
+  expect(dropsIn(table, { v6: false, host: "127.0.0.1", port: 1884 })).toBeUndefined();
+});
+
+test("less receive buffer than asked for is said, with the command", async () => {
+  const transport = new UdpTransport(
+    udpOptions.parse({ type: "udp", host: "127.0.0.1", port: 0, receiveBufferBytes: 2 ** 30 }),
+  );
+  await transport.start(silent);
+  expect(transport.warnings.join()).toMatch(/sysctl -w net\.core\.rmem_max=1073741824/);
+  await transport.close();
+});

@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { createAccessPolicy } from "../../src/config/access.ts";
+import { accessOptions } from "../../src/config/access-options.ts";
+import { coreOptions } from "../../src/config/core-options.ts";
+import { configurationMarkdown, configurationSchema } from "../../src/config/documentation.ts";
+import { loadConfig, parseConfig } from "../../src/config/load.ts";
+import { admitAll } from "../../src/core/access.ts";
+import { errorCodes, GatewayError } from "../../src/errors.ts";
+import { Credentials } from "../../src/upstream/credentials.ts";
+import { upstreamOptions } from "../../src/upstream/options.ts";
+
+const root = new URL("../../", import.meta.url);
+
+function problems(raw: unknown): string[] {
+  try {
+    parseConfig(raw);
+    return [];
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    return error.details["problems"] as string[];
+  }
+}
+
+describe("configuration", () => {
+  test("an empty one is valid, and so is the one that comes with the gateway", () => {
+    expect(parseConfig({}).transports).toHaveLength(1);
+    expect(loadConfig(new URL("gateway.config.json", root).pathname).tryOutBroker).toBe(true);
+  });
+
+  test("every problem at once, with its path, what was found and what was meant", () => {
+    const found = problems({
+      upstraem: {},
+      buffer: { mesagesMax: 5, bytesMax: 0 },
+      transports: [{ type: "udp", port: 99_999 }],
+      gateway: { id: "one" },
+    });
+    expect(found).toHaveLength(5);
+    expect(found.join("\n")).toMatch(/upstraem: there is no such key; did you mean "upstream"\?/);
+    expect(found.join("\n")).toMatch(/buffer\.mesagesMax: .*did you mean "messagesMax"\?/);
+    expect(found.join("\n")).toMatch(/buffer\.bytesMax: .*\(found 0\)/);
+    expect(found.join("\n")).toMatch(/transports\.0\.port: .*\(found 99999\)/);
+    expect(found.join("\n")).toMatch(/gateway\.id: .*\(found "one"\)/);
+  });
+
+  test.each([
+    [{ topics: { predefined: { "70000": "a" } } }, /predefined\.70000/],
+    [{ topics: { predefined: { "1": "a/#" } } }, /wildcard/],
+    [{ transports: [{ type: "udp" }, { type: "udp" }] }, /"udp" is taken/],
+    [{ access: { rules: [{ allow: "*", from: ["300.1.1.1"] }] } }, /300\.1\.1\.1/],
+    [{ tryOutBroker: true, upstream: { url: "mqtts://cloud:8883" } }, /tryOutBroker/],
+    [{ upstream: { url: "http://x" } }, /upstream\.url/],
+    [{ upstream: { password: "secret" } }, /upstream\.password/],
+  ])("refused: %j", (raw, message) => {
+    expect(problems(raw).join("\n")).toMatch(message);
+  });
+
+  test("a literal password is refused and not repeated anywhere", () => {
+    expect(problems({ upstream: { password: { literal: "hunter2" } } }).join("\n")).not.toBe("");
+  });
+
+  test("predefined topics reach the core as numbers", () => {
+    const config = parseConfig({ topics: { predefined: { "7": "a" }, predefinedFor: { c1: { "7": "b" } } } });
+    const { predefined } = coreOptions(config, admitAll).topics;
+    expect(predefined.forAll.get(7)).toBe("a");
+    expect(predefined.byClientId.get("c1")?.get(7)).toBe("b");
+  });
+
+  test("schema and manual are what `npm run docs` makes", () => {
+    expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(
+      JSON.parse(JSON.stringify(configurationSchema())),
+    );
+    expect(readFileSync(new URL("docs/configuration.md", root), "utf8")).toBe(configurationMarkdown());
+  });
+});
+
+describe("who gets in", () => {
+  const policy = (access: unknown) =>
+    createAccessPolicy(accessOptions.parse(access), (peer) => peer.replace(/^[^/]*\/\[?([^\]]*?)\]?:\d+$/, "$1"));
+
+  test("the first rule that names the client and its network counts", () => {
+    const { client } = policy({
+      default: "deny",
+      rules: [{ deny: "node-6" }, { allow: ["node-?", "x*"], from: ["192.0.2.0/24"] }],
+    });
+    expect(client("node-1", "udp/192.0.2.7:1").admitted).toBe(true);
+    expect(client("node-6", "udp/192.0.2.7:1").admitted).toBe(false);
+    expect(client("node-1", "udp/198.51.100.7:1").admitted).toBe(false);
+    expect(client("node-12", "udp/192.0.2.7:1").admitted).toBe(false);
+    expect(client("xyz", "udp6/[::ffff:192.0.2.9]:1").admitted).toBe(true);
+  });
+
+  test("a refusal says which line would admit the client", () => {
+    const refused = policy({ default: "deny" }).client("n", "udp/192.0.2.7:1");
+    expect(refused).toEqual({ admitted: false, hint: 'access.rules: put first {"allow":"n","from":["192.0.2.7"]}' });
+  });
+
+  test.each([
+    ["udp/127.0.0.1:1", true],
+    ["udp/10.1.2.3:1", true],
+    ["udp6/[fe80::1%eth0]:1", true],
+    ["udp/198.51.100.7:1", false],
+    ["udp/10.1.2.3:1#0a0b", true],
+  ])("QoS -1 and forwarders by default only from the own site: %s", (peer, admitted) => {
+    expect(policy({}).qosMinusOne(peer).admitted).toBe(admitted);
+    expect(policy({}).forwarder(peer).admitted).toBe(admitted);
+  });
+
+  test("a transport can be named as network, and a gate be shut", () => {
+    expect(policy({ qosMinusOne: { from: ["transport:ble"] } }).qosMinusOne("ble/aa:bb").admitted).toBe(true);
+    expect(policy({ forwarders: { enabled: false } }).forwarder("udp/127.0.0.1:1")).toEqual({
+      admitted: false,
+      hint: "access.forwarders.enabled: true",
+    });
+  });
+});
+
+describe("credentials", () => {
+  test("the first group that matches the device's client id counts", () => {
+    process.env["TEST_SECRET"] = "s3cret";
+    const credentials = new Credentials(
+      upstreamOptions.parse({
+        username: "all",
+        credentials: [{ clients: "a-*", username: "u-{clientId}", password: { env: "TEST_SECRET" } }],
+      }),
+    );
+    expect(credentials.of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
+    expect(credentials.of("b-1")).toMatchObject({ username: "all" });
+    expect(credentials.of(undefined)).toMatchObject({ username: "all" });
+  });
+
+  test.each([
+    [{ password: { env: "NOT_SET_ANYWHERE" } }, /NOT_SET_ANYWHERE is not set/],
+    [{ password: { file: "/nowhere/secret" } }, /\/nowhere\/secret/],
+    [{ tls: {} }, /not mqtts/],
+    [{ url: "mqtts://b:8883", tls: { ca: "/nowhere/ca.pem" } }, /nowhere/],
+    [{ url: "mqtts://b:8883", tls: { cert: "/x" } }, /go together/],
+  ])("a mistake is found at start: %j", (options, message) => {
+    expect(() => new Credentials(upstreamOptions.parse(options))).toThrow(message);
+  });
+});
+
+test("every error code is in docs/errors.md, and nothing else is", () => {
+  const manual = readFileSync(new URL("docs/errors.md", root), "utf8");
+  expect([...manual.matchAll(/^## (ERR_\w+)/gm)].map(([, code]) => code).sort()).toEqual(
+    Object.keys(errorCodes).sort(),
+  );
+});
