@@ -355,8 +355,17 @@ describe("sleep [§6.14]", () => {
     const bench = asleep();
     bench.link().delivers({});
     bench
-      .client(connect({ cleanSession: false }), elsewhere)
+      .client(connect({ cleanSession: false }))
       .gets("CONNACK", "PUBLISH")
+      .asks();
+  });
+
+  test("CONNECT out of sleep from another address: the same, but topic ids are told again", () => {
+    const bench = asleep();
+    bench.link().delivers({});
+    bench
+      .client(connect({ cleanSession: false }), elsewhere)
+      .gets("CONNACK", "REGISTER")
       .asks();
   });
 
