@@ -61,6 +61,8 @@ export interface BrokerLog {
   acknowledged(clientId: string, publication: Publication): void;
   willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void;
   forgot(clientId: string): void;
+  /** An acknowledgement that no delivery waits for. */
+  strayAck?(clientId: string, ack: string, packetId: number): void;
 }
 
 const window = 16;
@@ -147,7 +149,8 @@ export class SimBroker {
   onAck(connection: Connection, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     const { state, request, events } = connection;
     const out = state.outgoing.get(packetId);
-    if (!out) return;
+    if (!out || (ack === "pubcomp") !== (out.stage === "release"))
+      return this.#log.strayAck?.(request.mqttClientId, ack, packetId);
     if (ack !== "pubcomp" && out.stage === "publish") this.#log.acknowledged(request.mqttClientId, out.publication);
     if (ack === "pubrec") {
       out.stage = "release";
@@ -306,6 +309,11 @@ export class SimUpstream implements Upstream {
   }
 
   async shutdown(): Promise<void> {}
+
+  /** Whose link this is. */
+  clientOf(linkId: LinkId): string | undefined {
+    return this.#links.get(linkId)?.request.mqttClientId;
+  }
 
   /** The process is gone: its sockets break. */
   die(): void {

@@ -41,6 +41,7 @@ export class SimDevice {
   readonly #payloadByRef = new Map<number, { payload: string; qos: QoS }>();
   /** No new work: it only finishes what is under way. */
   resting = false;
+  #silentUntil = 0;
 
   constructor(init: {
     clientId: string;
@@ -83,9 +84,25 @@ export class SimDevice {
     this.#judge.isAt(this.clientId, this.address);
   }
 
+  /** Out of range: what it sends is not heard, and it hears nothing. */
+  fallSilent(ms: number): void {
+    this.#silentUntil = this.#time.now() + ms;
+  }
+
+  /** DISCONNECT without a duration; back after a while. */
+  sayGoodbye(): void {
+    if (this.device.state === "active" && this.device.idle) this.#act(() => this.device.disconnect(this.#time.now()));
+  }
+
+  #silent(): boolean {
+    return this.#time.now() < this.#silentUntil;
+  }
+
   #newAddress(): PeerId {
     const address = `sim/${this.clientId}:${++this.#lastAddress}`;
-    this.#network.attach(address, (bytes) => this.#act(() => this.device.receive(bytes, this.#time.now())));
+    this.#network.attach(address, (bytes) => {
+      if (!this.#silent()) this.#act(() => this.device.receive(bytes, this.#time.now()));
+    });
     return address;
   }
 
@@ -93,8 +110,8 @@ export class SimDevice {
     what();
     for (let output = this.device.take(); output.length > 0; output = this.device.take()) {
       for (const item of output) {
-        if (item.kind === "send") this.#network.fromDevice(this.address, item.bytes);
-        else this.#on(item.event);
+        if (item.kind === "event") this.#on(item.event);
+        else if (!this.#silent()) this.#network.fromDevice(this.address, item.bytes);
       }
     }
     this.#arm();
@@ -183,7 +200,7 @@ export class SimDevice {
         if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
         return;
       case "disconnected":
-        return this.#reconnect(this.#rng.between(500, 20_000));
+        return this.#reconnect(event.asked ? this.#rng.between(5_000, 120_000) : this.#rng.between(500, 20_000));
       default:
         return;
     }

@@ -9,14 +9,16 @@ import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
+import { decode } from "../../src/wire/v12/codec.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
-import { Judge } from "./judge.ts";
+import { Judge, Violation } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
 import { testOptions } from "./options.ts";
 import { Rng } from "./rng.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
+import { Witness } from "./witness.ts";
 
 export interface WorldOptions {
   readonly seed: number;
@@ -29,6 +31,8 @@ export interface WorldOptions {
   readonly outages: boolean;
   readonly resets: boolean;
   readonly moves: boolean;
+  /** Devices fall silent for minutes (out of range, a flat battery), and some say goodbye. */
+  readonly absences: boolean;
   readonly crashes: boolean;
   readonly garbage: boolean;
   readonly devices: number;
@@ -36,6 +40,8 @@ export interface WorldOptions {
   readonly core: Partial<CoreOptions>;
   /** Puts something between the driver and the core: a planted bug. */
   readonly wrap?: (core: Core) => Core;
+  /** Settings that only the core sees: the rules go on judging by the others. */
+  readonly cheat?: Partial<CoreOptions>;
 }
 
 /** Everything by the dice of the seed. */
@@ -52,6 +58,7 @@ export function swarm(seed: number): WorldOptions {
     outages: rng.chance(0.3),
     resets: rng.chance(0.3),
     moves: rng.chance(0.4),
+    absences: new Rng(seed ^ 0xab5e).chance(0.4),
     crashes: rng.chance(0.25),
     garbage: rng.chance(0.3),
     devices: rng.int(2, 6),
@@ -68,6 +75,7 @@ export class World {
   readonly time = new VirtualTime();
   readonly rng: Rng;
   readonly judge: Judge;
+  readonly witness: Witness;
   readonly network: Network;
   readonly broker: SimBroker;
   readonly devices: SimDevice[] = [];
@@ -84,15 +92,23 @@ export class World {
     this.#options = options;
     this.rng = new Rng(options.seed);
     this.judge = new Judge(this.time);
+    const buffer = options.core.buffer ?? testOptions.buffer;
+    this.witness = new Witness(() => this.time.now(), {
+      perWakeMax: buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax,
+    });
     const { loss, duplicate, delayMs } = options;
     this.network = new Network(this.time, this.rng, { loss, duplicate, delayMs });
     this.network.onToDevice = (to, bytes) => {
       this.#note(`to   ${to} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.fromGateway(to, bytes);
+      const decoded = decode(bytes);
+      if (decoded.ok) this.witness.fromGateway(to, decoded.message);
     };
     this.network.onAtGateway = (from, bytes) => {
       this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.atGateway(from, bytes);
+      const decoded = decode(bytes);
+      if (decoded.ok && this.network.gateway) this.witness.atGateway(from, decoded.message);
     };
     this.broker = new SimBroker(
       this.time,
@@ -102,14 +118,19 @@ export class World {
         accepted: (publication, from) => {
           this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
           this.judge.accepted(publication);
+          this.witness.brokerSaved(publication);
         },
         routed: () => {},
         acknowledged: (clientId, publication) => this.judge.promised(clientId, publication),
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
           this.judge.willFired(clientId, will, cause);
+          this.witness.willFired(clientId, cause);
         },
         forgot: (clientId) => this.judge.brokerForgot(clientId),
+        strayAck: (clientId, ack, packetId) => {
+          throw new Violation(`${ack} ${packetId} for ${clientId}, which the broker does not wait for`);
+        },
       },
     );
     this.#startGateway();
@@ -139,6 +160,8 @@ export class World {
 
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
   checkLiveness(): void {
+    // A sleeper takes so much per wake-up: a long queue needs several.
+    for (let i = 0; i < 12 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment.
     for (let tries = 0; tries < 10 && (this.#core?.sizes.setups ?? 0) > 0; tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing();
@@ -151,16 +174,20 @@ export class World {
       throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
     }
     for (const session of this.#core?.sessions() ?? []) {
-      if (session.state === "active" && session.waitingMessages > 0)
-        throw new Error(`${session.clientId} is active, ${session.waitingMessages} wait`);
+      if (session.state !== "disconnected" && session.waitingMessages > 0)
+        throw new Error(`${session.clientId} is ${session.state}, ${session.waitingMessages} wait`);
     }
+  }
+
+  #somebodyWaits(): boolean {
+    return [...(this.#core?.sessions() ?? [])].some(({ waitingMessages }) => waitingMessages > 0);
   }
 
   #startGateway(): void {
     this.lives++;
-    const { core: overrides, crashes, wrap } = this.#options;
+    const { core: overrides, crashes, wrap, cheat } = this.#options;
     const core = new GatewayCore(
-      { ...testOptions, ...overrides },
+      { ...testOptions, ...overrides, ...cheat },
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer,
@@ -176,6 +203,7 @@ export class World {
       report: (event) => {
         this.#note(`core ${JSON.stringify(event)}`);
         this.judge.onReport(event);
+        this.witness.reported(event);
       },
     };
     const dies = crashes && !this.#healed;
@@ -186,6 +214,7 @@ export class World {
       this.network.gateway = undefined;
       this.#core = undefined;
       this.judge.gatewayCrashed();
+      this.witness.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });
     this.#crash = point;
@@ -198,7 +227,14 @@ export class World {
       refused: (linkId, refusal, reason) => handle({ kind: "linkRefused", linkId, refusal, reason }),
       down: (linkId, reason, takenOver) => handle({ kind: "linkDown", linkId, reason, takenOver }),
       congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
-      delivered: (linkId, delivery) => handle({ kind: "delivered", linkId, ...delivery }),
+      delivered: (linkId, delivery) => {
+        const clientId = upstream.clientOf(linkId);
+        if (clientId !== undefined) this.witness.handedToGateway(clientId, delivery.publication);
+        this.#note(
+          `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
+        );
+        handle({ kind: "delivered", linkId, ...delivery });
+      },
       released: (linkId, packetId) => handle({ kind: "released", linkId, packetId }),
       acked: (linkId, ack, packetId, code) => handle({ kind: "brokerAck", linkId, ack, packetId, code }),
     });
@@ -269,10 +305,12 @@ export class World {
     this.time.plan(this.rng.between(10_000, 120_000), () => {
       this.#planTroubles();
       if (this.#healed) return;
-      const { outages, resets, moves, garbage } = this.#options;
+      const { outages, resets, moves, absences, garbage } = this.#options;
       if (outages && this.rng.chance(0.3)) this.#outage();
       if (resets && this.rng.chance(0.3)) this.rng.pick(this.devices).reset();
       if (moves && this.rng.chance(0.5)) this.rng.pick(this.devices).move();
+      if (absences && this.rng.chance(0.5)) this.rng.pick(this.devices).fallSilent(this.rng.between(20_000, 400_000));
+      if (absences && this.rng.chance(0.3)) this.rng.pick(this.devices).sayGoodbye();
       if (garbage) this.#garbage();
     });
   }

@@ -97,6 +97,8 @@ export interface Received {
   connection: number;
   /** open: ours to acknowledge; done: to be acknowledged as soon as the broker asks again; acknowledged: PUBREC is out. */
   stage: "open" | "done" | "acknowledged";
+  /** MQTT 5 message expiry. */
+  readonly expiresAt: Instant | undefined;
   /** The buffered message, while there is one. */
   entry: OutboxEntry | undefined;
 }
@@ -105,6 +107,8 @@ export class BrokerSession {
   link: Link | undefined = undefined;
   readonly inFlight = new Map<number, Exchange>();
   readonly received = new Map<number, Received>();
+  /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
+  readonly outside = new Set<Received>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
   #lastPacketId: number;
@@ -148,6 +152,7 @@ export class BrokerSession {
 
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
   cut(): void {
+    this.outside.clear(); // the broker will send them again
     for (const exchange of this.inFlight.values()) {
       if (exchange.kind !== "publish" || exchange.stage !== "sent") continue;
       exchange.stage = "waiting";

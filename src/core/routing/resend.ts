@@ -19,6 +19,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
     if (received.entry) received.entry.received = undefined;
   }
   broker.received.clear();
+  broker.outside.clear();
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
     if (exchange.stage === "waiting" && !exchange.sentBefore) continue;

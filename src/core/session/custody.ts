@@ -24,27 +24,52 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const { broker } = session;
   if (input.publication.qos === 0) {
     const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
-    if (topicName !== undefined) offer(context, session, { ...input.publication, topicName }, input, undefined);
+    if (topicName === undefined) return;
+    if (take(context, session, newEntry({ ...input.publication, topicName }, expiry(context, input))))
+      pump(context, session);
     return;
   }
   const known = broker.received.get(input.packetId);
-  if (known && isSame(known, input)) return onRedelivered(context, session, link, known, input);
+  if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
   if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
   const received: Received = {
     packetId: input.packetId,
     publication: input.publication,
     connection: broker.connection,
     stage: "open",
+    expiresAt: expiry(context, input),
     entry: undefined,
   };
   broker.received.set(input.packetId, received);
-  offerReceived(context, session, received, input);
+  offer(context, session, received);
 }
 
-function offerReceived(context: Context, session: Session, received: Received, input: Delivered): void {
-  const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
-  if (topicName === undefined) return acknowledge(context, session.broker, received, undefined);
-  offer(context, session, { ...input.publication, topicName }, input, received);
+/** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
+function offer(context: Context, session: Session, received: Received): void {
+  const { outside } = session.broker;
+  outside.add(received);
+  letIn(context, session);
+  if (received.entry) pump(context, session);
+}
+
+/**
+ * Lets in, in their order, what found no room before. A broker does not send again what it sent on this connection, so
+ * what we refused has to be remembered, or it and the window it takes would be stuck until the connection ends.
+ */
+export function letIn(context: Context, session: Session): void {
+  const { outside } = session.broker;
+  for (const received of outside) {
+    const { publication } = received;
+    const topicName = fromBroker(context.options.upstream.topicPrefix, publication.topicName);
+    if (topicName === undefined) {
+      outside.delete(received);
+      acknowledge(context, session.broker, received, undefined);
+      continue;
+    }
+    const entry = newEntry({ ...publication, topicName }, received.expiresAt, received);
+    if (!take(context, session, entry)) return;
+    outside.delete(received);
+  }
 }
 
 /** At QoS 2 the id alone tells a repetition, until PUBREL; at QoS 1 the broker may have begun anew with it. */
@@ -53,10 +78,10 @@ function isSame(known: Received, input: Delivered): boolean {
   return known.publication.qos === 2 || (input.dup && samePublication(known.publication, input.publication));
 }
 
-function onRedelivered(context: Context, session: Session, link: Link, known: Received, input: Delivered): void {
+function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
   const { broker } = session;
   known.connection = broker.connection;
-  if (known.stage === "open" && !known.entry) return offerReceived(context, session, known, input); // no room last time
+  if (known.stage === "open" && !known.entry) return offer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client
   if (known.stage === "done") return acknowledge(context, broker, known, undefined);
@@ -69,17 +94,14 @@ export function onReleased(context: Context, broker: BrokerSession, link: Link, 
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
 }
 
-/** Puts a publication into the outbox, if there is room. */
-function offer(
-  context: Context,
-  session: Session,
-  publication: Publication,
-  input: Delivered,
-  received: Received | undefined,
-): void {
-  const entry: OutboxEntry = {
+function expiry(context: Context, input: Delivered): number | undefined {
+  return input.expirySeconds === undefined ? undefined : context.now + input.expirySeconds * 1_000;
+}
+
+function newEntry(publication: Publication, expiresAt: number | undefined, received?: Received): OutboxEntry {
+  return {
     publication,
-    expiresAt: input.expirySeconds === undefined ? undefined : context.now + input.expirySeconds * 1_000,
+    expiresAt,
     received,
     msgId: 0,
     released: false,
@@ -88,13 +110,18 @@ function offer(
     dupRefused: false,
     seq: 0,
   };
-  if (!admit(context, session, entry)) return;
+}
+
+/** Puts an entry into the outbox, if there is room. */
+function take(context: Context, session: Session, entry: OutboxEntry): boolean {
+  if (!admit(context, session, entry)) return false;
+  const { received } = entry;
   if (received) received.entry = entry;
   session.outbox.push(entry);
   context.counters.bufferedMessages++;
   context.counters.bufferedBytes += entryBytes(entry);
-  if (session.state === "active" || session.state === "awake") pump(context, session);
-  else takeCustody(context, session, entry);
+  if (session.state !== "active" && session.state !== "awake") takeCustody(context, session, entry);
+  return true;
 }
 
 /** Room for one more? At QoS 0 older QoS 0 makes way; at QoS 1 and 2 the broker's window is waited for. */
@@ -120,7 +147,7 @@ function admit(context: Context, session: Session, entry: OutboxEntry): boolean 
   if (fits(context, session, entryBytes(entry), 1)) return true;
   // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
   if (entry.received && outbox.length < buffer.messagesMax + upstream.receiveMaximum) return true;
-  context.drop("buffer-full", { clientId, detail });
+  if (!entry.received) context.drop("buffer-full", { clientId, detail });
   return false;
 }
 

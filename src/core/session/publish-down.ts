@@ -10,7 +10,7 @@ import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { returnCodes } from "../messages.ts";
-import { acknowledge, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { acknowledge, letIn, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { changeState, lose } from "./lifecycle.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { isReachable, type Session } from "./session.ts";
@@ -25,6 +25,7 @@ const resendPauseMs = 1_000;
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
   while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
+    letIn(context, session);
     if (outbox.pausedUntil > context.now) return;
     const entry = outbox.head();
     if (!entry || outbox.allowance <= 0) {

@@ -1,0 +1,409 @@
+/**
+ * A second pair of eyes on the air, beside the judge: it knows nothing but what went by, keeps its own picture of each
+ * client, and says when the gateway broke a rule of the exchange itself (order, repetition, silence, goodbyes).
+ * Everything is judged where the gateway stands, at the time of sending: what the air does afterwards is not its fault.
+ */
+import type { GatewayEvent } from "../../src/core/event.ts";
+import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
+import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
+
+export class BrokenRule extends Error {}
+
+/** Which answers a message entitles its sender to, whatever its state. [MQTT-SN 1.2 §6.14; reference 8.2] */
+const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
+  CONNECT: ["CONNACK", "WILLTOPICREQ"],
+  WILLTOPIC: ["WILLMSGREQ", "CONNACK"],
+  WILLMSG: ["CONNACK"],
+  REGISTER: ["REGACK"],
+  PUBLISH: ["PUBACK", "PUBREC"],
+  PUBREL: ["PUBCOMP"],
+  PUBREC: ["PUBREL"],
+  SUBSCRIBE: ["SUBACK"],
+  UNSUBSCRIBE: ["UNSUBACK"],
+  PINGREQ: ["PINGRESP"],
+  SEARCHGW: ["GWINFO"],
+  WILLTOPICUPD: ["WILLTOPICRESP"],
+  WILLMSGUPD: ["WILLMSGRESP"],
+  DISCONNECT: ["DISCONNECT"],
+};
+
+type Life = "unknown" | "active" | "asleep" | "awake" | "gone";
+
+/** How a publication went towards a client. */
+interface Sent {
+  readonly msgId: number;
+  readonly order: number;
+  /** PUBREC of a QoS 2 message came: from here on only PUBREL. */
+  received: boolean;
+}
+
+/** What a client published under one MsgId: PUBACK must repeat one of these topic ids. */
+interface Published {
+  readonly topicIds: Set<number>;
+  payload: string;
+  qos: number;
+}
+
+/** One client, by its client id. */
+class Client {
+  life: Life = "unknown";
+  peer: PeerId | undefined;
+  /** DISCONNECT of the client that waits for its answer: true = to sleep. */
+  leaving: boolean | undefined;
+  inFlight: { readonly what: string; tries: number } | undefined;
+  readonly sent = new Map<string, Sent>();
+  /** Payloads that were sent once: later sendings are repetitions, of the gateway or of the broker. */
+  readonly begun = new Set<string>();
+  /** MsgIds of QoS 2 exchanges that are over: a late PUBREC still gets its PUBREL. [reference 12.17] */
+  readonly completed = new Set<number>();
+  saidGoodbye = false;
+  lost = false;
+  /** The gateway said that exactly-once cannot be kept any more: the broker forgot the session. */
+  uncertain = false;
+  /** What the broker handed to the gateway, in its order. Key: payload. */
+  readonly order = new Map<string, number>();
+  readonly lastOrder = new Map<string, number>();
+  /** The wake-up under way: what was handed over in it. */
+  handedOver = 0;
+}
+
+/** What an address sent and was sent. */
+class Address {
+  clientId: string | undefined;
+  connecting: string | undefined;
+  readonly owed = new Map<MessageType, number>();
+  /** What it published, by MsgId. */
+  published = new Map<number, Published>();
+  /** It has spoken since it was last told to connect again. */
+  spoke = false;
+  unaskedAt = Number.NEGATIVE_INFINITY;
+}
+
+export interface WitnessLimits {
+  /** Messages that may be handed over in one wake-up. */
+  readonly perWakeMax: number;
+}
+
+export class Witness {
+  readonly #now: () => Instant;
+  readonly #limits: WitnessLimits;
+  readonly #clients = new Map<string, Client>();
+  readonly #addresses = new Map<PeerId, Address>();
+  /** Payloads that the broker has saved. */
+  readonly #arrived = new Set<string>();
+  #order = 0;
+  #byBroker = false;
+
+  constructor(now: () => Instant, limits: WitnessLimits) {
+    this.#now = now;
+    this.#limits = limits;
+  }
+
+  // ---------------------------------------------------------------- what is seen
+
+  /** A gateway that kept nothing is a new one: nobody's exchange goes on. Addresses, and who sleeps, stay. */
+  gatewayDied(): void {
+    for (const client of this.#clients.values()) {
+      client.inFlight = undefined;
+      client.sent.clear();
+      client.lastOrder.clear();
+      client.order.clear();
+    }
+  }
+
+  brokerSaved(publication: Publication): void {
+    this.#arrived.add(words(publication.payload));
+    if (!publication.topicName.startsWith("w/")) return;
+    if (this.#byBroker) this.#byBroker = false;
+    else this.noWillAfterGoodbye(publication.topicName.slice(2));
+  }
+
+  /** The broker publishes a will now. Not the gateway's doing when the connection broke by itself. */
+  willFired(clientId: string, cause: "abandon" | "cut" | "takeover"): void {
+    this.#byBroker = true;
+    if (cause === "abandon") this.noWillAfterGoodbye(clientId);
+  }
+
+  /** The broker's packet reached the gateway. */
+  handedToGateway(clientId: string, publication: Publication): void {
+    const { order } = this.#client(clientId);
+    const payload = words(publication.payload);
+    if (!order.has(payload)) order.set(payload, ++this.#order);
+  }
+
+  /** The gateway's own account, where the air shows nothing. */
+  reported(event: GatewayEvent): void {
+    // Given up and counted: what was in flight is off the air.
+    if (event.event === "drop" && event.clientId !== undefined) this.#client(event.clientId).inFlight = undefined;
+    if (event.event === "qos2_uncertain") this.#client(event.clientId).uncertain = true;
+    if (event.event !== "client_state") return;
+    const client = this.#client(event.clientId);
+    client.lost = event.state === "lost";
+    // Lost in silence: what it says until its next CONNECT is a stranger's.
+    if (event.state === "lost" || event.state === "disconnected") client.life = "gone";
+    if (event.state !== "asleep") return;
+    client.inFlight = undefined; // also after an unanswered wake-up: it waits at the head
+    client.handedOver = 0;
+  }
+
+  atGateway(from: PeerId, message: Message): void {
+    const address = this.#address(from);
+    for (const answer of answersTo[message.type] ?? []) {
+      address.owed.set(answer, Math.min((address.owed.get(answer) ?? 0) + 1, 8));
+    }
+    address.spoke = true;
+    if (message.type === "CONNECT" && typeof message.clientId === "string") address.connecting = message.clientId;
+    if (message.type === "PUBLISH") this.#onPublished(address, message);
+    if (message.type === "PINGREQ" && typeof message.clientId === "string") this.#onWake(from, message.clientId);
+    const client = this.#clientAt(from);
+    if (!client || client.life === "gone") return; // after the end of the connection its acknowledgements are a stranger's
+    switch (message.type) {
+      case "CONNECT":
+        client.inFlight = undefined;
+        return;
+      case "DISCONNECT":
+        client.leaving = (message.duration ?? 0) > 0;
+        return;
+      case "REGACK":
+        return landed(client, `REGISTER ${message.msgId}`);
+      case "PUBACK":
+        return landed(client, `PUBLISH ${message.msgId}`);
+      case "PUBREC":
+        for (const sent of client.sent.values()) if (sent.msgId === message.msgId) sent.received = true;
+        return landed(client, `PUBLISH ${message.msgId}`);
+      case "PUBCOMP":
+        client.completed.add(message.msgId);
+        return landed(client, `PUBREL ${message.msgId}`);
+      default:
+        return;
+    }
+  }
+
+  /** Judges what the gateway sends now. @throws {BrokenRule} */
+  fromGateway(to: PeerId, message: Message): void {
+    const address = this.#address(to);
+    const owed = address.owed.get(message.type) ?? 0;
+    if (owed > 0) address.owed.set(message.type, owed - 1);
+    if (message.type === "CONNACK" && message.returnCode === 0) return this.#onConnected(to, address);
+    if (message.type === "DISCONNECT") return this.#onDisconnect(to, address, owed > 0);
+    const client = this.#clientAt(to);
+    this.silenceForSleepers(to, client, message, owed > 0);
+    this.acknowledgementsAreTrue(to, address, message);
+    if (!client) return;
+    switch (message.type) {
+      case "PINGRESP":
+        this.pingRespComesLast(to, client);
+        if (client.life === "awake") client.life = "asleep";
+        client.handedOver = 0;
+        return;
+      case "REGISTER":
+        return this.oneInFlight(to, client, `REGISTER ${message.msgId}`);
+      case "PUBREL":
+        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [reference 12.17]
+        if (client.completed.has(message.msgId) || (owed > 0 && client.inFlight)) return;
+        this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
+        return;
+      case "PUBLISH":
+        this.wakeUpsEnd(to, client, message);
+        if (message.qos > 0) this.#onDelivery(to, client, message);
+        this.inOrder(to, client, message);
+        return;
+      default:
+        return;
+    }
+  }
+
+  // ---------------------------------------------------------------- the rules
+
+  /** To an asleep client goes nothing but the answer to what it sent. [MQTT-SN 1.2 §6.14] */
+  silenceForSleepers(to: PeerId, client: Client | undefined, message: Message, isAnswer: boolean): void {
+    if (client?.life === "asleep" && !isAnswer) throw new BrokenRule(`${message.type} to ${to}, which is asleep`);
+  }
+
+  /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it. [§6.6; reference 10.1] */
+  acknowledgementsAreTrue(to: PeerId, address: Address, message: Message): void {
+    if (message.type !== "PUBACK" && message.type !== "PUBREC") return;
+    const published = address.published.get(message.msgId);
+    if (!published) throw new BrokenRule(`${message.type} ${message.msgId} to ${to}, which published no such thing`);
+    const { topicIds, payload, qos } = published;
+    if (message.type === "PUBACK" && !topicIds.has(message.topicId)) {
+      throw new BrokenRule(`PUBACK ${message.msgId} to ${to} with topic id ${message.topicId}, not ${[...topicIds]}`);
+    }
+    if (message.type === "PUBACK" && message.returnCode !== 0) return;
+    if (qos > 0 && !this.#arrived.has(payload)) {
+      throw new BrokenRule(`${message.type} for "${payload}" to ${to}, and the broker has it not`);
+    }
+  }
+
+  /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [reference 12.13] */
+  oneInFlight(to: PeerId, client: Client, what: string): void {
+    const before = client.inFlight;
+    if (before && before.what !== what) throw new BrokenRule(`${what} to ${to} while ${before.what} is unanswered`);
+    const tries = (before?.tries ?? 0) + 1;
+    client.inFlight = { what, tries };
+  }
+
+  /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. [reference 8.3] */
+  pingRespComesLast(to: PeerId, client: Client): void {
+    if (client.life === "awake" && client.inFlight) {
+      throw new BrokenRule(`PINGRESP to ${to} while ${client.inFlight.what} is unanswered`);
+    }
+  }
+
+  /** A repetition has DUP and the MsgId of the first; after PUBREC the PUBLISH is not sent again. [§6.13; reference 10.2] */
+  repetitionsAreMarked(
+    to: PeerId,
+    message: Extract<Message, { type: "PUBLISH" }>,
+    before: Sent | undefined,
+    uncertain: boolean,
+  ): void {
+    const payload = words(message.data);
+    if (!before) {
+      if (message.dup) throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
+      return;
+    }
+    if (before.received && message.qos === 2 && !uncertain)
+      throw new BrokenRule(`"${payload}" to ${to} again after its PUBREC`);
+    if (before.msgId !== message.msgId) {
+      if (message.qos === 2 && !uncertain)
+        throw new BrokenRule(`QoS 2 "${payload}" to ${to} as ${before.msgId}, then as ${message.msgId}`);
+      return; // at QoS 1 the broker may have sent it again, and it may be a message of its own
+    }
+    if (!message.dup) throw new BrokenRule(`"${payload}" (${message.msgId}) to ${to} again without DUP`);
+  }
+
+  /** First sendings at one QoS under one topic keep the broker's order. [MQTT-4.6.0-6] */
+  inOrder(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+    const payload = words(message.data);
+    const order = client.order.get(payload);
+    if (order === undefined || client.begun.has(payload)) return;
+    client.begun.add(payload);
+    const key = `${payload.split("|")[0]} ${message.qos}`;
+    const last = client.lastOrder.get(key) ?? 0;
+    if (order < last) throw new BrokenRule(`"${payload}" to ${to} after a later one of the same topic and QoS`);
+    client.lastOrder.set(key, order);
+  }
+
+  /** A busy topic cannot keep a client awake for ever. [reference 8.3] */
+  wakeUpsEnd(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+    if (client.life !== "awake" || message.dup) return;
+    client.handedOver++;
+    if (client.handedOver > this.#limits.perWakeMax) {
+      throw new BrokenRule(`${client.handedOver} messages to ${to} in one wake-up`);
+    }
+  }
+
+  /** A client that said goodbye and got its answer has no will any more. [MQTT-SN 1.2 §6.12] */
+  noWillAfterGoodbye(clientId: string): void {
+    if (this.#client(clientId).saidGoodbye)
+      throw new BrokenRule(`the will of ${clientId} is published after its goodbye`);
+  }
+
+  /** At most one unasked DISCONNECT per sender and second: two ends must not play ping-pong. [reference 7.13] */
+  noPingPong(to: PeerId, address: Address): void {
+    const since = this.#now() - address.unaskedAt;
+    if (since < 1_000) throw new BrokenRule(`a second unasked DISCONNECT to ${to} within ${since} ms`);
+    address.unaskedAt = this.#now();
+  }
+
+  // ---------------------------------------------------------------- the picture
+
+  #onConnected(to: PeerId, address: Address): void {
+    if (address.connecting === undefined) throw new BrokenRule(`CONNACK to ${to}, which asked for nothing`);
+    const client = this.#client(address.connecting);
+    if (address.clientId !== undefined && address.clientId !== address.connecting)
+      this.#client(address.clientId).life = "gone";
+    this.#moved(client, to);
+    address.clientId = address.connecting;
+    address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
+    client.life = "active";
+    client.saidGoodbye = false;
+    client.leaving = undefined;
+    client.inFlight = undefined;
+  }
+
+  #onDisconnect(to: PeerId, address: Address, asked: boolean): void {
+    const client = this.#clientAt(to);
+    if (!asked) this.noPingPong(to, address);
+    if (!asked && client?.life === "asleep" && !address.spoke && !client.lost) {
+      throw new BrokenRule(`DISCONNECT to ${to}, which is asleep and said nothing`);
+    }
+    address.spoke = false;
+    if (!client) return;
+    client.life = asked && client.leaving === true ? "asleep" : "gone";
+    client.saidGoodbye = asked && client.leaving === false;
+    client.leaving = undefined;
+    client.inFlight = undefined;
+    client.handedOver = 0;
+  }
+
+  #onWake(from: PeerId, clientId: string): void {
+    const client = this.#clients.get(clientId);
+    if (!client || (client.life !== "asleep" && client.life !== "awake")) return;
+    if (client.life === "asleep") client.inFlight = undefined;
+    this.#moved(client, from);
+    client.life = "awake";
+    this.#address(from).clientId = clientId;
+  }
+
+  #onPublished(address: Address, message: Extract<Message, { type: "PUBLISH" }>): void {
+    const payload = words(message.data);
+    const before = address.published.get(message.msgId);
+    if (before) Object.assign(before, { payload, qos: message.qos }).topicIds.add(message.topicId);
+    else {
+      address.published.set(message.msgId, { topicIds: new Set([message.topicId]), payload, qos: message.qos });
+    }
+  }
+
+  /** The client comes from another address: answers to what it sent from the old one may go to the new one. */
+  #moved(client: Client, to: PeerId): void {
+    const before = client.peer === undefined || client.peer === to ? undefined : this.#address(client.peer);
+    client.peer = to;
+    if (!before) return;
+    before.clientId = undefined;
+    const { published } = this.#address(to);
+    for (const [msgId, what] of before.published) if (!published.has(msgId)) published.set(msgId, what);
+  }
+
+  #client(clientId: string): Client {
+    let client = this.#clients.get(clientId);
+    if (!client) {
+      client = new Client();
+      this.#clients.set(clientId, client);
+    }
+    return client;
+  }
+
+  #address(peer: PeerId): Address {
+    let address = this.#addresses.get(peer);
+    if (!address) {
+      address = new Address();
+      this.#addresses.set(peer, address);
+    }
+    return address;
+  }
+
+  #clientAt(peer: PeerId): Client | undefined {
+    const clientId = this.#addresses.get(peer)?.clientId;
+    return clientId === undefined ? undefined : this.#clients.get(clientId);
+  }
+
+  #onDelivery(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+    this.oneInFlight(to, client, `PUBLISH ${message.msgId}`);
+    const payload = words(message.data);
+    const before = client.sent.get(payload);
+    client.completed.delete(message.msgId);
+    this.repetitionsAreMarked(to, message, before, client.uncertain);
+    if (!before || before.msgId !== message.msgId) {
+      client.sent.set(payload, { msgId: message.msgId, order: client.order.get(payload) ?? 0, received: false });
+    }
+  }
+}
+
+function landed(client: Client, what: string): void {
+  if (client.inFlight?.what === what) client.inFlight = undefined;
+}
+
+function words(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+}
