@@ -9,6 +9,7 @@ import { encodedLength } from "../../wire/v12/codec.ts";
 import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import type { DropReason } from "../event.ts";
+import type { CommitToken } from "../types.ts";
 import { returnCodes } from "../messages.ts";
 import { acknowledge, letIn, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { changeState, lose } from "./lifecycle.ts";
@@ -244,17 +245,18 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
 /** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [reference 12.17] */
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
+  let after: CommitToken | undefined;
   if (entry && entry.publication.qos === 2 && !entry.released) {
     entry.released = true;
     context.counters.deliveredDown++;
-    const after = persistReleased(context, session, entry);
+    after = persistReleased(context, session, entry);
     if (entry.received) acknowledge(context, session.broker, entry.received, after);
     if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }
   if (session.peer === undefined) return;
-  context.out.send(session.peer, { type: "PUBREL", msgId });
+  context.out.send(session.peer, { type: "PUBREL", msgId }, after);
   if (entry && session.outbox.inFlight) {
     context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
   }
