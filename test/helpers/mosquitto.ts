@@ -1,5 +1,6 @@
 /** A mosquitto of a test's own, found or unpacked by find-mosquitto.mjs. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { pbkdf2Sync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -32,12 +33,23 @@ export class Mosquitto {
   readonly #folder = mkdtempSync(join(tmpdir(), "mosquitto-"));
   readonly plainPort: number;
   readonly tlsPort: number;
+  /** TLS with a pre-shared key: identity "gateway", key 0123456789abcdef. */
+  readonly pskPort: number;
+  /** User "user", password "barn". */
+  readonly passwordPort: number;
+  readonly websocketPort: number;
   #process: ChildProcess | undefined;
 
-  private constructor(program: Program, ports: { plain: number; tls: number }) {
+  private constructor(
+    program: Program,
+    ports: Readonly<Record<"plain" | "tls" | "psk" | "password" | "websocket", number>>,
+  ) {
     this.#program = program;
     this.plainPort = ports.plain;
     this.tlsPort = ports.tls;
+    this.pskPort = ports.psk;
+    this.passwordPort = ports.password;
+    this.websocketPort = ports.websocket;
     const lines = [
       "per_listener_settings true",
       "persistence true",
@@ -54,12 +66,37 @@ export class Mosquitto {
       `certfile ${fixture("server.pem")}`,
       `keyfile ${fixture("server-key.pem")}`,
       "require_certificate true",
+      `listener ${ports.psk} 127.0.0.1`,
+      `psk_file ${join(this.#folder, "psk")}`,
+      "psk_hint test",
+      "use_identity_as_username true",
+      `listener ${ports.password} 127.0.0.1`,
+      "allow_anonymous false",
+      `password_file ${join(this.#folder, "passwords")}`,
+      `listener ${ports.websocket} 127.0.0.1`,
+      "protocol websockets",
+      "allow_anonymous true",
     ];
+    writeFileSync(join(this.#folder, "psk"), "gateway:0123456789abcdef\n");
+    // The password is "barn"; PBKDF2-SHA512, as mosquitto stores it.
+    const salt = Buffer.from("0123456789ab");
+    const hash = pbkdf2Sync("barn", salt, 101, 64, "sha512");
+    writeFileSync(
+      join(this.#folder, "passwords"),
+      `user:$7$101$${salt.toString("base64")}$${hash.toString("base64")}\n`,
+      { mode: 0o600 },
+    );
     writeFileSync(join(this.#folder, "mosquitto.conf"), `${lines.join("\n")}\n`);
   }
 
   static async create(program: Program): Promise<Mosquitto> {
-    const mosquitto = new Mosquitto(program, { plain: await freePort(), tls: await freePort() });
+    const mosquitto = new Mosquitto(program, {
+      plain: await freePort(),
+      tls: await freePort(),
+      psk: await freePort(),
+      password: await freePort(),
+      websocket: await freePort(),
+    });
     await mosquitto.start();
     return mosquitto;
   }

@@ -133,5 +133,51 @@ describe.skipIf(missing !== undefined).each(["3.1.1", "5"] as const)(
       expect(other.health().broker).toBe("away");
       await other.stop();
     });
+
+    test.each([
+      [
+        "a pre-shared key",
+        () => ({
+          url: `mqtts://127.0.0.1:${broker.pskPort}`,
+          tls: { psk: { identity: "gateway", key: { env: "TEST_PSK" } } },
+        }),
+        "connected",
+      ],
+      [
+        "a wrong pre-shared key",
+        () => ({
+          url: `mqtts://127.0.0.1:${broker.pskPort}`,
+          tls: { psk: { identity: "gateway", key: { env: "TEST_WRONG" } } },
+        }),
+        "away",
+      ],
+      [
+        "user and password",
+        () => ({
+          url: `mqtt://127.0.0.1:${broker.passwordPort}`,
+          username: "user",
+          password: { env: "TEST_PASSWORD" },
+        }),
+        "connected",
+      ],
+      [
+        "a wrong password",
+        () => ({ url: `mqtt://127.0.0.1:${broker.passwordPort}`, username: "user", password: { env: "TEST_WRONG" } }),
+        "away",
+      ],
+      ["WebSocket", () => ({ url: `ws://127.0.0.1:${broker.websocketPort}` }), "connected"],
+    ])("%s", async (_name, upstream, expected) => {
+      Object.assign(process.env, { TEST_PSK: "0123456789abcdef", TEST_PASSWORD: "barn", TEST_WRONG: "ffff" });
+      const { gateway: other } = await startGateway({
+        upstream: { ...upstream(), protocol, serviceClientId: `with-${protocol}` },
+      });
+      try {
+        if (expected === "connected") await until("the broker accepts", () => other.health().broker === "connected");
+        else await new Promise((done) => setTimeout(done, 500));
+        expect(other.health().broker).toBe(expected);
+      } finally {
+        await other.stop();
+      }
+    });
   },
 );

@@ -17,6 +17,9 @@ import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { outboxShift, pump } from "./publish-down.ts";
 import type { Session } from "./session.ts";
 
+/** Deliveries remembered per client for which there is no room. */
+const outsideMax = 1_000;
+
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
 /** A publication came from the broker for this client. */
@@ -47,6 +50,11 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
 /** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
 function offer(context: Context, session: Session, received: Received): void {
   const { outside } = session.broker;
+  if (outside.size >= outsideMax) {
+    // Only a broker without a window comes here. It sends what it has no answer for again with the next connection.
+    const detail = `QoS ${received.publication.qos} ${received.publication.topicName}: left at the broker`;
+    return context.drop("buffer-full", { clientId: session.clientId, detail });
+  }
   outside.add(received);
   letIn(context, session);
   if (received.entry) pump(context, session);

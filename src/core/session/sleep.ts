@@ -40,6 +40,8 @@ export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId:
   const session = context.sessions.byClientId(clientId);
   if (!session || !context.options.clients.roaming) return false;
   if (session.state !== "asleep" && session.state !== "awake") return false;
+  // An address that an active client speaks from is not a new one: who is there may not fetch for somebody else.
+  if (context.sessions.byPeer(peer)?.state === "active") return false;
   if (!context.options.access.client(clientId, peer).admitted) return false;
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
   context.sessions.bind(session, peer);

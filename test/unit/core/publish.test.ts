@@ -339,6 +339,15 @@ describe("sleep [§6.14]", () => {
     bench.client(pubAck(second), elsewhere).gets("PINGRESP");
   });
 
+  test("an active client cannot fetch what waits for a sleeper", () => {
+    const bench = asleep();
+    bench.link().delivers({});
+    bench.connected({ clientId: "c2" }, elsewhere);
+    bench.client(wake("c1"), elsewhere).gets("DISCONNECT");
+    bench.client(ping, elsewhere).gets("PINGRESP");
+    bench.client(wake("c1")).gets("PUBLISH");
+  });
+
   test("roaming can be off", () => {
     const bench = new Bench({ clients: { roaming: false } }).connected();
     bench.client(sleep(300));
