@@ -79,6 +79,27 @@ test("broadcasts go to the group's port, here an address of this host", async ()
   socket.close();
 });
 
+test("multicast on the loopback interface: broadcasts reach the group, and what is sent to the group reaches us", async () => {
+  const group = "239.1.2.3";
+  const member = createSocket({ type: "udp4", reuseAddr: true });
+  const heard: Uint8Array[] = [];
+  member.on("message", (bytes) => heard.push(bytes));
+  await new Promise<void>((done) => member.bind(0, done));
+  member.addMembership(group, "127.0.0.1");
+  member.setMulticastInterface("127.0.0.1");
+  const { port } = member.address();
+  const multicast = { group, port, interfaces: ["127.0.0.1"] };
+  const transport = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port: 0, multicast }));
+  const seen: string[] = [];
+  await transport.start({ ...silent, datagram: (_from, bytes) => seen.push(Buffer.from(bytes).toString("hex")) });
+  transport.broadcast(Uint8Array.of(5, 0, 1, 3, 0x84), 0);
+  await until("the broadcast in the group", () => heard.length === 1);
+  member.send(Uint8Array.of(3, 1, 0), port, group);
+  await until("SEARCHGW from the group", () => seen.includes("030100"));
+  await transport.close();
+  member.close();
+});
+
 test("drops are read from the kernel's table by address and port", () => {
   const table = [
     "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops",
