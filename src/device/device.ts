@@ -7,10 +7,12 @@
  */
 
 import type { QoS } from "../wire/fields.ts";
-import { shortNameFromId, shortNameToId } from "../wire/topic.ts";
 import { decode, encode } from "../wire/v12/codec.ts";
 import type { Message, Publish } from "../wire/v12/messages.ts";
 import type { DeviceEvent, DeviceWill, Request, TopicNaming } from "./request.ts";
+import { messageOf } from "./request-message.ts";
+import { TakenMessages } from "./taken-messages.ts";
+import { TopicTable } from "./topic-table.ts";
 
 export type { DeviceEvent, DeviceWill, Request, TopicNaming } from "./request.ts";
 
@@ -28,8 +30,6 @@ export type DeviceOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "event"; readonly event: DeviceEvent };
 
-const finishedMax = 16;
-
 export class Device {
   readonly clientId: string;
   state: DeviceState = "disconnected";
@@ -45,17 +45,14 @@ export class Device {
   #keepAliveMs = 0;
   #lastMsgId = 0;
   #lastRef = 0;
-  readonly #idByName = new Map<string, number>();
-  readonly #nameById = new Map<number, string>();
-  /** QoS 2 messages taken, until the gateway releases them. */
-  readonly #taken = new Set<number>();
-  /** QoS 2 messages done lately, by MsgId: a repetition may be overtaken by the end of its own exchange. */
-  readonly #finished = new Map<number, number>();
+  readonly #topics = new TopicTable();
+  readonly #taken: TakenMessages;
 
   constructor(options: DeviceOptions) {
     this.clientId = options.clientId;
     this.#retryMs = options.retryMs ?? 10_000;
     this.#retryLimit = options.retryLimit ?? 4;
+    this.#taken = new TakenMessages(this.#retryMs * (this.#retryLimit + 1));
   }
 
   /** Nothing is under way or waits. */
@@ -65,7 +62,7 @@ export class Device {
 
   connect(options: { clean: boolean; keepAliveSeconds: number; will?: DeviceWill | undefined }, now: number): void {
     if (options.clean) {
-      this.#forgetTopics();
+      this.#topics.clear();
       this.#taken.clear();
     }
     this.#ask(
@@ -94,7 +91,7 @@ export class Device {
   /** QoS -1: needs no connection, hears no answer. [§6.8] */
   publishWithoutConnection(message: { topic: TopicNaming; payload: Uint8Array; retain?: boolean }, now: number): void {
     this.#now = now;
-    const id = this.#idOf(message.topic);
+    const id = this.#topics.idOf(message.topic);
     if (!id || id.type === "normal") throw new RangeError("QoS -1 needs a predefined or a short topic");
     this.#send({
       type: "PUBLISH",
@@ -150,9 +147,8 @@ export class Device {
   /** Power was lost: everything but what the owner tells it again is forgotten. */
   reset(): void {
     this.#end("disconnected");
-    this.#forgetTopics();
+    this.#topics.clear();
     this.#taken.clear();
-    this.#finished.clear();
   }
 
   receive(bytes: Uint8Array, now: number): void {
@@ -198,88 +194,25 @@ export class Device {
     const request = this.#open;
     if (!request) return;
     if (request.kind === "publish") {
-      const id = this.#idOf(request.topic);
+      const id = this.#topics.idOf(request.topic);
       if (!id && request.topic.by === "name") {
         this.#queue.unshift(request);
         this.#open = { kind: "register", topicName: request.topic.topicName, msgId: this.#nextMsgId() };
         return this.#sendOpen(false);
       }
       if (request.qos === 0) {
-        this.#sendPublish(request, dup);
+        const message = messageOf(request, this.clientId, dup, id);
+        if (message) this.#send(message);
         this.#tell({ event: "published", ref: request.ref });
         return this.#next();
       }
       if (request.msgId === 0) request.msgId = this.#nextMsgId();
     }
     if (request.kind === "wake") this.state = "awake";
-    const message = this.#messageOf(request, dup);
+    const topic = request.kind === "publish" ? this.#topics.idOf(request.topic) : undefined;
+    const message = messageOf(request, this.clientId, dup, topic);
     if (message) this.#send(message);
     this.#retryAt = this.#now + this.#retryMs;
-  }
-
-  #messageOf(request: Request, dup: boolean): Message | undefined {
-    switch (request.kind) {
-      case "connect":
-        return this.#connectMessage(request);
-      case "register":
-        return { type: "REGISTER", topicId: 0, msgId: request.msgId, topicName: request.topicName };
-      case "publish":
-        if (request.stage === "release") return { type: "PUBREL", msgId: request.msgId };
-        this.#sendPublish(request, dup);
-        return undefined;
-      case "subscribe":
-        return { type: "SUBSCRIBE", dup, qos: request.qos, msgId: request.msgId, ...reference(request.topic) };
-      case "unsubscribe":
-        return { type: "UNSUBSCRIBE", msgId: request.msgId, ...reference(request.topic) };
-      case "willTopic":
-        return {
-          type: "WILLTOPICUPD",
-          qos: request.will?.qos ?? 0,
-          retain: request.will?.retain ?? false,
-          willTopic: request.will?.topicName,
-        };
-      case "willMessage":
-        return { type: "WILLMSGUPD", willMsg: request.payload };
-      case "sleep":
-        return { type: "DISCONNECT", duration: request.seconds };
-      case "wake":
-        return { type: "PINGREQ", clientId: this.clientId };
-      case "ping":
-        return { type: "PINGREQ", clientId: "" };
-      case "disconnect":
-        return { type: "DISCONNECT", duration: undefined };
-    }
-  }
-
-  #connectMessage(request: Extract<Request, { kind: "connect" }>): Message {
-    const { clean, keepAliveSeconds, will, stage } = request;
-    if (stage === "willTopic" && will)
-      return { type: "WILLTOPIC", qos: will.qos, retain: will.retain, willTopic: will.topicName };
-    if (stage === "willMsg" && will) return { type: "WILLMSG", willMsg: will.payload };
-    return {
-      type: "CONNECT",
-      will: will !== undefined,
-      cleanSession: clean,
-      protocolId: 1,
-      duration: keepAliveSeconds,
-      clientId: this.clientId,
-    };
-  }
-
-  #sendPublish(request: Extract<Request, { kind: "publish" }>, dup: boolean): void {
-    const id = this.#idOf(request.topic);
-    if (!id) return;
-    const { qos, retain, msgId, payload } = request;
-    this.#send({
-      type: "PUBLISH",
-      dup: dup && qos > 0,
-      qos,
-      retain,
-      topicIdType: id.type,
-      topicId: id.id,
-      msgId,
-      data: payload,
-    });
   }
 
   #repeat(): void {
@@ -338,17 +271,17 @@ export class Device {
         return this.#sendOpen(false);
       case "REGISTER":
         if (typeof message.topicName !== "string") return;
-        this.#learn(message.topicName, message.topicId);
+        this.#topics.learn(message.topicName, message.topicId);
         return this.#send({ type: "REGACK", topicId: message.topicId, msgId: message.msgId, returnCode: 0 });
       case "REGACK":
         if (request?.kind !== "register" || request.msgId !== message.msgId) return;
-        if (message.returnCode === 0) this.#learn(request.topicName, message.topicId);
+        if (message.returnCode === 0) this.#topics.learn(request.topicName, message.topicId);
         else return this.#failRegistration(request, message.returnCode);
         return this.#done();
       case "PUBLISH":
         return this.#onPublish(message);
       case "PUBREL":
-        if (this.#taken.delete(message.msgId)) this.#finish(message.msgId);
+        this.#taken.release(message.msgId, this.#now);
         return this.#send({ type: "PUBCOMP", msgId: message.msgId });
       case "PUBACK":
       case "PUBREC":
@@ -357,7 +290,8 @@ export class Device {
       case "SUBACK":
         if (request?.kind !== "subscribe" || request.msgId !== message.msgId) return;
         if (message.returnCode !== 0) return this.#fail(request, message.returnCode);
-        if (request.topic.by === "name" && message.topicId !== 0) this.#learn(request.topic.topicName, message.topicId);
+        if (request.topic.by === "name" && message.topicId !== 0)
+          this.#topics.learn(request.topic.topicName, message.topicId);
         this.#tell({ event: "subscribed", ref: request.ref, qos: message.qos, topicId: message.topicId });
         return this.#done();
       case "UNSUBACK":
@@ -418,24 +352,11 @@ export class Device {
   #onPublish(message: Publish): void {
     const { qos, msgId, topicIdType, topicId } = message;
     if (qos === -1) return;
-    const topicName =
-      topicIdType === "normal"
-        ? this.#nameById.get(topicId)
-        : topicIdType === "short"
-          ? shortNameFromId(topicId)
-          : topicIdType === "predefined"
-            ? `predefined ${topicId}`
-            : undefined;
+    const topicName = this.#topics.nameOf(message);
     if (topicName === undefined) return this.#send({ type: "PUBACK", topicId, msgId, returnCode: 2 });
     if (qos === 1) this.#send({ type: "PUBACK", topicId, msgId, returnCode: 0 });
     if (qos === 2) this.#send({ type: "PUBREC", msgId });
-    if (qos === 2) {
-      const finishedAt = this.#finished.get(msgId);
-      const late =
-        message.dup && finishedAt !== undefined && this.#now - finishedAt < this.#retryMs * (this.#retryLimit + 1);
-      if (late || this.#taken.has(msgId)) return;
-      this.#taken.add(msgId);
-    }
+    if (qos === 2 && !this.#taken.take(msgId, message.dup, this.#now)) return;
     this.#tell({
       event: "message",
       topicName,
@@ -446,13 +367,6 @@ export class Device {
       retain: message.retain,
       dup: message.dup,
     });
-  }
-
-  #finish(msgId: number): void {
-    this.#finished.delete(msgId);
-    this.#finished.set(msgId, this.#now);
-    const oldest = this.#finished.keys().next();
-    if (this.#finished.size > finishedMax && !oldest.done) this.#finished.delete(oldest.value);
   }
 
   #onPublishAnswer(message: Extract<Message, { type: "PUBACK" | "PUBREC" | "PUBCOMP" }>): void {
@@ -480,30 +394,9 @@ export class Device {
   /** "Invalid topic id": the gateway has forgotten it; once more under a new one. [§6.6] */
   #registerAgain(request: Extract<Request, { kind: "publish" }>): void {
     request.registeredAgain = true;
-    if (request.topic.by === "name") this.#idByName.delete(request.topic.topicName);
+    if (request.topic.by === "name") this.#topics.forget(request.topic.topicName);
     this.#tries = 0;
     this.#sendOpen(true);
-  }
-
-  #idOf(topic: TopicNaming): { type: "normal" | "short" | "predefined"; id: number } | undefined {
-    if (topic.by === "predefined") return { type: "predefined", id: topic.topicId };
-    if (topic.by === "short") {
-      const id = shortNameToId(topic.topicName);
-      if (id === undefined) throw new RangeError(`"${topic.topicName}" is no short topic name`);
-      return { type: "short", id };
-    }
-    const id = this.#idByName.get(topic.topicName);
-    return id === undefined ? undefined : { type: "normal", id };
-  }
-
-  #learn(topicName: string, topicId: number): void {
-    this.#idByName.set(topicName, topicId);
-    this.#nameById.set(topicId, topicName);
-  }
-
-  #forgetTopics(): void {
-    this.#idByName.clear();
-    this.#nameById.clear();
   }
 
   #nextMsgId(): number {
@@ -523,12 +416,4 @@ export class Device {
   #tell(event: DeviceEvent): void {
     this.#output.push({ kind: "event", event });
   }
-}
-
-function reference(topic: TopicNaming): { topicIdType: "normal" | "short" | "predefined"; topic: string | number } {
-  if (topic.by === "predefined") return { topicIdType: "predefined", topic: topic.topicId };
-  if (topic.by === "name") return { topicIdType: "normal", topic: topic.topicName };
-  const id = shortNameToId(topic.topicName);
-  if (id === undefined) throw new RangeError(`"${topic.topicName}" is no short topic name`);
-  return { topicIdType: "short", topic: id };
 }

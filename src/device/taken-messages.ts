@@ -1,0 +1,39 @@
+/**
+ * QoS 2 messages that a device has taken. One counts once: until the gateway releases it, whatever DUP says, and a
+ * while longer if it comes with DUP, since a repetition may be overtaken by the end of its own exchange.
+ */
+const finishedMax = 16;
+
+export class TakenMessages {
+  readonly #open = new Set<number>();
+  /** Released lately, by MsgId; the latest last. */
+  readonly #finished = new Map<number, number>();
+  readonly #repetitionMs: number;
+
+  /** `repetitionMs`: how long the gateway may repeat itself. */
+  constructor(repetitionMs: number) {
+    this.#repetitionMs = repetitionMs;
+  }
+
+  /** True when this message is new; it is taken then. */
+  take(msgId: number, dup: boolean, now: number): boolean {
+    const finishedAt = this.#finished.get(msgId);
+    const late = dup && finishedAt !== undefined && now - finishedAt < this.#repetitionMs;
+    if (late || this.#open.has(msgId)) return false;
+    this.#open.add(msgId);
+    return true;
+  }
+
+  release(msgId: number, now: number): void {
+    if (!this.#open.delete(msgId)) return;
+    this.#finished.delete(msgId);
+    this.#finished.set(msgId, now);
+    const oldest = this.#finished.keys().next();
+    if (this.#finished.size > finishedMax && !oldest.done) this.#finished.delete(oldest.value);
+  }
+
+  clear(): void {
+    this.#open.clear();
+    this.#finished.clear();
+  }
+}

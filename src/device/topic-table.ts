@@ -1,0 +1,58 @@
+/** The topic ids that a device knows, both ways. [MQTT-SN 1.2 §6.5, §6.7] */
+import { shortNameFromId, shortNameToId } from "../wire/topic.ts";
+import type { Publish } from "../wire/v12/messages.ts";
+import type { TopicNaming } from "./request.ts";
+
+export interface TopicOnAir {
+  readonly type: "normal" | "short" | "predefined";
+  readonly id: number;
+}
+
+export class TopicTable {
+  readonly #idByName = new Map<string, number>();
+  readonly #nameById = new Map<number, string>();
+
+  learn(topicName: string, topicId: number): void {
+    this.#idByName.set(topicName, topicId);
+    this.#nameById.set(topicId, topicName);
+  }
+
+  /** The gateway does not know this name's id any more. */
+  forget(topicName: string): void {
+    this.#idByName.delete(topicName);
+  }
+
+  clear(): void {
+    this.#idByName.clear();
+    this.#nameById.clear();
+  }
+
+  /** How the topic goes over the air; undefined: it has to be registered first. @throws RangeError for no short name. */
+  idOf(topic: TopicNaming): TopicOnAir | undefined {
+    if (topic.by === "predefined") return { type: "predefined", id: topic.topicId };
+    if (topic.by === "short") return { type: "short", id: shortId(topic.topicName) };
+    const id = this.#idByName.get(topic.topicName);
+    return id === undefined ? undefined : { type: "normal", id };
+  }
+
+  /** The name behind a PUBLISH from the gateway; undefined: this device was never told. */
+  nameOf(message: Publish): string | undefined {
+    switch (message.topicIdType) {
+      case "normal":
+        return this.#nameById.get(message.topicId);
+      case "short":
+        return shortNameFromId(message.topicId);
+      case "predefined":
+        return `predefined ${message.topicId}`;
+      case "reserved":
+        return undefined;
+    }
+  }
+}
+
+/** @throws RangeError when the name has not two octets. */
+export function shortId(topicName: string): number {
+  const id = shortNameToId(topicName);
+  if (id === undefined) throw new RangeError(`"${topicName}" is no short topic name`);
+  return id;
+}
