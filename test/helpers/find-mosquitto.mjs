@@ -43,15 +43,21 @@ export function findMosquitto() {
 
 function unpack() {
   mkdirSync(cache, { recursive: true });
-  for (const name of packages) {
-    try {
-      execFileSync("apt-get", ["download", name], { cwd: cache, stdio: "ignore" });
-    } catch {
-      // Not every Debian has every library under this name; what is really missing shows when it is started.
-    }
-  }
+  // A new machine has no package lists yet; `download` finds nothing without them.
+  if (!download("mosquitto")) spawnSync("apt-get", ["update"], { stdio: "ignore" });
+  // Not every Debian has every library under this name; what is really missing shows when it is started.
+  for (const name of packages) download(name);
   for (const file of readdirSync(cache).filter((name) => name.endsWith(".deb"))) {
     execFileSync("dpkg", ["-x", file, "."], { cwd: cache, stdio: "ignore" });
+  }
+}
+
+function download(name) {
+  try {
+    execFileSync("apt-get", ["download", name], { cwd: cache, stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
   }
 }
 
