@@ -176,7 +176,9 @@ export class MqttLink {
     client.stream.end(); // FIN after what was written; the broker answers with its own
   }
 
+  /** In the present attempt, and ever. */
   #wasUp = false;
+  #everUp = false;
 
   #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: { reason: string }): boolean {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
@@ -188,6 +190,7 @@ export class MqttLink {
     }
     this.#up = true;
     this.#wasUp = true;
+    this.#everUp = true;
     this.#congested = false;
     this.#backOff.reset();
     this.#client?.stream.on("drain", () => this.#onDrain());
@@ -282,14 +285,16 @@ export class MqttLink {
     const { request } = this;
     const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
     const { tls, ...identity } = this.#identity;
-    const expiry = request.clean ? 0 : sessionExpirySeconds;
-    const willDelay = Math.min(will.delaySeconds, expiry);
+    const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
+    // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
+    // It ends when the core says so, with an expiry of 0 in DISCONNECT.
+    const clean = request.clean && !(this.#isV5 && this.#everUp);
     return {
       ...tls,
       ...identity,
       clientId: request.mqttClientId,
       protocolVersion: this.#isV5 ? 5 : 4,
-      clean: request.clean,
+      clean,
       keepalive: keepAliveSeconds,
       connectTimeout: connectTimeoutSeconds * 1_000,
       reconnectPeriod: 0,
@@ -297,7 +302,7 @@ export class MqttLink {
       queueQoSZero: false,
       reschedulePings: false,
       log: () => {},
-      ...(this.#isV5 && { properties: { sessionExpiryInterval: expiry, receiveMaximum } }),
+      ...(this.#isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
       ...(request.will && {
         will: {
           topic: request.will.topicName,

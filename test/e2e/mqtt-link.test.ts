@@ -1,4 +1,5 @@
 /** Links over real TCP against the recording broker, MQTT 3.1.1 and 5. */
+import { createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LinkRequest } from "../../src/core/effect.ts";
 import type { UpstreamEvents } from "../../src/upstream/link.ts";
@@ -14,11 +15,11 @@ afterEach(async () => {
 
 const octets = (text: string) => new TextEncoder().encode(text);
 
-async function setUp(protocol: "3.1.1" | "5") {
+async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}) {
   const broker = await RecordingBroker.start();
   toClose.push(() => broker.close());
   const upstream = new MqttUpstream(
-    upstreamOptions.parse({ url: broker.url, protocol, reconnect: { minSeconds: 0.05, maxSeconds: 0.1 } }),
+    upstreamOptions.parse({ url: broker.url, protocol, reconnect: { minSeconds: 0.05, maxSeconds: 0.1 }, ...over }),
   );
   toClose.push(() => upstream.shutdown(500));
   const seen: string[] = [];
@@ -87,6 +88,60 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     broker.broker.cutAll();
     await sees("down l1");
     await sees("up l1 true");
+  });
+
+  test("a clean session is made new once; with MQTT 5 it outlives a cut, and ends with its DISCONNECT", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    upstream.open(request({ clean: true }));
+    await sees("up l1 false");
+    broker.broker.cutAll();
+    await sees("down l1");
+    if (protocol === "5") await sees("up l1 true");
+    else
+      await until("up again, anew", () => broker.packets.filter(({ packet }) => packet.cmd === "connect").length === 2);
+    if (protocol === "3.1.1") return;
+    upstream.close("l1", "disconnect", true);
+    await until("its end", () => broker.packets.at(-1)?.packet.cmd === "disconnect");
+    expect(broker.packets.at(-1)?.packet).toMatchObject({ properties: { sessionExpiryInterval: 0 } });
+  });
+
+  test("the will delay of MQTT 5 is in CONNECT, never beyond the expiry of the session", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol, { sessionExpirySeconds: 60 });
+    upstream.open(request({ will: { topicName: "w", payload: octets("x"), qos: 0, retain: false } }));
+    await sees("up l1 false");
+    const connect = broker.packets[0]?.packet;
+    const delay = connect?.cmd === "connect" ? connect.will?.properties?.willDelayInterval : undefined;
+    expect(delay).toBe(protocol === "5" ? 60 : undefined);
+  });
+
+  test("a broker that does not read: congested, QoS 0 dropped and counted, memory bounded; then it goes on", async () => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket);
+      socket.once("data", () => {
+        socket.pause();
+        socket.write(protocol === "5" ? Buffer.from("2003000000", "hex") : Buffer.from("20020000", "hex"));
+      });
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    toClose.push(async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((done) => server.close(() => done()));
+    });
+    const address = server.address();
+    const url = `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+    const { upstream, sees, request, seen } = await setUp(protocol, { url, sendBufferBytesMax: 65_536 });
+    upstream.open(request());
+    await sees("up l1 false");
+    const payload = new Uint8Array(1_000);
+    for (let i = 0; i < 20_000; i++) {
+      upstream.publish("l1", { topicName: "t", payload, qos: 0, retain: false }, 0, false);
+      if (i % 100 === 0) await new Promise((done) => setImmediate(done));
+    }
+    expect(seen).toContain("congested l1 true");
+    expect(upstream.counters.droppedCongested).toBeGreaterThan(1_000);
+    for (const socket of sockets) socket.resume();
+    await sees("congested l1 false");
   });
 
   test("disconnect keeps the will back, abandon lets it out", async () => {

@@ -91,6 +91,8 @@ export class RecordingBroker {
         setTimeout(() => {
           connection = this.broker.connect(linkRequestOf(packet), events);
           if (!connection) socket.destroy();
+          // MQTT 5: not the flag but the expiry says whether the session outlives the connection.
+          else if (protocolVersion === 5) connection.state.clean = !packet.properties?.sessionExpiryInterval;
         }, this.broker.latencyMs);
         return;
       }
