@@ -142,7 +142,7 @@ export class GatewayCore implements Core {
         return;
       }
       case "peerGone":
-        return; // not a DISCONNECT: the session lives on by client id until its time is over [reference 13.2]
+        return; // not a DISCONNECT: the session lives on by client id until its time is over
       case "persisted":
         context.journal.settle(input.token);
         return;

@@ -51,7 +51,7 @@ export type Input =
   /** The process is going to end: say goodbye where that is due. */
   | { readonly kind: "shutdown" };
 
-/** Why a broker said no, as far as a device can be told. [reference 7.2] */
+/** Why a broker said no, as far as a device can be told. */
 export type LinkRefusal = "congestion" | "notSupported";
 
 /** Topic ids agreed on beforehand. A client's own come before those for all. [MQTT-SN 1.2 §6.7] */

@@ -35,7 +35,7 @@ export interface CoreOptions {
     readonly idleSecondsMax: number;
     /** How long a disconnected or lost session with clean=0 is kept. */
     readonly sessionExpirySeconds: number;
-    /** A sleeping client may return from another address with PINGREQ. [reference 12.3] */
+    /** A sleeping client may return from another address with PINGREQ. [interpretation 3] */
     readonly roaming: boolean;
     /** QoS 1 and 2 publications of a client that wait for the broker. Beyond: PUBACK congestion. */
     readonly uplinkInFlightMax: number;

@@ -1,4 +1,4 @@
-/** A refused CONNECT, as far as a device can be told. [reference 7.2] */
+/** A refused CONNECT, as far as a device can be told. */
 import type { LinkRefusal } from "../core/input.ts";
 
 const reasons: Readonly<Record<number, string>> = {

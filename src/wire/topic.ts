@@ -38,7 +38,7 @@ function isPlainFilter(text: string): boolean {
   return levels.every((level, i) => !/[+#]/.test(level) || level === "+" || (level === "#" && i === levels.length - 1));
 }
 
-/** Messages may come under other names than this: wildcards, and shared subscriptions. [reference 9.3] */
+/** Messages may come under other names than this: wildcards, and shared subscriptions. */
 export function hasWildcard(filter: string): boolean {
   return filter.startsWith(share) || filter.includes("+") || filter.includes("#");
 }

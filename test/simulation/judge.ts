@@ -270,7 +270,7 @@ export class Judge {
       throw new Violation(`PUBLISH to ${to} under id ${message.topicId}, told as "${name}", means "${meant}"`);
   }
 
-  /** One REGISTER or QoS 1/2 PUBLISH at a time. [reference 12.13] */
+  /** One REGISTER or QoS 1/2 PUBLISH at a time. [interpretation 13] */
   #oneInFlight(to: PeerId, peer: PeerTrack, what: string): void {
     peer.inFlight.add(what);
     // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.

@@ -9,7 +9,7 @@ import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
 
 export class BrokenRule extends Error {}
 
-/** Which answers a message entitles its sender to, whatever its state. [MQTT-SN 1.2 §6.14; reference 8.2] */
+/** Which answers a message entitles its sender to, whatever its state. [MQTT-SN 1.2 §6.14] */
 const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
   CONNECT: ["CONNACK", "WILLTOPICREQ"],
   WILLTOPIC: ["WILLMSGREQ", "CONNACK"],
@@ -54,7 +54,7 @@ class Client {
   readonly sent = new Map<string, Sent>();
   /** Payloads that were sent once: later sendings are repetitions, of the gateway or of the broker. */
   readonly begun = new Set<string>();
-  /** MsgIds of QoS 2 exchanges that are over: a late PUBREC still gets its PUBREL. [reference 12.17] */
+  /** MsgIds of QoS 2 exchanges that are over: a late PUBREC still gets its PUBREL. [interpretation 17] */
   readonly completed = new Set<number>();
   saidGoodbye = false;
   lost = false;
@@ -199,7 +199,7 @@ export class Witness {
       case "REGISTER":
         return this.oneInFlight(to, client, `REGISTER ${message.msgId}`);
       case "PUBREL":
-        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [reference 12.17]
+        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [interpretation 17]
         if (client.completed.has(message.msgId) || (owed > 0 && client.inFlight)) return;
         this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
         return;
@@ -220,7 +220,7 @@ export class Witness {
     if (client?.life === "asleep" && !isAnswer) throw new BrokenRule(`${message.type} to ${to}, which is asleep`);
   }
 
-  /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it. [§6.6; reference 10.1] */
+  /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it. [§6.6] */
   acknowledgementsAreTrue(to: PeerId, address: Address, message: Message): void {
     if (message.type !== "PUBACK" && message.type !== "PUBREC") return;
     const published = address.published.get(message.msgId);
@@ -235,7 +235,7 @@ export class Witness {
     }
   }
 
-  /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [reference 12.13] */
+  /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [interpretation 13] */
   oneInFlight(to: PeerId, client: Client, what: string): void {
     const before = client.inFlight;
     if (before && before.what !== what) throw new BrokenRule(`${what} to ${to} while ${before.what} is unanswered`);
@@ -243,14 +243,14 @@ export class Witness {
     client.inFlight = { what, tries };
   }
 
-  /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. [reference 8.3] */
+  /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. */
   pingRespComesLast(to: PeerId, client: Client): void {
     if (client.life === "awake" && client.inFlight) {
       throw new BrokenRule(`PINGRESP to ${to} while ${client.inFlight.what} is unanswered`);
     }
   }
 
-  /** A repetition has DUP and the MsgId of the first; after PUBREC the PUBLISH is not sent again. [§6.13; reference 10.2] */
+  /** A repetition has DUP and the MsgId of the first; after PUBREC the PUBLISH is not sent again. [§6.13] */
   repetitionsAreMarked(
     to: PeerId,
     message: Extract<Message, { type: "PUBLISH" }>,
@@ -284,7 +284,7 @@ export class Witness {
     client.lastOrder.set(key, order);
   }
 
-  /** A busy topic cannot keep a client awake for ever. [reference 8.3] */
+  /** A busy topic cannot keep a client awake for ever. */
   wakeUpsEnd(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
     if (client.life !== "awake" || message.dup) return;
     client.handedOver++;
@@ -299,7 +299,7 @@ export class Witness {
       throw new BrokenRule(`the will of ${clientId} is published after its goodbye`);
   }
 
-  /** At most one unasked DISCONNECT per sender and second: two ends must not play ping-pong. [reference 7.13] */
+  /** At most one unasked DISCONNECT per sender and second: two ends must not play ping-pong. */
   noPingPong(to: PeerId, address: Address): void {
     const since = this.#now() - address.unaskedAt;
     if (since < 1_000) throw new BrokenRule(`a second unasked DISCONNECT to ${to} within ${since} ms`);

@@ -1,6 +1,6 @@
 /**
  * MQTT-SN 1.2: which procedure a message belongs to, for a client we know, for one that is connecting, and for a
- * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4; reference 11]
+ * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
  */
 
 import type { Message } from "../../wire/v12/messages.ts";
@@ -118,7 +118,7 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
   }
 }
 
-/** Nobody we know: no state is made, and at most one DISCONNECT a second goes back. [reference 11, 12.2] */
+/** Nobody we know: no state is made, and at most one DISCONNECT a second goes back. [interpretation 2] */
 function onMessageOfStranger(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {
     case "PUBLISH":
@@ -168,7 +168,7 @@ function answerStranger(context: Context, peer: PeerId, what: string): void {
   if (context.strangers.allows(peer, context.now)) context.out.send(peer, disconnect);
 }
 
-/** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1; reference 7.1] */
+/** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1] */
 function onSearchGw(context: Context, peer: PeerId, radius: number): void {
   const message = { type: "GWINFO", gwId: context.options.gatewayId, gwAdd: new Uint8Array(0) } as const;
   const { gwinfo } = context.options.advertise;
@@ -178,7 +178,7 @@ function onSearchGw(context: Context, peer: PeerId, radius: number): void {
   context.out.add({ kind: "broadcast", message, radius });
 }
 
-/** A SUBSCRIBE or UNSUBSCRIBE whose id is not of two octets: refused, not dropped. [reference 11] */
+/** A SUBSCRIBE or UNSUBSCRIBE whose id is not of two octets: refused, not dropped. */
 export function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" | "UNSUBSCRIBE", msgId: number): void {
   const session = context.sessions.byPeer(peer);
   if (!session) return answerStranger(context, peer, type);

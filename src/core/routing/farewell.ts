@@ -4,7 +4,7 @@
  * Where the broker holds it, unchanged, and publishes at once (MQTT 3.1.1), the connection is closed without
  * DISCONNECT. In every other case (the will was updated, it is held here, or MQTT 5 would wait out the Will Delay) the
  * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
- * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4; reference 7.4 (d)]
+ * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
 import type { Context } from "../context.ts";
 import { supervise } from "../session/keep-alive.ts";

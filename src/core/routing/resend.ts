@@ -91,7 +91,7 @@ export function sendPublish(context: Context, broker: BrokerSession, exchange: P
   context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
 }
 
-/** MQTT reason codes of a refused publication, as a device hears them. [reference 9.2] */
+/** MQTT reason codes of a refused publication, as a device hears them. */
 export function returnCodeOf(reason: number): number {
   if (reason < 0x80) return returnCodes.accepted;
   return reason === 0x97 ? returnCodes.congestion : returnCodes.notSupported;

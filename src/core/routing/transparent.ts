@@ -128,7 +128,7 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
     return;
   }
   if (takenOver && session.state !== "lost") {
-    // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [12.21]
+    // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [interpretation 21]
     return bidGoodbye(context, session, "taken over at the broker");
   }
   if (session.state !== "active" && session.state !== "awake") return;

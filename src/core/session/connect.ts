@@ -1,5 +1,5 @@
 /**
- * CONNECT: from the first datagram to CONNACK. [MQTT-SN 1.2 §6.2, §6.3; reference 7.2, 7.3, 12.1, 12.4, 12.5]
+ * CONNECT: from the first datagram to CONNACK. [MQTT-SN 1.2 §6.2, §6.3; interpretation 1, 4, 5]
  *
  * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.

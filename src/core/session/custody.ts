@@ -1,5 +1,5 @@
 /**
- * Who holds a message. [reference 8.2, 10.2]
+ * Who holds a message.
  *
  * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
  * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and

@@ -35,7 +35,7 @@ export function markChanged(context: Context, session: Session): void {
 
 /**
  * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
- * hint of one DISCONNECT to where it last was. [reference 7.12]
+ * hint of one DISCONNECT to where it last was.
  */
 export function lose(context: Context, session: Session, options: { why: string; tell: boolean }): void {
   const peer = session.peer;
@@ -47,7 +47,7 @@ export function lose(context: Context, session: Session, options: { why: string;
   abandonOrBidFarewell(context, session);
 }
 
-/** DISCONNECT that nobody asked for; its echo shall not be answered. [reference 7.13] */
+/** DISCONNECT that nobody asked for; its echo shall not be answered. */
 export function tellDisconnected(context: Context, session: Session): void {
   if (session.peer === undefined) return;
   context.out.send(session.peer, disconnect);

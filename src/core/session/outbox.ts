@@ -4,7 +4,7 @@
  * One thing at a time is in flight towards a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. Everything else
  * waits behind it, so order holds and the smallest client can follow. An entry stays at the head until the client has
  * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
- * retry) still finds it, and a QoS 2 message is never sent under a second id. [reference 12.13, 12.17]
+ * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
 import type { Received } from "../routing/broker-session.ts";
 import type { Instant, Publication } from "../types.ts";
@@ -22,7 +22,7 @@ export interface OutboxEntry {
   topicIdRefused: boolean;
   /** Its topic was registered once more after that; the next refusal ends it. */
   registeredAgain: boolean;
-  /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [reference 12.23] */
+  /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [interpretation 23] */
   dupRefused: boolean;
   /** Number in the store; 0 = not stored. */
   seq: number;

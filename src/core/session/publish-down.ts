@@ -1,5 +1,5 @@
 /**
- * From the broker to the client. [MQTT-SN 1.2 §6.10; reference 7.6, 7.11, 10.2]
+ * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
  * `deliver` puts a publication into the outbox, `pump` moves the outbox on as far as the client's state and the one
  * thing in flight allow, and the client's acknowledgements take the head off. The broker is acknowledged when the
@@ -151,7 +151,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return sendInFlight(context, session);
   }
   if (session.state === "awake") {
-    // It fell asleep in the middle: no PINGRESP, the message stays at the head. [reference 8.1]
+    // It fell asleep in the middle: no PINGRESP, the message stays at the head.
     stopInFlight(context, session);
     changeState(context, session, "unanswered", "no answer while awake");
     takeCustodyOfAll(context, session);
@@ -210,7 +210,7 @@ function wasRepeated(session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) > 0;
 }
 
-/** The id means nothing to the client: register it again, once, then send again. [§6.10; reference 7.11] */
+/** The id means nothing to the client: register it again, once, then send again. [§6.10] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.registeredAgain) return refusedByClient(context, session, entry);
   entry.topicIdRefused = true;
@@ -242,7 +242,7 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
   pump(context, session);
 }
 
-/** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [reference 12.17] */
+/** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   let after: CommitToken | undefined;

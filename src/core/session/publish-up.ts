@@ -1,5 +1,5 @@
 /**
- * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8; reference 10.1]
+ * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8]
  *
  * The client is acknowledged only when the broker has acknowledged. A repetition finds its exchange by MsgId and is
  * published once, whatever DUP says; at QoS 2 each of the client's steps waits for the broker's.
@@ -116,7 +116,7 @@ function withoutAnswerTopic(
   message: Publish,
 ): { topicName: string; payload: Uint8Array } | undefined {
   if (message.topicIdType === "normal") {
-    // An extension of RSMB and Paho: the id is the length of a name that precedes the payload. [reference 12.20]
+    // An extension of RSMB and Paho: the id is the length of a name that precedes the payload. [interpretation 20]
     if (!context.options.longNameQoSMinusOne || message.topicId === 0) return undefined;
     if (message.topicId > message.data.byteLength) return undefined;
     const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
@@ -234,7 +234,7 @@ function refuse(
   if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
 }
 
-/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [reference 12.17] */
+/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
 export function onPubRel(context: Context, session: Session, msgId: number): void {
   const exchange = session.uplink.get(msgId);
   if (exchange?.publication.qos !== 2) {

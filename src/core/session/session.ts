@@ -2,7 +2,7 @@
  * What the gateway knows of one client. Plain state: the procedures beside this file change it, each its own part.
  *
  * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
- * another client, a takeover or a move. [reference 12.5]
+ * another client, a takeover or a move. [interpretation 5]
  */
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
@@ -52,7 +52,7 @@ export class Session {
   readonly subscribing = new Map<number, SubscribeExchange | UnsubscribeExchange>();
   /** A CONNECT under way for this session, from whatever address. */
   setup: Setup | undefined = undefined;
-  /** The last CONNECT that was accepted, to tell a repetition from a new start. [reference 12.5] */
+  /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
     | { readonly message: Connect; readonly at: Instant; readonly byWillMsg: boolean; nothingSince: boolean }
     | undefined = undefined;
@@ -63,7 +63,7 @@ export class Session {
   >();
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
-  /** The broker will not have this client any more; it hears so when it next speaks. [reference 9.2] */
+  /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
   readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");

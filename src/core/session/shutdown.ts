@@ -1,6 +1,6 @@
 /**
  * The gateway ends in order. Active clients are told, so that they look for a gateway at once; sleepers are not
- * spoken to. Wills are kept from being published, or let out, as configured. [reference 12.22]
+ * spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
  */
 import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";

@@ -1,5 +1,5 @@
 /**
- * Sleeping clients. [MQTT-SN 1.2 §6.14; reference 8]
+ * Sleeping clients. [MQTT-SN 1.2 §6.14]
  *
  * Asleep, nothing is sent but answers. PINGREQ with the client id wakes: what waits is handed over, one thing at a
  * time, and PINGRESP follows the last acknowledgement. The client id finds the session, so the client may come from
@@ -14,7 +14,7 @@ import { bidGoodbye, changeState, tellDisconnected } from "./lifecycle.ts";
 import { pump, repeatInFlight, stopInFlight } from "./publish-down.ts";
 import type { Session } from "./session.ts";
 
-/** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [reference 12.8] */
+/** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
 export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
   if (session.peer !== undefined) context.out.send(session.peer, disconnect);
   if (!message.duration) return bidGoodbye(context, session, "DISCONNECT");
@@ -34,7 +34,7 @@ export function onPingReq(context: Context, session: Session, message: PingReq):
 
 /**
  * PINGREQ with the id of a client that is known under another address, or none: a sleeper that moved is let in.
- * Answers false when it is to be treated as a stranger's. [reference 12.3]
+ * Answers false when it is to be treated as a stranger's. [interpretation 3]
  */
 export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId: string): boolean {
   const session = context.sessions.byClientId(clientId);

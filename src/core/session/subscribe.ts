@@ -1,5 +1,5 @@
 /**
- * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; reference 7.10, 12.11]
+ * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
 import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";

@@ -1,6 +1,5 @@
 /**
- * Under which id a topic goes to a client: as the client named it, or knows it. [MQTT-SN 1.2 §6.10, §5.4.16;
- * reference 7.7]
+ * Under which id a topic goes to a client: as the client named it, or knows it. [MQTT-SN 1.2 §6.10, §5.4.16]
  */
 import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
@@ -27,7 +26,7 @@ export function topicFor(context: Context, session: Session, topicName: string):
   return { type: "normal", id: topic.id, known: topic.known };
 }
 
-/** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. [reference 7.10] */
+/** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. */
 export function isBeingSubscribed(session: Session, topicName: string): boolean {
   for (const exchange of session.subscribing.values()) {
     if (exchange.kind === "subscribe" && exchange.filter === topicName) return true;

@@ -1,6 +1,6 @@
 /**
  * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see routing/farewell.ts for
- * how the old one is kept from being published. [MQTT-SN 1.2 §6.4; reference 7.4]
+ * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
  */
 import { isTopicName } from "../../wire/topic.ts";
 import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";

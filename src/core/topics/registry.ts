@@ -5,10 +5,10 @@
  * (the standard's words). After a reconnect the client may have lost its table, so every id carries a bit: does the
  * client know it? If not, a REGISTER under the same id goes before the next PUBLISH. Ids are taken in ascending order
  * from a start that moves on with every session of the client, so a stale id of an earlier session is refused rather
- * than read as another topic. [MQTT-SN 1.2 §6.5, §7.3; reference 12.6]
+ * than read as another topic. [MQTT-SN 1.2 §6.5, §7.3; interpretation 6]
  *
  * Ids whose high octet is below 0x20 come first: some clients compare the number alone, whatever its type, and no
- * short topic name has such an octet in front. Predefined ids of the client are never given out. [reference 7.5]
+ * short topic name has such an octet in front. Predefined ids of the client are never given out.
  */
 
 /** Ids up to here cannot be taken for the two octets of a short name. */

@@ -119,7 +119,7 @@ describe("set-up [§6.2]", () => {
   });
 });
 
-describe("a CONNECT always wins [reference 12.5]", () => {
+describe("a CONNECT always wins [interpretation 5]", () => {
   test("an identical CONNECT gets CONNACK again; the broker hears nothing", () => {
     const bench = new Bench().connected();
     bench.client(connect()).gets("CONNACK").asks();
@@ -203,7 +203,7 @@ describe("a CONNECT always wins [reference 12.5]", () => {
   });
 });
 
-describe("strangers [reference 11, 12.2]", () => {
+describe("strangers [interpretation 2]", () => {
   test("one DISCONNECT a second, and no state", () => {
     const bench = new Bench();
     bench.client(publish({})).gets("DISCONNECT");

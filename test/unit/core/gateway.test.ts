@@ -14,7 +14,7 @@ import {
   subscribe,
 } from "../../helpers/bench.ts";
 
-describe("subscribe [§6.9, reference 7.10]", () => {
+describe("subscribe [§6.9]", () => {
   test.each([
     ["name", "a/b", true],
     ["wildcard", "a/#", false],

@@ -14,7 +14,7 @@ import {
   wake,
 } from "../../helpers/bench.ts";
 
-describe("up [§6.6, reference 10.1]", () => {
+describe("up [§6.6]", () => {
   test("QoS 1: acknowledged when the broker has, with its own topic id, also two at a time", () => {
     const bench = new Bench().connected();
     const a = bench.registered("a");
@@ -169,7 +169,7 @@ describe("up [§6.6, reference 10.1]", () => {
   });
 });
 
-describe("down [§6.10, reference 7.6, 7.11]", () => {
+describe("down [§6.10]", () => {
   test("a topic that the client subscribed by name goes under the id of SUBACK; acknowledged upward after the client", () => {
     const bench = new Bench().connected().subscribed("t");
     const published = bench.link().delivers({ packetId: 42 }).asks().message("PUBLISH");
@@ -266,7 +266,7 @@ describe("down [§6.10, reference 7.6, 7.11]", () => {
     expect(bench.client(pubAck(again, 2)).gets().asks("ackBroker").drops).toEqual(["refused-by-client"]);
   });
 
-  test("a client that refuses DUP gets it once without [reference 12.23]", () => {
+  test("a client that refuses DUP gets it once without [interpretation 23]", () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("t");
     bench.link().delivers({});
     const repeated = bench.after(10_000).message("PUBLISH");
@@ -294,7 +294,7 @@ describe("down [§6.10, reference 7.6, 7.11]", () => {
     ).toEqual(["too-large-for-peer"]);
   });
 
-  test("a message that comes before SUBACK waits for the id in it [reference 7.10]", () => {
+  test("a message that comes before SUBACK waits for the id in it", () => {
     const bench = new Bench().connected();
     const { packetId } = bench
       .client({ type: "SUBSCRIBE", dup: false, qos: 1, topicIdType: "normal", msgId: 3, topic: "t" })
