@@ -134,6 +134,7 @@ export class Gateway {
       datagram: (from, bytes) => this.#handle({ kind: "datagram", from, bytes }),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
+      told: (level, say) => this.#log[level](say),
     });
     for (const warning of transport.warnings) this.#log.warn(warning);
     this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);

@@ -1,5 +1,6 @@
 /** `check`: the configuration, with every problem, or what it would run. */
 import { loadConfig } from "../config/load.ts";
+import type { GatewayConfig } from "../config/schema.ts";
 import { Credentials } from "../upstream/credentials.ts";
 import { sayProblems } from "./problems.ts";
 
@@ -7,7 +8,7 @@ export function check(configFile: string): void {
   try {
     const config = loadConfig(configFile);
     new Credentials(config.upstream); // reads every file and variable that is named
-    const listeners = config.transports.map(({ name, host, port }) => `  ${name}: UDP ${host}:${port}\n`).join("");
+    const listeners = config.transports.map((transport) => `  ${transport.name}: ${inWords(transport)}\n`).join("");
     const topics = Object.keys(config.topics.predefined).length;
     process.stdout.write(
       `${configFile} is valid.\n` +
@@ -19,4 +20,10 @@ export function check(configFile: string): void {
   } catch (error) {
     sayProblems(error);
   }
+}
+
+function inWords(transport: GatewayConfig["transports"][number]): string {
+  if (transport.type === "udp") return `UDP ${transport.host}:${transport.port}`;
+  const adapter = transport.adapter === undefined ? "the first adapter" : `hci${transport.adapter}`;
+  return `Bluetooth LE, ${adapter}, up to ${transport.linksMax} connections (see: mqtt-sn-gateway ble check)`;
 }

@@ -4,7 +4,9 @@ const patterns = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)])
 const from = z
   .array(z.string().min(1))
   .min(1)
-  .describe("Addresses, networks (192.0.2.0/24, fd00::/8) or transports (transport:ble). Absent: from anywhere.");
+  .describe(
+    "Addresses (also Bluetooth ones), networks (192.0.2.0/24, fd00::/8) or transports (transport:ble). Absent: from anywhere.",
+  );
 
 /** Networks that do not reach beyond the own site: private, loopback and link-local ones. */
 export const localNetworks = [
@@ -18,11 +20,14 @@ export const localNetworks = [
   "::1/128",
 ];
 
+/** Who may do without a connection if nothing is configured: the own site, and whoever is in Bluetooth's reach. */
+const nearby = [...localNetworks, "transport:ble"];
+
 const gate = (what: string) =>
   z
     .strictObject({
       enabled: z.boolean().default(true).describe(`Whether ${what} is served at all.`),
-      from: from.default(localNetworks),
+      from: from.default(nearby),
     })
     .prefault({});
 

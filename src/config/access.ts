@@ -41,10 +41,15 @@ function basePeer(peer: PeerId): PeerId {
   return node < 0 ? peer : peer.slice(0, node);
 }
 
+export function isBluetoothAddress(text: string): boolean {
+  return /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text);
+}
+
 /** Addresses, networks and transports. */
 class Network {
   readonly #addresses = new BlockList();
   readonly #transports = new Set<string>();
+  readonly #bluetooth = new Set<string>();
   readonly #hostOf: (peer: PeerId) => string;
 
   constructor(from: readonly string[], hostOf: (peer: PeerId) => string) {
@@ -56,6 +61,7 @@ class Network {
     const base = basePeer(peer);
     if (this.#transports.has(base.slice(0, base.indexOf("/")))) return true;
     const host = this.#hostOf(base).replace(/%.*$/, "");
+    if (this.#bluetooth.has(host)) return true;
     const family = isIP(host);
     return family !== 0 && this.#addresses.check(host, family === 6 ? "ipv6" : "ipv4");
   }
@@ -64,6 +70,10 @@ class Network {
     const transport = /^transport:(.+)$/.exec(entry)?.[1];
     if (transport !== undefined) {
       this.#transports.add(transport);
+      return;
+    }
+    if (isBluetoothAddress(entry)) {
+      this.#bluetooth.add(entry.toLowerCase());
       return;
     }
     const { address, prefix } = parseNetwork(entry) ?? {};

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import { parseNetwork } from "./access.ts";
+import { isBluetoothAddress, parseNetwork } from "./access.ts";
 import { type GatewayConfig, gatewayConfig } from "./schema.ts";
 
 /** @throws {GatewayError} ERR_CONFIG_READ or ERR_CONFIG_INVALID, the latter with every problem found. */
@@ -64,7 +64,7 @@ function crossCheck(config: GatewayConfig): string[] {
     ids(`topics.predefinedFor.${clientId}`, table);
   const networks = (path: string, from: readonly string[] | undefined) => {
     for (const entry of from ?? []) {
-      if (!/^transport:./.test(entry) && !parseNetwork(entry)) {
+      if (!/^transport:./.test(entry) && !isBluetoothAddress(entry) && !parseNetwork(entry)) {
         problems.push(`${path}: "${entry}" is no address, network (192.0.2.0/24) or transport (transport:udp)`);
       }
     }

@@ -13,6 +13,8 @@ import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./type
 export type Effect =
   /** Send a message to a peer; a `#node` peer gets it encapsulated. */
   | { readonly kind: "send"; readonly to: PeerId; readonly message: Message; readonly after?: CommitToken }
+  /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
+  | { readonly kind: "letGo"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
   | { readonly kind: "broadcast"; readonly message: Message; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }

@@ -18,6 +18,11 @@ export class Effects {
     this.#list.push(after === undefined ? { kind: "send", to, message } : { kind: "send", to, message, after });
   }
 
+  /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */
+  letGo(peer: PeerId): void {
+    if (!peer.includes("#")) this.#list.push({ kind: "letGo", peer });
+  }
+
   report(event: GatewayEvent): void {
     this.#list.push({ kind: "report", event });
   }

@@ -21,6 +21,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
   switch (effect.kind) {
     case "send":
       return send(effect.to, effect.message, edges);
+    case "letGo":
+      return transportOf(effect.peer, edges.transports).letGo?.(effect.peer);
     case "publish":
       return edges.upstream.publish(effect.linkId, effect.publication, effect.packetId, effect.dup);
     case "ackBroker":

@@ -1,15 +1,19 @@
 /** The transports there are. A new one is one new file and one line here. */
 import { z } from "zod";
+import { BleTransport } from "./ble/ble.ts";
+import { bleOptions } from "./ble/options.ts";
 import type { Transport } from "./transport.ts";
 import { UdpTransport } from "./udp.ts";
 import { udpOptions } from "./udp-options.ts";
 
-export const transportOptions = z.discriminatedUnion("type", [udpOptions]);
+export const transportOptions = z.discriminatedUnion("type", [udpOptions, bleOptions]);
 export type TransportOptions = z.infer<typeof transportOptions>;
 
 export function createTransport(options: TransportOptions): Transport {
   switch (options.type) {
     case "udp":
       return new UdpTransport(options);
+    case "ble":
+      return new BleTransport(options);
   }
 }

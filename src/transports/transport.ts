@@ -14,6 +14,8 @@ export interface TransportEvents {
   peerGone(peer: PeerId, reason: string): void;
   /** The transport cannot go on as it is; it may recover by itself and says so in the error's details. */
   failed(error: GatewayError): void;
+  /** Something that the operator may want to read in the log. */
+  told(level: "debug" | "info", say: string): void;
 }
 
 /** Numbers since start, read on scrape. Absent = this network has no such thing. */
@@ -25,6 +27,26 @@ export interface TransportStats {
   readonly sendErrors: number;
   /** Datagrams that the kernel dropped because our receive buffer was full. */
   readonly kernelDrops?: number;
+}
+
+/** The state of a network whose devices have links, read on scrape. */
+export interface LinkReport {
+  /** Whether the adapter works; `condition` says so in words, or what is missing. */
+  readonly up: boolean;
+  readonly condition: string;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly devices: readonly {
+    readonly peer: PeerId;
+    readonly name: string;
+    readonly linked: boolean;
+    /** dBm; undefined = not known. */
+    readonly rssi: number | undefined;
+    readonly secondsSinceSeen: number;
+    /** Failed attempts in a row. */
+    readonly failures: number;
+    /** In plain words; "" = there was none. */
+    readonly lastFailure: string;
+  }[];
 }
 
 export interface Transport {
@@ -44,6 +66,10 @@ export interface Transport {
   send(to: PeerId, bytes: Uint8Array): void;
   /** Sends to every node within `radius` hops; 0 means all. Does nothing where the network has no broadcast. [§5.3.9] */
   broadcast(bytes: Uint8Array, radius: number): void;
+  /** The client at this peer sleeps, or said goodbye: a link to it may end. Absent where there are no links. */
+  letGo?(peer: PeerId): void;
+  /** Absent where there are no links. */
+  links?(): LinkReport;
   stats(): TransportStats;
   /** Stops; idempotent. */
   close(): Promise<void>;

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import type { PeerId } from "../../src/core/types.ts";
 import type { Transport, TransportEvents } from "../../src/transports/transport.ts";
+import { messageOf } from "../helpers/message-of.ts";
 import { until } from "../helpers/test-gateway.ts";
 
 /** The other end of the network: one node. */
@@ -32,6 +33,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
         datagram: (from, bytes) => seen.push({ from, bytes }),
         peerGone: () => {},
         failed: (error) => failures.push(error),
+        told: () => {},
       };
       await subject.transport.start(events);
       open.push(subject.transport);
@@ -51,7 +53,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
       const peer = seen[0]?.from ?? "";
       const largest = transport.maxMessageBytes(peer);
       for (const size of [2, 3, 255, 256, 1_000, largest].filter((bytes) => bytes <= largest)) {
-        const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 7 + size) & 0xff);
+        const bytes = messageOf(size);
         transport.send(peer, bytes);
         await until(`${size} octets at the node`, () => other.received.some((got) => Buffer.compare(got, bytes) === 0));
         other.send(bytes);

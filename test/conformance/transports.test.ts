@@ -2,9 +2,12 @@ import { createSocket } from "node:dgram";
 import { networkInterfaces } from "node:os";
 import { expect, test } from "vitest";
 import { GatewayError } from "../../src/errors.ts";
+import { BleTransport } from "../../src/transports/ble/ble.ts";
+import { bleOptions } from "../../src/transports/ble/options.ts";
 import { dropsIn } from "../../src/transports/proc-net-udp.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
+import { fastTimers, ScriptedCentral } from "../helpers/scripted-central.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { type Node, transportSuite } from "./transport-suite.ts";
 
@@ -35,7 +38,14 @@ transportSuite("udp over IPv4", udp("127.0.0.1"));
 if (hasV6) transportSuite("udp over IPv6", udp("::1"));
 else test.skip("transport udp over IPv6: this host has no ::1", () => {});
 
-const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {} };
+transportSuite("ble, with a scripted adapter", (instance) => {
+  const central = new ScriptedCentral();
+  const transport = new BleTransport(bleOptions.parse({ type: "ble", name: `ble${instance}` }), fastTimers, central);
+  let nodes = 0;
+  return { transport, node: async () => central.add(`c0:00:00:00:00:0${++nodes}`) };
+});
+
+const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} };
 
 test("a port that is taken: what to change is said", async () => {
   const first = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port: 0 }));

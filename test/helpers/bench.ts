@@ -41,7 +41,9 @@ export class Turn {
 
   /** Exactly these packets and connections were asked for at the broker. */
   asks(...kinds: Effect["kind"][]): this {
-    const towardsBroker = this.effects.filter(({ kind }) => !["send", "broadcast", "report", "persist"].includes(kind));
+    const towardsBroker = this.effects.filter(
+      ({ kind }) => !["send", "letGo", "broadcast", "report", "persist"].includes(kind),
+    );
     expect(towardsBroker.map(({ kind }) => kind)).toEqual(kinds);
     return this;
   }

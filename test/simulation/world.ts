@@ -242,6 +242,7 @@ export class World {
       datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
       peerGone: () => {},
       failed: () => {},
+      told: () => {},
     };
     this.#core = core;
     driver.start();

@@ -16,7 +16,10 @@ import type { Session } from "./session.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
 export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
-  if (session.peer !== undefined) context.out.send(session.peer, disconnect);
+  if (session.peer !== undefined) {
+    context.out.send(session.peer, disconnect);
+    context.out.letGo(session.peer);
+  }
   if (!message.duration) return bidGoodbye(context, session, "DISCONNECT");
   session.sleepSeconds = message.duration;
   stopInFlight(context, session);
@@ -66,5 +69,7 @@ export function finishWaking(context: Context, session: Session): void {
   session.lastHeard = context.now; // the sleep counts from PINGRESP
   changeState(context, session, "drained", "handed over");
   takeCustodyOfAll(context, session);
-  if (session.peer !== undefined) context.out.send(session.peer, pingResp);
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, pingResp);
+  context.out.letGo(session.peer);
 }

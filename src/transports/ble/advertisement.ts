@@ -1,0 +1,15 @@
+/** What a device says of itself in the air. */
+export interface Advertisement {
+  /** Lower case, with colons. */
+  readonly address: string;
+  readonly addressType: "public" | "random";
+  readonly connectable: boolean;
+  readonly name: string | undefined;
+  /** In the spelling of `normalUuid`. */
+  readonly services: readonly string[];
+  readonly serviceData: readonly { readonly uuid: string; readonly data: Uint8Array }[];
+  /** With the company id in front, low octet first. */
+  readonly manufacturerData: Uint8Array | undefined;
+  /** dBm; 127 = not known. */
+  readonly rssi: number;
+}

@@ -1,0 +1,181 @@
+/**
+ * Sensors that never connect: a PUBLISH at QoS -1 in an advertisement. docs/ble-profile.md specifies it.
+ *
+ * Manufacturer data (after the company id) or service data (after the UUID) holds:
+ *   1010 A R TT | topic id or short name (2) | counter (2, authenticated 4) | data | tag (authenticated 4)
+ * A: authenticated, R: retain, TT: TopicIdType, 01 predefined or 10 short. Numbers are big-endian, as in MQTT-SN.
+ */
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Instant } from "../../core/types.ts";
+import type { Advertisement } from "./advertisement.ts";
+import type { BleOptions } from "./options.ts";
+import { normalUuid } from "./uuid.ts";
+
+const marker = 0xa0;
+const authenticatedBit = 0x08;
+const retainBit = 0x04;
+const tagBytes = 4;
+/** A counter so little behind the last is a late copy, if it comes so soon after; otherwise the sensor started anew. */
+const lateCopies = 64;
+const lateCopyMs = 60_000;
+
+export const broadcastDrops = [
+  "duplicate",
+  "replayed",
+  "malformed",
+  "no-key",
+  "not-authenticated",
+  "wrong-tag",
+  "too-many",
+] as const;
+export type BroadcastDrop = (typeof broadcastDrops)[number];
+
+export type BroadcastOutcome =
+  | { readonly message: Uint8Array; readonly authenticated: boolean; readonly counter: number }
+  | { readonly dropped: BroadcastDrop };
+
+interface Sender {
+  counter: number | undefined;
+  lastAt: Instant;
+  /** Messages since `minuteAt`. */
+  inMinute: number;
+  minuteAt: Instant;
+}
+
+/** What of an advertisement may be a broadcast, if anything. */
+export function broadcastPayload(
+  seen: Pick<Advertisement, "manufacturerData" | "serviceData">,
+  options: Pick<BleOptions["broadcast"], "enabled" | "companyId" | "serviceUuid">,
+): Uint8Array | undefined {
+  if (!options.enabled) return undefined;
+  const { manufacturerData } = seen;
+  if (options.companyId !== null && manufacturerData && manufacturerData.byteLength > 2) {
+    const company = (manufacturerData[0] ?? 0) + 256 * (manufacturerData[1] ?? 0);
+    const payload = manufacturerData.subarray(2);
+    if (company === options.companyId && isMarked(payload)) return payload;
+  }
+  if (options.serviceUuid === null) return undefined;
+  const uuid = normalUuid(options.serviceUuid);
+  return seen.serviceData.find((entry) => entry.uuid === uuid && isMarked(entry.data))?.data;
+}
+
+function isMarked(payload: Uint8Array): boolean {
+  return ((payload[0] ?? 0) & 0xf0) === marker;
+}
+
+export class BroadcastReceiver {
+  readonly #options: BleOptions["broadcast"];
+  readonly #keys: ReadonlyMap<string, Uint8Array>;
+  /** Longest silent first. */
+  readonly #senders = new Map<string, Sender>();
+  /** Counters of authenticated senders, never forgotten: there are as many as keys. */
+  readonly #authenticated: Map<string, number>;
+
+  /** `counters`: those of authenticated senders, as they were stored. */
+  constructor(
+    options: BleOptions["broadcast"],
+    keys: ReadonlyMap<string, Uint8Array>,
+    counters: ReadonlyMap<string, number> = new Map(),
+  ) {
+    this.#options = options;
+    this.#keys = keys;
+    this.#authenticated = new Map(counters);
+  }
+
+  get senders(): number {
+    return this.#senders.size;
+  }
+
+  receive(address: string, payload: Uint8Array, now: Instant): BroadcastOutcome {
+    const control = payload[0] ?? 0;
+    const authenticated = (control & authenticatedBit) !== 0;
+    const counterBytes = authenticated ? 4 : 2;
+    const topicIdType = control & 0x03;
+    const dataAt = 3 + counterBytes;
+    const dataEnd = payload.byteLength - (authenticated ? tagBytes : 0);
+    if (dataEnd < dataAt || (topicIdType !== 1 && topicIdType !== 2)) return { dropped: "malformed" };
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+    const counter = authenticated ? view.getUint32(3) : view.getUint16(3);
+    const key = this.#keys.get(address);
+    if (authenticated) {
+      if (!key) return { dropped: "no-key" };
+      const tag = broadcastTag(key, address, payload.subarray(0, dataEnd));
+      if (!timingSafeEqual(tag, payload.subarray(dataEnd))) return { dropped: "wrong-tag" };
+    } else if (key || !this.#options.unknownSenders) return { dropped: "not-authenticated" };
+    const dropped = this.#admit(address, counter, authenticated, now);
+    if (dropped) return { dropped };
+    const message = publishMinusOne({
+      retain: (control & retainBit) !== 0,
+      topicIdType,
+      topicId: view.getUint16(1),
+      data: payload.subarray(dataAt, dataEnd),
+    });
+    return { message, authenticated, counter };
+  }
+
+  #admit(address: string, counter: number, authenticated: boolean, now: Instant): BroadcastDrop | undefined {
+    const sender = this.#senderOf(address, now);
+    const last = authenticated ? this.#authenticated.get(address) : sender.counter;
+    if (last !== undefined) {
+      if (counter === last) return "duplicate";
+      if (authenticated && counter < last) return "replayed";
+      const behind = (last - counter) & 0xffff;
+      if (!authenticated && behind <= lateCopies && now - sender.lastAt < lateCopyMs) return "replayed";
+    }
+    if (now - sender.minuteAt >= 60_000) {
+      sender.minuteAt = now;
+      sender.inMinute = 0;
+    }
+    if (sender.inMinute >= this.#options.perMinuteMax) return "too-many";
+    sender.inMinute++;
+    sender.lastAt = now;
+    if (authenticated) this.#authenticated.set(address, counter);
+    else sender.counter = counter;
+    return undefined;
+  }
+
+  #senderOf(address: string, now: Instant): Sender {
+    const known = this.#senders.get(address);
+    const sender = known ?? { counter: undefined, lastAt: now, inMinute: 0, minuteAt: now };
+    this.#senders.delete(address);
+    this.#senders.set(address, sender);
+    if (this.#senders.size > this.#options.sendersMax) {
+      const oldest = this.#senders.keys().next();
+      if (!oldest.done) this.#senders.delete(oldest.value);
+    }
+    return sender;
+  }
+}
+
+/** First octets of HMAC-SHA-256 over the sender's address (as it is written) and the payload before the tag. */
+export function broadcastTag(key: Uint8Array, address: string, payload: Uint8Array): Uint8Array {
+  return createHmac("sha256", key)
+    .update(Buffer.from(address.replaceAll(":", ""), "hex"))
+    .update(payload)
+    .digest()
+    .subarray(0, tagBytes);
+}
+
+interface Reading {
+  readonly retain: boolean;
+  readonly topicIdType: number;
+  readonly topicId: number;
+  readonly data: Uint8Array;
+}
+
+/** PUBLISH with QoS -1 and MsgId 0. [MQTT-SN 1.2 §5.4.12] */
+function publishMinusOne({ retain, topicIdType, topicId, data }: Reading): Uint8Array {
+  const long = data.byteLength > 248;
+  const head = long ? 9 : 7;
+  const message = new Uint8Array(head + data.byteLength);
+  const view = new DataView(message.buffer);
+  if (long) {
+    view.setUint8(0, 1);
+    view.setUint16(1, message.byteLength);
+  } else view.setUint8(0, message.byteLength);
+  view.setUint8(head - 6, 0x0c);
+  view.setUint8(head - 5, 0x60 | (retain ? 0x10 : 0) | topicIdType);
+  view.setUint16(head - 4, topicId);
+  message.set(data, head);
+  return message;
+}

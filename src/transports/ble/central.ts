@@ -1,0 +1,69 @@
+/**
+ * The contract between the transport and the process that has the adapter. Both directions carry plain values, so they
+ * pass between processes, and a script can play the other side in a test.
+ */
+import type { Advertisement } from "./advertisement.ts";
+
+export type CentralCommand =
+  | { readonly do: "scan"; readonly on: boolean }
+  /** Connect, find the service, subscribe. Answered by `linked` or `linkFailed`. */
+  | { readonly do: "link"; readonly address: string }
+  /** Answered by `unlinked`, also when there is no such link. */
+  | { readonly do: "unlink"; readonly address: string }
+  /** One message. Answered by `written`; a link that goes answers for all that was not written. */
+  | { readonly do: "write"; readonly address: string; readonly id: number; readonly bytes: Uint8Array };
+
+export type CentralEvent =
+  /** The adapter can be used, from now on; nothing of before holds. */
+  | { readonly is: "ready"; readonly adapter: string; readonly driver: string }
+  /**
+   * It cannot (any more), and why, in plain words with what to do. All links are gone. `hung`: it stopped answering,
+   * and what was being done then is suspect.
+   */
+  | { readonly is: "unavailable"; readonly why: string; readonly hung?: boolean }
+  | ({ readonly is: "seen" } & Advertisement)
+  | { readonly is: "linked"; readonly address: string; readonly mtu: number; readonly confirmed: boolean }
+  | { readonly is: "linkFailed"; readonly address: string; readonly why: string }
+  | { readonly is: "unlinked"; readonly address: string; readonly why: string }
+  | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
+  | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string };
+
+/** What only passes between the supervisor and its child. */
+export type ChildReport =
+  | CentralEvent
+  | { readonly is: "alive"; readonly rssBytes: number; readonly advertisements: number; readonly addresses: number };
+
+/** What the child is told at its start. */
+export interface ChildOptions {
+  readonly driver: string;
+  readonly service: string;
+  readonly allow: unknown;
+  readonly deny: unknown;
+  readonly rssiMin: number;
+  readonly broadcast: {
+    readonly enabled: boolean;
+    readonly companyId: number | null;
+    readonly serviceUuid: string | null;
+  };
+  readonly connectMs: number;
+  readonly setUpMs: number;
+  readonly supervisionMs: number;
+  /** Every advertisement is told, not only those of interest. */
+  readonly tellAll: boolean;
+}
+
+export interface CentralCounters {
+  readonly restarts: number;
+  readonly advertisements: number;
+  readonly rssBytes: number;
+}
+
+/** The adapter, wherever it is driven. */
+export interface Central {
+  start(onEvent: (event: CentralEvent) => void): void;
+  command(command: CentralCommand): void;
+  /** What hangs cannot be repaired from inside: end the process and start another. */
+  restart(why: string): void;
+  readonly counters: CentralCounters;
+  close(): Promise<void>;
+}

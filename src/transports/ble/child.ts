@@ -1,0 +1,45 @@
+/**
+ * The process that has the adapter: takes commands from the gateway, tells it what happens. It decides nothing, and
+ * nothing that it keeps is needed after its end.
+ */
+import process from "node:process";
+import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
+import { missingPiece } from "./missing.ts";
+import type { Noble } from "./noble.ts";
+import { NobleCentral } from "./noble-central.ts";
+
+const aliveMs = 1_000;
+
+function tell(report: ChildReport): void {
+  if (process.connected) process.send?.(report);
+}
+
+async function run(options: ChildOptions): Promise<void> {
+  // noble leaves promises of its own unsettled or failing when a link goes at the wrong moment.
+  process.on("unhandledRejection", (reason) => console.error(`unhandled: ${String(reason)}`));
+  process.on("uncaughtException", (error) => {
+    const why = missingPiece(error, options.driver);
+    if (why !== undefined) return tell({ is: "unavailable", why });
+    console.error(`uncaught: ${error.stack ?? error.message}`);
+  });
+  process.on("disconnect", () => process.exit(0)); // the gateway is gone
+  process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
+  process.on("SIGTERM", () => process.exit(0));
+  let central: NobleCentral | undefined;
+  setInterval(() => {
+    const { advertisements, addresses } = central ?? { advertisements: 0, addresses: 0 };
+    tell({ is: "alive", rssBytes: process.memoryUsage.rss(), advertisements, addresses });
+  }, aliveMs);
+  try {
+    const module = (await import(options.driver)) as { default: Noble };
+    central = new NobleCentral(module.default, options, tell);
+  } catch (error) {
+    return tell({
+      is: "unavailable",
+      why: missingPiece(error, options.driver) ?? `${options.driver}: ${String(error)}`,
+    });
+  }
+  process.on("message", (command) => central?.carryOut(command as CentralCommand));
+}
+
+await run(JSON.parse(process.argv[2] ?? "{}") as ChildOptions);

@@ -1,0 +1,114 @@
+/** What is known of one device, and the table of them. */
+import type { Instant } from "../../core/types.ts";
+import type { Advertisement } from "./advertisement.ts";
+import type { Reassembler } from "./framing.ts";
+
+export interface Waiting {
+  readonly bytes: Uint8Array;
+  /** When it counts as lost, while the device is not connected. */
+  readonly until: Instant;
+}
+
+export interface Link {
+  readonly since: Instant;
+  readonly mtu: number;
+  readonly incoming: Reassembler;
+  /** Last message, either way. */
+  lastTraffic: Instant;
+  /** Writes that the central has: id, and since when. */
+  readonly writing: Map<number, Instant>;
+  /** The client sleeps or said goodbye: the link may go at this time. */
+  letGoAt: Instant | undefined;
+}
+
+export interface Device {
+  readonly address: string;
+  addressType: Advertisement["addressType"];
+  name: string | undefined;
+  services: readonly string[];
+  rssi: number;
+  connectable: boolean;
+  /** Why it may not connect; undefined = it may. */
+  refusal: string | undefined;
+  lastSeen: Instant;
+  phase: "idle" | "linking" | "linked" | "unlinking";
+  /** When the phase began. */
+  phaseSince: Instant;
+  link: Link | undefined;
+  /** Messages for it, also while it is not connected. */
+  readonly outbox: Waiting[];
+  outboxBytes: number;
+  /** Failed attempts in a row. */
+  failures: number;
+  /** No attempt before. */
+  notBefore: Instant;
+  lastLinkEnd: Instant;
+  lastFailure: string;
+  /** Why we are ending the link, if we are. */
+  leaving: string | undefined;
+  /** It has sent an MQTT-SN message at some time. */
+  spoke: boolean;
+}
+
+/** Devices by address, the longest unseen first. Bounded; who is connected is not forgotten. */
+export class DeviceTable {
+  readonly #devices = new Map<string, Device>();
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#devices.size;
+  }
+
+  all(): IterableIterator<Device> {
+    return this.#devices.values();
+  }
+
+  get(address: string): Device | undefined {
+    return this.#devices.get(address);
+  }
+
+  /** The device, known or new, as the one seen last. */
+  seen(address: string, now: Instant): Device {
+    const device = this.#devices.get(address) ?? newDevice(address, now);
+    this.#devices.delete(address);
+    this.#devices.set(address, device);
+    if (this.#devices.size > this.#max) this.#forgetOne();
+    return device;
+  }
+
+  #forgetOne(): void {
+    for (const [address, device] of this.#devices) {
+      if (device.phase !== "idle") continue;
+      this.#devices.delete(address);
+      return;
+    }
+  }
+}
+
+function newDevice(address: string, now: Instant): Device {
+  return {
+    address,
+    addressType: "public",
+    name: undefined,
+    services: [],
+    rssi: 127,
+    connectable: false,
+    refusal: "not seen yet",
+    lastSeen: now,
+    phase: "idle",
+    phaseSince: now,
+    link: undefined,
+    outbox: [],
+    outboxBytes: 0,
+    failures: 0,
+    notBefore: 0,
+    lastLinkEnd: Number.NEGATIVE_INFINITY,
+    lastFailure: "",
+    leaving: undefined,
+    spoke: false,
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * MQTT-SN messages in a stream of octets: the Length at the head of each says where it ends. [MQTT-SN 1.2 §5.2.1]
+ *
+ * Bluetooth LE loses no octet within a link, so a stream that starts at a message stays in step. What breaks it is a
+ * device that gives up in the middle, or noise; then silence (`resyncMs`) or the next notification starts afresh.
+ */
+import type { Instant } from "../../core/types.ts";
+
+export interface ReassemblerOptions {
+  /** Longest message taken, in octets. */
+  readonly maxMessageBytes: number;
+  /** Silence in the middle of a message after which the part is thrown away. */
+  readonly resyncMs: number;
+}
+
+/** Length of the message that begins here: 0 = more octets are needed, -1 = no message begins so. */
+export function messageLength(bytes: Uint8Array): number {
+  const [first, high, low] = bytes;
+  if (first === undefined) return 0;
+  if (first !== 1) return first >= 2 ? first : -1;
+  if (high === undefined || low === undefined) return 0;
+  const length = high * 256 + low;
+  return length >= 4 ? length : -1;
+}
+
+export class Reassembler {
+  readonly #options: ReassemblerOptions;
+  #part: Uint8Array = new Uint8Array(0);
+  #lastAt: Instant = 0;
+  /** Octets thrown away: parts of messages, noise. */
+  discardedBytes = 0;
+
+  constructor(options: ReassemblerOptions) {
+    this.#options = options;
+  }
+
+  /** Octets of a message that is not complete. */
+  get pendingBytes(): number {
+    return this.#part.byteLength;
+  }
+
+  /** Takes what one notification brought; answers the messages that are complete with it. */
+  take(notification: Uint8Array, now: Instant): Uint8Array[] {
+    if (this.#part.byteLength > 0 && now - this.#lastAt >= this.#options.resyncMs) this.#discard();
+    this.#lastAt = now;
+    const messages: Uint8Array[] = [];
+    let rest = this.#part.byteLength > 0 ? joined(this.#part, notification) : notification;
+    while (rest.byteLength > 0) {
+      const length = messageLength(rest);
+      if (length < 0 || length > this.#options.maxMessageBytes) {
+        // Not the head of a message. The next notification may begin with one.
+        this.discardedBytes += rest.byteLength;
+        rest = rest.subarray(rest.byteLength);
+      } else if (length === 0 || length > rest.byteLength) {
+        break;
+      } else {
+        messages.push(rest.slice(0, length));
+        rest = rest.subarray(length);
+      }
+    }
+    this.#part = rest.slice();
+    return messages;
+  }
+
+  #discard(): void {
+    this.discardedBytes += this.#part.byteLength;
+    this.#part = new Uint8Array(0);
+  }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const all = new Uint8Array(first.byteLength + second.byteLength);
+  all.set(first);
+  all.set(second, first.byteLength);
+  return all;
+}
+
+/** A message in writes of at most `size` octets. */
+export function* pieces(message: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let at = 0; at < message.byteLength; at += size) yield message.subarray(at, at + size);
+}

@@ -1,0 +1,450 @@
+/**
+ * The Bluetooth transport's decisions, without a radio and without a clock: events of the central, messages for
+ * devices and the time go in, commands for the central and what the gateway is to hear come out.
+ *
+ * Devices advertise when they have something to say. One attempt to connect at a time; who failed waits longer each
+ * time; where more devices want a link than there are, silent ones, then the longest connected, give up theirs.
+ */
+import type { Instant } from "../../core/types.ts";
+import { createAdmission } from "./admission.ts";
+import type { Advertisement } from "./advertisement.ts";
+import { type BroadcastDrop, type BroadcastReceiver, broadcastDrops, broadcastPayload } from "./broadcast.ts";
+import type { CentralCommand, CentralEvent } from "./central.ts";
+import { type Device, DeviceTable } from "./device.ts";
+import { Reassembler } from "./framing.ts";
+import type { BleOptions } from "./options.ts";
+import { nextToLink, toGiveUp } from "./schedule.ts";
+
+/** How often `tick` is to be called, in milliseconds. */
+export const tickMs = 100;
+/** Messages per device that wait or are being written. Beyond, a message counts as a lost datagram. */
+const outboxMessagesMax = 64;
+const outboxBytesMax = 65_536;
+/** Messages of a link that the central has at once. */
+const writesAtOnce = 2;
+/** Beyond this the central does not answer any more, whatever its own deadlines are. */
+const answerMs = 15_000;
+/** Between two attempts the air is listened to at least so long. */
+const breathMs = 300;
+const firstPauseMs = 1_000;
+const longestPauseMs = 300_000;
+/** A device that is connected and has never sent a message speaks something else, and somebody else may want it. */
+const strangerMs = 30_000;
+const strangerPauseMs = 60_000;
+const longestStrangerPauseMs = 3_600_000;
+const neverSpoke = "it has never sent an MQTT-SN message";
+/** A device whose connecting made the central hang: an hour at most. */
+const blockedPauseMs = 60_000;
+const longestBlockedPauseMs = 3_600_000;
+
+export type HubOutput =
+  | { readonly kind: "command"; readonly command: CentralCommand }
+  | { readonly kind: "restart"; readonly why: string }
+  | { readonly kind: "message"; readonly address: string; readonly bytes: Uint8Array }
+  | { readonly kind: "gone"; readonly address: string; readonly why: string }
+  /** An authenticated sender's counter moved on: to be stored. */
+  | { readonly kind: "counter"; readonly address: string; readonly counter: number }
+  | { readonly kind: "told"; readonly level: "debug" | "info" | "warn"; readonly say: string };
+
+export interface HubCounters {
+  messagesIn: number;
+  messagesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  sendErrors: number;
+  noiseBytes: number;
+  linksMade: number;
+  linksFailed: number;
+  linksLost: number;
+  broadcasts: number;
+  readonly broadcastDrops: Record<BroadcastDrop, number>;
+}
+
+export class BleHub {
+  readonly #options: BleOptions;
+  readonly #name: string;
+  readonly #admit: ReturnType<typeof createAdmission>;
+  readonly #broadcasts: BroadcastReceiver;
+  readonly #devices: DeviceTable;
+  #out: HubOutput[] = [];
+  #condition: { readonly ready: boolean; readonly say: string } = { ready: false, say: "starting" };
+  #scanning = false;
+  /** When scanning changes over. */
+  #scanUntil: Instant = 0;
+  /** Scanning since; an attempt needs some of it. */
+  #scanSince: Instant = 0;
+  #nextWriteId = 1;
+  readonly counters: HubCounters = {
+    messagesIn: 0,
+    messagesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    sendErrors: 0,
+    noiseBytes: 0,
+    linksMade: 0,
+    linksFailed: 0,
+    linksLost: 0,
+    broadcasts: 0,
+    broadcastDrops: Object.fromEntries(broadcastDrops.map((reason) => [reason, 0])) as Record<BroadcastDrop, number>,
+  };
+
+  constructor(options: BleOptions, broadcasts: BroadcastReceiver) {
+    this.#options = options;
+    this.#name = options.name;
+    this.#admit = createAdmission(options);
+    this.#broadcasts = broadcasts;
+    this.#devices = new DeviceTable(options.devicesMax);
+  }
+
+  get condition(): { readonly ready: boolean; readonly say: string } {
+    return this.#condition;
+  }
+
+  devices(): IterableIterator<Device> {
+    return this.#devices.all();
+  }
+
+  get links(): number {
+    let links = 0;
+    for (const device of this.#devices.all()) if (device.phase === "linked") links++;
+    return links;
+  }
+
+  onCentral(event: CentralEvent, now: Instant): void {
+    switch (event.is) {
+      case "ready":
+        this.#loseAll("the Bluetooth process started anew", now);
+        this.#condition = { ready: true, say: `${event.adapter} by ${event.driver}` };
+        this.#scanning = false;
+        this.#tell("info", `${this.#name}: ready, ${this.#condition.say}`);
+        this.#scan(true, now);
+        break;
+      case "unavailable":
+        this.#loseAll(event.why, now, event.hung);
+        if (this.#condition.ready || this.#condition.say !== event.why) {
+          this.#tell("warn", `${this.#name}: ${event.why}. The gateway runs on and tries again`);
+        }
+        this.#condition = { ready: false, say: event.why };
+        this.#scanning = false;
+        break;
+      case "seen":
+        this.#onSeen(event, now);
+        break;
+      case "linked":
+        this.#onLinked(event, now);
+        break;
+      case "linkFailed":
+        this.#onLinkFailed(event, now);
+        break;
+      case "unlinked":
+        this.#onUnlinked(event.address, event.why, now);
+        break;
+      case "data":
+        this.#onData(event.address, event.bytes, now);
+        break;
+      case "written":
+        this.#onWritten(event, now);
+        break;
+    }
+    this.#schedule(now);
+  }
+
+  /** One message to a device. Held for a while if it is not connected. */
+  send(address: string, bytes: Uint8Array, now: Instant): void {
+    const device = this.#devices.get(address);
+    const fits =
+      device &&
+      device.refusal === undefined &&
+      device.outbox.length < outboxMessagesMax &&
+      device.outboxBytes + bytes.byteLength <= outboxBytesMax;
+    if (!fits) {
+      this.counters.sendErrors++;
+      return;
+    }
+    device.outbox.push({ bytes, until: now + this.#options.holdSeconds * 1_000 });
+    device.outboxBytes += bytes.byteLength;
+    this.#write(device, now);
+    this.#schedule(now);
+  }
+
+  /** The client there needs its link no longer: it sleeps, or said goodbye. */
+  letGo(address: string, now: Instant): void {
+    const link = this.#devices.get(address)?.link;
+    if (link) link.letGoAt = now + this.#options.lingerSeconds * 1_000;
+  }
+
+  /** To be called every `tickMs`. */
+  tick(now: Instant): void {
+    for (const device of this.#devices.all()) this.#onTime(device, now);
+    if (this.#condition.ready && now >= this.#scanUntil && !this.#linking()) this.#scan(!this.#scanning, now);
+    this.#schedule(now);
+  }
+
+  take(): readonly HubOutput[] {
+    const out = this.#out;
+    if (out.length > 0) this.#out = [];
+    return out;
+  }
+
+  #onSeen(seen: Advertisement, now: Instant): void {
+    const payload = broadcastPayload(seen, this.#options.broadcast);
+    if (payload) this.#onBroadcast(seen.address, payload, now);
+    const known = this.#devices.get(seen.address);
+    const name = seen.name ?? known?.name;
+    const services = seen.services.length > 0 ? seen.services : (known?.services ?? []);
+    const refusal = this.#admit({ address: seen.address, name, services, rssi: seen.rssi });
+    if (refusal !== undefined && !known && !payload) return;
+    const device = this.#devices.seen(seen.address, now);
+    device.addressType = seen.addressType;
+    device.name = name;
+    device.services = services;
+    device.rssi = seen.rssi;
+    device.connectable = seen.connectable;
+    device.refusal = refusal;
+    device.lastSeen = now;
+  }
+
+  #onBroadcast(address: string, payload: Uint8Array, now: Instant): void {
+    const outcome = this.#broadcasts.receive(address, payload, now);
+    if ("dropped" in outcome) {
+      this.counters.broadcastDrops[outcome.dropped]++;
+      if (outcome.dropped !== "duplicate") {
+        this.#tell("debug", `${this.#name}/${address}: broadcast dropped: ${outcome.dropped}`);
+      }
+      return;
+    }
+    this.counters.broadcasts++;
+    if (outcome.authenticated) this.#out.push({ kind: "counter", address, counter: outcome.counter });
+    this.#pass(address, outcome.message);
+  }
+
+  #onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): void {
+    const device = this.#devices.get(event.address);
+    if (device?.phase !== "linking") return this.#command({ do: "unlink", address: event.address });
+    const { maxMessageBytes, resyncSeconds } = this.#options;
+    this.#enter(device, "linked", now);
+    device.link = {
+      since: now,
+      mtu: event.mtu,
+      incoming: new Reassembler({ maxMessageBytes, resyncMs: resyncSeconds * 1_000 }),
+      lastTraffic: now,
+      writing: new Map(),
+      letGoAt: undefined,
+    };
+    this.counters.linksMade++;
+    const writes = event.confirmed ? "confirmed writes" : "unconfirmed writes";
+    this.#tell("info", `${this.#nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm`);
+    this.#write(device, now);
+    this.#scan(true, now);
+  }
+
+  #onLinkFailed(event: Extract<CentralEvent, { is: "linkFailed" }>, now: Instant): void {
+    const device = this.#devices.get(event.address);
+    if (device?.phase !== "linking") return;
+    this.#enter(device, "idle", now);
+    this.counters.linksFailed++;
+    this.#failed(device, event.why, now, { firstMs: firstPauseMs, longestMs: longestPauseMs });
+    this.#scan(true, now);
+  }
+
+  /** One more failure in a row: it waits twice as long as the last time. */
+  #failed(device: Device, why: string, now: Instant, pause: { firstMs: number; longestMs: number }): void {
+    const pauseMs = Math.min(pause.firstMs * 2 ** device.failures, pause.longestMs);
+    device.failures++;
+    device.notBefore = now + pauseMs;
+    device.lastFailure = why;
+    const again = device.failures === 1 ? "" : ` (the ${device.failures}th time)`;
+    const say = `${this.#nameOf(device)}: ${why}${again}; next try in ${Math.round(pauseMs / 1_000)} s`;
+    this.#tell(device.failures === 1 ? "info" : "debug", say);
+  }
+
+  #onUnlinked(address: string, why: string, now: Instant): void {
+    const device = this.#devices.get(address);
+    if (!device || device.phase === "idle") return;
+    if (device.phase === "linking") return this.#onLinkFailed({ is: "linkFailed", address, why }, now);
+    const { leaving } = device;
+    this.#endLink(device, leaving ?? why, now);
+    if (leaving === neverSpoke) {
+      this.#failed(device, leaving, now, { firstMs: strangerPauseMs, longestMs: longestStrangerPauseMs });
+    } else if (leaving === undefined) {
+      this.counters.linksLost++;
+      device.lastFailure = why;
+    }
+  }
+
+  #endLink(device: Device, why: string, now: Instant): void {
+    const { link } = device;
+    this.#enter(device, "idle", now);
+    device.link = undefined;
+    device.leaving = undefined;
+    device.lastLinkEnd = now;
+    if (!link) return;
+    this.counters.noiseBytes += link.incoming.pendingBytes;
+    this.counters.sendErrors += link.writing.size;
+    if (device.spoke) device.failures = 0;
+    this.#tell("info", `${this.#nameOf(device)}: connection ended after ${seconds(now - link.since)} s: ${why}`);
+    this.#out.push({ kind: "gone", address: device.address, why });
+  }
+
+  #loseAll(why: string, now: Instant, hung = false): void {
+    for (const device of this.#devices.all()) {
+      if (device.phase === "linking") {
+        this.#enter(device, "idle", now);
+        this.counters.linksFailed++;
+        const pause = hung
+          ? { firstMs: blockedPauseMs, longestMs: longestBlockedPauseMs }
+          : { firstMs: firstPauseMs, longestMs: longestPauseMs };
+        this.#failed(device, hung ? `connecting to it blocked the adapter: ${why}` : why, now, pause);
+      } else if (device.phase !== "idle") this.#endLink(device, why, now);
+    }
+  }
+
+  #onData(address: string, bytes: Uint8Array, now: Instant): void {
+    const device = this.#devices.get(address);
+    const link = device?.link;
+    if (!link) return;
+    const noiseBefore = link.incoming.discardedBytes;
+    for (const message of link.incoming.take(bytes, now)) {
+      link.lastTraffic = now;
+      link.letGoAt = undefined;
+      device.spoke = true;
+      this.#pass(address, message);
+    }
+    const noise = link.incoming.discardedBytes - noiseBefore;
+    if (noise === 0) return;
+    this.counters.noiseBytes += noise;
+    this.#tell("debug", `${this.#nameOf(device)}: ${noise} octets are no message`);
+  }
+
+  #pass(address: string, bytes: Uint8Array): void {
+    this.counters.messagesIn++;
+    this.counters.bytesIn += bytes.byteLength;
+    this.#out.push({ kind: "message", address, bytes });
+  }
+
+  #write(device: Device, now: Instant): void {
+    const { link } = device;
+    if (!link || device.phase !== "linked") return;
+    while (link.writing.size < writesAtOnce) {
+      const next = device.outbox.shift();
+      if (!next) return;
+      device.outboxBytes -= next.bytes.byteLength;
+      const id = this.#nextWriteId++;
+      link.writing.set(id, now);
+      link.lastTraffic = now;
+      this.counters.messagesOut++;
+      this.counters.bytesOut += next.bytes.byteLength;
+      this.#command({ do: "write", address: device.address, id, bytes: next.bytes });
+    }
+  }
+
+  #onWritten(event: Extract<CentralEvent, { is: "written" }>, now: Instant): void {
+    const device = this.#devices.get(event.address);
+    if (!device?.link?.writing.delete(event.id)) return;
+    if (event.failed !== undefined) {
+      this.counters.sendErrors++;
+      this.#tell("debug", `${this.#nameOf(device)}: not written: ${event.failed}`);
+    }
+    this.#write(device, now);
+  }
+
+  #onTime(device: Device, now: Instant): void {
+    switch (device.phase) {
+      case "idle":
+        while (device.outbox[0] && device.outbox[0].until <= now) {
+          device.outboxBytes -= device.outbox.shift()?.bytes.byteLength ?? 0;
+          this.counters.sendErrors++;
+        }
+        return;
+      case "linking": {
+        const { connectSeconds, setUpSeconds } = this.#options;
+        if (now - device.phaseSince < (connectSeconds + setUpSeconds) * 1_000 + answerMs) return;
+        this.#out.push({ kind: "restart", why: `connecting to ${device.address} did not come to an end` });
+        return this.#enter(device, "linking", now);
+      }
+      case "unlinking":
+        if (now - device.phaseSince < answerMs) return;
+        this.#out.push({ kind: "restart", why: `disconnecting from ${device.address} did not come to an end` });
+        return this.#enter(device, "unlinking", now);
+      case "linked":
+        return this.#onLinkTime(device, now);
+    }
+  }
+
+  #onLinkTime(device: Device, now: Instant): void {
+    const { link } = device;
+    if (!link) return;
+    const oldestWrite = link.writing.values().next();
+    if (!oldestWrite.done && now - oldestWrite.value >= answerMs)
+      return this.#unlink(device, "it takes no writes", now);
+    if (!device.spoke && now - link.since >= strangerMs) return this.#unlink(device, neverSpoke, now);
+    const isIdle = device.outbox.length === 0 && link.writing.size === 0;
+    if (link.letGoAt !== undefined && now >= link.letGoAt && isIdle) {
+      this.#unlink(device, "its client needs no connection now", now);
+    }
+  }
+
+  #unlink(device: Device, why: string, now: Instant): void {
+    device.leaving = why;
+    this.#enter(device, "unlinking", now);
+    this.#command({ do: "unlink", address: device.address });
+  }
+
+  /** Connects to the next device, or makes room for it. */
+  #schedule(now: Instant): void {
+    if (!this.#condition.ready || !this.#scanning || now - this.#scanSince < breathMs || this.#linking()) return;
+    const next = nextToLink(this.#devices.all(), { now, seenSince: this.#scanSince });
+    if (!next) return;
+    let taken = 0;
+    for (const { phase } of this.#devices.all()) if (phase !== "idle") taken++;
+    if (taken < this.#options.linksMax) {
+      this.#scan(false, now);
+      this.#enter(next, "linking", now);
+      return this.#command({ do: "link", address: next.address });
+    }
+    const silentMs = this.#options.turnSeconds * 1_000;
+    const longestMs = this.#options.turnSecondsMax * 1_000;
+    const victim = toGiveUp(this.#devices.all(), { now, silentMs, longestMs });
+    if (victim) this.#unlink(victim, `${this.#nameOf(next)} waits for a connection`, now);
+  }
+
+  #linking(): boolean {
+    for (const device of this.#devices.all()) if (device.phase === "linking") return true;
+    return false;
+  }
+
+  /** Starts or pauses scanning; both phases last as configured. */
+  #scan(on: boolean, now: Instant): void {
+    const { onSeconds, offSeconds } = this.#options.scan;
+    this.#scanUntil = now + (on ? onSeconds : offSeconds) * 1_000;
+    if (on !== this.#scanning) this.#command({ do: "scan", on });
+    this.#scanning = on;
+    if (on) this.#scanSince = now;
+  }
+
+  #enter(device: Device, phase: Device["phase"], now: Instant): void {
+    device.phase = phase;
+    device.phaseSince = now;
+  }
+
+  #command(command: CentralCommand): void {
+    this.#out.push({ kind: "command", command });
+  }
+
+  #tell(level: "debug" | "info" | "warn", say: string): void {
+    this.#out.push({ kind: "told", level, say });
+  }
+
+  #nameOf(device: Device): string {
+    return `${this.#name}/${device.address}${device.name === undefined ? "" : ` (${printable(device.name)})`}`;
+  }
+}
+
+function seconds(ms: number): string {
+  return (ms / 1_000).toFixed(1);
+}
+
+/** Names come from the air: nothing that moves a terminal's cursor. */
+export function printable(name: string): string {
+  return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
+}

@@ -1,0 +1,39 @@
+/** Keys of broadcast sensors: from files or variables, never into logs. */
+import { readFileSync } from "node:fs";
+import { GatewayError } from "../../errors.ts";
+import type { BleOptions } from "./options.ts";
+
+/** By address in lower case. @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no key. */
+export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uint8Array> {
+  const read = new Map<string, Uint8Array>();
+  for (const [address, source] of Object.entries(keys)) {
+    const where = "file" in source ? source.file : `variable ${source.env}`;
+    const text = textOf(source, address, where).trim();
+    if (!/^([0-9a-f]{2}){16,64}$/i.test(text)) {
+      throw failed(address, where, "is not 32 to 128 hexadecimal digits");
+    }
+    read.set(address.toLowerCase(), Buffer.from(text, "hex"));
+  }
+  return read;
+}
+
+function textOf(source: BleOptions["broadcast"]["keys"][string], address: string, where: string): string {
+  if ("env" in source) {
+    const value = process.env[source.env];
+    if (value === undefined) throw failed(address, where, "is not set");
+    return value;
+  }
+  try {
+    return readFileSync(source.file, "utf8");
+  } catch (error) {
+    throw failed(address, where, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function failed(address: string, where: string, what: string): GatewayError {
+  return new GatewayError(
+    "ERR_TRANSPORT_OPEN",
+    { address, where },
+    { say: `broadcast.keys: key of ${address}: ${where}: ${what}` },
+  );
+}

@@ -1,0 +1,307 @@
+/**
+ * Drives noble: every call has a deadline, since noble leaves calls unanswered when a link goes at the wrong moment.
+ * Writes go one after the other; what is not confirmed is paced, since noble queues without limit.
+ */
+import { createAdmission } from "./admission.ts";
+import type { Advertisement } from "./advertisement.ts";
+import { broadcastPayload } from "./broadcast.ts";
+import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
+import { pieces } from "./framing.ts";
+import { missingPiece, stateInWords } from "./missing.ts";
+import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
+import type { BleOptions } from "./options.ts";
+import { disconnectReason } from "./reasons.ts";
+import { normalUuid } from "./uuid.ts";
+
+/** The same advertisement is told again after so long. */
+const tellAgainMs = 500;
+const peripheralsMax = 5_000;
+const scanAnswerMs = 1_000;
+const writeAnswerMs = 10_000;
+/** noble asks for 256 and then believes whatever the device says. */
+const mtuMin = 23;
+const mtuMax = 256;
+/** Between unconfirmed writes: the shortest connection interval there is. */
+const paceMs = 8;
+/** Where the device offers both ways of writing, every so many pieces one is confirmed: it sets the pace. */
+const confirmEvery = 16;
+/** Connection interval of 30 to 50 ms, in units of 1.25 ms. */
+const intervalMin = 24;
+const intervalMax = 40;
+
+interface Link {
+  readonly peripheral: NoblePeripheral;
+  readonly incoming: NobleCharacteristic;
+  readonly outgoing: NobleCharacteristic;
+  readonly mtu: number;
+  /** What came before the gateway knew of the link; undefined afterwards. */
+  early: Buffer[] | undefined;
+  writing: Promise<void>;
+  sinceConfirmed: number;
+}
+
+export class NobleCentral {
+  readonly #noble: Noble;
+  readonly #options: ChildOptions;
+  readonly #tell: (report: ChildReport) => void;
+  readonly #admit: ReturnType<typeof createAdmission>;
+  readonly #peripherals = new Map<string, NoblePeripheral>();
+  readonly #told = new Map<string, { at: number; payload: string }>();
+  readonly #links = new Map<string, Link>();
+  /** Scanning and connecting, one after the other. */
+  #tasks: Promise<void> = Promise.resolve();
+  #ready = false;
+  advertisements = 0;
+  addresses = 0;
+
+  constructor(noble: Noble, options: ChildOptions, tell: (report: ChildReport) => void) {
+    this.#noble = noble;
+    this.#options = options;
+    this.#tell = tell;
+    this.#admit = createAdmission(options as Pick<BleOptions, "allow" | "deny" | "service" | "rssiMin">);
+    noble.on("warning", (text) => {
+      const why = missingPiece(new Error(text), options.driver);
+      if (why !== undefined) tell({ is: "unavailable", why });
+      else console.error(`noble: ${text}`);
+    });
+    noble.on("discover", (peripheral) => this.#onDiscover(peripheral));
+    noble.on("stateChange", (state) => this.#onState(state));
+  }
+
+  carryOut(command: CentralCommand): void {
+    switch (command.do) {
+      case "scan":
+        this.#tasks = this.#tasks.then(() => this.#scan(command.on));
+        return;
+      case "link":
+        this.#tasks = this.#tasks.then(() => this.#link(command.address));
+        return;
+      case "unlink":
+        return this.#unlink(command.address);
+      case "write":
+        return this.#write(command);
+    }
+  }
+
+  #onState(state: string): void {
+    if (state === "unknown" || state === "resetting") return;
+    if (state !== "poweredOn") return this.#tell({ is: "unavailable", why: stateInWords(state) });
+    if (this.#ready) return;
+    this.#ready = true;
+    // The adapter's address comes with the next answers of the controller.
+    setTimeout(() => {
+      const address = this.#noble.address ?? "unknown";
+      this.#tell({ is: "ready", adapter: `adapter ${address}`, driver: this.#options.driver });
+    }, 50);
+  }
+
+  #onDiscover(peripheral: NoblePeripheral): void {
+    this.advertisements++;
+    const seen = advertisementOf(peripheral);
+    const payload = broadcastPayload(seen, this.#options.broadcast);
+    if (!this.#options.tellAll && !payload && this.#admit(seen) !== undefined) return;
+    if (!this.#peripherals.has(seen.address)) this.addresses++;
+    this.#peripherals.delete(seen.address);
+    this.#peripherals.set(seen.address, peripheral);
+    if (this.#peripherals.size > peripheralsMax) {
+      const oldest = this.#peripherals.keys().next();
+      if (!oldest.done) this.#peripherals.delete(oldest.value);
+    }
+    const now = performance.now();
+    const before = this.#told.get(seen.address);
+    const told = `${payload ? Buffer.from(payload).toString("hex") : ""} ${seen.connectable} ${seen.name ?? ""}`;
+    if (before && before.payload === told && now - before.at < tellAgainMs) return;
+    this.#told.set(seen.address, { at: now, payload: told });
+    this.#tell({ is: "seen", ...seen });
+  }
+
+  async #scan(on: boolean): Promise<void> {
+    if (on) this.#told.clear(); // the gateway wants to know who is there now
+    const event = on ? "scanStart" : "scanStop";
+    const answered = new Promise<void>((resolve) => {
+      const answer = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#noble.removeListener(event, answer);
+        resolve();
+      }, scanAnswerMs);
+      this.#noble.once(event, answer);
+    });
+    try {
+      if (on) this.#noble.startScanning([], true);
+      else this.#noble.stopScanning();
+    } catch (error) {
+      console.error(`scan: ${String(error)}`);
+    }
+    await answered;
+  }
+
+  async #link(address: string): Promise<void> {
+    const peripheral = this.#peripherals.get(address);
+    if (!peripheral) return this.#tell({ is: "linkFailed", address, why: "it is not known (any more)" });
+    try {
+      await this.#setUp(address, peripheral);
+    } catch (error) {
+      this.#links.delete(address);
+      peripheral.removeAllListeners();
+      if (peripheral.state === "connected") peripheral.disconnect();
+      this.#tell({ is: "linkFailed", address, why: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  async #setUp(address: string, peripheral: NoblePeripheral): Promise<void> {
+    const { connectMs, setUpMs, supervisionMs } = this.#options;
+    peripheral.removeAllListeners();
+    let onLost: (why: string) => void = () => {};
+    const lost = new Promise<never>((_, reject) => {
+      onLost = (why) => reject(new Error(why));
+    });
+    lost.catch(() => {});
+    await within(connectMs, "no answer to the attempt to connect", lost, (done) => {
+      peripheral.once("connect", (error) => done(error ? new Error(`not connected: ${sayError(error)}`) : undefined));
+      peripheral.connect({
+        minInterval: intervalMin,
+        maxInterval: intervalMax,
+        latency: 0,
+        timeout: Math.round(supervisionMs / 10),
+      });
+    }).catch((error: unknown) => {
+      peripheral.cancelConnect();
+      throw error;
+    });
+    peripheral.once("disconnect", (reason) => {
+      const why = disconnectReason(Number(reason));
+      if (this.#links.delete(address)) this.#tell({ is: "unlinked", address, why });
+      else onLost(why);
+      peripheral.removeAllListeners();
+    });
+    const services = await within<readonly NobleService[]>(setUpMs, "it did not list its services", lost, (done) =>
+      peripheral.discoverServices([], (error, found) => done(asError(error), found)),
+    );
+    const wanted = normalUuid(this.#options.service);
+    const service = services?.find(({ uuid }) => normalUuid(uuid) === wanted);
+    if (!service) throw new Error(`it does not have the service ${this.#options.service}`);
+    const characteristics = await within<readonly NobleCharacteristic[]>(
+      setUpMs,
+      "it did not list its characteristics",
+      lost,
+      (done) => service.discoverCharacteristics([], (error, found) => done(asError(error), found)),
+    );
+    const incoming = offering(characteristics ?? [], ["notify", "indicate"]);
+    const outgoing = offering(characteristics ?? [], ["writeWithoutResponse", "write"]);
+    if (!incoming || !outgoing) throw new Error("its service has no characteristic to write to, or none that notifies");
+    const mtu = Math.min(Math.max(peripheral.mtu ?? mtuMin, mtuMin), mtuMax);
+    const link: Link = {
+      peripheral,
+      incoming,
+      outgoing,
+      mtu,
+      early: [],
+      writing: Promise.resolve(),
+      sinceConfirmed: 0,
+    };
+    incoming.on("data", (bytes) => {
+      if (link.early) link.early.push(bytes);
+      else this.#tell({ is: "data", address, bytes });
+    });
+    await within(setUpMs, "it did not take the subscription", lost, (done) =>
+      incoming.subscribe((error) => done(asError(error))),
+    );
+    this.#links.set(address, link);
+    this.#tell({ is: "linked", address, mtu, confirmed: !outgoing.properties.includes("writeWithoutResponse") });
+    for (const bytes of link.early ?? []) this.#tell({ is: "data", address, bytes });
+    link.early = undefined;
+  }
+
+  #unlink(address: string): void {
+    const link = this.#links.get(address);
+    if (link?.peripheral.state !== "connected") {
+      this.#links.delete(address);
+      return this.#tell({ is: "unlinked", address, why: "it was not connected" });
+    }
+    link.peripheral.disconnect();
+  }
+
+  #write({ address, id, bytes }: Extract<CentralCommand, { do: "write" }>): void {
+    const link = this.#links.get(address);
+    if (!link) return this.#tell({ is: "written", address, id, failed: "not connected" });
+    link.writing = link.writing.then(async () => {
+      try {
+        for (const piece of pieces(bytes, link.mtu - 3)) await this.#writePiece(address, link, piece);
+        this.#tell({ is: "written", address, id });
+      } catch (error) {
+        this.#tell({ is: "written", address, id, failed: error instanceof Error ? error.message : String(error) });
+      }
+    });
+  }
+
+  async #writePiece(address: string, link: Link, piece: Uint8Array): Promise<void> {
+    if (this.#links.get(address) !== link) throw new Error("the connection ended");
+    const { outgoing } = link;
+    const canConfirm = outgoing.properties.includes("write");
+    const mayNotConfirm = outgoing.properties.includes("writeWithoutResponse");
+    const confirm = canConfirm && (!mayNotConfirm || ++link.sinceConfirmed >= confirmEvery);
+    if (confirm) link.sinceConfirmed = 0;
+    await within(writeAnswerMs, "it did not confirm a write", undefined, (done) =>
+      outgoing.write(Buffer.from(piece), !confirm, (error) => done(asError(error))),
+    );
+    if (!confirm) await new Promise((resolve) => setTimeout(resolve, paceMs));
+  }
+}
+
+/** The first characteristic that offers the best of these properties. */
+function offering(
+  characteristics: readonly NobleCharacteristic[],
+  properties: readonly string[],
+): NobleCharacteristic | undefined {
+  for (const property of properties) {
+    const found = characteristics.find((each) => each.properties.includes(property));
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function advertisementOf(peripheral: NoblePeripheral): Advertisement {
+  const { address, addressType, connectable, rssi, advertisement } = peripheral;
+  return {
+    address: address.toLowerCase(),
+    addressType: addressType === "random" ? "random" : "public",
+    connectable: Boolean(connectable),
+    name: advertisement.localName?.replace(/\0+$/, ""),
+    services: (advertisement.serviceUuids ?? []).map(normalUuid),
+    serviceData: (advertisement.serviceData ?? []).map(({ uuid, data }) => ({ uuid: normalUuid(uuid), data })),
+    manufacturerData: advertisement.manufacturerData,
+    rssi,
+  };
+}
+
+/** One call of noble's, ended by its answer, by the time, or by the link's loss. */
+function within<T = void>(
+  ms: number,
+  what: string,
+  lost: Promise<never> | undefined,
+  call: (done: (error: Error | undefined, value?: T) => void) => void,
+): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${what} within ${ms / 1_000} s`)), ms);
+    lost?.catch((error: unknown) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    call((error, value) => {
+      clearTimeout(timer);
+      if (error) reject(error);
+      else resolve(value);
+    });
+  });
+}
+
+function asError(error: unknown): Error | undefined {
+  return error ? new Error(sayError(error)) : undefined;
+}
+
+function sayError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

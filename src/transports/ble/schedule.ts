@@ -1,0 +1,54 @@
+/** Whose turn it is: which device to connect to next, and which connection to give up for it. */
+import type { Instant } from "../../core/types.ts";
+import type { Device } from "./device.ts";
+
+/**
+ * Among the devices that ask for a connection (they advertise, and were seen since `seenSince`): first those that
+ * messages wait for, then the one that has been without a connection for longest.
+ */
+export function nextToLink(
+  devices: Iterable<Device>,
+  { now, seenSince }: { readonly now: Instant; readonly seenSince: Instant },
+): Device | undefined {
+  let best: Device | undefined;
+  for (const device of devices) {
+    const asks =
+      device.phase === "idle" &&
+      device.connectable &&
+      device.refusal === undefined &&
+      device.lastSeen >= seenSince &&
+      device.notBefore <= now;
+    if (asks && (!best || comesBefore(device, best))) best = device;
+  }
+  return best;
+}
+
+function comesBefore(a: Device, b: Device): boolean {
+  const awaited = Number(b.outbox.length > 0) - Number(a.outbox.length > 0);
+  return awaited === 0 ? a.lastLinkEnd < b.lastLinkEnd : awaited < 0;
+}
+
+/** A client that sleeps, else the longest silent one, else the longest connected; undefined: all have to stay. */
+export function toGiveUp(
+  devices: Iterable<Device>,
+  { now, silentMs, longestMs }: { readonly now: Instant; readonly silentMs: number; readonly longestMs: number },
+): Device | undefined {
+  let best: Device | undefined;
+  let bestRank = 0;
+  for (const device of devices) {
+    const { link } = device;
+    if (device.phase === "unlinking") return undefined; // one is just leaving
+    if (device.phase !== "linked" || !link) continue;
+    const isIdle = device.outbox.length === 0 && link.writing.size === 0;
+    const silence = now - link.lastTraffic;
+    let rank = 0;
+    if (isIdle && link.letGoAt !== undefined) rank = 3e12;
+    else if (isIdle && silence >= silentMs) rank = 2e12 + silence;
+    else if (now - link.since >= longestMs) rank = 1e12 + (now - link.since);
+    if (rank > bestRank) {
+      best = device;
+      bestRank = rank;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,24 @@
+/** Time, as the Bluetooth transport takes it from the machine, or a test from its script. */
+import { performance } from "node:perf_hooks";
+import type { Instant } from "../../core/types.ts";
+
+export interface Timers {
+  /** Monotonic milliseconds. */
+  now(): Instant;
+  /** Calls once; the answer cancels. */
+  after(ms: number, call: () => void): () => void;
+  /** Calls again and again; the answer ends it. */
+  every(ms: number, call: () => void): () => void;
+}
+
+export const systemTimers: Timers = {
+  now: () => performance.now(),
+  after(ms, call) {
+    const timer = setTimeout(call, ms);
+    return () => clearTimeout(timer);
+  },
+  every(ms, call) {
+    const timer = setInterval(call, ms);
+    return () => clearInterval(timer);
+  },
+};

@@ -1,0 +1,1 @@
+export function findBtvirt(): { readonly path: string } | { readonly missing: string };
