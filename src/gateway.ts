@@ -4,7 +4,7 @@ import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
-import { GatewayCore } from "./core/gateway-core.ts";
+import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
@@ -16,7 +16,7 @@ import { Driver } from "./runtime/driver.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import { createTransport } from "./transports/index.ts";
-import type { Transport } from "./transports/transport.ts";
+import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
 
@@ -92,6 +92,19 @@ export class Gateway {
     };
   }
 
+  /** Every session, as a picture of the moment. */
+  sessions(): SessionView[] {
+    return [...this.#core.sessions()];
+  }
+
+  /** Networks whose devices have links, by the transport's name. */
+  links(): (LinkReport & { readonly transport: string })[] {
+    return [...this.#transports.values()].flatMap((transport) => {
+      const report = transport.links?.();
+      return report ? [{ ...report, transport: transport.name }] : [];
+    });
+  }
+
   /** Where clients find each transport, e.g. after listening on port 0. */
   places(): string[] {
     return [...this.#transports.values()].map(({ place }) => place);
@@ -152,6 +165,7 @@ export class Gateway {
       },
       transports: () =>
         [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
+      links: () => this.links(),
       linksUp: () => this.#upstream.linksUp,
       brokerThere: () => this.#core.brokerThere,
       droppedCongested: () => this.#upstream.counters.droppedCongested,

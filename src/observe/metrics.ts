@@ -1,6 +1,7 @@
 /** Counters as Prometheus reads them: nothing is done per message, everything is read when somebody scrapes. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { TransportStats } from "../transports/transport.ts";
+import type { LinkReport, TransportStats } from "../transports/transport.ts";
+import { addLinkMetrics } from "./link-metrics.ts";
 
 /** Where the numbers are. Plain fields, read on scrape. */
 export interface MetricSources {
@@ -18,6 +19,7 @@ export interface MetricSources {
   };
   sessionsByState(): Readonly<Record<string, number>>;
   transports(): readonly { readonly name: string; readonly stats: TransportStats }[];
+  links(): readonly (LinkReport & { readonly transport: string })[];
   linksUp(): number;
   brokerThere(): boolean;
   droppedCongested(): number;
@@ -71,6 +73,7 @@ export function createMetrics(sources: MetricSources): Registry {
       sources.transports().flatMap(({ name, stats }) => (stats[field] === undefined ? [] : [[name, stats[field]]])),
     );
 
+  addLinkMetrics(registry, () => sources.links());
   const { core } = sources;
   counter("messages_received_total", "MQTT-SN messages from devices, by type", "type", () => core.received);
   counter("messages_sent_total", "MQTT-SN messages to devices, by type", "type", () => core.sent);

@@ -72,6 +72,25 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
         stats: { datagramsIn: 5, datagramsOut: 4, bytesIn: 0, bytesOut: 0, sendErrors: 0, kernelDrops: 3 },
       },
     ],
+    links: () => [
+      {
+        transport: "ble",
+        up: false,
+        condition: "the adapter is off",
+        counters: { linksMade: 2 },
+        devices: [
+          {
+            peer: "ble/c0:00:00:00:00:01",
+            name: "sensor",
+            linked: true,
+            rssi: -61,
+            secondsSinceSeen: 4,
+            failures: 1,
+            lastFailure: "the device hung up",
+          },
+        ],
+      },
+    ],
     linksUp: () => 1,
     brokerThere: () => true,
     droppedCongested: () => 0,
@@ -85,6 +104,10 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
     'mqttsn_kernel_drops_total{transport="udp"} 3',
     'mqttsn_sessions{state="active"} 2',
     "mqttsn_broker_up 1",
+    'mqttsn_adapter_up{transport="ble",condition="the adapter is off"} 0',
+    'mqttsn_adapter_total{transport="ble",what="linksMade"} 2',
+    'mqttsn_device_rssi_dbm{peer="ble/c0:00:00:00:00:01",name="sensor"} -61',
+    'mqttsn_device_last_failure{peer="ble/c0:00:00:00:00:01",name="sensor",reason="the device hung up"} 1',
   ]) {
     expect(text).toContain(line);
   }

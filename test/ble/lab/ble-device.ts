@@ -78,16 +78,9 @@ export class BleDevice {
     this.#peripheral = undefined;
   }
 
-  /** Ends the link and stays silent. */
-  async hangUp(): Promise<void> {
+  /** From now on it does not advertise when its link ends, as the profile asks of sleepers. */
+  quiet(): void {
     this.#isOn = false;
-    await this.#peripheral?.hangUp();
-    await this.#peripheral?.stopAdvertising();
-  }
-
-  async advertise(): Promise<void> {
-    this.#isOn = true;
-    await this.#peripheral?.advertise();
   }
 
   async linked(): Promise<void> {

@@ -4,7 +4,7 @@
  * purpose: no other program is asked what a device in the field may do.
  */
 import { EventEmitter } from "node:events";
-import { connect, type Socket } from "node:net";
+import { Socket } from "node:net";
 
 export interface PeripheralOptions {
   /** Of the random kind if given; the controller's own otherwise. */
@@ -54,7 +54,8 @@ interface PeripheralEvents {
 
 export class Peripheral extends EventEmitter<PeripheralEvents> {
   readonly #options: PeripheralOptions;
-  readonly #socket: Socket;
+  readonly #path: string;
+  #socket = new Socket();
   readonly #service: string;
   #bytes: Buffer = Buffer.alloc(0);
   /** The link's handle, while there is one. */
@@ -73,10 +74,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     super();
     this.#options = options;
     this.#service = options.service ?? nordicUart;
-    this.#socket = connect(socketPath);
-    this.#socket.on("data", (bytes) => this.#take(bytes));
-    this.#socket.on("error", () => {});
-    this.#socket.on("close", () => this.#lost(0x08));
+    this.#path = socketPath;
   }
 
   get isConnected(): boolean {
@@ -88,6 +86,13 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   }
 
   async start(): Promise<void> {
+    this.#socket = await connected(this.#path);
+    this.#socket.on("data", (bytes) => this.#take(bytes));
+    this.#socket.on("error", () => {});
+    this.#socket.on("close", () => {
+      this.#lost(0x08);
+      for (const answer of this.#answers.values()) answer(Buffer.alloc(8));
+    });
     await this.#command(opcodes.reset);
     await this.#command(opcodes.setEventMask, Buffer.from("fffffbff07f8bf3d", "hex"));
     await this.#command(opcodes.setLeEventMask, Buffer.from("1f00000000000000", "hex"));
@@ -314,6 +319,26 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
       if (!packet) return;
       this.#inController++;
       this.#socket.write(packet);
+    }
+  }
+}
+
+/** btvirt accepts five at a time; the rest has to ask again. */
+async function connected(path: string): Promise<Socket> {
+  for (let tries = 0; ; tries++) {
+    const socket = new Socket();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once("error", reject);
+        socket.connect(path, () => {
+          socket.removeListener("error", reject);
+          resolve();
+        });
+      });
+      return socket;
+    } catch (error) {
+      if (tries > 100) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 }

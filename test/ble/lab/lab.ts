@@ -1,0 +1,132 @@
+/**
+ * Everything between a device's radio and the broker: emulated controllers, the gateway with its real child and noble,
+ * mosquitto, and somebody who listens there. Where BLE_LAB_AIR names a socket, btvirt runs already and the gateway is
+ * to use the kernel's adapter: so it is in the virtual machine.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import mqtt from "mqtt";
+import type { SessionView } from "../../../src/core/gateway-core.ts";
+import type { Gateway } from "../../../src/gateway.ts";
+import { findMosquitto, Mosquitto } from "../../helpers/mosquitto.ts";
+import { startGateway, until } from "../../helpers/test-gateway.ts";
+import { Air } from "./air.ts";
+import { BleDevice, type BleDeviceOptions } from "./ble-device.ts";
+import { findBtvirt } from "./find-btvirt.mjs";
+
+const kernelAir = process.env["BLE_LAB_AIR"];
+const stand = resolve(fileURLToPath(import.meta.url), "../hci-userland.cjs");
+
+/** Why the lab cannot be had here; undefined = it can. In CI that is an error. */
+export function missingFromLab(): string | undefined {
+  const found = [findMosquitto(), kernelAir === undefined ? findBtvirt() : {}];
+  const missing = found.flatMap((each) => ("missing" in each ? [each.missing] : []));
+  if (missing.length === 0) return undefined;
+  if (process.env["CI"]) throw new Error(missing.join("; "));
+  return missing.join("; ");
+}
+
+export class BleLab {
+  readonly air: Air | undefined;
+  readonly broker: Mosquitto;
+  readonly observer: mqtt.MqttClient;
+  gateway: Gateway;
+  readonly udpPort: number;
+  readonly #devices: BleDevice[] = [];
+  /** How often each text came to the broker under `up/`. */
+  readonly seen = new Map<string, number>();
+
+  private constructor(
+    air: Air | undefined,
+    broker: Mosquitto,
+    observer: mqtt.MqttClient,
+    gateway: Gateway,
+    port: number,
+  ) {
+    this.air = air;
+    this.broker = broker;
+    this.observer = observer;
+    this.gateway = gateway;
+    this.udpPort = port;
+  }
+
+  static async start(ble: Record<string, unknown> = {}, more: Record<string, unknown> = {}): Promise<BleLab> {
+    const air = kernelAir === undefined ? new Air() : undefined;
+    if (air) {
+      await air.start();
+      process.env["BLE_LAB_HCI"] = air.socket;
+      process.env["NODE_OPTIONS"] = `--require ${stand}`;
+    }
+    const program = findMosquitto();
+    if ("missing" in program) throw new Error(program.missing);
+    const broker = await Mosquitto.create(program);
+    const { gateway, port } = await startGateway({
+      transports: [
+        { type: "udp", host: "127.0.0.1", port: 0 },
+        { type: "ble", linksMax: 14, ...ble },
+      ],
+      upstream: { url: `mqtt://127.0.0.1:${broker.plainPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.5 } },
+      retry: { intervalSeconds: 1, limit: 10 },
+      topics: { predefined: { "7": "up/broadcast" } },
+      ...more,
+    });
+    const observer = mqtt.connect(`mqtt://127.0.0.1:${broker.plainPort}`, { clientId: "observer" });
+    const lab = new BleLab(air, broker, observer, gateway, port);
+    observer.on("message", (_topic, payload) => {
+      lab.seen.set(String(payload), (lab.seen.get(String(payload)) ?? 0) + 1);
+    });
+    await observer.subscribeAsync("up/#", { qos: 2 });
+    return lab;
+  }
+
+  get socket(): string {
+    return this.air?.socket ?? kernelAir ?? "";
+  }
+
+  device(clientId: string, more: Partial<BleDeviceOptions> = {}): BleDevice {
+    const device = new BleDevice(this.socket, { clientId, name: clientId, ...more });
+    this.#devices.push(device);
+    return device;
+  }
+
+  async publish(topic: string, text: string, qos: 0 | 1 | 2): Promise<void> {
+    await this.observer.publishAsync(topic, text, { qos });
+  }
+
+  async arrives(text: string): Promise<void> {
+    await until(`${text} at the broker`, () => this.seen.has(text), 30_000);
+  }
+
+  session(clientId: string): SessionView | undefined {
+    return this.gateway.sessions().find((session) => session.clientId === clientId);
+  }
+
+  /** The process that has the adapter. */
+  childPid(): number | undefined {
+    return childrenOf(process.pid).find((pid) =>
+      readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("/ble/child.js"),
+    );
+  }
+
+  async close(): Promise<void> {
+    for (const device of this.#devices) device.close();
+    await this.observer.endAsync(true);
+    await this.gateway.stop();
+    await this.broker.dispose();
+    await this.air?.close();
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const parent = / \d+ \((?:.*)\) \S (\d+)/s.exec(` ${readFileSync(`/proc/${name}/stat`, "utf8")}`)?.[1];
+        return Number(parent) === pid ? [Number(name)] : [];
+      } catch {
+        return []; // it has ended meanwhile
+      }
+    });
+}
