@@ -1,6 +1,13 @@
 import { defineConfig } from "vitest/config";
 
+const patience = Number(process.env["PATIENCE"] ?? 1);
+
 /** With emulated Bluetooth controllers; what they need is built into .cache/tools: see CONTRIBUTING.md. */
 export default defineConfig({
-  test: { include: ["test/ble/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false },
+  test: {
+    include: ["test/ble/**/*.test.ts"],
+    testTimeout: 120_000 * patience,
+    hookTimeout: 120_000 * patience,
+    fileParallelism: false,
+  },
 });

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
+import { bleCommand } from "./ble.ts";
 import { pubCommand } from "./pub.ts";
 import { subCommand } from "./sub.ts";
 
@@ -36,6 +37,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .description("say a datagram in words")
     .argument("<hex...>", "the datagram's octets in hexadecimal")
     .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
+  program.addCommand(bleCommand(configFile));
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   await program.parseAsync(argv);

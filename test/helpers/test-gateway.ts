@@ -19,9 +19,12 @@ export async function startGateway(config: Record<string, unknown>): Promise<{ g
   return { gateway, port: Number(gateway.places()[0]?.split(":").at(-1)) };
 }
 
+/** A slow machine, such as an emulated one, is given so many times the time. */
+const patience = Number(process.env["PATIENCE"] ?? 1);
+
 /** Waits until it is true; a test that hangs names what it waited for. */
 export async function until(what: string, holds: () => boolean, patienceMs = 15_000): Promise<void> {
-  const end = Date.now() + patienceMs;
+  const end = Date.now() + patienceMs * patience;
   while (!holds()) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
     await sleepMs(10);

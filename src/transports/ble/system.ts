@@ -1,0 +1,93 @@
+/** What of this system matters to Bluetooth, read from its files: adapters, switches, rights, who else is there. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+export interface Finding {
+  readonly ok: boolean;
+  readonly what: string;
+  /** What to type, or to know. */
+  readonly hint?: string;
+}
+
+const netAdmin = 12;
+const netRaw = 13;
+
+/** `root`: where the system's files are; "/" unless told. */
+export function inspectSystem(
+  root = "/",
+  options: { readonly needsAdmin: boolean } = { needsAdmin: false },
+): Finding[] {
+  return [...adapters(root), ...switches(root), rights(root, options.needsAdmin), ...others(root)];
+}
+
+function adapters(root: string): Finding[] {
+  const folder = join(root, "sys/class/bluetooth");
+  if (!existsSync(folder)) {
+    return [
+      {
+        ok: false,
+        what: "the kernel has no Bluetooth",
+        hint: "sudo modprobe bluetooth; in a container share the host's network",
+      },
+    ];
+  }
+  const names = readdirSync(folder).filter((name) => /^hci\d+$/.test(name));
+  if (names.length === 0)
+    return [{ ok: false, what: "there is no adapter", hint: "plug one in; see: dmesg | grep -i blue" }];
+  return [{ ok: true, what: `adapters: ${names.sort().join(", ")}` }];
+}
+
+function switches(root: string): Finding[] {
+  const folder = join(root, "sys/class/rfkill");
+  if (!existsSync(folder)) return [];
+  const found: Finding[] = [];
+  for (const name of readdirSync(folder)) {
+    const read = (file: string) => readText(join(folder, name, file)).trim();
+    if (read("type") !== "bluetooth") continue;
+    if (read("hard") === "1") {
+      found.push({
+        ok: false,
+        what: `${read("name")} is switched off by a switch of the device`,
+        hint: "find the switch",
+      });
+    } else if (read("soft") === "1") {
+      found.push({ ok: false, what: `${read("name")} is blocked`, hint: "sudo rfkill unblock bluetooth" });
+    } else found.push({ ok: true, what: `${read("name")} is not blocked` });
+  }
+  return found;
+}
+
+function rights(root: string, needsAdmin: boolean): Finding {
+  const mask = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readText(join(root, "proc/self/status")))?.[1] ?? "0"}`);
+  const has = (bit: number) => (mask & (1n << BigInt(bit))) !== 0n;
+  const wanted = needsAdmin ? "cap_net_raw,cap_net_admin" : "cap_net_raw";
+  if (has(netRaw) && (!needsAdmin || has(netAdmin))) return { ok: true, what: `the right ${wanted} is there` };
+  return {
+    ok: false,
+    what: `the right ${wanted} is missing`,
+    hint: `sudo setcap ${wanted}+eip "$(readlink -f "$(which node)")"`,
+  };
+}
+
+function others(root: string): Finding[] {
+  const proc = join(root, "proc");
+  const running = readdirSync(proc).filter(
+    (name) => /^\d+$/.test(name) && readText(join(proc, name, "comm")).trim() === "bluetoothd",
+  );
+  if (running.length === 0) return [{ ok: true, what: "no bluetoothd competes for the adapter" }];
+  return [
+    {
+      ok: true,
+      what: "bluetoothd is running; both may use the adapter, but it can end our connections",
+      hint: 'if devices drop at once: sudo systemctl stop bluetooth, or "channel": "user" with an adapter of our own',
+    },
+  ];
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // not there, or gone meanwhile
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The same runs on a kernel's own Bluetooth: a virtual machine with Debian's kernel, btvirt on /dev/vhci, noble with its
+ * native part on hci0. Devices stay on emulated controllers of the same btvirt.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { expect, test } from "vitest";
+import { findMosquitto } from "../helpers/mosquitto.ts";
+import { findBtvirt } from "./lab/find-btvirt.mjs";
+import { findVm } from "./lab/find-vm.mjs";
+
+const limitMs = 400_000;
+/** What is run in there: what the kernel and the native part may make different. */
+const chosen = process.env["VM_TESTS"]?.split("|") ?? [
+  "5 devices at once",
+  "micro:bit",
+  "the largest MTU",
+  "link is let go",
+  "middle of a message",
+  "kill -9 of the child",
+  "broadcast",
+];
+
+const vm = findVm();
+const btvirt = findBtvirt();
+findMosquitto(); // unpacked here: in there is no network
+const missing = [vm, btvirt, native()].flatMap((each) => ("missing" in each ? [each.missing] : [])).join("; ");
+if (missing !== "" && process.env["CI"]) throw new Error(missing);
+
+/** noble's native part is there, whether or not this system has Bluetooth. */
+function native(): { missing: string } | Record<string, never> {
+  try {
+    createRequire(import.meta.url)("@abandonware/bluetooth-hci-socket");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "";
+    if (code !== "EAFNOSUPPORT")
+      return { missing: `noble's native part is not built (${String(error).split("\n")[0]})` };
+  }
+  return {};
+}
+
+test.skipIf(missing !== "")(
+  `on the kernel's own Bluetooth, in a virtual machine${missing === "" ? "" : ` (skipped: ${missing})`}`,
+  async () => {
+    if ("missing" in vm || "missing" in btvirt) return;
+    const job = mkdtempSync(join(tmpdir(), "vm-"));
+    const project = resolve(import.meta.dirname, "../..");
+    const script = `
+export HOME=/root TERM=dumb PATH=${vm.tools}/bin:${vm.tools}/usr/bin:${process.execPath.replace(/\/[^/]*$/, "")}:$PATH
+export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu CI=${process.env["CI"] ?? ""}
+mkdir /run/air
+(cd /run/air && exec ${btvirt.path} -L -l1 -s >/mnt/job/btvirt.log 2>&1) &
+for i in $(seq 100); do [ -e /sys/class/bluetooth/hci0 ] && break; sleep 0.1; done
+for i in $(seq 50); do hciconfig hci0 up && break; sleep 0.2; done
+hciconfig
+unset LD_LIBRARY_PATH
+cd ${project}
+export BLE_LAB_AIR=/run/air/bt-server-le PATIENCE=6 TEST_LOG=${process.env["TEST_LOG"] ?? "silent"}
+node node_modules/vitest/vitest.mjs run --config vitest.ble.config.ts --root . test/ble/userland.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
+exit \${PIPESTATUS[0]}
+`;
+    writeFileSync(join(job, "run"), script);
+    const qemu = spawn(
+      vm.qemu,
+      [
+        ...vm.arguments,
+        ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
+        ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
+        ...["-kernel", vm.kernel, "-initrd", vm.initrd],
+        ...["-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check random.trust_cpu=on"],
+        ...["-serial", `file:${join(job, "kernel.log")}`, "-serial", `file:${join(job, "output")}`],
+        ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
+        ...["-virtfs", `local,path=${job},mount_tag=job,security_model=none`, "-device", "virtio-rng-pci"],
+      ],
+      { env: { ...process.env, ...vm.env }, stdio: ["ignore", "ignore", "pipe"] },
+    );
+    let complaints = "";
+    qemu.stderr.on("data", (text) => {
+      complaints += text;
+    });
+    const timer = setTimeout(() => qemu.kill("SIGKILL"), limitMs);
+    await new Promise((done) => qemu.once("exit", done));
+    clearTimeout(timer);
+    const read = (name: string) => {
+      try {
+        return readFileSync(join(job, name), "utf8");
+      } catch {
+        return "";
+      }
+    };
+    const output = read("output");
+    console.log(output);
+    const said = `${output}\n${read("kernel.log")}\n${complaints}`;
+    expect(read("exit").trim(), said).toBe("0");
+    expect(output).toMatch(new RegExp(`Tests .*${chosen.length} passed`));
+    rmSync(job, { recursive: true });
+  },
+  limitMs + 20_000,
+);
