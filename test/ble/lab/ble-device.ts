@@ -21,8 +21,6 @@ export class BleDevice {
   #closed = false;
   /** Whether it comes back by itself when its link is lost. */
   #isOn = false;
-  /** Octets of the link, for a captured session. */
-  capture: ((direction: "to device" | "from device", bytes: Uint8Array) => void) | undefined;
   links = 0;
 
   constructor(socketPath: string, options: BleDeviceOptions) {
@@ -54,7 +52,6 @@ export class BleDevice {
     });
     this.#peripheral = peripheral;
     peripheral.on("written", (bytes) => {
-      this.capture?.("to device", bytes);
       for (const message of this.#reassembler.take(bytes, performance.now())) {
         this.act((device, now) => device.receive(message, now));
       }
@@ -127,7 +124,6 @@ export class BleDevice {
       for (const item of output) {
         if (item.kind === "event") this.events.push(item.event);
         else if (this.isLinked) {
-          this.capture?.("from device", item.bytes);
           this.#peripheral?.notify(item.bytes);
         }
       }

@@ -50,6 +50,8 @@ interface PeripheralEvents {
   /** The other side subscribed: it can be spoken to. */
   subscribed: [];
   written: [bytes: Buffer];
+  /** One notification or indication went out. */
+  notified: [bytes: Buffer];
 }
 
 export class Peripheral extends EventEmitter<PeripheralEvents> {
@@ -293,6 +295,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
       if (!value) return;
       this.#awaitsConfirmation = indicates;
       this.#att(Buffer.concat([Buffer.from([indicates ? 0x1d : 0x1b, 5, 0]), value]));
+      this.emit("notified", value);
     }
   }
 
