@@ -1,4 +1,7 @@
 /** Devices on emulated controllers, noble in its child, the gateway, mosquitto: end to end, and everything that may die. */
+import { execFile } from "node:child_process";
+import { tmpdir } from "node:os";
+import { promisify } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import type { BleDevice } from "./lab/ble-device.ts";
@@ -218,6 +221,39 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
         .some(({ devices }) => devices.some(({ lastFailure }) => /does not have the service/.test(lastFailure))),
     );
     expect(stranger.links + other.links).toBe(0);
+  });
+
+  test("ble scan says what is in the air, and ble check that all is well", async () => {
+    const at = await lab({ allow: [] });
+    const node = at.device("node");
+    await node.on();
+    const sensor = new Peripheral(at.socket, { address: "c0:11:22:33:44:55" });
+    const stranger = new Peripheral(at.socket, {
+      address: "c0:11:22:33:44:66",
+      service: "0".repeat(32),
+      name: "\u001b[31mred",
+    });
+    open.push({ close: () => sensor.kill() }, { close: () => stranger.kill() });
+    await sensor.start();
+    await sensor.broadcast(element(0xff, Buffer.from("ffffa10007000132", "hex")));
+    await stranger.start();
+    await stranger.advertise();
+    const main = new URL("../../dist/main.js", import.meta.url).pathname;
+    const run = promisify(execFile);
+    const { stdout } = await run(process.execPath, [main, "ble", "scan", "--seconds", "2"], { cwd: tmpdir() });
+    expect(stdout).toMatch(/node +yes: it has the service, and may connect/);
+    expect(stdout).toMatch(/c0:11:22:33:44:55 .*broadcasts MQTT-SN/);
+    expect(stdout).toMatch(/c0:11:22:33:44:66 .*\?\[31mred +no/);
+    const lines = (await run(process.execPath, [main, "ble", "scan", "--seconds", "1", "--json"], { cwd: tmpdir() }))
+      .stdout;
+    expect(
+      lines
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line).address),
+    ).toContain("c0:11:22:33:44:55");
+    const check = await run(process.execPath, [main, "ble", "check"], { cwd: tmpdir() }).catch((error) => error);
+    expect(check.stdout).toMatch(/ok +adapter .*driven by @abandonware\/noble\nBluetooth works/);
   });
 
   test("UDP goes on while the child stands still, and Bluetooth comes back by itself", async () => {

@@ -183,6 +183,29 @@ describe("start", () => {
   });
 });
 
+test("Bluetooth without its package: UDP serves, and one line says what to type", async () => {
+  const { write, ports } = await config();
+  // The other edition of noble is never installed with the project.
+  const ble = { type: "ble", driver: "@stoprocent/noble" };
+  write({ transports: [{ type: "udp", host: "127.0.0.1", port: ports.udp }, ble] });
+  const gateway = run("start");
+  await gateway.says("is not installed");
+  await gateway.says("npm install @stoprocent/noble. The gateway runs on and tries again");
+  const published = spawnSync(process.execPath, [
+    main,
+    "pub",
+    "-p",
+    String(ports.udp),
+    "-t",
+    "ab",
+    "-m",
+    "x",
+    "-q",
+    "1",
+  ]);
+  expect(published.status).toBe(0);
+});
+
 describe("other commands", () => {
   const output = (...args: string[]) => {
     const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8" });

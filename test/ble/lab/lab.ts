@@ -16,6 +16,8 @@ import { BleDevice, type BleDeviceOptions } from "./ble-device.ts";
 import { findBtvirt } from "./find-btvirt.mjs";
 
 const kernelAir = process.env["BLE_LAB_AIR"];
+/** The other edition of noble, where it is installed beside the project's own. */
+const driver = process.env["BLE_DRIVER"] ?? "@abandonware/noble";
 const stand = resolve(fileURLToPath(import.meta.url), "../hci-userland.cjs");
 
 /** Why the lab cannot be had here; undefined = it can. In CI that is an error. */
@@ -64,7 +66,7 @@ export class BleLab {
     const { gateway, port } = await startGateway({
       transports: [
         { type: "udp", host: "127.0.0.1", port: 0 },
-        { type: "ble", linksMax: 14, ...ble },
+        { type: "ble", linksMax: 14, driver, ...ble },
       ],
       upstream: { url: `mqtt://127.0.0.1:${broker.plainPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.5 } },
       retry: { intervalSeconds: 1, limit: 10 },
