@@ -89,6 +89,7 @@ class GatewayProcess {
   }
 
   async close(): Promise<void> {
+    if (process.env["SOAK_LOG"]) writeFileSync(process.env["SOAK_LOG"], this.output);
     const gone = new Promise((done) => this.#process.once("exit", done));
     this.#process.kill("SIGTERM");
     await gone;

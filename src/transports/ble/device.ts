@@ -42,7 +42,8 @@ export interface Device {
   failures: number;
   /** No attempt before. */
   notBefore: Instant;
-  lastLinkEnd: Instant;
+  /** Advertises since, without having been connected to or failed; undefined = it does not ask. */
+  asksSince: Instant | undefined;
   lastFailure: string;
   /** Why we are ending the link, if we are. */
   leaving: string | undefined;
@@ -106,7 +107,7 @@ function newDevice(address: string, now: Instant): Device {
     outboxBytes: 0,
     failures: 0,
     notBefore: 0,
-    lastLinkEnd: Number.NEGATIVE_INFINITY,
+    asksSince: undefined,
     lastFailure: "",
     leaving: undefined,
     spoke: false,

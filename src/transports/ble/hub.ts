@@ -24,6 +24,8 @@ const outboxBytesMax = 65_536;
 const writesAtOnce = 2;
 /** Beyond this the central does not answer any more, whatever its own deadlines are. */
 const answerMs = 15_000;
+/** Who was not seen for so long asks anew, and is last in the row. */
+const forgottenMs = 30_000;
 /** Between two attempts the air is listened to at least so long. */
 const breathMs = 300;
 const firstPauseMs = 1_000;
@@ -201,6 +203,8 @@ export class BleHub {
     device.rssi = seen.rssi;
     device.connectable = seen.connectable;
     device.refusal = refusal;
+    if (!device.connectable || now - device.lastSeen > forgottenMs) device.asksSince = undefined;
+    if (device.connectable && device.phase === "idle") device.asksSince ??= now;
     device.lastSeen = now;
   }
 
@@ -277,7 +281,6 @@ export class BleHub {
     this.#enter(device, "idle", now);
     device.link = undefined;
     device.leaving = undefined;
-    device.lastLinkEnd = now;
     if (!link) return;
     this.counters.noiseBytes += link.incoming.pendingBytes;
     this.counters.sendErrors += link.writing.size;
@@ -424,6 +427,7 @@ export class BleHub {
 
   #enter(device: Device, phase: Device["phase"], now: Instant): void {
     device.phase = phase;
+    device.asksSince = undefined;
     device.phaseSince = now;
   }
 

@@ -4,7 +4,7 @@ import type { Device } from "./device.ts";
 
 /**
  * Among the devices that ask for a connection (they advertise, and were seen since `seenSince`): first those that
- * messages wait for, then the one that has been without a connection for longest.
+ * messages wait for, then the one that has asked for longest, so that newcomers pass nobody.
  */
 export function nextToLink(
   devices: Iterable<Device>,
@@ -14,6 +14,7 @@ export function nextToLink(
   for (const device of devices) {
     const asks =
       device.phase === "idle" &&
+      device.asksSince !== undefined &&
       device.connectable &&
       device.refusal === undefined &&
       device.lastSeen >= seenSince &&
@@ -25,7 +26,7 @@ export function nextToLink(
 
 function comesBefore(a: Device, b: Device): boolean {
   const awaited = Number(b.outbox.length > 0) - Number(a.outbox.length > 0);
-  return awaited === 0 ? a.lastLinkEnd < b.lastLinkEnd : awaited < 0;
+  return awaited === 0 ? (a.asksSince ?? 0) < (b.asksSince ?? 0) : awaited < 0;
 }
 
 /** A client that sleeps, else the longest silent one, else the longest connected; undefined: all have to stay. */

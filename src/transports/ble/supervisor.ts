@@ -155,14 +155,20 @@ export class Supervisor implements Central {
       return this.#end(`it said nothing for ${seconds(now - this.#heardAt)} s`, true);
     }
     if (this.#rssBytes > memoryBytesMax) {
-      return this.#end(`it had grown to ${Math.round(this.#rssBytes / 2 ** 20)} MB`, false);
+      return this.#renew(`it had grown to ${Math.round(this.#rssBytes / 2 ** 20)} MB`);
     }
     if (!this.#ready && now - this.#startedAt >= startMs) {
       return this.#end("the adapter did not answer: is it up? try: mqtt-sn-gateway ble check", false);
     }
     if (this.#advertisementsOfChild > 0 && now - this.#advertisementAt >= quietMs) {
-      this.#end(`not one advertisement for ${seconds(now - this.#advertisementAt)} s`, false);
+      this.#renew(`not one advertisement for ${seconds(now - this.#advertisementAt)} s`);
     }
+  }
+
+  /** It worked, and would not for much longer: no reason to wait with the next one. */
+  #renew(why: string): void {
+    this.#pauseMs = firstPauseMs;
+    this.#end(why, false);
   }
 
   /** Ends the child: it is not waited for, what it still says is not heard. */

@@ -336,6 +336,22 @@ describe("more devices than links", () => {
     expect(Math.min(...counts)).toBeGreaterThan(10);
   });
 
+  test("newcomers, or one that takes a new address each time, pass nobody who waits", () => {
+    const bench = new HubBench({ linksMax: 1 }).linked(1).data(1).seen(2);
+    let next = 10;
+    const order: string[] = [];
+    for (let i = 0; i < 300 && order.length < 4; i++) {
+      bench.seen(++next).seen(2).pass(100);
+      for (const wish of bench.wishes()) {
+        order.push(wish);
+        const address = wish.split(" ")[1] ?? "";
+        if (wish.startsWith("unlink"))
+          bench.tell({ is: "unlinked", address: `c0:00:00:00:00:${address}`, why: "we hung up" });
+      }
+    }
+    expect(order.slice(0, 2)).toEqual(["unlink 01", "link 02"]);
+  });
+
   test("devices beyond the table are forgotten, connected ones not", () => {
     const bench = new HubBench({ devicesMax: 10 }).linked(1);
     for (let n = 2; n < 200; n++) bench.seen(n, { rssi: -60, connectable: false });
