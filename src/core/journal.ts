@@ -48,20 +48,20 @@ export class Journal {
   forget(session: Recordable): void {
     if (!this.enabled) return;
     this.#marked.delete(session.clientId);
-    this.#changes.push({ of: "session", clientId: session.clientId, record: undefined });
+    this.#changes.push({ of: "session", clientId: session.clientId, id: 0, record: undefined });
   }
 
   /** Stores a message that we take custody of; returns its number, and the commit that a promise must wait for. */
   keep(clientId: string, seq: number, record: QueuedRecord): { seq: number; after: CommitToken | undefined } {
     if (!this.enabled) return { seq: 0, after: undefined };
     const number = seq || ++this.#lastSeq;
-    this.#changes.push({ of: "queued", clientId, seq: number, record });
+    this.#changes.push({ of: "queued", clientId, id: number, record });
     return { seq: number, after: this.#token() };
   }
 
   /** A stored message is done. */
   drop(clientId: string, seq: number): void {
-    if (this.enabled && seq > 0) this.#changes.push({ of: "queued", clientId, seq, record: undefined });
+    if (this.enabled && seq > 0) this.#changes.push({ of: "queued", clientId, id: seq, record: undefined });
   }
 
   /** Numbers of stored messages go on above this one (after a restart). */
@@ -85,7 +85,8 @@ export class Journal {
   /** End of the turn: everything collected leaves as one commit. */
   flush(): void {
     if (!this.enabled) return;
-    for (const [clientId, record] of this.#marked) this.#changes.push({ of: "session", clientId, record: record() });
+    for (const [clientId, record] of this.#marked)
+      this.#changes.push({ of: "session", clientId, id: 0, record: record() });
     this.#marked.clear();
     if (this.#changes.length === 0) return;
     const token = this.#token();

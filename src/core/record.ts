@@ -30,19 +30,43 @@ export interface QueuedRecord {
   readonly released: boolean;
 }
 
-/** A change to what is stored. `undefined` deletes. All changes of one turn are committed together. */
-export type Change =
-  | { readonly of: "session"; readonly clientId: string; readonly record: SessionRecord | undefined }
-  | {
-      readonly of: "queued";
-      readonly clientId: string;
-      readonly seq: number;
-      readonly record: QueuedRecord | undefined;
-    };
+/** A publication of a client that the broker has not finished with, by our packet id. [MQTT-3.1.1 4.4] */
+export interface UplinkRecord {
+  readonly v: 1;
+  readonly publication: Publication;
+  /** The client's, for its answers; undefined when it needs none (any more). */
+  readonly origin: { readonly msgId: number; readonly topicId: number } | undefined;
+  /** `open`: the broker may or may not have it; `received`: PUBREC came; `released`: PUBREL went out. */
+  readonly stage: "open" | "received" | "released";
+  readonly isWill: boolean;
+}
 
-/** One session with what waits for it, as a store gives it back. */
+/** A QoS 2 delivery that we have custody of and the broker has not released, by its packet id. */
+export interface ReceivedRecord {
+  readonly v: 1;
+}
+
+interface ChangeOf<Kind extends string, Record> {
+  readonly of: Kind;
+  readonly clientId: string;
+  /** seq, packet id; 0 for a session. */
+  readonly id: number;
+  /** undefined deletes. */
+  readonly record: Record | undefined;
+}
+
+/** A change to what is stored. All changes of one turn are committed together. */
+export type Change =
+  | ChangeOf<"session", SessionRecord>
+  | ChangeOf<"queued", QueuedRecord>
+  | ChangeOf<"uplink", UplinkRecord>
+  | ChangeOf<"received", ReceivedRecord>;
+
+/** One session with all that belongs to it, as a store gives it back. */
 export interface StoredState {
   readonly session: SessionRecord;
-  /** In the order of their sequence numbers. */
-  readonly queued: readonly (QueuedRecord & { readonly seq: number })[];
+  /** By `seq`, in its order. */
+  readonly queued: readonly (readonly [seq: number, record: QueuedRecord])[];
+  readonly uplink: readonly (readonly [packetId: number, record: UplinkRecord])[];
+  readonly received: readonly number[];
 }

@@ -1,18 +1,27 @@
-/** Keeps sessions and queued messages over a restart. One writer. */
+/** Keeps sessions and what belongs to them over a restart. One writer. */
 
 import type { Change, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 
+/** What the operator should know of the store as it was found. */
+export interface StoreReport {
+  /** In plain sentences: damage, repairs, what is lost. */
+  readonly notices: readonly string[];
+}
+
 export interface Store {
-  /** @throws {GatewayError} ERR_STORE_OPEN */
-  open(): Promise<void>;
+  /** @throws {GatewayError} ERR_STORE_OPEN when another process has it, or nothing can be written there. */
+  open(): Promise<StoreReport>;
   /**
    * Applies all changes or none and calls back once, when they are as durable as configured, or with ERR_STORE_WRITE.
    * Commits are done in the order of the calls. A callback, not a promise: the driver and the simulation stay free to
    * run without a turn of the event loop between two steps.
+   *
+   * What could not be written is written with a later commit: the store never falls behind for good.
    */
   commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void;
   /** Every session, for the start of the gateway. */
   all(): AsyncIterable<StoredState>;
+  /** Writes what is left, then closes. */
   close(): Promise<void>;
 }

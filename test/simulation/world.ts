@@ -252,7 +252,7 @@ export class World {
   #slowStore(): Store {
     let freeAt = 0;
     return {
-      open: async () => {},
+      open: async () => ({ notices: [] }),
       all: () => this.#store.all(),
       close: async () => {},
       commit: (changes, done) => {

@@ -1,0 +1,271 @@
+/**
+ * Sessions on disk, by LevelDB: a log that is only appended to, which is easy on SD cards. Commits that come while one
+ * is being written are written together, with one flush of the disk (group commit).
+ *
+ * Damage is never silent. Every record carries a checksum; every commit leaves a numbered mark, and a gap in the numbers
+ * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
+ * fails too, a new one is begun beside it.
+ */
+import { cpSync, existsSync, mkdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { ClassicLevel } from "classic-level";
+import type { Change, StoredState } from "../core/record.ts";
+import { GatewayError } from "../errors.ts";
+import { decodeRecord, encodeRecord } from "./encoding.ts";
+import type { StoreOptions } from "./options.ts";
+import { StateTable } from "./state-table.ts";
+import type { Store, StoreReport } from "./store.ts";
+
+/** Marks kept; a log of LevelDB holds fewer commits. */
+const marksKept = 20_000;
+const reopenPauseMs = 1_000;
+const kinds = { session: "s", queued: "q", uplink: "u", received: "r" } as const;
+const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
+const format = 1;
+
+interface Waiting {
+  readonly changes: readonly Change[];
+  readonly done: (error: GatewayError | undefined) => void;
+}
+
+type Database = ClassicLevel<string, Uint8Array>;
+type Operation = { type: "put"; key: string; value: Uint8Array } | { type: "del"; key: string };
+
+export class DiskStore implements Store {
+  readonly #options: StoreOptions;
+  readonly #folder: string;
+  #database: Database | undefined;
+  #commit = 0;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | undefined;
+  /** Changes of commits that failed, the latest per key: they go with the next one. */
+  readonly #owed = new Map<string, Operation>();
+  #closed = false;
+  #reopenAt = 0;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#folder = join(options.folder, "sessions");
+  }
+
+  async open(): Promise<StoreReport> {
+    const notices: string[] = [];
+    try {
+      mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw this.#openError(error);
+    }
+    this.#database = await this.#openOrRepair(notices);
+    await this.#checkFormat();
+    notices.push(...(await this.#check()));
+    return { notices };
+  }
+
+  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
+    this.#waiting.push({ changes, done });
+    this.#writing ??= this.#writeAll();
+  }
+
+  async *all(): AsyncIterable<StoredState> {
+    const table = new StateTable();
+    for await (const [key, stored] of this.#open().iterator({ gte: "q", lt: "v" })) {
+      const change = changeOf(key, decodeRecord(stored)?.record);
+      if (change) table.apply(change);
+    }
+    yield* table.states();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    while (this.#writing) await this.#writing;
+    await this.#database?.close();
+    this.#database = undefined;
+  }
+
+  async #writeAll(): Promise<void> {
+    // What else this turn of the event loop has to commit goes along; on a slow card a little more.
+    await new Promise((resolve) =>
+      this.#options.durability === "group" && this.#options.groupMilliseconds > 0
+        ? setTimeout(resolve, this.#options.groupMilliseconds)
+        : setImmediate(resolve),
+    );
+    while (this.#waiting.length > 0) {
+      const batch = this.#options.durability === "each" ? this.#waiting.splice(0, 1) : this.#waiting.splice(0);
+      const error = await this.#write(batch);
+      for (const { done } of batch) done(error);
+    }
+    this.#writing = undefined;
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<GatewayError | undefined> {
+    const number = ++this.#commit;
+    const operations = new Map(this.#owed);
+    for (const { changes } of batch) {
+      for (const change of changes) {
+        const key = keyOf(change);
+        if (change.record === undefined) operations.set(key, { type: "del", key });
+        else operations.set(key, { type: "put", key, value: encodeRecord(change.record, number) });
+      }
+    }
+    try {
+      const database = await this.#writable();
+      const marks: Operation[] = [{ type: "put", key: markKey(number), value: encodeRecord(null, number) }];
+      if (number > marksKept) marks.push({ type: "del", key: markKey(number - marksKept) });
+      await database.batch([...operations.values(), ...marks], { sync: this.#options.durability !== "none" });
+      this.#owed.clear();
+      return undefined;
+    } catch (error) {
+      this.#commit--;
+      for (const [key, operation] of operations) this.#owed.set(key, operation);
+      // LevelDB takes no writes after a failed one, until it is opened again.
+      await this.#shut();
+      this.#reopenAt = Date.now() + reopenPauseMs;
+      return new GatewayError("ERR_STORE_WRITE", { folder: this.#folder }, { cause: error, say: sayWrite(error) });
+    }
+  }
+
+  async #writable(): Promise<Database> {
+    if (this.#database) return this.#database;
+    if (Date.now() < this.#reopenAt)
+      throw new Error("the store is closed after a failed write; it is tried again soon");
+    this.#database = await openDatabase(this.#folder);
+    return this.#database;
+  }
+
+  async #shut(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    try {
+      await database?.close();
+    } catch {
+      // It could not be closed in order; what counts is that it is opened anew.
+    }
+  }
+
+  #open(): Database {
+    if (!this.#database || this.#closed) throw new GatewayError("ERR_STORE_OPEN", { folder: this.#folder });
+    return this.#database;
+  }
+
+  async #openOrRepair(notices: string[]): Promise<Database> {
+    try {
+      return await openDatabase(this.#folder);
+    } catch (error) {
+      if (codeOf(error) === "LEVEL_LOCKED" || !existsSync(join(this.#folder, "LOCK"))) throw this.#openError(error);
+      notices.push(`the store at ${this.#folder} did not open: ${messageOf(error)}`);
+    }
+    const aside = `${this.#folder}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, "-")}`;
+    cpSync(this.#folder, aside, { recursive: true });
+    notices.push(`as it was found, it is at ${aside}`);
+    try {
+      await ClassicLevel.repair(this.#folder);
+      const database = await openDatabase(this.#folder);
+      notices.push("it was repaired");
+      return database;
+    } catch (error) {
+      notices.push(`it could not be repaired (${messageOf(error)}): a new, empty one was begun`);
+      renameSync(this.#folder, `${aside}-not-repaired`);
+      return await openDatabase(this.#folder);
+    }
+  }
+
+  async #checkFormat(): Promise<void> {
+    const database = this.#open();
+    const stored = await database.get("format");
+    if (stored === undefined) return database.put("format", encodeRecord(format, 0), { sync: true });
+    const found = decodeRecord(stored)?.record;
+    if (typeof found !== "number" || found <= format) return;
+    await this.#shut();
+    throw new GatewayError(
+      "ERR_STORE_OPEN",
+      { folder: this.#folder, format: found },
+      {
+        say: `the store at ${this.#folder} was written by a later version (format ${found}); this one reads up to ${format}`,
+      },
+    );
+  }
+
+  /** Looks at every record once: drops damaged ones, finds missing commits. */
+  async #check(): Promise<string[]> {
+    const database = this.#open();
+    const table = new StateTable();
+    const damaged: string[] = [];
+    let latest = 0;
+    for await (const [key, stored] of database.iterator({ gte: "q", lt: "v" })) {
+      const decoded = decodeRecord(stored);
+      const change = decoded && changeOf(key, decoded.record);
+      if (!decoded || !change) damaged.push(key);
+      else {
+        table.apply(change);
+        latest = Math.max(latest, decoded.commit);
+      }
+    }
+    const marks: number[] = [];
+    for await (const key of database.keys({ gte: "c", lt: "d" })) marks.push(Number(key.slice(1)));
+    const last = marks.at(-1) ?? 0;
+    let missing = Math.max(0, latest - last);
+    for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
+    this.#commit = Math.max(last, latest);
+    const orphans = [...table.orphans()];
+    const repairs: Operation[] = damaged.map((key) => ({ type: "del", key }));
+    if (missing > 0) {
+      // The gap is told once: the marks begin anew.
+      for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
+      this.#commit++;
+      repairs.push({ type: "put", key: markKey(this.#commit), value: encodeRecord(null, this.#commit) });
+    }
+    if (repairs.length > 0) await database.batch(repairs, { sync: true });
+    const notices: string[] = [];
+    if (damaged.length > 0) notices.push(`${damaged.length} records were damaged and are gone`);
+    if (missing > 0) notices.push(`${missing} commits are missing: messages or sessions of that time may be lost`);
+    for (const { clientId, records } of orphans) {
+      notices.push(`the session of ${clientId} is gone, with ${records} records that belonged to it`);
+    }
+    return notices;
+  }
+
+  #openError(cause: unknown): GatewayError {
+    const isLocked = codeOf(cause) === "LEVEL_LOCKED";
+    const say = isLocked
+      ? `another process uses the store at ${this.#folder}; each gateway needs a store.folder of its own`
+      : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
+    return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause) }, { cause, say });
+  }
+}
+
+async function openDatabase(folder: string): Promise<Database> {
+  const database: Database = new ClassicLevel<string, Uint8Array>(folder, { valueEncoding: "view" });
+  await database.open();
+  return database;
+}
+
+function keyOf(change: Change): string {
+  const id = change.of === "session" ? "" : `/${change.id.toString(16).padStart(12, "0")}`;
+  return `${kinds[change.of]}${encodeURIComponent(change.clientId)}${id}`;
+}
+
+/** Back from key and record; undefined where they make no sense. */
+function changeOf(key: string, record: unknown): Change | undefined {
+  const of = kindOf.get(key.charAt(0));
+  if (!of || typeof record !== "object" || record === null || !("v" in record)) return undefined;
+  const [name = "", id = "0"] = key.slice(1).split("/");
+  return { of, clientId: decodeURIComponent(name), id: Number.parseInt(id, 16), record } as Change;
+}
+
+function markKey(commit: number): string {
+  return `c${commit.toString().padStart(16, "0")}`;
+}
+
+function codeOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "";
+}
+
+function messageOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+function sayWrite(error: unknown): string {
+  return `the store could not be written: ${messageOf(error)}; what it promised is not promised`;
+}
