@@ -3,7 +3,9 @@
  *
  * Towards the broker the core speaks in MQTT packets and owns their packet ids, so that in-flight state, exactly-once
  * and resending after a reconnect are decisions (here, simulated and stored) and not habits of a client library.
- * An effect with `after` is a promise: it may leave the process only when that commit is done.
+ * An effect with `after` is a promise: it may leave the process only when that commit is done, and not at all if it
+ * fails. One with `behind` waits for the commit too, but leaves also when it failed: the session then goes on without
+ * a net, rather than not at all.
  */
 import type { Message } from "../wire/v12/messages.ts";
 import type { GatewayEvent } from "./event.ts";
@@ -12,7 +14,13 @@ import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./type
 
 export type Effect =
   /** Send a message to a peer; a `#node` peer gets it encapsulated. */
-  | { readonly kind: "send"; readonly to: PeerId; readonly message: Message; readonly after?: CommitToken }
+  | {
+      readonly kind: "send";
+      readonly to: PeerId;
+      readonly message: Message;
+      readonly after?: CommitToken;
+      readonly behind?: CommitToken;
+    }
   /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
   | { readonly kind: "letGo"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
@@ -36,9 +44,16 @@ export type Effect =
       readonly packetId: number;
       readonly dup: boolean;
       readonly after?: CommitToken;
+      readonly behind?: CommitToken;
     }
   /** PUBREL. */
-  | { readonly kind: "release"; readonly linkId: LinkId; readonly packetId: number; readonly after?: CommitToken }
+  | {
+      readonly kind: "release";
+      readonly linkId: LinkId;
+      readonly packetId: number;
+      readonly after?: CommitToken;
+      readonly behind?: CommitToken;
+    }
   | {
       readonly kind: "subscribe";
       readonly linkId: LinkId;
@@ -54,6 +69,7 @@ export type Effect =
       readonly ack: "puback" | "pubrec" | "pubcomp";
       readonly packetId: number;
       readonly after?: CommitToken;
+      readonly behind?: CommitToken;
     }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
   | { readonly kind: "report"; readonly event: GatewayEvent };
@@ -65,5 +81,10 @@ export interface LinkRequest {
   /** Whose credentials to use: the device's client id, or undefined for the gateway's own connection. */
   readonly identity: string | undefined;
   readonly clean: boolean;
+  /**
+   * A session of an earlier life of the gateway: also a clean one is to be taken up where the protocol can
+   * (MQTT 5: Clean Start off).
+   */
+  readonly resume?: boolean;
   readonly will: Will | undefined;
 }

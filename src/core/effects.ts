@@ -31,10 +31,23 @@ export class Effects {
     this.#list.push(effect);
   }
 
-  /** What was collected; starts anew. */
-  take(): readonly Effect[] {
+  /** What was collected; starts anew. `behind`: what it says waits for this commit. */
+  take(behind: CommitToken | undefined): readonly Effect[] {
     const list = this.#list;
-    if (list.length > 0) this.#list = [];
-    return list;
+    if (list.length === 0) return list;
+    this.#list = [];
+    return behind === undefined ? list : list.map((effect) => bound(effect, behind));
+  }
+}
+
+function bound(effect: Effect, behind: CommitToken): Effect {
+  switch (effect.kind) {
+    case "send":
+    case "publish":
+    case "release":
+    case "ackBroker":
+      return effect.after === undefined ? { ...effect, behind } : effect;
+    default:
+      return effect;
   }
 }

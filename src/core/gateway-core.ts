@@ -19,6 +19,7 @@ import { onSetupDeadline } from "./session/connect.ts";
 import { onDelivered, onReleased, takeBackCustody } from "./session/custody.ts";
 import { onLifeDeadline } from "./session/keep-alive.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
+import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { onShutdown } from "./session/shutdown.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
@@ -104,6 +105,9 @@ export class GatewayCore implements Core {
   #take(input: Input): void {
     const context = this.#context;
     switch (input.kind) {
+      case "restored":
+        for (const state of input.states) restoreSession(context, state);
+        return;
       case "datagram":
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
@@ -161,8 +165,8 @@ export class GatewayCore implements Core {
   }
 
   #endTurn(): readonly Effect[] {
-    this.#context.journal.flush();
-    return this.#context.out.take();
+    const behind = this.#context.journal.flush();
+    return this.#context.out.take(behind);
   }
 }
 

@@ -1,8 +1,11 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
 
+import type { StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
+  /** What a store kept of an earlier life; once, before anything else. */
+  | { readonly kind: "restored"; readonly states: readonly StoredState[] }
   /** A datagram came. The bytes belong to the core from now on. */
   | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
   /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session lives on. */

@@ -28,6 +28,8 @@ export class Journal {
   readonly #out: Effects;
   #lastToken: CommitToken = 0;
   #open = false;
+  /** Something of this turn must be on disk before the turn's effects leave. */
+  #binding = false;
   #changes: Change[] = [];
   readonly #marked = new Map<string, () => SessionRecord>();
   /** To take the promise back should the commit fail. */
@@ -54,14 +56,26 @@ export class Journal {
   /** Stores a message that we take custody of; returns its number, and the commit that a promise must wait for. */
   keep(clientId: string, seq: number, record: QueuedRecord): { seq: number; after: CommitToken | undefined } {
     if (!this.enabled) return { seq: 0, after: undefined };
-    const number = seq || ++this.#lastSeq;
-    this.#changes.push({ of: "queued", clientId, id: number, record });
-    return { seq: number, after: this.#token() };
+    const id = seq || ++this.#lastSeq;
+    return { seq: id, after: this.put({ of: "queued", clientId, id, record }) };
   }
 
   /** A stored message is done. */
   drop(clientId: string, seq: number): void {
-    if (this.enabled && seq > 0) this.#changes.push({ of: "queued", clientId, id: seq, record: undefined });
+    if (seq > 0) this.remove({ of: "queued", clientId, id: seq, record: undefined });
+  }
+
+  /** Something that must be on disk before anything of this turn leaves. Also a deletion may be such. */
+  put(change: Change): CommitToken | undefined {
+    if (!this.enabled) return undefined;
+    this.#binding = true;
+    this.#changes.push(change);
+    return this.#token();
+  }
+
+  /** Something that is not needed any more: should it come back after a crash, it is recognised. */
+  remove(change: Change): void {
+    if (this.enabled) this.#changes.push(change);
   }
 
   /** Numbers of stored messages go on above this one (after a restart). */
@@ -82,17 +96,22 @@ export class Journal {
     return list;
   }
 
-  /** End of the turn: everything collected leaves as one commit. */
-  flush(): void {
-    if (!this.enabled) return;
-    for (const [clientId, record] of this.#marked)
-      this.#changes.push({ of: "session", clientId, id: 0, record: record() });
+  /**
+   * End of the turn: everything collected leaves as one commit. Answers the commit that what the turn says has to wait
+   * for, if there is something in it that must not be forgotten.
+   */
+  flush(): CommitToken | undefined {
+    if (!this.enabled) return undefined;
+    for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
     this.#marked.clear();
-    if (this.#changes.length === 0) return;
+    if (this.#changes.length === 0) return undefined;
     const token = this.#token();
+    const binding = this.#binding;
     this.#open = false;
+    this.#binding = false;
     this.#out.add({ kind: "persist", changes: this.#changes, token });
     this.#changes = [];
+    return binding ? token : undefined;
   }
 
   /** The token of this turn's commit. */

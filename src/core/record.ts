@@ -1,5 +1,5 @@
 /** What of a session survives a restart: plain data, versioned, written as deltas. */
-import type { Publication, Will } from "./types.ts";
+import type { Publication, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {
   /** Format of this record. A later version reads all earlier ones. */
@@ -10,14 +10,17 @@ export interface SessionRecord {
   readonly clean: boolean;
   readonly keepAliveSeconds: number;
   readonly sleepSeconds: number;
+  /** Lost, and its will has not reached the broker yet. */
+  readonly farewell: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
   readonly topics: readonly { readonly id: number; readonly name: string; readonly known: boolean }[];
   readonly nextTopicId: number;
   readonly subscriptions: readonly {
     readonly filter: string;
-    readonly qos: number;
+    readonly qos: QoS;
     readonly by: "name" | "predefined" | "short";
+    readonly predefinedId: number;
   }[];
 }
 
@@ -36,14 +39,16 @@ export interface UplinkRecord {
   readonly publication: Publication;
   /** The client's, for its answers; undefined when it needs none (any more). */
   readonly origin: { readonly msgId: number; readonly topicId: number } | undefined;
-  /** `open`: the broker may or may not have it; `received`: PUBREC came; `released`: PUBREL went out. */
-  readonly stage: "open" | "received" | "released";
+  /** `open`: the broker may or may not have it; `released`: PUBREL may have gone out. */
+  readonly stage: "open" | "released";
   readonly isWill: boolean;
 }
 
-/** A QoS 2 delivery that we have custody of and the broker has not released, by its packet id. */
+/** A QoS 2 delivery that the broker has not released, by its packet id. */
 export interface ReceivedRecord {
   readonly v: 1;
+  /** The queued message that it is, while the broker has no PUBREC for it; 0 = acknowledged. */
+  readonly seq: number;
 }
 
 interface ChangeOf<Kind extends string, Record> {
@@ -68,5 +73,5 @@ export interface StoredState {
   /** By `seq`, in its order. */
   readonly queued: readonly (readonly [seq: number, record: QueuedRecord])[];
   readonly uplink: readonly (readonly [packetId: number, record: UplinkRecord])[];
-  readonly received: readonly number[];
+  readonly received: readonly (readonly [packetId: number, record: ReceivedRecord])[];
 }

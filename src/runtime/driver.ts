@@ -19,6 +19,8 @@ export class Driver {
   readonly #answer = (input: Input): void => this.handle(input);
   /** Effects that wait for a commit, oldest first. */
   #held: Effect[] = [];
+  /** The last commit that something to this peer or link waits for: what follows does not overtake it. */
+  readonly #lastHeld = new Map<string, CommitToken>();
   /** All commits up to this one are answered. The store commits in order. */
   #committed: CommitToken = 0;
   #armed: Instant | undefined;
@@ -71,9 +73,24 @@ export class Driver {
 
   #run(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if ("after" in effect && effect.after !== undefined && effect.after > this.#committed) this.#held.push(effect);
-      else perform(effect, this.#edges, this.#answer);
+      const token = this.#awaited(effect);
+      if (token === undefined) perform(effect, this.#edges, this.#answer);
+      else {
+        this.#held.push(effect);
+        const to = destinationOf(effect);
+        if (to !== undefined) this.#lastHeld.set(to, token);
+      }
     }
+  }
+
+  /** The commit that this effect has to wait for, if any: its own, or that of one before it to the same place. */
+  #awaited(effect: Effect): CommitToken | undefined {
+    const own = "after" in effect || "behind" in effect ? (effect.after ?? effect.behind ?? 0) : 0;
+    if (this.#held.length === 0) return own > this.#committed ? own : undefined;
+    const to = destinationOf(effect);
+    const before = to === undefined ? 0 : (this.#lastHeld.get(to) ?? 0);
+    const token = Math.max(own, before);
+    return token > this.#committed ? token : undefined;
   }
 
   #release(token: CommitToken): void {
@@ -81,6 +98,7 @@ export class Driver {
     if (this.#held.length === 0) return;
     const held = this.#held;
     this.#held = [];
+    this.#lastHeld.clear();
     this.#run(held);
   }
 
@@ -111,4 +129,28 @@ export class Driver {
     this.#armed = at;
     this.#clock.wakeAt(at, this.#due);
   }
+}
+
+/** Where an effect goes that must stay in order with others. */
+function destinationOf(effect: Effect): string | undefined {
+  switch (effect.kind) {
+    case "send":
+      return effect.to;
+    case "publish":
+    case "release":
+    case "ackBroker":
+    case "subscribe":
+    case "unsubscribe":
+    case "closeLink":
+      return clientOf(effect.linkId);
+    case "openLink":
+      return clientOf(effect.link.linkId);
+    default:
+      return undefined;
+  }
+}
+
+/** All links of a client are one place: the next one opens when the last is closed. Link ids are `client~number`. */
+function clientOf(linkId: string): string {
+  return linkId.slice(0, linkId.lastIndexOf("~") + 1);
 }

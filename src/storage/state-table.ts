@@ -1,11 +1,11 @@
 /** Puts records together that belong to one session, in whatever order they come. */
-import type { Change, QueuedRecord, SessionRecord, StoredState, UplinkRecord } from "../core/record.ts";
+import type { Change, QueuedRecord, ReceivedRecord, SessionRecord, StoredState, UplinkRecord } from "../core/record.ts";
 
 interface Entry {
   session: SessionRecord | undefined;
   readonly queued: Map<number, QueuedRecord>;
   readonly uplink: Map<number, UplinkRecord>;
-  readonly received: Set<number>;
+  readonly received: Map<number, ReceivedRecord>;
 }
 
 export class StateTable {
@@ -26,7 +26,7 @@ export class StateTable {
         else entry.uplink.delete(change.id);
         break;
       case "received":
-        if (change.record) entry.received.add(change.id);
+        if (change.record) entry.received.set(change.id, change.record);
         else entry.received.delete(change.id);
         break;
     }
@@ -52,7 +52,7 @@ export class StateTable {
   #entry(clientId: string): Entry {
     let entry = this.#entries.get(clientId);
     if (!entry) {
-      entry = { session: undefined, queued: new Map(), uplink: new Map(), received: new Set() };
+      entry = { session: undefined, queued: new Map(), uplink: new Map(), received: new Map() };
       this.#entries.set(clientId, entry);
     }
     return entry;

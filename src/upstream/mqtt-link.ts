@@ -288,7 +288,7 @@ export class MqttLink {
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
     // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
     // It ends when the core says so, with an expiry of 0 in DISCONNECT.
-    const clean = request.clean && !(this.#isV5 && this.#everUp);
+    const clean = request.clean && !(this.#isV5 && (this.#everUp || request.resume));
     return {
       ...tls,
       ...identity,

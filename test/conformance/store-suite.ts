@@ -22,11 +22,12 @@ export const session = (clientId: string, more: Partial<SessionRecord> = {}): Ch
     clean: false,
     keepAliveSeconds: 60,
     sleepSeconds: 600,
+    farewell: false,
     will: { topicName: "w", payload: Uint8Array.of(0, 255), qos: 1, retain: true },
     brokerWill: undefined,
     topics: [{ id: 5, name: "täglich/+?", known: true }],
     nextTopicId: 6,
-    subscriptions: [{ filter: "a/#", qos: 2, by: "name" }],
+    subscriptions: [{ filter: "a/#", qos: 2, by: "name", predefinedId: 0 }],
     ...more,
   },
 });
@@ -91,11 +92,11 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
           v: 1,
           publication: publication("up"),
           origin: { msgId: 3, topicId: 5 },
-          stage: "received",
+          stage: "released",
           isWill: false,
         },
       };
-      const received: Change = { of: "received", clientId: "a", id: 9, record: { v: 1 } };
+      const received: Change = { of: "received", clientId: "a", id: 9, record: { v: 1, seq: 2 } };
       await commit(store, session("a"), queued("a", 300, "third"), queued("a", 2, "first"), uplink, received);
       await commit(store, queued("a", 16, "second"), session("ü/% b", { peer: undefined, will: undefined }));
       const [a, b] = await later();
@@ -106,7 +107,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
         [300, "third"],
       ]);
       expect(a?.uplink).toEqual([[65_535, uplink.record]]);
-      expect(a?.received).toEqual([9]);
+      expect(a?.received).toEqual([[9, { v: 1, seq: 2 }]]);
       expect(b?.session.clientId).toBe("ü/% b");
       expect(b?.session.peer).toBeUndefined();
     });

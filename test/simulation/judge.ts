@@ -77,7 +77,12 @@ export class Judge {
     this.#excuse(clientId);
   }
 
-  gatewayCrashed(): void {
+  /** `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. */
+  gatewayCrashed(kept: boolean): void {
+    if (kept) {
+      for (const peer of this.#peers.values()) peer.inFlight.clear();
+      return;
+    }
     this.#crashed = true;
     for (const [clientId] of this.#clients) {
       this.#excuse(clientId);

@@ -101,8 +101,11 @@ export class Witness {
 
   // ---------------------------------------------------------------- what is seen
 
+  #died = false;
+
   /** A gateway that kept nothing is a new one: nobody's exchange goes on. Addresses, and who sleeps, stay. */
   gatewayDied(): void {
+    this.#died = true;
     for (const client of this.#clients.values()) {
       client.inFlight = undefined;
       client.sent.clear();
@@ -259,7 +262,8 @@ export class Witness {
   ): void {
     const payload = words(message.data);
     if (!before) {
-      if (message.dup) throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
+      // What a gateway had stored and not sent when it died, its next life takes for sent.
+      if (message.dup && !this.#died) throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
       return;
     }
     if (before.received && message.qos === 2 && !uncertain)
@@ -331,8 +335,7 @@ export class Witness {
     address.spoke = false;
     if (!client) return;
     client.life = asked && client.leaving === true ? "asleep" : "gone";
-    client.saidGoodbye = asked && client.leaving === false;
-    client.leaving = undefined;
+    client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated goodbye means the same
     client.inFlight = undefined;
     client.handedOver = 0;
   }

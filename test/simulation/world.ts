@@ -3,11 +3,12 @@
 import type { Core } from "../../src/core/core.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
+import type { Change } from "../../src/core/record.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
-import { MemoryStore } from "../../src/storage/memory.ts";
+import { StateTable } from "../../src/storage/state-table.ts";
 import type { Store } from "../../src/storage/store.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
@@ -81,7 +82,7 @@ export class World {
   readonly devices: SimDevice[] = [];
   readonly trace: string[] = [];
   readonly #options: WorldOptions;
-  readonly #store = new MemoryStore();
+  readonly #table = new StateTable();
   #core: GatewayCore | undefined;
   #crash: CrashPoint | undefined;
   #healed = false;
@@ -213,7 +214,7 @@ export class World {
       upstream.die();
       this.network.gateway = undefined;
       this.#core = undefined;
-      this.judge.gatewayCrashed();
+      this.judge.gatewayCrashed(this.#options.core.durable === true && this.#options.storeFailure === 0);
       this.witness.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });
@@ -245,22 +246,27 @@ export class World {
       told: () => {},
     };
     this.#core = core;
+    const states = [...this.#table.states()];
+    if (this.#options.core.durable === true && states.length > 0) handle({ kind: "restored", states });
     driver.start();
   }
 
   /** Commits take time, in order, and fail now and then. */
   #slowStore(): Store {
     let freeAt = 0;
+    const owed: Change[] = [];
     return {
       open: async () => ({ notices: [] }),
-      all: () => this.#store.all(),
+      all: async function* () {},
       close: async () => {},
       commit: (changes, done) => {
         freeAt = Math.max(freeAt, this.time.now()) + this.rng.between(0, 30);
         this.time.plan(freeAt - this.time.now(), () => {
+          owed.push(...changes);
           if (!this.#healed && this.rng.chance(this.#options.storeFailure))
             return done(new GatewayError("ERR_STORE_WRITE"));
-          this.#store.commit(changes, done);
+          for (const change of owed.splice(0)) this.#table.apply(change);
+          done(undefined);
         });
       },
     };

@@ -61,6 +61,8 @@ export interface PublishExchange {
   sentBefore: boolean;
   /** A will of a lost client: the link closes when the broker has it. */
   readonly isWill: boolean;
+  /** It has a record, to be deleted at its end. */
+  stored: boolean;
 }
 
 export interface SubscribeExchange {
@@ -101,6 +103,8 @@ export interface Received {
   readonly expiresAt: Instant | undefined;
   /** The buffered message, while there is one. */
   entry: OutboxEntry | undefined;
+  /** It has a record, to be deleted when the broker releases it. */
+  stored: boolean;
 }
 
 export class BrokerSession {
@@ -133,6 +137,12 @@ export class BrokerSession {
     do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
     while (this.inFlight.has(this.#lastPacketId));
     return this.#lastPacketId;
+  }
+
+  /** An exchange of an earlier life; what was released still counts against the broker's window. */
+  restore(exchange: PublishExchange): void {
+    this.inFlight.set(exchange.packetId, exchange);
+    if (exchange.stage !== "waiting") this.#open++;
   }
 
   add(exchange: Exchange): void {

@@ -8,7 +8,7 @@
  */
 import type { Context } from "../context.ts";
 import { supervise } from "../session/keep-alive.ts";
-import { endSession } from "../session/lifecycle.ts";
+import { endSession, markChanged } from "../session/lifecycle.ts";
 import type { Session } from "../session/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import type { BrokerSession, PublishExchange } from "./broker-session.ts";
@@ -25,6 +25,7 @@ export function abandonOrBidFarewell(context: Context, session: Session): void {
   }
   if (!will) return part(context, session, "disconnect");
   session.farewell = true;
+  markChanged(context, session);
   supervise(context, session);
   if (link.up) publishWill(context, session);
 }
@@ -69,6 +70,7 @@ export function publishWill(context: Context, session: Session): void {
     stage: "waiting",
     sentBefore: false,
     isWill: true,
+    stored: false,
   };
   session.broker.add(exchange);
   sendPublish(context, session.broker, exchange);
@@ -93,6 +95,7 @@ export function giveUpFarewell(context: Context, session: Session): void {
 
 function part(context: Context, session: Session, how: "disconnect" | "abandon"): void {
   session.farewell = false;
+  markChanged(context, session);
   for (const exchange of [...session.broker.inFlight.values()]) {
     if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
   }

@@ -8,8 +8,10 @@
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
 import { answerPubComp } from "../session/publish-up.ts";
+import { forgetReceived } from "../session/received-record.ts";
 import type { Session } from "../session/session.ts";
 import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import { forgetExchange } from "./exchange-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
 /** The broker does not know the session: make it new. */
@@ -17,6 +19,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
   for (const received of broker.received.values()) {
     // It will not ask again: what is buffered is ours alone now.
     if (received.entry) received.entry.received = undefined;
+    if (session) forgetReceived(context, session.clientId, received);
   }
   broker.received.clear();
   broker.outside.clear();
@@ -32,6 +35,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
     }
     // The broker had it; it cannot be released any more, and shall not come a second time.
     broker.finish(exchange);
+    forgetExchange(context, broker, exchange);
     if (exchange.stage === "released") answerPubComp(context, exchange);
     else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
   }

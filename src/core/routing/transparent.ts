@@ -20,8 +20,11 @@ import { brokerForgot, resendAll } from "./resend.ts";
 import { onServiceDown, onServiceUp } from "./service.ts";
 import { toBroker } from "./topic-prefix.ts";
 
-/** Opens a connection for the client; the one before, if any, must be closed. */
-export function openLink(context: Context, session: Session, options: { clean: boolean }): void {
+/**
+ * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
+ * had one, and what the broker kept of it is wanted.
+ */
+export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
   const { clientIdPrefix, will } = context.options.upstream;
   const link = newLink({
     id: context.nextLinkId(session.clientId),
@@ -39,6 +42,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
       mqttClientId: clientIdPrefix + session.clientId,
       identity: session.clientId,
       clean: options.clean,
+      ...(options.resume === true && { resume: true }),
       will: link.will,
     },
   });

@@ -15,6 +15,7 @@ import { samePublication } from "../routing/transparent.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { outboxShift, pump } from "./publish-down.ts";
+import { forgetReceived, storeReceived } from "./received-record.ts";
 import type { Session } from "./session.ts";
 
 /** Deliveries remembered per client for which there is no room. */
@@ -42,6 +43,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     stage: "open",
     expiresAt: expiry(context, input),
     entry: undefined,
+    stored: false,
   };
   broker.received.set(input.packetId, received);
   offer(context, session, received);
@@ -98,6 +100,8 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
 
 /** PUBREL: the broker is through with this id. */
 export function onReleased(context: Context, broker: BrokerSession, link: Link, packetId: number): void {
+  const received = broker.received.get(packetId);
+  if (received && link.session) forgetReceived(context, link.session.clientId, received);
   broker.received.delete(packetId);
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
 }
@@ -112,6 +116,7 @@ function newEntry(publication: Publication, expiresAt: number | undefined, recei
     expiresAt,
     received,
     msgId: 0,
+    fresh: false,
     released: false,
     topicIdRefused: false,
     registeredAgain: false,
@@ -179,14 +184,27 @@ function takeCustody(context: Context, session: Session, entry: OutboxEntry): vo
   const { publication, msgId, released } = entry;
   const kept = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released });
   entry.seq = kept.seq;
+  storeReceived(context, session.clientId, received, 0);
   if (kept.after !== undefined) context.journal.promised({ session, received, entry }, kept.after);
   acknowledge(context, session.broker, received, kept.after);
+}
+
+/**
+ * A QoS 2 message is about to leave for the first time: its MsgId, and which of the broker's deliveries it is, must be
+ * known to a later life, or the client would get it twice.
+ */
+export function persistFirstFlight(context: Context, session: Session, entry: OutboxEntry): void {
+  if (!context.journal.enabled || entry.publication.qos !== 2) return;
+  const { publication, msgId, released, received } = entry;
+  entry.seq = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released }).seq;
+  if (received) storeReceived(context, session.clientId, received, entry.seq);
 }
 
 /** The client's PUBREC came: the stored message must say so before PUBREL goes on. */
 export function persistReleased(context: Context, session: Session, entry: OutboxEntry): CommitToken | undefined {
   if (entry.seq === 0) return undefined;
-  const { publication, msgId, released, seq } = entry;
+  const { publication, msgId, released, seq, received } = entry;
+  if (received) storeReceived(context, session.clientId, received, 0);
   return context.journal.keep(session.clientId, seq, { v: 1, publication, msgId, released }).after;
 }
 

@@ -66,6 +66,17 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
   if (session.clean) endSession(context, session, why);
 }
 
+function forgetBrokerState(context: Context, session: Session): void {
+  const { clientId, broker } = session;
+  for (const { packetId, stored } of broker.received.values()) {
+    if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
+  }
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || !exchange.stored) continue;
+    context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
+  }
+}
+
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
 export function endSession(context: Context, session: Session, why: string): void {
   if (session.setup) {
@@ -78,6 +89,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.counters.bufferedMessages -= held;
   context.counters.bufferedBytes -= session.outbox.bytes;
   session.outbox.clear();
+  forgetBrokerState(context, session);
   if (held > 0) {
     context.counters.dropped["session-ended"] += held - 1;
     context.drop("session-ended", { clientId: session.clientId, detail: `${held} waiting messages` });

@@ -16,6 +16,8 @@ export interface OutboxEntry {
   received: Received | undefined;
   /** MsgId towards the client; 0 = not sent yet, or QoS 0. */
   msgId: number;
+  /** It has its MsgId and was not sent yet: it goes without DUP. */
+  fresh: boolean;
   /** PUBREC came: only PUBREL and PUBCOMP are left. */
   released: boolean;
   /** The client said "invalid topic id". */
@@ -65,6 +67,11 @@ export class Outbox {
   /** Size of what waits, see `entryBytes`. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** MsgIds go on behind this one (after a restart). */
+  skipMsgId(msgId: number): void {
+    if (msgId !== 0) this.#lastMsgId = msgId;
   }
 
   head(): OutboxEntry | undefined {

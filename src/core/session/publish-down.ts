@@ -11,7 +11,7 @@ import { type Context, maxMessageBytes } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { returnCodes } from "../messages.ts";
 import type { CommitToken } from "../types.ts";
-import { acknowledge, letIn, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { acknowledge, letIn, persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { changeState, lose } from "./lifecycle.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { isReachable, type Session } from "./session.ts";
@@ -97,7 +97,12 @@ function register(
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
   session.outbox.inFlight = { kind: "publish", entry, tries: 0 };
-  if (entry.msgId === 0) outboxAllow(session);
+  if (entry.msgId === 0) {
+    outboxAllow(session);
+    entry.msgId = session.outbox.freeMsgId();
+    entry.fresh = true;
+    persistFirstFlight(context, session, entry);
+  }
   sendInFlight(context, session);
 }
 
@@ -114,8 +119,8 @@ export function sendInFlight(context: Context, session: Session): void {
   if (entry.released) return context.out.send(session.peer, { type: "PUBREL", msgId: entry.msgId });
   const topic = topicFor(context, session, entry.publication.topicName);
   if (topic === "refused" || topic === "exhausted") return;
-  const dup = entry.msgId !== 0 && !entry.dupRefused;
-  if (entry.msgId === 0) entry.msgId = session.outbox.freeMsgId();
+  const dup = !entry.fresh && !entry.dupRefused;
+  entry.fresh = false;
   context.out.send(session.peer, publishMessage(entry, topic, dup));
 }
 

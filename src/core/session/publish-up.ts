@@ -9,6 +9,7 @@ import type { Publish } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import type { BrokerSession, PublishExchange } from "../routing/broker-session.ts";
+import { forgetExchange, storeExchange } from "../routing/exchange-record.ts";
 import { onWillSettled } from "../routing/farewell.ts";
 import { returnCodeOf, sendPublish, sendWaiting } from "../routing/resend.ts";
 import { publishByService } from "../routing/service.ts";
@@ -73,9 +74,11 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
     stage: "waiting",
     sentBefore: false,
     isWill: false,
+    stored: false,
   };
   broker.add(exchange);
   session.uplink.set(message.msgId, exchange);
+  if (message.qos === 2) storeExchange(context, session.clientId, exchange);
   if (broker.link && broker.openPublications < broker.link.limits.receiveMaximum)
     sendPublish(context, broker, exchange);
 }
@@ -201,6 +204,7 @@ export function orphanUplink(context: Context, session: Session): void {
     exchange.origin = undefined;
     if (exchange.stage === "released") continue;
     exchange.stage = "released";
+    storeExchange(context, session.clientId, exchange);
     const { link } = session.broker;
     if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
   }
@@ -243,6 +247,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
   }
   if (exchange.stage !== "received") return; // the broker's answer is under way
   exchange.stage = "released";
+  storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
 }
@@ -259,6 +264,7 @@ export function onPublishAck(
   if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
   broker.finish(exchange);
+  forgetExchange(context, broker, exchange);
   sendWaiting(context, broker);
   if (exchange.isWill) return onWillSettled(context, broker);
   if (!exchange.origin) return;
@@ -273,9 +279,10 @@ export function onPublishAck(
 
 function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
   const { origin } = exchange;
-  if (!origin)
+  if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
-  else if (exchange.stage === "sent") exchange.stage = "received";
+    if (exchange.stored && broker.link?.session) storeExchange(context, broker.link.session.clientId, exchange);
+  } else if (exchange.stage === "sent") exchange.stage = "received";
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
   } else if (origin?.session.peer !== undefined) {

@@ -11,10 +11,16 @@ export function recordOf(session: Session): SessionRecord {
     clean: session.clean,
     keepAliveSeconds: session.keepAliveSeconds,
     sleepSeconds: session.sleepSeconds,
+    farewell: session.farewell,
     will: session.will,
     brokerWill: session.broker.link?.will,
     topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
     nextTopicId: session.registry.next,
-    subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by }) => ({ filter, qos, by })),
+    subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId }) => ({
+      filter,
+      qos,
+      by,
+      predefinedId,
+    })),
   };
 }

@@ -76,6 +76,11 @@ export class Registry {
     return entry;
   }
 
+  /** The next id to try, after a restart. */
+  goOnAt(next: number): void {
+    this.#next = next;
+  }
+
   /** The client may have lost its table. */
   forgetKnown(): void {
     for (const topic of this.#byName.values()) {

@@ -1,0 +1,51 @@
+/**
+ * Publications at QoS 2 on their way to the broker, as they are stored: before PUBLISH leaves, and before PUBREL does.
+ * After a crash the first is sent again under its packet id, the second is released again, and the device's repetition
+ * finds its exchange: exactly once. At QoS 1 the device repeats, and nothing is stored.
+ */
+import type { Context } from "../context.ts";
+import type { UplinkRecord } from "../record.ts";
+import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+
+export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): void {
+  if (!context.journal.enabled) return;
+  exchange.stored = true;
+  context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record: recordOfExchange(exchange) });
+}
+
+/** The exchange is over. */
+export function forgetExchange(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+  const clientId = broker.link?.session?.clientId;
+  if (!exchange.stored || clientId === undefined) return;
+  exchange.stored = false;
+  context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
+}
+
+function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange): UplinkRecord {
+  return {
+    v: 1,
+    publication,
+    origin: origin && { msgId: origin.msgId, topicId: origin.topicId },
+    stage: stage === "released" ? "released" : "open",
+    isWill,
+  };
+}
+
+/** Back from the store; the caller knows whose it is. */
+export function exchangeFrom(
+  packetId: number,
+  record: UplinkRecord,
+  origin: PublishExchange["origin"],
+): PublishExchange {
+  return {
+    kind: "publish",
+    packetId,
+    publication: record.publication,
+    origin,
+    orphan: false,
+    stage: record.stage === "released" ? "released" : "waiting",
+    sentBefore: true,
+    isWill: record.isWill,
+    stored: true,
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * A session of an earlier life of the gateway, taken up again.
+ *
+ * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
+ * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
+ */
+import type { Context } from "../context.ts";
+import type { QueuedRecord, StoredState } from "../record.ts";
+import type { PublishExchange, Received } from "../routing/broker-session.ts";
+import { exchangeFrom } from "../routing/exchange-record.ts";
+import { openLink } from "../routing/transparent.ts";
+import { newSession } from "./connect.ts";
+import { supervise } from "./keep-alive.ts";
+import { entryBytes, type OutboxEntry } from "./outbox.ts";
+import type { Session } from "./session.ts";
+
+export function restoreSession(context: Context, stored: StoredState): void {
+  const { session: record } = stored;
+  if (context.sessions.byClientId(record.clientId)) return;
+  const session = newSession(context, record.clientId, record.clean);
+  session.state = record.state;
+  session.keepAliveSeconds = record.keepAliveSeconds;
+  session.sleepSeconds = record.sleepSeconds;
+  session.will = record.will;
+  session.farewell = record.farewell;
+  session.lastHeard = context.now;
+  // What the last words told the client may not have left; an id is told again before it is used.
+  for (const { id, name } of record.topics) session.registry.restore({ id, name, known: false });
+  session.registry.goOnAt(record.nextTopicId);
+  for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
+  context.sessions.add(session);
+  if (record.peer !== undefined) context.sessions.bind(session, record.peer);
+  const entries = restoreOutbox(context, session, stored);
+  restoreReceived(session, stored, entries);
+  restoreUplink(session, stored);
+  const isIdle = session.state === "disconnected" || session.state === "lost";
+  context.sessions.setIdle(session, isIdle);
+  supervise(context, session);
+  if (!isIdle || session.farewell) openLink(context, session, { clean: session.clean, resume: true });
+}
+
+function restoreOutbox(context: Context, session: Session, { queued }: StoredState): Map<number, OutboxEntry> {
+  const entries = new Map<number, OutboxEntry>();
+  for (const [seq, record] of queued) {
+    const entry = entryFrom(seq, record);
+    entries.set(seq, entry);
+    session.outbox.push(entry);
+    session.outbox.skipMsgId(record.msgId);
+    context.counters.bufferedMessages++;
+    context.counters.bufferedBytes += entryBytes(entry);
+    context.journal.startAbove(seq);
+  }
+  return entries;
+}
+
+function entryFrom(seq: number, { publication, msgId, released }: QueuedRecord): OutboxEntry {
+  return {
+    publication,
+    expiresAt: undefined, // age stands still while the clock cannot be trusted
+    received: undefined,
+    msgId,
+    fresh: false,
+    released,
+    topicIdRefused: false,
+    registeredAgain: false,
+    dupRefused: false,
+    seq,
+  };
+}
+
+/** The broker will send again what has no PUBREC, and PUBREL for the rest. */
+function restoreReceived(session: Session, stored: StoredState, entries: ReadonlyMap<number, OutboxEntry>): void {
+  for (const [packetId, { seq }] of stored.received) {
+    const entry = entries.get(seq);
+    const received: Received = {
+      packetId,
+      publication: entry?.publication ?? { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
+      connection: 0,
+      stage: entry ? "open" : "done",
+      expiresAt: undefined,
+      entry,
+      stored: true,
+    };
+    if (entry) entry.received = received;
+    session.broker.received.set(packetId, received);
+  }
+}
+
+function restoreUplink(session: Session, { uplink }: StoredState): void {
+  for (const [packetId, record] of uplink) {
+    const origin: PublishExchange["origin"] = record.origin && { session, ...record.origin };
+    const exchange = exchangeFrom(packetId, record, origin);
+    session.broker.restore(exchange);
+    if (origin) session.uplink.set(origin.msgId, exchange);
+  }
+}
