@@ -30,6 +30,7 @@ const config = parseConfig({
   upstream: { url: `mqtt://127.0.0.1:${brokerPort}` },
   clients: { sessionsMax: 200, newPerSecondMax: 200 },
   api: { enabled: false },
+  store: { kind: "memory" },
   log: { level: "silent" },
 });
 const gateway = new Gateway(config, await createLog(config.log));

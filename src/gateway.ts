@@ -6,6 +6,7 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
+import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import type { Log } from "./observe/log.ts";
@@ -14,7 +15,9 @@ import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
 import { Driver } from "./runtime/driver.ts";
 import { transportOf } from "./runtime/perform.ts";
+import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
+import type { Store } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
@@ -28,7 +31,7 @@ export class Gateway {
   readonly #log: Log;
   readonly #transports = new Map<string, Transport>();
   readonly #upstream: MqttUpstream;
-  readonly #store = new MemoryStore();
+  readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
   readonly #startedAt = Date.now();
@@ -50,6 +53,7 @@ export class Gateway {
       random: () => randomInt(2 ** 32) / 2 ** 32,
     });
     const report = new ReportLog(log).report;
+    this.#store = config.store.kind === "disk" ? new DiskStore(config.store) : new MemoryStore();
     const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
     this.#driver = new Driver(this.#core, edges, new SystemClock());
   }
@@ -58,8 +62,9 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.#startTryOutBroker();
-      await this.#store.open();
+      for (const notice of (await this.#store.open()).notices) this.#log.error(`store: ${notice}`);
       await this.#startUpstream();
+      await this.#restore();
       this.#driver.start();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
       await this.#startApi();
@@ -113,6 +118,23 @@ export class Gateway {
   /** Where health and metrics are served; "" if nowhere. */
   get apiPlace(): string {
     return this.#api?.place ?? "";
+  }
+
+  /** Takes up the sessions of an earlier life. */
+  async #restore(): Promise<void> {
+    const states: StoredState[] = [];
+    for await (const state of this.#store.all()) states.push(this.#withKnownPeer(state));
+    if (states.length === 0) return;
+    this.#handle({ kind: "restored", states });
+    const messages = states.reduce((sum, { queued }) => sum + queued.length, 0);
+    this.#log.info(`${states.length} sessions and ${messages} messages for them are back`);
+  }
+
+  /** A transport may have gone from the configuration: its clients are known by their ids alone. */
+  #withKnownPeer(state: StoredState): StoredState {
+    const { peer } = state.session;
+    if (peer === undefined || this.#transports.has(peer.slice(0, peer.indexOf("/")))) return state;
+    return { ...state, session: { ...state.session, peer: undefined } };
   }
 
   async #startTryOutBroker(): Promise<void> {

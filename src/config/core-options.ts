@@ -30,7 +30,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
     longNameQoSMinusOne: config.extensions.longNameQoSMinusOne,
-    durable: false,
+    durable: config.store.kind === "disk",
     access,
   };
 }

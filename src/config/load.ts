@@ -1,10 +1,13 @@
 /** From a file to a configuration, or to every problem at once. */
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { isBluetoothAddress, parseNetwork } from "./access.ts";
 import { type GatewayConfig, gatewayConfig } from "./schema.ts";
+
+const shipped = fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
 
 /** @throws {GatewayError} ERR_CONFIG_READ or ERR_CONFIG_INVALID, the latter with every problem found. */
 export function loadConfig(path: string): GatewayConfig {
@@ -15,7 +18,9 @@ export function loadConfig(path: string): GatewayConfig {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new GatewayError("ERR_CONFIG_READ", { path }, { cause, say: `cannot read ${path}: ${why}` });
   }
-  return withPathsFrom(dirname(resolve(path)), parseConfig(parseJson(text, path)));
+  // The configuration that comes with the package lies where nothing is to be written.
+  const folder = resolve(path) === shipped ? process.cwd() : dirname(resolve(path));
+  return withPathsFrom(folder, parseConfig(parseJson(text, path)));
 }
 
 function parseJson(text: string, path: string): unknown {
@@ -152,12 +157,17 @@ function editDistance(a: string, b: string): number {
 /** File names in the configuration are relative to it. */
 function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const at = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
-  const isFileKey = new Set(["file", "ca", "cert", "key"]);
+  const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile"]);
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
     if (Array.isArray(value)) return value.map((item) => walk(item, ""));
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, walk(item, name)]));
   };
-  return { ...config, upstream: walk(config.upstream, "") as GatewayConfig["upstream"] };
+  return {
+    ...config,
+    transports: walk(config.transports, "") as GatewayConfig["transports"],
+    upstream: walk(config.upstream, "") as GatewayConfig["upstream"],
+    store: walk(config.store, "") as GatewayConfig["store"],
+  };
 }

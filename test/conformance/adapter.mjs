@@ -1,9 +1,14 @@
 /** The gateway as an acceptance suite wants it; see `adapter`. The built gateway runs in this very process. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseConfig } from "../../dist/config/load.js";
 import { Gateway } from "../../dist/gateway.js";
 import { createLog } from "../../dist/observe/log.js";
 
 const env = process.env;
+const folder = env.STORE === "disk" ? mkdtempSync(join(tmpdir(), "adapter-")) : undefined;
+process.on("exit", () => folder && rmSync(folder, { recursive: true, force: true }));
 const number = (name, fallback) => Number(env[name] ?? fallback);
 const predefined = Object.fromEntries(
   (env.PREDEF ?? "")
@@ -33,6 +38,8 @@ const config = parseConfig({
   topics: { predefined },
   access: { qosMinusOne: { enabled: env.QOSM1 !== "0" }, forwarders: { enabled: env.FORWARDER !== "0" } },
   api: { enabled: false },
+  // STORE=disk: sessions on disk, in a folder that goes with the process.
+  store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
   log: { level: env.LOG_LEVEL ?? "warn", format: "json" },
 });
 

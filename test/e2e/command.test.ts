@@ -176,6 +176,7 @@ describe("start", () => {
         transports: [{ type: "udp", host: "127.0.0.1", port: await udpPort() }],
         tryOutBroker: true,
         upstream: { url: `mqtt://127.0.0.1:${ports.broker}`, serviceClientId: "second" },
+        store: { folder: "second" },
         api: { enabled: false },
       }),
     );

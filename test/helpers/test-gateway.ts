@@ -11,6 +11,7 @@ export async function startGateway(config: Record<string, unknown>): Promise<{ g
   const parsed = parseConfig({
     transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
     api: { enabled: false },
+    store: { kind: "memory" },
     log: { level: (process.env["TEST_LOG"] ?? "silent") as "silent", format: "json" },
     ...config,
   });
@@ -41,6 +42,8 @@ export class Publisher {
   readonly acknowledged = new Map<string, QoS>();
   readonly received: string[] = [];
   sent = 0;
+  /** How often it was connected: once, if nothing goes wrong. */
+  connects = 0;
   #stopped = false;
   #subscribed = false;
   readonly #topic: string;
@@ -97,6 +100,7 @@ export class Publisher {
   }
 
   #on(event: DeviceEvent): void {
+    if (event.event === "connected") this.connects++;
     if (event.event === "connected" && this.#subscribeTo !== undefined && !this.#subscribed) {
       const topicName = this.#subscribeTo;
       this.#udp.act((device, now) => device.subscribe({ by: "name", topicName }, 2, now));

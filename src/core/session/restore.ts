@@ -88,7 +88,9 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
 
 function restoreUplink(session: Session, { uplink }: StoredState): void {
   for (const [packetId, record] of uplink) {
-    const origin: PublishExchange["origin"] = record.origin && { session, ...record.origin };
+    // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
+    const isOpen = record.stage === "open" && record.origin !== undefined;
+    const origin: PublishExchange["origin"] = isOpen ? { session, ...record.origin } : undefined;
     const exchange = exchangeFrom(packetId, record, origin);
     session.broker.restore(exchange);
     if (origin) session.uplink.set(origin.msgId, exchange);

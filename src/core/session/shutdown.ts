@@ -1,6 +1,6 @@
 /**
- * The gateway ends in order. Active clients are told, so that they look for a gateway at once; sleepers are not
- * spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
+ * The gateway ends in order. Where sessions survive, nobody is told: the next life goes on with them. Otherwise active
+ * clients are told, so that they look for a gateway at once; sleepers are not spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
  */
 import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";
@@ -13,7 +13,8 @@ export function onShutdown(context: Context): void {
   const how = context.options.shutdown.wills === "publish" ? "abandon" : "disconnect";
   for (const setup of context.setups.values()) context.out.send(setup.peer, connAck(returnCodes.congestion));
   for (const session of context.sessions.all()) {
-    if (isReachable(session) && session.peer !== undefined) context.out.send(session.peer, disconnect);
+    const isTold = !context.journal.enabled && isReachable(session) && session.peer !== undefined;
+    if (isTold && session.peer !== undefined) context.out.send(session.peer, disconnect);
     closeLink(context, session.broker, { how, endSession: false });
   }
   publishOffline(context);
