@@ -117,9 +117,7 @@ export class DiskStore implements Store {
     } catch (error) {
       this.#commit--;
       for (const [key, operation] of operations) this.#owed.set(key, operation);
-      // LevelDB takes no writes after a failed one, until it is opened again.
-      await this.#shut();
-      this.#reopenAt = Date.now() + reopenPauseMs;
+      await this.#shut(); // LevelDB takes no writes after a failed one, until it is opened again
       return new GatewayError("ERR_STORE_WRITE", { folder: this.#folder }, { cause: error, say: sayWrite(error) });
     }
   }
@@ -128,6 +126,7 @@ export class DiskStore implements Store {
     if (this.#database) return this.#database;
     if (Date.now() < this.#reopenAt)
       throw new Error("the store is closed after a failed write; it is tried again soon");
+    this.#reopenAt = Date.now() + reopenPauseMs;
     this.#database = await openDatabase(this.#folder);
     return this.#database;
   }
