@@ -19,15 +19,19 @@ export class Air {
     const found = findBtvirt();
     if ("missing" in found) throw new Error(found.missing);
     rmSync(this.socket, { force: true });
-    this.#btvirt = spawn(found.path, ["-s"], { cwd: this.#folder, stdio: "ignore" });
+    const btvirt = spawn(found.path, ["-s"], { cwd: this.#folder, stdio: "ignore" });
+    this.#btvirt = btvirt;
+    btvirt.once("exit", (code, signal) => {
+      if (this.#btvirt === btvirt) console.error(`btvirt ended by itself: ${signal ?? code}`);
+    });
     await until("btvirt's socket", () => existsSync(this.socket) && existsSync(join(this.#folder, "bt-server-mon")));
   }
 
   /** kill -9: every controller is gone at once. */
   async kill(): Promise<void> {
     const btvirt = this.#btvirt;
-    if (!btvirt) return;
     this.#btvirt = undefined;
+    if (!btvirt || btvirt.exitCode !== null || btvirt.signalCode !== null) return;
     const gone = new Promise((resolve) => btvirt.once("exit", resolve));
     btvirt.kill("SIGKILL");
     await gone;

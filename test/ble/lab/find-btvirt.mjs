@@ -2,7 +2,9 @@
  * BlueZ's emulated Bluetooth controllers for tests: `btvirt`, built from Debian's source package in `.cache/tools`,
  * with small changes without which it holds one link only. Needs apt-get with source packages, and gcc.
  */
+
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,6 +34,12 @@ const changes = [
   // Kernels without AF_ALG: no encryption, but controllers.
   { file: "src/shared/crypto.c", from: "if (singleton->ecb_aes < 0)", to: "if (0)" },
   { file: "src/shared/crypto.c", from: "if (singleton->cmac_aes < 0)", to: "if (0)" },
+  // A controller that vanishes while it is written to does not end the program.
+  {
+    file: "emulator/main.c",
+    from: "\tmainloop_init();",
+    to: "\tsignal(SIGPIPE, SIG_IGN);\n\tmainloop_init();",
+  },
   // Sockets in the working directory, so that several run side by side.
   { file: "emulator/main.c", from: '"/tmp/bt-server-', to: '"bt-server-', all: true },
 ];
@@ -47,9 +55,16 @@ const sources = [
   "lib/hci.c",
 ];
 
+const flags = ["-O2", "-w", "-D_GNU_SOURCE", '-DVERSION="test"', "-include", "signal.h", "-I.", "-Iinc", "-Ilib"];
+/** A program that was built otherwise is not taken for this one. */
+const digest = createHash("sha256")
+  .update(JSON.stringify([changes, sources, flags]))
+  .digest("hex")
+  .slice(0, 12);
+
 /** @returns {{ path: string } | { missing: string }} */
 export function findBtvirt() {
-  const path = join(cache, "btvirt");
+  const path = join(cache, `btvirt-${digest}`);
   if (existsSync(path)) return { path };
   if (spawnSync("gcc", ["--version"]).status !== 0) return { missing: "btvirt is built with gcc, which is not there" };
   try {
@@ -72,7 +87,6 @@ function build(path) {
   for (const change of changes) apply(tree, change);
   mkdirSync(join(tree, "inc"), { recursive: true });
   if (!existsSync(join(tree, "inc/bluetooth"))) symlinkSync("../lib", join(tree, "inc/bluetooth"));
-  const flags = ["-O2", "-w", "-D_GNU_SOURCE", '-DVERSION="test"', "-I.", "-Iinc", "-Ilib"];
   execFileSync("gcc", [...flags, "-o", `${path}.new`, ...sources], { cwd: tree, stdio: "pipe" });
   renameSync(`${path}.new`, path);
 }
