@@ -257,7 +257,7 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
   });
 
   test("UDP goes on while the child stands still, and Bluetooth comes back by itself", async () => {
-    const at = await lab({ supervision: { silenceSeconds: 2 } });
+    const at = await lab({ supervision: { silenceSeconds: 4 } });
     const device = at.device("frozen");
     await begins(device, false);
     const publisher = new Publisher({ clientId: "udp", port: at.udpPort, topic: "up/udp" });
