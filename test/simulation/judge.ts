@@ -23,6 +23,8 @@ class PeerTrack {
   /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered. */
   readonly inFlight = new Set<string>();
   sleeps = false;
+  /** Its CONNECT is not answered yet. */
+  connects = false;
   wantsSleep = false;
   wakes = false;
 
@@ -80,7 +82,11 @@ export class Judge {
   /** `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. */
   gatewayCrashed(kept: boolean): void {
     if (kept) {
-      for (const peer of this.#peers.values()) peer.inFlight.clear();
+      for (const peer of this.#peers.values()) {
+        peer.inFlight.clear();
+        // The CONNECT may be stored, and the CONNACK not sent: it counts as there.
+        if (peer.connects) peer.sleeps = false;
+      }
       return;
     }
     this.#crashed = true;
@@ -168,6 +174,9 @@ export class Judge {
     if (!decoded.ok || !peer) return;
     const { message } = decoded;
     switch (message.type) {
+      case "CONNECT":
+        peer.connects = true;
+        return;
       case "DISCONNECT":
         peer.wantsSleep = (message.duration ?? 0) > 0;
         return;
@@ -214,6 +223,7 @@ export class Judge {
     switch (message.type) {
       case "CONNACK":
         if (message.returnCode !== 0) return;
+        peer.connects = false;
         peer.sleeps = false;
         peer.wakes = false;
         peer.wantsSleep = false;

@@ -114,7 +114,11 @@ export class Witness {
   gatewayDied(): void {
     this.#died = true;
     // A goodbye that it had not answered is undone, as is what it had decided and not yet stored.
-    for (const address of this.#addresses.values()) address.owed.delete("DISCONNECT");
+    for (const address of this.#addresses.values()) {
+      address.owed.delete("DISCONNECT");
+      // Its CONNECT may have been stored, and the CONNACK not sent: it counts as there, and will ask again.
+      if (address.connecting !== undefined) this.#client(address.connecting).life = "unknown";
+    }
     for (const client of this.#clients.values()) {
       if (client.life === "gone" && this.#now() - client.goneAt < undoneMs) client.life = client.lifeBefore;
     }
@@ -367,6 +371,7 @@ export class Witness {
     if (client.life === "asleep") client.inFlight = undefined;
     this.#moved(client, from);
     client.life = "awake";
+    client.leaving = undefined;
     this.#address(from).clientId = clientId;
   }
 

@@ -31,6 +31,8 @@ export interface Link {
   downSince: Instant | undefined;
   limits: BrokerLimits;
   readonly clean: boolean;
+  /** Opened for a session of an earlier life of the gateway. */
+  readonly resumes: boolean;
   /** The will that the broker holds for this connection. */
   readonly will: Will | undefined;
 }
@@ -39,9 +41,10 @@ export function newLink(init: {
   id: LinkId;
   session: Session | undefined;
   clean: boolean;
+  resumes?: boolean;
   will: Will | undefined;
 }): Link {
-  return { ...init, up: false, wasUp: false, congested: false, downSince: undefined, limits: noLimits };
+  return { resumes: false, ...init, up: false, wasUp: false, congested: false, downSince: undefined, limits: noLimits };
 }
 
 export interface PublishExchange {

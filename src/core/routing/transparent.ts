@@ -30,6 +30,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
     id: context.nextLinkId(session.clientId),
     session,
     clean: options.clean,
+    resumes: options.resume === true,
     will: will.held === "broker" ? brokerWill(context, session) : undefined,
   });
   context.links.set(link.id, link);
@@ -136,6 +137,8 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
     return bidGoodbye(context, session, "taken over at the broker");
   }
   if (session.state !== "active" && session.state !== "awake") return;
+  // We came back before the broker did: the device has noticed neither, and need not.
+  if (link.resumes && !link.wasUp) return;
   tellDisconnected(context, session);
   bidGoodbye(context, session, `broker: ${reason}`);
 }

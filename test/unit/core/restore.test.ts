@@ -1,0 +1,173 @@
+/** A later life of the gateway: what the store kept of the earlier one is taken up, and devices notice nothing. */
+import { expect, test } from "vitest";
+import type { Effect } from "../../../src/core/effect.ts";
+import type { StoredState } from "../../../src/core/record.ts";
+import { StateTable } from "../../../src/storage/state-table.ts";
+import {
+  Bench,
+  disconnect,
+  here,
+  octets,
+  pubAck,
+  publish,
+  regAck,
+  sleep,
+  type Turn,
+  wake,
+} from "../../helpers/bench.ts";
+
+/** A bench whose commits are kept, and done at once. */
+class Life {
+  readonly bench = new Bench({ durable: true });
+  readonly #table: StateTable;
+
+  constructor(table = new StateTable()) {
+    this.#table = table;
+    const states: StoredState[] = [...table.states()];
+    if (states.length > 0) this.keep(this.bench.input({ kind: "restored", states }));
+  }
+
+  /** The store takes what the turn asked for. */
+  keep(turn: Turn): Turn {
+    for (const effect of turn.effects as readonly Effect[]) {
+      if (effect.kind !== "persist") continue;
+      for (const change of effect.changes) this.#table.apply(change);
+      this.bench.input({ kind: "persisted", token: effect.token });
+    }
+    return turn;
+  }
+
+  /** kill -9, and the next one. */
+  next(): Life {
+    return new Life(this.#table);
+  }
+
+  get records(): number {
+    return [...this.#table.states()].reduce(
+      (sum, { queued, uplink, received }) => sum + queued.length + uplink.length + received.length,
+      0,
+    );
+  }
+}
+
+/** A client with a registered topic and a subscription, and its gateway. */
+function withClient(): { life: Life; topicId: number } {
+  const life = new Life();
+  const { bench } = life;
+  life.keep(
+    bench.client({ type: "CONNECT", will: false, cleanSession: false, protocolId: 1, duration: 60, clientId: "c1" }),
+  );
+  life.keep(bench.link().up());
+  const registered = life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "up" }));
+  const { packetId } = life
+    .keep(bench.client({ type: "SUBSCRIBE", dup: false, qos: 2, topicIdType: "normal", msgId: 2, topic: "t" }))
+    .effect("subscribe");
+  life.keep(bench.link().acks("suback", packetId, 2));
+  return { life, topicId: registered.message("REGACK").topicId };
+}
+
+test("an active client publishes under its old id from its old address, and its silence is counted anew", () => {
+  const { life, topicId } = withClient();
+  const { bench } = life.next();
+  expect(bench.links.has("c1")).toBe(true);
+  bench.link().up(true).gets();
+  const sent = bench.client(publish({ topicId, msgId: 7 })).effect("publish");
+  expect(sent.publication.topicName).toBe("up");
+  bench.link().acks("puback", sent.packetId).gets("PUBACK");
+  expect(bench.after(85_000).states).toEqual([]);
+});
+
+test("the connection is asked to go on where the last one ended, and the broker is not asked to subscribe again", () => {
+  const { life } = withClient();
+  const next = life.next().bench;
+  expect(
+    next
+      .link()
+      .up(true)
+      .effects.filter(({ kind }) => kind === "subscribe"),
+  ).toEqual([]);
+  const forgotten = life.next().bench;
+  expect(forgotten.link().up(false).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2 });
+});
+
+test("the broker is away when we come back: nobody is told, and it goes on when it returns", () => {
+  const { life, topicId } = withClient();
+  const { bench } = life.next();
+  bench.link().down().gets();
+  bench.link().down().gets();
+  expect(bench.client(publish({ topicId, msgId: 7 })).message("PUBACK").returnCode).toBe(1);
+  bench.link().up(true).gets();
+  bench.client(publish({ topicId, msgId: 7 })).asks("publish");
+  bench.link().down().gets("DISCONNECT"); // from now on as ever
+});
+
+test("a sleeper gets what waited, its topic told once more; what it had is not repeated", () => {
+  const { life } = withClient();
+  life.keep(life.bench.client(sleep(600)));
+  for (const payload of ["one", "two"]) life.keep(life.bench.link().delivers({ payload: octets(payload), qos: 1 }));
+  const next = life.next();
+  const { bench } = next;
+  bench.link().up(true).gets();
+  const told = next.keep(bench.client(wake())).message("REGISTER");
+  const first = next.keep(bench.client(regAck(told))).message("PUBLISH");
+  expect(first.data).toEqual(octets("one"));
+  const second = next.keep(bench.client(pubAck(first))).message("PUBLISH");
+  next.keep(bench.client(pubAck(second))).gets("PINGRESP");
+  expect(next.records).toBe(0);
+});
+
+test("QoS 2 up: sent again under its packet id with DUP; the device's repetition finds it; PUBREL goes once more", () => {
+  const { life, topicId } = withClient();
+  const first = life.keep(life.bench.client(publish({ qos: 2, topicId, msgId: 9 }))).effect("publish");
+  const second = life.next();
+  const again = second.keep(second.bench.link().up(true)).effect("publish");
+  expect(again).toMatchObject({ packetId: first.packetId, dup: true });
+  second.bench.client(publish({ qos: 2, topicId, msgId: 9, dup: true })).asks();
+  second.keep(second.bench.link().acks("pubrec", first.packetId)).gets("PUBREC");
+  second.keep(second.bench.client({ type: "PUBREL", msgId: 9 })).asks("release");
+  const third = second.next();
+  expect(third.keep(third.bench.link().up(true)).effect("release").packetId).toBe(first.packetId);
+  third.bench.client({ type: "PUBREL", msgId: 9 }).gets("PUBCOMP");
+  third.keep(third.bench.link().acks("pubcomp", first.packetId)).gets();
+  expect(third.records).toBe(0);
+});
+
+test("QoS 2 down: a delivery that comes again is known, and goes on under its MsgId", () => {
+  const { life } = withClient();
+  const delivered = { payload: octets("once"), qos: 2 as const, packetId: 5 };
+  const turn = life.keep(life.bench.link().delivers(delivered));
+  const { msgId } = turn.message("PUBLISH");
+  const second = life.next();
+  second.keep(second.bench.link().up(true));
+  const redelivered = second.keep(second.bench.link().delivers({ ...delivered, dup: true }));
+  redelivered.gets();
+  // The client had answered, and its answer was lost with the gateway: it answers again.
+  const released = second.keep(second.bench.client({ type: "PUBREC", msgId }));
+  released.gets("PUBREL").asks("ackBroker");
+  const third = second.next();
+  third.keep(third.bench.link().up(true));
+  third.keep(third.bench.link().delivers({ ...delivered, dup: true })).gets();
+  third.keep(third.bench.client({ type: "PUBCOMP", msgId }));
+  third.keep(third.bench.link().releases(5)).asks("ackBroker");
+  expect(third.records).toBe(0);
+});
+
+test("a client that left for good leaves nothing", () => {
+  const { life } = withClient();
+  life.keep(life.bench.link().delivers({ qos: 2, packetId: 3 }));
+  life.keep(
+    life.bench.client({
+      type: "CONNECT",
+      will: false,
+      cleanSession: true,
+      protocolId: 1,
+      duration: 60,
+      clientId: "c1",
+    }),
+  );
+  life.keep(life.bench.link().up());
+  life.keep(life.bench.client(disconnect, here));
+  const { bench } = life.next();
+  expect(bench.core.sizes.sessions).toBe(0);
+  expect(life.records).toBe(0);
+});
