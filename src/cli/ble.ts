@@ -8,7 +8,7 @@ import { createAdmission } from "../transports/ble/admission.ts";
 import type { Advertisement } from "../transports/ble/advertisement.ts";
 import { broadcastPayload } from "../transports/ble/broadcast.ts";
 import type { CentralEvent } from "../transports/ble/central.ts";
-import { printable } from "../transports/ble/hub.ts";
+import { printable } from "../transports/ble/hub-output.ts";
 import { type BleOptions, bleOptions } from "../transports/ble/options.ts";
 import { Supervisor } from "../transports/ble/supervisor.ts";
 import { supervisorOptions } from "../transports/ble/supervisor-options.ts";

@@ -9,7 +9,8 @@ import type { LinkReport, Transport, TransportEvents, TransportStats } from "../
 import { BroadcastReceiver } from "./broadcast.ts";
 import type { Central } from "./central.ts";
 import { CountersFile } from "./counters-file.ts";
-import { BleHub, type HubCounters, type HubOutput, printable, tickMs } from "./hub.ts";
+import { BleHub, tickMs } from "./hub.ts";
+import { type HubCounters, type HubOutput, printable } from "./hub-output.ts";
 import { readKeys } from "./keys.ts";
 import type { BleOptions } from "./options.ts";
 import { Supervisor } from "./supervisor.ts";

@@ -8,10 +8,11 @@
 import type { Instant } from "../../core/types.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
-import { type BroadcastDrop, type BroadcastReceiver, broadcastDrops, broadcastPayload } from "./broadcast.ts";
+import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
 import { type Device, DeviceTable } from "./device.ts";
 import { Reassembler } from "./framing.ts";
+import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
 import type { BleOptions } from "./options.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
@@ -39,29 +40,6 @@ const neverSpoke = "it has never sent an MQTT-SN message";
 const blockedPauseMs = 60_000;
 const longestBlockedPauseMs = 3_600_000;
 
-export type HubOutput =
-  | { readonly kind: "command"; readonly command: CentralCommand }
-  | { readonly kind: "restart"; readonly why: string }
-  | { readonly kind: "message"; readonly address: string; readonly bytes: Uint8Array }
-  | { readonly kind: "gone"; readonly address: string; readonly why: string }
-  /** An authenticated sender's counter moved on: to be stored. */
-  | { readonly kind: "counter"; readonly address: string; readonly counter: number }
-  | { readonly kind: "told"; readonly level: "debug" | "info" | "warn"; readonly say: string };
-
-export interface HubCounters {
-  messagesIn: number;
-  messagesOut: number;
-  bytesIn: number;
-  bytesOut: number;
-  sendErrors: number;
-  noiseBytes: number;
-  linksMade: number;
-  linksFailed: number;
-  linksLost: number;
-  broadcasts: number;
-  readonly broadcastDrops: Record<BroadcastDrop, number>;
-}
-
 export class BleHub {
   readonly #options: BleOptions;
   readonly #name: string;
@@ -76,19 +54,7 @@ export class BleHub {
   /** Scanning since; an attempt needs some of it. */
   #scanSince: Instant = 0;
   #nextWriteId = 1;
-  readonly counters: HubCounters = {
-    messagesIn: 0,
-    messagesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    sendErrors: 0,
-    noiseBytes: 0,
-    linksMade: 0,
-    linksFailed: 0,
-    linksLost: 0,
-    broadcasts: 0,
-    broadcastDrops: Object.fromEntries(broadcastDrops.map((reason) => [reason, 0])) as Record<BroadcastDrop, number>,
-  };
+  readonly counters: HubCounters = newCounters();
 
   constructor(options: BleOptions, broadcasts: BroadcastReceiver) {
     this.#options = options;
@@ -446,9 +412,4 @@ export class BleHub {
 
 function seconds(ms: number): string {
   return (ms / 1_000).toFixed(1);
-}
-
-/** Names come from the air: nothing that moves a terminal's cursor. */
-export function printable(name: string): string {
-  return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
 }

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { BroadcastReceiver } from "../../../../src/transports/ble/broadcast.ts";
 import type { CentralCommand, CentralEvent } from "../../../../src/transports/ble/central.ts";
-import { BleHub, type HubOutput, tickMs } from "../../../../src/transports/ble/hub.ts";
+import { BleHub, tickMs } from "../../../../src/transports/ble/hub.ts";
+import type { HubOutput } from "../../../../src/transports/ble/hub-output.ts";
 import { bleOptions, nordicUartService } from "../../../../src/transports/ble/options.ts";
 import { normalUuid } from "../../../../src/transports/ble/uuid.ts";
 
