@@ -89,7 +89,18 @@ export class Mosquitto {
     writeFileSync(join(this.#folder, "mosquitto.conf"), `${lines.join("\n")}\n`);
   }
 
+  /** A port that was free may be taken before mosquitto has it: then other ones are tried. */
   static async create(program: Program): Promise<Mosquitto> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await Mosquitto.#tryToCreate(program);
+      } catch (error) {
+        if (tries === 5) throw error;
+      }
+    }
+  }
+
+  static async #tryToCreate(program: Program): Promise<Mosquitto> {
     const mosquitto = new Mosquitto(program, {
       plain: await freePort(),
       tls: await freePort(),
