@@ -5,13 +5,16 @@ import type { StoredState } from "../../../src/core/record.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
 import {
   Bench,
+  connect,
   disconnect,
   here,
   octets,
   pubAck,
   publish,
   regAck,
+  register,
   sleep,
+  subscribe,
   type Turn,
   wake,
 } from "../../helpers/bench.ts";
@@ -54,14 +57,10 @@ class Life {
 function withClient(): { life: Life; topicId: number } {
   const life = new Life();
   const { bench } = life;
-  life.keep(
-    bench.client({ type: "CONNECT", will: false, cleanSession: false, protocolId: 1, duration: 60, clientId: "c1" }),
-  );
+  life.keep(bench.client(connect({ cleanSession: false })));
   life.keep(bench.link().up());
-  const registered = life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "up" }));
-  const { packetId } = life
-    .keep(bench.client({ type: "SUBSCRIBE", dup: false, qos: 2, topicIdType: "normal", msgId: 2, topic: "t" }))
-    .effect("subscribe");
+  const registered = life.keep(bench.client(register("up")));
+  const { packetId } = life.keep(bench.client(subscribe("t", 2, 2))).effect("subscribe");
   life.keep(bench.link().acks("suback", packetId, 2));
   return { life, topicId: registered.message("REGACK").topicId };
 }
@@ -155,16 +154,7 @@ test("QoS 2 down: a delivery that comes again is known, and goes on under its Ms
 test("a client that left for good leaves nothing", () => {
   const { life } = withClient();
   life.keep(life.bench.link().delivers({ qos: 2, packetId: 3 }));
-  life.keep(
-    life.bench.client({
-      type: "CONNECT",
-      will: false,
-      cleanSession: true,
-      protocolId: 1,
-      duration: 60,
-      clientId: "c1",
-    }),
-  );
+  life.keep(life.bench.client(connect()));
   life.keep(life.bench.link().up());
   life.keep(life.bench.client(disconnect, here));
   const { bench } = life.next();
