@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect as connectTcp, createServer } from "node:net";
+import { connect as connectTcp, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,11 +19,24 @@ interface Program {
 }
 
 export async function freePort(): Promise<number> {
-  return await new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address ? address.port : 0));
-    });
+  const [port = 0] = await freePorts(1);
+  return port;
+}
+
+/** Ports that differ: all are held until the last is found. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, listening));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === "object" && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}
+
+function listening(): Promise<Server> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => done(server));
   });
 }
 
@@ -101,13 +114,8 @@ export class Mosquitto {
   }
 
   static async #tryToCreate(program: Program): Promise<Mosquitto> {
-    const mosquitto = new Mosquitto(program, {
-      plain: await freePort(),
-      tls: await freePort(),
-      psk: await freePort(),
-      password: await freePort(),
-      websocket: await freePort(),
-    });
+    const [plain = 0, tls = 0, psk = 0, password = 0, websocket = 0] = await freePorts(5);
+    const mosquitto = new Mosquitto(program, { plain, tls, psk, password, websocket });
     await mosquitto.start();
     return mosquitto;
   }
@@ -116,9 +124,12 @@ export class Mosquitto {
     const { path, libraries } = this.#program;
     const env = libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: libraries };
     this.#process = spawn(path, ["-c", join(this.#folder, "mosquitto.conf")], { env, stdio: "ignore" });
+    // It opens one listener after another and ends if one cannot be had: only when all answer it is there.
+    const ports = [this.plainPort, this.tlsPort, this.pskPort, this.passwordPort, this.websocketPort];
     for (let tries = 0; tries < 200; tries++) {
-      if (await answers(this.plainPort)) return;
-      if (this.#process.exitCode !== null) break;
+      const all = await Promise.all(ports.map(answers));
+      if (this.#process.exitCode !== null || this.#process.signalCode !== null) break;
+      if (all.every(Boolean)) return;
       await new Promise((done) => setTimeout(done, 25));
     }
     throw new Error("mosquitto did not start");
