@@ -15,6 +15,7 @@ import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
 import { Driver } from "./runtime/driver.ts";
 import { transportOf } from "./runtime/perform.ts";
+import { trustedNow } from "./runtime/wall-clock.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import type { Store } from "./storage/store.ts";
@@ -50,6 +51,7 @@ export class Gateway {
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
+      wallClock: () => trustedNow(),
       random: () => randomInt(2 ** 32) / 2 ** 32,
     });
     const report = new ReportLog(log).report;
@@ -124,10 +126,12 @@ export class Gateway {
   async #restore(): Promise<void> {
     const states: StoredState[] = [];
     for await (const state of this.#store.all()) states.push(this.#withKnownPeer(state));
+    const known = await this.#store.known();
+    if (states.length + known.length > 0) this.#handle({ kind: "restored", states, known });
     if (states.length === 0) return;
-    this.#handle({ kind: "restored", states });
-    const messages = states.reduce((sum, { queued }) => sum + queued.length, 0);
-    this.#log.info(`${states.length} sessions and ${messages} messages for them are back`);
+    const down = states.reduce((sum, { queued }) => sum + queued.length, 0);
+    const up = states.reduce((sum, { backlog, uplink }) => sum + (backlog?.count ?? 0) + uplink.length, 0);
+    this.#log.info(`${states.length} sessions are back, ${down} messages for them and ${up} for the broker`);
   }
 
   /** A transport may have gone from the configuration: its clients are known by their ids alone. */

@@ -1,11 +1,13 @@
 /** The configuration as the core wants it. */
 import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
-import type { CoreOptions } from "../core/options.ts";
+import type { CoreOptions, UplinkPolicy } from "../core/options.ts";
+import type { UplinkOptions } from "../storage/options.ts";
+import { globToRegExp } from "../upstream/credentials.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
-  const { gateway, clients, topics, buffer, retry, upstream } = config;
+  const { gateway, clients, topics, buffer, retry, upstream, uplink } = config;
   return {
     gatewayId: gateway.id,
     retry: {
@@ -26,6 +28,12 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       payloadBytesMax: upstream.payloadBytesMax,
       receiveMaximum: upstream.receiveMaximum,
     },
+    uplink: {
+      messagesMax: uplink.totalMessagesMax,
+      bytesMax: uplink.totalBytesMax,
+      drainPerSecond: uplink.drainPerSecond,
+      policyOf: uplinkPolicies(uplink),
+    },
     status: { topic: config.status.topic },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
@@ -33,6 +41,17 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     durable: config.store.kind === "disk",
     access,
   };
+}
+
+/** The policy of each client, by the first group that fits. */
+function uplinkPolicies(options: UplinkOptions): (clientId: string) => UplinkPolicy {
+  const general: UplinkPolicy = options;
+  const groups = options.groups.map(({ clients, ...differs }) => ({
+    fits: globToRegExp(clients),
+    policy: { ...general, ...Object.fromEntries(Object.entries(differs).filter(([, value]) => value !== undefined)) },
+  }));
+  if (groups.length === 0) return () => general;
+  return (clientId) => groups.find(({ fits }) => fits.test(clientId))?.policy ?? general;
 }
 
 export function predefinedTopics(topics: GatewayConfig["topics"]): PredefinedTopics {

@@ -3,7 +3,7 @@
  * docs/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
  */
 import { z } from "zod";
-import { storeOptions } from "../storage/options.ts";
+import { storeOptions, uplinkOptions } from "../storage/options.ts";
 import { transportOptions } from "../transports/index.ts";
 import { upstreamOptions } from "../upstream/options.ts";
 import { accessOptions } from "./access-options.ts";
@@ -40,6 +40,7 @@ export const gatewayConfig = z.strictObject({
     .describe("Networks to serve."),
   upstream: upstreamOptions.prefault({}).describe("The MQTT broker."),
   store: storeOptions.prefault({}).describe("Where sessions and messages are kept over a restart."),
+  uplink: uplinkOptions.prefault({}).describe("Publications of clients while the broker is away."),
   tryOutBroker: z
     .boolean()
     .default(false)

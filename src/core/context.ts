@@ -4,7 +4,9 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 import { Counters } from "./counters.ts";
+import type { DeadLetter } from "./dead-letter.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
+import type { Effect } from "./effect.ts";
 import { Effects } from "./effects.ts";
 import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
@@ -17,7 +19,10 @@ import type { Setup } from "./session/setup.ts";
 import { SessionTable } from "./session-table.ts";
 import type { Instant, LinkId, PeerId } from "./types.ts";
 
-export type GatewayDeadline = Deadline<"gateway", "start" | "advertise">;
+/** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
+const knownMax = 100_000;
+
+export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe">;
 export type AnyDeadline = Session["life"] | Session["retry"] | Setup["expiry"] | GatewayDeadline;
 
 export class Context {
@@ -38,6 +43,18 @@ export class Context {
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   stopping = false;
+  /** The store did not take the last commit. */
+  storeFails = false;
+  readonly probe: GatewayDeadline = new Deadline("gateway", "probe");
+  /** Clients that the broker has accepted, longest ago first: they may connect while it is away. */
+  readonly known = new Set<string>();
+  /** Sessions whose backlog may have something to send. */
+  readonly draining = new Set<Session>();
+  readonly drain: GatewayDeadline = new Deadline("gateway", "drain");
+  /** Publications that may leave the backlogs now. */
+  drainCredit = 0;
+  /** Reads of backlogs, to be asked for behind what this turn writes. */
+  reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   #lastLink = 0;
 
@@ -59,6 +76,23 @@ export class Context {
     this.counters.dropped[reason]++;
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
   }
+
+  /** The broker has accepted this client. */
+  noteKnown(clientId: string): void {
+    if (!this.journal.enabled || this.known.has(clientId)) return;
+    this.known.add(clientId);
+    this.journal.remember({ of: "known", clientId, id: 0, record: { v: 1 } });
+    const oldest = this.known.size > knownMax ? this.known.values().next() : undefined;
+    if (oldest && !oldest.done) this.forgetKnown(oldest.value);
+  }
+
+  /** The broker will not have this client. */
+  forgetKnown(clientId: string): void {
+    if (this.known.delete(clientId)) this.journal.remove({ of: "known", clientId, id: 0, record: undefined });
+  }
+
+  /** Keeps a message that is dropped, for the operator. */
+  bury(_letter: DeadLetter): void {}
 
   nextLinkId(of: string): LinkId {
     return `${of}~${++this.#lastLink}`;

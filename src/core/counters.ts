@@ -18,6 +18,10 @@ export class Counters {
   /** Messages waiting for clients now, and their size. */
   bufferedMessages = 0;
   bufferedBytes = 0;
+  /** Publications accepted while the broker was away, ever; and those that wait on disk now, with their size. */
+  acceptedUp = 0;
+  backlogMessages = 0;
+  backlogBytes = 0;
 
   countReceived(type: MessageType): void {
     this.received[type] = (this.received[type] ?? 0) + 1;

@@ -71,6 +71,8 @@ export type Effect =
       readonly after?: CommitToken;
       readonly behind?: CommitToken;
     }
+  /** Read what was accepted for the broker, from number `from` on; `fetched` answers. */
+  | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
   | { readonly kind: "report"; readonly event: GatewayEvent };
 

@@ -23,6 +23,9 @@ export const dropReasons = [
   "session-ended",
   "link-down",
   "uplink-congested",
+  "backlog-full", //           too much is waiting for the broker
+  "store-failing",
+  "refused-by-broker", //      accepted while the broker was away, and it will not have it
   "too-many-pending",
   "rate-limited",
   "repeat", //                 a retransmission whose answer is under way
@@ -68,4 +71,8 @@ export type GatewayEvent =
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
   | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
-  | { readonly event: "persist_failed"; readonly why: string };
+  | { readonly event: "persist_failed"; readonly why: string }
+  /** The store takes what it is given again. */
+  | { readonly event: "persist_recovered" }
+  /** `count` messages of this client wait on disk for the broker: the first does, or none does any more. */
+  | { readonly event: "backlog"; readonly clientId: string; readonly count: number };

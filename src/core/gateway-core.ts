@@ -13,15 +13,17 @@ import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { onBrokerAck } from "./routing/broker-ack.ts";
+import { drainSoon, onDrainDeadline, onFetched } from "./routing/drain.ts";
 import { advertise, isBrokerThere, openServiceLink } from "./routing/service.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
 import { onSetupDeadline } from "./session/connect.ts";
-import { onDelivered, onReleased, takeBackCustody } from "./session/custody.ts";
+import { onDelivered, onReleased } from "./session/custody.ts";
 import { onLifeDeadline } from "./session/keep-alive.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { onShutdown } from "./session/shutdown.ts";
+import { onPersisted, onPersistFailed, probeStore } from "./store-trouble.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
@@ -65,6 +67,12 @@ export class GatewayCore implements Core {
         case "advertise":
           advertise(context);
           break;
+        case "drain":
+          onDrainDeadline(context);
+          break;
+        case "probe":
+          probeStore(context);
+          break;
         default:
           assertNever(deadline);
       }
@@ -106,8 +114,14 @@ export class GatewayCore implements Core {
     const context = this.#context;
     switch (input.kind) {
       case "restored":
+        for (const clientId of input.known ?? []) context.known.add(clientId);
         for (const state of input.states) restoreSession(context, state);
         return;
+      case "fetched": {
+        const session = context.sessions.byClientId(input.clientId);
+        if (session) onFetched(context, session, input);
+        return;
+      }
       case "datagram":
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
@@ -142,18 +156,18 @@ export class GatewayCore implements Core {
       }
       case "linkCongested": {
         const link = context.links.get(input.linkId);
-        if (link) link.congested = input.congested;
+        if (!link) return;
+        link.congested = input.congested;
+        if (link.session && !input.congested) drainSoon(context, link.session);
         return;
       }
       case "peerGone":
         return; // not a DISCONNECT: the session lives on by client id until its time is over
       case "persisted":
         context.journal.settle(input.token);
-        return;
+        return onPersisted(context);
       case "persistFailed":
-        context.out.report({ event: "persist_failed", why: input.reason });
-        for (const promised of context.journal.settle(input.token)) takeBackCustody(context, promised);
-        return;
+        return onPersistFailed(context, input.token, input.reason);
       case "predefinedChanged":
         context.predefined = input.predefined;
         return;
@@ -165,8 +179,10 @@ export class GatewayCore implements Core {
   }
 
   #endTurn(): readonly Effect[] {
-    const behind = this.#context.journal.flush();
-    return this.#context.out.take(behind);
+    const context = this.#context;
+    const behind = context.journal.flush();
+    for (const read of context.reads.splice(0)) context.out.add(read);
+    return context.out.take(behind);
   }
 }
 
@@ -214,6 +230,8 @@ export interface SessionView {
   readonly lastHeard: Instant;
   readonly waitingMessages: number;
   readonly waitingBytes: number;
+  /** Publications of the client that it was acknowledged for and the broker does not have yet. */
+  readonly owedToBroker: number;
   readonly topics: number;
   readonly subscriptions: number;
   readonly linkUp: boolean;
@@ -230,6 +248,7 @@ function viewOf(session: Session): SessionView {
     lastHeard: session.lastHeard,
     waitingMessages: session.outbox.length,
     waitingBytes: session.outbox.bytes,
+    owedToBroker: session.broker.owed,
     topics: session.registry.size,
     subscriptions: session.subscriptions.size,
     linkUp: session.broker.link?.up === true,

@@ -1,11 +1,11 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
 
-import type { StoredState } from "./record.ts";
+import type { BacklogRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
   /** What a store kept of an earlier life; once, before anything else. */
-  | { readonly kind: "restored"; readonly states: readonly StoredState[] }
+  | { readonly kind: "restored"; readonly states: readonly StoredState[]; readonly known?: readonly string[] }
   /** A datagram came. The bytes belong to the core from now on. */
   | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
   /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session lives on. */
@@ -49,6 +49,14 @@ export type Input =
   /** The changes under this token are as durable as the configuration asks. */
   | { readonly kind: "persisted"; readonly token: CommitToken }
   | { readonly kind: "persistFailed"; readonly token: CommitToken; readonly reason: string }
+  /** Records of a client's backlog, in order; fewer than asked for: there were no more. */
+  | {
+      readonly kind: "fetched";
+      readonly clientId: string;
+      readonly entries: readonly (readonly [id: number, record: BacklogRecord])[];
+      /** They could not be read. */
+      readonly failed?: string;
+    }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
   /** The process is going to end: say goodbye where that is due. */

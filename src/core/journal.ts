@@ -6,17 +6,7 @@
  */
 import type { Effects } from "./effects.ts";
 import type { Change, QueuedRecord, SessionRecord } from "./record.ts";
-import type { Received } from "./routing/broker-session.ts";
-import type { OutboxEntry } from "./session/outbox.ts";
-import type { Session } from "./session/session.ts";
 import type { CommitToken } from "./types.ts";
-
-/** A delivery whose acknowledgement waits for a commit. */
-export interface Promised {
-  readonly session: Session;
-  readonly received: Received;
-  readonly entry: OutboxEntry;
-}
 
 /** A session as the journal needs it. */
 interface Recordable {
@@ -32,9 +22,10 @@ export class Journal {
   #binding = false;
   #changes: Change[] = [];
   readonly #marked = new Map<string, () => SessionRecord>();
-  /** To take the promise back should the commit fail. */
-  readonly #promised = new Map<CommitToken, Promised[]>();
+  /** What takes a promise back should the commit fail. */
+  readonly #undo = new Map<CommitToken, (() => void)[]>();
   #lastSeq = 0;
+  #touched = false;
 
   constructor(enabled: boolean, out: Effects) {
     this.enabled = enabled;
@@ -78,21 +69,32 @@ export class Journal {
     if (this.enabled) this.#changes.push(change);
   }
 
+  /** This turn ends with a commit, of nothing if need be. */
+  touch(): void {
+    this.#touched = this.enabled;
+  }
+
+  /** Something worth knowing later, that nothing waits for. */
+  remember(change: Change): void {
+    if (this.enabled) this.#changes.push(change);
+  }
+
   /** Numbers of stored messages go on above this one (after a restart). */
   startAbove(seq: number): void {
     this.#lastSeq = Math.max(this.#lastSeq, seq);
   }
 
-  promised(promise: Promised, after: CommitToken): void {
-    const list = this.#promised.get(after);
-    if (list) list.push(promise);
-    else this.#promised.set(after, [promise]);
+  /** `undo` takes back what was promised on this commit, should it fail. */
+  promised(after: CommitToken, undo: () => void): void {
+    const list = this.#undo.get(after);
+    if (list) list.push(undo);
+    else this.#undo.set(after, [undo]);
   }
 
-  /** The commit is done, or failed: what had been promised on it. */
-  settle(token: CommitToken): readonly Promised[] {
-    const list = this.#promised.get(token) ?? [];
-    this.#promised.delete(token);
+  /** The commit is done, or failed: what would undo what had been promised on it. */
+  settle(token: CommitToken): readonly (() => void)[] {
+    const list = this.#undo.get(token) ?? [];
+    this.#undo.delete(token);
     return list;
   }
 
@@ -104,7 +106,8 @@ export class Journal {
     if (!this.enabled) return undefined;
     for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
     this.#marked.clear();
-    if (this.#changes.length === 0) return undefined;
+    if (this.#changes.length === 0 && !this.#touched) return undefined;
+    this.#touched = false;
     const token = this.#token();
     const binding = this.#binding;
     this.#open = false;

@@ -75,6 +75,14 @@ export interface CoreOptions {
     /** Publications unacknowledged by the core towards a client that the broker may have open per link. */
     readonly receiveMaximum: number;
   };
+  readonly uplink: {
+    /** Publications accepted for all clients together while the broker is away, and their size. */
+    readonly messagesMax: number;
+    readonly bytesMax: number;
+    /** How fast they are sent when the broker is back, in total; live traffic is not counted. */
+    readonly drainPerSecond: number;
+    policyOf(clientId: string): UplinkPolicy;
+  };
   readonly status: {
     /** Retained gateway and device states go under this topic; undefined = off. */
     readonly topic: string | undefined;
@@ -88,12 +96,29 @@ export interface CoreOptions {
   readonly access: AccessPolicy;
 }
 
+/** What becomes of publications at QoS 1 and 2 while the broker is away. */
+export interface UplinkPolicy {
+  /** `store`: onto disk, then acknowledged (needs `durable`). `refuse`: PUBACK congestion. */
+  readonly whenAway: "store" | "refuse";
+  /** QoS 0 too. */
+  readonly qos0: boolean;
+  /** Per client. */
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+  /** Older ones are dropped when their turn comes; 0 = none are. Only while the clock can be trusted. */
+  readonly ageSecondsMax: number;
+  /** At a limit: the client hears "congestion", or its oldest makes way, or the new one is dropped. */
+  readonly atLimit: "refuse" | "oldest" | "newest";
+}
+
 /** What the core may look up at any time, synchronously. */
 export interface CoreEnvironment {
   /** Largest message that this peer's network takes now, in bytes. */
   maxMessageBytes(peer: PeerId): number;
   /** What all peers of one host share (an IP address), for limits per host. */
   hostOf(peer: PeerId): string;
+  /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
+  wallClock(): number | undefined;
   /** 0 <= x < 1; seeded in tests. */
   random(): number;
 }

@@ -51,6 +51,27 @@ export interface ReceivedRecord {
   readonly seq: number;
 }
 
+/** A publication accepted for the broker while that was away, in the order of its number within the client's. */
+export interface BacklogRecord {
+  readonly v: 1;
+  readonly publication: Publication;
+  /** Wall clock when it was accepted, ms since 1970; 0 = the clock could not be trusted then. */
+  readonly at: number;
+}
+
+/** A QoS 2 publication that the client was answered PUBREC for by us, by its MsgId, until its PUBREL. */
+export interface TakenRecord {
+  readonly v: 1;
+  readonly topicId: number;
+  /** Of the payload, to tell a repetition from the next message. */
+  readonly hash: number;
+}
+
+/** A client that the broker has accepted: it may connect while the broker is away. */
+export interface KnownRecord {
+  readonly v: 1;
+}
+
 interface ChangeOf<Kind extends string, Record> {
   readonly of: Kind;
   readonly clientId: string;
@@ -65,7 +86,19 @@ export type Change =
   | ChangeOf<"session", SessionRecord>
   | ChangeOf<"queued", QueuedRecord>
   | ChangeOf<"uplink", UplinkRecord>
-  | ChangeOf<"received", ReceivedRecord>;
+  | ChangeOf<"received", ReceivedRecord>
+  | ChangeOf<"backlog", BacklogRecord>
+  | ChangeOf<"taken", TakenRecord>
+  | ChangeOf<"known", KnownRecord>;
+
+/** What waits on disk for the broker, without being read. */
+export interface BacklogSummary {
+  readonly count: number;
+  /** Of topics and payloads. */
+  readonly octets: number;
+  readonly first: number;
+  readonly last: number;
+}
 
 /** One session with all that belongs to it, as a store gives it back. */
 export interface StoredState {
@@ -74,4 +107,15 @@ export interface StoredState {
   readonly queued: readonly (readonly [seq: number, record: QueuedRecord])[];
   readonly uplink: readonly (readonly [packetId: number, record: UplinkRecord])[];
   readonly received: readonly (readonly [packetId: number, record: ReceivedRecord])[];
+  /** By the client's MsgId. */
+  readonly taken: readonly (readonly [msgId: number, record: TakenRecord])[];
+  readonly backlog: BacklogSummary | undefined;
+}
+
+/** What each stored publication is taken to cost besides its octets. */
+export const backlogShare = 100;
+
+/** What a stored publication is taken to cost: its octets and a flat share for key and bookkeeping. */
+export function backlogBytes({ topicName, payload }: Publication): number {
+  return payload.byteLength + topicName.length + backlogShare;
 }

@@ -86,7 +86,7 @@ export class SessionTable {
 
   /** The session that has been without a client for longest: the one to give up for a new client. */
   longestIdle(): Session | undefined {
-    for (const session of this.#idle) if (!session.setup && !session.farewell) return session;
+    for (const session of this.#idle) if (!session.setup && !session.farewell && !session.lingers) return session;
     return undefined;
   }
 }

@@ -42,6 +42,15 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);
       return;
     }
+    case "fetch":
+      return edges.store.fetch(effect.clientId, effect.from, effect.limit, (entries, error) =>
+        answer({
+          kind: "fetched",
+          clientId: effect.clientId,
+          entries,
+          ...(error && { failed: error.message }),
+        }),
+      );
     case "persist":
       return edges.store.commit(effect.changes, (error) =>
         answer(

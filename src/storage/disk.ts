@@ -9,22 +9,35 @@
 import { cpSync, existsSync, mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
-import type { Change, StoredState } from "../core/record.ts";
+import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { decodeRecord, encodeRecord } from "./encoding.ts";
 import type { StoreOptions } from "./options.ts";
 import { StateTable } from "./state-table.ts";
-import type { Store, StoreReport } from "./store.ts";
+import type { Fetched, Store, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-const kinds = { session: "s", queued: "q", uplink: "u", received: "r" } as const;
+const kinds = {
+  session: "s",
+  queued: "q",
+  uplink: "u",
+  received: "r",
+  taken: "t",
+  backlog: "b",
+  known: "k",
+} as const;
+/** All that belongs to sessions and is read at the start. */
+const sessionKeys = { gte: "q", lt: "v" } as const;
+const backlogKeys = { gte: "b", lt: "c" } as const;
+const knownKeys = { gte: "k", lt: "l" } as const;
 const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
 const format = 1;
 
+/** A commit, or (without changes) a read that sees all commits before it. */
 interface Waiting {
-  readonly changes: readonly Change[];
+  readonly changes: readonly Change[] | undefined;
   readonly done: (error: GatewayError | undefined) => void;
 }
 
@@ -67,12 +80,45 @@ export class DiskStore implements Store {
   }
 
   async *all(): AsyncIterable<StoredState> {
-    const table = new StateTable();
-    for await (const [key, stored] of this.#open().iterator({ gte: "q", lt: "v" })) {
-      const change = changeOf(key, decodeRecord(stored)?.record);
-      if (change) table.apply(change);
-    }
+    const { table } = await this.#read();
     yield* table.states();
+  }
+
+  async known(): Promise<readonly string[]> {
+    const keys = await this.#open().keys(knownKeys).all();
+    return keys.map((key) => decodeURIComponent(key.slice(1)));
+  }
+
+  fetch(clientId: string, from: number, limit: number, done: Fetched): void {
+    this.#waiting.push({
+      changes: undefined,
+      done: (error) => {
+        if (error) done([], error);
+        else void this.#fetch(clientId, from, limit, done);
+      },
+    });
+    this.#writing ??= this.#writeAll();
+  }
+
+  async #fetch(clientId: string, from: number, limit: number, done: Fetched): Promise<void> {
+    const range = {
+      gte: keyOf({ of: "backlog", clientId, id: from }),
+      lt: `${kinds.backlog}${encodeURIComponent(clientId)}0`,
+    };
+    let found: [string, Uint8Array][];
+    try {
+      found = await this.#open()
+        .iterator({ ...range, limit })
+        .all();
+    } catch (error) {
+      return done([], new GatewayError("ERR_STORE_OPEN", { folder: this.#folder }, { cause: error }));
+    }
+    const entries: [number, BacklogRecord][] = [];
+    for (const [key, stored] of found) {
+      const change = changeOf(key, decodeRecord(stored)?.record);
+      if (change?.of === "backlog" && change.record) entries.push([change.id, change.record]);
+    }
+    done(entries, undefined);
   }
 
   async close(): Promise<void> {
@@ -91,7 +137,7 @@ export class DiskStore implements Store {
     );
     while (this.#waiting.length > 0) {
       const batch = this.#options.durability === "each" ? this.#waiting.splice(0, 1) : this.#waiting.splice(0);
-      const error = await this.#write(batch);
+      const error = batch.some(({ changes }) => changes) ? await this.#write(batch) : undefined;
       for (const { done } of batch) done(error);
     }
     this.#writing = undefined;
@@ -101,7 +147,7 @@ export class DiskStore implements Store {
     const number = ++this.#commit;
     const operations = new Map(this.#owed);
     for (const { changes } of batch) {
-      for (const change of changes) {
+      for (const change of changes ?? []) {
         const key = keyOf(change);
         if (change.record === undefined) operations.set(key, { type: "del", key });
         else operations.set(key, { type: "put", key, value: encodeRecord(change.record, number) });
@@ -187,18 +233,7 @@ export class DiskStore implements Store {
   /** Looks at every record once: drops damaged ones, finds missing commits. */
   async #check(): Promise<string[]> {
     const database = this.#open();
-    const table = new StateTable();
-    const damaged: string[] = [];
-    let latest = 0;
-    for await (const [key, stored] of database.iterator({ gte: "q", lt: "v" })) {
-      const decoded = decodeRecord(stored);
-      const change = decoded && changeOf(key, decoded.record);
-      if (!decoded || !change) damaged.push(key);
-      else {
-        table.apply(change);
-        latest = Math.max(latest, decoded.commit);
-      }
-    }
+    const { table, damaged, latest } = await this.#read();
     const marks: number[] = [];
     for await (const key of database.keys({ gte: "c", lt: "d" })) marks.push(Number(key.slice(1)));
     const last = marks.at(-1) ?? 0;
@@ -223,6 +258,27 @@ export class DiskStore implements Store {
     return notices;
   }
 
+  /** Every record once; of backlogs only the sums stay. */
+  async #read(): Promise<{ table: StateTable; damaged: string[]; latest: number }> {
+    const table = new StateTable();
+    const damaged: string[] = [];
+    let latest = 0;
+    for (const range of [sessionKeys, backlogKeys]) {
+      for await (const [key, stored] of this.#open().iterator({ ...range, highWaterMarkBytes: 262_144 })) {
+        const decoded = decodeRecord(stored);
+        const change = decoded && changeOf(key, decoded.record);
+        if (!decoded || !change) {
+          damaged.push(key);
+          continue;
+        }
+        latest = Math.max(latest, decoded.commit);
+        if (change.of === "backlog" && change.record) table.count(change.clientId, change.id, change.record);
+        else table.apply(change);
+      }
+    }
+    return { table, damaged, latest };
+  }
+
   #openError(cause: unknown): GatewayError {
     const isLocked = codeOf(cause) === "LEVEL_LOCKED";
     const say = isLocked
@@ -238,8 +294,8 @@ async function openDatabase(folder: string): Promise<Database> {
   return database;
 }
 
-function keyOf(change: Change): string {
-  const id = change.of === "session" ? "" : `/${change.id.toString(16).padStart(12, "0")}`;
+function keyOf(change: Pick<Change, "of" | "clientId" | "id">): string {
+  const id = change.of === "session" || change.of === "known" ? "" : `/${change.id.toString(16).padStart(12, "0")}`;
   return `${kinds[change.of]}${encodeURIComponent(change.clientId)}${id}`;
 }
 

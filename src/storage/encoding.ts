@@ -3,6 +3,8 @@
  * version (`v`); what a later version adds is optional, so an older one reads on.
  */
 import { crc32 } from "node:zlib";
+import type { BacklogRecord } from "../core/record.ts";
+import type { QoS } from "../core/types.ts";
 
 const headBytes = 10;
 
@@ -10,11 +12,17 @@ interface Octets {
   readonly $octets: string;
 }
 
+/** First octet of a backlog record, which is not JSON: there may be a million. */
+const backlogMark = 0x01;
+const backlogHeadBytes = 10;
+
 export function encodeRecord(record: unknown, commit: number): Uint8Array {
-  const json = Buffer.from(JSON.stringify(record, withOctets), "utf8");
-  const bytes = Buffer.allocUnsafe(headBytes + json.length);
+  const body = isBacklogRecord(record)
+    ? encodeBacklog(record)
+    : Buffer.from(JSON.stringify(record, withOctets), "utf8");
+  const bytes = Buffer.allocUnsafe(headBytes + body.length);
   bytes.writeUIntBE(commit, 4, 6);
-  json.copy(bytes, headBytes);
+  body.copy(bytes, headBytes);
   bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
   return bytes;
 }
@@ -24,6 +32,8 @@ export function decodeRecord(stored: Uint8Array): { readonly record: unknown; re
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
   if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
   try {
+    if (bytes[headBytes] === backlogMark)
+      return { record: decodeBacklog(bytes.subarray(headBytes)), commit: bytes.readUIntBE(4, 6) };
     return {
       record: JSON.parse(bytes.toString("utf8", headBytes), fromOctets) as unknown,
       commit: bytes.readUIntBE(4, 6),
@@ -31,6 +41,37 @@ export function decodeRecord(stored: Uint8Array): { readonly record: unknown; re
   } catch {
     return undefined;
   }
+}
+
+function isBacklogRecord(record: unknown): record is BacklogRecord {
+  return typeof record === "object" && record !== null && "publication" in record && "at" in record;
+}
+
+/** Mark, QoS and retain, time (6), length of the topic (2), topic, payload. */
+function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
+  const topic = Buffer.from(publication.topicName, "utf8");
+  const bytes = Buffer.allocUnsafe(backlogHeadBytes + topic.length + publication.payload.byteLength);
+  bytes[0] = backlogMark;
+  bytes[1] = publication.qos | (publication.retain ? 4 : 0);
+  bytes.writeUIntBE(Math.max(0, Math.floor(at)), 2, 6);
+  bytes.writeUInt16BE(topic.length, 8);
+  topic.copy(bytes, backlogHeadBytes);
+  bytes.set(publication.payload, backlogHeadBytes + topic.length);
+  return bytes;
+}
+
+function decodeBacklog(bytes: Buffer): BacklogRecord {
+  const payloadAt = backlogHeadBytes + bytes.readUInt16BE(8);
+  return {
+    v: 1,
+    publication: {
+      topicName: bytes.toString("utf8", backlogHeadBytes, payloadAt),
+      payload: new Uint8Array(bytes.subarray(payloadAt)),
+      qos: ((bytes[1] ?? 0) & 3) as QoS,
+      retain: ((bytes[1] ?? 0) & 4) !== 0,
+    },
+    at: bytes.readUIntBE(2, 6),
+  };
 }
 
 function withOctets(this: unknown, _key: string, value: unknown): unknown {

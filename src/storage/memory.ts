@@ -2,7 +2,7 @@
 import type { Change, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 import { StateTable } from "./state-table.ts";
-import type { Store, StoreReport } from "./store.ts";
+import type { Fetched, Store, StoreReport } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #table = new StateTable();
@@ -18,6 +18,14 @@ export class MemoryStore implements Store {
 
   async *all(): AsyncIterable<StoredState> {
     yield* this.#table.states();
+  }
+
+  async known(): Promise<readonly string[]> {
+    return [...this.#table.known];
+  }
+
+  fetch(clientId: string, from: number, limit: number, done: Fetched): void {
+    done(this.#table.read(clientId, from, limit), undefined);
   }
 
   async close(): Promise<void> {}

@@ -26,4 +26,62 @@ export const storeOptions = z.strictObject({
     ),
 });
 
+const uplinkPolicy = {
+  whenAway: z
+    .enum(["store", "refuse"])
+    .describe("store: onto disk, acknowledged after that, sent when the broker is back. refuse: 'congestion'."),
+  qos0: z.boolean().describe("Store QoS 0 too."),
+  messagesMax: z.int().min(1).max(1e9).describe("Per client."),
+  bytesMax: z
+    .int()
+    .min(1_000)
+    .max(2 ** 40)
+    .describe("Per client, in octets; each message counts 100 more."),
+  ageSecondsMax: z.int().min(0).max(3e9).describe("Older ones are dropped instead of sent; 0 = never."),
+  atLimit: z
+    .enum(["refuse", "oldest", "newest"])
+    .describe("refuse: the client hears 'congestion'. oldest: its oldest makes way. newest: the new one is dropped."),
+};
+
+/** What becomes of publications while the broker is away. */
+export const uplinkOptions = z.strictObject({
+  whenAway: uplinkPolicy.whenAway
+    .default("store")
+    .describe(`${uplinkPolicy.whenAway.description} Needs store.kind disk.`),
+  qos0: uplinkPolicy.qos0.default(false),
+  messagesMax: uplinkPolicy.messagesMax.default(100_000),
+  bytesMax: uplinkPolicy.bytesMax.default(32 * 1_048_576),
+  ageSecondsMax: uplinkPolicy.ageSecondsMax.default(0),
+  atLimit: uplinkPolicy.atLimit.default("refuse"),
+  totalMessagesMax: z.int().min(1).max(1e9).default(1_000_000).describe("For all clients together."),
+  totalBytesMax: z
+    .int()
+    .min(1_000)
+    .max(2 ** 40)
+    .default(256 * 1_048_576)
+    .describe("For all clients together, in octets."),
+  drainPerSecond: z
+    .number()
+    .min(0.1)
+    .max(1e6)
+    .default(500)
+    .describe("How fast they are sent when the broker is back, in total; live traffic is not counted."),
+  groups: z
+    .array(
+      z.strictObject({
+        clients: z.string().min(1).describe("Client ids; * stands for anything."),
+        whenAway: uplinkPolicy.whenAway.optional(),
+        qos0: uplinkPolicy.qos0.optional(),
+        messagesMax: uplinkPolicy.messagesMax.optional(),
+        bytesMax: uplinkPolicy.bytesMax.optional(),
+        ageSecondsMax: uplinkPolicy.ageSecondsMax.optional(),
+        atLimit: uplinkPolicy.atLimit.optional(),
+      }),
+    )
+    .default([])
+    .describe("What differs for some clients; the first that fits."),
+});
+
+export type UplinkOptions = z.infer<typeof uplinkOptions>;
+
 export type StoreOptions = z.infer<typeof storeOptions>;

@@ -1,17 +1,39 @@
 /** Puts records together that belong to one session, in whatever order they come. */
-import type { Change, QueuedRecord, ReceivedRecord, SessionRecord, StoredState, UplinkRecord } from "../core/record.ts";
+import type {
+  BacklogRecord,
+  BacklogSummary,
+  Change,
+  QueuedRecord,
+  ReceivedRecord,
+  SessionRecord,
+  StoredState,
+  TakenRecord,
+  UplinkRecord,
+} from "../core/record.ts";
 
 interface Entry {
   session: SessionRecord | undefined;
   readonly queued: Map<number, QueuedRecord>;
   readonly uplink: Map<number, UplinkRecord>;
   readonly received: Map<number, ReceivedRecord>;
+  readonly taken: Map<number, TakenRecord>;
+  /** Where the records themselves are kept here. */
+  readonly backlog: Map<number, BacklogRecord>;
+  /** Where only their sum is. */
+  sum: BacklogSummary | undefined;
 }
 
 export class StateTable {
   readonly #entries = new Map<string, Entry>();
+  /** Clients that the broker has accepted. */
+  readonly known = new Set<string>();
 
   apply(change: Change): void {
+    if (change.of === "known") {
+      if (change.record) this.known.add(change.clientId);
+      else this.known.delete(change.clientId);
+      return;
+    }
     const entry = this.#entry(change.clientId);
     switch (change.of) {
       case "session":
@@ -29,32 +51,116 @@ export class StateTable {
         if (change.record) entry.received.set(change.id, change.record);
         else entry.received.delete(change.id);
         break;
+      case "taken":
+        if (change.record) entry.taken.set(change.id, change.record);
+        else entry.taken.delete(change.id);
+        break;
+      case "backlog":
+        if (change.record) entry.backlog.set(change.id, change.record);
+        else entry.backlog.delete(change.id);
+        break;
     }
-    const isEmpty = entry.queued.size + entry.uplink.size + entry.received.size === 0;
-    if (!entry.session && isEmpty) this.#entries.delete(change.clientId);
+    if (!entry.session && size(entry) === 0) this.#entries.delete(change.clientId);
+  }
+
+  /** Counts a backlog record that stays where it is. */
+  count(clientId: string, id: number, record: BacklogRecord): void {
+    const entry = this.#entry(clientId);
+    const { count, octets, first, last } = entry.sum ?? { count: 0, octets: 0, first: id, last: id };
+    entry.sum = {
+      count: count + 1,
+      octets: octets + octetsOf(record),
+      first: Math.min(first, id),
+      last: Math.max(last, id),
+    };
   }
 
   *states(): Generator<StoredState> {
-    for (const { session, queued, uplink, received } of this.#entries.values()) {
-      if (!session) continue;
+    for (const [clientId, entry] of this.#entries) {
+      const { session, queued, uplink, received, taken } = entry;
+      const backlog = entry.sum ?? summaryOf(entry.backlog);
+      // What was accepted goes to the broker, also where damage took the session.
+      const isOwed = backlog !== undefined || uplink.size > 0;
+      if (!session && !isOwed) continue;
       const bySeq = [...queued].sort(([a], [b]) => a - b);
-      yield { session, queued: bySeq, uplink: [...uplink], received: [...received] };
+      yield {
+        session: session ?? nobody(clientId),
+        queued: bySeq,
+        uplink: [...uplink],
+        received: [...received],
+        taken: [...taken],
+        backlog,
+      };
     }
+  }
+
+  /** Backlog records kept here, in order. */
+  read(clientId: string, from: number, limit: number): (readonly [number, BacklogRecord])[] {
+    const all = [...(this.#entries.get(clientId)?.backlog ?? [])].filter(([id]) => id >= from);
+    return all.sort(([a], [b]) => a - b).slice(0, limit);
   }
 
   /** Records that belong to no session: what is left when damage took the session's own. */
   *orphans(): Generator<{ readonly clientId: string; readonly records: number }> {
-    for (const [clientId, { session, queued, uplink, received }] of this.#entries) {
-      if (!session) yield { clientId, records: queued.size + uplink.size + received.size };
+    for (const [clientId, entry] of this.#entries) {
+      if (!entry.session) yield { clientId, records: size(entry) };
     }
   }
 
   #entry(clientId: string): Entry {
     let entry = this.#entries.get(clientId);
     if (!entry) {
-      entry = { session: undefined, queued: new Map(), uplink: new Map(), received: new Map() };
+      entry = {
+        session: undefined,
+        queued: new Map(),
+        uplink: new Map(),
+        received: new Map(),
+        taken: new Map(),
+        backlog: new Map(),
+        sum: undefined,
+      };
       this.#entries.set(clientId, entry);
     }
     return entry;
   }
+}
+
+function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
+  return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
+}
+
+function summaryOf(backlog: ReadonlyMap<number, BacklogRecord>): BacklogSummary | undefined {
+  if (backlog.size === 0) return undefined;
+  let octets = 0;
+  let first = Number.POSITIVE_INFINITY;
+  let last = 0;
+  for (const [id, record] of backlog) {
+    octets += octetsOf(record);
+    first = Math.min(first, id);
+    last = Math.max(last, id);
+  }
+  return { count: backlog.size, octets, first, last };
+}
+
+function octetsOf({ publication }: BacklogRecord): number {
+  return publication.payload.byteLength + publication.topicName.length;
+}
+
+/** Stands in for a session whose record is gone. */
+function nobody(clientId: string): SessionRecord {
+  return {
+    v: 1,
+    clientId,
+    peer: undefined,
+    state: "disconnected",
+    clean: true,
+    keepAliveSeconds: 0,
+    sleepSeconds: 0,
+    farewell: false,
+    will: undefined,
+    brokerWill: undefined,
+    topics: [],
+    nextTopicId: 1,
+    subscriptions: [],
+  };
 }

@@ -1,6 +1,6 @@
 /** Keeps sessions and what belongs to them over a restart. One writer. */
 
-import type { Change, StoredState } from "../core/record.ts";
+import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 
 /** What the operator should know of the store as it was found. */
@@ -8,6 +8,12 @@ export interface StoreReport {
   /** In plain sentences: damage, repairs, what is lost. */
   readonly notices: readonly string[];
 }
+
+/** Takes what was read. */
+export type Fetched = (
+  entries: readonly (readonly [id: number, record: BacklogRecord])[],
+  error: GatewayError | undefined,
+) => void;
 
 export interface Store {
   /** @throws {GatewayError} ERR_STORE_OPEN when another process has it, or nothing can be written there. */
@@ -22,6 +28,13 @@ export interface Store {
   commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void;
   /** Every session, for the start of the gateway. */
   all(): AsyncIterable<StoredState>;
+  /** Clients that the broker has accepted. */
+  known(): Promise<readonly string[]>;
+  /**
+   * Up to `limit` records of a client's backlog from number `from` on, in order; with all that was committed before
+   * this call. An error: they cannot be read now.
+   */
+  fetch(clientId: string, from: number, limit: number, done: Fetched): void;
   /** Writes what is left, then closes. */
   close(): Promise<void>;
 }

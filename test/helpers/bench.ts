@@ -131,6 +131,7 @@ export class Bench {
     this.core = new GatewayCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
+      wallClock: () => undefined,
       random: () => 0,
     });
     this.#turn(this.core.timeout(this.now)); // the service link

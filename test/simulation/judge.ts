@@ -27,6 +27,7 @@ class PeerTrack {
   connects = false;
   wantsSleep = false;
   wakes = false;
+  wakesAgain = false;
 
   constructor(told: Map<number, string>) {
     this.told = told;
@@ -53,11 +54,18 @@ export class Judge {
   readonly #accepted = new Map<string, number>();
   /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
   readonly #uncertain = new Set<string>();
+  readonly #stores: boolean;
+  /** Publications that devices were told are published, and the broker does not have yet. */
+  readonly #told = new Map<string, { readonly clientId: string; readonly at: number }>();
+  /** Counted drops of what was accepted. */
+  #given = 0;
   #crashed = false;
   checks = 0;
 
-  constructor(time: VirtualTime) {
+  /** `stores`: the gateway may answer before the broker has it. */
+  constructor(time: VirtualTime, stores = false) {
     this.#time = time;
+    this.#stores = stores;
   }
 
   // ---------------------------------------------------------------- what happens
@@ -107,6 +115,7 @@ export class Judge {
   }
 
   onReport(event: GatewayEvent): void {
+    if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "session_ended") this.#excuse(event.clientId);
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason))
       this.#excuse(event.clientId);
@@ -121,8 +130,24 @@ export class Judge {
     const times = (this.#accepted.get(payload) ?? 0) + 1;
     this.#accepted.set(payload, times);
     if (publication.topicName.startsWith("u") && publication.qos === 2) this.#exactlyOnceUp(payload, times);
+    if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1)
+      this.#inOrderUp(payload, publication.qos);
     if (publication.topicName.startsWith("w/")) this.#notTheOldWill(publication);
   }
+
+  /**
+   * A device has one publication under way at a time: at one QoS they reach the broker in its order, also by way of a
+   * disk and a crash. [MQTT-4.6.0]
+   */
+  #inOrderUp(payload: string, qos: QoS): void {
+    const [clientId = "", number = "0"] = payload.split("#");
+    const key = `${clientId} ${qos}`;
+    const last = this.#lastUp.get(key) ?? 0;
+    if (Number(number) < last && !this.#uncertain.has(clientId))
+      throw new Violation(`"${payload}" reached the broker after "${clientId}#${last}"`);
+    this.#lastUp.set(key, Math.max(last, Number(number)));
+  }
+  readonly #lastUp = new Map<string, number>();
 
   /** A will that the broker published because the connection broke is its own affair: it may be an old one. */
   willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void {
@@ -137,6 +162,7 @@ export class Judge {
   devicePublished(clientId: string, payload: string, qos: QoS): void {
     this.checks++;
     if (qos > 0 && !this.#accepted.has(payload)) {
+      if (this.#stores) return void this.#told.set(payload, { clientId, at: this.#time.now() });
       throw new Violation(`${clientId} was told that "${payload}" (QoS ${qos}) is published; the broker never had it`);
     }
   }
@@ -181,6 +207,8 @@ export class Judge {
         peer.wantsSleep = (message.duration ?? 0) > 0;
         return;
       case "PINGREQ":
+        // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.
+        if (message.clientId !== "" && peer.wakes) peer.wakesAgain = true;
         if (message.clientId !== "" && peer.sleeps) {
           peer.sleeps = false;
           peer.wakes = true;
@@ -235,8 +263,9 @@ export class Judge {
         return;
       case "PINGRESP":
         // After a wake it ends the handing over; to a keep-alive ping it changes nothing.
-        if (peer.wakes) peer.sleeps = true;
-        peer.wakes = false;
+        if (peer.wakes && !peer.wakesAgain) peer.sleeps = true;
+        peer.wakes = peer.wakesAgain;
+        peer.wakesAgain = false;
         return;
       case "REGACK":
         if (message.returnCode === 0) peer.told.set(message.topicId, peer.registering.get(message.msgId) ?? "");
@@ -332,6 +361,16 @@ export class Judge {
         }
       }
     }
+  }
+
+  /** After healing: what devices were told is published is at the broker, but for what was dropped and counted. */
+  nothingToldIsMissing(): void {
+    const missing = [...this.#told].filter(([payload]) => !this.#accepted.has(payload));
+    if (missing.length <= this.#given) return;
+    const [[payload, of] = ["", { clientId: "", at: 0 }]] = missing;
+    throw new Violation(
+      `${of.clientId} was told at ${of.at} that "${payload}" is published; the broker never got it (${missing.length} missing, ${this.#given} dropped and counted)`,
+    );
   }
 
   #excuse(clientId: string): void {

@@ -36,6 +36,17 @@ function onEffects(
   };
 }
 
+/** The same core; what it is told is changed on its way in. */
+function hearing(change: (input: Input) => Input): Plant {
+  return {
+    wrap: (core: Core): Core => ({
+      handle: (input, now) => core.handle(change(input), now),
+      timeout: (now) => core.timeout(now),
+      nextDeadline: () => core.nextDeadline(),
+    }),
+  };
+}
+
 function messageIn(input: Input): Message | undefined {
   if (input.kind !== "datagram") return undefined;
   const decoded = decode(input.bytes);
@@ -59,6 +70,17 @@ function pretending(answer: (message: Message) => Message | undefined): Plant {
 
 /** Fault -> what the finding says. */
 const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }> = {
+  "an accepted publication is acknowledged before it is on disk": {
+    plant: sending(() => (send) => {
+      if (send.message.type !== "PUBACK" && send.message.type !== "PUBREC") return [send];
+      return [{ kind: "send", to: send.to, message: send.message }];
+    }),
+    finding: /neither the broker has/,
+  },
+  "what is read of a backlog is not all of it": {
+    plant: hearing((input) => (input.kind === "fetched" ? { ...input, entries: input.entries.slice(1) } : input)),
+    finding: /the broker never got it|reached the broker after/,
+  },
   "a repetition forgets DUP": {
     plant: sending(() => (send) => [
       send.message.type === "PUBLISH" ? { ...send, message: { ...send.message, dup: false } } : send,
@@ -112,7 +134,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
       const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, returnCode: 0 } as const;
       return [...effects, { kind: "send", to: `sim/${to}:1`, message }];
     }),
-    finding: /the broker has it not/,
+    finding: /neither the broker has/,
   },
   "two messages of one topic change places": {
     plant: onEffects(() => {

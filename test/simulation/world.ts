@@ -48,6 +48,8 @@ export interface WorldOptions {
 /** Everything by the dice of the seed. */
 export function swarm(seed: number): WorldOptions {
   const rng = new Rng(seed ^ 0x5eed);
+  const durable = new Rng(seed ^ 0xd0ab).chance(0.6);
+  const stores = durable && new Rng(seed ^ 0x5703).chance(0.75);
   const some = (chance: number, value: () => number) => (rng.chance(chance) ? value() : 0);
   return {
     seed,
@@ -65,11 +67,25 @@ export function swarm(seed: number): WorldOptions {
     devices: rng.int(2, 6),
     storeFailure: some(0.2, () => 0.05),
     core: {
-      durable: rng.chance(0.5),
+      durable,
+      uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
       buffer: rng.chance(0.3) ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer,
       upstream: { ...testOptions.upstream, will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 } },
     },
   };
+}
+
+/** Store and forward, with limits that are reached now and then. */
+function storing(rng: Rng): CoreOptions["uplink"] {
+  const policy = {
+    whenAway: "store",
+    qos0: rng.chance(0.2),
+    messagesMax: rng.chance(0.3) ? 4 : 1_000,
+    bytesMax: 1_000_000,
+    ageSecondsMax: 0,
+    atLimit: rng.pick(["refuse", "oldest", "newest"] as const),
+  } as const;
+  return { ...testOptions.uplink, drainPerSecond: rng.pick([2, 50, 1_000]), policyOf: () => policy };
 }
 
 export class World {
@@ -83,6 +99,8 @@ export class World {
   readonly trace: string[] = [];
   readonly #options: WorldOptions;
   readonly #table = new StateTable();
+  /** Payloads of publications that were on disk at any time. */
+  readonly #kept = new Set<string>();
   #core: GatewayCore | undefined;
   #crash: CrashPoint | undefined;
   #healed = false;
@@ -92,9 +110,10 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.rng = new Rng(options.seed);
-    this.judge = new Judge(this.time);
+    this.judge = new Judge(this.time, options.core.uplink?.policyOf("").whenAway === "store");
     const buffer = options.core.buffer ?? testOptions.buffer;
     this.witness = new Witness(() => this.time.now(), {
+      isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
       perWakeMax: buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax,
     });
     const { loss, duplicate, delayMs } = options;
@@ -166,6 +185,7 @@ export class World {
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment.
     for (let tries = 0; tries < 10 && (this.#core?.sizes.setups ?? 0) > 0; tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing();
+    this.judge.nothingToldIsMissing();
     for (const device of this.devices) {
       if (device.device.state === "disconnected") throw new Error(`${device.clientId} is still disconnected`);
     }
@@ -177,11 +197,15 @@ export class World {
     for (const session of this.#core?.sessions() ?? []) {
       if (session.state !== "disconnected" && session.waitingMessages > 0)
         throw new Error(`${session.clientId} is ${session.state}, ${session.waitingMessages} wait`);
+      if (session.owedToBroker > 0)
+        throw new Error(`${session.owedToBroker} publications of ${session.clientId} wait for the broker`);
     }
   }
 
   #somebodyWaits(): boolean {
-    return [...(this.#core?.sessions() ?? [])].some(({ waitingMessages }) => waitingMessages > 0);
+    return [...(this.#core?.sessions() ?? [])].some(
+      ({ waitingMessages, owedToBroker }) => waitingMessages + owedToBroker > 0,
+    );
   }
 
   #startGateway(): void {
@@ -192,6 +216,7 @@ export class World {
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer,
+        wallClock: () => undefined,
         random: () => this.rng.next(),
       },
     );
@@ -247,7 +272,8 @@ export class World {
     };
     this.#core = core;
     const states = [...this.#table.states()];
-    if (this.#options.core.durable === true && states.length > 0) handle({ kind: "restored", states });
+    if (this.#options.core.durable === true && states.length > 0)
+      handle({ kind: "restored", states, known: [...this.#table.known] });
     driver.start();
   }
 
@@ -258,6 +284,15 @@ export class World {
     return {
       open: async () => ({ notices: [] }),
       all: async function* () {},
+      known: async () => [],
+      fetch: (clientId, from, limit, done) => {
+        freeAt = Math.max(freeAt, this.time.now());
+        this.time.plan(freeAt - this.time.now() + 1, () => {
+          if (!this.#healed && this.rng.chance(this.#options.storeFailure))
+            return done([], new GatewayError("ERR_STORE_OPEN"));
+          done(this.#table.read(clientId, from, limit), undefined);
+        });
+      },
       close: async () => {},
       commit: (changes, done) => {
         freeAt = Math.max(freeAt, this.time.now()) + this.rng.between(0, 30);
@@ -265,7 +300,11 @@ export class World {
           owed.push(...changes);
           if (!this.#healed && this.rng.chance(this.#options.storeFailure))
             return done(new GatewayError("ERR_STORE_WRITE"));
-          for (const change of owed.splice(0)) this.#table.apply(change);
+          for (const change of owed.splice(0)) {
+            this.#table.apply(change);
+            if ((change.of === "backlog" || change.of === "uplink") && change.record)
+              this.#kept.add(Buffer.from(change.record.publication.payload).toString());
+          }
           done(undefined);
         });
       },

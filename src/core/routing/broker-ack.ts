@@ -13,7 +13,7 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
     case "suback":
       if (exchange.kind !== "subscribe") return unmatched(context, link, input);
       broker.finish(exchange);
-      return onSubscribeAck(context, exchange, input.code);
+      return onSubscribeAck(context, link.session, exchange, input.code);
     case "unsuback":
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
       broker.finish(exchange);

@@ -17,6 +17,7 @@ import {
   type QoS,
   type Will,
 } from "../types.ts";
+import { Backlog } from "./backlog.ts";
 
 /** One MQTT connection with its reconnects, as the core sees it. */
 export interface Link {
@@ -66,6 +67,10 @@ export interface PublishExchange {
   readonly isWill: boolean;
   /** It has a record, to be deleted at its end. */
   stored: boolean;
+  /** The client has been answered: what is left is between us and the broker. */
+  accepted: boolean;
+  /** Number of the record in the backlog that it came from, to be deleted at its end; 0 = none. */
+  readonly backlogId: number;
 }
 
 export interface SubscribeExchange {
@@ -118,8 +123,11 @@ export class BrokerSession {
   readonly outside = new Set<Received>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
+  /** Accepted and not sent yet. */
+  readonly backlog = new Backlog();
   #lastPacketId: number;
   #open = 0;
+  #accepted = 0;
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
@@ -134,6 +142,32 @@ export class BrokerSession {
     return this.#open;
   }
 
+  /** Publications that the client was answered for and the broker has not finished with. */
+  get owed(): number {
+    return this.#accepted + this.backlog.count;
+  }
+
+  /** Accepted publications that are on their way. */
+  get acceptedInFlight(): number {
+    return this.#accepted;
+  }
+
+  /** The client has its answer for this one. */
+  accept(exchange: PublishExchange): void {
+    if (exchange.accepted) return;
+    exchange.accepted = true;
+    exchange.origin = undefined;
+    this.#accepted++;
+  }
+
+  /** The client's answer could not be given after all. */
+  takeBack(exchange: PublishExchange, origin: NonNullable<PublishExchange["origin"]>): void {
+    if (!exchange.accepted) return;
+    exchange.accepted = false;
+    exchange.origin = origin;
+    this.#accepted--;
+  }
+
   /** A free packet id; undefined when all 65535 are taken. */
   freePacketId(): number | undefined {
     if (this.inFlight.size >= 65_535) return undefined;
@@ -144,12 +178,13 @@ export class BrokerSession {
 
   /** An exchange of an earlier life; what was released still counts against the broker's window. */
   restore(exchange: PublishExchange): void {
-    this.inFlight.set(exchange.packetId, exchange);
+    this.add(exchange);
     if (exchange.stage !== "waiting") this.#open++;
   }
 
   add(exchange: Exchange): void {
     this.inFlight.set(exchange.packetId, exchange);
+    if (exchange.kind === "publish" && exchange.accepted) this.#accepted++;
   }
 
   /** Marks a publication as sent on the present connection. */
@@ -160,7 +195,9 @@ export class BrokerSession {
 
   finish(exchange: Exchange): void {
     if (!this.inFlight.delete(exchange.packetId)) return;
-    if (exchange.kind === "publish" && exchange.stage !== "waiting") this.#open--;
+    if (exchange.kind !== "publish") return;
+    if (exchange.stage !== "waiting") this.#open--;
+    if (exchange.accepted) this.#accepted--;
   }
 
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */

@@ -5,12 +5,13 @@
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";
+import type { CommitToken } from "../types.ts";
 import type { BrokerSession, PublishExchange } from "./broker-session.ts";
 
-export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): void {
-  if (!context.journal.enabled) return;
+export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): CommitToken | undefined {
+  if (!context.journal.enabled) return undefined;
   exchange.stored = true;
-  context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record: recordOfExchange(exchange) });
+  return context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record: recordOfExchange(exchange) });
 }
 
 /** The exchange is over. */
@@ -47,5 +48,7 @@ export function exchangeFrom(
     sentBefore: true,
     isWill: record.isWill,
     stored: true,
+    accepted: origin === undefined && !record.isWill,
+    backlogId: 0,
   };
 }

@@ -8,10 +8,11 @@
  */
 import type { Context } from "../context.ts";
 import { supervise } from "../session/keep-alive.ts";
-import { endSession, markChanged } from "../session/lifecycle.ts";
+import { markChanged } from "../session/lifecycle.ts";
 import type { Session } from "../session/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import { leave, linger } from "./debt.ts";
 import { sendPublish } from "./resend.ts";
 import { brokerWill, closeLink, sameWill } from "./transparent.ts";
 
@@ -19,6 +20,7 @@ import { brokerWill, closeLink, sameWill } from "./transparent.ts";
 export function abandonOrBidFarewell(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(context, session);
+  if (session.broker.owed > 0) return farewellAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
     return part(context, session, "abandon");
@@ -28,6 +30,17 @@ export function abandonOrBidFarewell(context: Context, session: Session): void {
   markChanged(context, session);
   supervise(context, session);
   if (link.up) publishWill(context, session);
+}
+
+/** What was accepted from the client comes first; its will follows, unless the broker has published it at a cut. */
+function farewellAfterAll(context: Context, session: Session): void {
+  const { link } = session.broker;
+  const will = brokerWill(context, session);
+  const isOut = link?.wasUp && !link.up && brokerPublishes(context, session) && sameWill(will, link.will);
+  if (isOut && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
+  session.farewell = will !== undefined && !isOut;
+  linger(context, session, { keepWill: session.farewell });
+  supervise(context, session);
 }
 
 /** Does closing the connection without DISCONNECT make the broker publish, and now? */
@@ -71,6 +84,8 @@ export function publishWill(context: Context, session: Session): void {
     sentBefore: false,
     isWill: true,
     stored: false,
+    accepted: false,
+    backlogId: 0,
   };
   session.broker.add(exchange);
   sendPublish(context, session.broker, exchange);
@@ -99,7 +114,10 @@ function part(context: Context, session: Session, how: "disconnect" | "abandon")
   for (const exchange of [...session.broker.inFlight.values()]) {
     if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
   }
-  closeLink(context, session.broker, { how, endSession: session.clean });
-  if (session.clean) endSession(context, session, "lost");
-  else supervise(context, session);
+  if (session.broker.owed === 0 && !session.clean) {
+    session.lingers = false;
+    closeLink(context, session.broker, { how, endSession: false });
+    return supervise(context, session);
+  }
+  leave(context, session, "lost", how);
 }

@@ -8,13 +8,16 @@
 import type { Context } from "../context.ts";
 import type { LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
-import { completeSetup, failSetup } from "../session/connect.ts";
+import { acceptInFlight, storesFor } from "../session/acceptance.ts";
+import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
 import { pump } from "../session/publish-down.ts";
 import type { Session } from "../session/session.ts";
-import { failPendingRequests } from "../session/subscribe.ts";
+import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import type { BrokerLimits, Publication, Will } from "../types.ts";
 import { type BrokerSession, type Link, newLink } from "./broker-session.ts";
+import { onPaid } from "./debt.ts";
+import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
 import { brokerForgot, resendAll } from "./resend.ts";
 import { onServiceDown, onServiceUp } from "./service.ts";
@@ -95,8 +98,10 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   if (!sessionPresent) brokerForgot(context, session.broker, session);
   resendAll(context, session.broker);
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
-  else if (session.farewell) publishWill(context, session);
+  else if (session.lingers && session.broker.owed === 0) onPaid(context, session);
+  else if (session.farewell && session.broker.owed === 0) publishWill(context, session);
   else pump(context, session);
+  drainSoon(context, session);
 }
 
 export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
@@ -105,7 +110,9 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   const session = link.session;
   if (!session) return onServiceDown(context);
   const { setup } = session;
+  if (refusal === "notSupported") context.forgetKnown(session.clientId);
   if (setup?.stage === "broker") {
+    if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
     return failSetup(context, session, setup, {
       returnCode: refusal === "congestion" ? returnCodes.congestion : returnCodes.notSupported,
       why: reason,
@@ -126,9 +133,14 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
     return onServiceDown(context);
   }
   session.broker.cut();
-  failPendingRequests(context, session);
+  const stores = storesFor(context, session.clientId);
+  if (stores && !takenOver) {
+    acceptInFlight(context, session);
+    grantPendingRequests(context, session);
+  } else failPendingRequests(context, session);
   const { setup } = session;
   if (setup?.stage === "broker") {
+    if (!takenOver && goOnWithoutBroker(context, session, setup)) return;
     failSetup(context, session, setup, { returnCode: returnCodes.congestion, why: reason });
     return;
   }
@@ -136,7 +148,7 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
     // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [interpretation 21]
     return bidGoodbye(context, session, "taken over at the broker");
   }
-  if (session.state !== "active" && session.state !== "awake") return;
+  if (stores || (session.state !== "active" && session.state !== "awake")) return;
   // We came back before the broker did: the device has noticed neither, and need not.
   if (link.resumes && !link.wasUp) return;
   tellDisconnected(context, session);

@@ -7,12 +7,16 @@
 import { isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
+import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import { BrokerSession } from "../routing/broker-session.ts";
+import { forgetDevice } from "../routing/debt.ts";
 import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
+import { isBrokerThere } from "../routing/service.ts";
 import { brokerWill, closeLink, openLink, sameWill } from "../routing/transparent.ts";
 import { Registry } from "../topics/registry.ts";
-import type { PeerId } from "../types.ts";
+import type { PeerId, Publication } from "../types.ts";
+import { storesFor } from "./acceptance.ts";
 import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
 import { Outbox } from "./outbox.ts";
 import { pump, stopInFlight } from "./publish-down.ts";
@@ -80,7 +84,8 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   }
   const session = context.sessions.byPeer(peer);
   const last = session?.lastConnect;
-  if (session?.state !== "active" || !session.broker.link?.up) return false;
+  if (session?.state !== "active") return false;
+  if (!session.broker.link?.up && !storesFor(context, session.clientId)) return false;
   if (!last?.nothingSince || context.now - last.at > context.repetitionMs || !sameConnect(last.message, message))
     return false;
   session.lastHeard = context.now;
@@ -196,8 +201,11 @@ function commit(context: Context, setup: Setup): void {
   }
   if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);
   if (session && (message.cleanSession || (session.clean && session.state === "active"))) {
-    endForNewStart(context, session, message.cleanSession);
-    session = undefined;
+    if (session.broker.owed > 0) startAnew(context, session);
+    else {
+      endForNewStart(context, session, message.cleanSession);
+      session = undefined;
+    }
   }
   setup.isNew = session === undefined;
   if (!session) {
@@ -211,11 +219,26 @@ function commit(context: Context, setup: Setup): void {
   if (message.will) session.will = setup.will;
   const { link } = session.broker;
   const heldByBroker = context.options.upstream.will.held === "broker";
-  if (link?.up && !session.brokerRefused && (!heldByBroker || sameWill(link.will, brokerWill(context, session)))) {
+  const mayGoOn = !isBrokerThere(context) && isTrusted(context, session, setup);
+  const fits = !heldByBroker || sameWill(link?.will, brokerWill(context, session));
+  if (link?.clean === message.cleanSession && fits && !session.brokerRefused && (link.up || mayGoOn)) {
     return completeSetup(context, session, setup);
   }
   closeLink(context, session.broker, { how: "disconnect", endSession: false });
   openLink(context, session, { clean: message.cleanSession });
+  if (mayGoOn) completeSetup(context, session, setup);
+}
+
+/** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
+function isTrusted(context: Context, session: Session, setup: Setup): boolean {
+  return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
+}
+
+/** The broker did not answer, or was not there: a client that it knows goes on without it. */
+export function goOnWithoutBroker(context: Context, session: Session, setup: Setup): boolean {
+  if (!isTrusted(context, session, setup)) return false;
+  completeSetup(context, session, setup);
+  return true;
 }
 
 export function newSession(context: Context, clientId: string, clean: boolean): Session {
@@ -241,10 +264,30 @@ function endForNewStart(context: Context, session: Session, cleanStart: boolean)
   endSession(context, session, "new start");
 }
 
+/** A clean start of a client that the gateway still owes something to the broker for: that goes on, all else is new. */
+function startAnew(context: Context, session: Session): void {
+  if (session.state === "active" && session.will !== undefined && session.broker.link?.up) {
+    const will = brokerWill(context, session);
+    if (will) context.out.add(willAtOnce(session.broker.link.id, will));
+    context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
+  }
+  stopInFlight(context, session);
+  orphanUplink(context, session);
+  forgetDevice(context, session);
+  session.will = undefined;
+  context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });
+}
+
+function willAtOnce(linkId: string, will: Publication): Effect {
+  return { kind: "publish", linkId, publication: { ...will, qos: 0 }, packetId: 0, dup: false };
+}
+
 /** The broker has accepted: so do we. */
 export function completeSetup(context: Context, session: Session, setup: Setup): void {
   const { message, peer } = setup;
   forget(context, setup);
+  if (session.broker.link?.up) context.noteKnown(session.clientId);
+  session.lingers = false;
   context.sessions.bind(session, peer);
   session.clean = message.cleanSession;
   session.keepAliveSeconds = message.duration;
@@ -276,6 +319,7 @@ export function failSetup(
   }
   if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
   if (session.state === "active") return bidGoodbye(context, session, refusal.why);
+  if (session.lingers) return;
   closeLink(context, session.broker, { how: "disconnect", endSession: false });
 }
 
@@ -287,7 +331,7 @@ export function cancelSetup(context: Context, setup: Setup): void {
   if (setup.isNew) {
     closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
-  } else if (session.state === "disconnected" || session.state === "lost") {
+  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
     closeLink(context, session.broker, { how: "disconnect", endSession: false });
   }
 }
@@ -301,6 +345,7 @@ function resumeAt(context: Context, peer: PeerId): void {
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
 export function onSetupDeadline(context: Context, setup: Setup): void {
   if (setup.stage === "broker" && setup.session) {
+    if (!isBrokerThere(context) && goOnWithoutBroker(context, setup.session, setup)) return;
     return failSetup(context, setup.session, setup, {
       returnCode: returnCodes.congestion,
       why: "no answer from the broker",

@@ -8,7 +8,6 @@
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { Promised } from "../journal.ts";
 import type { BrokerSession, Link, Received } from "../routing/broker-session.ts";
 import { fromBroker } from "../routing/topic-prefix.ts";
 import { samePublication } from "../routing/transparent.ts";
@@ -26,6 +25,7 @@ type Delivered = Extract<Input, { kind: "delivered" }>;
 /** A publication came from the broker for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
   const { broker } = session;
+  if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
   if (input.publication.qos === 0) {
     const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
     if (topicName === undefined) return;
@@ -47,6 +47,24 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   };
   broker.received.set(input.packetId, received);
   offer(context, session, received);
+}
+
+/** The session that this was for is over; only its link is still needed. */
+function leaveAtBroker(context: Context, session: Session, input: Delivered): void {
+  context.counters.dropped["session-ended"]++;
+  if (input.publication.qos === 0) return;
+  const { broker } = session;
+  const received: Received = {
+    packetId: input.packetId,
+    publication: input.publication,
+    connection: broker.connection,
+    stage: "open",
+    expiresAt: undefined,
+    entry: undefined,
+    stored: false,
+  };
+  broker.received.set(input.packetId, received);
+  acknowledge(context, broker, received, undefined);
 }
 
 /** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
@@ -185,7 +203,8 @@ function takeCustody(context: Context, session: Session, entry: OutboxEntry): vo
   const kept = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released });
   entry.seq = kept.seq;
   storeReceived(context, session.clientId, received, 0);
-  if (kept.after !== undefined) context.journal.promised({ session, received, entry }, kept.after);
+  if (kept.after !== undefined)
+    context.journal.promised(kept.after, () => takeBackCustody(context, { session, received, entry }));
   acknowledge(context, session.broker, received, kept.after);
 }
 
@@ -232,7 +251,10 @@ export function acknowledge(
 }
 
 /** The commit failed: the promise was not given, the message is the broker's again (unless the client has it by now). */
-export function takeBackCustody(context: Context, promised: Promised): void {
+function takeBackCustody(
+  context: Context,
+  promised: { readonly session: Session; readonly received: Received; readonly entry: OutboxEntry },
+): void {
   const { session, received, entry } = promised;
   received.stage = "open";
   session.broker.received.set(received.packetId, received);

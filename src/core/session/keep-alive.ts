@@ -40,7 +40,7 @@ export function supervise(context: Context, session: Session): void {
 export function onLifeDeadline(context: Context, session: Session): void {
   if (session.farewell) return giveUpFarewell(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
-    if (session.setup) return supervise(context, session);
+    if (session.setup || session.lingers) return supervise(context, session);
     closeLink(context, session.broker, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }

@@ -3,10 +3,11 @@
  * [MQTT-SN 1.2 §6.14]
  */
 import type { Context } from "../context.ts";
+import type { DropReason } from "../event.ts";
 import { disconnect } from "../messages.ts";
+import { leave } from "../routing/debt.ts";
 import { abandonOrBidFarewell } from "../routing/farewell.ts";
 import { publishClientStatus } from "../routing/service.ts";
-import { closeLink } from "../routing/transparent.ts";
 import { supervise } from "./keep-alive.ts";
 import { stopInFlight } from "./publish-down.ts";
 import type { Session } from "./session.ts";
@@ -62,8 +63,7 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
   if (!changeState(context, session, "disconnect", why)) return;
   context.sessions.unbind(session);
   stopInFlight(context, session);
-  closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
-  if (session.clean) endSession(context, session, why);
+  leave(context, session, why, "disconnect");
 }
 
 function forgetBrokerState(context: Context, session: Session): void {
@@ -71,10 +71,28 @@ function forgetBrokerState(context: Context, session: Session): void {
   for (const { packetId, stored } of broker.received.values()) {
     if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
   }
+  for (const msgId of session.taken.keys()) {
+    context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
+  }
   for (const exchange of broker.inFlight.values()) {
     if (exchange.kind !== "publish" || !exchange.stored) continue;
     context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
   }
+}
+
+/** What waits for the client is dropped and counted. */
+export function dropWaiting(context: Context, session: Session, reason: DropReason): void {
+  const held = session.outbox.length;
+  for (const entry of session.outbox) {
+    context.journal.drop(session.clientId, entry.seq);
+    if (entry.received) entry.received.entry = undefined;
+  }
+  context.counters.bufferedMessages -= held;
+  context.counters.bufferedBytes -= session.outbox.bytes;
+  session.outbox.clear();
+  if (held === 0) return;
+  context.counters.dropped[reason] += held - 1;
+  context.drop(reason, { clientId: session.clientId, detail: `${held} waiting messages` });
 }
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
@@ -84,16 +102,8 @@ export function endSession(context: Context, session: Session, why: string): voi
     if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
     session.setup = undefined;
   }
-  const held = session.outbox.length;
-  for (const entry of session.outbox) context.journal.drop(session.clientId, entry.seq);
-  context.counters.bufferedMessages -= held;
-  context.counters.bufferedBytes -= session.outbox.bytes;
-  session.outbox.clear();
+  dropWaiting(context, session, "session-ended");
   forgetBrokerState(context, session);
-  if (held > 0) {
-    context.counters.dropped["session-ended"] += held - 1;
-    context.drop("session-ended", { clientId: session.clientId, detail: `${held} waiting messages` });
-  }
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);
   context.sessions.remove(session);

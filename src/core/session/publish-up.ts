@@ -9,6 +9,7 @@ import type { Publish } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import type { BrokerSession, PublishExchange } from "../routing/broker-session.ts";
+import { onAcceptedSettled } from "../routing/drain.ts";
 import { forgetExchange, storeExchange } from "../routing/exchange-record.ts";
 import { onWillSettled } from "../routing/farewell.ts";
 import { returnCodeOf, sendPublish, sendWaiting } from "../routing/resend.ts";
@@ -16,6 +17,7 @@ import { publishByService } from "../routing/service.ts";
 import { toBroker } from "../routing/topic-prefix.ts";
 import { predefinedName } from "../topics/predefined.ts";
 import type { PeerId, Publication } from "../types.ts";
+import { acceptPublish, forgetTaken, hashOf, isForBacklog, isTaken, noteDone } from "./acceptance.ts";
 import type { Session } from "./session.ts";
 
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
@@ -38,16 +40,25 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (message.data.byteLength > payloadBytesMax) {
     return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
   }
-  if (!link?.up) return refuse(context, session, message, returnCodes.congestion, "link-down");
-  if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
-    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  }
   const publication: Publication = {
     topicName: toBroker(topicPrefix, topicName),
     payload: message.data,
     qos: message.qos,
     retain: message.retain,
   };
+  if (isForBacklog(context, session, message)) {
+    const why = acceptPublish(context, session, message, publication);
+    if (why === undefined) context.counters.publishedUp++;
+    else refuse(context, session, message, returnCodes.congestion, why);
+    return;
+  }
+  if (!link?.up) return refuse(context, session, message, returnCodes.congestion, "link-down");
+  if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  }
+  if (message.qos === 2 && context.storeFails) {
+    return refuse(context, session, message, returnCodes.congestion, "store-failing");
+  }
   const { maximumQoS, retainAvailable, maximumPacketBytes } = link.limits;
   if (message.qos > maximumQoS || (message.retain && !retainAvailable) || exceeds(publication, maximumPacketBytes)) {
     // The broker said in CONNACK that it does not take this; a silent downgrade would be a lie to the device.
@@ -75,6 +86,8 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
     sentBefore: false,
     isWill: false,
     stored: false,
+    accepted: false,
+    backlogId: 0,
   };
   broker.add(exchange);
   session.uplink.set(message.msgId, exchange);
@@ -163,6 +176,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
     context.counters.dropped.repeat++;
     return true;
   }
+  if (isTaken(context, session, message)) return true;
   // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
   const done = session.lately.get(message.msgId);
   if (!message.dup || done?.topicId !== message.topicId || done.qos !== message.qos) return false;
@@ -170,7 +184,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
   if (peer === undefined) return true;
   if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
-  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted));
+  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted), done.after);
   return true;
 }
 
@@ -194,6 +208,7 @@ function adopted(session: Session, message: Publish): PublishExchange | undefine
  * released and remembered, so that a client that has kept its state gets its answers.
  */
 export function orphanUplink(context: Context, session: Session): void {
+  for (const taken of session.taken.values()) taken.orphan = true;
   for (const [msgId, exchange] of session.uplink) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
       exchange.orphan = true;
@@ -214,16 +229,8 @@ export function orphanUplink(context: Context, session: Session): void {
 function remember(context: Context, session: Session, exchange: PublishExchange): void {
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
-  session.lately.delete(msgId);
-  session.lately.set(msgId, {
-    topicId,
-    qos: exchange.publication.qos,
-    hash: hashOf(exchange.publication.payload),
-    at: context.now,
-  });
-  const oldest = session.lately.keys().next();
-  if (session.lately.size > context.options.clients.uplinkInFlightMax && !oldest.done)
-    session.lately.delete(oldest.value);
+  const { qos, payload } = exchange.publication;
+  if (qos > 0) noteDone(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
 }
 
 function refuse(
@@ -231,7 +238,13 @@ function refuse(
   session: Session,
   message: Publish,
   returnCode: number,
-  reason: "unknown-topic-id" | "too-large-for-broker" | "link-down" | "uplink-congested",
+  reason:
+    | "unknown-topic-id"
+    | "too-large-for-broker"
+    | "link-down"
+    | "uplink-congested"
+    | "backlog-full"
+    | "store-failing",
 ): void {
   const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
@@ -242,6 +255,7 @@ function refuse(
 export function onPubRel(context: Context, session: Session, msgId: number): void {
   const exchange = session.uplink.get(msgId);
   if (exchange?.publication.qos !== 2) {
+    forgetTaken(context, session, msgId);
     if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
     return;
   }
@@ -267,6 +281,9 @@ export function onPublishAck(
   forgetExchange(context, broker, exchange);
   sendWaiting(context, broker);
   if (exchange.isWill) return onWillSettled(context, broker);
+  if (exchange.accepted && broker.link?.session) {
+    return onAcceptedSettled(context, broker.link.session, exchange, ack.code);
+  }
   if (!exchange.origin) return;
   const { session, msgId, topicId } = exchange.origin;
   session.uplink.delete(msgId);
@@ -314,12 +331,4 @@ function exceeds(publication: Publication, limit: number | undefined): boolean {
   if (limit === undefined) return false;
   // A character is at most three octets of UTF-8 per UTF-16 unit; near the limit we refuse rather than guess.
   return publication.payload.byteLength + 3 * publication.topicName.length + mqttOverheadBytes > limit;
-}
-
-/** Enough to tell a repetition from the next reading: length and the first octets, FNV-1a. */
-function hashOf(data: Uint8Array): number {
-  let hash = 0x811c9dc5 ^ data.byteLength;
-  const end = Math.min(data.byteLength, 64);
-  for (let i = 0; i < end; i++) hash = Math.imul(hash ^ (data[i] ?? 0), 0x01000193);
-  return hash;
 }

@@ -5,7 +5,7 @@
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
 import type { Context } from "../context.ts";
-import type { QueuedRecord, StoredState } from "../record.ts";
+import { backlogShare, type QueuedRecord, type StoredState } from "../record.ts";
 import type { PublishExchange, Received } from "../routing/broker-session.ts";
 import { exchangeFrom } from "../routing/exchange-record.ts";
 import { openLink } from "../routing/transparent.ts";
@@ -33,10 +33,13 @@ export function restoreSession(context: Context, stored: StoredState): void {
   const entries = restoreOutbox(context, session, stored);
   restoreReceived(session, stored, entries);
   restoreUplink(session, stored);
+  restoreBacklog(context, session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
+  session.lingers = isIdle && session.broker.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
-  if (!isIdle || session.farewell) openLink(context, session, { clean: session.clean, resume: true });
+  if (!isIdle || session.farewell || session.lingers)
+    openLink(context, session, { clean: session.clean, resume: true });
 }
 
 function restoreOutbox(context: Context, session: Session, { queued }: StoredState): Map<number, OutboxEntry> {
@@ -84,6 +87,18 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
     if (entry) entry.received = received;
     session.broker.received.set(packetId, received);
   }
+}
+
+function restoreBacklog(context: Context, session: Session, { backlog, taken }: StoredState): void {
+  for (const [msgId, { topicId, hash }] of taken) {
+    session.taken.set(msgId, { topicId, hash, after: undefined, orphan: false });
+  }
+  if (!backlog) return;
+  const { count, octets, first, last } = backlog;
+  const bytes = octets + count * backlogShare;
+  Object.assign(session.broker.backlog, { count, bytes, next: last + 1, readUpTo: first - 1 });
+  context.counters.backlogMessages += count;
+  context.counters.backlogBytes += bytes;
 }
 
 function restoreUplink(session: Session, { uplink }: StoredState): void {

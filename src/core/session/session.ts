@@ -13,7 +13,7 @@ import type {
   UnsubscribeExchange,
 } from "../routing/broker-session.ts";
 import type { Registry } from "../topics/registry.ts";
-import type { ClientState, Instant, PeerId, QoS, Will } from "../types.ts";
+import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Setup } from "./setup.ts";
 
@@ -59,10 +59,26 @@ export class Session {
   /** Publications of the client that are done, by MsgId, the latest last: to know a repetition that comes late. */
   readonly lately = new Map<
     number,
-    { readonly topicId: number; readonly qos: QoS; readonly hash: number; readonly at: Instant }
+    {
+      readonly topicId: number;
+      readonly qos: QoS;
+      readonly hash: number;
+      /** The answer waits for this commit, as a repeated one must. */
+      readonly after: CommitToken | undefined;
+      readonly at: Instant;
+    }
+  >();
+  /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
+  readonly taken = new Map<
+    number,
+    { readonly topicId: number; readonly hash: number; readonly after: CommitToken | undefined; orphan: boolean }
   >();
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
+  /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
+  lingers = false;
+  /** That something waits for the broker has been told. */
+  reported = false;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */

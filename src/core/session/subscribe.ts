@@ -10,6 +10,7 @@ import { returnCodeOf } from "../routing/resend.ts";
 import { filterToBroker } from "../routing/topic-prefix.ts";
 import { predefinedName } from "../topics/predefined.ts";
 import type { QoS } from "../types.ts";
+import { storesFor } from "./acceptance.ts";
 import { markChanged } from "./lifecycle.ts";
 import { pump } from "./publish-down.ts";
 import type { Session, SubscribedBy } from "./session.ts";
@@ -58,7 +59,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const packetId = broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
-  if (!link?.up || packetId === undefined) return refuse(returnCodes.congestion);
+  const goesOn = link?.up || storesFor(context, clientId);
+  if (!goesOn || packetId === undefined) return refuse(returnCodes.congestion);
   if ((isNew && session.subscriptions.size >= subscriptionsMax) || session.subscribing.size >= uplinkInFlightMax) {
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
     return refuse(returnCodes.congestion);
@@ -79,13 +81,19 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   };
   broker.add(exchange);
   session.subscribing.set(msgId, exchange);
+  if (!link?.up) return grantPendingRequests(context, session);
   const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
   context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos });
 }
 
-export function onSubscribeAck(context: Context, exchange: SubscribeExchange, code: number): void {
+export function onSubscribeAck(
+  context: Context,
+  owner: Session | undefined,
+  exchange: SubscribeExchange,
+  code: number,
+): void {
   const { origin, filter, qos } = exchange;
-  if (!origin) return;
+  if (!origin) return onLateAnswer(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribing.delete(msgId);
   const returnCode = returnCodeOf(code);
@@ -120,7 +128,8 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const packetId = broker.freePacketId();
   if (typeof what === "number") return context.out.send(peer, { type: "UNSUBACK", msgId }); // it has no return code
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
-  if (!link?.up || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
+  const goesOn = link?.up || storesFor(context, clientId);
+  if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange: UnsubscribeExchange = {
     kind: "unsubscribe",
     packetId,
@@ -129,6 +138,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   };
   broker.add(exchange);
   session.subscribing.set(msgId, exchange);
+  if (!link?.up) return grantPendingRequests(context, session);
   const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
   context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
 }
@@ -153,6 +163,36 @@ export function dropSubscription(context: Context, session: Session, filter: str
   broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
   const topicFilter = filterToBroker(context.options.upstream.topicPrefix, filter);
   context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
+}
+
+/** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
+function onLateAnswer(context: Context, session: Session | undefined, filter: string, code: number): void {
+  if (!session || returnCodeOf(code) === returnCodes.accepted) return;
+  context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });
+  session.subscriptions.delete(filter);
+  markChanged(context, session);
+}
+
+/**
+ * The broker is away and the client's policy is to go on: it is answered as the broker would have, and what it asked
+ * for is asked there with the next connection.
+ */
+export function grantPendingRequests(context: Context, session: Session): void {
+  for (const [msgId, exchange] of [...session.subscribing]) {
+    const { broker } = session;
+    broker.finish(exchange);
+    const packetId = broker.freePacketId();
+    if (packetId === undefined) continue;
+    if (exchange.kind === "subscribe") {
+      const { filter, qos } = exchange;
+      onSubscribeAck(context, session, exchange, qos);
+      broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined });
+    } else {
+      onUnsubscribeAck(context, exchange);
+      broker.add({ kind: "unsubscribe", packetId, filter: exchange.filter, origin: undefined });
+    }
+    session.subscribing.delete(msgId);
+  }
 }
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */

@@ -81,6 +81,12 @@ export class Registry {
     this.#next = next;
   }
 
+  /** A new start: no id of before means anything, and numbers go on. */
+  clear(): void {
+    this.#byName.clear();
+    this.#byId.clear();
+  }
+
   /** The client may have lost its table. */
   forgetKnown(): void {
     for (const topic of this.#byName.values()) {

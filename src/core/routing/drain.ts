@@ -1,0 +1,219 @@
+/**
+ * From the backlog to the broker: in order per client, a window at a time, at a limited rate for all clients together,
+ * beside what is live.
+ *
+ * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
+ * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
+ */
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import { backlogBytes } from "../record.ts";
+import type { Session } from "../session/session.ts";
+import type { Backlog, BacklogEntry } from "./backlog.ts";
+import type { PublishExchange } from "./broker-session.ts";
+import { onPaid } from "./debt.ts";
+import { storeExchange } from "./exchange-record.ts";
+import { sendPublish } from "./resend.ts";
+
+/** Publications of one client under way from its backlog. */
+const windowMax = 20;
+/** Read ahead, per client. */
+const readMax = 64;
+const tickMs = 20;
+/** After a read that failed. */
+const readPauseMs = 1_000;
+
+/** There may be something to send for this client: its turn comes. */
+export function drainSoon(context: Context, session: Session): void {
+  if (session.broker.backlog.count === 0 || !session.broker.link?.up) return;
+  context.draining.add(session);
+  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
+}
+
+/** Sends what the rate of this moment allows, one of each client at a time. */
+export function onDrainDeadline(context: Context): void {
+  const perTick = (context.options.uplink.drainPerSecond * tickMs) / 1_000;
+  context.drainCredit = Math.min(context.drainCredit + perTick, Math.max(perTick, 1));
+  const waiting = context.draining;
+  while (context.drainCredit >= 1 && waiting.size > 0) {
+    for (const session of waiting) {
+      if (context.drainCredit < 1) break;
+      waiting.delete(session);
+      if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
+      context.drainCredit--;
+      if (session.broker.backlog.count > 0) waiting.add(session);
+    }
+  }
+  if (waiting.size > 0) context.deadlines.set(context.drain, context.now + tickMs);
+}
+
+/** Sends one publication of the client; false when there is none, or none may go now. */
+function sendNext(context: Context, session: Session): boolean {
+  const { broker } = session;
+  const { link, backlog } = broker;
+  if (!link?.up || link.congested) return false;
+  if (broker.acceptedInFlight >= windowMax || broker.openPublications >= link.limits.receiveMaximum) return false;
+  readAhead(context, session);
+  for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
+    countOff(context, backlog, entry);
+    if (send(context, session, entry)) return true;
+  }
+  paidIfSo(context, session);
+  return false;
+}
+
+function readAhead(context: Context, session: Session): void {
+  const { backlog } = session.broker;
+  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
+  backlog.readingUpTo = backlog.next - 1;
+  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
+}
+
+export function onFetched(context: Context, session: Session, input: Extract<Input, { kind: "fetched" }>): void {
+  const { backlog } = session.broker;
+  const { entries } = input;
+  const upTo = backlog.readingUpTo;
+  if (upTo === undefined) return;
+  backlog.readingUpTo = undefined;
+  if (input.failed !== undefined) {
+    context.draining.add(session);
+    if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + readPauseMs);
+    return;
+  }
+  for (const [id, { publication, at }] of entries)
+    if (id > backlog.readUpTo) backlog.head.push({ id, publication, at });
+  const last = entries.at(-1)?.[0] ?? 0;
+  backlog.readUpTo = Math.max(backlog.readUpTo, entries.length < readMax ? upTo : 0, last);
+  if (backlog.readUpTo >= backlog.next - 1 && backlog.unread !== 0) {
+    recount(context, backlog); // damaged records: the store has told
+  }
+  makeRoom(context, session);
+  if (!paidIfSo(context, session)) drainSoon(context, session);
+}
+
+function send(context: Context, session: Session, { id, publication, at }: BacklogEntry): boolean {
+  const { broker, clientId } = session;
+  const { link } = broker;
+  const forget = () => context.journal.remove({ of: "backlog", clientId, id, record: undefined });
+  const reason = whyNot(context, session, publication, at);
+  const packetId = publication.qos > 0 ? broker.freePacketId() : 0;
+  if (!link || packetId === undefined || reason !== undefined) {
+    const detail = `QoS ${publication.qos} ${publication.topicName}, accepted while the broker was away`;
+    context.drop(reason ?? "uplink-congested", { clientId, peer: session.peer, detail });
+    context.bury({ clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
+    forget();
+    return false;
+  }
+  if (publication.qos === 0) {
+    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    forget();
+    paidIfSo(context, session);
+    return true;
+  }
+  const exchange: PublishExchange = {
+    kind: "publish",
+    packetId,
+    publication,
+    origin: undefined,
+    orphan: false,
+    stage: "waiting",
+    sentBefore: false,
+    isWill: false,
+    stored: false,
+    accepted: true,
+    backlogId: publication.qos === 1 ? id : 0,
+  };
+  broker.add(exchange);
+  if (publication.qos === 2) {
+    storeExchange(context, clientId, exchange);
+    forget();
+  }
+  sendPublish(context, broker, exchange);
+  return true;
+}
+
+function whyNot(
+  context: Context,
+  session: Session,
+  publication: BacklogEntry["publication"],
+  at: number,
+): "expired" | "too-large-for-broker" | undefined {
+  const { ageSecondsMax } = context.options.uplink.policyOf(session.clientId);
+  const now = context.environment.wallClock();
+  if (ageSecondsMax > 0 && at > 0 && now !== undefined && now - at > ageSecondsMax * 1_000) return "expired";
+  const limits = session.broker.link?.limits;
+  if (!limits) return undefined;
+  const { maximumQoS, retainAvailable, maximumPacketBytes = Number.POSITIVE_INFINITY } = limits;
+  const bytes = publication.payload.byteLength + 3 * publication.topicName.length + 16;
+  const isTaken =
+    publication.qos <= maximumQoS && (retainAvailable || !publication.retain) && bytes <= maximumPacketBytes;
+  return isTaken ? undefined : "too-large-for-broker";
+}
+
+/** An accepted publication is over: the next of its client, or all is done. */
+export function onAcceptedSettled(context: Context, session: Session, exchange: PublishExchange, code: number): void {
+  const { clientId } = session;
+  if (exchange.backlogId > 0)
+    context.journal.remove({ of: "backlog", clientId, id: exchange.backlogId, record: undefined });
+  if (code >= 0x80) {
+    const { publication } = exchange;
+    const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
+    context.drop("refused-by-broker", { clientId, detail });
+    context.bury({ clientId, direction: "up", reason: "refused-by-broker", publication });
+  }
+  if (!paidIfSo(context, session)) drainSoon(context, session);
+}
+
+function paidIfSo(context: Context, session: Session): boolean {
+  if (session.broker.owed > 0) return false;
+  onPaid(context, session);
+  return true;
+}
+
+/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
+export function dropOldest(context: Context, session: Session, bytes: number): boolean {
+  const { backlog } = session.broker;
+  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
+  makeRoom(context, session, bytes);
+  // So much may wait beyond the limit until the disk has answered.
+  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
+}
+
+function makeRoom(context: Context, session: Session, bytes = 0): void {
+  const { backlog } = session.broker;
+  const { uplink } = context.options;
+  const policy = uplink.policyOf(session.clientId);
+  if (policy.atLimit !== "oldest") return;
+  const isOver = () =>
+    backlog.count + (bytes > 0 ? 1 : 0) > policy.messagesMax ||
+    backlog.bytes + bytes > policy.bytesMax ||
+    context.counters.backlogMessages + (bytes > 0 ? 1 : 0) > uplink.messagesMax ||
+    context.counters.backlogBytes + bytes > uplink.bytesMax;
+  while (isOver()) {
+    const oldest = backlog.head.shift();
+    if (!oldest) return readAhead(context, session);
+    countOff(context, backlog, oldest);
+    const { publication, id } = oldest;
+    const { clientId } = session;
+    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
+    context.drop("backlog-full", { clientId, detail });
+    context.bury({ clientId, direction: "up", reason: "backlog-full", publication });
+    context.journal.remove({ of: "backlog", clientId, id, record: undefined });
+  }
+}
+
+function recount(context: Context, backlog: Backlog): void {
+  const bytes = backlog.head.reduce((sum, { publication }) => sum + backlogBytes(publication), 0);
+  context.counters.backlogMessages += backlog.head.length - backlog.count;
+  context.counters.backlogBytes += bytes - backlog.bytes;
+  backlog.count = backlog.head.length;
+  backlog.bytes = bytes;
+}
+
+function countOff(context: Context, backlog: Backlog, { publication }: BacklogEntry): void {
+  const bytes = backlogBytes(publication);
+  backlog.count--;
+  backlog.bytes -= bytes;
+  context.counters.backlogMessages--;
+  context.counters.backlogBytes -= bytes;
+}
