@@ -108,9 +108,15 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.close();
 });
 
-test.each(["3.1.1", "5"] as const)(
-  `MQTT %s: ${rounds} rounds of kill -9`,
-  async (protocol) => {
+test.each([
+  ["3.1.1", "the broker stays"],
+  ["5", "the broker stays"],
+  ["3.1.1", "the broker goes too, and connections are cut"],
+  ["5", "the broker goes too, and connections are cut"],
+] as const)(
+  `MQTT %s: ${rounds} rounds of kill -9, %s`,
+  async (protocol, trouble) => {
+    const isTroubled = trouble !== "the broker stays";
     const broker = await RecordingBroker.start(7);
     open.push(broker);
     const gateway = new MortalGateway(await freePort(), {
@@ -149,12 +155,21 @@ test.each(["3.1.1", "5"] as const)(
     }, 25);
     open.push({ close: () => clearInterval(traffic) });
     const began = performance.now();
+    if (isTroubled) broker.faults.cut = 0.002;
+    let outages = 0;
     for (let round = 0; round < rounds; round++) {
       await sleep(100 + Math.random() * 900);
+      if (isTroubled && Math.random() < 0.5) {
+        outages += broker.faults.away ? 0 : 1;
+        broker.faults.away = !broker.faults.away;
+        if (broker.faults.away) broker.broker.cutAll();
+        await sleep(Math.random() * 300);
+      }
       await gateway.kill();
       await gateway.start();
     }
     clearInterval(traffic);
+    Object.assign(broker.faults, { cut: 0, away: false });
     const receivedBy = new Map<string, string[]>([
       ...devices.map((device, i): [string, string[]] => [`d/${i}`, device.received]),
       ...sleepers.map((sleeper, i): [string, string[]] => [`s/${i}`, sleeper.received]),
@@ -163,6 +178,12 @@ test.each(["3.1.1", "5"] as const)(
     await until("everybody is idle", () => devices.every((device) => device.idle), 30_000);
     await until("everything has arrived", () => missing().length === 0, 60_000).catch(() => {});
     expect(missing()).toEqual([]);
+    const told = () => devices.flatMap(({ acknowledged }) => [...acknowledged.keys()]);
+    await until(
+      "all that was acknowledged is at the broker",
+      () => told().every((text) => broker.saved.has(text)),
+      60_000,
+    ).catch(() => {});
     for (const texts of receivedBy.values()) {
       const twice = texts.filter((text, i) => sent.get(text) === 2 && texts.indexOf(text) !== i);
       expect(twice).toEqual([]);
@@ -178,7 +199,7 @@ test.each(["3.1.1", "5"] as const)(
     expect([...devices, ...sleepers].map(({ connects }) => connects)).toEqual([1, 1, 1, 1, 1, 1]);
     const seconds = Math.round((performance.now() - began) / 1_000);
     console.log(
-      `MQTT ${protocol}: ${rounds} kills in ${seconds} s; up ${acknowledged} acknowledged, down ${sent.size} sent; ` +
+      `MQTT ${protocol}, ${trouble}: ${rounds} kills, ${outages} outages, ${broker.cuts} cuts in ${seconds} s; up ${acknowledged} acknowledged, down ${sent.size} sent; ` +
         "0 lost, 0 QoS 2 duplicates, 0 connected again",
     );
   },
