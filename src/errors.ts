@@ -13,6 +13,8 @@ export const errorCodes = {
   ERR_STORE_OPEN: "The session store could not be opened",
   ERR_STORE_WRITE: "The session store could not be written",
   ERR_TRYOUT_BROKER: "The try-out broker could not be started",
+  ERR_BACKUP: "The backup file could not be used",
+  ERR_CONTROL: "The running gateway could not be asked",
   ERR_API_OPEN: "The health and metrics port could not be opened",
 } as const;
 

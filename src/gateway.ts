@@ -1,5 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
+import { join } from "node:path";
+import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
@@ -14,8 +16,10 @@ import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
 import { Driver } from "./runtime/driver.ts";
+import { operatorSources } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { trustedNow } from "./runtime/wall-clock.ts";
+import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import type { Store } from "./storage/store.ts";
@@ -35,8 +39,10 @@ export class Gateway {
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
+  readonly #clock = new SystemClock();
   readonly #startedAt = Date.now();
   #api: ApiServer | undefined;
+  #control: ControlServer | undefined;
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -57,7 +63,7 @@ export class Gateway {
     const report = new ReportLog(log).report;
     this.#store = config.store.kind === "disk" ? new DiskStore(config.store) : new MemoryStore();
     const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
-    this.#driver = new Driver(this.#core, edges, new SystemClock());
+    this.#driver = new Driver(this.#core, edges, this.#clock);
   }
 
   /** @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then. */
@@ -70,6 +76,7 @@ export class Gateway {
       this.#driver.start();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
       await this.#startApi();
+      await this.#startControl();
     } catch (error) {
       await this.stop();
       throw error;
@@ -127,7 +134,8 @@ export class Gateway {
     const states: StoredState[] = [];
     for await (const state of this.#store.all()) states.push(this.#withKnownPeer(state));
     const known = await this.#store.known();
-    if (states.length + known.length > 0) this.#handle({ kind: "restored", states, known });
+    const letters = (await this.#store.letters()).map(({ id, clientId }) => [id, clientId] as const);
+    this.#handle({ kind: "restored", states, known, letters });
     if (states.length === 0) return;
     const down = states.reduce((sum, { queued }) => sum + queued.length, 0);
     const up = states.reduce((sum, { backlog, uplink }) => sum + (backlog?.count ?? 0) + uplink.length, 0);
@@ -194,6 +202,7 @@ export class Gateway {
       links: () => this.links(),
       linksUp: () => this.#upstream.linksUp,
       brokerThere: () => this.#core.brokerThere,
+      storeFails: () => this.#core.storeFails,
       droppedCongested: () => this.#upstream.counters.droppedCongested,
     });
     const server = new ApiServer(api, {
@@ -210,6 +219,22 @@ export class Gateway {
     }
   }
 
+  async #startControl(): Promise<void> {
+    const { store } = this.#config;
+    if (store.kind !== "disk") return;
+    const server = new ControlServer(
+      join(store.folder, "control.sock"),
+      operatorSources(this.#core, this.#store, this.#driver, () => this.#clock.now(), backupOctets),
+    );
+    try {
+      await server.start();
+      this.#control = server;
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      this.#log.warn(`${error.message}. The gateway runs without`);
+    }
+  }
+
   #handle(input: Input): void {
     this.#driver.handle(input);
   }
@@ -220,6 +245,7 @@ export class Gateway {
     await this.#upstream.shutdown(shutdownMs);
     for (const transport of this.#transports.values()) await transport.close();
     await this.#api?.close();
+    await this.#control?.close();
     await this.#store.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
   }

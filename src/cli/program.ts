@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { bleCommand } from "./ble.ts";
+import { addOperatorCommands } from "./operator.ts";
 import { pubCommand } from "./pub.ts";
 import { subCommand } from "./sub.ts";
 
@@ -38,6 +39,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .argument("<hex...>", "the datagram's octets in hexadecimal")
     .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
   program.addCommand(bleCommand(configFile));
+  addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   await program.parseAsync(argv);

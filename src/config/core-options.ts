@@ -34,6 +34,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       drainPerSecond: uplink.drainPerSecond,
       policyOf: uplinkPolicies(uplink),
     },
+    deadLetters: { max: config.deadLetters.max, topic: config.deadLetters.topic },
     status: { topic: config.status.topic },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,

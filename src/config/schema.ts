@@ -41,6 +41,20 @@ export const gatewayConfig = z.strictObject({
   upstream: upstreamOptions.prefault({}).describe("The MQTT broker."),
   store: storeOptions.prefault({}).describe("Where sessions and messages are kept over a restart."),
   uplink: uplinkOptions.prefault({}).describe("Publications of clients while the broker is away."),
+  deadLetters: z
+    .strictObject({
+      max: count(1_000_000)
+        .default(1_000)
+        .describe("Dropped messages of QoS 1 and 2 that are kept for the operator; beyond, the oldest is gone."),
+      topic: z
+        .string()
+        .min(1)
+        .regex(/^[^+#\0]+$/)
+        .optional()
+        .describe("Each is also published here, as JSON with the payload in base64. Absent: not."),
+    })
+    .prefault({})
+    .describe("Messages that were dropped (command: queue)."),
   tryOutBroker: z
     .boolean()
     .default(false)

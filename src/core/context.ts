@@ -4,7 +4,7 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 import { Counters } from "./counters.ts";
-import type { DeadLetter } from "./dead-letter.ts";
+import { bury, type DeadLetter, Letters } from "./dead-letter.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
 import type { Effect } from "./effect.ts";
 import { Effects } from "./effects.ts";
@@ -53,6 +53,7 @@ export class Context {
   readonly drain: GatewayDeadline = new Deadline("gateway", "drain");
   /** Publications that may leave the backlogs now. */
   drainCredit = 0;
+  readonly letters = new Letters();
   /** Reads of backlogs, to be asked for behind what this turn writes. */
   reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
@@ -92,7 +93,9 @@ export class Context {
   }
 
   /** Keeps a message that is dropped, for the operator. */
-  bury(_letter: DeadLetter): void {}
+  bury(letter: DeadLetter): void {
+    bury(this, letter);
+  }
 
   nextLinkId(of: string): LinkId {
     return `${of}~${++this.#lastLink}`;

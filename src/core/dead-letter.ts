@@ -1,5 +1,15 @@
-/** A message that was dropped, kept for a while so that the operator can see it and send it again. */
+/**
+ * Dead letters: messages at QoS 1 and 2 that were dropped, kept for a while so that the operator can see them and send
+ * them again. On disk; here is only which there are. Beyond the limit the oldest is gone for good.
+ */
+import type { Context } from "./context.ts";
 import type { DropReason } from "./event.ts";
+import type { LetterRecord } from "./record.ts";
+import { linger } from "./routing/debt.ts";
+import { publishByService } from "./routing/service.ts";
+import { append } from "./session/acceptance.ts";
+import { newSession } from "./session/connect.ts";
+import { handOver } from "./session/custody.ts";
 import type { Publication } from "./types.ts";
 
 export interface DeadLetter {
@@ -8,4 +18,83 @@ export interface DeadLetter {
   readonly direction: "up" | "down";
   readonly reason: DropReason;
   readonly publication: Publication;
+}
+
+/** What is kept: numbers, oldest first, and whose each is. */
+export class Letters {
+  readonly present = new Map<number, string>();
+  last = 0;
+
+  /** One of an earlier life. */
+  restore(id: number, clientId: string): void {
+    this.present.set(id, clientId);
+    this.last = Math.max(this.last, id);
+  }
+}
+
+export function bury(context: Context, letter: DeadLetter): void {
+  const { max, topic } = context.options.deadLetters;
+  const { clientId, direction, reason, publication } = letter;
+  if (publication.qos === 0) return;
+  if (topic !== undefined) announce(context, topic, letter);
+  if (!context.journal.enabled || max === 0) return;
+  const { letters } = context;
+  const id = ++letters.last;
+  const at = context.environment.wallClock() ?? 0;
+  letters.present.set(id, clientId);
+  context.journal.remember({ of: "letter", clientId, id, record: { v: 1, direction, reason, publication, at } });
+  const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;
+  if (oldest && !oldest.done) purge(context, [oldest.value]);
+}
+
+/** Gone for good. */
+export function purge(context: Context, ids: readonly number[]): void {
+  for (const id of ids) {
+    const clientId = context.letters.present.get(id);
+    if (clientId === undefined) continue;
+    context.letters.present.delete(id);
+    context.journal.remove({ of: "letter", clientId, id, record: undefined });
+  }
+}
+
+/** Sends letters once more, where they were going; those whose client has no session stay. */
+export function republish(context: Context, ids: readonly (readonly [id: number, record: LetterRecord])[]): void {
+  for (const [id, { direction, publication }] of ids) {
+    const clientId = context.letters.present.get(id);
+    if (clientId === undefined) continue;
+    const isSent =
+      direction === "up" ? sendUp(context, clientId, publication) : sendDown(context, clientId, publication);
+    if (isSent) purge(context, [id]);
+  }
+}
+
+function sendUp(context: Context, clientId: string, publication: Publication): boolean {
+  let session = context.sessions.byClientId(clientId);
+  if (!session) {
+    session = newSession(context, clientId, true);
+    context.sessions.add(session);
+  }
+  append(context, session, publication);
+  const isIdle = session.state === "disconnected" || session.state === "lost";
+  if (isIdle && !session.lingers) linger(context, session, { keepWill: false });
+  return true;
+}
+
+function sendDown(context: Context, clientId: string, publication: Publication): boolean {
+  const session = context.sessions.byClientId(clientId);
+  return session !== undefined && handOver(context, session, publication);
+}
+
+/** Tells whoever listens: JSON, the payload in base64. */
+function announce(context: Context, topic: string, { clientId, direction, reason, publication }: DeadLetter): void {
+  const payload = base64(publication.payload);
+  const { topicName, qos, retain } = publication;
+  const text = JSON.stringify({ clientId, direction, reason, topic: topicName, qos, retain, payload });
+  publishByService(context, { topicName: topic, payload: new TextEncoder().encode(text), qos: 0, retain: false });
+}
+
+function base64(octets: Uint8Array): string {
+  let binary = "";
+  for (const octet of octets) binary += String.fromCharCode(octet);
+  return btoa(binary);
 }

@@ -7,11 +7,13 @@ import { assertNever } from "./assert.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
+import { purge, republish } from "./dead-letter.ts";
 import { Deadline } from "./deadlines.ts";
 import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import type { SessionRecord } from "./record.ts";
 import { onBrokerAck } from "./routing/broker-ack.ts";
 import { drainSoon, onDrainDeadline, onFetched } from "./routing/drain.ts";
 import { advertise, isBrokerThere, openServiceLink } from "./routing/service.ts";
@@ -19,9 +21,11 @@ import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
 import { onSetupDeadline } from "./session/connect.ts";
 import { onDelivered, onReleased } from "./session/custody.ts";
 import { onLifeDeadline } from "./session/keep-alive.ts";
+import { endByOperator } from "./session/lifecycle.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
+import { recordOf } from "./session/session-record.ts";
 import { onShutdown } from "./session/shutdown.ts";
 import { onPersisted, onPersistFailed, probeStore } from "./store-trouble.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
@@ -94,6 +98,11 @@ export class GatewayCore implements Core {
     return isBrokerThere(this.#context);
   }
 
+  /** Did the store refuse the last commit? */
+  get storeFails(): boolean {
+    return this.#context.storeFails;
+  }
+
   /** Sizes of the tables, for metrics and tests. */
   get sizes(): {
     readonly sessions: number;
@@ -103,6 +112,17 @@ export class GatewayCore implements Core {
   } {
     const { sessions, setups, links, deadlines } = this.#context;
     return { sessions: sessions.size, setups: setups.size, links: links.size, deadlines: deadlines.size };
+  }
+
+  /** Dead letters that are kept. */
+  get letters(): number {
+    return this.#context.letters.present.size;
+  }
+
+  /** All that is known of one client; undefined when it has no session. */
+  session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
+    const session = this.#context.sessions.byClientId(clientId);
+    return session && { view: viewOf(session), record: recordOf(session) };
   }
 
   /** Every session, as a read-only picture of the moment. */
@@ -115,6 +135,7 @@ export class GatewayCore implements Core {
     switch (input.kind) {
       case "restored":
         for (const clientId of input.known ?? []) context.known.add(clientId);
+        for (const [id, clientId] of input.letters ?? []) context.letters.restore(id, clientId);
         for (const state of input.states) restoreSession(context, state);
         return;
       case "fetched": {
@@ -171,6 +192,12 @@ export class GatewayCore implements Core {
       case "predefinedChanged":
         context.predefined = input.predefined;
         return;
+      case "dropSession":
+        return endByOperator(context, input.clientId);
+      case "republish":
+        return republish(context, input.letters);
+      case "purge":
+        return purge(context, input.ids);
       case "shutdown":
         return onShutdown(context);
       default:
@@ -232,6 +259,8 @@ export interface SessionView {
   readonly waitingBytes: number;
   /** Publications of the client that it was acknowledged for and the broker does not have yet. */
   readonly owedToBroker: number;
+  /** Those on disk that are not sent yet, as `backlogBytes` counts. */
+  readonly owedBytes: number;
   readonly topics: number;
   readonly subscriptions: number;
   readonly linkUp: boolean;
@@ -249,6 +278,7 @@ function viewOf(session: Session): SessionView {
     waitingMessages: session.outbox.length,
     waitingBytes: session.outbox.bytes,
     owedToBroker: session.broker.owed,
+    owedBytes: session.broker.backlog.bytes,
     topics: session.registry.size,
     subscriptions: session.subscriptions.size,
     linkUp: session.broker.link?.up === true,

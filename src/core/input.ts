@@ -1,11 +1,16 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
 
-import type { BacklogRecord, StoredState } from "./record.ts";
+import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
   /** What a store kept of an earlier life; once, before anything else. */
-  | { readonly kind: "restored"; readonly states: readonly StoredState[]; readonly known?: readonly string[] }
+  | {
+      readonly kind: "restored";
+      readonly states: readonly StoredState[];
+      readonly known?: readonly string[];
+      readonly letters?: readonly (readonly [id: number, clientId: string])[];
+    }
   /** A datagram came. The bytes belong to the core from now on. */
   | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
   /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session lives on. */
@@ -59,6 +64,11 @@ export type Input =
     }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
+  /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
+  | { readonly kind: "dropSession"; readonly clientId: string }
+  /** The operator wants dead letters sent again, or gone. */
+  | { readonly kind: "republish"; readonly letters: readonly (readonly [id: number, record: LetterRecord])[] }
+  | { readonly kind: "purge"; readonly ids: readonly number[] }
   /** The process is going to end: say goodbye where that is due. */
   | { readonly kind: "shutdown" };
 

@@ -83,6 +83,12 @@ export interface CoreOptions {
     readonly drainPerSecond: number;
     policyOf(clientId: string): UplinkPolicy;
   };
+  readonly deadLetters: {
+    /** Kept for all clients together; beyond, the oldest is gone. 0 = none are kept. Needs `durable`. */
+    readonly max: number;
+    /** Each is also published here, as JSON; undefined = not. */
+    readonly topic: string | undefined;
+  };
   readonly status: {
     /** Retained gateway and device states go under this topic; undefined = off. */
     readonly topic: string | undefined;

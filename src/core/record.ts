@@ -72,6 +72,16 @@ export interface KnownRecord {
   readonly v: 1;
 }
 
+/** A message that was dropped, kept for the operator. */
+export interface LetterRecord {
+  readonly v: 1;
+  readonly direction: "up" | "down";
+  readonly reason: string;
+  readonly publication: Publication;
+  /** Wall clock, ms since 1970; 0 = unknown. */
+  readonly at: number;
+}
+
 interface ChangeOf<Kind extends string, Record> {
   readonly of: Kind;
   readonly clientId: string;
@@ -89,7 +99,8 @@ export type Change =
   | ChangeOf<"received", ReceivedRecord>
   | ChangeOf<"backlog", BacklogRecord>
   | ChangeOf<"taken", TakenRecord>
-  | ChangeOf<"known", KnownRecord>;
+  | ChangeOf<"known", KnownRecord>
+  | ChangeOf<"letter", LetterRecord>;
 
 /** What waits on disk for the broker, without being read. */
 export interface BacklogSummary {

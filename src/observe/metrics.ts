@@ -16,12 +16,16 @@ export interface MetricSources {
     readonly qos2Uncertain: number;
     readonly bufferedMessages: number;
     readonly bufferedBytes: number;
+    readonly acceptedUp: number;
+    readonly backlogMessages: number;
+    readonly backlogBytes: number;
   };
   sessionsByState(): Readonly<Record<string, number>>;
   transports(): readonly { readonly name: string; readonly stats: TransportStats }[];
   links(): readonly (LinkReport & { readonly transport: string })[];
   linksUp(): number;
   brokerThere(): boolean;
+  storeFails(): boolean;
   droppedCongested(): number;
 }
 
@@ -110,6 +114,21 @@ export function createMetrics(sources: MetricSources): Registry {
     byTransport("kernelDrops"),
   );
   gauge("sessions", "Sessions by state", "state", () => sources.sessionsByState());
+  counter(
+    "accepted_publications_total",
+    "Publications acknowledged to devices while the broker was away",
+    undefined,
+    () => ({
+      _: core.acceptedUp,
+    }),
+  );
+  gauge("backlog_messages", "Accepted publications that wait on disk for the broker", undefined, () => ({
+    _: core.backlogMessages,
+  }));
+  gauge("backlog_bytes", "Their size, as uplink.totalBytesMax counts", undefined, () => ({ _: core.backlogBytes }));
+  gauge("store_failing", "1 while the store does not take what it is given", undefined, () => ({
+    _: sources.storeFails() ? 1 : 0,
+  }));
   gauge("buffered_messages", "Messages waiting for devices", undefined, () => ({ _: core.bufferedMessages }));
   gauge("buffered_bytes", "Size of the messages waiting for devices", undefined, () => ({ _: core.bufferedBytes }));
   gauge("upstream_links_up", "Connections to the broker", undefined, () => ({ _: sources.linksUp() }));

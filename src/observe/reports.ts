@@ -77,6 +77,15 @@ export class ReportLog {
         );
       case "persist_failed":
         return this.#limited("persist_failed", "error", event, `the session store failed: ${event.why}`);
+      case "persist_recovered":
+        return this.#log.info({ ...event }, "the session store works again");
+      case "backlog":
+        return this.#log[event.count > 0 ? "debug" : "info"](
+          { ...event },
+          event.count > 0
+            ? `publications of ${event.clientId} wait on disk for the broker`
+            : `all that ${event.clientId} published is at the broker`,
+        );
     }
   };
 

@@ -14,7 +14,7 @@ import { GatewayError } from "../errors.ts";
 import { decodeRecord, encodeRecord } from "./encoding.ts";
 import type { StoreOptions } from "./options.ts";
 import { StateTable } from "./state-table.ts";
-import type { Fetched, Store, StoreReport } from "./store.ts";
+import type { Fetched, Store, StoredLetter, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
@@ -27,10 +27,12 @@ const kinds = {
   taken: "t",
   backlog: "b",
   known: "k",
+  letter: "d",
 } as const;
 /** All that belongs to sessions and is read at the start. */
 const sessionKeys = { gte: "q", lt: "v" } as const;
 const backlogKeys = { gte: "b", lt: "c" } as const;
+const letterKeys = { gte: "d", lt: "e" } as const;
 const knownKeys = { gte: "k", lt: "l" } as const;
 const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
 const format = 1;
@@ -87,6 +89,21 @@ export class DiskStore implements Store {
   async known(): Promise<readonly string[]> {
     const keys = await this.#open().keys(knownKeys).all();
     return keys.map((key) => decodeURIComponent(key.slice(1)));
+  }
+
+  async letters(): Promise<readonly StoredLetter[]> {
+    const letters: StoredLetter[] = [];
+    for await (const [key, stored] of this.#open().iterator(letterKeys)) {
+      const change = changeOf(key, decodeRecord(stored)?.record);
+      if (change?.of === "letter" && change.record)
+        letters.push({ id: change.id, clientId: change.clientId, record: change.record });
+    }
+    return letters.sort((a, b) => a.id - b.id);
+  }
+
+  /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
+  snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
+    return this.#open().iterator({ highWaterMarkBytes: 262_144 });
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {

@@ -2,7 +2,7 @@
 import type { Change, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 import { StateTable } from "./state-table.ts";
-import type { Fetched, Store, StoreReport } from "./store.ts";
+import type { Fetched, Store, StoredLetter, StoreReport } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #table = new StateTable();
@@ -22,6 +22,14 @@ export class MemoryStore implements Store {
 
   async known(): Promise<readonly string[]> {
     return [...this.#table.known];
+  }
+
+  async letters(): Promise<readonly StoredLetter[]> {
+    return [...this.#table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
+  }
+
+  snapshot(): undefined {
+    return undefined;
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {

@@ -3,6 +3,7 @@ import type {
   BacklogRecord,
   BacklogSummary,
   Change,
+  LetterRecord,
   QueuedRecord,
   ReceivedRecord,
   SessionRecord,
@@ -28,10 +29,17 @@ export class StateTable {
   /** Clients that the broker has accepted. */
   readonly known = new Set<string>();
 
+  readonly letters = new Map<number, readonly [clientId: string, record: LetterRecord]>();
+
   apply(change: Change): void {
     if (change.of === "known") {
       if (change.record) this.known.add(change.clientId);
       else this.known.delete(change.clientId);
+      return;
+    }
+    if (change.of === "letter") {
+      if (change.record) this.letters.set(change.id, [change.clientId, change.record]);
+      else this.letters.delete(change.id);
       return;
     }
     const entry = this.#entry(change.clientId);

@@ -1,12 +1,18 @@
 /** Keeps sessions and what belongs to them over a restart. One writer. */
 
-import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
+import type { BacklogRecord, Change, LetterRecord, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 
 /** What the operator should know of the store as it was found. */
 export interface StoreReport {
   /** In plain sentences: damage, repairs, what is lost. */
   readonly notices: readonly string[];
+}
+
+export interface StoredLetter {
+  readonly id: number;
+  readonly clientId: string;
+  readonly record: LetterRecord;
 }
 
 /** Takes what was read. */
@@ -30,6 +36,10 @@ export interface Store {
   all(): AsyncIterable<StoredState>;
   /** Clients that the broker has accepted. */
   known(): Promise<readonly string[]>;
+  /** Dead letters, by number. */
+  letters(): Promise<readonly StoredLetter[]>;
+  /** Everything as it is at one moment, key by key; undefined where there is nothing to keep (memory). */
+  snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> | undefined;
   /**
    * Up to `limit` records of a client's backlog from number `from` on, in order; with all that was committed before
    * this call. An error: they cannot be read now.

@@ -18,7 +18,7 @@ const rules: Record<string, readonly string[]> = {
   config: ["errors.ts", "transports", "upstream", "storage", "observe", "types:core", "pkg"],
   runtime: ["core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
   api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
-  cli: ["gateway.ts", "config", "transports", "upstream", "wire", "device", "errors.ts", "observe", "pkg"],
+  cli: ["gateway.ts", "config", "storage", "transports", "upstream", "wire", "device", "errors.ts", "observe", "pkg"],
   "gateway.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],

@@ -50,6 +50,7 @@ export const testOptions: CoreOptions = {
       atLimit: "refuse",
     }),
   },
+  deadLetters: { max: 100, topic: undefined },
   status: { topic: undefined },
   strangerAnswersPerSecondMax: 1_000,
   shutdown: { wills: "keep" },

@@ -285,6 +285,8 @@ export class World {
       open: async () => ({ notices: [] }),
       all: async function* () {},
       known: async () => [],
+      letters: async () => [],
+      snapshot: () => undefined,
       fetch: (clientId, from, limit, done) => {
         freeAt = Math.max(freeAt, this.time.now());
         this.time.plan(freeAt - this.time.now() + 1, () => {

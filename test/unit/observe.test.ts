@@ -93,6 +93,7 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
     ],
     linksUp: () => 1,
     brokerThere: () => true,
+    storeFails: () => false,
     droppedCongested: () => 0,
   });
   counters.countReceived("PUBLISH");

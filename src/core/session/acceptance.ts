@@ -75,7 +75,8 @@ export function acceptPublish(
   return undefined;
 }
 
-function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
+/** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
+export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
   const { clientId, broker } = session;
   const { backlog } = broker;
   const id = backlog.next++;

@@ -143,6 +143,15 @@ function newEntry(publication: Publication, expiresAt: number | undefined, recei
   };
 }
 
+/** A message that is ours alone, for this client; false when there is no room. */
+export function handOver(context: Context, session: Session, publication: Publication): boolean {
+  const entry = newEntry(publication, undefined);
+  if (!take(context, session, entry)) return false;
+  entry.seq = context.journal.keep(session.clientId, 0, { v: 1, publication, msgId: 0, released: false }).seq;
+  pump(context, session);
+  return true;
+}
+
 /** Puts an entry into the outbox, if there is room. */
 function take(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (!admit(context, session, entry)) return false;

@@ -85,6 +85,7 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
   const held = session.outbox.length;
   for (const entry of session.outbox) {
     context.journal.drop(session.clientId, entry.seq);
+    context.bury({ clientId: session.clientId, direction: "down", reason, publication: entry.publication });
     if (entry.received) entry.received.entry = undefined;
   }
   context.counters.bufferedMessages -= held;
@@ -93,6 +94,24 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
   if (held === 0) return;
   context.counters.dropped[reason] += held - 1;
   context.drop(reason, { clientId: session.clientId, detail: `${held} waiting messages` });
+}
+
+/** The operator wants this session gone, as if its client had left and started clean. */
+export function endByOperator(context: Context, clientId: string): void {
+  const session = context.sessions.byClientId(clientId);
+  if (!session) return;
+  tellDisconnected(context, session);
+  if (session.setup) {
+    context.deadlines.clear(session.setup.expiry);
+    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
+    session.setup = undefined;
+  }
+  session.clean = true;
+  session.farewell = false;
+  if (session.state !== "disconnected" && session.state !== "lost") {
+    return bidGoodbye(context, session, "ended by the operator");
+  }
+  leave(context, session, "ended by the operator", "disconnect");
 }
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */

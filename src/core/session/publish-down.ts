@@ -312,6 +312,7 @@ function finish(context: Context, session: Session, entry: OutboxEntry): void {
 export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): void {
   const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  context.bury({ clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
   if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
 }

@@ -1,0 +1,89 @@
+/** What the operator may see and do, from the core and the store: the answers behind the commands. */
+import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
+import type { Store, StoredLetter } from "../storage/store.ts";
+import type { Driver } from "./driver.ts";
+
+/** Clients named one by one. */
+const clientsNamed = 50;
+
+/** `backup` turns a snapshot of the store into a file's octets. */
+export function operatorSources(
+  core: GatewayCore,
+  store: Store,
+  driver: Driver,
+  now: () => number,
+  backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
+) {
+  const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> =>
+    (await store.letters()).filter(({ id }) => ids === undefined || ids.includes(id));
+  return {
+    sessions: () => [...core.sessions()].map((session) => facts(session, now())),
+    session: (clientId: string) => {
+      const found = core.session(clientId);
+      return found && { ...facts(found.view, now()), ...withoutSecrets(found.record) };
+    },
+    dropSession: (clientId: string) => {
+      if (!core.session(clientId)) return false;
+      driver.handle({ kind: "dropSession", clientId });
+      return true;
+    },
+    queue: async () => {
+      const owing = [...core.sessions()].filter(({ owedToBroker }) => owedToBroker > 0);
+      owing.sort((a, b) => b.owedToBroker - a.owedToBroker);
+      const clients = [];
+      for (const { clientId, owedToBroker, owedBytes } of owing.slice(0, clientsNamed)) {
+        clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
+      }
+      const { backlogMessages, backlogBytes, bufferedMessages, bufferedBytes } = core.counters;
+      return {
+        forBroker: { messages: backlogMessages, bytes: backlogBytes, clients },
+        forClients: { messages: bufferedMessages, bytes: bufferedBytes },
+        deadLetters: core.letters,
+        storeFails: core.storeFails,
+      };
+    },
+    letters: async () =>
+      (await store.letters()).map(({ id, clientId, record }) => {
+        const { direction, reason, publication, at } = record;
+        const { topicName, payload, qos, retain } = publication;
+        return { id, clientId, direction, reason, topic: topicName, qos, retain, bytes: payload.length, at, payload };
+      }),
+    republish: async (ids: readonly number[] | undefined) => {
+      const letters = await chosen(ids);
+      const before = core.letters;
+      driver.handle({ kind: "republish", letters: letters.map(({ id, record }) => [id, record] as const) });
+      return before - core.letters;
+    },
+    purge: async (ids: readonly number[] | undefined) => {
+      const before = core.letters;
+      driver.handle({ kind: "purge", ids: (await chosen(ids)).map(({ id }) => id) });
+      return before - core.letters;
+    },
+    backup: () => {
+      const snapshot = store.snapshot();
+      if (!snapshot) throw new Error("a store in memory has nothing to back up");
+      return backup(snapshot);
+    },
+  };
+}
+
+function facts(session: SessionView, now: number) {
+  const { lastHeard, ...rest } = session;
+  return { ...rest, secondsSilent: Math.max(0, Math.round((now - lastHeard) / 1_000)) };
+}
+
+/** Wills and messages are the devices' business: sizes will do. */
+function withoutSecrets(record: NonNullable<ReturnType<GatewayCore["session"]>>["record"]) {
+  const { topics, subscriptions, will } = record;
+  return {
+    topics,
+    subscriptions,
+    will: will && { topic: will.topicName, qos: will.qos, retain: will.retain, bytes: will.payload.byteLength },
+  };
+}
+
+function oldest(store: Store, clientId: string): Promise<number> {
+  return new Promise((resolve) => {
+    store.fetch(clientId, 0, 1, (entries) => resolve(entries[0]?.[1].at ?? 0));
+  });
+}

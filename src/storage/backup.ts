@@ -1,0 +1,166 @@
+/**
+ * Everything a store holds in one file, and back.
+ *
+ * A line of JSON that says what it is; then for each record the lengths of key (2) and value (4), key and value; a
+ * record without a key ends it, followed by SHA-256 over all before. Nothing is restored from a file that is not whole.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
+import { open, rename, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { GatewayError } from "../errors.ts";
+
+const kind = "mqtt-sn-gateway backup";
+const digestBytes = 32;
+const recordBytesMax = 64 * 1_048_576;
+
+type Snapshot = AsyncIterable<readonly [key: string, value: Uint8Array]>;
+
+/** The file's octets; `writeBackup` and the control socket send them on. */
+export async function* backupOctets(snapshot: Snapshot): AsyncGenerator<Uint8Array> {
+  const hash = createHash("sha256");
+  const head = Buffer.from(`${JSON.stringify({ kind, format: 1 })}\n`);
+  hash.update(head);
+  yield head;
+  for await (const [key, value] of snapshot) {
+    const name = Buffer.from(key, "utf8");
+    const record = Buffer.allocUnsafe(6 + name.length + value.byteLength);
+    record.writeUInt16BE(name.length, 0);
+    record.writeUInt32BE(value.byteLength, 2);
+    name.copy(record, 6);
+    record.set(value, 6 + name.length);
+    hash.update(record);
+    yield record;
+  }
+  const end = Buffer.alloc(6);
+  hash.update(end);
+  yield end;
+  yield hash.digest();
+}
+
+/** Writes beside the file first: there is never half a backup under its name. */
+export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array>): Promise<number> {
+  const unfinished = `${file}.unfinished`;
+  let bytes = 0;
+  try {
+    const handle = await open(unfinished, "w", 0o600);
+    try {
+      for await (const part of octets) bytes += (await handle.writev([part])).bytesWritten;
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    // What came over a socket may have been cut: the digest says.
+    for await (const _ of backupRecords(unfinished));
+    await rename(unfinished, file);
+  } catch (error) {
+    await unlink(unfinished).catch(() => undefined);
+    throw error;
+  }
+  return bytes;
+}
+
+/**
+ * Puts a backup in the place of a store that nobody uses. What was there is moved aside; answers where to, and how many
+ * records there are now.
+ * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, ERR_STORE_OPEN when a gateway runs there.
+ */
+export async function restoreBackup(
+  file: string,
+  folder: string,
+): Promise<{ records: number; aside: string | undefined }> {
+  let records = 0;
+  for await (const _ of backupRecords(file)) records++;
+  const place = join(folder, "sessions");
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (existsSync(place)) await closeToOthers(place);
+  const fresh = `${place}.restored-${process.pid}`;
+  const database = new ClassicLevel<string, Uint8Array>(fresh, { valueEncoding: "view", errorIfExists: true });
+  let batch: { type: "put"; key: string; value: Uint8Array }[] = [];
+  for await (const [key, value] of backupRecords(file)) {
+    batch.push({ type: "put", key, value });
+    if (batch.length < 1_000) continue;
+    await database.batch(batch);
+    batch = [];
+  }
+  await database.batch(batch, { sync: true });
+  await database.close();
+  const aside = existsSync(place) ? `${place}.before-${new Date().toISOString().replaceAll(/[:.]/g, "-")}` : undefined;
+  if (aside !== undefined) renameSync(place, aside);
+  renameSync(fresh, place);
+  return { records, aside };
+}
+
+/** Fails while a gateway has the store. */
+async function closeToOthers(place: string): Promise<void> {
+  const database = new ClassicLevel(place);
+  try {
+    await database.open();
+    await database.close();
+  } catch (cause) {
+    const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+    if (!(inner instanceof Error && "code" in inner && inner.code === "LEVEL_LOCKED")) return; // damaged: it moves aside
+    const say = `a gateway uses ${place}: stop it before you restore`;
+    throw new GatewayError("ERR_STORE_OPEN", { folder: place }, { cause, say });
+  }
+}
+
+/** The records of a backup file, the digest checked at the end. */
+async function* backupRecords(file: string): AsyncGenerator<readonly [key: string, value: Uint8Array]> {
+  const wrong = (why: string) =>
+    new GatewayError("ERR_BACKUP", { file }, { say: `${file} is not a whole backup: ${why}` });
+  const hash = createHash("sha256");
+  const source: AsyncIterator<Buffer> = createReadStream(file)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let buffered: Buffer = Buffer.alloc(0);
+  const need = async (bytes: number): Promise<Buffer> => {
+    const parts = [buffered];
+    let have = buffered.length;
+    while (have < bytes) {
+      const next = await source.next();
+      if (next.done) throw wrong("it ends too early");
+      parts.push(next.value);
+      have += next.value.length;
+    }
+    buffered = parts.length > 1 ? Buffer.concat(parts) : buffered;
+    const taken = buffered.subarray(0, bytes);
+    buffered = buffered.subarray(bytes);
+    return taken;
+  };
+  let head = "";
+  while (!head.endsWith("\n")) {
+    const octet = await need(1);
+    hash.update(octet);
+    head += octet.toString("latin1");
+    if (head.length > 1_000) throw wrong("it does not say what it is");
+  }
+  if (!isHead(head)) throw wrong("it does not say what it is");
+  for (;;) {
+    const lengths = await need(6);
+    hash.update(lengths);
+    const keyBytes = lengths.readUInt16BE(0);
+    const valueBytes = lengths.readUInt32BE(2);
+    if (keyBytes === 0) break;
+    if (valueBytes > recordBytesMax) throw wrong("a record is too large");
+    const body = await need(keyBytes + valueBytes);
+    hash.update(body);
+    yield [body.toString("utf8", 0, keyBytes), new Uint8Array(body.subarray(keyBytes))];
+  }
+  if (!(await need(digestBytes)).equals(hash.digest())) throw wrong("its checksum does not match");
+}
+
+function isHead(line: string): boolean {
+  try {
+    const head: unknown = JSON.parse(line);
+    return (
+      typeof head === "object" &&
+      head !== null &&
+      "kind" in head &&
+      head.kind === kind &&
+      "format" in head &&
+      head.format === 1
+    );
+  } catch {
+    return false;
+  }
+}
