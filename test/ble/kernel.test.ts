@@ -21,6 +21,7 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "link is let go",
   "middle of a message",
   "kill -9 of the child",
+  "pulled out",
   "broadcast",
 ];
 
@@ -51,14 +52,35 @@ test.skipIf(missing !== "")(
     const script = `
 export HOME=/root TERM=dumb PATH=${vm.tools}/bin:${vm.tools}/usr/bin:${process.execPath.replace(/\/[^/]*$/, "")}:$PATH
 export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu CI=${process.env["CI"] ?? ""}
-mkdir /run/air
-(cd /run/air && exec ${btvirt.path} -L -l1 -s >/mnt/job/btvirt.log 2>&1) &
-for i in $(seq 100); do [ -e /sys/class/bluetooth/hci0 ] && break; sleep 0.1; done
-for i in $(seq 50); do hciconfig hci0 up && break; sleep 0.2; done
-hciconfig
+mkdir /run/air /run/other
+cat >/run/plug <<'PLUG'
+#!/bin/bash
+# plug in | plug out: puts the adapter in and pulls it out, with everything that is on the air
+export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu
+cd /run/air
+if [ "$1" = out ]; then
+  kill -9 $(cat /run/btvirt.pid); rm -f bt-server-*
+  exit 0
+fi
+if [ -e /run/btvirt.pid ]; then
+  # Put back: an adapter that nobody switches on has taken the number that became free.
+  (cd /run/other && exec setsid ${btvirt.path} -L -l1) >/dev/null 2>&1 &
+  for i in $(seq 100); do [ "$(ls /sys/class/bluetooth)" ] && break; sleep 0.1; done
+fi
+before=$(ls /sys/class/bluetooth)
+setsid ${btvirt.path} -L -l1 -s >>/mnt/job/btvirt.log 2>&1 &
+echo $! >/run/btvirt.pid
+for i in $(seq 100); do
+  name=$(ls /sys/class/bluetooth | grep -vxF "\${before:-none}" | head -n 1); [ "$name" ] && break; sleep 0.1
+done
+for i in $(seq 50); do hciconfig $name up && break; sleep 0.2; done
+echo "the adapter is $name" | tee -a /mnt/job/plugs
+PLUG
+chmod +x /run/plug
+/run/plug in
 unset LD_LIBRARY_PATH
 cd ${project}
-export BLE_LAB_AIR=/run/air/bt-server-le PATIENCE=6 TEST_LOG=${process.env["TEST_LOG"] ?? "silent"}
+export BLE_LAB_AIR=/run/air/bt-server-le BLE_LAB_PLUG=/run/plug PATIENCE=6 TEST_LOG=${process.env["TEST_LOG"] ?? "silent"}
 node node_modules/vitest/vitest.mjs run --config vitest.ble.config.ts --root . test/ble/userland.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
 exit \${PIPESTATUS[0]}
 `;
@@ -96,6 +118,7 @@ exit \${PIPESTATUS[0]}
     const said = `${output}\n${read("kernel.log")}\n${complaints}`;
     expect(read("exit").trim(), said).toBe("0");
     expect(output).toMatch(new RegExp(`Tests .*${chosen.length} passed`));
+    console.log(read("plugs").trim());
     rmSync(job, { recursive: true });
   },
   limitMs + 20_000,

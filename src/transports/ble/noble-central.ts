@@ -111,6 +111,7 @@ export class NobleCentral {
     const before = this.#told.get(seen.address);
     const told = `${payload ? Buffer.from(payload).toString("hex") : ""} ${seen.connectable} ${seen.name ?? ""}`;
     if (before && before.payload === told && now - before.at < tellAgainMs) return;
+    if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are told once more, no worse
     this.#told.set(seen.address, { at: now, payload: told });
     this.#tell({ is: "seen", ...seen });
   }

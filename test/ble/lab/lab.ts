@@ -1,11 +1,13 @@
 /**
  * Everything between a device's radio and the broker: emulated controllers, the gateway with its real child and noble,
  * mosquitto, and somebody who listens there. Where BLE_LAB_AIR names a socket, btvirt runs already and the gateway is
- * to use the kernel's adapter: so it is in the virtual machine.
+ * to use the kernel's adapter: so it is in the virtual machine, where BLE_LAB_PLUG pulls that out and puts it back.
  */
+import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import mqtt from "mqtt";
 import type { SessionView } from "../../../src/core/gateway-core.ts";
 import type { Gateway } from "../../../src/gateway.ts";
@@ -16,6 +18,7 @@ import { BleDevice, type BleDeviceOptions } from "./ble-device.ts";
 import { findBtvirt } from "./find-btvirt.mjs";
 
 const kernelAir = process.env["BLE_LAB_AIR"];
+const kernelPlug = process.env["BLE_LAB_PLUG"] ?? "";
 /** The other edition of noble, where it is installed beside the project's own. */
 const driver = process.env["BLE_DRIVER"] ?? "@abandonware/noble";
 const stand = resolve(fileURLToPath(import.meta.url), "../hci-userland.cjs");
@@ -84,6 +87,18 @@ export class BleLab {
 
   get socket(): string {
     return this.air?.socket ?? kernelAir ?? "";
+  }
+
+  /** The gateway's adapter is gone, and all that is on the air with it. */
+  async pullOut(): Promise<void> {
+    if (this.air) await this.air.kill();
+    else await promisify(execFile)(kernelPlug, ["out"]);
+  }
+
+  /** It is back; in a kernel under another number. */
+  async putBack(): Promise<void> {
+    if (this.air) await this.air.start();
+    else await promisify(execFile)(kernelPlug, ["in"]);
   }
 
   device(clientId: string, more: Partial<BleDeviceOptions> = {}): BleDevice {
