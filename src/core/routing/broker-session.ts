@@ -17,7 +17,6 @@ import {
   type QoS,
   type Will,
 } from "../types.ts";
-import { Backlog } from "./backlog.ts";
 
 /** One MQTT connection with its reconnects, as the core sees it. */
 export interface Link {
@@ -52,6 +51,8 @@ export interface PublishExchange {
   readonly kind: "publish";
   readonly packetId: number;
   readonly publication: Publication;
+  /** Whose account it is on; undefined for the gateway's own. */
+  readonly owner: Session | undefined;
   /** Where the publication comes from: answers go there. The gateway's own have none. */
   origin: { readonly session: Session; readonly msgId: number; readonly topicId: number } | undefined;
   /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
@@ -123,11 +124,8 @@ export class BrokerSession {
   readonly outside = new Set<Received>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
-  /** Accepted and not sent yet. */
-  readonly backlog = new Backlog();
   #lastPacketId: number;
   #open = 0;
-  #accepted = 0;
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
@@ -142,22 +140,12 @@ export class BrokerSession {
     return this.#open;
   }
 
-  /** Publications that the client was answered for and the broker has not finished with. */
-  get owed(): number {
-    return this.#accepted + this.backlog.count;
-  }
-
-  /** Accepted publications that are on their way. */
-  get acceptedInFlight(): number {
-    return this.#accepted;
-  }
-
   /** The client has its answer for this one. */
   accept(exchange: PublishExchange): void {
     if (exchange.accepted) return;
     exchange.accepted = true;
     exchange.origin = undefined;
-    this.#accepted++;
+    countAccepted(exchange, 1);
   }
 
   /** The client's answer could not be given after all. */
@@ -165,7 +153,7 @@ export class BrokerSession {
     if (!exchange.accepted) return;
     exchange.accepted = false;
     exchange.origin = origin;
-    this.#accepted--;
+    countAccepted(exchange, -1);
   }
 
   /** A free packet id; undefined when all 65535 are taken. */
@@ -184,7 +172,7 @@ export class BrokerSession {
 
   add(exchange: Exchange): void {
     this.inFlight.set(exchange.packetId, exchange);
-    if (exchange.kind === "publish" && exchange.accepted) this.#accepted++;
+    if (exchange.kind === "publish" && exchange.accepted) countAccepted(exchange, 1);
   }
 
   /** Marks a publication as sent on the present connection. */
@@ -197,7 +185,7 @@ export class BrokerSession {
     if (!this.inFlight.delete(exchange.packetId)) return;
     if (exchange.kind !== "publish") return;
     if (exchange.stage !== "waiting") this.#open--;
-    if (exchange.accepted) this.#accepted--;
+    if (exchange.accepted) countAccepted(exchange, -1);
   }
 
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
@@ -210,4 +198,8 @@ export class BrokerSession {
       this.#open--;
     }
   }
+}
+
+function countAccepted({ owner }: PublishExchange, by: 1 | -1): void {
+  if (owner) owner.account.accepted += by;
 }

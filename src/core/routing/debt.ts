@@ -12,7 +12,7 @@ import { closeLink, openLink } from "./transparent.ts";
 
 /** The client said goodbye, or is lost and needs no will: its connection closes, and a clean session ends. */
 export function leave(context: Context, session: Session, why: string, how: "disconnect" | "abandon"): void {
-  if (session.broker.owed > 0) return linger(context, session, { keepWill: false });
+  if (session.account.owed > 0) return linger(context, session, { keepWill: false });
   session.lingers = false;
   closeLink(context, session.broker, { how, endSession: session.clean });
   if (session.clean) endSession(context, session, why);

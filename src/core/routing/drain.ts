@@ -25,7 +25,7 @@ const readPauseMs = 1_000;
 
 /** There may be something to send for this client: its turn comes. */
 export function drainSoon(context: Context, session: Session): void {
-  if (session.broker.backlog.count === 0 || !session.broker.link?.up) return;
+  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
   context.draining.add(session);
   if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
 }
@@ -41,7 +41,7 @@ export function onDrainDeadline(context: Context): void {
       waiting.delete(session);
       if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
       context.drainCredit--;
-      if (session.broker.backlog.count > 0) waiting.add(session);
+      if (session.account.backlog.count > 0) waiting.add(session);
     }
   }
   if (waiting.size > 0) context.deadlines.set(context.drain, context.now + tickMs);
@@ -50,9 +50,10 @@ export function onDrainDeadline(context: Context): void {
 /** Sends one publication of the client; false when there is none, or none may go now. */
 function sendNext(context: Context, session: Session): boolean {
   const { broker } = session;
-  const { link, backlog } = broker;
+  const { link } = broker;
+  const { backlog } = session.account;
   if (!link?.up || link.congested) return false;
-  if (broker.acceptedInFlight >= windowMax || broker.openPublications >= link.limits.receiveMaximum) return false;
+  if (session.account.accepted >= windowMax || broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
     countOff(context, backlog, entry);
@@ -63,14 +64,14 @@ function sendNext(context: Context, session: Session): boolean {
 }
 
 function readAhead(context: Context, session: Session): void {
-  const { backlog } = session.broker;
+  const { backlog } = session.account;
   if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
   backlog.readingUpTo = backlog.next - 1;
   context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
 }
 
 export function onFetched(context: Context, session: Session, input: Extract<Input, { kind: "fetched" }>): void {
-  const { backlog } = session.broker;
+  const { backlog } = session.account;
   const { entries } = input;
   const upTo = backlog.readingUpTo;
   if (upTo === undefined) return;
@@ -114,6 +115,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     kind: "publish",
     packetId,
     publication,
+    owner: session,
     origin: undefined,
     orphan: false,
     stage: "waiting",
@@ -165,14 +167,14 @@ export function onAcceptedSettled(context: Context, session: Session, exchange: 
 }
 
 function paidIfSo(context: Context, session: Session): boolean {
-  if (session.broker.owed > 0) return false;
+  if (session.account.owed > 0) return false;
   onPaid(context, session);
   return true;
 }
 
 /** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
 export function dropOldest(context: Context, session: Session, bytes: number): boolean {
-  const { backlog } = session.broker;
+  const { backlog } = session.account;
   if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
   makeRoom(context, session, bytes);
   // So much may wait beyond the limit until the disk has answered.
@@ -180,7 +182,7 @@ export function dropOldest(context: Context, session: Session, bytes: number): b
 }
 
 function makeRoom(context: Context, session: Session, bytes = 0): void {
-  const { backlog } = session.broker;
+  const { backlog } = session.account;
   const { uplink } = context.options;
   const policy = uplink.policyOf(session.clientId);
   if (policy.atLimit !== "oldest") return;

@@ -5,8 +5,9 @@
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";
+import type { Session } from "../session/session.ts";
 import type { CommitToken } from "../types.ts";
-import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import type { PublishExchange } from "./broker-session.ts";
 
 export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): CommitToken | undefined {
   if (!context.journal.enabled) return undefined;
@@ -15,8 +16,8 @@ export function storeExchange(context: Context, clientId: string, exchange: Publ
 }
 
 /** The exchange is over. */
-export function forgetExchange(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
-  const clientId = broker.link?.session?.clientId;
+export function forgetExchange(context: Context, exchange: PublishExchange): void {
+  const clientId = exchange.owner?.clientId;
   if (!exchange.stored || clientId === undefined) return;
   exchange.stored = false;
   context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
@@ -36,12 +37,14 @@ function recordOfExchange({ publication, origin, stage, isWill }: PublishExchang
 export function exchangeFrom(
   packetId: number,
   record: UplinkRecord,
-  origin: PublishExchange["origin"],
+  of: { readonly owner: Session; readonly origin: PublishExchange["origin"] },
 ): PublishExchange {
+  const { owner, origin } = of;
   return {
     kind: "publish",
     packetId,
     publication: record.publication,
+    owner,
     origin,
     orphan: false,
     stage: record.stage === "released" ? "released" : "waiting",

@@ -11,7 +11,7 @@ import { supervise } from "../session/keep-alive.ts";
 import { markChanged } from "../session/lifecycle.ts";
 import type { Session } from "../session/session.ts";
 import type { Publication, QoS } from "../types.ts";
-import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import type { PublishExchange } from "./broker-session.ts";
 import { leave, linger } from "./debt.ts";
 import { sendPublish } from "./resend.ts";
 import { brokerWill, closeLink, sameWill } from "./transparent.ts";
@@ -20,7 +20,7 @@ import { brokerWill, closeLink, sameWill } from "./transparent.ts";
 export function abandonOrBidFarewell(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(context, session);
-  if (session.broker.owed > 0) return farewellAfterAll(context, session);
+  if (session.account.owed > 0) return farewellAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
     return part(context, session, "abandon");
@@ -78,6 +78,7 @@ export function publishWill(context: Context, session: Session): void {
     kind: "publish",
     packetId,
     publication,
+    owner: session,
     origin: undefined,
     orphan: false,
     stage: "waiting",
@@ -92,8 +93,7 @@ export function publishWill(context: Context, session: Session): void {
 }
 
 /** The broker has the will, or refused it. */
-export function onWillSettled(context: Context, broker: BrokerSession): void {
-  const session = broker.link?.session;
+export function onWillSettled(context: Context, { owner: session }: PublishExchange): void {
   if (session?.farewell) part(context, session, "disconnect");
 }
 
@@ -114,7 +114,7 @@ function part(context: Context, session: Session, how: "disconnect" | "abandon")
   for (const exchange of [...session.broker.inFlight.values()]) {
     if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
   }
-  if (session.broker.owed === 0 && !session.clean) {
+  if (session.account.owed === 0 && !session.clean) {
     session.lingers = false;
     closeLink(context, session.broker, { how, endSession: false });
     return supervise(context, session);

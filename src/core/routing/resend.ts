@@ -35,7 +35,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
     }
     // The broker had it; it cannot be released any more, and shall not come a second time.
     broker.finish(exchange);
-    forgetExchange(context, broker, exchange);
+    forgetExchange(context, exchange);
     if (exchange.stage === "released") answerPubComp(context, exchange);
     else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
   }

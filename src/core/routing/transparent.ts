@@ -98,8 +98,8 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   if (!sessionPresent) brokerForgot(context, session.broker, session);
   resendAll(context, session.broker);
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
-  else if (session.lingers && session.broker.owed === 0) onPaid(context, session);
-  else if (session.farewell && session.broker.owed === 0) publishWill(context, session);
+  else if (session.lingers && session.account.owed === 0) onPaid(context, session);
+  else if (session.farewell && session.account.owed === 0) publishWill(context, session);
   else pump(context, session);
   drainSoon(context, session);
 }

@@ -23,7 +23,8 @@ export function storesFor(context: Context, clientId: string): boolean {
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
-  const { link, backlog } = session.broker;
+  const { link } = session.broker;
+  const { backlog } = session.account;
   const isLive = link?.up === true && !link.congested;
   if (message.qos === 0) {
     return !isLive && storesFor(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0;
@@ -41,7 +42,7 @@ function obstacle(
   if (context.storeFails) return "store-failing";
   const { uplink, clients } = context.options;
   if (publication.qos === 2 && session.taken.size >= clients.uplinkInFlightMax) return "uplink-congested";
-  const { backlog } = session.broker;
+  const { backlog } = session.account;
   const bytes = backlogBytes(publication);
   const isFull =
     backlog.count >= policy.messagesMax ||
@@ -77,8 +78,8 @@ export function acceptPublish(
 
 /** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
 export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
-  const { clientId, broker } = session;
-  const { backlog } = broker;
+  const { clientId } = session;
+  const { backlog } = session.account;
   const id = backlog.next++;
   const bytes = backlogBytes(publication);
   const record = { v: 1, publication, at: context.environment.wallClock() ?? 0 } as const;
@@ -100,8 +101,8 @@ export function append(context: Context, session: Session, publication: Publicat
 }
 
 function count(context: Context, session: Session, messages: number, bytes: number): void {
-  session.broker.backlog.count += messages;
-  session.broker.backlog.bytes += bytes;
+  session.account.backlog.count += messages;
+  session.account.backlog.bytes += bytes;
   context.counters.backlogMessages += messages;
   context.counters.backlogBytes += bytes;
 }

@@ -80,6 +80,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
     kind: "publish",
     packetId,
     publication,
+    owner: session,
     origin: { session, msgId: message.msgId, topicId: message.topicId },
     orphan: false,
     stage: "waiting",
@@ -278,12 +279,10 @@ export function onPublishAck(
   if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
   broker.finish(exchange);
-  forgetExchange(context, broker, exchange);
+  forgetExchange(context, exchange);
   sendWaiting(context, broker);
-  if (exchange.isWill) return onWillSettled(context, broker);
-  if (exchange.accepted && broker.link?.session) {
-    return onAcceptedSettled(context, broker.link.session, exchange, ack.code);
-  }
+  if (exchange.isWill) return onWillSettled(context, exchange);
+  if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
   if (!exchange.origin) return;
   const { session, msgId, topicId } = exchange.origin;
   session.uplink.delete(msgId);
@@ -298,7 +297,7 @@ function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: P
   const { origin } = exchange;
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
-    if (exchange.stored && broker.link?.session) storeExchange(context, broker.link.session.clientId, exchange);
+    if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
   } else if (exchange.stage === "sent") exchange.stage = "received";
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });

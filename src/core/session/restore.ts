@@ -35,7 +35,7 @@ export function restoreSession(context: Context, stored: StoredState): void {
   restoreUplink(session, stored);
   restoreBacklog(context, session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
-  session.lingers = isIdle && session.broker.owed > 0;
+  session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   if (!isIdle || session.farewell || session.lingers)
@@ -96,7 +96,7 @@ function restoreBacklog(context: Context, session: Session, { backlog, taken }: 
   if (!backlog) return;
   const { count, octets, first, last } = backlog;
   const bytes = octets + count * backlogShare;
-  Object.assign(session.broker.backlog, { count, bytes, next: last + 1, readUpTo: first - 1 });
+  Object.assign(session.account.backlog, { count, bytes, next: last + 1, readUpTo: first - 1 });
   context.counters.backlogMessages += count;
   context.counters.backlogBytes += bytes;
 }
@@ -106,7 +106,7 @@ function restoreUplink(session: Session, { uplink }: StoredState): void {
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
     const origin: PublishExchange["origin"] = isOpen ? { session, ...record.origin } : undefined;
-    const exchange = exchangeFrom(packetId, record, origin);
+    const exchange = exchangeFrom(packetId, record, { owner: session, origin });
     session.broker.restore(exchange);
     if (origin) session.uplink.set(origin.msgId, exchange);
   }

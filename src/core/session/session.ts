@@ -6,6 +6,7 @@
  */
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
+import { Account } from "../routing/account.ts";
 import type {
   BrokerSession,
   PublishExchange,
@@ -33,7 +34,9 @@ export class Session {
   readonly clientId: string;
   readonly registry: Registry;
   /** The MQTT session that stands behind this client. */
-  broker: BrokerSession;
+  readonly broker: BrokerSession;
+  /** What is owed to the broker on this client's behalf. */
+  readonly account = new Account();
   state: ClientState = "disconnected";
   peer: PeerId | undefined = undefined;
   clean: boolean;
