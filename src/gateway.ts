@@ -26,7 +26,9 @@ import type { Store } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
+import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
+import { Upstreams } from "./upstream/upstreams.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
@@ -35,7 +37,8 @@ export class Gateway {
   readonly #config: GatewayConfig;
   readonly #log: Log;
   readonly #transports = new Map<string, Transport>();
-  readonly #upstream: MqttUpstream;
+  readonly #mqtt: readonly MqttUpstream[];
+  readonly #upstream: Upstream;
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
@@ -53,7 +56,10 @@ export class Gateway {
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
-    this.#upstream = new MqttUpstream(config.upstream);
+    const named = config.upstreams.map((options) => [options.name, new MqttUpstream(options)] as const);
+    const general = new MqttUpstream(config.upstream);
+    this.#mqtt = [general, ...named.map(([, upstream]) => upstream)];
+    this.#upstream = named.length === 0 ? general : new Upstreams(new Map([["", general], ...named]));
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
@@ -200,10 +206,10 @@ export class Gateway {
       transports: () =>
         [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
-      linksUp: () => this.#upstream.linksUp,
+      linksUp: () => this.#mqtt.reduce((sum, { linksUp }) => sum + linksUp, 0),
       brokerThere: () => this.#core.brokerThere,
       storeFails: () => this.#core.storeFails,
-      droppedCongested: () => this.#upstream.counters.droppedCongested,
+      droppedCongested: () => this.#mqtt.reduce((sum, { counters }) => sum + counters.droppedCongested, 0),
     });
     const server = new ApiServer(api, {
       health: () => this.health(),

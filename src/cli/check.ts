@@ -7,7 +7,7 @@ import { sayProblems } from "./problems.ts";
 export function check(configFile: string): void {
   try {
     const config = loadConfig(configFile);
-    new Credentials(config.upstream); // reads every file and variable that is named
+    for (const options of [config.upstream, ...config.upstreams]) new Credentials(options); // reads what they name
     const listeners = config.transports.map((transport) => `  ${transport.name}: ${inWords(transport)}\n`).join("");
     const topics = Object.keys(config.topics.predefined).length;
     process.stdout.write(

@@ -1,13 +1,14 @@
 /** The configuration as the core wants it. */
 import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
-import type { CoreOptions, UplinkPolicy } from "../core/options.ts";
+import type { CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
+import type { NamedUpstreamOptions, UpstreamOptions } from "../upstream/options.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
-  const { gateway, clients, topics, buffer, retry, upstream, uplink } = config;
+  const { gateway, clients, topics, buffer, retry, upstream, upstreams, uplink } = config;
   return {
     gatewayId: gateway.id,
     retry: {
@@ -19,15 +20,8 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     clients,
     topics: { predefined: predefinedTopics(topics), idsPerClientMax: topics.idsPerClientMax },
     buffer,
-    upstream: {
-      protocol: upstream.protocol,
-      clientIdPrefix: upstream.clientIdPrefix,
-      topicPrefix: upstream.topicPrefix,
-      serviceClientId: upstream.serviceClientId,
-      will: upstream.will,
-      payloadBytesMax: upstream.payloadBytesMax,
-      receiveMaximum: upstream.receiveMaximum,
-    },
+    upstream: upstreamPolicy(upstream),
+    ...(upstreams.length > 0 && { upstreams: upstreamsPolicy(upstreams) }),
     uplink: {
       messagesMax: uplink.totalMessagesMax,
       bytesMax: uplink.totalBytesMax,
@@ -41,6 +35,29 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     longNameQoSMinusOne: config.extensions.longNameQoSMinusOne,
     durable: config.store.kind === "disk",
     access,
+  };
+}
+
+function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
+  const { protocol, clientIdPrefix, topicPrefix, serviceClientId, will, payloadBytesMax, receiveMaximum } = options;
+  return { protocol, clientIdPrefix, topicPrefix, serviceClientId, will, payloadBytesMax, receiveMaximum };
+}
+
+/** Who uses which broker, by the first entry that fits. */
+function upstreamsPolicy(options: readonly NamedUpstreamOptions[]): UpstreamsPolicy {
+  const rules = options.map(({ name, clients, transports }) => ({
+    name,
+    patterns: clients === undefined ? undefined : [clients].flat().map(globToRegExp),
+    transports: transports && new Set(transports),
+  }));
+  return {
+    named: options.map((each) => ({ name: each.name, policy: upstreamPolicy(each) })),
+    nameOf: (clientId, peer) =>
+      rules.find(
+        ({ patterns, transports }) =>
+          (patterns === undefined || (clientId !== undefined && patterns.some((pattern) => pattern.test(clientId)))) &&
+          (transports === undefined || (peer !== undefined && transports.has(peer.slice(0, peer.indexOf("/"))))),
+      )?.name,
   };
 }
 

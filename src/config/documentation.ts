@@ -36,11 +36,21 @@ export function configurationMarkdown(): string {
   ];
   for (const [name, node] of Object.entries(root.properties ?? {})) {
     if (name === "$schema") continue;
-    const rows = [...rowsOf(name, node)];
+    const rows = name === "upstreams" ? rowsOfUpstreams(node, root.properties?.["upstream"]) : [...rowsOf(name, node)];
     lines.push(`## ${name}`, "", sentence(node.description), "");
     lines.push("| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", ...rows, "");
   }
   return lines.join("\n");
+}
+
+/** What is as in `upstream` is not said twice. */
+function rowsOfUpstreams(node: Node, upstream: Node | undefined): string[] {
+  const known = new Set(Object.keys(upstream?.properties ?? {}));
+  const own = Object.entries(node.items?.properties ?? {}).filter(([name]) => !known.has(name));
+  return [
+    ...own.flatMap(([name, property]) => [...rowsOf(`upstreams[].${name}`, property)]),
+    "| `upstreams[]...` | | | Everything that `upstream` has, with the same defaults. |",
+  ];
 }
 
 function* rowsOf(path: string, node: Node): Generator<string> {

@@ -77,8 +77,7 @@ function crossCheck(config: GatewayConfig): string[] {
   networks("access.qosMinusOne.from", config.access.qosMinusOne.from);
   networks("access.forwarders.from", config.access.forwarders.from);
   for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);
-  const { minSeconds, maxSeconds } = config.upstream.reconnect;
-  if (minSeconds > maxSeconds) problems.push("upstream.reconnect: minSeconds is greater than maxSeconds");
+  problems.push(...checkUpstreams(config));
   if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {
     problems.push("tryOutBroker: is only for upstream.url mqtt://127.0.0.1:PORT; set it to false for a real broker");
   }
@@ -86,6 +85,33 @@ function crossCheck(config: GatewayConfig): string[] {
     problems.push(
       'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
     );
+  }
+  return problems;
+}
+
+function checkUpstreams({ upstream, upstreams, transports }: GatewayConfig): string[] {
+  const problems: string[] = [];
+  const all = [{ path: "upstream", options: upstream }];
+  for (const [i, options] of upstreams.entries()) {
+    const path = `upstreams.${i}`;
+    all.push({ path, options });
+    if (upstreams.findIndex(({ name }) => name === options.name) !== i)
+      problems.push(`${path}.name: "${options.name}" is taken by another upstream; give each its own`);
+    if (options.clients === undefined && options.transports === undefined)
+      problems.push(`${path}: say who uses it with "clients" or "transports" (or make it the general "upstream")`);
+    for (const name of options.transports ?? []) {
+      if (!transports.some((transport) => transport.name === name))
+        problems.push(`${path}.transports: there is no transport "${name}"`);
+    }
+  }
+  const places = new Set<string>();
+  for (const { path, options } of all) {
+    const { minSeconds, maxSeconds } = options.reconnect;
+    if (minSeconds > maxSeconds) problems.push(`${path}.reconnect: minSeconds is greater than maxSeconds`);
+    const place = `${options.url} ${options.clientIdPrefix}${options.serviceClientId}`;
+    if (places.has(place))
+      problems.push(`${path}.serviceClientId: another upstream has the same at this broker; the two would take turns`);
+    places.add(place);
   }
   return problems;
 }
@@ -168,6 +194,7 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
     ...config,
     transports: walk(config.transports, "") as GatewayConfig["transports"],
     upstream: walk(config.upstream, "") as GatewayConfig["upstream"],
+    upstreams: walk(config.upstreams, "") as GatewayConfig["upstreams"],
     store: walk(config.store, "") as GatewayConfig["store"],
   };
 }

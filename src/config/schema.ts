@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { storeOptions, uplinkOptions } from "../storage/options.ts";
 import { transportOptions } from "../transports/index.ts";
-import { upstreamOptions } from "../upstream/options.ts";
+import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
 import { accessOptions } from "./access-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
@@ -38,7 +38,14 @@ export const gatewayConfig = z.strictObject({
     .min(1)
     .default([transportOptions.parse({ type: "udp" })])
     .describe("Networks to serve."),
-  upstream: upstreamOptions.prefault({}).describe("The MQTT broker."),
+  upstream: upstreamOptions
+    .prefault({})
+    .describe("The MQTT broker of every client that `upstreams` names no other for."),
+  upstreams: z
+    .array(namedUpstreamOptions)
+    .max(100)
+    .default([])
+    .describe("Further brokers or accounts for groups of clients. The first entry whose conditions all fit counts."),
   store: storeOptions.prefault({}).describe("Where sessions and messages are kept over a restart."),
   uplink: uplinkOptions.prefault({}).describe("Publications of clients while the broker is away."),
   deadLetters: z

@@ -13,7 +13,8 @@ import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
-import { BrokerSession, type Link } from "./routing/broker-session.ts";
+import type { Link } from "./routing/broker-session.ts";
+import { Upstreams } from "./routing/upstream.ts";
 import type { Session } from "./session/session.ts";
 import type { Setup } from "./session/setup.ts";
 import { SessionTable } from "./session-table.ts";
@@ -37,8 +38,7 @@ export class Context {
   readonly setups = new Map<PeerId, Setup>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
-  /** The gateway's own MQTT session: QoS -1, status, and the answer to "is the broker there?". */
-  readonly service = new BrokerSession(0);
+  readonly upstreams: Upstreams;
   readonly strangers: OncePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
@@ -63,6 +63,7 @@ export class Context {
     this.options = options;
     this.environment = environment;
     this.predefined = options.topics.predefined;
+    this.upstreams = new Upstreams(options.upstream, options.upstreams);
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);

@@ -7,6 +7,7 @@ import type { DropReason } from "./event.ts";
 import type { LetterRecord } from "./record.ts";
 import { linger } from "./routing/debt.ts";
 import { publishByService } from "./routing/service.ts";
+import type { Upstream } from "./routing/upstream.ts";
 import { append } from "./session/acceptance.ts";
 import { newSession } from "./session/connect.ts";
 import { handOver } from "./session/custody.ts";
@@ -71,7 +72,7 @@ export function republish(context: Context, ids: readonly (readonly [id: number,
 function sendUp(context: Context, clientId: string, publication: Publication): boolean {
   let session = context.sessions.byClientId(clientId);
   if (!session) {
-    session = newSession(context, clientId, true);
+    session = newSession(context, clientId, { clean: true, peer: undefined });
     context.sessions.add(session);
   }
   append(context, session, publication);
@@ -90,7 +91,16 @@ function announce(context: Context, topic: string, { clientId, direction, reason
   const payload = base64(publication.payload);
   const { topicName, qos, retain } = publication;
   const text = JSON.stringify({ clientId, direction, reason, topic: topicName, qos, retain, payload });
-  publishByService(context, { topicName: topic, payload: new TextEncoder().encode(text), qos: 0, retain: false });
+  publishByService(context, upstreamOf(context, clientId), {
+    topicName: topic,
+    payload: new TextEncoder().encode(text),
+    qos: 0,
+    retain: false,
+  });
+}
+
+function upstreamOf(context: Context, clientId: string): Upstream {
+  return context.sessions.byClientId(clientId)?.upstream ?? context.upstreams.of(clientId, undefined);
 }
 
 function base64(octets: Uint8Array): string {

@@ -78,7 +78,9 @@ export type Effect =
 
 export interface LinkRequest {
   readonly linkId: LinkId;
-  /** MQTT client id, prefix included. A link to an id opens only after an earlier one to the same id is closed. */
+  /** Name of the upstream; "" = the default. */
+  readonly upstream: string;
+  /** MQTT client id, prefix included. A link to an id opens only after an earlier one to the same id (and upstream) is closed. */
   readonly mqttClientId: string;
   /** Whose credentials to use: the device's client id, or undefined for the gateway's own connection. */
   readonly identity: string | undefined;

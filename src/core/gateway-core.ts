@@ -16,7 +16,7 @@ import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import type { SessionRecord } from "./record.ts";
 import { onBrokerAck } from "./routing/broker-ack.ts";
 import { drainSoon, onDrainDeadline, onFetched } from "./routing/drain.ts";
-import { advertise, isBrokerThere, openServiceLink } from "./routing/service.ts";
+import { advertise, openServiceLinks } from "./routing/service.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
 import { onSetupDeadline } from "./session/connect.ts";
 import { onDelivered, onReleased } from "./session/custody.ts";
@@ -66,7 +66,7 @@ export class GatewayCore implements Core {
           onSetupDeadline(context, deadline.owner);
           break;
         case "start":
-          openServiceLink(context);
+          openServiceLinks(context);
           break;
         case "advertise":
           advertise(context);
@@ -93,9 +93,9 @@ export class GatewayCore implements Core {
     return this.#context.counters;
   }
 
-  /** Is the broker there, as far as the gateway's own connection tells? */
+  /** Is every broker there, as far as the gateway's own connections tell? */
   get brokerThere(): boolean {
-    return isBrokerThere(this.#context);
+    return this.#context.upstreams.all.every(({ isThere }) => isThere);
   }
 
   /** Did the store refuse the last commit? */
@@ -157,7 +157,7 @@ export class GatewayCore implements Core {
       }
       case "released": {
         const link = context.links.get(input.linkId);
-        if (link) onReleased(context, link.session?.broker ?? context.service, link, input.packetId);
+        if (link) onReleased(context, link, input.packetId);
         return;
       }
       case "linkUp": {

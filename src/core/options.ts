@@ -59,22 +59,10 @@ export interface CoreOptions {
     /** Handed over per wake-up on top of what waited at PINGREQ; then PINGRESP, the rest next time. */
     readonly extraPerWakeMax: number;
   };
-  readonly upstream: {
-    readonly protocol: "3.1.1" | "5";
-    readonly clientIdPrefix: string;
-    readonly topicPrefix: string;
-    /** Own connection for QoS -1, status and "is the broker there". */
-    readonly serviceClientId: string;
-    readonly will: {
-      readonly held: "broker" | "gateway";
-      /** MQTT 5: how long the broker waits with a will after a cut. With 3.1.1 it does not wait. */
-      readonly delaySeconds: number;
-    };
-    /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
-    readonly payloadBytesMax: number;
-    /** Publications unacknowledged by the core towards a client that the broker may have open per link. */
-    readonly receiveMaximum: number;
-  };
+  /** The broker of all clients that `upstreams` names no other for. */
+  readonly upstream: UpstreamPolicy;
+  /** Further brokers; undefined = there are none. */
+  readonly upstreams?: UpstreamsPolicy;
   readonly uplink: {
     /** Publications accepted for all clients together while the broker is away, and their size. */
     readonly messagesMax: number;
@@ -100,6 +88,31 @@ export interface CoreOptions {
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
   readonly durable: boolean;
   readonly access: AccessPolicy;
+}
+
+/** One broker, as the core has to know it. */
+export interface UpstreamPolicy {
+  readonly protocol: "3.1.1" | "5";
+  readonly clientIdPrefix: string;
+  readonly topicPrefix: string;
+  /** Own connection for QoS -1, status and "is the broker there". */
+  readonly serviceClientId: string;
+  readonly will: {
+    readonly held: "broker" | "gateway";
+    /** MQTT 5: how long the broker waits with a will after a cut. With 3.1.1 it does not wait. */
+    readonly delaySeconds: number;
+  };
+  /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
+  readonly payloadBytesMax: number;
+  /** Publications unacknowledged by the core towards a client that the broker may have open per link. */
+  readonly receiveMaximum: number;
+}
+
+export interface UpstreamsPolicy {
+  /** Names are unique and not empty. */
+  readonly named: readonly { readonly name: string; readonly policy: UpstreamPolicy }[];
+  /** By the first rule that fits; undefined = the default. `clientId` is undefined for QoS -1 without a session. */
+  nameOf(clientId: string | undefined, peer: PeerId | undefined): string | undefined;
 }
 
 /** What becomes of publications at QoS 1 and 2 while the broker is away. */

@@ -15,7 +15,7 @@ const clientCertificate = {
   passphrase: secretReference.optional().describe("For an encrypted key."),
 };
 
-export const upstreamOptions = z.strictObject({
+const fields = {
   url: z
     .string()
     .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host")
@@ -130,6 +130,26 @@ export const upstreamOptions = z.strictObject({
     })
     .optional()
     .describe("TLS, for mqtts:// and wss://."),
+};
+
+export const upstreamOptions = z.strictObject(fields);
+
+const patterns = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+
+/** A further broker, for the clients that its conditions fit. */
+export const namedUpstreamOptions = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[^/\0]*$/, "must not hold a slash")
+    .describe("Unique; in the log, and in what is kept on disk."),
+  clients: patterns
+    .optional()
+    .describe("Patterns of client ids, with * and ?. Absent: all, and QoS -1 without a session."),
+  transports: z.array(z.string().min(1)).min(1).optional().describe("Names of transports. Absent: all."),
+  ...fields,
 });
+export type NamedUpstreamOptions = z.infer<typeof namedUpstreamOptions>;
 
 export type UpstreamOptions = z.infer<typeof upstreamOptions>;

@@ -36,6 +36,7 @@ async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}
   await upstream.start(events);
   const request = (over: Partial<LinkRequest> = {}): LinkRequest => ({
     linkId: "l1",
+    upstream: "",
     mqttClientId: "c1",
     identity: "c1",
     clean: false,

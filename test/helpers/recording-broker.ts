@@ -143,6 +143,7 @@ function linkRequestOf(packet: Extract<Packet, { cmd: "connect" }>): LinkRequest
   const { clientId, clean = true, will } = packet;
   return {
     linkId: clientId,
+    upstream: "",
     mqttClientId: clientId,
     identity: clientId,
     clean,

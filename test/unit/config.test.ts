@@ -51,8 +51,39 @@ describe("configuration", () => {
     [{ tryOutBroker: true, upstream: { url: "mqtts://cloud:8883" } }, /tryOutBroker/],
     [{ upstream: { url: "http://x" } }, /upstream\.url/],
     [{ upstream: { password: "secret" } }, /upstream\.password/],
+    [{ upstreams: [{ name: "a" }] }, /upstreams\.0: say who uses it/],
+    [{ upstreams: [{ name: "a", transports: ["lora"] }] }, /there is no transport "lora"/],
+    [{ upstreams: [{ name: "a", clients: "x*" }] }, /upstreams\.0\.serviceClientId/],
+    [
+      { upstreams: [0, 1].map((i) => ({ name: "a", clients: "x*", serviceClientId: `gw-${i}` })) },
+      /upstreams\.1\.name: "a" is taken/,
+    ],
   ])("refused: %j", (raw, message) => {
     expect(problems(raw).join("\n")).toMatch(message);
+  });
+
+  test("the first upstream whose conditions all fit serves a client", () => {
+    const { upstreams } = coreOptions(
+      parseConfig({
+        transports: [{ type: "udp" }, { type: "udp", name: "barn", port: 1885 }],
+        upstreams: [
+          { name: "meters", clients: ["meter-*", "m?"], serviceClientId: "gw-1", topicPrefix: "m/" },
+          { name: "barn", transports: ["barn"], serviceClientId: "gw-2" },
+        ],
+      }),
+      admitAll,
+    );
+    expect(upstreams?.named.map(({ name, policy }) => [name, policy.topicPrefix])).toEqual([
+      ["meters", "m/"],
+      ["barn", ""],
+    ]);
+    const here = "udp/127.0.0.1:1";
+    expect(upstreams?.nameOf("meter-7", here)).toBe("meters");
+    expect(upstreams?.nameOf("m1", "barn/127.0.0.1:1")).toBe("meters");
+    expect(upstreams?.nameOf("other", "barn/127.0.0.1:1")).toBe("barn");
+    expect(upstreams?.nameOf("other", here)).toBe(undefined);
+    expect(upstreams?.nameOf(undefined, "barn/127.0.0.1:1")).toBe("barn"); // QoS -1 without a session
+    expect(upstreams?.nameOf(undefined, here)).toBe(undefined);
   });
 
   test("a literal password is refused and not repeated anywhere", () => {

@@ -6,7 +6,7 @@ import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import type { Link } from "./broker-session.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
-  const broker = link.session?.broker ?? context.service;
+  const { broker } = link;
   const exchange = broker.inFlight.get(input.packetId);
   if (!exchange) return unmatched(context, link, input);
   switch (input.ack) {

@@ -17,12 +17,16 @@ import {
   type QoS,
   type Will,
 } from "../types.ts";
+import type { Upstream } from "./upstream.ts";
 
 /** One MQTT connection with its reconnects, as the core sees it. */
 export interface Link {
   readonly id: LinkId;
   /** Whose it is; undefined = the gateway's own. */
   readonly session: Session | undefined;
+  readonly upstream: Upstream;
+  /** The MQTT session that it serves. */
+  readonly broker: BrokerSession;
   up: boolean;
   /** The broker accepted it at least once. */
   wasUp: boolean;
@@ -40,6 +44,8 @@ export interface Link {
 export function newLink(init: {
   id: LinkId;
   session: Session | undefined;
+  upstream: Upstream;
+  broker: BrokerSession;
   clean: boolean;
   resumes?: boolean;
   will: Will | undefined;

@@ -46,7 +46,7 @@ export function forgetDevice(context: Context, session: Session): void {
     if (packetId === undefined) break;
     broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
     if (!broker.link?.up) continue;
-    const topicFilter = filterToBroker(context.options.upstream.topicPrefix, filter);
+    const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
     context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
   }
   session.subscriptions.clear();

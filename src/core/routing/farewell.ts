@@ -19,7 +19,7 @@ import { brokerWill, closeLink, sameWill } from "./transparent.ts";
 /** The client is lost: see to its will and to its connection. */
 export function abandonOrBidFarewell(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(context, session);
+  const will = brokerWill(session);
   if (session.account.owed > 0) return farewellAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
@@ -35,7 +35,7 @@ export function abandonOrBidFarewell(context: Context, session: Session): void {
 /** What was accepted from the client comes first; its will follows, unless the broker has published it at a cut. */
 function farewellAfterAll(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(context, session);
+  const will = brokerWill(session);
   const isOut = link?.wasUp && !link.up && brokerPublishes(context, session) && sameWill(will, link.will);
   if (isOut && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
   session.farewell = will !== undefined && !isOut;
@@ -46,7 +46,7 @@ function farewellAfterAll(context: Context, session: Session): void {
 /** Does closing the connection without DISCONNECT make the broker publish, and now? */
 function brokerPublishes(context: Context, session: Session): boolean {
   const { link } = session.broker;
-  const { protocol, will } = context.options.upstream;
+  const { protocol, will } = session.upstream.options;
   if (protocol === "3.1.1") return true;
   // MQTT 5: it has already done so if the connection was away for longer than the delay.
   return link?.downSince !== undefined && context.now - link.downSince >= will.delaySeconds * 1_000;
@@ -55,7 +55,7 @@ function brokerPublishes(context: Context, session: Session): boolean {
 /** The broker is there: publish, then part when it has it. */
 export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(context, session);
+  const will = brokerWill(session);
   if (!link || !will) return part(context, session, "disconnect");
   const publication: Publication = {
     ...will,

@@ -55,7 +55,7 @@ function subscribeAgain(broker: BrokerSession, session: Session): void {
 export function resendAll(context: Context, broker: BrokerSession): void {
   const { link } = broker;
   if (!link) return;
-  const prefix = context.options.upstream.topicPrefix;
+  const prefix = link.upstream.options.topicPrefix;
   for (const exchange of broker.inFlight.values()) {
     if (exchange.kind === "subscribe") {
       const topicFilter = filterToBroker(prefix, exchange.filter);

@@ -1,5 +1,5 @@
 /**
- * The gateway's own connection to the broker: for QoS -1, for status messages, and as the answer to "is the broker
+ * The gateway's own connection to each broker: for QoS -1, for status messages, and as the answer to "is the broker
  * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
@@ -7,42 +7,60 @@ import type { Session } from "../session/session.ts";
 import type { Publication, Will } from "../types.ts";
 import { newLink } from "./broker-session.ts";
 import { toBroker } from "./topic-prefix.ts";
+import type { Upstream } from "./upstream.ts";
 
-export function openServiceLink(context: Context): void {
-  const { serviceClientId, clientIdPrefix } = context.options.upstream;
+export function openServiceLinks(context: Context): void {
+  for (const upstream of context.upstreams.all) openServiceLink(context, upstream);
+}
+
+function openServiceLink(context: Context, upstream: Upstream): void {
+  const { serviceClientId, clientIdPrefix } = upstream.options;
   const mqttClientId = clientIdPrefix + serviceClientId;
   const link = newLink({
     id: context.nextLinkId(mqttClientId),
     session: undefined,
+    upstream,
+    broker: upstream.service,
     clean: true,
-    will: statusWill(context),
+    will: statusWill(context, upstream),
   });
   context.links.set(link.id, link);
-  context.service.link = link;
+  upstream.service.link = link;
   context.out.add({
     kind: "openLink",
-    link: { linkId: link.id, mqttClientId, identity: undefined, clean: true, will: link.will },
+    link: {
+      linkId: link.id,
+      upstream: upstream.name,
+      mqttClientId,
+      identity: undefined,
+      clean: true,
+      will: link.will,
+    },
   });
 }
 
-export function isBrokerThere(context: Context): boolean {
-  return context.service.link?.up === true;
+/** Is any broker there? Then the gateway is worth looking for. */
+function isSomeBrokerThere(context: Context): boolean {
+  return context.upstreams.all.some(({ isThere }) => isThere);
 }
 
-export function onServiceUp(context: Context): void {
-  publishStatus(context, "gateway", "online");
-  for (const session of context.sessions.all()) publishClientStatus(context, session);
+export function onServiceUp(context: Context, upstream: Upstream): void {
+  publishStatus(context, upstream, "gateway", "online");
+  if (context.options.status.topic !== undefined) {
+    for (const session of context.sessions.all())
+      if (session.upstream === upstream) publishClientStatus(context, session);
+  }
   if (context.options.advertise.intervalSeconds > 0) advertise(context);
 }
 
 export function onServiceDown(context: Context): void {
-  context.deadlines.clear(context.advertise);
+  if (!isSomeBrokerThere(context)) context.deadlines.clear(context.advertise);
 }
 
 /** ADVERTISE, now and every T_ADV, as long as the broker is there. */
 export function advertise(context: Context): void {
   const { intervalSeconds, radius } = context.options.advertise;
-  if (!isBrokerThere(context) || context.stopping) return;
+  if (!isSomeBrokerThere(context) || context.stopping) return;
   const message = {
     type: "ADVERTISE",
     gwId: context.options.gatewayId,
@@ -54,10 +72,10 @@ export function advertise(context: Context): void {
 }
 
 /** Publishes at QoS 0 over the gateway's own connection; false when that is not possible now. */
-export function publishByService(context: Context, publication: Publication): boolean {
-  const { link } = context.service;
+export function publishByService(context: Context, upstream: Upstream, publication: Publication): boolean {
+  const { link } = upstream.service;
   if (!link?.up || link.congested) return false;
-  const topicName = toBroker(context.options.upstream.topicPrefix, publication.topicName);
+  const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
   context.out.add({
     kind: "publish",
     linkId: link.id,
@@ -71,24 +89,25 @@ export function publishByService(context: Context, publication: Publication): bo
 /** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */
 export function publishClientStatus(context: Context, session: Session): void {
   if (context.options.status.topic === undefined || session.state === "awake") return;
-  publishStatus(context, `clients/${topicLevel(session.clientId)}`, session.state);
+  publishStatus(context, session.upstream, `clients/${topicLevel(session.clientId)}`, session.state);
 }
 
 /** Says that the gateway is going, while it still can. */
 export function publishOffline(context: Context): void {
-  publishStatus(context, "gateway", "offline");
+  for (const upstream of context.upstreams.all) publishStatus(context, upstream, "gateway", "offline");
 }
 
-function publishStatus(context: Context, what: string, state: string): void {
+function publishStatus(context: Context, upstream: Upstream, what: string, state: string): void {
   const { topic } = context.options.status;
   if (topic === undefined) return;
-  publishByService(context, { topicName: `${topic}/${what}`, payload: octets(state), qos: 0, retain: true });
+  const topicName = `${topic}/${what}`;
+  publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain: true });
 }
 
-function statusWill(context: Context): Will | undefined {
+function statusWill(context: Context, upstream: Upstream): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;
-  const topicName = toBroker(context.options.upstream.topicPrefix, `${topic}/gateway`);
+  const topicName = toBroker(upstream.options.topicPrefix, `${topic}/gateway`);
   return { topicName, payload: octets("offline"), qos: 0, retain: true };
 }
 

@@ -28,13 +28,16 @@ import { toBroker } from "./topic-prefix.ts";
  * had one, and what the broker kept of it is wanted.
  */
 export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
-  const { clientIdPrefix, will } = context.options.upstream;
+  const { upstream } = session;
+  const { clientIdPrefix, will } = upstream.options;
   const link = newLink({
     id: context.nextLinkId(session.clientId),
     session,
+    upstream,
+    broker: session.broker,
     clean: options.clean,
     resumes: options.resume === true,
-    will: will.held === "broker" ? brokerWill(context, session) : undefined,
+    will: will.held === "broker" ? brokerWill(session) : undefined,
   });
   context.links.set(link.id, link);
   session.broker.link = link;
@@ -43,6 +46,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
     kind: "openLink",
     link: {
       linkId: link.id,
+      upstream: upstream.name,
       mqttClientId: clientIdPrefix + session.clientId,
       identity: session.clientId,
       clean: options.clean,
@@ -67,9 +71,9 @@ export function closeLink(
 }
 
 /** The client's will as the broker would know it. */
-export function brokerWill(context: Context, session: Session): Will | undefined {
+export function brokerWill(session: Session): Will | undefined {
   const will = session.will;
-  return will && { ...will, topicName: toBroker(context.options.upstream.topicPrefix, will.topicName) };
+  return will && { ...will, topicName: toBroker(session.upstream.options.topicPrefix, will.topicName) };
 }
 
 export function sameWill(a: Will | undefined, b: Will | undefined): boolean {
@@ -93,7 +97,7 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   link.limits = limits;
   const session = link.session;
   context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
-  if (!session) return onServiceUp(context);
+  if (!session) return onServiceUp(context, link.upstream);
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
   resendAll(context, session.broker);
@@ -129,7 +133,7 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
   if (wasUp) context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
   const session = link.session;
   if (!session) {
-    context.service.cut();
+    link.broker.cut();
     return onServiceDown(context);
   }
   session.broker.cut();

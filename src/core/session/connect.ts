@@ -12,7 +12,6 @@ import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import { BrokerSession } from "../routing/broker-session.ts";
 import { forgetDevice } from "../routing/debt.ts";
 import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
-import { isBrokerThere } from "../routing/service.ts";
 import { brokerWill, closeLink, openLink, sameWill } from "../routing/transparent.ts";
 import { Registry } from "../topics/registry.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -209,7 +208,7 @@ function commit(context: Context, setup: Setup): void {
   }
   setup.isNew = session === undefined;
   if (!session) {
-    session = newSession(context, clientId, message.cleanSession);
+    session = newSession(context, clientId, { clean: message.cleanSession, peer });
     context.sessions.add(session);
   }
   setup.session = session;
@@ -218,9 +217,9 @@ function commit(context: Context, setup: Setup): void {
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;
   const { link } = session.broker;
-  const heldByBroker = context.options.upstream.will.held === "broker";
-  const mayGoOn = !isBrokerThere(context) && isTrusted(context, session, setup);
-  const fits = !heldByBroker || sameWill(link?.will, brokerWill(context, session));
+  const heldByBroker = session.upstream.options.will.held === "broker";
+  const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
+  const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));
   if (link?.clean === message.cleanSession && fits && !session.brokerRefused && (link.up || mayGoOn)) {
     return completeSetup(context, session, setup);
   }
@@ -241,7 +240,11 @@ export function goOnWithoutBroker(context: Context, session: Session, setup: Set
   return true;
 }
 
-export function newSession(context: Context, clientId: string, clean: boolean): Session {
+export function newSession(
+  context: Context,
+  clientId: string,
+  { clean, peer }: { readonly clean: boolean; readonly peer: PeerId | undefined },
+): Session {
   const registry = new Registry({
     start: context.sessions.topicIdStart(clientId),
     limit: context.options.topics.idsPerClientMax,
@@ -249,14 +252,21 @@ export function newSession(context: Context, clientId: string, clean: boolean): 
       context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
   });
   const someId = () => Math.floor(context.environment.random() * 65_535);
-  return new Session({ clientId, clean, registry, broker: new BrokerSession(someId()), outbox: new Outbox(someId()) });
+  return new Session({
+    clientId,
+    clean,
+    registry,
+    upstream: context.upstreams.of(clientId, peer),
+    broker: new BrokerSession(someId()),
+    outbox: new Outbox(someId()),
+  });
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
 function endForNewStart(context: Context, session: Session, cleanStart: boolean): void {
   const { link } = session.broker;
   const willIsDue = cleanStart && session.state === "active" && session.will !== undefined && link !== undefined;
-  const heldByBroker = willIsDue && sameWill(brokerWill(context, session), link.will);
+  const heldByBroker = willIsDue && sameWill(brokerWill(session), link.will);
   if (willIsDue && !heldByBroker && link.up) publishWill(context, session);
   const endsAtBroker = { how: heldByBroker ? "abandon" : "disconnect", endSession: true } as const;
   closeLink(context, session.broker, endsAtBroker);
@@ -267,7 +277,7 @@ function endForNewStart(context: Context, session: Session, cleanStart: boolean)
 /** A clean start of a client that the gateway still owes something to the broker for: that goes on, all else is new. */
 function startAnew(context: Context, session: Session): void {
   if (session.state === "active" && session.will !== undefined && session.broker.link?.up) {
-    const will = brokerWill(context, session);
+    const will = brokerWill(session);
     if (will) context.out.add(willAtOnce(session.broker.link.id, will));
     context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   }
@@ -345,7 +355,7 @@ function resumeAt(context: Context, peer: PeerId): void {
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
 export function onSetupDeadline(context: Context, setup: Setup): void {
   if (setup.stage === "broker" && setup.session) {
-    if (!isBrokerThere(context) && goOnWithoutBroker(context, setup.session, setup)) return;
+    if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
     return failSetup(context, setup.session, setup, {
       returnCode: returnCodes.congestion,
       why: "no answer from the broker",

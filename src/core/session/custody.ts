@@ -27,7 +27,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const { broker } = session;
   if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
   if (input.publication.qos === 0) {
-    const topicName = fromBroker(context.options.upstream.topicPrefix, input.publication.topicName);
+    const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
     if (topicName === undefined) return;
     if (take(context, session, newEntry({ ...input.publication, topicName }, expiry(context, input))))
       pump(context, session);
@@ -88,7 +88,7 @@ export function letIn(context: Context, session: Session): void {
   const { outside } = session.broker;
   for (const received of outside) {
     const { publication } = received;
-    const topicName = fromBroker(context.options.upstream.topicPrefix, publication.topicName);
+    const topicName = fromBroker(session.upstream.options.topicPrefix, publication.topicName);
     if (topicName === undefined) {
       outside.delete(received);
       acknowledge(context, session.broker, received, undefined);
@@ -117,7 +117,8 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
 }
 
 /** PUBREL: the broker is through with this id. */
-export function onReleased(context: Context, broker: BrokerSession, link: Link, packetId: number): void {
+export function onReleased(context: Context, link: Link, packetId: number): void {
+  const { broker } = link;
   const received = broker.received.get(packetId);
   if (received && link.session) forgetReceived(context, link.session.clientId, received);
   broker.received.delete(packetId);
@@ -167,7 +168,7 @@ function take(context: Context, session: Session, entry: OutboxEntry): boolean {
 /** Room for one more? At QoS 0 older QoS 0 makes way; at QoS 1 and 2 the broker's window is waited for. */
 function admit(context: Context, session: Session, entry: OutboxEntry): boolean {
   const { outbox, clientId } = session;
-  const { buffer, upstream } = context.options;
+  const { buffer } = context.options;
   const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
   if (
     entry.publication.qos === 0 &&
@@ -186,7 +187,7 @@ function admit(context: Context, session: Session, entry: OutboxEntry): boolean 
   }
   if (fits(context, session, entryBytes(entry), 1)) return true;
   // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
-  if (entry.received && outbox.length < buffer.messagesMax + upstream.receiveMaximum) return true;
+  if (entry.received && outbox.length < buffer.messagesMax + session.upstream.options.receiveMaximum) return true;
   if (!entry.received) context.drop("buffer-full", { clientId, detail });
   return false;
 }

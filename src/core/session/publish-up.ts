@@ -35,7 +35,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
 
   const { link } = session.broker;
-  const { payloadBytesMax, topicPrefix } = context.options.upstream;
+  const { payloadBytesMax, topicPrefix } = session.upstream.options;
   const { uplinkInFlightMax } = context.options.clients;
   if (message.data.byteLength > payloadBytesMax) {
     return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
@@ -107,13 +107,13 @@ export function onPublishWithoutAnswer(
   const about = { clientId: session?.clientId, peer, detail: `${message.topicIdType} ${message.topicId}` };
   const named = withoutAnswerTopic(context, session, message);
   if (!named) return context.drop("qos-minus-one-topic", about);
-  if (named.payload.byteLength > context.options.upstream.payloadBytesMax)
-    return context.drop("too-large-for-broker", about);
+  const upstream = session?.upstream ?? context.upstreams.of(undefined, peer);
+  if (named.payload.byteLength > upstream.options.payloadBytesMax) return context.drop("too-large-for-broker", about);
   const publication: Publication = { ...named, qos: 0, retain: message.retain };
   context.counters.publishedUp++;
   const link = session?.broker.link;
   if (link?.up && !link.congested) {
-    const topicName = toBroker(context.options.upstream.topicPrefix, named.topicName);
+    const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
     context.out.add({
       kind: "publish",
       linkId: link.id,
@@ -121,7 +121,7 @@ export function onPublishWithoutAnswer(
       packetId: 0,
       dup: false,
     });
-  } else if (!publishByService(context, publication)) {
+  } else if (!publishByService(context, upstream, publication)) {
     context.counters.publishedUp--;
     context.drop("link-down", about);
   }

@@ -17,7 +17,7 @@ import type { Session } from "./session.ts";
 export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
   if (context.sessions.byClientId(record.clientId)) return;
-  const session = newSession(context, record.clientId, record.clean);
+  const session = newSession(context, record.clientId, record);
   session.state = record.state;
   session.keepAliveSeconds = record.keepAliveSeconds;
   session.sleepSeconds = record.sleepSeconds;

@@ -13,6 +13,7 @@ import type {
   SubscribeExchange,
   UnsubscribeExchange,
 } from "../routing/broker-session.ts";
+import type { Upstream } from "../routing/upstream.ts";
 import type { Registry } from "../topics/registry.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
 import type { Outbox } from "./outbox.ts";
@@ -33,6 +34,7 @@ export interface Subscription {
 export class Session {
   readonly clientId: string;
   readonly registry: Registry;
+  readonly upstream: Upstream;
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession;
   /** What is owed to the broker on this client's behalf. */
@@ -89,10 +91,18 @@ export class Session {
   /** The next try of what is in flight towards the client. */
   readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
 
-  constructor(init: { clientId: string; clean: boolean; registry: Registry; broker: BrokerSession; outbox: Outbox }) {
+  constructor(init: {
+    clientId: string;
+    clean: boolean;
+    registry: Registry;
+    upstream: Upstream;
+    broker: BrokerSession;
+    outbox: Outbox;
+  }) {
     this.clientId = init.clientId;
     this.clean = init.clean;
     this.registry = init.registry;
+    this.upstream = init.upstream;
     this.broker = init.broker;
     this.outbox = init.outbox;
   }

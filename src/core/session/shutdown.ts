@@ -18,5 +18,5 @@ export function onShutdown(context: Context): void {
     closeLink(context, session.broker, { how, endSession: false });
   }
   publishOffline(context);
-  closeLink(context, context.service, { how: "disconnect", endSession: true });
+  for (const { service } of context.upstreams.all) closeLink(context, service, { how: "disconnect", endSession: true });
 }

@@ -82,7 +82,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   broker.add(exchange);
   session.subscribing.set(msgId, exchange);
   if (!link?.up) return grantPendingRequests(context, session);
-  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
+  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, what.filter);
   context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos });
 }
 
@@ -139,7 +139,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   broker.add(exchange);
   session.subscribing.set(msgId, exchange);
   if (!link?.up) return grantPendingRequests(context, session);
-  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, what.filter);
+  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, what.filter);
   context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
 }
 
@@ -161,7 +161,7 @@ export function dropSubscription(context: Context, session: Session, filter: str
   const packetId = broker.freePacketId();
   if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
   broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
-  const topicFilter = filterToBroker(context.options.upstream.topicPrefix, filter);
+  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
   context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
 }
 

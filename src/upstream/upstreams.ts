@@ -1,0 +1,54 @@
+/** Several upstreams as one: each link goes to the one that its request names. */
+import type { LinkRequest } from "../core/effect.ts";
+import type { LinkId, Publication, QoS } from "../core/types.ts";
+import type { Upstream, UpstreamEvents } from "./link.ts";
+
+export class Upstreams implements Upstream {
+  readonly #byName: ReadonlyMap<string, Upstream>;
+  readonly #ofLink = new Map<LinkId, Upstream>();
+
+  /** "" is the default. */
+  constructor(byName: ReadonlyMap<string, Upstream>) {
+    this.#byName = byName;
+  }
+
+  async start(events: UpstreamEvents): Promise<void> {
+    for (const upstream of this.#byName.values()) await upstream.start(events);
+  }
+
+  open(request: LinkRequest): void {
+    const upstream = this.#byName.get(request.upstream);
+    if (!upstream) throw new Error(`there is no upstream "${request.upstream}"`);
+    this.#ofLink.set(request.linkId, upstream);
+    upstream.open(request);
+  }
+
+  close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void {
+    this.#ofLink.get(linkId)?.close(linkId, how, endSession);
+    this.#ofLink.delete(linkId);
+  }
+
+  publish(linkId: LinkId, publication: Publication, packetId: number, dup: boolean): void {
+    this.#ofLink.get(linkId)?.publish(linkId, publication, packetId, dup);
+  }
+
+  release(linkId: LinkId, packetId: number): void {
+    this.#ofLink.get(linkId)?.release(linkId, packetId);
+  }
+
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void {
+    this.#ofLink.get(linkId)?.subscribe(linkId, packetId, topicFilter, qos);
+  }
+
+  unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {
+    this.#ofLink.get(linkId)?.unsubscribe(linkId, packetId, topicFilter);
+  }
+
+  ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
+    this.#ofLink.get(linkId)?.ack(linkId, ack, packetId);
+  }
+
+  async shutdown(deadlineMs: number): Promise<void> {
+    await Promise.all([...this.#byName.values()].map((upstream) => upstream.shutdown(deadlineMs)));
+  }
+}
