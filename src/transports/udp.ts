@@ -9,6 +9,7 @@ import type { PeerId } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { kernelDrops } from "./proc-net-udp.ts";
 import type { Transport, TransportEvents, TransportStats } from "./transport.ts";
+import { loadNativeBatch, type NativeBatch, UdpBatch } from "./udp-batch.ts";
 import type { UdpOptions } from "./udp-options.ts";
 
 const firstPauseMs = 1_000;
@@ -22,11 +23,13 @@ interface Address {
 export class UdpTransport implements Transport {
   readonly name: string;
   readonly #options: UdpOptions;
+  readonly #native: NativeBatch | undefined;
   readonly #isV6: boolean;
   /** Plain sentences for the operator; valid after `start`. */
   readonly warnings: string[] = [];
   #socket: SocketAsPromised | undefined;
   #groupSocket: SocketAsPromised | undefined;
+  #batch: UdpBatch | undefined;
   #events: TransportEvents | undefined;
   #closed = false;
   #pauseMs = firstPauseMs;
@@ -39,7 +42,9 @@ export class UdpTransport implements Transport {
     if (error) this.#stats.sendErrors++;
   };
 
-  constructor(options: UdpOptions) {
+  /** `native`: the compiled part, if it is there. Tests choose. */
+  constructor(options: UdpOptions, native: NativeBatch | undefined = loadNativeBatch()) {
+    this.#native = native;
     this.name = options.name;
     this.#options = options;
     this.#isV6 = isIPv6(options.host);
@@ -64,6 +69,13 @@ export class UdpTransport implements Transport {
   }
 
   send(to: PeerId, bytes: Uint8Array): void {
+    if (this.#batch?.send(to, bytes)) {
+      this.#stats.datagramsOut++;
+      this.#stats.bytesOut += bytes.byteLength;
+    } else this.#sendByNode(to, bytes);
+  }
+
+  #sendByNode(to: PeerId, bytes: Uint8Array): void {
     const address = this.#addressOf(to);
     if (!this.#socket || !address) {
       this.#stats.sendErrors++;
@@ -117,7 +129,9 @@ export class UdpTransport implements Transport {
     });
     this.#listen(socket);
     try {
-      await socket.bind({ address: host, port, exclusive: true });
+      const batch = this.#openBatch();
+      await socket.bind(batch ? { fd: batch.fd, exclusive: true } : { address: host, port, exclusive: true });
+      this.#batch = batch;
       const { address, port: boundPort } = socket.socket.address();
       this.#bound = { host: address, port: boundPort };
       this.#socket = socket;
@@ -128,6 +142,25 @@ export class UdpTransport implements Transport {
       throw openError(error, this.#options);
     }
     this.#checkReceiveBuffer(socket.socket);
+  }
+
+  #openBatch(): UdpBatch | undefined {
+    const { host, port } = this.#options;
+    if (!this.#native) return undefined;
+    return UdpBatch.open(this.#native, host, port, {
+      peerOf: (address, of) => this.#peerOf(address, of),
+      addressOf: (peer) => this.#addressOf(peer),
+      datagram: (from, bytes) => this.#onDatagram(from, bytes),
+      notSent: (count) => {
+        this.#stats.sendErrors += count;
+        this.#stats.datagramsOut -= count;
+      },
+      sendByNode: (to, bytes) => {
+        this.#stats.datagramsOut--; // it was counted when it was queued
+        this.#stats.bytesOut -= bytes.byteLength;
+        this.#sendByNode(to, bytes);
+      },
+    });
   }
 
   /** Joins the group on the unicast socket if the ports agree, else on a second socket that feeds the same events. */
@@ -157,13 +190,18 @@ export class UdpTransport implements Transport {
 
   #listen(wrapped: SocketAsPromised): void {
     wrapped.socket.on("message", (bytes, remote) => {
-      this.#stats.datagramsIn++;
-      this.#stats.bytesIn += bytes.byteLength;
-      if (!this.#closed) this.#events?.datagram(this.#peerOf(remote.address, remote.port), bytes);
+      this.#onDatagram(this.#peerOf(remote.address, remote.port), bytes);
+      if (wrapped === this.#socket) this.#batch?.onNodeDatagram();
     });
     wrapped.socket.on("error", (error) => {
       if (wrapped === this.#socket) this.#recover(error);
     });
+  }
+
+  #onDatagram(from: PeerId, bytes: Uint8Array): void {
+    this.#stats.datagramsIn++;
+    this.#stats.bytesIn += bytes.byteLength;
+    if (!this.#closed) this.#events?.datagram(from, bytes);
   }
 
   #recover(error: Error): void {
@@ -195,6 +233,8 @@ export class UdpTransport implements Transport {
 
   async #closeSockets(): Promise<void> {
     const open = [this.#socket, this.#groupSocket];
+    this.#batch?.close();
+    this.#batch = undefined;
     this.#socket = undefined;
     this.#groupSocket = undefined;
     for (const socket of open) if (socket) await closeQuietly(socket);

@@ -6,6 +6,7 @@ import { BleTransport } from "../../src/transports/ble/ble.ts";
 import { bleOptions } from "../../src/transports/ble/options.ts";
 import { dropsIn } from "../../src/transports/proc-net-udp.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
+import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { fastTimers, ScriptedCentral } from "../helpers/scripted-central.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -15,9 +16,10 @@ const hasV6 = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === "::1"),
 );
 
-function udp(host: string) {
+function udp(host: string, native: NativeBatch | undefined) {
   return (instance: number) => {
-    const transport = new UdpTransport(udpOptions.parse({ type: "udp", name: `udp${instance}`, host, port: 0 }));
+    const options = udpOptions.parse({ type: "udp", name: `udp${instance}`, host, port: 0 });
+    const transport = new UdpTransport(options, native);
     return { transport, node: () => udpNode(host, () => Number(transport.place.split(":").at(-1))) };
   };
 }
@@ -34,9 +36,20 @@ async function udpNode(host: string, port: () => number): Promise<Node> {
   };
 }
 
-transportSuite("udp over IPv4", udp("127.0.0.1"));
-if (hasV6) transportSuite("udp over IPv6", udp("::1"));
-else test.skip("transport udp over IPv6: this host has no ::1", () => {});
+const native = loadNativeBatch();
+if (!native && process.env["CI"]) throw new Error("native/udp-batch.c is not compiled: node scripts/build-native.mjs");
+for (const [how, batch] of [
+  ["node:dgram alone", undefined],
+  ["many datagrams per system call", native],
+] as const) {
+  if (how !== "node:dgram alone" && !batch) {
+    test.skip(`transport udp, ${how}: native/udp-batch.c is not compiled`, () => {});
+    continue;
+  }
+  transportSuite(`udp over IPv4, ${how}`, udp("127.0.0.1", batch));
+  if (hasV6) transportSuite(`udp over IPv6, ${how}`, udp("::1", batch));
+  else test.skip(`transport udp over IPv6, ${how}: this host has no ::1`, () => {});
+}
 
 transportSuite("ble, with a scripted adapter", (instance) => {
   const central = new ScriptedCentral();

@@ -1,0 +1,210 @@
+/**
+ * Many datagrams per system call, where native/udp-batch.c could be compiled: Node makes one `recvmsg` and one `sendmsg`
+ * for each, which is most of what a datagram costs. Without the compiled part everything goes through node:dgram, as
+ * before, and nothing else changes.
+ *
+ * Node's socket goes on: the first datagrams of a turn of the event loop come from it. Only when a second one comes in the
+ * same turn is there a queue worth emptying at once; so a datagram that comes alone pays nothing for this.
+ */
+import { createRequire } from "node:module";
+import type { PeerId } from "../core/types.ts";
+
+/** What the compiled part offers; see there. */
+export interface NativeBatch {
+  open(host: string, port: number): number;
+  host(words: Uint32Array, index: number): string;
+  address(host: string, port: number, words: Uint32Array, index: number): number;
+  receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
+  send(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
+}
+
+/** Datagrams per system call. */
+const batchMax = 64;
+/** The largest datagram there is; the odd octets spread the heads of messages over the processor's cache. */
+const shareBytes = 65_536 + 64;
+const sendArenaBytes = 131_072;
+/** System calls in one turn of the event loop: everything else wants its turn too. */
+const receivesPerTurnMax = 8;
+/** Addresses remembered in their binary form. Beyond, all are forgotten, and learned anew. */
+const addressesMax = 131_072;
+/** Datagrams that found no room in the socket's buffer and are left to Node. */
+const lost = 0xffff_ffff;
+
+const wordsPerDatagram = 8;
+const [offsetAt, lengthAt, portAt, scopeAt, addressAt] = [0, 1, 2, 3, 4];
+
+interface Address {
+  readonly peer: PeerId;
+  readonly port: number;
+  readonly scope: number;
+  readonly address: readonly [number, number, number, number];
+  /** Another one under the same key. */
+  readonly next: Address | undefined;
+}
+
+/** The compiled part; undefined where it is not there, or is not for this system. */
+export function loadNativeBatch(): NativeBatch | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    return createRequire(import.meta.url)("../../native/build/udp-batch.node") as NativeBatch;
+  } catch {
+    return undefined; // not compiled: no compiler, or the package was installed without running scripts
+  }
+}
+
+export interface BatchEvents {
+  /** The name of an address, and back; each is asked for once. */
+  peerOf(host: string, port: number): PeerId;
+  addressOf(peer: PeerId): { readonly host: string; readonly port: number } | undefined;
+  datagram(from: PeerId, bytes: Uint8Array): void;
+  /** These could not be sent. */
+  notSent(count: number): void;
+  /** Node is to send this one: the socket's buffer is full, and Node waits for room. */
+  sendByNode(to: PeerId, bytes: Uint8Array): void;
+}
+
+export class UdpBatch {
+  /** For `socket.bind({ fd })`. Node's own from then on. */
+  readonly fd: number;
+  readonly #native: NativeBatch;
+  readonly #events: BatchEvents;
+  readonly #arena = new Uint8Array(batchMax * shareBytes);
+  readonly #words = new Uint32Array(batchMax * wordsPerDatagram);
+  readonly #outArena = new Uint8Array(sendArenaBytes);
+  readonly #outWords = new Uint32Array(batchMax * wordsPerDatagram);
+  readonly #outPeers: PeerId[] = [];
+  readonly #oneWords = new Uint32Array(wordsPerDatagram);
+  #out = 0;
+  #outBytes = 0;
+  #turn = 0;
+  #closed = false;
+  /** By the low word of the address and the port. */
+  readonly #byAddress = new Map<number, Address>();
+  readonly #byPeer = new Map<PeerId, Address>();
+
+  private constructor(native: NativeBatch, fd: number, events: BatchEvents) {
+    this.#native = native;
+    this.fd = fd;
+    this.#events = events;
+  }
+
+  /** Undefined when the address cannot be bound, or is no literal: node:dgram then says why, or does it. */
+  static open(native: NativeBatch, host: string, port: number, events: BatchEvents): UdpBatch | undefined {
+    const fd = native.open(host, port);
+    return fd < 0 ? undefined : new UdpBatch(native, fd, events);
+  }
+
+  /** Node delivered a datagram of its own. */
+  onNodeDatagram(): void {
+    if (this.#turn++ === 0) setImmediate(this.#newTurn);
+    else if (this.#turn === 2) this.#receive();
+  }
+
+  /** False: not this way, the address is no literal, or the message is too long. It leaves at the end of this callback. */
+  send(to: PeerId, bytes: Uint8Array): boolean {
+    const address = this.#byPeer.get(to) ?? this.#lookUp(to);
+    if (!address || bytes.byteLength > sendArenaBytes || this.#closed) return false;
+    if (this.#outBytes + bytes.byteLength > sendArenaBytes) this.#flush();
+    const words = this.#outWords;
+    const at = this.#out * wordsPerDatagram;
+    words[at + offsetAt] = this.#outBytes;
+    words[at + lengthAt] = bytes.byteLength;
+    words[at + portAt] = address.port;
+    words[at + scopeAt] = address.scope;
+    for (let i = 0; i < 4; i++) words[at + addressAt + i] = address.address[i] ?? 0;
+    this.#outArena.set(bytes, this.#outBytes);
+    this.#outBytes += bytes.byteLength;
+    this.#outPeers[this.#out] = to;
+    this.#out++;
+    if (this.#out === batchMax) this.#flush();
+    else if (this.#out === 1) queueMicrotask(this.#flush);
+    return true;
+  }
+
+  /** Before Node closes the descriptor: it may belong to something else a moment later. */
+  close(): void {
+    this.#flush();
+    this.#closed = true;
+  }
+
+  readonly #newTurn = (): void => {
+    this.#turn = 0;
+  };
+
+  #receive(): void {
+    const words = this.#words;
+    for (let calls = 0; calls < receivesPerTurnMax && !this.#closed; calls++) {
+      const count = this.#native.receive(this.fd, this.#arena, words, 0);
+      // An error that waits in the socket is Node's to read and to report.
+      for (let i = 0; i < count; i++) {
+        const at = i * wordsPerDatagram;
+        const length = words[at + lengthAt] ?? lost;
+        const offset = words[at + offsetAt] ?? 0;
+        if (length === lost) continue; // longer than any datagram: cannot be
+        this.#events.datagram(this.#peerAt(i, at), this.#arena.slice(offset, offset + length));
+      }
+      if (count < batchMax) return;
+    }
+  }
+
+  #peerAt(index: number, at: number): PeerId {
+    const words = this.#words;
+    const key = (words[at + addressAt + 3] ?? 0) * 65_536 + (words[at + portAt] ?? 0);
+    for (let known = this.#byAddress.get(key); known; known = known.next) {
+      const [a, b, c] = known.address;
+      const isSame =
+        a === words[at + addressAt] &&
+        b === words[at + addressAt + 1] &&
+        c === words[at + addressAt + 2] &&
+        known.scope === words[at + scopeAt];
+      if (isSame) return known.peer;
+    }
+    const peer = this.#events.peerOf(this.#native.host(words, index), words[at + portAt] ?? 0);
+    return this.#learn(peer, words, at).peer;
+  }
+
+  #lookUp(peer: PeerId): Address | undefined {
+    const parts = this.#events.addressOf(peer);
+    if (!parts || this.#native.address(parts.host, parts.port, this.#oneWords, 0) === 0) return undefined;
+    return this.#learn(peer, this.#oneWords, 0);
+  }
+
+  #learn(peer: PeerId, words: Uint32Array, at: number): Address {
+    if (this.#byPeer.size >= addressesMax) {
+      this.#byAddress.clear();
+      this.#byPeer.clear();
+    }
+    const word = (i: number) => words[at + i] ?? 0;
+    const key = word(addressAt + 3) * 65_536 + word(portAt);
+    const address: Address = {
+      peer,
+      port: word(portAt),
+      scope: word(scopeAt),
+      address: [word(addressAt), word(addressAt + 1), word(addressAt + 2), word(addressAt + 3)],
+      next: this.#byAddress.get(key),
+    };
+    this.#byAddress.set(key, address);
+    this.#byPeer.set(peer, address);
+    return address;
+  }
+
+  readonly #flush = (): void => {
+    const count = this.#out;
+    if (count === 0 || this.#closed) return;
+    this.#out = 0;
+    this.#outBytes = 0;
+    const words = this.#outWords;
+    const done = this.#native.send(this.fd, this.#outArena, words, count);
+    let refused = 0;
+    for (let i = 0; i < count; i++) {
+      const at = i * wordsPerDatagram;
+      const length = words[at + lengthAt] ?? lost;
+      if (length === lost || done < 0) refused++;
+      else if (i >= done) {
+        const offset = words[at + offsetAt] ?? 0;
+        this.#events.sendByNode(this.#outPeers[i] ?? "", this.#outArena.slice(offset, offset + length));
+      }
+    }
+    if (refused > 0) this.#events.notSent(refused);
+  };
+}
