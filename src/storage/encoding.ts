@@ -44,7 +44,9 @@ export function decodeRecord(stored: Uint8Array): { readonly record: unknown; re
 }
 
 function isBacklogRecord(record: unknown): record is BacklogRecord {
-  return typeof record === "object" && record !== null && "publication" in record && "at" in record;
+  // A dead letter has these too, and more.
+  const isOne = typeof record === "object" && record !== null && "publication" in record && "at" in record;
+  return isOne && !("reason" in record);
 }
 
 /** Mark, QoS and retain, time (6), length of the topic (2), topic, payload. */

@@ -188,3 +188,10 @@ describe("a disk store in trouble", () => {
     }
   });
 });
+
+test("a dead letter is read as it was written, though a backlog record looks much like it", () => {
+  const publication = { topicName: "t", payload: Uint8Array.of(1, 2), qos: 1, retain: false } as const;
+  const letter = { v: 1, direction: "down", reason: "expired", publication, at: 1_800_000_000_000 } as const;
+  const backlog = { v: 1, publication, at: 1_800_000_000_000 } as const;
+  for (const record of [letter, backlog]) expect(decodeRecord(encodeRecord(record, 1))?.record).toEqual(record);
+});
