@@ -1,10 +1,12 @@
 /** The configuration as the core wants it. */
 import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
-import type { CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
+import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { NamedUpstreamOptions, UpstreamOptions } from "../upstream/options.ts";
+import { matches } from "../wire/topic.ts";
+import type { BufferOptions } from "./buffer-options.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
@@ -19,7 +21,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
     clients,
     topics: { predefined: predefinedTopics(topics), idsPerClientMax: topics.idsPerClientMax },
-    buffer,
+    buffer: bufferPolicies(buffer),
     upstream: upstreamPolicy(upstream),
     ...(upstreams.length > 0 && { upstreams: upstreamsPolicy(upstreams) }),
     uplink: {
@@ -28,7 +30,11 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       drainPerSecond: uplink.drainPerSecond,
       policyOf: uplinkPolicies(uplink),
     },
-    deadLetters: { max: config.deadLetters.max, topic: config.deadLetters.topic },
+    deadLetters: {
+      max: config.deadLetters.max,
+      topic: config.deadLetters.topic,
+      superseded: config.deadLetters.superseded,
+    },
     status: { topic: config.status.topic },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
@@ -70,6 +76,41 @@ function uplinkPolicies(options: UplinkOptions): (clientId: string) => UplinkPol
   }));
   if (groups.length === 0) return () => general;
   return (clientId) => groups.find(({ fits }) => fits.test(clientId))?.policy ?? general;
+}
+
+/** The policy of each message, by the first rule that fits client and topic. */
+function bufferPolicies(options: BufferOptions): CoreOptions["buffer"] {
+  const { messagesMax, bytesMax, totalBytesMax, extraPerWakeMax } = options;
+  const limits = { messagesMax, bytesMax, totalBytesMax, extraPerWakeMax };
+  const none = Number.POSITIVE_INFINITY;
+  const general: BufferPolicy = policyOf(options, { ...options, messagesMax: none, bytesMax: none });
+  const generalPerWake = options.perWakeMax || none;
+  const rules = options.rules.map((rule) => ({
+    fits: globToRegExp(rule.clients),
+    topics: rule.topics,
+    perWakeMax: rule.perWakeMax === undefined ? undefined : rule.perWakeMax || none,
+    policy: policyOf(options, rule),
+  }));
+  if (rules.length === 0) return { ...limits, policyOf: () => general, perWakeMaxOf: () => generalPerWake };
+  return {
+    ...limits,
+    policyOf: (clientId, topicName) =>
+      rules.find(({ fits, topics }) => fits.test(clientId) && matches(topics, topicName))?.policy ?? general,
+    perWakeMaxOf: (clientId) =>
+      rules.find(({ fits, perWakeMax }) => perWakeMax !== undefined && fits.test(clientId))?.perWakeMax ??
+      generalPerWake,
+  };
+}
+
+function policyOf(general: BufferOptions, rule: Omit<Partial<BufferOptions["rules"][number]>, "topics">): BufferPolicy {
+  return {
+    timeToLiveSeconds: rule.timeToLiveSeconds ?? general.timeToLiveSeconds,
+    messagesMax: rule.messagesMax ?? Number.POSITIVE_INFINITY,
+    bytesMax: rule.bytesMax ?? Number.POSITIVE_INFINITY,
+    atLimit: rule.atLimit ?? general.atLimit,
+    keep: rule.keep ?? general.keep,
+    qos0WhileAsleep: rule.qos0WhileAsleep ?? general.qos0WhileAsleep,
+  };
 }
 
 export function predefinedTopics(topics: GatewayConfig["topics"]): PredefinedTopics {

@@ -7,6 +7,7 @@ import { storeOptions, uplinkOptions } from "../storage/options.ts";
 import { transportOptions } from "../transports/index.ts";
 import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
 import { accessOptions } from "./access-options.ts";
+import { bufferOptions } from "./buffer-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
 const atLeastOne = (max: number) => z.int().min(1).max(max);
@@ -59,6 +60,12 @@ export const gatewayConfig = z.strictObject({
         .regex(/^[^+#\0]+$/)
         .optional()
         .describe("Each is also published here, as JSON with the payload in base64. Absent: not."),
+      superseded: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Also those that a later message replaced (buffer keep: latest): sent again, they would be out of date.",
+        ),
     })
     .prefault({})
     .describe("Messages that were dropped (command: queue)."),
@@ -114,24 +121,7 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Topic ids."),
-  buffer: z
-    .strictObject({
-      messagesMax: atLeastOne(1_000_000)
-        .default(1_000)
-        .describe("Messages waiting per client. Beyond: the oldest QoS 0 goes; QoS 1 and 2 stay at the broker."),
-      bytesMax: atLeastOne(2 ** 31)
-        .default(1_048_576)
-        .describe("The same in octets."),
-      totalBytesMax: atLeastOne(2 ** 40)
-        .default(64 * 1_048_576)
-        .describe("For all clients together."),
-      qos0WhileAsleep: z.boolean().default(true).describe("Keep QoS 0 for sleepers, as the standard asks."),
-      extraPerWakeMax: count(1_000_000)
-        .default(100)
-        .describe("Messages that arrive during a wake-up and still go out with it."),
-    })
-    .prefault({})
-    .describe("Messages waiting for clients."),
+  buffer: bufferOptions.prefault({}).describe("Messages waiting for clients."),
   retry: z
     .strictObject({
       intervalSeconds: z.number().min(0.1).max(3_600).default(10).describe("T_retry towards clients. [7.2]"),

@@ -24,7 +24,7 @@ import type { Instant, LinkId, PeerId } from "./types.ts";
 const knownMax = 100_000;
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe">;
-export type AnyDeadline = Session["life"] | Session["retry"] | Setup["expiry"] | GatewayDeadline;
+export type AnyDeadline = Session["life"] | Session["retry"] | Session["expiry"] | Setup["expiry"] | GatewayDeadline;
 
 export class Context {
   readonly options: CoreOptions;

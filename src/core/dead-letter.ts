@@ -34,9 +34,9 @@ export class Letters {
 }
 
 export function bury(context: Context, letter: DeadLetter): void {
-  const { max, topic } = context.options.deadLetters;
+  const { max, topic, superseded } = context.options.deadLetters;
   const { clientId, direction, reason, publication } = letter;
-  if (publication.qos === 0) return;
+  if (publication.qos === 0 || (reason === "superseded" && !superseded)) return;
   if (topic !== undefined) announce(context, topic, letter);
   if (!context.journal.enabled || max === 0) return;
   const { letters } = context;
@@ -83,7 +83,9 @@ function sendUp(context: Context, clientId: string, publication: Publication): b
 
 function sendDown(context: Context, clientId: string, publication: Publication): boolean {
   const session = context.sessions.byClientId(clientId);
-  return session !== undefined && handOver(context, session, publication);
+  if (!session) return false;
+  handOver(context, session, publication); // what finds no room becomes a letter again
+  return true;
 }
 
 /** Tells whoever listens: JSON, the payload in base64. */

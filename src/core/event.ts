@@ -16,6 +16,8 @@ export const dropReasons = [
   "too-large-for-peer",
   "too-large-for-broker",
   "buffer-full",
+  "superseded", //             a later message of the same topic replaced it
+  "not-buffered", //           QoS 0 for a sleeper, which the policy does not keep
   "expired",
   "refused-by-client",
   "registration-refused",

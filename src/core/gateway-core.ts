@@ -19,10 +19,12 @@ import { drainSoon, onDrainDeadline, onFetched } from "./routing/drain.ts";
 import { advertise, openServiceLinks } from "./routing/service.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
 import { onSetupDeadline } from "./session/connect.ts";
-import { onDelivered, onReleased } from "./session/custody.ts";
+import { dropExpired, onDelivered, onReleased } from "./session/custody.ts";
+import { onClockSet } from "./session/expiry.ts";
 import { onLifeDeadline } from "./session/keep-alive.ts";
 import { endByOperator } from "./session/lifecycle.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
+import { ageOf } from "./session/queued-record.ts";
 import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { recordOf } from "./session/session-record.ts";
@@ -61,6 +63,9 @@ export class GatewayCore implements Core {
           break;
         case "retry":
           onRetryDeadline(context, deadline.owner);
+          break;
+        case "expiry":
+          dropExpired(context, deadline.owner);
           break;
         case "setup":
           onSetupDeadline(context, deadline.owner);
@@ -122,12 +127,12 @@ export class GatewayCore implements Core {
   /** All that is known of one client; undefined when it has no session. */
   session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
     const session = this.#context.sessions.byClientId(clientId);
-    return session && { view: viewOf(session), record: recordOf(session) };
+    return session && { view: viewOf(this.#context, session), record: recordOf(session) };
   }
 
   /** Every session, as a read-only picture of the moment. */
   *sessions(): IterableIterator<SessionView> {
-    for (const session of this.#context.sessions.all()) yield viewOf(session);
+    for (const session of this.#context.sessions.all()) yield viewOf(this.#context, session);
   }
 
   #take(input: Input): void {
@@ -198,6 +203,8 @@ export class GatewayCore implements Core {
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
+      case "clockSet":
+        return onClockSet(context);
       case "shutdown":
         return onShutdown(context);
       default:
@@ -257,6 +264,10 @@ export interface SessionView {
   readonly lastHeard: Instant;
   readonly waitingMessages: number;
   readonly waitingBytes: number;
+  /** How long the oldest of them waits, as far as it is known; undefined = none waits. */
+  readonly waitingSeconds: number | undefined;
+  /** Messages for the client that were dropped, since the gateway started. */
+  readonly droppedMessages: number;
   /** Publications of the client that it was acknowledged for and the broker does not have yet. */
   readonly owedToBroker: number;
   /** Those on disk that are not sent yet, as `backlogBytes` counts. */
@@ -266,7 +277,8 @@ export interface SessionView {
   readonly linkUp: boolean;
 }
 
-function viewOf(session: Session): SessionView {
+function viewOf(context: Context, session: Session): SessionView {
+  const oldest = session.outbox.head();
   return {
     clientId: session.clientId,
     peer: session.peer,
@@ -277,6 +289,8 @@ function viewOf(session: Session): SessionView {
     lastHeard: session.lastHeard,
     waitingMessages: session.outbox.length,
     waitingBytes: session.outbox.bytes,
+    waitingSeconds: oldest && Math.max(0, Math.round(ageOf(context, oldest) / 1_000)),
+    droppedMessages: session.dropped,
     owedToBroker: session.account.owed,
     owedBytes: session.account.backlog.bytes,
     topics: session.registry.size,

@@ -54,10 +54,12 @@ export interface CoreOptions {
     readonly bytesMax: number;
     /** For all clients together. */
     readonly totalBytesMax: number;
-    /** Keep QoS 0 for sleepers. [§6.14] */
-    readonly qos0WhileAsleep: boolean;
     /** Handed over per wake-up on top of what waited at PINGREQ; then PINGRESP, the rest next time. */
     readonly extraPerWakeMax: number;
+    /** Handed over per wake-up in all; Infinity = no limit. */
+    perWakeMaxOf(clientId: string): number;
+    /** The same object for all messages of one rule: its limits count them together, for each client. */
+    policyOf(clientId: string, topicName: string): BufferPolicy;
   };
   /** The broker of all clients that `upstreams` names no other for. */
   readonly upstream: UpstreamPolicy;
@@ -76,6 +78,8 @@ export interface CoreOptions {
     readonly max: number;
     /** Each is also published here, as JSON; undefined = not. */
     readonly topic: string | undefined;
+    /** Also those that a later message replaced. Sent again, they would be out of date. */
+    readonly superseded: boolean;
   };
   readonly status: {
     /** Retained gateway and device states go under this topic; undefined = off. */
@@ -128,6 +132,24 @@ export interface UplinkPolicy {
   readonly ageSecondsMax: number;
   /** At a limit: the client hears "congestion", or its oldest makes way, or the new one is dropped. */
   readonly atLimit: "refuse" | "oldest" | "newest";
+}
+
+/** What becomes of messages that wait for a client. */
+export interface BufferPolicy {
+  /** Older ones are dropped, but one that the client may have seen; 0 = none are. */
+  readonly timeToLiveSeconds: number;
+  /** Messages of this rule that wait for one client, and their size; Infinity = the client's limits alone. */
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+  /**
+   * At a limit. `leave`: QoS 1 and 2 stay unacknowledged at the broker, the oldest QoS 0 makes way. `oldest`: the oldest
+   * of this rule makes way. `newest`: the new one is dropped.
+   */
+  readonly atLimit: "leave" | "oldest" | "newest";
+  /** `latest`: a new message replaces those that wait under the same topic name. */
+  readonly keep: "all" | "latest";
+  /** Keep QoS 0 for sleepers. [§6.14] */
+  readonly qos0WhileAsleep: boolean;
 }
 
 /** What the core may look up at any time, synchronously. */

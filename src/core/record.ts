@@ -31,6 +31,12 @@ export interface QueuedRecord {
   /** MsgId under which it was sent to the client, 0 = not yet. */
   readonly msgId: number;
   readonly released: boolean;
+  /** Wall clock when it came, ms since 1970; absent = unknown. This and what follows is not in the oldest records. */
+  readonly since?: number;
+  /** Milliseconds that it had left to live when this was written; absent = for ever. */
+  readonly left?: number;
+  /** Wall clock when those are over; absent = the clock could not be trusted. */
+  readonly due?: number;
 }
 
 /** A publication of a client that the broker has not finished with, by our packet id. [MQTT-3.1.1 4.4] */

@@ -15,7 +15,7 @@ const rules: Record<string, readonly string[]> = {
   upstream: ["errors.ts", "types:core", "pkg"],
   storage: ["errors.ts", "types:core", "pkg"],
   observe: ["errors.ts", "types:core", "types:transports", "pkg"],
-  config: ["errors.ts", "transports", "upstream", "storage", "observe", "types:core", "pkg"],
+  config: ["errors.ts", "wire", "transports", "upstream", "storage", "observe", "types:core", "pkg"],
   runtime: ["core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
   api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
   cli: ["gateway.ts", "config", "storage", "transports", "upstream", "wire", "device", "errors.ts", "observe", "pkg"],

@@ -123,6 +123,8 @@ export const pubAck = (published: Extract<Message, { type: "PUBLISH" }>, returnC
 export class Bench {
   readonly core: GatewayCore;
   now = 1_000;
+  /** The wall clock is so much ahead of `now`; undefined = it cannot be trusted. */
+  wallAhead: number | undefined = undefined;
   /** The link that was opened last, by MQTT client id. */
   readonly links = new Map<string, string>();
   #packetId = 0;
@@ -131,7 +133,7 @@ export class Bench {
     this.core = new GatewayCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
-      wallClock: () => undefined,
+      wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
       random: () => 0,
     });
     this.#turn(this.core.timeout(this.now)); // the service link

@@ -1,6 +1,16 @@
 import { admitAll } from "../../src/core/access.ts";
-import type { CoreOptions } from "../../src/core/options.ts";
+import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import { noPredefinedTopics } from "../../src/core/topics/predefined.ts";
+
+/** Messages for clients wait as long as it takes. */
+export const keepAll: BufferPolicy = {
+  timeToLiveSeconds: 0,
+  messagesMax: Number.POSITIVE_INFINITY,
+  bytesMax: Number.POSITIVE_INFINITY,
+  atLimit: "leave",
+  keep: "all",
+  qos0WhileAsleep: true,
+};
 
 /** Settings of the core for tests; override what a test is about. */
 export const testOptions: CoreOptions = {
@@ -25,8 +35,9 @@ export const testOptions: CoreOptions = {
     messagesMax: 100,
     bytesMax: 1_000_000,
     totalBytesMax: 10_000_000,
-    qos0WhileAsleep: true,
     extraPerWakeMax: 100,
+    perWakeMaxOf: () => Number.POSITIVE_INFINITY,
+    policyOf: () => keepAll,
   },
   upstream: {
     protocol: "3.1.1",
@@ -50,7 +61,7 @@ export const testOptions: CoreOptions = {
       atLimit: "refuse",
     }),
   },
-  deadLetters: { max: 100, topic: undefined },
+  deadLetters: { max: 100, topic: undefined, superseded: false },
   status: { topic: undefined },
   strangerAnswersPerSecondMax: 1_000,
   shutdown: { wills: "keep" },

@@ -4,7 +4,7 @@
  * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
  * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and
  * acknowledge that. What does not fit stays unacknowledged: the broker keeps it, and its window holds back the rest,
- * so nothing that was acknowledged is ever dropped for want of room.
+ * so nothing that was acknowledged is ever dropped for want of room, unless a rule of the operator says so (room.ts).
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
@@ -12,9 +12,12 @@ import type { BrokerSession, Link, Received } from "../routing/broker-session.ts
 import { fromBroker } from "../routing/topic-prefix.ts";
 import { samePublication } from "../routing/transparent.ts";
 import type { CommitToken, Publication } from "../types.ts";
+import { takeExpired, watchExpiry } from "./expiry.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
-import { outboxShift, pump } from "./publish-down.ts";
+import { giveUp, pump } from "./publish-down.ts";
+import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
 import { forgetReceived, storeReceived } from "./received-record.ts";
+import { type Admission, admit, fits, turnAway } from "./room.ts";
 import type { Session } from "./session.ts";
 
 /** Deliveries remembered per client for which there is no room. */
@@ -24,13 +27,14 @@ type Delivered = Extract<Input, { kind: "delivered" }>;
 
 /** A publication came from the broker for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
-  const { broker } = session;
+  const { broker, clientId } = session;
   if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
+  const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
+  const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
   if (input.publication.qos === 0) {
-    const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
     if (topicName === undefined) return;
-    if (take(context, session, newEntry({ ...input.publication, topicName }, expiry(context, input))))
-      pump(context, session);
+    const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
+    if (take(context, session, entry) === "in") pump(context, session);
     return;
   }
   const known = broker.received.get(input.packetId);
@@ -41,7 +45,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     publication: input.publication,
     connection: broker.connection,
     stage: "open",
-    expiresAt: expiry(context, input),
+    expiresAt,
     entry: undefined,
     stored: false,
   };
@@ -94,10 +98,21 @@ export function letIn(context: Context, session: Session): void {
       acknowledge(context, session.broker, received, undefined);
       continue;
     }
-    const entry = newEntry({ ...publication, topicName }, received.expiresAt, received);
-    if (!take(context, session, entry)) return;
+    const { expiresAt } = received;
+    const entry = newEntry(context, session.clientId, { ...publication, topicName }, { expiresAt, received });
+    const isOver = expiresAt !== undefined && expiresAt <= context.now;
+    const admission = isOver ? turnAway(context, session, entry, "expired") : take(context, session, entry);
+    if (admission === "wait") return watchExpiry(context, session, expiresAt);
     outside.delete(received);
+    if (admission === "dropped") acknowledge(context, session.broker, received, undefined);
   }
+}
+
+/** What has waited too long goes, and makes room. */
+export function dropExpired(context: Context, session: Session): void {
+  for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
+  letIn(context, session);
+  pump(context, session);
 }
 
 /** At QoS 2 the id alone tells a repetition, until PUBREL; at QoS 1 the broker may have begun anew with it. */
@@ -125,80 +140,28 @@ export function onReleased(context: Context, link: Link, packetId: number): void
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
 }
 
-function expiry(context: Context, input: Delivered): number | undefined {
-  return input.expirySeconds === undefined ? undefined : context.now + input.expirySeconds * 1_000;
-}
-
-function newEntry(publication: Publication, expiresAt: number | undefined, received?: Received): OutboxEntry {
-  return {
-    publication,
-    expiresAt,
-    received,
-    msgId: 0,
-    fresh: false,
-    released: false,
-    topicIdRefused: false,
-    registeredAgain: false,
-    dupRefused: false,
-    seq: 0,
-  };
-}
-
-/** A message that is ours alone, for this client; false when there is no room. */
-export function handOver(context: Context, session: Session, publication: Publication): boolean {
-  const entry = newEntry(publication, undefined);
-  if (!take(context, session, entry)) return false;
-  entry.seq = context.journal.keep(session.clientId, 0, { v: 1, publication, msgId: 0, released: false }).seq;
+/** A message that is ours alone, for this client. Where there is no room, it is dropped. */
+export function handOver(context: Context, session: Session, publication: Publication): void {
+  const { clientId } = session;
+  const expiresAt = expiryOf(context, clientId, publication.topicName, undefined);
+  const entry = newEntry(context, clientId, publication, { expiresAt });
+  if (take(context, session, entry) !== "in") return;
+  entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
   pump(context, session);
-  return true;
 }
 
 /** Puts an entry into the outbox, if there is room. */
-function take(context: Context, session: Session, entry: OutboxEntry): boolean {
-  if (!admit(context, session, entry)) return false;
+function take(context: Context, session: Session, entry: OutboxEntry): Admission {
+  const admission = admit(context, session, entry);
+  if (admission !== "in") return admission;
   const { received } = entry;
   if (received) received.entry = entry;
   session.outbox.push(entry);
   context.counters.bufferedMessages++;
   context.counters.bufferedBytes += entryBytes(entry);
+  watchExpiry(context, session, entry.expiresAt);
   if (session.state !== "active" && session.state !== "awake") takeCustody(context, session, entry);
-  return true;
-}
-
-/** Room for one more? At QoS 0 older QoS 0 makes way; at QoS 1 and 2 the broker's window is waited for. */
-function admit(context: Context, session: Session, entry: OutboxEntry): boolean {
-  const { outbox, clientId } = session;
-  const { buffer } = context.options;
-  const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
-  if (
-    entry.publication.qos === 0 &&
-    session.state !== "active" &&
-    session.state !== "awake" &&
-    !buffer.qos0WhileAsleep
-  ) {
-    context.drop("buffer-full", { clientId, detail: `${detail}: QoS 0 is not kept for sleepers` });
-    return false;
-  }
-  while (!fits(context, session, entryBytes(entry), 1)) {
-    const victim = outbox.oldestQoS0();
-    if (!victim) break;
-    context.drop("buffer-full", { clientId, detail: `QoS 0 ${victim.publication.topicName}: made way` });
-    outboxShift(context, session, victim);
-  }
-  if (fits(context, session, entryBytes(entry), 1)) return true;
-  // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
-  if (entry.received && outbox.length < buffer.messagesMax + session.upstream.options.receiveMaximum) return true;
-  if (!entry.received) context.drop("buffer-full", { clientId, detail });
-  return false;
-}
-
-function fits(context: Context, session: Session, moreBytes: number, moreMessages: number): boolean {
-  const { buffer } = context.options;
-  return (
-    session.outbox.length + moreMessages <= buffer.messagesMax &&
-    session.outbox.bytes + moreBytes <= buffer.bytesMax &&
-    context.counters.bufferedBytes + moreBytes <= buffer.totalBytesMax
-  );
+  return "in";
 }
 
 /** The client sleeps: what fits into the buffer becomes ours. */
@@ -208,9 +171,8 @@ export function takeCustodyOfAll(context: Context, session: Session): void {
 
 function takeCustody(context: Context, session: Session, entry: OutboxEntry): void {
   const { received } = entry;
-  if (received?.stage !== "open" || !fits(context, session, 0, 0)) return;
-  const { publication, msgId, released } = entry;
-  const kept = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released });
+  if (received?.stage !== "open" || !fits(context, session, entry.policy, { messages: 0, bytes: 0 })) return;
+  const kept = context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
   entry.seq = kept.seq;
   storeReceived(context, session.clientId, received, 0);
   if (kept.after !== undefined)
@@ -224,17 +186,17 @@ function takeCustody(context: Context, session: Session, entry: OutboxEntry): vo
  */
 export function persistFirstFlight(context: Context, session: Session, entry: OutboxEntry): void {
   if (!context.journal.enabled || entry.publication.qos !== 2) return;
-  const { publication, msgId, released, received } = entry;
-  entry.seq = context.journal.keep(session.clientId, entry.seq, { v: 1, publication, msgId, released }).seq;
+  const { received } = entry;
+  entry.seq = context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry)).seq;
   if (received) storeReceived(context, session.clientId, received, entry.seq);
 }
 
 /** The client's PUBREC came: the stored message must say so before PUBREL goes on. */
 export function persistReleased(context: Context, session: Session, entry: OutboxEntry): CommitToken | undefined {
   if (entry.seq === 0) return undefined;
-  const { publication, msgId, released, seq, received } = entry;
+  const { seq, received } = entry;
   if (received) storeReceived(context, session.clientId, received, 0);
-  return context.journal.keep(session.clientId, seq, { v: 1, publication, msgId, released }).after;
+  return context.journal.keep(session.clientId, seq, queuedRecord(context, entry)).after;
 }
 
 /** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */

@@ -125,6 +125,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   forgetBrokerState(context, session);
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);
+  context.deadlines.clear(session.expiry);
   context.sessions.remove(session);
   context.journal.forget(session);
   context.out.report({ event: "session_ended", clientId: session.clientId, why });

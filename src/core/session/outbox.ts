@@ -6,12 +6,22 @@
  * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
  * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
+import type { BufferPolicy } from "../options.ts";
 import type { Received } from "../routing/broker-session.ts";
 import type { Instant, Publication } from "../types.ts";
 
 export interface OutboxEntry {
   readonly publication: Publication;
-  readonly expiresAt: Instant | undefined;
+  readonly policy: BufferPolicy;
+  /** When it came, or this life of the gateway began; and by the wall clock, 0 = unknown. */
+  readonly since: Instant;
+  readonly sinceWall: number;
+  /** Dropped then, if it was never sent to the client. */
+  expiresAt: Instant | undefined;
+  /** The same by the wall clock, as it is stored; 0 = unknown. */
+  due: number;
+  /** `due` is of an earlier life of the gateway, whose clock could be trusted. */
+  readonly dueStands: boolean;
   /** The broker's side, until it is acknowledged there. */
   received: Received | undefined;
   /** MsgId towards the client; 0 = not sent yet, or QoS 0. */
@@ -30,6 +40,19 @@ export interface OutboxEntry {
   seq: number;
 }
 
+/** May it be dropped? Not when the client may hold it, or its MsgId. */
+export function isFree(entry: OutboxEntry): boolean {
+  return entry.msgId === 0;
+}
+
+/** How many wait, and their size, see `entryBytes`. */
+export interface Tally {
+  messages: number;
+  bytes: number;
+}
+
+const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
+
 export type InFlight =
   | {
       readonly kind: "register";
@@ -45,6 +68,7 @@ export class Outbox {
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
+  readonly #byPolicy = new Map<BufferPolicy, Tally>();
   #lastMsgId: number;
   inFlight: InFlight | undefined = undefined;
   /** The client said "congestion": nothing goes out before. */
@@ -69,6 +93,11 @@ export class Outbox {
     return this.#bytes;
   }
 
+  /** What of it falls under this policy. */
+  of(policy: BufferPolicy): Readonly<Tally> {
+    return this.#byPolicy.get(policy) ?? nothing;
+  }
+
   /** MsgIds go on behind this one (after a restart). */
   skipMsgId(msgId: number): void {
     if (msgId !== 0) this.#lastMsgId = msgId;
@@ -80,14 +109,26 @@ export class Outbox {
 
   push(entry: OutboxEntry): void {
     this.#entries.push(entry);
-    this.#bytes += entryBytes(entry);
+    this.#count(entry, 1);
+  }
+
+  #count(entry: OutboxEntry, messages: 1 | -1): void {
+    const bytes = messages * entryBytes(entry);
+    this.#bytes += bytes;
+    const tally = this.#byPolicy.get(entry.policy);
+    if (!tally) this.#byPolicy.set(entry.policy, { messages, bytes });
+    else {
+      tally.messages += messages;
+      tally.bytes += bytes;
+      if (tally.messages === 0) this.#byPolicy.delete(entry.policy);
+    }
   }
 
   /** Takes the head off. */
   shift(): void {
     const entry = this.#entries[this.#head];
     if (!entry) return;
-    this.#bytes -= entryBytes(entry);
+    this.#count(entry, -1);
     this.#head++;
     if (this.#head === this.#entries.length) {
       this.#entries = [];
@@ -104,12 +145,7 @@ export class Outbox {
     const at = this.#entries.indexOf(entry, this.#head);
     if (at < 0) return;
     this.#entries.splice(at, 1);
-    this.#bytes -= entryBytes(entry);
-  }
-
-  /** The oldest QoS 0 message, which is the first to go when there is no room. */
-  oldestQoS0(): OutboxEntry | undefined {
-    return this.find((entry) => entry.publication.qos === 0);
+    this.#count(entry, -1);
   }
 
   has(entry: OutboxEntry): boolean {
@@ -137,6 +173,7 @@ export class Outbox {
     this.#entries = [];
     this.#head = 0;
     this.#bytes = 0;
+    this.#byPolicy.clear();
     this.inFlight = undefined;
     return all;
   }

@@ -12,6 +12,7 @@ import type { DropReason } from "../event.ts";
 import { returnCodes } from "../messages.ts";
 import type { CommitToken } from "../types.ts";
 import { acknowledge, letIn, persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { isExpired } from "./expiry.ts";
 import { changeState, lose } from "./lifecycle.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { isReachable, type Session } from "./session.ts";
@@ -44,7 +45,7 @@ function isConnecting(context: Context, session: Session): boolean {
 
 /** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
 function step(context: Context, session: Session, entry: OutboxEntry): boolean {
-  if (entry.expiresAt !== undefined && entry.expiresAt <= context.now && entry.msgId === 0) {
+  if (isExpired(context, entry)) {
     giveUp(context, session, entry, "expired");
     return true;
   }
@@ -309,8 +310,10 @@ function finish(context: Context, session: Session, entry: OutboxEntry): void {
 }
 
 /** The message will not reach the client: counted, and the broker is released from it. */
-export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): void {
-  const detail = `QoS ${entry.publication.qos} ${entry.publication.topicName}`;
+export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason, why?: string): void {
+  const { qos, topicName } = entry.publication;
+  const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
+  session.dropped++;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   context.bury({ clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);

@@ -5,13 +5,15 @@
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
 import type { Context } from "../context.ts";
-import { backlogShare, type QueuedRecord, type StoredState } from "../record.ts";
+import { backlogShare, type StoredState } from "../record.ts";
 import type { PublishExchange, Received } from "../routing/broker-session.ts";
 import { exchangeFrom } from "../routing/exchange-record.ts";
 import { openLink } from "../routing/transparent.ts";
 import { newSession } from "./connect.ts";
+import { watchExpiry } from "./expiry.ts";
 import { supervise } from "./keep-alive.ts";
-import { entryBytes, type OutboxEntry } from "./outbox.ts";
+import { entryBytes, isFree, type OutboxEntry } from "./outbox.ts";
+import { entryFrom } from "./queued-record.ts";
 import type { Session } from "./session.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
@@ -45,30 +47,16 @@ export function restoreSession(context: Context, stored: StoredState): void {
 function restoreOutbox(context: Context, session: Session, { queued }: StoredState): Map<number, OutboxEntry> {
   const entries = new Map<number, OutboxEntry>();
   for (const [seq, record] of queued) {
-    const entry = entryFrom(seq, record);
+    const entry = entryFrom(context, session.clientId, seq, record);
     entries.set(seq, entry);
     session.outbox.push(entry);
     session.outbox.skipMsgId(record.msgId);
+    watchExpiry(context, session, isFree(entry) ? entry.expiresAt : undefined);
     context.counters.bufferedMessages++;
     context.counters.bufferedBytes += entryBytes(entry);
     context.journal.startAbove(seq);
   }
   return entries;
-}
-
-function entryFrom(seq: number, { publication, msgId, released }: QueuedRecord): OutboxEntry {
-  return {
-    publication,
-    expiresAt: undefined, // age stands still while the clock cannot be trusted
-    received: undefined,
-    msgId,
-    fresh: false,
-    released,
-    topicIdRefused: false,
-    registeredAgain: false,
-    dupRefused: false,
-    seq,
-  };
 }
 
 /** The broker will send again what has no PUBREC, and PUBREL for the rest. */

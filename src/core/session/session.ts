@@ -84,12 +84,16 @@ export class Session {
   lingers = false;
   /** That something waits for the broker has been told. */
   reported = false;
+  /** Messages for this client that were dropped, since the gateway started. */
+  dropped = 0;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
   readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");
   /** The next try of what is in flight towards the client. */
   readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
+  /** The first message that waits too long. */
+  readonly expiry: Deadline<Session, "expiry"> = new Deadline<Session, "expiry">(this, "expiry");
 
   constructor(init: {
     clientId: string;

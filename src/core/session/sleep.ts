@@ -60,7 +60,9 @@ function wake(context: Context, session: Session): void {
   }
   if (session.state === "awake") return repeatInFlight(context, session);
   changeState(context, session, "wake", "PINGREQ");
-  session.outbox.allowance = session.outbox.length + context.options.buffer.extraPerWakeMax;
+  const { buffer } = context.options;
+  const allowance = session.outbox.length + buffer.extraPerWakeMax;
+  session.outbox.allowance = Math.min(allowance, buffer.perWakeMaxOf(session.clientId));
   pump(context, session);
 }
 

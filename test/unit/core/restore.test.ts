@@ -1,10 +1,6 @@
 /** A later life of the gateway: what the store kept of the earlier one is taken up, and devices notice nothing. */
 import { expect, test } from "vitest";
-import type { Effect } from "../../../src/core/effect.ts";
-import type { StoredState } from "../../../src/core/record.ts";
-import { StateTable } from "../../../src/storage/state-table.ts";
 import {
-  Bench,
   connect,
   disconnect,
   here,
@@ -15,43 +11,9 @@ import {
   register,
   sleep,
   subscribe,
-  type Turn,
   wake,
 } from "../../helpers/bench.ts";
-
-/** A bench whose commits are kept, and done at once. */
-class Life {
-  readonly bench = new Bench({ durable: true });
-  readonly #table: StateTable;
-
-  constructor(table = new StateTable()) {
-    this.#table = table;
-    const states: StoredState[] = [...table.states()];
-    if (states.length > 0) this.keep(this.bench.input({ kind: "restored", states }));
-  }
-
-  /** The store takes what the turn asked for. */
-  keep(turn: Turn): Turn {
-    for (const effect of turn.effects as readonly Effect[]) {
-      if (effect.kind !== "persist") continue;
-      for (const change of effect.changes) this.#table.apply(change);
-      this.bench.input({ kind: "persisted", token: effect.token });
-    }
-    return turn;
-  }
-
-  /** kill -9, and the next one. */
-  next(): Life {
-    return new Life(this.#table);
-  }
-
-  get records(): number {
-    return [...this.#table.states()].reduce(
-      (sum, { queued, uplink, received }) => sum + queued.length + uplink.length + received.length,
-      0,
-    );
-  }
-}
+import { Life } from "../../helpers/life.ts";
 
 /** A client with a registered topic and a subscription, and its gateway. */
 function withClient(): { life: Life; topicId: number } {

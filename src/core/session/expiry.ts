@@ -1,0 +1,58 @@
+/**
+ * Messages that have waited too long: by the time to live of their rule, or MQTT 5 message expiry. One that the client may
+ * have seen is past dropping.
+ */
+import type { Context } from "../context.ts";
+import type { Instant } from "../types.ts";
+import { isFree, type OutboxEntry } from "./outbox.ts";
+import { queuedRecord, wallAt } from "./queued-record.ts";
+import type { Session } from "./session.ts";
+
+/** Between two looks at one queue, which may be long. What is about to be sent is looked at anyway. */
+const lookPauseMs = 1_000;
+/** A wall clock that is put right by less is left alone. */
+const clockSlackMs = 1_000;
+
+/** This session is looked at when the first of its messages expires. */
+export function watchExpiry(context: Context, session: Session, expiresAt: Instant | undefined): void {
+  if (expiresAt === undefined || (session.expiry.at !== undefined && session.expiry.at <= expiresAt)) return;
+  context.deadlines.set(session.expiry, expiresAt);
+}
+
+/** Has it waited too long, and may go? */
+export function isExpired(context: Context, entry: OutboxEntry): boolean {
+  return entry.expiresAt !== undefined && entry.expiresAt <= context.now && isFree(entry);
+}
+
+/** Those whose time is over; arms the next look. The caller drops them. */
+export function takeExpired(context: Context, session: Session): OutboxEntry[] {
+  const over: OutboxEntry[] = [];
+  let next: Instant | undefined;
+  for (const entry of session.outbox) {
+    if (entry.expiresAt === undefined || !isFree(entry)) continue;
+    if (isExpired(context, entry)) over.push(entry);
+    else next = Math.min(next ?? entry.expiresAt, entry.expiresAt);
+  }
+  if (next !== undefined) watchExpiry(context, session, Math.max(next, context.now + lookPauseMs));
+  return over;
+}
+
+/**
+ * The wall clock was set. Messages of an earlier life are as old as it says; what was stored by a clock that was wrong,
+ * or by none, is stored anew.
+ */
+export function onClockSet(context: Context): void {
+  const wall = context.environment.wallClock();
+  if (wall === undefined) return;
+  for (const session of context.sessions.all()) {
+    for (const entry of session.outbox) {
+      if (entry.expiresAt === undefined) continue;
+      if (entry.dueStands) {
+        entry.expiresAt = Math.min(entry.expiresAt, context.now + entry.due - wall);
+        watchExpiry(context, session, entry.expiresAt);
+      } else if (entry.seq > 0 && Math.abs(wallAt(context, entry.expiresAt) - entry.due) > clockSlackMs) {
+        context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
+      }
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * A message that waits for a client, made, stored and taken up again.
+ *
+ * Its age within one life of the gateway goes by the monotonic clock. Over a restart the time between counts only where
+ * the wall clock could be trusted at both ends; till then age stands still (expiry.ts catches up when the clock is set).
+ */
+import type { Context } from "../context.ts";
+import type { QueuedRecord } from "../record.ts";
+import type { Received } from "../routing/broker-session.ts";
+import type { Instant, Publication } from "../types.ts";
+import type { OutboxEntry } from "./outbox.ts";
+
+export function newEntry(
+  context: Context,
+  clientId: string,
+  publication: Publication,
+  options: { readonly expiresAt?: Instant | undefined; readonly received?: Received | undefined } = {},
+): OutboxEntry {
+  return {
+    publication,
+    policy: context.options.buffer.policyOf(clientId, publication.topicName),
+    since: context.now,
+    sinceWall: context.environment.wallClock() ?? 0,
+    expiresAt: options.expiresAt,
+    due: 0,
+    dueStands: false,
+    received: options.received,
+    msgId: 0,
+    fresh: false,
+    released: false,
+    topicIdRefused: false,
+    registeredAgain: false,
+    dupRefused: false,
+    seq: 0,
+  };
+}
+
+/** When a message that comes now is to be dropped: by its policy, or by the broker's word. */
+export function expiryOf(
+  context: Context,
+  clientId: string,
+  topicName: string,
+  expirySeconds: number | undefined,
+): Instant | undefined {
+  const { timeToLiveSeconds } = context.options.buffer.policyOf(clientId, topicName);
+  const byPolicy = timeToLiveSeconds > 0 ? timeToLiveSeconds : Number.POSITIVE_INFINITY;
+  const seconds = Math.min(byPolicy, expirySeconds ?? Number.POSITIVE_INFINITY);
+  return Number.isFinite(seconds) ? context.now + seconds * 1_000 : undefined;
+}
+
+/** As it is stored now. */
+export function queuedRecord(context: Context, entry: OutboxEntry): QueuedRecord {
+  const { publication, msgId, released, sinceWall, expiresAt } = entry;
+  const record = { v: 1, publication, msgId, released, ...(sinceWall > 0 && { since: sinceWall }) } as const;
+  if (expiresAt === undefined) return record;
+  if (!entry.dueStands) entry.due = wallAt(context, expiresAt);
+  return { ...record, left: Math.max(0, expiresAt - context.now), ...(entry.due > 0 && { due: entry.due }) };
+}
+
+/** An entry of an earlier life. */
+export function entryFrom(context: Context, clientId: string, seq: number, record: QueuedRecord): OutboxEntry {
+  const { publication, msgId, released, since = 0, left, due = 0 } = record;
+  const wall = context.environment.wallClock();
+  const remaining = left !== undefined && wall !== undefined && due > 0 ? Math.min(left, due - wall) : left;
+  return {
+    ...newEntry(context, clientId, publication),
+    sinceWall: since,
+    expiresAt: remaining === undefined ? undefined : context.now + remaining,
+    due,
+    dueStands: due > 0,
+    msgId,
+    released,
+    seq,
+  };
+}
+
+/** How long it waits, in milliseconds; without a trusted clock, in this life of the gateway. */
+export function ageOf(context: Context, { since, sinceWall }: OutboxEntry): number {
+  const wall = context.environment.wallClock();
+  return wall !== undefined && sinceWall > 0 ? wall - sinceWall : context.now - since;
+}
+
+/** That instant by the wall clock; 0 while it cannot be trusted. */
+export function wallAt(context: Context, at: Instant): number {
+  const wall = context.environment.wallClock();
+  return wall === undefined ? 0 : Math.round(wall + at - context.now);
+}

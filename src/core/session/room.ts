@@ -1,0 +1,95 @@
+/**
+ * Room for one more? What makes way, and what does not come in: by the first rule of `buffer.rules` that fits client and
+ * topic. What the client may have seen never makes way.
+ */
+import type { Context } from "../context.ts";
+import type { DropReason } from "../event.ts";
+import type { BufferPolicy } from "../options.ts";
+import { entryBytes, isFree, type OutboxEntry, type Tally } from "./outbox.ts";
+import { giveUp } from "./publish-down.ts";
+import { isReachable, type Session } from "./session.ts";
+
+/** `wait`: no room now, and it may not be dropped: the broker keeps it. */
+export type Admission = "in" | "wait" | "dropped";
+
+export function admit(context: Context, session: Session, entry: OutboxEntry): Admission {
+  const { publication, policy, received } = entry;
+  if (publication.qos === 0 && !isReachable(session) && !policy.qos0WhileAsleep) {
+    return turnAway(context, session, entry, "not-buffered");
+  }
+  const { outbox } = session;
+  const { buffer } = context.options;
+  const bytes = entryBytes(entry);
+  const replaced = policy.keep === "latest" ? [...outbox].filter((other) => isReplaced(other, entry)) : [];
+  const more = {
+    messages: 1 - replaced.length,
+    bytes: bytes - replaced.reduce((sum, old) => sum + entryBytes(old), 0),
+  };
+  const tooLarge = bytes > Math.min(policy.bytesMax, buffer.bytesMax);
+  while (!tooLarge && !fits(context, session, policy, more)) {
+    const victim = makesWay(session, policy, more, replaced);
+    if (!victim) break;
+    giveUp(context, session, victim, "buffer-full", "made way");
+  }
+  // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
+  const mayWait = received !== undefined && policy.atLimit !== "newest" && !(tooLarge && policy.atLimit === "oldest");
+  if (!fits(context, session, policy, more)) {
+    if (!mayWait) return turnAway(context, session, entry, "buffer-full");
+    if (outbox.length >= buffer.messagesMax + session.upstream.options.receiveMaximum) return "wait";
+  }
+  for (const old of replaced) giveUp(context, session, old, "superseded");
+  return "in";
+}
+
+/** Is there room for so much more of this rule? */
+export function fits(context: Context, session: Session, policy: BufferPolicy, more: Tally): boolean {
+  const { buffer } = context.options;
+  return (
+    session.outbox.length + more.messages <= buffer.messagesMax &&
+    session.outbox.bytes + more.bytes <= buffer.bytesMax &&
+    context.counters.bufferedBytes + more.bytes <= buffer.totalBytesMax &&
+    fitsRule(session, policy, more)
+  );
+}
+
+function fitsRule({ outbox }: Session, policy: BufferPolicy, more: Tally): boolean {
+  const { messages, bytes } = outbox.of(policy);
+  return messages + more.messages <= policy.messagesMax && bytes + more.bytes <= policy.bytesMax;
+}
+
+/** Who goes first: the oldest of the rule, or the oldest QoS 0, which nobody was promised. */
+function makesWay(
+  session: Session,
+  policy: BufferPolicy,
+  more: Tally,
+  replaced: readonly OutboxEntry[],
+): OutboxEntry | undefined {
+  if (policy.atLimit === "newest") return undefined;
+  const { outbox } = session;
+  const may = (entry: OutboxEntry) => isFree(entry) && !replaced.includes(entry);
+  const oldest =
+    policy.atLimit === "oldest" ? outbox.find((entry) => entry.policy === policy && may(entry)) : undefined;
+  if (oldest) return oldest;
+  // Where the rule is at its limit, room for others helps nobody.
+  const ruleIsFull = !fitsRule(session, policy, more);
+  return outbox.find((entry) => entry.publication.qos === 0 && may(entry) && (!ruleIsFull || entry.policy === policy));
+}
+
+/** Not of a QoS 0 message, which may not arrive: a stored one waits on, and comes first. */
+function isReplaced(old: OutboxEntry, by: OutboxEntry): boolean {
+  return (
+    isFree(old) &&
+    old.publication.topicName === by.publication.topicName &&
+    (old.publication.qos === 0 || by.publication.qos > 0)
+  );
+}
+
+/** It does not come in: counted, and kept for the operator. The caller tells the broker. */
+export function turnAway(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
+  const { clientId, peer } = session;
+  const { publication } = entry;
+  session.dropped++;
+  context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
+  context.bury({ clientId, direction: "down", reason, publication });
+  return "dropped";
+}

@@ -1,0 +1,264 @@
+/** What waits for a client: rules of the operator, and time. */
+import { describe, expect, test } from "vitest";
+import { coreOptions } from "../../../src/config/core-options.ts";
+import { parseConfig } from "../../../src/config/load.ts";
+import { admitAll } from "../../../src/core/access.ts";
+import type { CoreOptions } from "../../../src/core/options.ts";
+import { Bench, connect, octets, pubAck, regAck, sleep, subscribe, type Turn, wake } from "../../helpers/bench.ts";
+import { Life } from "../../helpers/life.ts";
+
+/** As the configuration says it. */
+function buffer(options: object): Partial<CoreOptions> {
+  return { buffer: coreOptions(parseConfig({ buffer: options }), admitAll).buffer };
+}
+
+/** A sleeper that subscribed to everything under t/. */
+function sleeper(options: object, life = new Life(buffer(options))): Life {
+  const { bench } = life;
+  life.keep(bench.client(connect({ cleanSession: false })));
+  life.keep(bench.link().up());
+  const { packetId } = life.keep(bench.client(subscribe("t/#", 2))).effect("subscribe");
+  life.keep(bench.link().acks("suback", packetId, 2));
+  life.keep(bench.client(sleep(60_000)));
+  return life;
+}
+
+/** A message comes from the broker; `name` is topic and payload. */
+function comes(life: Life, name: string, more: { qos?: 0 | 1 | 2; expirySeconds?: number } = {}): Turn {
+  const [topic = ""] = name.split(" ");
+  return life.keep(life.bench.link().delivers({ topicName: `t/${topic}`, payload: octets(name), ...more }));
+}
+
+/** What the client gets in one wake-up; it answers everything. */
+function fetched(life: Life): string[] {
+  const got: string[] = [];
+  let turn = life.keep(life.bench.client(wake()));
+  for (let i = 0; i < 100 && turn.sent.at(-1)?.type !== "PINGRESP"; i++) {
+    const asked = turn.sent.at(-1);
+    for (const message of turn.sent) if (message.type === "PUBLISH") got.push(Buffer.from(message.data).toString());
+    if (asked?.type === "REGISTER") turn = life.keep(life.bench.client(regAck(asked)));
+    else if (asked?.type === "PUBLISH" && asked.qos === 1) turn = life.keep(life.bench.client(pubAck(asked)));
+    else if (asked?.type === "PUBLISH") turn = life.keep(life.bench.client({ type: "PUBREC", msgId: asked.msgId }));
+    else if (asked?.type === "PUBREL") turn = life.keep(life.bench.client({ type: "PUBCOMP", msgId: asked.msgId }));
+  }
+  for (const message of turn.sent) if (message.type === "PUBLISH") got.push(Buffer.from(message.data).toString());
+  return got;
+}
+
+/** Dead letters on disk: why, and what. */
+function letters({ table }: Life): string[] {
+  return [...table.letters.values()].map(
+    ([, { reason, publication }]) => `${reason} ${Buffer.from(publication.payload).toString()}`,
+  );
+}
+
+describe("limits of a rule", () => {
+  test("oldest: the oldest of the rule makes way, is counted, told the broker, and kept as a dead letter", () => {
+    const life = sleeper({ rules: [{ topics: "t/a", messagesMax: 2, atLimit: "oldest" }] });
+    comes(life, "a 1");
+    comes(life, "b 1");
+    comes(life, "a 2", { qos: 2 });
+    expect(comes(life, "a 3").asks("ackBroker").drops).toEqual(["buffer-full"]);
+    expect(letters(life)).toEqual(["buffer-full a 1"]);
+    expect(fetched(life)).toEqual(["b 1", "a 2", "a 3"]);
+    expect(life.bench.core.session("c1")?.view.droppedMessages).toBe(1);
+  });
+
+  test("newest: the new one is dropped, and the broker is through with it", () => {
+    const life = sleeper({ rules: [{ topics: "t/a", messagesMax: 1, atLimit: "newest" }] });
+    comes(life, "a 1");
+    const turn = comes(life, "a 2");
+    expect(turn.asks("ackBroker").drops).toEqual(["buffer-full"]);
+    comes(life, "b 1");
+    expect(letters(life)).toEqual(["buffer-full a 2"]);
+    expect(fetched(life)).toEqual(["a 1", "b 1"]);
+  });
+
+  test("leave, which is the default: the broker keeps it", () => {
+    const life = sleeper({ rules: [{ topics: "t/a", messagesMax: 1 }] });
+    comes(life, "a 1").asks("ackBroker");
+    comes(life, "a 2").asks();
+    comes(life, "b 1").asks("ackBroker");
+    expect(fetched(life)).toEqual(["a 1", "a 2", "b 1"]);
+  });
+
+  test("octets count as messages do; one that is too large by itself costs the others nothing", () => {
+    const life = sleeper({ rules: [{ bytesMax: 250, atLimit: "oldest" }] });
+    comes(life, "a 1");
+    comes(life, "a 2");
+    expect(comes(life, "a 3").drops).toEqual(["buffer-full"]);
+    expect(comes(life, `b ${"x".repeat(400)}`).drops).toEqual(["buffer-full"]);
+    expect(fetched(life)).toEqual(["a 2", "a 3"]);
+  });
+
+  test("the client's own limits hold for all rules together", () => {
+    const life = sleeper({ messagesMax: 2, atLimit: "oldest" });
+    for (const name of ["a 1", "a 2", "b 1"]) comes(life, name);
+    expect(fetched(life)).toEqual(["a 2", "b 1"]);
+  });
+
+  test("each client has the limits for itself, and the first rule that fits decides", () => {
+    const { buffer: options } = buffer({
+      rules: [
+        { clients: "pump-*", topics: "t/a", messagesMax: 5, atLimit: "newest" },
+        { topics: "t/+", timeToLiveSeconds: 9, perWakeMax: 3 },
+        { clients: "pump-1", atLimit: "oldest", perWakeMax: 1 },
+      ],
+    });
+    expect(options?.policyOf("pump-1", "t/a")).toMatchObject({ atLimit: "newest", timeToLiveSeconds: 0 });
+    expect(options?.policyOf("pump-1", "t/b")).toMatchObject({ atLimit: "leave", timeToLiveSeconds: 9 });
+    expect(options?.policyOf("pump-1", "u")).toMatchObject({ atLimit: "oldest" });
+    expect(options?.policyOf("valve", "u")).toMatchObject({ atLimit: "leave", timeToLiveSeconds: 0 });
+    expect(options?.perWakeMaxOf("pump-1")).toBe(3);
+  });
+});
+
+test("what the client may hold is not dropped: the exchange is finished, then the next", () => {
+  const life = sleeper({ rules: [{ messagesMax: 1, atLimit: "oldest", timeToLiveSeconds: 30, keep: "latest" }] });
+  const { bench } = life;
+  comes(life, "a 1", { qos: 2 });
+  const asked = life.keep(bench.client(wake())).message("REGISTER");
+  const begun = life.keep(bench.client(regAck(asked))).message("PUBLISH");
+  expect(comes(life, "a 2", { qos: 2 }).drops).toEqual([]);
+  expect(comes(life, "a 3", { qos: 2 }).drops).toEqual(["superseded"]); // the second was never sent
+  life.keep(bench.after(31_000)); // it sleeps over it
+  life.keep(bench.after(20_000));
+  expect(bench.core.session("c1")?.view.waitingMessages).toBe(1);
+  const again = life.keep(bench.client(wake())).message("PUBLISH");
+  expect([again.msgId, again.dup]).toEqual([begun.msgId, true]);
+});
+
+describe("only the latest of a topic", () => {
+  test("the earlier one goes; QoS 0 does not replace what is stored", () => {
+    const life = sleeper({ keep: "latest" });
+    comes(life, "a 1");
+    comes(life, "b 1");
+    expect(comes(life, "a 2").drops).toEqual(["superseded"]);
+    comes(life, "b 2", { qos: 0 });
+    expect(comes(life, "b 3", { qos: 0 }).drops).toEqual(["superseded"]);
+    expect(letters(life)).toEqual([]);
+    expect(fetched(life)).toEqual(["b 1", "a 2", "b 3"]);
+  });
+
+  test("dead letters of them are wanted only where the configuration says so", () => {
+    const dead = { deadLetters: { max: 10, topic: "dead", superseded: true } };
+    const life = sleeper({}, new Life({ ...buffer({ keep: "latest" }), ...dead }));
+    comes(life, "a 1");
+    const turn = comes(life, "a 2");
+    expect(letters(life)).toEqual(["superseded a 1"]);
+    const told = turn.effect("publish").publication;
+    expect([told.topicName, JSON.parse(Buffer.from(told.payload).toString())]).toMatchObject([
+      "dead",
+      { clientId: "c1", direction: "down", reason: "superseded", topic: "t/a" },
+    ]);
+  });
+});
+
+test("QoS 0 for sleepers or not, by topic", () => {
+  const life = sleeper({ rules: [{ topics: "t/a", qos0WhileAsleep: false }] });
+  expect(comes(life, "a 1", { qos: 0 }).drops).toEqual(["not-buffered"]);
+  comes(life, "a 2", { qos: 1 });
+  comes(life, "b 1", { qos: 0 });
+  expect(fetched(life)).toEqual(["a 2", "b 1"]);
+});
+
+test("so many messages per wake-up, the rest next time", () => {
+  const life = sleeper({ perWakeMax: 2 });
+  for (const name of ["a 1", "a 2", "a 3"]) comes(life, name);
+  expect(fetched(life)).toEqual(["a 1", "a 2"]);
+  expect(fetched(life)).toEqual(["a 3"]);
+});
+
+describe("time to live", () => {
+  test("the rule's, or the broker's if that is shorter; dropped when it is over, in the middle of the sleep", () => {
+    const life = sleeper({ rules: [{ topics: "t/a", timeToLiveSeconds: 100 }] });
+    comes(life, "a 1");
+    comes(life, "b 1");
+    comes(life, "b 2", { expirySeconds: 50 });
+    comes(life, "a 2", { expirySeconds: 500 });
+    expect(life.keep(life.bench.after(49_999)).drops).toEqual([]);
+    expect(life.keep(life.bench.after(1)).drops).toEqual(["expired"]);
+    expect(life.keep(life.bench.after(51_000)).drops).toEqual(["expired", "expired"]);
+    expect(letters(life)).toEqual(["expired b 2", "expired a 1", "expired a 2"]);
+    expect(fetched(life)).toEqual(["b 1"]);
+  });
+
+  test("what goes makes room for what the broker still has", () => {
+    const life = sleeper({ messagesMax: 1, timeToLiveSeconds: 100 });
+    for (let i = 1; i <= 18; i++) {
+      comes(life, `a ${i}`);
+      life.keep(life.bench.after(1_000));
+    }
+    expect(life.bench.core.session("c1")?.view.waitingMessages).toBe(17); // one is ours, sixteen fill the broker's window
+    life.keep(life.bench.after(84_000));
+    expect(fetched(life)).toContain("a 18");
+  });
+
+  test("an expired one that is about to be sent is not", () => {
+    const bench = new Bench(buffer({ timeToLiveSeconds: 5 })).connected({ cleanSession: false }).subscribed("t", 1);
+    const first = bench
+      .link()
+      .delivers({ payload: octets("1") })
+      .message("PUBLISH");
+    bench.link().delivers({ payload: octets("2") });
+    bench.after(6_000);
+    expect(bench.client(pubAck(first)).gets().drops).toEqual([]);
+    expect(bench.core.session("c1")?.view.droppedMessages).toBe(1);
+  });
+});
+
+describe("time over restarts", () => {
+  const noon = 1_800_000_000_000;
+
+  /** One message that lives for 100 s, 40 s old, and the gateway dies. */
+  function aged(wallAhead?: number): Life {
+    const life = sleeper({}, new Life(buffer({ timeToLiveSeconds: 100 }), undefined, wallAhead));
+    comes(life, "a 1");
+    life.keep(life.bench.after(40_000));
+    return life;
+  }
+
+  test("the time between counts where the clock can be trusted", () => {
+    expect(fetched(aged(noon).next(noon + 40_000 + 50_000))).toEqual(["a 1"]);
+    const late = aged(noon).next(noon + 40_000 + 61_000);
+    expect(late.keep(late.bench.after(1_000)).drops).toEqual(["expired"]);
+    expect(fetched(late)).toEqual([]);
+  });
+
+  test("without a clock age stands still while the gateway is down; what is set later counts", () => {
+    const dark = aged().next();
+    expect(dark.keep(dark.bench.after(99_000)).drops).toEqual([]); // it did not know of the 40 s
+    expect(dark.keep(dark.bench.after(2_000)).drops).toEqual(["expired"]);
+    const life = aged(noon).next();
+    expect(life.keep(life.bench.after(50_000)).drops).toEqual([]);
+    life.bench.wallAhead = noon + 3_600_000;
+    life.keep(life.bench.input({ kind: "clockSet" }));
+    expect(life.keep(life.bench.after(1_000)).drops).toEqual(["expired"]);
+  });
+
+  test("a clock that was set back makes nothing older, and nothing live longer than its time", () => {
+    const life = aged(noon).next(noon - 3_600_000);
+    expect(life.keep(life.bench.after(99_000)).drops).toEqual([]);
+    expect(life.keep(life.bench.after(2_000)).drops).toEqual(["expired"]);
+  });
+
+  test("what was stored without a clock is stored anew when there is one", () => {
+    const life = aged();
+    life.bench.wallAhead = noon;
+    life.keep(life.bench.input({ kind: "clockSet" }));
+    const [state] = [...life.table.states()];
+    expect(state?.queued[0]?.[1]).toMatchObject({ left: 60_000, due: noon + life.bench.now + 60_000 });
+    const next = life.next(noon + 41_000 + 61_000);
+    expect(next.keep(next.bench.after(1_000)).drops).toEqual(["expired"]);
+  });
+
+  test("records of before live for ever", () => {
+    const life = aged(noon);
+    const [state] = [...life.table.states()];
+    for (const [id, { publication }] of state?.queued ?? []) {
+      const record = { v: 1, publication, msgId: 0, released: false } as const;
+      life.table.apply({ of: "queued", clientId: "c1", id, record });
+    }
+    expect(fetched(life.next(noon + 10_000_000))).toEqual(["a 1"]);
+  });
+});
