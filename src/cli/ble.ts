@@ -13,8 +13,8 @@ import { type BleOptions, bleOptions } from "../transports/ble/options.ts";
 import { Supervisor } from "../transports/ble/supervisor.ts";
 import { supervisorOptions } from "../transports/ble/supervisor-options.ts";
 import { inspectSystem } from "../transports/ble/system.ts";
-import { systemTimers } from "../transports/ble/timers.ts";
 import { normalUuid } from "../transports/ble/uuid.ts";
+import { systemTimers } from "../transports/timers.ts";
 import { sayProblems } from "./problems.ts";
 
 const readyMs = 8_000;

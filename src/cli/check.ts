@@ -24,6 +24,7 @@ export function check(configFile: string): void {
 
 function inWords(transport: GatewayConfig["transports"][number]): string {
   if (transport.type === "udp") return `UDP ${transport.host}:${transport.port}`;
+  if (transport.type === "serial") return `serial lines ${transport.ports.join(", ")} at ${transport.baudRate} baud`;
   const adapter = transport.adapter === undefined ? "the first adapter" : `hci${transport.adapter}`;
   return `Bluetooth LE, ${adapter}, up to ${transport.linksMax} connections (see: mqtt-sn-gateway ble check)`;
 }

@@ -20,8 +20,8 @@ export const localNetworks = [
   "::1/128",
 ];
 
-/** Who may do without a connection if nothing is configured: the own site, and whoever is in Bluetooth's reach. */
-const nearby = [...localNetworks, "transport:ble"];
+/** Who may do without a connection if nothing is configured: the own site, whoever is in Bluetooth's reach or on a wire. */
+const nearby = [...localNetworks, "transport:ble", "transport:serial"];
 
 const gate = (what: string) =>
   z

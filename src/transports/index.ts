@@ -2,11 +2,13 @@
 import { z } from "zod";
 import { BleTransport } from "./ble/ble.ts";
 import { bleOptions } from "./ble/options.ts";
+import { SerialTransport } from "./serial.ts";
+import { serialOptions } from "./serial-options.ts";
 import type { Transport } from "./transport.ts";
 import { UdpTransport } from "./udp.ts";
 import { udpOptions } from "./udp-options.ts";
 
-export const transportOptions = z.discriminatedUnion("type", [udpOptions, bleOptions]);
+export const transportOptions = z.discriminatedUnion("type", [udpOptions, bleOptions, serialOptions]);
 export type TransportOptions = z.infer<typeof transportOptions>;
 
 export function createTransport(options: TransportOptions): Transport {
@@ -15,5 +17,7 @@ export function createTransport(options: TransportOptions): Transport {
       return new UdpTransport(options);
     case "ble":
       return new BleTransport(options);
+    case "serial":
+      return new SerialTransport(options);
   }
 }

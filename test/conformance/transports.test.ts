@@ -5,10 +5,13 @@ import { GatewayError } from "../../src/errors.ts";
 import { BleTransport } from "../../src/transports/ble/ble.ts";
 import { bleOptions } from "../../src/transports/ble/options.ts";
 import { dropsIn } from "../../src/transports/proc-net-udp.ts";
+import { SerialTransport } from "../../src/transports/serial.ts";
+import { serialOptions } from "../../src/transports/serial-options.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
 import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { fastTimers, ScriptedCentral } from "../helpers/scripted-central.ts";
+import { ScriptedPorts } from "../helpers/scripted-line.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { type Node, transportSuite } from "./transport-suite.ts";
 
@@ -56,6 +59,17 @@ transportSuite("ble, with a scripted adapter", (instance) => {
   const transport = new BleTransport(bleOptions.parse({ type: "ble", name: `ble${instance}` }), fastTimers, central);
   let nodes = 0;
   return { transport, node: async () => central.add(`c0:00:00:00:00:0${++nodes}`) };
+});
+
+transportSuite("serial, with scripted ports", (instance) => {
+  const ports = new ScriptedPorts();
+  const names = ["/dev/ttyUSB1", "/dev/ttyUSB2"];
+  const devices = names.map((name) => ports.plug(name));
+  const options = serialOptions.parse({ type: "serial", name: `serial${instance}`, ports: names });
+  return {
+    transport: new SerialTransport(options, fastTimers, ports.open),
+    node: async () => (devices.shift() ?? ports.plug("none")).opened(),
+  };
 });
 
 const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} };

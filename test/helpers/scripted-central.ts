@@ -1,9 +1,9 @@
 /** An adapter played by a script: devices that are in the air connect when they are asked to. */
 import type { Central, CentralCommand, CentralEvent } from "../../src/transports/ble/central.ts";
-import { pieces, Reassembler } from "../../src/transports/ble/framing.ts";
 import { nordicUartService } from "../../src/transports/ble/options.ts";
-import type { Timers } from "../../src/transports/ble/timers.ts";
 import { normalUuid } from "../../src/transports/ble/uuid.ts";
+import { pieces, Reassembler } from "../../src/transports/framing.ts";
+import type { Timers } from "../../src/transports/timers.ts";
 
 const mtu = 23;
 

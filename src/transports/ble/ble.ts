@@ -5,6 +5,7 @@
  */
 import type { PeerId } from "../../core/types.ts";
 import { GatewayError } from "../../errors.ts";
+import { systemTimers, type Timers } from "../timers.ts";
 import type { LinkReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
 import { BroadcastReceiver } from "./broadcast.ts";
 import type { Central } from "./central.ts";
@@ -15,7 +16,6 @@ import { readKeys } from "./keys.ts";
 import type { BleOptions } from "./options.ts";
 import { Supervisor } from "./supervisor.ts";
 import { supervisorOptions } from "./supervisor-options.ts";
-import { systemTimers, type Timers } from "./timers.ts";
 
 export class BleTransport implements Transport {
   readonly name: string;

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { z } from "zod";
-import type { Timers } from "./timers.ts";
+import type { Timers } from "../timers.ts";
 
 const content = z.record(z.string(), z.int().min(0).max(0xffff_ffff));
 const pauseMs = 1_000;

@@ -1,7 +1,7 @@
 /** What is known of one device, and the table of them. */
 import type { Instant } from "../../core/types.ts";
+import type { Reassembler } from "../framing.ts";
 import type { Advertisement } from "./advertisement.ts";
-import type { Reassembler } from "./framing.ts";
 
 export interface Waiting {
   readonly bytes: Uint8Array;

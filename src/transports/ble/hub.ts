@@ -6,12 +6,12 @@
  * time; where more devices want a link than there are, silent ones, then the longest connected, give up theirs.
  */
 import type { Instant } from "../../core/types.ts";
+import { Reassembler } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
 import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
 import { type Device, DeviceTable } from "./device.ts";
-import { Reassembler } from "./framing.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
 import type { BleOptions } from "./options.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";

@@ -2,11 +2,12 @@
  * Drives noble: every call has a deadline, since noble leaves calls unanswered when a link goes at the wrong moment.
  * Writes go one after the other; what is not confirmed is paced, since noble queues without limit.
  */
+
+import { pieces } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
 import { broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
-import { pieces } from "./framing.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
 import type { BleOptions } from "./options.ts";

@@ -4,8 +4,8 @@
  * started after a pause that grows while none comes to work. The gateway waits for nothing of it.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import type { Timers } from "../timers.ts";
 import type { Central, CentralCommand, CentralCounters, CentralEvent, ChildOptions, ChildReport } from "./central.ts";
-import type { Timers } from "./timers.ts";
 
 export interface SupervisorOptions {
   readonly child: ChildOptions;

@@ -1,7 +1,7 @@
 /** An MQTT-SN device whose network is a Bluetooth link: src/device on a Peripheral. It advertises while it is awake. */
 import { performance } from "node:perf_hooks";
 import { Device, type DeviceEvent } from "../../../src/device/device.ts";
-import { Reassembler } from "../../../src/transports/ble/framing.ts";
+import { Reassembler } from "../../../src/transports/framing.ts";
 import { until } from "../../helpers/test-gateway.ts";
 import { Peripheral, type PeripheralOptions } from "./peripheral.ts";
 

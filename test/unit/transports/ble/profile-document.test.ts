@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { BroadcastReceiver, broadcastPayload } from "../../../../src/transports/ble/broadcast.ts";
-import { Reassembler } from "../../../../src/transports/ble/framing.ts";
 import { bleOptions } from "../../../../src/transports/ble/options.ts";
+import { Reassembler } from "../../../../src/transports/framing.ts";
 import { decode } from "../../../../src/wire/v12/codec.ts";
 
 const text = readFileSync(new URL("../../../../docs/ble-profile.md", import.meta.url), "utf8");

@@ -1,6 +1,6 @@
-/** Time, as the Bluetooth transport takes it from the machine, or a test from its script. */
+/** Time, as a transport takes it from the machine, or a test from its script. */
 import { performance } from "node:perf_hooks";
-import type { Instant } from "../../core/types.ts";
+import type { Instant } from "../core/types.ts";
 
 export interface Timers {
   /** Monotonic milliseconds. */

@@ -2,9 +2,10 @@
  * MQTT-SN messages in a stream of octets: the Length at the head of each says where it ends. [MQTT-SN 1.2 §5.2.1]
  *
  * Bluetooth LE loses no octet within a link, so a stream that starts at a message stays in step. What breaks it is a
- * device that gives up in the middle, or noise; then silence (`resyncMs`) or the next notification starts afresh.
+ * device that gives up in the middle, or noise (a serial line has plenty); then silence (`resyncMs`) or the next chunk
+ * starts afresh.
  */
-import type { Instant } from "../../core/types.ts";
+import type { Instant } from "../core/types.ts";
 
 export interface ReassemblerOptions {
   /** Longest message taken, in octets. */
@@ -13,8 +14,22 @@ export interface ReassemblerOptions {
   readonly resyncMs: number;
 }
 
-/** Length of the message that begins here: 0 = more octets are needed, -1 = no message begins so. */
+/** MsgType of the forwarder encapsulation. */
+const encapsulated = 0xfe;
+
+/**
+ * Length of the message that begins here: 0 = more octets are needed, -1 = no message begins so. An encapsulation's own
+ * Length ends before the message that it carries; here the two are one. [MQTT-SN 1.2 §5.5]
+ */
 export function messageLength(bytes: Uint8Array): number {
+  const [header, type] = bytes;
+  if (header === undefined || header < 2 || type !== encapsulated) return plainLength(bytes);
+  if (header < 3) return -1;
+  const inner = plainLength(bytes.subarray(header));
+  return inner > 0 ? header + inner : inner;
+}
+
+function plainLength(bytes: Uint8Array): number {
   const [first, high, low] = bytes;
   if (first === undefined) return 0;
   if (first !== 1) return first >= 2 ? first : -1;
@@ -39,16 +54,16 @@ export class Reassembler {
     return this.#part.byteLength;
   }
 
-  /** Takes what one notification brought; answers the messages that are complete with it. */
-  take(notification: Uint8Array, now: Instant): Uint8Array[] {
+  /** Takes what one notification, or one read, brought; answers the messages that are complete with it. */
+  take(chunk: Uint8Array, now: Instant): Uint8Array[] {
     if (this.#part.byteLength > 0 && now - this.#lastAt >= this.#options.resyncMs) this.#discard();
     this.#lastAt = now;
     const messages: Uint8Array[] = [];
-    let rest = this.#part.byteLength > 0 ? joined(this.#part, notification) : notification;
+    let rest = this.#part.byteLength > 0 ? joined(this.#part, chunk) : chunk;
     while (rest.byteLength > 0) {
       const length = messageLength(rest);
       if (length < 0 || length > this.#options.maxMessageBytes) {
-        // Not the head of a message. The next notification may begin with one.
+        // Not the head of a message. The next chunk may begin with one.
         this.discardedBytes += rest.byteLength;
         rest = rest.subarray(rest.byteLength);
       } else if (length === 0 || length > rest.byteLength) {

@@ -1,7 +1,7 @@
-/** However a stream of messages is cut into notifications, the same messages come out. */
+/** However a stream of messages is cut into chunks, the same messages come out. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { messageLength, pieces, Reassembler } from "../../src/transports/ble/framing.ts";
+import { messageLength, pieces, Reassembler } from "../../src/transports/framing.ts";
 import { messageOf } from "../helpers/message-of.ts";
 
 const options = { maxMessageBytes: 1_024, resyncMs: 2_000 };
@@ -12,6 +12,11 @@ const anyMessage = fc
     fc.integer({ min: 0, max: 255 }),
   )
   .map(([length, fill]) => messageOf(length, fill));
+/** The same, encapsulated by a forwarder. [§5.5] */
+const anyEncapsulated = fc
+  .tuple(fc.uint8Array({ maxLength: 20 }), anyMessage)
+  .filter(([, inner]) => inner.length <= 1_000)
+  .map(([nodeId, inner]) => new Uint8Array([3 + nodeId.length, 0xfe, 0, ...nodeId, ...inner]));
 const cuts = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 40 });
 
 function cutUp(stream: Uint8Array, sizes: readonly number[]): Uint8Array[] {
@@ -26,7 +31,7 @@ function cutUp(stream: Uint8Array, sizes: readonly number[]): Uint8Array[] {
 
 test("split or joined, the messages that were sent come out, in order", () => {
   fc.assert(
-    fc.property(fc.array(anyMessage, { maxLength: 8 }), cuts, (messages, sizes) => {
+    fc.property(fc.array(fc.oneof(anyMessage, anyEncapsulated), { maxLength: 8 }), cuts, (messages, sizes) => {
       const reassembler = new Reassembler(options);
       const got = cutUp(Buffer.concat(messages), sizes).flatMap((part) => reassembler.take(part, 0));
       expect(got.map((bytes) => Buffer.from(bytes).toString("hex"))).toEqual(

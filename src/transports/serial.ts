@@ -1,0 +1,309 @@
+/**
+ * MQTT-SN over serial lines: messages one after the other, as over Bluetooth LE (docs/ble-profile.md, "Framing"). A line
+ * is one peer; a radio module behind it may speak for many nodes by encapsulating their messages. [MQTT-SN 1.2 §5.5]
+ *
+ * A line that cannot be opened, that is unplugged, or whose package is missing is said once and tried again for ever.
+ */
+import { createRequire } from "node:module";
+import type { PeerId } from "../core/types.ts";
+import { GatewayError } from "../errors.ts";
+import { Reassembler } from "./framing.ts";
+import type { SerialOptions } from "./serial-options.ts";
+import { systemTimers, type Timers } from "./timers.ts";
+import type { LinkReport, Transport, TransportEvents, TransportStats } from "./transport.ts";
+
+const firstPauseMs = 1_000;
+const longestPauseMs = 30_000;
+/** What a forwarder puts before a message, at most. [§5.5] */
+const encapsulationBytesMax = 255;
+
+/** An open line. */
+export interface OpenLine {
+  write(bytes: Uint8Array): void;
+  /** Octets written and not yet on their way. */
+  readonly waitingBytes: number;
+  close(): Promise<void>;
+}
+
+export interface LineEvents {
+  data(chunk: Uint8Array): void;
+  /** The line is gone, once; nothing follows. */
+  gone(why: string): void;
+}
+
+/** Opens a line; rejects with the system's error, or the loader's where the package is missing. */
+export type LineOpener = (path: string, options: SerialOptions, events: LineEvents) => Promise<OpenLine>;
+
+/** One configured port: open, or waiting to be tried again. */
+interface Line {
+  readonly path: string;
+  port: OpenLine | undefined;
+  opening: Promise<void> | undefined;
+  stopWaiting: (() => void) | undefined;
+  pauseMs: number;
+  reassembler: Reassembler;
+  lastHeard: number | undefined;
+  failures: number;
+  /** What the operator was told of it last; "" = that it works. */
+  said: string | undefined;
+}
+
+export class SerialTransport implements Transport {
+  readonly name: string;
+  readonly warnings: readonly string[] = [];
+  readonly #options: SerialOptions;
+  readonly #timers: Timers;
+  readonly #open: LineOpener;
+  readonly #lines: ReadonlyMap<string, Line>;
+  readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
+  readonly #counters = { opened: 0, lost: 0, noiseBytes: 0 };
+  #events: TransportEvents | undefined;
+  #closed = false;
+
+  constructor(options: SerialOptions, timers: Timers = systemTimers, open: LineOpener = openSerialPort) {
+    this.name = options.name;
+    this.#options = options;
+    this.#timers = timers;
+    this.#open = open;
+    this.#lines = new Map(
+      options.ports.map((path) => [
+        path,
+        {
+          path,
+          port: undefined,
+          opening: undefined,
+          stopWaiting: undefined,
+          pauseMs: firstPauseMs,
+          reassembler: this.#reassembler(),
+          lastHeard: undefined,
+          failures: 0,
+          said: undefined,
+        },
+      ]),
+    );
+  }
+
+  get place(): string {
+    return `${this.#options.ports.join(", ")} at ${this.#options.baudRate} baud`;
+  }
+
+  maxMessageBytes(_peer: PeerId): number {
+    return this.#options.maxMessageBytes;
+  }
+
+  hostOf(peer: PeerId): string {
+    return this.#lineOf(peer)?.path ?? peer;
+  }
+
+  /** Never fails: a line may be plugged in later. */
+  async start(events: TransportEvents): Promise<void> {
+    this.#events = events;
+    for (const line of this.#lines.values()) this.#tryOpening(line);
+  }
+
+  send(to: PeerId, bytes: Uint8Array): void {
+    const port = this.#lineOf(to)?.port;
+    if (port) this.#write(port, bytes);
+    else this.#stats.sendErrors++;
+  }
+
+  /** To whoever is on a line: what a radius means there is the business of the module behind it. */
+  broadcast(bytes: Uint8Array, _radius: number): void {
+    for (const { port } of this.#lines.values()) if (port) this.#write(port, bytes);
+  }
+
+  stats(): TransportStats {
+    return { ...this.#stats };
+  }
+
+  links(): LinkReport {
+    const lines = [...this.#lines.values()];
+    const closed = lines.filter(({ port }) => !port);
+    const now = this.#timers.now();
+    return {
+      up: closed.length === 0,
+      condition: closed.length === 0 ? this.place : closed.map(({ said, path }) => said || `${path} opens`).join("; "),
+      counters: {
+        ...this.#counters,
+        noiseBytes: lines.reduce((sum, line) => sum + line.reassembler.discardedBytes, this.#counters.noiseBytes),
+      },
+      devices: lines.map(({ path, port, lastHeard, failures, said }) => ({
+        peer: this.#peerOf(path),
+        name: path,
+        linked: port !== undefined,
+        rssi: undefined,
+        secondsSinceSeen: lastHeard === undefined ? 0 : Math.max(0, (now - lastHeard) / 1_000),
+        failures,
+        lastFailure: said ?? "",
+      })),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const line of this.#lines.values()) {
+      line.stopWaiting?.();
+      await line.opening; // it closes again what it opens
+      const { port } = line;
+      line.port = undefined;
+      await port?.close();
+    }
+  }
+
+  #tryOpening(line: Line): void {
+    line.opening = this.#openLine(line).finally(() => {
+      line.opening = undefined;
+    });
+  }
+
+  async #openLine(line: Line): Promise<void> {
+    let gone: string | undefined;
+    let port: OpenLine;
+    try {
+      port = await this.#open(line.path, this.#options, {
+        data: (chunk) => this.#onData(line, chunk),
+        gone: (why) => {
+          gone = why;
+          if (line.port) this.#onGone(line, why);
+        },
+      });
+    } catch (error) {
+      if (!this.#closed) this.#tryAgain(line, adviceFor(error, line.path));
+      return;
+    }
+    if (this.#closed) return port.close();
+    if (gone !== undefined) return this.#tryAgain(line, gone);
+    this.#counters.opened++;
+    line.port = port;
+    line.failures = 0;
+    line.pauseMs = firstPauseMs;
+    if (line.said) this.#events?.told("info", `${this.name}: ${line.path} works again`);
+    line.said = "";
+  }
+
+  #onData(line: Line, chunk: Uint8Array): void {
+    if (this.#closed) return;
+    const now = this.#timers.now();
+    line.lastHeard = now;
+    for (const message of line.reassembler.take(chunk, now)) {
+      this.#stats.datagramsIn++;
+      this.#stats.bytesIn += message.byteLength;
+      this.#events?.datagram(this.#peerOf(line.path), message);
+    }
+  }
+
+  #onGone(line: Line, why: string): void {
+    line.port = undefined;
+    this.#counters.lost++;
+    this.#counters.noiseBytes += line.reassembler.discardedBytes + line.reassembler.pendingBytes;
+    line.reassembler = this.#reassembler();
+    if (this.#closed) return;
+    this.#events?.peerGone(this.#peerOf(line.path), why);
+    this.#tryAgain(line, why);
+  }
+
+  /** Said when it is new; a line that is away for a month is one line in the log. */
+  #tryAgain(line: Line, why: string): void {
+    line.failures++;
+    const say = `${line.path}: ${why}`;
+    if (say !== line.said) {
+      line.said = say;
+      const details = { transport: this.name, port: line.path };
+      this.#events?.failed(
+        new GatewayError("ERR_TRANSPORT_FAILED", details, { say: `${this.name}: ${say}. Tried again by itself` }),
+      );
+    }
+    line.stopWaiting = this.#timers.after(line.pauseMs, () => this.#tryOpening(line));
+    line.pauseMs = Math.min(line.pauseMs * 2, longestPauseMs);
+  }
+
+  #write(port: OpenLine, bytes: Uint8Array): void {
+    if (port.waitingBytes + bytes.byteLength > this.#options.sendBufferBytesMax) {
+      this.#stats.sendErrors++;
+      return;
+    }
+    port.write(bytes);
+    this.#stats.datagramsOut++;
+    this.#stats.bytesOut += bytes.byteLength;
+  }
+
+  #reassembler(): Reassembler {
+    const { maxMessageBytes, resyncSeconds } = this.#options;
+    return new Reassembler({
+      maxMessageBytes: encapsulationBytesMax + maxMessageBytes,
+      resyncMs: resyncSeconds * 1_000,
+    });
+  }
+
+  #peerOf(path: string): PeerId {
+    return `${this.name}/${path}`;
+  }
+
+  #lineOf(peer: PeerId): Line | undefined {
+    return this.#closed ? undefined : this.#lines.get(peer.slice(this.name.length + 1));
+  }
+}
+
+/** What is used of the package; its own types are there only where it is installed. */
+interface SerialPort {
+  open(done: (error: Error | null) => void): void;
+  close(done: (error?: Error | null) => void): void;
+  write(bytes: Uint8Array): boolean;
+  on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
+  on(event: "close" | "error", listener: (error?: Error | null) => void): unknown;
+  readonly writableLength: number;
+  readonly isOpen: boolean;
+}
+interface SerialPortPackage {
+  readonly SerialPort: new (options: Record<string, unknown>) => SerialPort;
+}
+
+// Not `import()`: what it once failed to find it does not look for again, and the package may be installed meanwhile.
+const load = createRequire(import.meta.url);
+
+const openSerialPort: LineOpener = async (path, options, events) => {
+  const { SerialPort } = load("serialport") as SerialPortPackage;
+  const { baudRate, parity, flowControl: rtscts } = options;
+  const port = new SerialPort({ path, baudRate, parity, rtscts, autoOpen: false });
+  let over = false;
+  const end = (why: string) => {
+    if (over) return;
+    over = true;
+    events.gone(why);
+    if (port.isOpen) port.close(() => {});
+  };
+  port.on("data", (chunk) => events.data(chunk));
+  port.on("error", (error) => end(error?.message ?? "it failed"));
+  port.on("close", () => end("it was unplugged"));
+  await new Promise<void>((done, fail) => port.open((error) => (error ? fail(error) : done())));
+  return {
+    get waitingBytes() {
+      return port.writableLength;
+    },
+    write: (bytes) => void port.write(bytes),
+    close: async () => {
+      over = true;
+      if (port.isOpen) await new Promise<void>((done) => port.close(() => done()));
+    },
+  };
+};
+
+/** Why a line does not open, and what to type. The package's errors are sentences; what they quote is the system's. */
+export function adviceFor(error: unknown, path: string): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  if (code === "MODULE_NOT_FOUND" && /serialport/.test(text)) {
+    return "the package serialport is not installed; type: npm install serialport";
+  }
+  if (/No native build was found|NODE_MODULE_VERSION/.test(text)) {
+    return "the package serialport has no native part for this system; type: npm rebuild serialport --foreground-scripts";
+  }
+  if (/No such file or directory|ENOENT/.test(text))
+    return "there is no such device; is it plugged in? ls /dev/serial/by-id";
+  if (/Permission denied|EACCES/.test(text)) {
+    return `no right to open it; type: sudo usermod -a -G dialout "$(id -un)", or give the service SupplementaryGroups=dialout`;
+  }
+  if (/Cannot lock port|resource busy|EBUSY/i.test(text)) return `another program has it; type: sudo fuser -v ${path}`;
+  return text;
+}
