@@ -5,6 +5,7 @@ import type { GatewayConfig } from "../config/schema.ts";
 import { GatewayError } from "../errors.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
+import { ServiceManager } from "../observe/service-manager.ts";
 import { sayProblems } from "./problems.ts";
 
 /** Node lines and the day their security fixes end. */
@@ -23,6 +24,8 @@ export async function start(configFile: string): Promise<void> {
   } catch (error) {
     return sayProblems(error);
   }
+  const manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
+  manager.ready(`devices to ${config.upstream.url}`);
   log.info(`ready: devices to ${config.upstream.url}, configured by ${resolve(configFile)}`);
 
   process.on("SIGHUP", () => {
@@ -31,6 +34,7 @@ export async function start(configFile: string): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       log.info(`${signal}: ending`);
+      manager.stopping();
       gateway.stop().then(
         () => process.exit(0),
         (error: unknown) => {

@@ -1,0 +1,82 @@
+/**
+ * Tells systemd that the gateway is ready, that it still turns, and that it ends; silent where no systemd asks
+ * (NOTIFY_SOCKET). Node has no datagram sockets to files, so `systemd-notify` carries each word: 11 ms of a process, three
+ * times per watchdog period. The unit needs NotifyAccess=all.
+ *
+ * The watchdog's word is said by a timer of the event loop: a gateway that stands still falls silent, and is restarted.
+ */
+import { execFile } from "node:child_process";
+
+export interface ServiceManagerOptions {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Runs the program to its end; calls back with what went wrong. */
+  readonly run?: (words: readonly string[], done: (error: Error | null) => void) => void;
+  readonly every?: (ms: number, call: () => void) => () => void;
+  /** Said once: systemd will not hear us. */
+  readonly warn: (say: string) => void;
+}
+
+export class ServiceManager {
+  readonly #options: ServiceManagerOptions;
+  readonly #run: NonNullable<ServiceManagerOptions["run"]>;
+  readonly #every: NonNullable<ServiceManagerOptions["every"]>;
+  #stopPinging: (() => void) | undefined;
+  #pinging = false;
+  #warned = false;
+
+  constructor(options: ServiceManagerOptions) {
+    this.#options = options;
+    this.#run = options.run ?? systemdNotify;
+    this.#every = options.every ?? unrefInterval;
+  }
+
+  /** The gateway serves. From now on the watchdog, if there is one, is fed. */
+  ready(status: string): void {
+    if (!this.#isAsked) return;
+    this.#say("READY=1", `STATUS=${status}`);
+    const periodMs = Number(this.#options.environment["WATCHDOG_USEC"]) / 1_000;
+    if (!(periodMs > 0) || this.#stopPinging) return;
+    this.#stopPinging = this.#every(Math.max(1, periodMs / 3), () => this.#ping());
+  }
+
+  /** The gateway ends in order. The watchdog stays fed until the process is gone. */
+  stopping(): void {
+    if (this.#isAsked) this.#say("STOPPING=1");
+  }
+
+  /** No more words. */
+  close(): void {
+    this.#stopPinging?.();
+    this.#stopPinging = undefined;
+  }
+
+  get #isAsked(): boolean {
+    return (this.#options.environment["NOTIFY_SOCKET"] ?? "") !== "";
+  }
+
+  /** One at a time: on a machine that hangs in its disk, processes must not pile up. */
+  #ping(): void {
+    if (this.#pinging) return;
+    this.#pinging = true;
+    this.#say("WATCHDOG=1");
+  }
+
+  #say(...words: string[]): void {
+    this.#run(words, (error) => {
+      if (words[0] === "WATCHDOG=1") this.#pinging = false;
+      if (!error || this.#warned) return;
+      this.#warned = true;
+      this.#options.warn(`systemd cannot be told "${words[0]}" (systemd-notify: ${error.message})`);
+    });
+  }
+}
+
+function systemdNotify(words: readonly string[], done: (error: Error | null) => void): void {
+  execFile("systemd-notify", [...words], { timeout: 10_000 }, (error) => done(error));
+}
+
+function unrefInterval(ms: number, call: () => void): () => void {
+  const timer = setInterval(call, ms);
+  timer.unref();
+  return () => clearInterval(timer);
+}
