@@ -1,6 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
@@ -32,6 +33,7 @@ import { Upstreams } from "./upstream/upstreams.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
+const storePauseMs = 5_000;
 
 export class Gateway {
   readonly #config: GatewayConfig;
@@ -67,7 +69,10 @@ export class Gateway {
       random: () => randomInt(2 ** 32) / 2 ** 32,
     });
     const report = new ReportLog(log).report;
-    this.#store = config.store.kind === "disk" ? new DiskStore(config.store) : new MemoryStore();
+    this.#store =
+      config.store.kind === "disk"
+        ? new DiskStore(config.store, (say) => log.error(`store: ${say}`))
+        : new MemoryStore();
     const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
@@ -76,7 +81,7 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.#startTryOutBroker();
-      for (const notice of (await this.#store.open()).notices) this.#log.error(`store: ${notice}`);
+      await this.#openStore();
       await this.#startUpstream();
       await this.#restore();
       this.#driver.start();
@@ -133,6 +138,20 @@ export class Gateway {
   /** Where health and metrics are served; "" if nowhere. */
   get apiPlace(): string {
     return this.#api?.place ?? "";
+  }
+
+  /** A full or read-only disk is waited for: to end would only mean to be started again. */
+  async #openStore(): Promise<void> {
+    for (;;) {
+      try {
+        for (const notice of (await this.#store.open()).notices) this.#log.error(`store: ${notice}`);
+        return;
+      } catch (error) {
+        if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
+        this.#log.error(`${error.message}; tried again in ${storePauseMs / 1_000} s, no device is answered until then`);
+      }
+      await sleep(storePauseMs);
+    }
   }
 
   /** Takes up the sessions of an earlier life. */

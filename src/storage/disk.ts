@@ -6,11 +6,20 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { cpSync, existsSync, mkdirSync, renameSync } from "node:fs";
-import { join } from "node:path";
-import { ClassicLevel } from "classic-level";
+import { mkdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
+import {
+  ailmentOf,
+  closeQuietly,
+  codeOf,
+  type Database,
+  FolderSync,
+  messageOf,
+  openOrRepair,
+  syncFolder,
+} from "./database.ts";
 import { decodeRecord, encodeRecord } from "./encoding.ts";
 import type { StoreOptions } from "./options.ts";
 import { StateTable } from "./state-table.ts";
@@ -36,6 +45,8 @@ const letterKeys = { gte: "d", lt: "e" } as const;
 const knownKeys = { gte: "k", lt: "l" } as const;
 const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
 const format = 1;
+/** There while a store without flushing is open. */
+const openKey = "open";
 
 /** A commit, or (without changes) a read that sees all commits before it. */
 interface Waiting {
@@ -43,7 +54,6 @@ interface Waiting {
   readonly done: (error: GatewayError | undefined) => void;
 }
 
-type Database = ClassicLevel<string, Uint8Array>;
 type Operation = { type: "put"; key: string; value: Uint8Array } | { type: "del"; key: string };
 
 export class DiskStore implements Store {
@@ -57,23 +67,58 @@ export class DiskStore implements Store {
   readonly #owed = new Map<string, Operation>();
   #closed = false;
   #reopenAt = 0;
+  readonly #names: FolderSync;
+  readonly #told: (notice: string) => void;
+  readonly #boot: string;
 
-  constructor(options: StoreOptions) {
+  /** `told` hears what is found while running, in plain sentences; `boot` names this run of the system. */
+  constructor(options: StoreOptions, told: (notice: string) => void = () => {}, boot = bootOfSystem()) {
     this.#options = options;
     this.#folder = join(options.folder, "sessions");
+    this.#names = new FolderSync(this.#folder);
+    this.#told = told;
+    this.#boot = boot;
   }
 
   async open(): Promise<StoreReport> {
     const notices: string[] = [];
     try {
       mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
+      await this.#openDatabase(notices);
+      for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
     } catch (error) {
-      throw this.#openError(error);
+      await this.#shut();
+      throw error instanceof GatewayError ? error : this.#openError(error);
     }
-    this.#database = await this.#openOrRepair(notices);
-    await this.#checkFormat();
-    notices.push(...(await this.#check()));
     return { notices };
+  }
+
+  /** Opened, repaired if need be, and looked through. */
+  async #openDatabase(notices: string[]): Promise<void> {
+    const found = await openOrRepair(this.#folder, notices, async (database) => {
+      this.#database = database;
+      await this.#checkFormat();
+      return [...(await this.#check()), ...(await this.#beginLife(database))];
+    });
+    notices.push(...found);
+    await this.#names.sync();
+  }
+
+  /**
+   * Without flushing, a power cut takes the last commits and leaves no gap. So it is noted that the store is open, and
+   * during which run of the system.
+   */
+  async #beginLife(database: Database): Promise<string[]> {
+    const stored = await database.get(openKey);
+    const before = stored === undefined ? undefined : decodeRecord(stored)?.record;
+    if (this.#options.durability !== "none") {
+      if (stored !== undefined) await database.del(openKey, { sync: true });
+    } else await database.put(openKey, encodeRecord(this.#boot, 0), { sync: true });
+    if (before === undefined || before === this.#boot) return [];
+    return [
+      "the system went down while the store was open with durability none: " +
+        "what was acknowledged in its last half minute may be lost",
+    ];
   }
 
   commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
@@ -141,6 +186,7 @@ export class DiskStore implements Store {
   async close(): Promise<void> {
     this.#closed = true;
     while (this.#writing) await this.#writing;
+    if (this.#options.durability === "none") await this.#database?.del(openKey, { sync: true }).catch(() => {});
     await this.#database?.close();
     this.#database = undefined;
   }
@@ -174,7 +220,9 @@ export class DiskStore implements Store {
       const database = await this.#writable();
       const marks: Operation[] = [{ type: "put", key: markKey(number), value: encodeRecord(null, number) }];
       if (number > marksKept) marks.push({ type: "del", key: markKey(number - marksKept) });
-      await database.batch([...operations.values(), ...marks], { sync: this.#options.durability !== "none" });
+      const sync = this.#options.durability !== "none";
+      await database.batch([...operations.values(), ...marks], { sync });
+      if (sync) await this.#names.sync();
       this.#owed.clear();
       return undefined;
     } catch (error) {
@@ -190,45 +238,21 @@ export class DiskStore implements Store {
     if (Date.now() < this.#reopenAt)
       throw new Error("the store is closed after a failed write; it is tried again soon");
     this.#reopenAt = Date.now() + reopenPauseMs;
-    this.#database = await openDatabase(this.#folder);
+    const notices: string[] = [];
+    this.#database = await openOrRepair(this.#folder, notices, async (database) => database);
+    for (const notice of notices) this.#told(notice);
     return this.#database;
   }
 
   async #shut(): Promise<void> {
     const database = this.#database;
     this.#database = undefined;
-    try {
-      await database?.close();
-    } catch {
-      // It could not be closed in order; what counts is that it is opened anew.
-    }
+    await closeQuietly(database);
   }
 
   #open(): Database {
     if (!this.#database || this.#closed) throw new GatewayError("ERR_STORE_OPEN", { folder: this.#folder });
     return this.#database;
-  }
-
-  async #openOrRepair(notices: string[]): Promise<Database> {
-    try {
-      return await openDatabase(this.#folder);
-    } catch (error) {
-      if (codeOf(error) === "LEVEL_LOCKED" || !existsSync(join(this.#folder, "LOCK"))) throw this.#openError(error);
-      notices.push(`the store at ${this.#folder} did not open: ${messageOf(error)}`);
-    }
-    const aside = `${this.#folder}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, "-")}`;
-    cpSync(this.#folder, aside, { recursive: true });
-    notices.push(`as it was found, it is at ${aside}`);
-    try {
-      await ClassicLevel.repair(this.#folder);
-      const database = await openDatabase(this.#folder);
-      notices.push("it was repaired");
-      return database;
-    } catch (error) {
-      notices.push(`it could not be repaired (${messageOf(error)}): a new, empty one was begun`);
-      renameSync(this.#folder, `${aside}-not-repaired`);
-      return await openDatabase(this.#folder);
-    }
   }
 
   async #checkFormat(): Promise<void> {
@@ -237,7 +261,6 @@ export class DiskStore implements Store {
     if (stored === undefined) return database.put("format", encodeRecord(format, 0), { sync: true });
     const found = decodeRecord(stored)?.record;
     if (typeof found !== "number" || found <= format) return;
-    await this.#shut();
     throw new GatewayError(
       "ERR_STORE_OPEN",
       { folder: this.#folder, format: found },
@@ -297,18 +320,13 @@ export class DiskStore implements Store {
   }
 
   #openError(cause: unknown): GatewayError {
-    const isLocked = codeOf(cause) === "LEVEL_LOCKED";
+    const ailment = ailmentOf(cause);
+    const isLocked = ailment === "locked";
     const say = isLocked
       ? `another process uses the store at ${this.#folder}; each gateway needs a store.folder of its own`
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
-    return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause) }, { cause, say });
+    return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
   }
-}
-
-async function openDatabase(folder: string): Promise<Database> {
-  const database: Database = new ClassicLevel<string, Uint8Array>(folder, { valueEncoding: "view" });
-  await database.open();
-  return database;
 }
 
 function keyOf(change: Pick<Change, "of" | "clientId" | "id">): string {
@@ -328,14 +346,13 @@ function markKey(commit: number): string {
   return `c${commit.toString().padStart(16, "0")}`;
 }
 
-function codeOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error && "code" in cause ? String(cause.code) : "";
-}
-
-function messageOf(error: unknown): string {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return cause instanceof Error ? cause.message : String(cause);
+/** Changes with every start of the system; where that is not told, with every start of ours. */
+function bootOfSystem(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return `${process.pid} at ${Date.now()}`;
+  }
 }
 
 function sayWrite(error: unknown): string {

@@ -1,5 +1,14 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -132,6 +141,53 @@ describe("a disk store in trouble", () => {
     expect((await stored(store))[0]?.queued).toHaveLength(199);
     expect(readdirSync(at).some((name) => name.startsWith("sessions.damaged-"))).toBe(true);
     await store.close();
+  });
+
+  test("a table with garbage in it: opened all the same, repaired, and said", async () => {
+    const at = folder();
+    await written(at, 200);
+    const again = disk(at); // what was in the log is put into a table
+    await again.open();
+    await again.close();
+    const table = file(at, /\.ldb$/);
+    const bytes = readFileSync(table);
+    bytes.fill(0xa5, 100, bytes.length - 200);
+    writeFileSync(table, bytes);
+    const store = disk(at);
+    const { notices } = await store.open();
+    expect(notices.join("\n")).toMatch(
+      /did not open.*\nas it was found.*damaged-.*\n(it was repaired|.*a new, empty one)/,
+    );
+    await commit(store, session("new"));
+    await store.close();
+    expect((await disk(at).open()).notices).toEqual([]);
+  });
+
+  test("without flushing, a system that went down is told of; a process that was killed is not", async () => {
+    const at = folder();
+    const open = async (boot: string) => {
+      const store = new DiskStore(storeOptions.parse({ folder: at, durability: "none" }), () => {}, boot);
+      return { store, notices: (await store.open()).notices };
+    };
+    // A copy of the open store's files is what a kill leaves.
+    const { store } = await open("first");
+    await commit(store, session("a"));
+    const killed = folder();
+    cpSync(at, killed, { recursive: true });
+    await store.close();
+    expect(await open("second").then(({ store: next, notices }) => next.close().then(() => notices))).toEqual([]);
+    for (const [boot, said] of [
+      ["first", 0],
+      ["second", 1],
+    ] as const) {
+      const copy = folder();
+      cpSync(killed, copy, { recursive: true });
+      const next = new DiskStore(storeOptions.parse({ folder: copy, durability: "none" }), () => {}, boot);
+      const { notices } = await next.open();
+      expect(notices.filter((each) => /system went down/.test(each))).toHaveLength(said);
+      expect((await stored(next)).map(({ session: { clientId } }) => clientId)).toEqual(["a"]);
+      await next.close();
+    }
   });
 
   test("beyond repair: a new one is begun, the old one stays beside it", async () => {
