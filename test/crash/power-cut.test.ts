@@ -1,0 +1,225 @@
+/**
+ * The power fails: the real store's calls to the system are recorded, and the disk is built as it could be at many
+ * moments of the recording. The store must open each, and hold what had been acknowledged, or say what is missing.
+ * POWER_CUTS says how many per durability (48), POWER_SEED where the dice begin.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { DiskStore } from "../../src/storage/disk.ts";
+import { decodeRecord } from "../../src/storage/encoding.ts";
+import { storeOptions } from "../../src/storage/options.ts";
+import { commit, session, stored } from "../conformance/store-suite.ts";
+import { type Cruelty, cruelties, DiskModel } from "./power/disk-model.ts";
+import { findStrace } from "./power/find-strace.mjs";
+import { type Content, isSame, keyOf, Promised } from "./power/promise.ts";
+import { type Happening, record } from "./power/recording.ts";
+import { commitOf, dice } from "./power/workload.mjs";
+
+const cuts = Number(process.env["POWER_CUTS"] ?? 48);
+const firstSeed = Number(process.env["POWER_SEED"] ?? 1);
+const writer = resolve(import.meta.dirname, "power/writer.mjs");
+
+const strace = findStrace();
+if ("missing" in strace && process.env["CI"]) throw new Error(strace.missing);
+const why = "missing" in strace ? ` (skipped: ${strace.missing})` : "";
+
+const folder = mkdtempSync(join(tmpdir(), "power-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+type Durability = "group" | "each" | "none";
+interface Life {
+  readonly durability: Durability;
+  readonly seed: number;
+  readonly first: number;
+  readonly count: number;
+  readonly ending: "close" | "kill";
+}
+
+async function live(place: string, { seed, durability, first, count, ending }: Life): Promise<Happening[]> {
+  if ("missing" in strace) return [];
+  const command = [process.execPath, writer, join(place, "data"), seed, durability, first, count, ending].map(String);
+  let said = "";
+  const happenings = await record(strace, place, command, (text) => {
+    said += text;
+  });
+  const acknowledged = happenings.filter(({ what }) => what === "acknowledged").length;
+  expect(acknowledged, said).toBe(count);
+  return happenings;
+}
+
+const kinds = new Map([
+  ["s", "session"],
+  ["q", "queued"],
+  ["b", "backlog"],
+  ["d", "letter"],
+] as const);
+
+async function contentOf(store: DiskStore): Promise<Content> {
+  const content = new Map<string, number>();
+  for await (const [key, value] of store.snapshot()) {
+    const of = kinds.get(key.charAt(0) as "s");
+    if (!of) continue;
+    const [name = "", id = "0"] = key.slice(1).split("/");
+    const decoded = decodeRecord(value);
+    if (!decoded) throw new Error(`damaged: ${key}`);
+    content.set(
+      keyOf({ of, clientId: decodeURIComponent(name), id: Number.parseInt(id, 16) }),
+      commitOf(decoded.record),
+    );
+  }
+  return content;
+}
+
+/**
+ * The last commit answered when the power failed, and the last one that was acknowledged before a sync: with `none`,
+ * what LevelDB has put into tables.
+ */
+function acknowledgedAt(
+  happenings: readonly Happening[],
+  end: number,
+  before: number,
+  durability: Durability,
+): { answered: number; acknowledged: number } {
+  let acknowledged = before;
+  /** Acknowledged before the log that is in use now was begun. */
+  let inOlderLogs = before;
+  let safe = before;
+  for (const happening of happenings.slice(0, end)) {
+    if (happening.what === "acknowledged") acknowledged = Math.max(acknowledged, happening.commit);
+    if (durability !== "none") continue;
+    if (happening.what === "open" && happening.name.endsWith(".log")) inOlderLogs = acknowledged;
+    // A log is removed when all of it is in a table that the synced manifest names.
+    if (happening.what === "remove" && happening.name.endsWith(".log")) safe = inOlderLogs;
+  }
+  return { answered: acknowledged, acknowledged: durability === "none" ? safe : acknowledged };
+}
+
+interface Findings {
+  cuts: number;
+  repaired: number;
+  reported: number;
+  revived: number;
+}
+
+/** Opens a disk after the cut and compares; answers what was found, for a next life. */
+async function judge(
+  place: string,
+  life: Life,
+  promised: Promised,
+  { answered, acknowledged }: { readonly answered: number; readonly acknowledged: number },
+  findings: Findings,
+): Promise<Content> {
+  const options = storeOptions.parse({
+    folder: join(place, "data"),
+    durability: life.durability,
+    groupMilliseconds: 0,
+  });
+  const store = new DiskStore(options, () => {}, "the system's next run");
+  const { notices } = await store.open();
+  const content = await contentOf(store);
+  const { lost, revived } = promised.compare(content, acknowledged);
+  const isRepaired = notices.some((notice) => notice.includes("it was repaired"));
+  findings.cuts++;
+  if (isRepaired) findings.repaired++;
+  if (notices.length > 0) findings.reported++;
+  findings.revived += revived.length;
+  expect(lost).toEqual([]);
+  if (!isRepaired) expect(revived).toEqual([]);
+  if (notices.length === 0)
+    expect(promised.isExactly(content, answered), "nothing is missing without a word").toBe(true);
+  await stored(store); // every record can be read
+  await commit(store, session("after"));
+  await store.close();
+  const again = new DiskStore(options, () => {}, "the system's next run");
+  expect((await again.open()).notices).toEqual([]);
+  expect(isSame(await contentOf(again), withAfter(content))).toBe(true);
+  await again.close();
+  return content;
+}
+
+/** With the session that every judgement adds, to see that the store takes more. */
+const withAfter = (content: Content): Content => new Map([...content, [keyOf(session("after")), 600]]);
+
+/** Moments to cut at: half of them anywhere, half where files come, go and change names. */
+function moments(happenings: readonly Happening[], count: number, seed: number): number[] {
+  const roll = dice(seed);
+  const turning = happenings.flatMap(({ what }, i) => (/open|make|remove|rename|end/.test(what) ? [i] : []));
+  const chosen = Array.from({ length: count }, (_, i) =>
+    i % 2 === 0 ? roll(happenings.length + 1) : (turning[roll(turning.length)] ?? 0) + roll(4),
+  );
+  return chosen.map((at) => Math.min(at, happenings.length)).sort((a, b) => a - b);
+}
+
+/** Cuts the power `count` times in the course of what happened to a disk. */
+async function cutAll(
+  start: DiskModel,
+  happenings: readonly Happening[],
+  count: number,
+  life: Life,
+  promised: Promised,
+  findings: Findings,
+  then?: (place: string, content: Content, cut: number) => Promise<void>,
+): Promise<void> {
+  let done = 0;
+  for (const [cut, moment] of moments(happenings, count, life.seed + 17).entries()) {
+    for (; done < moment; done++) start.apply(happenings[done] as Happening);
+    const cruelty = cruelties[cut % cruelties.length] as Cruelty;
+    const place = join(folder, `${life.durability}-${life.seed}-${life.first}-${cut}`);
+    mkdirSync(place);
+    start.writeTo(place, cruelty, life.seed * 7_919 + cut);
+    const acknowledged = acknowledgedAt(happenings, moment, life.first - 1, life.durability);
+    const where = `seed ${life.seed}, ${life.durability}, cut ${cut} (${cruelty}) after ${moment} of ${happenings.length} calls`;
+    const content = await judge(place, life, promised, acknowledged, findings).catch((cause: unknown) => {
+      throw new Error(`${where}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    });
+    await then?.(place, content, cut);
+    rmSync(place, { recursive: true });
+  }
+}
+
+const newFindings = (): Findings => ({ cuts: 0, repaired: 0, reported: 0, revived: 0 });
+
+const sayFindings = ({ cuts: n, repaired, reported, revived }: Findings) =>
+  `${n} power cuts: 0 acknowledged lost, ${reported} with a word to the operator, ${repaired} repaired (${revived} deletions undone by that)`;
+
+test.skipIf("missing" in strace).each(["group", "each", "none"] as const)(
+  `durability %s: the power fails at ${cuts} moments${why}`,
+  async (durability) => {
+    const seed = firstSeed;
+    const place = join(folder, `${durability}-recorded`);
+    mkdirSync(place);
+    const happenings: Happening[] = [];
+    const lives = [
+      { seed, durability, first: 1, count: 1_600, ending: "kill" },
+      { seed, durability, first: 1_601, count: 1_600, ending: "close" },
+      { seed, durability, first: 3_201, count: 800, ending: "kill" },
+    ] as const;
+    for (const life of lives) happenings.push(...(await live(place, life)));
+    const whole: Life = { seed, durability, first: 1, count: 4_000, ending: "kill" };
+    const findings = newFindings();
+    const again = newFindings();
+    await cutAll(
+      new DiskModel(),
+      happenings,
+      cuts,
+      whole,
+      new Promised(seed, new Map(), 1, whole.count),
+      findings,
+      async (after, content, cut) => {
+        if (cut % 20 !== 11) return;
+        // The power is back, and fails again while the store that it left is taken up.
+        const next: Life = { seed: seed + 1_000 * (cut + 1), durability, first: 10_000, count: 300, ending: "kill" };
+        const before = withAfter(content);
+        const disk = DiskModel.from(after);
+        const more = await live(after, next);
+        await cutAll(disk, more, Math.ceil(cuts / 12), next, new Promised(next.seed, before, 10_000, 10_299), again);
+      },
+    );
+    console.log(
+      `durability ${durability}, seed ${seed}: ${sayFindings(findings)}; again after that: ${sayFindings(again)}`,
+    );
+  },
+  60_000 + cuts * 3_000,
+);

@@ -1,0 +1,1 @@
+export function findStrace(): { path: string; libraries: string } | { missing: string };
