@@ -19,7 +19,7 @@ import { SystemClock } from "./runtime/clock.ts";
 import { Driver } from "./runtime/driver.ts";
 import { operatorSources } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
-import { trustedNow } from "./runtime/wall-clock.ts";
+import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
@@ -45,7 +45,8 @@ export class Gateway {
   readonly #core: GatewayCore;
   readonly #driver: Driver;
   readonly #clock = new SystemClock();
-  readonly #startedAt = Date.now();
+  readonly #wallClock = new WallClock();
+  readonly #startedAt = this.#clock.now();
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
   #broker: TryOutBroker | undefined;
@@ -58,14 +59,16 @@ export class Gateway {
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
-    const named = config.upstreams.map((options) => [options.name, new MqttUpstream(options)] as const);
-    const general = new MqttUpstream(config.upstream);
+    const named = config.upstreams.map(
+      (options) => [options.name, new MqttUpstream(options, this.#wallClock)] as const,
+    );
+    const general = new MqttUpstream(config.upstream, this.#wallClock);
     this.#mqtt = [general, ...named.map(([, upstream]) => upstream)];
     this.#upstream = named.length === 0 ? general : new Upstreams(new Map([["", general], ...named]));
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
-      wallClock: () => trustedNow(),
+      wallClock: () => this.#wallClock.trusted(),
       random: () => randomInt(2 ** 32) / 2 ** 32,
     });
     const report = new ReportLog(log).report;
@@ -85,6 +88,7 @@ export class Gateway {
       await this.#startUpstream();
       await this.#restore();
       this.#driver.start();
+      this.#watchClock();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
       await this.#startApi();
       await this.#startControl();
@@ -111,7 +115,7 @@ export class Gateway {
     return {
       ok: there,
       broker: there ? "connected" : "away",
-      uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1_000),
+      uptimeSeconds: Math.floor((this.#clock.now() - this.#startedAt) / 1_000),
       clients: this.#core.sizes.sessions,
       transports: [...this.#transports.values()].map(({ name, place }) => `${name} ${place}`),
     };
@@ -212,6 +216,19 @@ export class Gateway {
     this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);
   }
 
+  #watchClock(): void {
+    const say = (clock: string) =>
+      `the clock of this machine ${clock}: ${new Date(this.#wallClock.now()).toISOString()}`;
+    if (this.#wallClock.trusted() === undefined) {
+      this.#log.warn(`${say("cannot be trusted yet")}; messages do not age while the gateway is down`);
+    }
+    this.#wallClock.start(() => {
+      this.#log.info(say("was set"));
+      for (const upstream of this.#mqtt) upstream.onClockSet();
+      if (this.#wallClock.trusted() !== undefined) this.#handle({ kind: "clockSet" });
+    });
+  }
+
   async #startApi(): Promise<void> {
     const { api } = this.#config;
     if (!api.enabled) return;
@@ -265,6 +282,7 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
+    this.#wallClock.stop();
     this.#driver.handle({ kind: "shutdown" });
     this.#driver.stop();
     await this.#upstream.shutdown(shutdownMs);

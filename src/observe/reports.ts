@@ -2,6 +2,7 @@
  * What the core reports, as log lines. A flood of one kind makes one line and then a count once a minute: the log of a
  * gateway that is attacked must stay readable and small.
  */
+import { performance } from "node:perf_hooks";
 import type { GatewayEvent } from "../core/event.ts";
 import type { Log } from "./log.ts";
 
@@ -14,7 +15,7 @@ export class ReportLog {
   readonly #now: () => number;
   readonly #seen = new Map<string, { since: number; held: number }>();
 
-  constructor(log: Log, now: () => number = Date.now) {
+  constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
     this.#now = now;
   }
@@ -62,7 +63,7 @@ export class ReportLog {
           return this.#log.debug({ ...event }, `broker connection of ${whose}: ${event.why}`);
         if (event.up) return this.#log.info({ ...event }, "the broker is there");
         return this.#limited(
-          "link_state gateway",
+          `link_state gateway ${event.why.slice(0, 40)}`,
           "warn",
           event,
           `the broker is not there: ${event.why}; trying again`,

@@ -1,12 +1,85 @@
 /**
- * Can the time of day be trusted? A Raspberry Pi has no clock of its own: until NTP answers it begins where it stopped,
- * or in 1970. A time before this program was written is certainly wrong; a later one is taken to be right.
+ * Can the time of day be trusted? A Raspberry Pi has no clock of its own: until a time server answers it begins where it
+ * stopped, or in 1970. A time before this program was written is certainly wrong; where systemd-timesyncd runs, it says
+ * whether it has heard from a server; any other time is taken to be right. Nobody tells a process that the clock was set,
+ * so it is compared with the monotonic one.
  */
+import { existsSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 
 /** Nothing of this program is older: 2026-11-01. */
 export const oldestPlausible = Date.UTC(2026, 10, 1);
 
-/** Milliseconds since 1970; undefined while that cannot be trusted. */
-export function trustedNow(now: number = Date.now()): number | undefined {
-  return now >= oldestPlausible ? now : undefined;
+const lookEveryMs = 1_000;
+/** Between two looks a clock that is merely adjusted moves by less. */
+const stepMs = 1_000;
+const timesyncFolder = "/run/systemd/timesync";
+
+export interface WallClockSources {
+  /** Milliseconds since 1970, right or wrong. */
+  readonly now: () => number;
+  /** Milliseconds that nobody sets. */
+  readonly monotonic: () => number;
+  /** False: somebody is to set the clock, and has not yet. */
+  readonly isSynchronised: () => boolean;
+}
+
+export class WallClock {
+  readonly #sources: WallClockSources;
+  #synchronised = false;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #ahead: number;
+  #wasTrusted: boolean;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(sources: Partial<WallClockSources> = {}) {
+    this.#sources = { now: Date.now, monotonic: () => performance.now(), isSynchronised: timesyncHeard, ...sources };
+    this.#ahead = this.#sources.now() - this.#sources.monotonic();
+    this.#wasTrusted = this.trusted() !== undefined;
+  }
+
+  /** What it says, right or wrong. */
+  now(): number {
+    return this.#sources.now();
+  }
+
+  /** Milliseconds since 1970; undefined while that cannot be trusted. */
+  trusted(): number | undefined {
+    const now = this.#sources.now();
+    return now >= oldestPlausible && this.#isSynchronised() ? now : undefined;
+  }
+
+  /** Calls `onSet` within a second after the clock was set, or became one that can be trusted; until `stop`. */
+  start(onSet: () => void): void {
+    this.#timer ??= setInterval(() => this.look(onSet), lookEveryMs).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Compares now with the last look. */
+  look(onSet: () => void): void {
+    const ahead = this.#sources.now() - this.#sources.monotonic();
+    const isTrusted = this.trusted() !== undefined;
+    const isSet = Math.abs(ahead - this.#ahead) >= stepMs || (isTrusted && !this.#wasTrusted);
+    this.#ahead = ahead;
+    this.#wasTrusted = isTrusted;
+    if (isSet) onSet();
+  }
+
+  /** Asked once a second until it is; then for good. */
+  #isSynchronised(): boolean {
+    const at = this.#sources.monotonic();
+    if (this.#synchronised || at - this.#askedAt < lookEveryMs) return this.#synchronised;
+    this.#askedAt = at;
+    this.#synchronised = this.#sources.isSynchronised();
+    return this.#synchronised;
+  }
+}
+
+/** Where systemd-timesyncd runs, has it heard from a time server since the start of the system? */
+function timesyncHeard(): boolean {
+  return !existsSync(timesyncFolder) || existsSync(`${timesyncFolder}/synchronized`);
 }

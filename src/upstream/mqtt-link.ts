@@ -15,6 +15,7 @@ import { generate } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
 import { BackOff } from "./back-off.ts";
+import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { refusalOf } from "./connack.ts";
 import type { Identity } from "./credentials.ts";
 import type { UpstreamEvents } from "./link.ts";
@@ -22,6 +23,8 @@ import type { UpstreamOptions } from "./options.ts";
 
 /** For what was written last, before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
+/** All links that waited for the clock come back within this time, not at once. */
+const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 
 export interface LinkCounters {
@@ -37,6 +40,8 @@ export class MqttLink {
   readonly #events: UpstreamEvents;
   readonly #counters: LinkCounters;
   readonly #backOff: BackOff;
+  readonly #clock: WallTime;
+  readonly #random: () => number;
   readonly #isV5: boolean;
   readonly #generateOptions: { protocolVersion: number };
   #client: MqttClient | undefined;
@@ -54,6 +59,7 @@ export class MqttLink {
     events: UpstreamEvents;
     counters: LinkCounters;
     random: () => number;
+    clock: WallTime;
   }) {
     this.request = init.request;
     this.#options = init.options;
@@ -61,6 +67,8 @@ export class MqttLink {
     this.#events = init.events;
     this.#counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
+    this.#clock = init.clock;
+    this.#random = init.random;
     this.#isV5 = init.options.protocol === "5";
     this.#generateOptions = { protocolVersion: this.#isV5 ? 5 : 4 };
   }
@@ -72,6 +80,7 @@ export class MqttLink {
   /** One attempt; the next follows by itself. */
   connect(): void {
     if (this.#closed) return;
+    this.#blamesClock = false;
     const attempt = {
       client: undefined as MqttClient | undefined,
       reason: "",
@@ -104,7 +113,9 @@ export class MqttLink {
     attempt.client = client;
     this.#client = client;
     client.on("error", (error) => {
-      attempt.reason ||= error.message;
+      const trouble = certificateTrouble(error, this.#clock);
+      if (trouble !== undefined) this.#blamesClock = true;
+      attempt.reason ||= trouble ?? error.message;
     });
     client.on("packetreceive", (packet) => {
       if (this.#client !== client || this.#closed) return;
@@ -175,6 +186,9 @@ export class MqttLink {
     this.#uncork();
     client.stream.end(); // FIN after what was written; the broker answers with its own
   }
+
+  /** The last attempt ended over the time in a certificate. */
+  #blamesClock = false;
 
   /** In the present attempt, and ever. */
   #wasUp = false;
@@ -276,9 +290,16 @@ export class MqttLink {
     this.#events.congested(this.request.linkId, false);
   }
 
-  #scheduleRetry(): void {
+  /** The clock of this machine was set: if that was the trouble, the next attempt is soon, not at the end of the pause. */
+  onClockSet(): void {
+    if (!this.#blamesClock || this.#closed || this.#client) return;
+    this.#backOff.reset();
+    this.#scheduleRetry(this.#random() * clockSetSpreadMs);
+  }
+
+  #scheduleRetry(pauseMs = this.#backOff.next()): void {
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.connect(), this.#backOff.next());
+    this.#retry = setTimeout(() => this.connect(), pauseMs);
   }
 
   #clientOptions(): IClientOptions {

@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkId, Publication, QoS } from "../core/types.ts";
+import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
 import type { Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
@@ -11,6 +12,7 @@ export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #credentials: Credentials;
   readonly #random: () => number;
+  readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
   /** MQTT client ids whose last connection is still closing, and who waits for that. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
@@ -19,10 +21,15 @@ export class MqttUpstream implements Upstream {
   readonly counters: LinkCounters = { droppedCongested: 0, packetsIn: 0, packetsOut: 0 };
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
-  constructor(options: UpstreamOptions, random: () => number = () => randomInt(2 ** 32) / 2 ** 32) {
+  constructor(
+    options: UpstreamOptions,
+    clock: WallTime = { now: Date.now, trusted: Date.now },
+    random: () => number = () => randomInt(2 ** 32) / 2 ** 32,
+  ) {
     this.#options = options;
     this.#credentials = new Credentials(options);
     this.#random = random;
+    this.#clock = clock;
   }
 
   async start(events: UpstreamEvents): Promise<void> {
@@ -38,6 +45,7 @@ export class MqttUpstream implements Upstream {
       events: this.#events,
       counters: this.counters,
       random: this.#random,
+      clock: this.#clock,
     });
     this.#links.set(request.linkId, link);
     const closing = this.#closing.get(request.mqttClientId);
@@ -88,6 +96,11 @@ export class MqttUpstream implements Upstream {
         resolve();
       };
     });
+  }
+
+  /** The clock of this machine was set: what failed over certificates is tried again. */
+  onClockSet(): void {
+    for (const link of this.#links.values()) link.onClockSet();
   }
 
   /** Connections that are up. */

@@ -130,8 +130,10 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;
-  if (wasUp) context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
   const session = link.session;
+  // Of the gateway's own connection also each attempt that failed: the operator has to know why.
+  if (wasUp || !session)
+    context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
   if (!session) {
     link.broker.cut();
     return onServiceDown(context);
