@@ -1,0 +1,148 @@
+/* The client as a whole: what came is handed to its procedure, what is due is done. */
+#include <string.h>
+
+#include "client.h"
+
+enum { ANSWER_BYTES_MAX = 8 };
+
+bool is_due(uint32_t due, uint32_t now) { return now - due < UINT32_C(0x80000000); }
+
+uint32_t retry_ms(const mqttsn_t *client) { return client->config.retry_seconds * UINT32_C(1000); }
+
+uint32_t next_random(mqttsn_t *client) {
+  /* xorshift: good enough to spread devices over a few seconds. */
+  client->random ^= client->random << 13;
+  client->random ^= client->random >> 17;
+  client->random ^= client->random << 5;
+  return client->random;
+}
+
+uint16_t next_msg_id(mqttsn_t *client) {
+  client->last_msg_id = (uint16_t)(client->last_msg_id == UINT16_MAX ? 1 : client->last_msg_id + 1);
+  return client->last_msg_id;
+}
+
+void send_bytes(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32_t now) {
+  client->sent_at = now;
+  client->config.send(client->config.context, bytes, count, MQTTSN_TO_GATEWAY, 0);
+}
+
+void send_message(mqttsn_t *client, const message_t *message, uint32_t now) {
+  uint8_t bytes[MQTTSN_MESSAGE_BYTES > ANSWER_BYTES_MAX ? MQTTSN_MESSAGE_BYTES : ANSWER_BYTES_MAX];
+  size_t count = wire_encode(message, bytes, sizeof bytes);
+  if (count > 0) send_bytes(client, bytes, count, now);
+}
+
+void tell(mqttsn_t *client, mqttsn_event_kind_t kind) {
+  mqttsn_event_t event;
+  memset(&event, 0, sizeof event);
+  event.kind = kind;
+  client->config.on_event(client->config.context, &event);
+}
+
+void fail(mqttsn_t *client, uint16_t msg_id, uint8_t return_code) {
+  mqttsn_event_t event;
+  memset(&event, 0, sizeof event);
+  event.kind = MQTTSN_EVENT_FAILED;
+  event.msg_id = msg_id;
+  event.return_code = return_code;
+  client->config.on_event(client->config.context, &event);
+}
+
+void disconnected(mqttsn_t *client, bool asked) {
+  mqttsn_event_t event;
+  memset(&event, 0, sizeof event);
+  client->state = MQTTSN_DISCONNECTED;
+  client->control.kind = CONTROL_NONE;
+  event.kind = MQTTSN_EVENT_DISCONNECTED;
+  event.asked = asked;
+  client->config.on_event(client->config.context, &event);
+}
+
+void mqttsn_init(mqttsn_t *client, const mqttsn_config_t *config, uint32_t now) {
+  memset(client, 0, sizeof *client);
+  client->config = *config;
+  client->random = config->seed * UINT32_C(2654435761) + 1;
+  if (client->random == 0) client->random = 1;
+  next_random(client);
+  /* A gateway may remember a QoS 2 message of the life before under a MsgId near zero. */
+  client->last_msg_id = (uint16_t)next_random(client);
+  client->sent_at = now;
+}
+
+mqttsn_state_t mqttsn_state(const mqttsn_t *client) { return client->state; }
+
+bool mqttsn_idle(const mqttsn_t *client) {
+  bool control_idle = client->control.kind == CONTROL_NONE || client->control.kind == CONTROL_PING;
+  return control_idle && client->exchange.kind == EXCHANGE_NONE;
+}
+
+void mqttsn_receive(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32_t now) {
+  message_t message;
+  if (!wire_decode(bytes, count, &message)) return;
+  if (client->control.kind == CONTROL_WAKE && message.type != PINGRESP) {
+    client->control.due = now + retry_ms(client); /* the gateway is at work [§6.14] */
+  }
+  switch (message.type) {
+    case ADVERTISE:
+    case GWINFO: on_gateway(client, &message, now); return;
+    case CONNACK: on_connack(client, &message, now); return;
+    case WILLTOPICREQ:
+    case WILLMSGREQ: on_will_request(client, &message, now); return;
+    case DISCONNECT: on_disconnect(client); return;
+    case PINGRESP: on_pingresp(client); return;
+    default: break;
+  }
+  /* Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten. */
+  if (client->state == MQTTSN_DISCONNECTED) return;
+  switch (message.type) {
+    case REGISTER: on_register(client, &message, now); return;
+    case REGACK: on_regack(client, &message, now); return;
+    case PUBLISH: on_publish(client, &message, now); return;
+    case PUBREL: on_pubrel(client, &message, now); return;
+    case PUBACK:
+    case PUBREC:
+    case PUBCOMP: on_publish_answer(client, &message, now); return;
+    case SUBACK:
+    case UNSUBACK: on_subscribe_answer(client, &message, now); return;
+    case WILLTOPICRESP:
+    case WILLMSGRESP: on_will_answer(client, &message, now); return;
+    case PINGREQ: {
+      message_t answer = {.type = PINGRESP};
+      send_message(client, &answer, now);
+      return;
+    }
+    default: return;
+  }
+}
+
+/* Silence after which the gateway is asked whether it is there, well before it misses us. [§6.11] */
+static uint32_t ping_due(const mqttsn_t *client) {
+  return client->sent_at + client->config.keep_alive_seconds * UINT32_C(900);
+}
+
+static bool pings(const mqttsn_t *client) {
+  return client->state == MQTTSN_ACTIVE && client->config.keep_alive_seconds > 0 && client->control.kind == CONTROL_NONE;
+}
+
+void mqttsn_poll(mqttsn_t *client, uint32_t now) {
+  if (client->control.kind != CONTROL_NONE && is_due(client->control.due, now)) control_due(client, now);
+  if (exchange_may_run(client) && is_due(client->exchange.due, now)) exchange_due(client, now);
+  if (pings(client) && is_due(ping_due(client), now)) (void)control_start(client, CONTROL_PING, now);
+  search_poll(client, now);
+}
+
+static void earlier(uint32_t *wait, uint32_t due, uint32_t now) {
+  uint32_t left = is_due(due, now) ? 0 : due - now;
+  if (left < *wait) *wait = left;
+}
+
+uint32_t mqttsn_wait(const mqttsn_t *client, uint32_t now) {
+  uint32_t wait = UINT32_MAX;
+  if (client->control.kind != CONTROL_NONE) earlier(&wait, client->control.due, now);
+  if (exchange_may_run(client)) earlier(&wait, client->exchange.due, now);
+  if (pings(client)) earlier(&wait, ping_due(client), now);
+  if (client->searching) earlier(&wait, client->search_due, now);
+  if (client->gateway_advertises) earlier(&wait, client->gateway_due, now);
+  return wait;
+}

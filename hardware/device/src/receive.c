@@ -1,0 +1,107 @@
+/* Messages for us: acknowledged, told once at QoS 2, and "invalid topic id" to what we have no name for.
+ * [MQTT-SN 1.2 §6.6, §6.10] */
+#include <string.h>
+
+#include "client.h"
+
+/* The gateway may repeat itself for so long. */
+static uint32_t repetition_ms(const mqttsn_t *client) {
+  return retry_ms(client) * (client->config.retry_limit + UINT32_C(1));
+}
+
+typedef enum { TAKEN_NEW, TAKEN_AGAIN, TAKEN_NO_ROOM } taken_result_t;
+
+/* Until its PUBREL a MsgId is one message, whatever DUP says; and a while longer with DUP, since a repetition may be
+ * overtaken by the end of its own exchange. */
+static taken_result_t take(mqttsn_t *client, uint16_t msg_id, bool dup, uint32_t now) {
+  mqttsn_taken_t *place = NULL;
+  for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
+    mqttsn_taken_t *each = &client->taken[i];
+    if (each->msg_id != msg_id) continue;
+    if (!each->released) return TAKEN_AGAIN;
+    if (dup && now - each->released_at < repetition_ms(client)) return TAKEN_AGAIN;
+    place = each;
+  }
+  /* A free place, or that of the one which was over first. */
+  for (unsigned i = 0; place == NULL && i < MQTTSN_TAKEN; i++) {
+    if (client->taken[i].msg_id == 0) place = &client->taken[i];
+  }
+  if (place == NULL) {
+    for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
+      mqttsn_taken_t *each = &client->taken[i];
+      if (each->released && (place == NULL || now - each->released_at > now - place->released_at)) place = each;
+    }
+  }
+  if (place == NULL) return TAKEN_NO_ROOM;
+  place->msg_id = msg_id;
+  place->released = false;
+  return TAKEN_NEW;
+}
+
+static void answer(mqttsn_t *client, uint8_t type, const message_t *to, uint8_t code, uint32_t now) {
+  message_t message;
+  memset(&message, 0, sizeof message);
+  message.type = type;
+  message.topic_id = to->topic_id;
+  message.msg_id = to->msg_id;
+  message.code = code;
+  send_message(client, &message, now);
+}
+
+void on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
+  uint8_t qos = (uint8_t)((message->flags & FLAG_QOS) >> QOS_SHIFT);
+  bool dup = (message->flags & FLAG_DUP) != 0;
+  uint8_t kind = message->flags & FLAG_TOPIC;
+  mqttsn_event_t event;
+  if (qos == QOS_MINUS_ONE || kind > MQTTSN_TOPIC_SHORT || client->state == MQTTSN_ASLEEP) return;
+  if (qos != 0 && message->msg_id == 0) return;
+  memset(&event, 0, sizeof event);
+  event.topic.kind = (mqttsn_topic_kind_t)kind;
+  event.topic.id = message->topic_id;
+  if (kind == MQTTSN_TOPIC_NAME) {
+    uint8_t place = topic_by_id(client, message->topic_id);
+    if (place == 0) {
+      answer(client, PUBACK, message, MQTTSN_INVALID_TOPIC_ID, now);
+      return;
+    }
+    event.topic.name = topic_entry(client, place)->name;
+    event.topic.name_bytes = topic_entry(client, place)->name_bytes;
+  }
+  if (qos == 1) answer(client, PUBACK, message, MQTTSN_ACCEPTED, now);
+  if (qos == 2) {
+    taken_result_t taken = take(client, message->msg_id, dup, now);
+    if (taken == TAKEN_NO_ROOM) {
+      answer(client, PUBACK, message, MQTTSN_CONGESTION, now);
+      return;
+    }
+    answer(client, PUBREC, message, MQTTSN_ACCEPTED, now);
+    if (taken == TAKEN_AGAIN) return;
+  }
+  event.kind = MQTTSN_EVENT_MESSAGE;
+  event.qos = qos;
+  event.retain = (message->flags & FLAG_RETAIN) != 0;
+  event.dup = dup;
+  event.payload = message->rest;
+  event.payload_bytes = message->rest_bytes;
+  client->config.on_event(client->config.context, &event);
+}
+
+void on_pubrel(mqttsn_t *client, const message_t *message, uint32_t now) {
+  for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
+    mqttsn_taken_t *each = &client->taken[i];
+    if (each->msg_id == 0 || each->msg_id != message->msg_id || each->released) continue;
+    each->released = true;
+    each->released_at = now;
+  }
+  answer(client, PUBCOMP, message, MQTTSN_ACCEPTED, now);
+}
+
+void on_register(mqttsn_t *client, const message_t *message, uint32_t now) {
+  uint8_t place = 0;
+  if (client->state == MQTTSN_ASLEEP) return;
+  if (message->topic_id != 0 && message->rest_bytes <= MQTTSN_TOPIC_BYTES) {
+    place = topic_place(client, (const char *)message->rest, message->rest_bytes);
+  }
+  if (place != 0) topic_learn(client, place, message->topic_id);
+  answer(client, REGACK, message, place != 0 ? MQTTSN_ACCEPTED : MQTTSN_NOT_SUPPORTED, now);
+}
