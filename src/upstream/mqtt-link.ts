@@ -1,12 +1,12 @@
 /**
  * One MQTT connection with its reconnects.
  *
- * MQTT.js makes the connection: TCP, TLS or WebSocket, CONNECT, keep-alive, and parsing what comes in. Everything that
- * carries a message is ours: packets are written with the core's packet ids, and packets that arrive are taken in
- * `packetreceive`, before MQTT.js would acknowledge, store or wait for anything: it is shown a command it does not
- * know and passes on (its handlers' default). So none of its stores, callbacks and queues can lose or hold up a
- * message. The trick leans on MQTT.js's handler; `mqtt` is pinned, and a test by this name watches it:
- * "packets taken in packetreceive are left alone by MQTT.js".
+ * MQTT.js makes the connection: TCP, TLS or WebSocket, CONNECT, CONNACK, keep-alive. Everything that carries a message
+ * is ours: `packet-reader.ts` stands between the socket and MQTT.js and takes those packets out, `packet-writer.ts`
+ * writes them, with the core's packet ids, once per turn of the event loop. MQTT.js sees CONNACK, PINGRESP, DISCONNECT
+ * and AUTH, and nothing else, so none of its stores, callbacks and queues can lose or hold up a message. The reader
+ * takes the place of the listener with which MQTT.js's pipe reads the socket; `mqtt` is pinned, and a test by this
+ * name watches it: "MQTT.js sees no packet that carries a message".
  *
  * Each attempt is a new MQTT.js client, so that no state of a failed one can reach the next.
  */
@@ -20,12 +20,25 @@ import { refusalOf } from "./connack.ts";
 import type { Identity } from "./credentials.ts";
 import type { UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
+import { PacketReader, type ReadPublish } from "./packet-reader.ts";
+import { PacketWriter } from "./packet-writer.ts";
+import type { TurnEnd } from "./turn-end.ts";
 
 /** For what was written last, before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
 /** All links that waited for the clock come back within this time, not at once. */
 const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
+const malformedReason = 0x81;
+
+/** What is known of one attempt to connect, and of the connection that came of it. */
+interface Attempt {
+  client: MqttClient | undefined;
+  reason: string;
+  answered: boolean;
+  takenOver: boolean;
+  over: boolean;
+}
 
 export interface LinkCounters {
   droppedCongested: number;
@@ -49,8 +62,9 @@ export class MqttLink {
   #congested = false;
   #closed = false;
   #retry: NodeJS.Timeout | undefined;
-  /** The stream corked in this turn of the event loop. It changes with the connection, so it is remembered. */
-  #corked: MqttClient["stream"] | undefined;
+  readonly #turnEnd: TurnEnd;
+  readonly #writer: PacketWriter;
+  readonly #flush = (): void => this.#writeOut();
 
   constructor(init: {
     request: LinkRequest;
@@ -58,6 +72,7 @@ export class MqttLink {
     identity: Identity;
     events: UpstreamEvents;
     counters: LinkCounters;
+    turnEnd: TurnEnd;
     random: () => number;
     clock: WallTime;
   }) {
@@ -71,6 +86,8 @@ export class MqttLink {
     this.#random = init.random;
     this.#isV5 = init.options.protocol === "5";
     this.#generateOptions = { protocolVersion: this.#isV5 ? 5 : 4 };
+    this.#turnEnd = init.turnEnd;
+    this.#writer = new PacketWriter(init.options.protocol);
   }
 
   get isUp(): boolean {
@@ -81,18 +98,12 @@ export class MqttLink {
   connect(): void {
     if (this.#closed) return;
     this.#blamesClock = false;
-    const attempt = {
-      client: undefined as MqttClient | undefined,
-      reason: "",
-      answered: false,
-      takenOver: false,
-      over: false,
-    };
+    const attempt: Attempt = { client: undefined, reason: "", answered: false, takenOver: false, over: false };
     const over = () => {
       if (attempt.over) return;
       attempt.over = true;
       this.#up = false;
-      this.#corked = undefined;
+      this.#writer.clear();
       attempt.client?.end(true);
       if (this.#client === attempt.client) this.#client = undefined;
       if (this.#closed) return;
@@ -123,9 +134,10 @@ export class MqttLink {
       else if (packet.cmd === "disconnect") {
         attempt.takenOver = packet.reasonCode === takenOverReason;
         attempt.reason ||= `broker said DISCONNECT (0x${(packet.reasonCode ?? 0).toString(16)})`;
-      } else this.#take(packet);
+      }
     });
     client.on("close", over);
+    this.#readBefore(client, attempt);
   }
 
   publish(publication: Publication, packetId: number, dup: boolean): void {
@@ -133,21 +145,15 @@ export class MqttLink {
       this.#counters.droppedCongested++;
       return;
     }
-    const { topicName: topic, payload, qos, retain } = publication;
-    const messageId = packetId === 0 ? undefined : packetId;
-    this.#write({
-      cmd: "publish",
-      topic,
-      payload: Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength),
-      qos,
-      retain,
-      dup,
-      messageId,
-    } as Packet);
+    if (!this.#mayWrite()) return;
+    this.#writer.publish(publication, packetId, dup);
+    this.#watchBuffer();
   }
 
   release(packetId: number): void {
-    this.#write({ cmd: "pubrel", messageId: packetId });
+    if (!this.#mayWrite()) return;
+    this.#writer.acknowledge("pubrel", packetId);
+    this.#watchBuffer();
   }
 
   subscribe(packetId: number, topicFilter: string, qos: QoS): void {
@@ -159,7 +165,9 @@ export class MqttLink {
   }
 
   ack(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
-    this.#write({ cmd: kind, messageId: packetId });
+    if (!this.#mayWrite()) return;
+    this.#writer.acknowledge(kind, packetId);
+    this.#watchBuffer();
   }
 
   /** Ends the link; `closed` is called once the socket is gone, within two seconds. No event comes afterwards. */
@@ -182,8 +190,8 @@ export class MqttLink {
       const properties = this.#isV5 && endSession ? { sessionExpiryInterval: 0 } : undefined;
       this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0, ...(properties && { properties }) }) });
     }
+    this.#writeOut();
     this.#up = false;
-    this.#uncork();
     client.stream.end(); // FIN after what was written; the broker answers with its own
   }
 
@@ -212,77 +220,88 @@ export class MqttLink {
     return true;
   }
 
-  /** Takes a packet out of MQTT.js's hands. */
-  #take(packet: Packet): void {
+  /** Puts our reader between the socket and MQTT.js. */
+  #readBefore(client: MqttClient, attempt: Attempt): void {
     const { linkId } = this.request;
+    const { stream } = client;
+    const theirs = stream.listeners("data");
+    const isOurs = () => this.#client === client && !this.#closed && this.#up;
+    const reader = new PacketReader(this.#isV5 ? "5" : "3.1.1", {
+      publish: (packet) => {
+        if (isOurs()) this.#onPublish(packet);
+        else if (!this.#wasUp) refuse("PUBLISH before CONNACK");
+      },
+      ack: (kind, packetId, code) => {
+        if (!isOurs()) return;
+        this.#counters.packetsIn++;
+        this.#events.acked(linkId, kind, packetId, code);
+      },
+      release: (packetId) => {
+        if (!isOurs()) return;
+        this.#counters.packetsIn++;
+        this.#events.released(linkId, packetId);
+      },
+      other: (octets) => {
+        this.#counters.packetsIn++;
+        for (const listener of theirs) listener.call(stream, octets);
+      },
+      malformed: (why) => refuse(`malformed packet of the broker: ${why}`),
+    });
+    const refuse = (why: string) => {
+      reader.end();
+      attempt.reason ||= why;
+      if (this.#isV5 && isOurs()) this.#write({ cmd: "disconnect", reasonCode: malformedReason } as Packet);
+      if (isOurs()) this.#writeOut();
+      stream.destroy();
+    };
+    stream.on("data", (chunk: Buffer) => reader.take(chunk));
+    for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
+  }
+
+  #onPublish(packet: ReadPublish): void {
+    const { topicName, payload, qos, retain, dup, packetId, expirySeconds } = packet;
     this.#counters.packetsIn++;
-    switch (packet.cmd) {
-      case "publish": {
-        const { topic, payload, qos, retain, dup, messageId, properties } = packet;
-        const publication = {
-          topicName: topic,
-          payload: typeof payload === "string" ? Buffer.from(payload) : payload,
-          qos,
-          retain,
-        };
-        const expirySeconds = properties?.messageExpiryInterval;
-        leaveAlone(packet);
-        this.#events.delivered(linkId, {
-          publication,
-          packetId: qos === 0 ? 0 : (messageId ?? 0),
-          dup,
-          ...(expirySeconds !== undefined && { expirySeconds }),
-        });
-        return;
-      }
-      case "pubrel": {
-        const { messageId } = packet;
-        leaveAlone(packet);
-        return this.#events.released(linkId, messageId ?? 0);
-      }
-      case "puback":
-      case "pubrec":
-      case "pubcomp": {
-        const { cmd, messageId, reasonCode } = packet;
-        leaveAlone(packet);
-        return this.#events.acked(linkId, cmd, messageId ?? 0, reasonCode ?? 0);
-      }
-      case "suback": {
-        const { messageId, granted } = packet;
-        leaveAlone(packet);
-        return this.#events.acked(linkId, "suback", messageId ?? 0, Number(granted[0] ?? 0x80));
-      }
-      case "unsuback": {
-        const { messageId, granted } = packet;
-        leaveAlone(packet);
-        return this.#events.acked(linkId, "unsuback", messageId ?? 0, Number(granted?.[0] ?? 0));
-      }
-      default:
-        return; // pings are MQTT.js's own
-    }
+    const publication = { topicName, payload, qos, retain };
+    this.#events.delivered(
+      this.request.linkId,
+      expirySeconds === undefined ? { publication, packetId, dup } : { publication, packetId, dup, expirySeconds },
+    );
   }
 
   #write(packet: Packet): void {
-    const stream = this.#client?.stream;
-    if (!this.#up || !stream || stream.destroyed) return;
-    this.#counters.packetsOut++;
-    if (this.#corked !== stream) {
-      this.#corked = stream;
-      stream.cork(); // one system call per turn of the event loop, not per packet
-      setImmediate(this.#uncork);
-    }
-    stream.write(generate(packet, this.#generateOptions));
-    if (!this.#congested && stream.writableLength > this.#options.sendBufferBytesMax) {
-      this.#congested = true;
-      this.#events.congested(this.request.linkId, true);
-    }
+    if (!this.#mayWrite()) return;
+    this.#writer.packet(generate(packet, this.#generateOptions));
+    this.#watchBuffer();
   }
 
-  readonly #uncork = (): void => {
-    const stream = this.#corked;
-    this.#corked = undefined;
-    stream?.uncork();
-  };
+  /** Is there a connection to write to? Then something is written before this turn ends. */
+  #mayWrite(): boolean {
+    const stream = this.#client?.stream;
+    if (!this.#up || !stream || stream.destroyed) return false;
+    this.#counters.packetsOut++;
+    if (this.#writer.length === 0) this.#turnEnd.add(this.#flush);
+    return true;
+  }
+
+  #watchBuffer(): void {
+    if (this.#congested) return;
+    const waiting = this.#writer.length + (this.#client?.stream.writableLength ?? 0);
+    if (waiting <= this.#options.sendBufferBytesMax) return;
+    this.#congested = true;
+    this.#events.congested(this.request.linkId, true);
+  }
+
+  /** One write for all that this turn has to say. */
+  #writeOut(): void {
+    const stream = this.#client?.stream;
+    if (this.#writer.length === 0) return;
+    const pieces = this.#writer.take();
+    if (!this.#up || !stream || stream.destroyed) return;
+    if (pieces.length > 1) stream.cork();
+    for (const piece of pieces) stream.write(piece);
+    if (pieces.length > 1) stream.uncork();
+    if (this.#congested && !stream.writableNeedDrain) this.#onDrain();
+  }
 
   #onDrain(): void {
     if (!this.#congested || this.#closed) return;
@@ -335,11 +354,6 @@ export class MqttLink {
       }),
     };
   }
-}
-
-/** MQTT.js passes over a command it does not know. See the head of this file. */
-function leaveAlone(packet: Packet): void {
-  (packet as { cmd: string }).cmd = "taken";
 }
 
 function limitsOf(packet: Extract<Packet, { cmd: "connack" }>): BrokerLimits {

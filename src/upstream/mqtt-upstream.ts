@@ -7,6 +7,7 @@ import { Credentials } from "./credentials.ts";
 import type { Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import type { UpstreamOptions } from "./options.ts";
+import { TurnEnd } from "./turn-end.ts";
 
 export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
@@ -16,6 +17,7 @@ export class MqttUpstream implements Upstream {
   readonly #links = new Map<LinkId, MqttLink>();
   /** MQTT client ids whose last connection is still closing, and who waits for that. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
+  readonly #turnEnd = new TurnEnd();
   #events: UpstreamEvents | undefined;
   #idle: (() => void) | undefined;
   readonly counters: LinkCounters = { droppedCongested: 0, packetsIn: 0, packetsOut: 0 };
@@ -44,6 +46,7 @@ export class MqttUpstream implements Upstream {
       identity: this.#credentials.of(request.identity),
       events: this.#events,
       counters: this.counters,
+      turnEnd: this.#turnEnd,
       random: this.#random,
       clock: this.#clock,
     });

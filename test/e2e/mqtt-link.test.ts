@@ -48,7 +48,7 @@ async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}
 }
 
 describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
-  test("packets taken in packetreceive are left alone by MQTT.js", async () => {
+  test("MQTT.js sees no packet that carries a message", async () => {
     const { broker, upstream, sees, request, seen } = await setUp(protocol);
     upstream.open(request());
     await sees("up l1 false");
@@ -143,6 +143,30 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     expect(upstream.counters.droppedCongested).toBeGreaterThan(1_000);
     for (const socket of sockets) socket.resume();
     await sees("congested l1 false");
+  });
+
+  test.each([
+    ["a malformed packet", "3605000174000100"],
+    ["a packet id of 0", "40020000"],
+  ])("%s ends the connection: down, and it begins again", async (_what, octetsHex) => {
+    const connAck = protocol === "5" ? "2003000000" : "20020000";
+    const heard: Buffer[] = [];
+    let connections = 0;
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.write(Buffer.from(connAck + (connections++ === 0 ? octetsHex : ""), "hex")));
+      socket.on("data", (chunk) => heard.push(chunk));
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const address = server.address();
+    const url = `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+    toClose.push(() => new Promise<void>((done) => server.close(() => done())));
+    const { upstream, seen, request } = await setUp(protocol, { url });
+    upstream.open(request());
+    await until("up again", () => seen.filter((line) => line === "up l1 false").length === 2);
+    expect(seen).toEqual(["up l1 false", "down l1", "up l1 false"]);
+    const saysWhy = Buffer.concat(heard).includes(Buffer.from("e00281", "hex"));
+    expect(saysWhy).toBe(protocol === "5");
   });
 
   test("disconnect keeps the will back, abandon lets it out", async () => {

@@ -1,0 +1,230 @@
+/**
+ * Takes the packets that carry messages out of the octets of an MQTT connection: PUBLISH, its acknowledgements, SUBACK
+ * and UNSUBACK. All others are handed on whole, to MQTT.js. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
+ *
+ * Octets come cut anywhere. A packet that is complete in one chunk is read where it lies; a part is kept until the rest
+ * is there. What the standard calls malformed ends the reading: `malformed` is called once, nothing after it.
+ *
+ * Memory is bounded: of a PUBLISH longer than `packetBytesMax` only the beginning is kept and the rest passed over. Its
+ * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same.
+ */
+import { isUtf8 } from "node:buffer";
+import { type PublishProperties, readPublishProperties, skipProperties, variableIntegerAt } from "./properties.ts";
+
+/** Octets kept of one packet: a topic name, properties, and a payload beyond 65535. */
+export const packetBytesMax = 256 * 1_024;
+/** The rest of the payload that is handed over of a longer packet: too long for a device, by its length alone. */
+const payloadBytesMin = 65_536;
+
+export interface PacketEvents {
+  /** `packetId` is 0 at QoS 0. The payload is a view on what was read. */
+  publish(packet: ReadPublish): void;
+  ack(kind: "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback", packetId: number, code: number): void;
+  /** PUBREL. */
+  release(packetId: number): void;
+  /** Any other packet, whole, in its order among the others. */
+  other(octets: Buffer): void;
+  malformed(why: string): void;
+}
+
+export interface ReadPublish extends PublishProperties {
+  readonly topicName: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  readonly packetId: number;
+}
+
+const acks = { 4: "puback", 5: "pubrec", 7: "pubcomp" } as const;
+
+export class PacketReader {
+  readonly #isV5: boolean;
+  readonly #events: PacketEvents;
+  /** The beginning of a packet that is not all there, and how much of it has to be. */
+  #parts: Buffer[] = [];
+  #partBytes = 0;
+  #needed = 0;
+  /** Octets of a PUBLISH too long to keep, still to come. */
+  #skip = 0;
+  #ended = false;
+
+  constructor(protocol: "3.1.1" | "5", events: PacketEvents) {
+    this.#isV5 = protocol === "5";
+    this.#events = events;
+  }
+
+  /** No more packets, whatever comes: the connection is over. */
+  end(): void {
+    this.#ended = true;
+    this.#parts = [];
+  }
+
+  take(chunk: Buffer): void {
+    let octets = chunk;
+    if (this.#skip > 0) {
+      const skipped = Math.min(this.#skip, octets.length);
+      this.#skip -= skipped;
+      if (skipped === octets.length) return;
+      octets = octets.subarray(skipped);
+    }
+    if (this.#partBytes > 0) {
+      this.#parts.push(octets);
+      this.#partBytes += octets.length;
+      if (this.#partBytes < this.#needed) return;
+      octets = Buffer.concat(this.#parts, this.#partBytes);
+      this.#parts = [];
+      this.#partBytes = 0;
+    }
+    let at = 0;
+    while (at < octets.length && !this.#ended) {
+      const next = this.#packetAt(octets, at);
+      if (next === undefined) return this.#keep(octets, at);
+      at = next;
+    }
+  }
+
+  #keep(octets: Buffer, at: number): void {
+    if (this.#ended) return;
+    // A copy: the chunk is larger than what is left of it, and may wait long.
+    this.#parts = [Buffer.from(octets.subarray(at))];
+    this.#partBytes = octets.length - at;
+  }
+
+  /** Reads the packet that begins here. Answers where the next one begins; undefined: it is not all there. */
+  #packetAt(octets: Buffer, at: number): number | undefined {
+    const length = variableIntegerAt(octets, at + 1);
+    if (length === undefined) {
+      if (octets.length - at >= 5) this.#malformed("Remaining Length");
+      this.#needed = octets.length - at + 1;
+      return undefined;
+    }
+    const body = at + 1 + (length < 128 ? 1 : length < 16_384 ? 2 : length < 2_097_152 ? 3 : 4);
+    const end = body + length;
+    const kept = Math.min(end, at + packetBytesMax);
+    if (kept < end && (octets[at] as number) >> 4 !== 3) {
+      this.#malformed(`a packet of ${length} octets`);
+      return undefined;
+    }
+    if (octets.length < kept) {
+      this.#needed = kept - at;
+      return undefined;
+    }
+    this.#read(octets, at, body, kept, kept < end);
+    if (octets.length >= end) return end;
+    if (kept < end) this.#skip = end - octets.length;
+    return octets.length;
+  }
+
+  #read(octets: Buffer, at: number, body: number, end: number, isCut: boolean): void {
+    const first = octets[at] as number;
+    const type = first >> 4;
+    switch (type) {
+      case 3:
+        return this.#publish(octets, first, body, end, isCut);
+      case 4:
+      case 5:
+      case 7:
+        if ((first & 15) !== 0) return this.#malformed(`flags of ${acks[type]}`);
+        return this.#ack(acks[type], octets, body, end);
+      case 6:
+        if ((first & 15) !== 2) return this.#malformed("flags of PUBREL");
+        if (this.#shortAckCode(octets, body, end) === undefined) return this.#malformed("PUBREL");
+        return this.#events.release(u16At(octets, body));
+      case 9:
+      case 11:
+        if ((first & 15) !== 0) return this.#malformed("flags of SUBACK or UNSUBACK");
+        return this.#listAck(type === 9 ? "suback" : "unsuback", octets, body, end);
+      default:
+        return this.#events.other(octets.subarray(at, end));
+    }
+  }
+
+  #ack(kind: "puback" | "pubrec" | "pubcomp", octets: Buffer, body: number, end: number): void {
+    const code = this.#shortAckCode(octets, body, end);
+    if (code === undefined) return this.#malformed(kind);
+    this.#events.ack(kind, u16At(octets, body), code);
+  }
+
+  /** The reason code behind a packet id; undefined where the packet is malformed. [MQTT 5 3.4.2] */
+  #shortAckCode(octets: Buffer, body: number, end: number): number | undefined {
+    const length = end - body;
+    if (length < 2 || u16At(octets, body) === 0) return undefined;
+    if (length === 2) return 0;
+    if (!this.#isV5) return undefined;
+    if (length > 3 && skipProperties(octets, body + 3, end) !== end) return undefined;
+    return octets[body + 2];
+  }
+
+  /** We subscribe to one filter at a time, so the first code is the answer. */
+  #listAck(kind: "suback" | "unsuback", octets: Buffer, body: number, end: number): void {
+    if (end - body < 2 || u16At(octets, body) === 0) return this.#malformed(kind);
+    const packetId = u16At(octets, body);
+    if (kind === "unsuback" && !this.#isV5) {
+      if (end - body !== 2) return this.#malformed(kind);
+      return this.#events.ack(kind, packetId, 0);
+    }
+    const codes = this.#isV5 ? skipProperties(octets, body + 2, end) : body + 2;
+    if (codes === undefined || codes >= end) return this.#malformed(kind);
+    this.#events.ack(kind, packetId, octets[codes] as number);
+  }
+
+  #publish(octets: Buffer, first: number, body: number, end: number, isCut: boolean): void {
+    const qos = (first >> 1) & 3;
+    if (qos === 3) return this.#malformed("PUBLISH with QoS 3");
+    if (end - body < 2) return this.#malformed("PUBLISH");
+    const nameEnd = body + 2 + u16At(octets, body);
+    let at = nameEnd;
+    if (nameEnd + (qos > 0 ? 2 : 0) > end) return this.#malformed("PUBLISH");
+    const topicName = textAt(octets, body + 2, nameEnd);
+    // No topic alias was offered, so a name must be there. [MQTT-3.3.2-1; MQTT 5 3.3.2.3.4]
+    if (topicName === undefined || topicName === "") return this.#malformed("topic name of PUBLISH");
+    let packetId = 0;
+    if (qos > 0) {
+      packetId = u16At(octets, at);
+      if (packetId === 0) return this.#malformed("packet id 0");
+      at += 2;
+    }
+    let properties: PublishProperties | undefined;
+    if (this.#isV5) {
+      if (octets[at] === 0 && at < end) at++;
+      else {
+        const read = readPublishProperties(octets, at, end);
+        if (read === undefined) return this.#malformed("properties of PUBLISH");
+        ({ properties, end: at } = read);
+      }
+    }
+    if (isCut && end - at < payloadBytesMin) return this.#malformed("a PUBLISH with more properties than are kept");
+    this.#events.publish({
+      topicName,
+      payload: octets.subarray(at, end),
+      qos: qos as 0 | 1 | 2,
+      retain: (first & 1) !== 0,
+      dup: (first & 8) !== 0,
+      packetId,
+      ...properties,
+    });
+  }
+
+  #malformed(why: string): void {
+    if (this.#ended) return;
+    this.end();
+    this.#events.malformed(why);
+  }
+}
+
+function u16At(octets: Uint8Array, at: number): number {
+  return ((octets[at] as number) << 8) | (octets[at + 1] as number);
+}
+
+/** Text of MQTT: well-formed UTF-8 without U+0000, or undefined. [MQTT-1.5.3-1, MQTT-1.5.3-2] */
+function textAt(octets: Buffer, from: number, to: number): string | undefined {
+  let isAscii = true;
+  for (let i = from; i < to; i++) {
+    const octet = octets[i] as number;
+    if (octet === 0) return undefined;
+    if (octet >= 0x80) isAscii = false;
+  }
+  if (isAscii) return octets.toString("latin1", from, to);
+  return isUtf8(octets.subarray(from, to)) ? octets.toString("utf8", from, to) : undefined;
+}

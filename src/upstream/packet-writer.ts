@@ -1,0 +1,120 @@
+/**
+ * Writes the packets that carry messages, those of one turn of the event loop into one piece of memory, so that the
+ * socket is written to once. [MQTT-3.1.1 3.3 - 3.7; MQTT 5 3.3 - 3.7]
+ */
+import type { Publication } from "../core/types.ts";
+
+/** Beyond, a new piece is begun: to copy a large one again and again would cost more than a second write. */
+const pieceBytesMax = 64 * 1_024;
+
+const fixedHeader = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
+
+export class PacketWriter {
+  readonly #isV5: boolean;
+  /** Full pieces, oldest first, and the one that is being filled. */
+  #full: Buffer[] = [];
+  #piece: Buffer | undefined;
+  #used = 0;
+  #fullBytes = 0;
+  /** What the last turn took: a good guess for the next. */
+  #expected = 0;
+
+  constructor(protocol: "3.1.1" | "5") {
+    this.#isV5 = protocol === "5";
+  }
+
+  /** Octets that wait. */
+  get length(): number {
+    return this.#fullBytes + this.#used;
+  }
+
+  /** `packetId` is ignored at QoS 0. */
+  publish(publication: Publication, packetId: number, dup: boolean): void {
+    const { topicName, payload, qos, retain } = publication;
+    const nameBytes = asciiLength(topicName) ?? Buffer.byteLength(topicName);
+    const remaining = 2 + nameBytes + (qos > 0 ? 2 : 0) + (this.#isV5 ? 1 : 0) + payload.byteLength;
+    let at = this.#reserve(5 + remaining);
+    const octets = this.#piece as Buffer;
+    octets[at++] = 0x30 | (dup && qos > 0 ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
+    let rest = remaining;
+    for (; rest >= 128; rest >>>= 7) octets[at++] = (rest & 0x7f) | 0x80;
+    octets[at++] = rest;
+    octets[at++] = nameBytes >> 8;
+    octets[at++] = nameBytes & 0xff;
+    if (nameBytes === topicName.length && nameBytes <= 64) {
+      for (let i = 0; i < nameBytes; i++) octets[at + i] = topicName.charCodeAt(i);
+    } else octets.write(topicName, at, "utf8");
+    at += nameBytes;
+    if (qos > 0) {
+      octets[at++] = packetId >> 8;
+      octets[at++] = packetId & 0xff;
+    }
+    if (this.#isV5) octets[at++] = 0; // no properties
+    if (payload.byteLength <= 32) for (let i = 0; i < payload.byteLength; i++) octets[at + i] = payload[i] as number;
+    else octets.set(payload, at);
+    this.#used = at + payload.byteLength;
+  }
+
+  /** PUBACK, PUBREC, PUBREL, PUBCOMP: all is well with this packet id. */
+  acknowledge(kind: keyof typeof fixedHeader, packetId: number): void {
+    const at = this.#reserve(4);
+    const octets = this.#piece as Buffer;
+    octets[at] = fixedHeader[kind];
+    octets[at + 1] = 2;
+    octets[at + 2] = packetId >> 8;
+    octets[at + 3] = packetId & 0xff;
+    this.#used = at + 4;
+  }
+
+  /** A packet that is encoded already. */
+  packet(encoded: Uint8Array): void {
+    const at = this.#reserve(encoded.byteLength);
+    this.#piece?.set(encoded, at);
+    this.#used = at + encoded.byteLength;
+  }
+
+  /** Everything that waits, in order; it is the caller's now. */
+  take(): readonly Buffer[] {
+    const pieces = this.#full;
+    if (this.#piece) pieces.push(this.#piece.subarray(0, this.#used));
+    this.#expected = this.length;
+    this.#full = [];
+    this.#fullBytes = 0;
+    this.#piece = undefined;
+    this.#used = 0;
+    return pieces;
+  }
+
+  /** Nothing waits any more. */
+  clear(): void {
+    this.take();
+    this.#expected = 0;
+  }
+
+  /** Makes room; answers where to write. */
+  #reserve(bytes: number): number {
+    const needed = this.#used + bytes;
+    if (this.#piece === undefined) {
+      this.#piece = Buffer.allocUnsafe(Math.max(bytes, Math.min(this.#expected + 8, pieceBytesMax)));
+    } else if (needed > this.#piece.length) {
+      if (needed > pieceBytesMax) {
+        this.#full.push(this.#piece.subarray(0, this.#used));
+        this.#fullBytes += this.#used;
+        this.#used = 0;
+        this.#piece = Buffer.allocUnsafe(Math.max(bytes, pieceBytesMax));
+        return 0;
+      }
+      const larger = Buffer.allocUnsafe(Math.min(Math.max(2 * this.#piece.length, needed), pieceBytesMax));
+      this.#piece.copy(larger, 0, 0, this.#used);
+      this.#piece = larger;
+    }
+    return this.#used;
+  }
+}
+
+/** The length in octets of text that is ASCII alone; undefined for other text, and for long text, not worth the loop. */
+function asciiLength(text: string): number | undefined {
+  if (text.length > 64) return undefined;
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return undefined;
+  return text.length;
+}
