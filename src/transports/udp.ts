@@ -3,7 +3,8 @@
  * `recv` listens only while it is awaited. A socket that fails is replaced with growing pauses until `close`.
  */
 import type { Socket } from "node:dgram";
-import { isIPv6 } from "node:net";
+import { lookup } from "node:dns";
+import { isIP, isIPv6 } from "node:net";
 import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
 import type { PeerId } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
@@ -14,6 +15,8 @@ import type { UdpOptions } from "./udp-options.ts";
 
 const firstPauseMs = 1_000;
 const longestPauseMs = 30_000;
+/** Peers whose address is at hand, in each of two generations: the younger one full, the older one is forgotten. */
+const rememberedMax = 10_000;
 
 interface Address {
   readonly host: string;
@@ -36,6 +39,9 @@ export class UdpTransport implements Transport {
   #reopening: NodeJS.Timeout | undefined;
   #bound: Address | undefined;
   readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
+  /** Addresses of peers heard or spoken to lately, so that a datagram costs no text to take apart. */
+  #young = new Map<PeerId, Address>();
+  #old = new Map<PeerId, Address>();
   #drops: { at: number; value: number | undefined } = { at: 0, value: undefined };
   /** One callback for all sends: errors such as EMSGSIZE are told to nobody otherwise. */
   readonly #onSent = (error: Error | null): void => {
@@ -126,6 +132,7 @@ export class UdpTransport implements Transport {
       type: this.#isV6 ? "udp6" : "udp4",
       ipv6Only: this.#isV6,
       recvBufferSize: receiveBufferBytes,
+      lookup: isIP(host) === 0 ? lookup : noLookup,
     });
     this.#listen(socket);
     try {
@@ -263,12 +270,35 @@ export class UdpTransport implements Transport {
   }
 
   #addressOf(peer: PeerId): Address | undefined {
+    return this.#young.get(peer) ?? this.#remember(peer, this.#old.get(peer) ?? this.#parse(peer));
+  }
+
+  #remember(peer: PeerId, address: Address | undefined): Address | undefined {
+    if (!address) return undefined;
+    if (this.#young.size >= rememberedMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(peer, address);
+    return address;
+  }
+
+  #parse(peer: PeerId): Address | undefined {
     const start = this.name.length + 1;
     const colon = peer.lastIndexOf(":");
     const port = Number(peer.slice(colon + 1));
     if (colon <= start || !(port > 0 && port < 65_536)) return undefined;
     return { host: this.#isV6 ? peer.slice(start + 1, colon - 1) : peer.slice(start, colon), port };
   }
+}
+
+/** Peers are addresses, never names: nothing is looked up, and no datagram waits a turn for it. */
+function noLookup(
+  address: string,
+  _options: unknown,
+  callback: (error: null, address: string, family: number) => void,
+): void {
+  callback(null, address, address.includes(":") ? 6 : 4);
 }
 
 function isMulticast(address: string): boolean {
