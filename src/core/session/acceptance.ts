@@ -131,7 +131,7 @@ function answer(
     return;
   }
   noteDone(context, session, { msgId, topicId, qos: 1, hash, after });
-  if (after !== undefined) context.journal.promised(after, () => session.lately.delete(msgId));
+  if (after !== undefined) context.journal.promised(after, () => session.lately.forget(msgId));
   if (peer !== undefined) context.out.send(peer, pubAck(topicId, msgId, returnCodes.accepted), after);
 }
 
@@ -141,12 +141,8 @@ export function noteDone(
   session: Session,
   done: { msgId: number; topicId: number; qos: 1 | 2; hash: number; after?: CommitToken | undefined },
 ): void {
-  const { msgId, ...rest } = done;
-  session.lately.delete(msgId);
-  session.lately.set(msgId, { ...rest, after: done.after, at: context.now });
-  const oldest = session.lately.keys().next();
-  if (session.lately.size > context.options.clients.uplinkInFlightMax && !oldest.done)
-    session.lately.delete(oldest.value);
+  const { msgId, topicId, qos, hash, after } = done;
+  session.lately.note({ msgId, topicId, qos, hash, after, at: context.now }, context.options.clients.uplinkInFlightMax);
 }
 
 /** Is this a repetition of what was taken at QoS 2? Then it is answered again. */

@@ -179,8 +179,9 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   }
   if (isTaken(context, session, message)) return true;
   // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
-  const done = session.lately.get(message.msgId);
-  if (!message.dup || done?.topicId !== message.topicId || done.qos !== message.qos) return false;
+  if (!message.dup) return false;
+  const done = session.lately.find(message.msgId);
+  if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;
   if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
   context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
   if (peer === undefined) return true;

@@ -16,6 +16,7 @@ import type {
 import type { Upstream } from "../routing/upstream.ts";
 import type { Registry } from "../topics/registry.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
+import { Lately } from "./lately.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Setup } from "./setup.ts";
 
@@ -61,18 +62,8 @@ export class Session {
   lastConnect:
     | { readonly message: Connect; readonly at: Instant; readonly byWillMsg: boolean; nothingSince: boolean }
     | undefined = undefined;
-  /** Publications of the client that are done, by MsgId, the latest last: to know a repetition that comes late. */
-  readonly lately = new Map<
-    number,
-    {
-      readonly topicId: number;
-      readonly qos: QoS;
-      readonly hash: number;
-      /** The answer waits for this commit, as a repeated one must. */
-      readonly after: CommitToken | undefined;
-      readonly at: Instant;
-    }
-  >();
+  /** Publications of the client that are done: to know a repetition that comes late. */
+  readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
   readonly taken = new Map<
     number,
