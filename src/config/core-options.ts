@@ -45,8 +45,28 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
 }
 
 function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
-  const { protocol, clientIdPrefix, topicPrefix, serviceClientId, will, payloadBytesMax, receiveMaximum } = options;
-  return { protocol, clientIdPrefix, topicPrefix, serviceClientId, will, payloadBytesMax, receiveMaximum };
+  const {
+    mode,
+    connections,
+    protocol,
+    clientIdPrefix,
+    topicPrefix,
+    serviceClientId,
+    will,
+    payloadBytesMax,
+    receiveMaximum,
+  } = options;
+  return {
+    mode,
+    connections,
+    protocol,
+    clientIdPrefix,
+    topicPrefix,
+    serviceClientId,
+    will,
+    payloadBytesMax,
+    receiveMaximum,
+  };
 }
 
 /** Who uses which broker, by the first entry that fits. */

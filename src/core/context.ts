@@ -14,6 +14,7 @@ import { Journal } from "./journal.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import type { Link } from "./routing/broker-session.ts";
+import type { RetainedWait } from "./routing/trunk.ts";
 import { Upstreams } from "./routing/upstream.ts";
 import type { Session } from "./session/session.ts";
 import type { Setup } from "./session/setup.ts";
@@ -23,7 +24,7 @@ import type { Instant, LinkId, PeerId } from "./types.ts";
 /** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
 const knownMax = 100_000;
 
-export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe">;
+export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 export type AnyDeadline = Session["life"] | Session["retry"] | Session["expiry"] | Setup["expiry"] | GatewayDeadline;
 
 export class Context {
@@ -57,13 +58,16 @@ export class Context {
   /** Reads of backlogs, to be asked for behind what this turn writes. */
   reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
+  /** Who waits for retained messages over a shared connection, longest first. */
+  readonly retainedWaits: RetainedWait[] = [];
+  readonly retained: GatewayDeadline = new Deadline("gateway", "retained");
   #lastLink = 0;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.options = options;
     this.environment = environment;
     this.predefined = options.topics.predefined;
-    this.upstreams = new Upstreams(options.upstream, options.upstreams);
+    this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);

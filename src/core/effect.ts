@@ -60,6 +60,10 @@ export type Effect =
       readonly packetId: number;
       readonly topicFilter: string;
       readonly qos: QoS;
+      /** MQTT 5, of a shared connection: comes back with what is sent because of this subscription. */
+      readonly subscriptionId?: number;
+      /** MQTT 5: retained messages are not wanted (Retain Handling 2). */
+      readonly withoutRetained?: boolean;
     }
   | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }
   /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */

@@ -23,6 +23,7 @@ export const dropReasons = [
   "registration-refused",
   "topic-ids-exhausted",
   "session-ended",
+  "unsafe-topic", //           brokers close a connection for such a name, and others share it
   "link-down",
   "uplink-congested",
   "backlog-full", //           too much is waiting for the broker

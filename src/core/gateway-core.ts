@@ -16,8 +16,11 @@ import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import type { SessionRecord } from "./record.ts";
 import { onBrokerAck } from "./routing/broker-ack.ts";
 import { drainSoon, onDrainDeadline, onFetched } from "./routing/drain.ts";
+import { onTrunkDelivered } from "./routing/fan-out.ts";
+import { onRetainedDeadline } from "./routing/retained.ts";
 import { advertise, openServiceLinks } from "./routing/service.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./routing/transparent.ts";
+import { isTrunkKey, restoreTrunk, sessionsOf } from "./routing/trunk-link.ts";
 import { onSetupDeadline } from "./session/connect.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/custody.ts";
 import { onClockSet } from "./session/expiry.ts";
@@ -78,6 +81,9 @@ export class GatewayCore implements Core {
           break;
         case "drain":
           onDrainDeadline(context);
+          break;
+        case "retained":
+          onRetainedDeadline(context);
           break;
         case "probe":
           probeStore(context);
@@ -141,7 +147,10 @@ export class GatewayCore implements Core {
       case "restored":
         for (const clientId of input.known ?? []) context.known.add(clientId);
         for (const [id, clientId] of input.letters ?? []) context.letters.restore(id, clientId);
-        for (const state of input.states) restoreSession(context, state);
+        for (const state of input.states) {
+          if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
+          else restoreSession(context, state);
+        }
         return;
       case "fetched": {
         const session = context.sessions.byClientId(input.clientId);
@@ -152,7 +161,8 @@ export class GatewayCore implements Core {
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
         const link = context.links.get(input.linkId);
-        if (link?.session) onDelivered(context, link.session, link, input);
+        if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
+        else if (link?.session) onDelivered(context, link.session, link, input);
         return;
       }
       case "brokerAck": {
@@ -184,7 +194,9 @@ export class GatewayCore implements Core {
         const link = context.links.get(input.linkId);
         if (!link) return;
         link.congested = input.congested;
-        if (link.session && !input.congested) drainSoon(context, link.session);
+        if (input.congested) return;
+        if (link.session) drainSoon(context, link.session);
+        if (link.trunk) for (const session of sessionsOf(context, link.trunk)) drainSoon(context, session);
         return;
       }
       case "peerGone":

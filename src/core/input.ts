@@ -40,6 +40,8 @@ export type Input =
       readonly dup: boolean;
       /** MQTT 5 message expiry; undefined = never. */
       readonly expirySeconds?: number;
+      /** MQTT 5: which subscriptions of ours this is for. */
+      readonly subscriptionIds?: readonly number[];
     }
   /** PUBREL from the broker: it will not send this packet id again for the same publication. */
   | { readonly kind: "released"; readonly linkId: LinkId; readonly packetId: number }

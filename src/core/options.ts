@@ -96,6 +96,10 @@ export interface CoreOptions {
 
 /** One broker, as the core has to know it. */
 export interface UpstreamPolicy {
+  /** An MQTT connection per client, or one (or `connections`) that all clients share. [§4.1, §4.2] */
+  readonly mode: "transparent" | "aggregating";
+  /** Of an aggregating upstream; a client keeps to one of them. */
+  readonly connections: number;
   readonly protocol: "3.1.1" | "5";
   readonly clientIdPrefix: string;
   readonly topicPrefix: string;

@@ -16,6 +16,11 @@ export interface SessionRecord {
   readonly brokerWill: Will | undefined;
   readonly topics: readonly { readonly id: number; readonly name: string; readonly known: boolean }[];
   readonly nextTopicId: number;
+  /**
+   * Where at the broker its exchanges and subscriptions are: an upstream, or one of its shared connections. Absent: an MQTT
+   * session of its own at the default upstream.
+   */
+  readonly home?: string;
   readonly subscriptions: readonly {
     readonly filter: string;
     readonly qos: QoS;

@@ -30,6 +30,13 @@ export interface Delivery {
   readonly packetId: number;
   readonly dup: boolean;
   readonly expirySeconds?: number;
+  readonly subscriptionIds?: readonly number[];
+}
+
+/** What a SUBSCRIBE over a connection that clients share says besides, in MQTT 5. */
+export interface SharedSubscribe {
+  readonly subscriptionId: number;
+  readonly withoutRetained: boolean;
 }
 
 export interface Upstream {
@@ -40,7 +47,7 @@ export interface Upstream {
   close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void;
   publish(linkId: LinkId, publication: Publication, packetId: number, dup: boolean): void;
   release(linkId: LinkId, packetId: number): void;
-  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void;
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;

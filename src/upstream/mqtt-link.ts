@@ -18,7 +18,7 @@ import { BackOff } from "./back-off.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { refusalOf } from "./connack.ts";
 import type { Identity } from "./credentials.ts";
-import type { UpstreamEvents } from "./link.ts";
+import type { SharedSubscribe, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
@@ -156,8 +156,14 @@ export class MqttLink {
     this.#watchBuffer();
   }
 
-  subscribe(packetId: number, topicFilter: string, qos: QoS): void {
-    this.#write({ cmd: "subscribe", messageId: packetId, subscriptions: [{ topic: topicFilter, qos }] });
+  subscribe(packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void {
+    const v5 = shared && this.#isV5 && { rh: shared.withoutRetained ? 2 : 0 };
+    this.#write({
+      cmd: "subscribe",
+      messageId: packetId,
+      subscriptions: [{ topic: topicFilter, qos, ...v5 }],
+      ...(v5 && this.#hasSubscriptionIds && { properties: { subscriptionIdentifier: shared.subscriptionId } }),
+    } as Packet);
   }
 
   unsubscribe(packetId: number, topicFilter: string): void {
@@ -201,6 +207,7 @@ export class MqttLink {
   /** In the present attempt, and ever. */
   #wasUp = false;
   #everUp = false;
+  #hasSubscriptionIds = false;
 
   #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: { reason: string }): boolean {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
@@ -213,6 +220,7 @@ export class MqttLink {
     this.#up = true;
     this.#wasUp = true;
     this.#everUp = true;
+    this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
     this.#congested = false;
     this.#backOff.reset();
     this.#client?.stream.on("drain", () => this.#onDrain());
@@ -259,13 +267,16 @@ export class MqttLink {
   }
 
   #onPublish(packet: ReadPublish): void {
-    const { topicName, payload, qos, retain, dup, packetId, expirySeconds } = packet;
+    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds } = packet;
     this.#counters.packetsIn++;
     const publication = { topicName, payload, qos, retain };
-    this.#events.delivered(
-      this.request.linkId,
-      expirySeconds === undefined ? { publication, packetId, dup } : { publication, packetId, dup, expirySeconds },
-    );
+    this.#events.delivered(this.request.linkId, {
+      publication,
+      packetId,
+      dup,
+      ...(expirySeconds !== undefined && { expirySeconds }),
+      ...(subscriptionIds !== undefined && { subscriptionIds }),
+    });
   }
 
   #write(packet: Packet): void {

@@ -4,7 +4,7 @@ import type { LinkRequest } from "../core/effect.ts";
 import type { LinkId, Publication, QoS } from "../core/types.ts";
 import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
-import type { Upstream, UpstreamEvents } from "./link.ts";
+import type { SharedSubscribe, Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { TurnEnd } from "./turn-end.ts";
@@ -77,8 +77,8 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.release(packetId);
   }
 
-  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void {
-    this.#links.get(linkId)?.subscribe(packetId, topicFilter, qos);
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void {
+    this.#links.get(linkId)?.subscribe(packetId, topicFilter, qos, shared);
   }
 
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {

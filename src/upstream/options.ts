@@ -16,6 +16,16 @@ const clientCertificate = {
 };
 
 const fields = {
+  mode: z
+    .enum(["transparent", "aggregating"])
+    .default("transparent")
+    .describe("A connection to the broker for each device, or one that all of them share."),
+  connections: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe("Aggregating: so many connections; each device keeps to one of them."),
   url: z
     .string()
     .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host")

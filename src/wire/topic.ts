@@ -38,6 +38,21 @@ function isPlainFilter(text: string): boolean {
   return levels.every((level, i) => !/[+#]/.test(level) || level === "+" || (level === "#" && i === levels.length - 1));
 }
 
+const unsafe = /[\p{Cc}\p{Noncharacter_Code_Point}]/u;
+const levelsMax = 100;
+
+/**
+ * A name or filter for which no broker closes the connection: brokers may do so for control characters and
+ * non-characters, and some do for very many levels. Where clients share a connection, that would be everybody's end.
+ * [MQTT-3.1.1 1.5.3]
+ */
+export function isSafeToShare(text: string): boolean {
+  if (unsafe.test(text)) return false;
+  let levels = 1;
+  for (let at = text.indexOf("/"); at >= 0; at = text.indexOf("/", at + 1)) levels++;
+  return levels <= levelsMax;
+}
+
 /** Messages may come under other names than this: wildcards, and shared subscriptions. */
 export function hasWildcard(filter: string): boolean {
   return filter.startsWith(share) || filter.includes("+") || filter.includes("#");

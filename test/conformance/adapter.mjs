@@ -7,9 +7,18 @@ import { Gateway } from "../../dist/gateway.js";
 import { createLog } from "../../dist/observe/log.js";
 
 const env = process.env;
-const folder = env.STORE === "disk" ? mkdtempSync(join(tmpdir(), "adapter-")) : undefined;
-process.on("exit", () => folder && rmSync(folder, { recursive: true, force: true }));
+const folder = storeFolder();
 const number = (name, fallback) => Number(env[name] ?? fallback);
+
+/** STORE=disk: in a folder that goes with the process, or in STORE_FOLDER, which outlives it. */
+function storeFolder() {
+  if (env.STORE !== "disk") return undefined;
+  if (env.STORE_FOLDER) return join(env.STORE_FOLDER, env.SN_PORT ?? "0");
+  const made = mkdtempSync(join(tmpdir(), "adapter-"));
+  process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+  return made;
+}
+
 const predefined = Object.fromEntries(
   (env.PREDEF ?? "")
     .split(";")
@@ -30,15 +39,18 @@ const config = parseConfig({
   ],
   upstream: {
     url: `mqtt://127.0.0.1:${number("BROKER_PORT", 1883)}`,
+    mode: env.MODE ?? "transparent",
+    connections: number("CONNECTIONS", 1),
+    protocol: env.MQTT ?? "3.1.1",
     serviceClientId: `gw-${env.SN_PORT}`,
     reconnect: { minSeconds: 0.5, maxSeconds: 5 },
   },
+  uplink: { whenAway: env.WHEN_AWAY ?? "store" },
   clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 100_000 },
   retry: { intervalSeconds: number("TRETRY", 10), limit: number("NRETRY", 3) },
   topics: { predefined },
   access: { qosMinusOne: { enabled: env.QOSM1 !== "0" }, forwarders: { enabled: env.FORWARDER !== "0" } },
   api: { enabled: false },
-  // STORE=disk: sessions on disk, in a folder that goes with the process.
   store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
   log: { level: env.LOG_LEVEL ?? "warn", format: "json" },
 });

@@ -4,6 +4,7 @@ import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
+import type { StoredState } from "../../src/core/record.ts";
 import { noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
 import { type Decoded, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
@@ -129,15 +130,17 @@ export class Bench {
   readonly links = new Map<string, string>();
   #packetId = 0;
 
-  constructor(options: Partially<CoreOptions> = {}) {
+  /** `states`: what a store kept of an earlier life. */
+  constructor(options: Partially<CoreOptions> = {}, states: readonly StoredState[] = []) {
     this.core = new GatewayCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
       wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
       random: () => 0,
     });
+    if (states.length > 0) this.input({ kind: "restored", states });
     this.#turn(this.core.timeout(this.now)); // the service link
-    this.link(`${options.upstream?.clientIdPrefix ?? ""}gateway`).up();
+    this.link(`${options.upstream?.clientIdPrefix ?? ""}gateway`).up(states.length > 0);
   }
 
   /** A message comes from a client. */

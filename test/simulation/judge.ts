@@ -44,6 +44,8 @@ class ClientTrack {
   /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
   excusedUntil = -1;
   will: string | undefined;
+  /** Version of its will when the gateway last said that it publishes it. */
+  willWhenDue = Number.POSITIVE_INFINITY;
   goneByGoodbye = false;
 }
 
@@ -116,6 +118,10 @@ export class Judge {
 
   onReport(event: GatewayEvent): void {
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
+    if (event.event === "will_published" && event.by === "gateway") {
+      const client = this.#client(event.clientId);
+      client.willWhenDue = versionOf(client.will);
+    }
     if (event.event === "session_ended") this.#excuse(event.clientId);
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason))
       this.#excuse(event.clientId);
@@ -155,8 +161,8 @@ export class Judge {
   }
   readonly #expectedWills = new Map<string, string>();
 
-  promised(clientId: string, publication: Publication): void {
-    this.#client(clientId).promised.set(textOf(publication), this.#time.now());
+  promised(clientId: string, publication: Publication, at = this.#time.now()): void {
+    this.#client(clientId).promised.set(textOf(publication), at);
   }
 
   devicePublished(clientId: string, payload: string, qos: QoS): void {
@@ -332,9 +338,9 @@ export class Judge {
     const payload = textOf(publication);
     if (this.#expectedWills.delete(payload)) return;
     const clientId = publication.topicName.slice(2);
-    const version = (of: string | undefined) => Number(of?.split(" will ")[1] ?? 0);
     const client = this.#client(clientId);
-    if (version(payload) < version(client.will))
+    // Decided before the client, which is back by now, had a new one; it is on its way a little longer.
+    if (versionOf(payload) < Math.min(versionOf(client.will), client.willWhenDue))
       throw new Violation(`old will "${payload}" published, it is "${client.will}" now`);
   }
 
@@ -397,6 +403,10 @@ const excusing = new Set([
   "registration-refused",
   "topic-ids-exhausted",
 ]);
+
+function versionOf(will: string | undefined): number {
+  return Number(will?.split(" will ")[1] ?? 0);
+}
 
 function textOf(publication: Publication): string {
   return Buffer.from(publication.payload).toString();

@@ -40,6 +40,8 @@ export const testOptions: CoreOptions = {
     policyOf: () => keepAll,
   },
   upstream: {
+    mode: "transparent",
+    connections: 1,
     protocol: "3.1.1",
     clientIdPrefix: "",
     topicPrefix: "",

@@ -3,14 +3,14 @@
  * `SIM_SEED=n` replays one, `SIM_TRACE=1` prints what happened before a failure.
  */
 import { test } from "vitest";
-import { swarm, World } from "./world.ts";
+import { type Mode, swarm, World } from "./world.ts";
 
 const only = process.env["SIM_SEED"];
 const first = Number(only ?? process.env["SIM_FIRST"] ?? 1);
 const count = only === undefined ? Number(process.env["SIM_SEEDS"] ?? 200) : 1;
 
-export function live(seed: number): World {
-  const world = new World(swarm(seed));
+export function live(seed: number, mode: Mode): World {
+  const world = new World(swarm(seed, mode));
   try {
     world.run(20 * 60_000);
     world.heal();
@@ -22,16 +22,18 @@ export function live(seed: number): World {
       process.stderr.write(`${world.trace.slice(-Number(process.env["SIM_TRACE"]) || -200).join("\n")}\n`);
     const message = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `${message}\nSEED=${seed}; replay: SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`,
+      `${message}\nSEED=${seed} ${mode}; replay: SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`,
       { cause: error },
     );
   }
 }
 
 const perTest = 25;
-for (let from = first; from < first + count; from += perTest) {
-  const to = Math.min(from + perTest, first + count) - 1;
-  test(`the gateway keeps its promises (seeds ${from} to ${to})`, { timeout: 600_000 }, () => {
-    for (let seed = from; seed <= to; seed++) live(seed);
-  });
+for (const mode of ["transparent", "aggregating"] as const) {
+  for (let from = first; from < first + count; from += perTest) {
+    const to = Math.min(from + perTest, first + count) - 1;
+    test(`the gateway keeps its promises (${mode}, seeds ${from} to ${to})`, { timeout: 600_000 }, () => {
+      for (let seed = from; seed <= to; seed++) live(seed, mode);
+    });
+  }
 }

@@ -21,6 +21,8 @@ import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
 import { Witness } from "./witness.ts";
 
+export type Mode = CoreOptions["upstream"]["mode"];
+
 export interface WorldOptions {
   readonly seed: number;
   /** Each fault may be off, so that seeds differ in kind. */
@@ -46,7 +48,7 @@ export interface WorldOptions {
 }
 
 /** Everything by the dice of the seed. */
-export function swarm(seed: number): WorldOptions {
+export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
   const rng = new Rng(seed ^ 0x5eed);
   const durable = new Rng(seed ^ 0xd0ab).chance(0.6);
   const stores = durable && new Rng(seed ^ 0x5703).chance(0.75);
@@ -70,7 +72,12 @@ export function swarm(seed: number): WorldOptions {
       durable,
       uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
       buffer: rng.chance(0.3) ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer,
-      upstream: { ...testOptions.upstream, will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 } },
+      upstream: {
+        ...testOptions.upstream,
+        mode,
+        connections: new Rng(seed ^ 0xc099).chance(0.3) ? 2 : 1,
+        will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 },
+      },
     },
   };
 }
@@ -99,6 +106,8 @@ export class World {
   readonly trace: string[] = [];
   readonly #options: WorldOptions;
   readonly #table = new StateTable();
+  /** When a message was put on its way over a shared connection: a session that ended since need not have it. */
+  readonly #routedAt = new Map<string, number>();
   /** Payloads of publications that were on disk at any time. */
   readonly #kept = new Set<string>();
   #core: GatewayCore | undefined;
@@ -140,14 +149,22 @@ export class World {
           this.judge.accepted(publication);
           this.witness.brokerSaved(publication);
         },
-        routed: () => {},
-        acknowledged: (clientId, publication) => this.judge.promised(clientId, publication),
+        routed: (clientId, publication) => {
+          if (isTrunk(clientId)) this.#routedAt.set(textOf(publication), this.time.now());
+        },
+        acknowledged: (clientId, publication) =>
+          isTrunk(clientId)
+            ? this.judge.promised(recipientOf(publication), publication, this.#routedAt.get(textOf(publication)))
+            : this.judge.promised(clientId, publication),
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
           this.judge.willFired(clientId, will, cause);
           this.witness.willFired(clientId, cause);
         },
-        forgot: (clientId) => this.judge.brokerForgot(clientId),
+        forgot: (clientId) => {
+          const clients = isTrunk(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
+          for (const each of clients) this.judge.brokerForgot(each);
+        },
         strayAck: (clientId, ack, packetId) => {
           throw new Violation(`${ack} ${packetId} for ${clientId}, which the broker does not wait for`);
         },
@@ -255,7 +272,10 @@ export class World {
       congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
       delivered: (linkId, delivery) => {
         const clientId = upstream.clientOf(linkId);
-        if (clientId !== undefined) this.witness.handedToGateway(clientId, delivery.publication);
+        if (clientId !== undefined) {
+          const { publication } = delivery;
+          this.witness.handedToGateway(isTrunk(clientId) ? recipientOf(publication) : clientId, publication);
+        }
         this.#note(
           `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
         );
@@ -385,4 +405,18 @@ export class World {
     this.trace.push(`${(this.time.now() / 1_000).toFixed(3).padStart(10)} ${what}`);
     if (this.trace.length > 60_000) this.trace.splice(0, 30_000);
   }
+}
+
+/** MQTT client ids of shared connections begin like the gateway's own. */
+function isTrunk(mqttClientId: string): boolean {
+  return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
+}
+
+/** Every device has a topic of its own, and subscribes to nothing else. */
+function recipientOf({ topicName }: Publication): string {
+  return topicName.split("/")[1] ?? "";
+}
+
+function textOf({ payload }: Publication): string {
+  return Buffer.from(payload).toString();
 }

@@ -4,6 +4,7 @@ import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import type { Link } from "./broker-session.ts";
+import { onTrunkSubscribed } from "./trunk-subscriptions.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   const { broker } = link;
@@ -13,6 +14,7 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
     case "suback":
       if (exchange.kind !== "subscribe") return unmatched(context, link, input);
       broker.finish(exchange);
+      if (link.trunk) return onTrunkSubscribed(context, link.trunk, exchange, input.code);
       return onSubscribeAck(context, link.session, exchange, input.code);
     case "unsuback":
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);

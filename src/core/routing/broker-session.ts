@@ -10,6 +10,7 @@ import type { OutboxEntry } from "../session/outbox.ts";
 import type { Session, SubscribedBy } from "../session/session.ts";
 import {
   type BrokerLimits,
+  type CommitToken,
   type Instant,
   type LinkId,
   noLimits,
@@ -17,6 +18,7 @@ import {
   type QoS,
   type Will,
 } from "../types.ts";
+import type { RetainedWait, Trunk, TrunkFilter } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** One MQTT connection with its reconnects, as the core sees it. */
@@ -24,6 +26,8 @@ export interface Link {
   readonly id: LinkId;
   /** Whose it is; undefined = the gateway's own. */
   readonly session: Session | undefined;
+  /** Clients share it. */
+  readonly trunk: Trunk | undefined;
   readonly upstream: Upstream;
   /** The MQTT session that it serves. */
   readonly broker: BrokerSession;
@@ -44,13 +48,23 @@ export interface Link {
 export function newLink(init: {
   id: LinkId;
   session: Session | undefined;
+  trunk?: Trunk;
   upstream: Upstream;
   broker: BrokerSession;
   clean: boolean;
   resumes?: boolean;
   will: Will | undefined;
 }): Link {
-  return { resumes: false, ...init, up: false, wasUp: false, congested: false, downSince: undefined, limits: noLimits };
+  return {
+    resumes: false,
+    trunk: undefined,
+    ...init,
+    up: false,
+    wasUp: false,
+    congested: false,
+    downSince: undefined,
+    limits: noLimits,
+  };
 }
 
 export interface PublishExchange {
@@ -95,6 +109,12 @@ export interface SubscribeExchange {
         readonly predefinedId: number;
       }
     | undefined;
+  /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
+  readonly trunk?: {
+    readonly entry: TrunkFilter;
+    readonly requests: readonly SubscribeExchange[];
+    readonly waits: readonly RetainedWait[];
+  };
 }
 
 export interface UnsubscribeExchange {
@@ -120,6 +140,8 @@ export interface Received {
   entry: OutboxEntry | undefined;
   /** It has a record, to be deleted when the broker releases it. */
   stored: boolean;
+  /** Of a shared connection: the commit that its acknowledgement waits for. */
+  after?: CommitToken | undefined;
 }
 
 export class BrokerSession {
@@ -132,6 +154,11 @@ export class BrokerSession {
   connection = 0;
   #lastPacketId: number;
   #open = 0;
+  /**
+   * Publications that wait for the broker's window, by whose they are. Whoever is first in the row sends one and goes to
+   * its end, so that one busy client of a shared connection does not hold up the others; each client's stay in order.
+   */
+  readonly #line = new Map<Session | undefined, PublishExchange[]>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
@@ -174,6 +201,34 @@ export class BrokerSession {
   restore(exchange: PublishExchange): void {
     this.add(exchange);
     if (exchange.stage !== "waiting") this.#open++;
+    else this.queue(exchange);
+  }
+
+  /** It waits for its turn. */
+  queue(exchange: PublishExchange): void {
+    const own = this.#line.get(exchange.owner);
+    if (own) own.push(exchange);
+    else this.#line.set(exchange.owner, [exchange]);
+  }
+
+  /** The next that waits; it is taken out of the line. */
+  nextWaiting(): PublishExchange | undefined {
+    for (const [owner, own] of this.#line) {
+      this.#line.delete(owner);
+      let exchange = own.shift();
+      while (exchange && !this.#waits(exchange)) exchange = own.shift();
+      if (own.length > 0) this.#line.set(owner, own);
+      if (exchange) return exchange;
+    }
+    return undefined;
+  }
+
+  get hasLine(): boolean {
+    return this.#line.size > 0;
+  }
+
+  #waits(exchange: PublishExchange): boolean {
+    return exchange.stage === "waiting" && this.inFlight.get(exchange.packetId) === exchange;
   }
 
   add(exchange: Exchange): void {
@@ -197,11 +252,15 @@ export class BrokerSession {
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
   cut(): void {
     this.outside.clear(); // the broker will send them again
+    this.#line.clear();
     for (const exchange of this.inFlight.values()) {
-      if (exchange.kind !== "publish" || exchange.stage !== "sent") continue;
-      exchange.stage = "waiting";
-      exchange.sentBefore = true;
-      this.#open--;
+      if (exchange.kind !== "publish") continue;
+      if (exchange.stage === "sent") {
+        exchange.stage = "waiting";
+        exchange.sentBefore = true;
+        this.#open--;
+      }
+      if (exchange.stage === "waiting") this.queue(exchange);
     }
   }
 }

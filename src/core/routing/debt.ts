@@ -8,13 +8,14 @@ import { dropWaiting, endSession, markChanged } from "../session/lifecycle.ts";
 import type { Session } from "../session/session.ts";
 import { publishWill } from "./farewell.ts";
 import { filterToBroker } from "./topic-prefix.ts";
-import { closeLink, openLink } from "./transparent.ts";
+import { closeLink, detach, openLink } from "./transparent.ts";
+import { leaveTrunk } from "./trunk-subscriptions.ts";
 
 /** The client said goodbye, or is lost and needs no will: its connection closes, and a clean session ends. */
 export function leave(context: Context, session: Session, why: string, how: "disconnect" | "abandon"): void {
   if (session.account.owed > 0) return linger(context, session, { keepWill: false });
   session.lingers = false;
-  closeLink(context, session.broker, { how, endSession: session.clean });
+  detach(context, session, { how, endSession: session.clean });
   if (session.clean) endSession(context, session, why);
 }
 
@@ -25,6 +26,7 @@ export function linger(context: Context, session: Session, { keepWill }: { keepW
   if (session.clean) forgetDevice(context, session);
   markChanged(context, session);
   const { link } = session.broker;
+  if (session.trunk) return;
   if (link && (link.will === undefined || keepWill)) return;
   // A will that the broker holds for somebody who said goodbye must not go out with the next cut.
   if (link) closeLink(context, session.broker, { how: "disconnect", endSession: false });
@@ -41,7 +43,8 @@ export function forgetDevice(context: Context, session: Session): void {
     context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
   }
   const { broker } = session;
-  for (const filter of session.subscriptions.keys()) {
+  if (session.trunk) leaveTrunk(context, session.trunk, session);
+  for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
     const packetId = broker.freePacketId();
     if (packetId === undefined) break;
     broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });

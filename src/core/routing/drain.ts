@@ -13,7 +13,7 @@ import type { Backlog, BacklogEntry } from "./backlog.ts";
 import type { PublishExchange } from "./broker-session.ts";
 import { onPaid } from "./debt.ts";
 import { storeExchange } from "./exchange-record.ts";
-import { sendPublish } from "./resend.ts";
+import { sendOrWait } from "./resend.ts";
 
 /** Publications of one client under way from its backlog. */
 const windowMax = 20;
@@ -53,7 +53,9 @@ function sendNext(context: Context, session: Session): boolean {
   const { link } = broker;
   const { backlog } = session.account;
   if (!link?.up || link.congested) return false;
-  if (session.account.accepted >= windowMax || broker.openPublications >= link.limits.receiveMaximum) return false;
+  if (session.account.accepted >= windowMax) return false;
+  // Over a shared connection it takes its turn with the others'.
+  if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
     countOff(context, backlog, entry);
@@ -130,7 +132,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     storeExchange(context, clientId, exchange);
     forget();
   }
-  sendPublish(context, broker, exchange);
+  sendOrWait(context, broker, exchange);
   return true;
 }
 

@@ -13,8 +13,8 @@ import type { Session } from "../session/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import type { PublishExchange } from "./broker-session.ts";
 import { leave, linger } from "./debt.ts";
-import { sendPublish } from "./resend.ts";
-import { brokerWill, closeLink, sameWill } from "./transparent.ts";
+import { sendOrWait } from "./resend.ts";
+import { brokerWill, detach, sameWill } from "./transparent.ts";
 
 /** The client is lost: see to its will and to its connection. */
 export function abandonOrBidFarewell(context: Context, session: Session): void {
@@ -45,6 +45,7 @@ function farewellAfterAll(context: Context, session: Session): void {
 
 /** Does closing the connection without DISCONNECT make the broker publish, and now? */
 function brokerPublishes(context: Context, session: Session): boolean {
+  if (session.trunk) return false;
   const { link } = session.broker;
   const { protocol, will } = session.upstream.options;
   if (protocol === "3.1.1") return true;
@@ -89,7 +90,7 @@ export function publishWill(context: Context, session: Session): void {
     backlogId: 0,
   };
   session.broker.add(exchange);
-  sendPublish(context, session.broker, exchange);
+  sendOrWait(context, session.broker, exchange);
 }
 
 /** The broker has the will, or refused it. */
@@ -111,12 +112,13 @@ export function giveUpFarewell(context: Context, session: Session): void {
 function part(context: Context, session: Session, how: "disconnect" | "abandon"): void {
   session.farewell = false;
   markChanged(context, session);
-  for (const exchange of [...session.broker.inFlight.values()]) {
+  // Over a shared connection it goes on by itself.
+  for (const exchange of session.trunk ? [] : [...session.broker.inFlight.values()]) {
     if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
   }
   if (session.account.owed === 0 && !session.clean) {
     session.lingers = false;
-    closeLink(context, session.broker, { how, endSession: false });
+    detach(context, session, { how, endSession: false });
     return supervise(context, session);
   }
   leave(context, session, "lost", how);

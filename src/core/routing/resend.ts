@@ -10,16 +10,18 @@ import { returnCodes } from "../messages.ts";
 import { answerPubComp } from "../session/publish-up.ts";
 import { forgetReceived } from "../session/received-record.ts";
 import type { Session } from "../session/session.ts";
-import type { BrokerSession, PublishExchange } from "./broker-session.ts";
+import type { BrokerSession, Link, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
 import { forgetExchange } from "./exchange-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
+import { Trunk } from "./trunk.ts";
+import { askAll } from "./trunk-subscriptions.ts";
 
 /** The broker does not know the session: make it new. */
-export function brokerForgot(context: Context, broker: BrokerSession, session: Session | undefined): void {
+export function brokerForgot(context: Context, broker: BrokerSession, owner: Session | Trunk): void {
   for (const received of broker.received.values()) {
     // It will not ask again: what is buffered is ours alone now.
     if (received.entry) received.entry.received = undefined;
-    if (session) forgetReceived(context, session.clientId, received);
+    forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
   }
   broker.received.clear();
   broker.outside.clear();
@@ -27,7 +29,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
     if (exchange.stage === "waiting" && !exchange.sentBefore) continue;
     context.counters.qos2Uncertain++;
-    const clientId = session?.clientId ?? "";
+    const clientId = exchange.owner?.clientId ?? "";
     context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
     if (exchange.stage === "waiting") {
       exchange.sentBefore = false;
@@ -39,10 +41,11 @@ export function brokerForgot(context: Context, broker: BrokerSession, session: S
     if (exchange.stage === "released") answerPubComp(context, exchange);
     else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
   }
-  if (session) subscribeAgain(broker, session);
+  if (owner instanceof Trunk) askAll(owner);
+  else subscribeAgain(broker, owner);
 }
 
-function subscribeAgain(broker: BrokerSession, session: Session): void {
+export function subscribeAgain(broker: BrokerSession, session: Session): void {
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind === "subscribe" && !exchange.origin) broker.finish(exchange);
   }
@@ -55,39 +58,48 @@ function subscribeAgain(broker: BrokerSession, session: Session): void {
 export function resendAll(context: Context, broker: BrokerSession): void {
   const { link } = broker;
   if (!link) return;
-  const prefix = link.upstream.options.topicPrefix;
   for (const exchange of broker.inFlight.values()) {
-    if (exchange.kind === "subscribe") {
-      const topicFilter = filterToBroker(prefix, exchange.filter);
-      context.out.add({
-        kind: "subscribe",
-        linkId: link.id,
-        packetId: exchange.packetId,
-        topicFilter,
-        qos: exchange.qos,
-      });
-    } else if (exchange.kind === "unsubscribe") {
-      const topicFilter = filterToBroker(prefix, exchange.filter);
-      context.out.add({ kind: "unsubscribe", linkId: link.id, packetId: exchange.packetId, topicFilter });
-    } else if (exchange.stage === "released") {
+    if (exchange.kind !== "publish") sendExchange(context, link, exchange);
+    else if (exchange.stage === "released")
       context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-    }
   }
   sendWaiting(context, broker);
+}
+
+/** SUBSCRIBE or UNSUBSCRIBE. */
+export function sendExchange(context: Context, link: Link, exchange: SubscribeExchange | UnsubscribeExchange): void {
+  const { packetId } = exchange;
+  const topicFilter = filterToBroker(link.upstream.options.topicPrefix, exchange.filter);
+  if (exchange.kind === "unsubscribe") {
+    context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
+    return;
+  }
+  const { qos, trunk } = exchange;
+  const shared = trunk && { subscriptionId: trunk.entry.id, withoutRetained: trunk.waits.length === 0 };
+  context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos, ...shared });
 }
 
 /** Sends what waits, in order, as far as the broker's window goes. */
 export function sendWaiting(context: Context, broker: BrokerSession): void {
   const { link } = broker;
   if (!link?.up) return;
-  for (const exchange of broker.inFlight.values()) {
-    if (exchange.kind !== "publish" || exchange.stage !== "waiting") continue;
-    if (broker.openPublications >= link.limits.receiveMaximum) return;
+  while (broker.hasLine && broker.openPublications < link.limits.receiveMaximum) {
+    const exchange = broker.nextWaiting();
+    if (!exchange) return;
     sendPublish(context, broker, exchange);
   }
 }
 
-export function sendPublish(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+/** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
+export function sendOrWait(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+  const { link } = broker;
+  if (link?.up && !broker.hasLine && broker.openPublications < link.limits.receiveMaximum)
+    return sendPublish(context, broker, exchange);
+  broker.queue(exchange);
+  sendWaiting(context, broker);
+}
+
+function sendPublish(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
   const { link } = broker;
   if (!link) return;
   broker.sent(exchange);

@@ -7,10 +7,14 @@ import type { Session } from "../session/session.ts";
 import type { Publication, Will } from "../types.ts";
 import { newLink } from "./broker-session.ts";
 import { toBroker } from "./topic-prefix.ts";
+import { openTrunk } from "./trunk-link.ts";
 import type { Upstream } from "./upstream.ts";
 
 export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) openServiceLink(context, upstream);
+  for (const upstream of context.upstreams.all) {
+    for (const trunk of upstream.trunks) openTrunk(context, trunk);
+    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
+  }
 }
 
 function openServiceLink(context: Context, upstream: Upstream): void {
@@ -104,7 +108,7 @@ function publishStatus(context: Context, upstream: Upstream, what: string, state
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain: true });
 }
 
-function statusWill(context: Context, upstream: Upstream): Will | undefined {
+export function statusWill(context: Context, upstream: Upstream): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;
   const topicName = toBroker(upstream.options.topicPrefix, `${topic}/gateway`);

@@ -22,6 +22,7 @@ import { publishWill } from "./farewell.ts";
 import { brokerForgot, resendAll } from "./resend.ts";
 import { onServiceDown, onServiceUp } from "./service.ts";
 import { toBroker } from "./topic-prefix.ts";
+import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
 
 /**
  * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
@@ -70,6 +71,15 @@ export function closeLink(
   context.out.add({ kind: "closeLink", linkId: link.id, ...options });
 }
 
+/** This client has no more to do with the broker for now. A connection that it shares with others stays. */
+export function detach(
+  context: Context,
+  session: Session,
+  options: { how: "disconnect" | "abandon"; endSession: boolean },
+): void {
+  if (!session.trunk) closeLink(context, session.broker, options);
+}
+
 /** The client's will as the broker would know it. */
 export function brokerWill(session: Session): Will | undefined {
   const will = session.will;
@@ -95,8 +105,9 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   link.congested = false;
   link.downSince = undefined;
   link.limits = limits;
-  const session = link.session;
+  const { session, trunk } = link;
   context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
+  if (trunk) return onTrunkUp(context, trunk, link, sessionPresent);
   if (!session) return onServiceUp(context, link.upstream);
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
@@ -111,7 +122,8 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
 export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
   context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
-  const session = link.session;
+  const { session, trunk } = link;
+  if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
   const { setup } = session;
   if (refusal === "notSupported") context.forgetKnown(session.clientId);
@@ -130,10 +142,11 @@ export function onLinkDown(context: Context, link: Link, reason: string, takenOv
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;
-  const session = link.session;
+  const { session, trunk } = link;
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
   if (wasUp || !session)
     context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
+  if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) {
     link.broker.cut();
     return onServiceDown(context);

@@ -5,6 +5,7 @@
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import type { PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
+import { hashOfText, Trunk } from "./trunk.ts";
 
 /** One broker, with one set of credentials and rules. */
 export class Upstream {
@@ -13,15 +14,25 @@ export class Upstream {
   readonly options: UpstreamPolicy;
   /** The gateway's own MQTT session there: QoS -1, status, and the answer to "is the broker there?". */
   readonly service: BrokerSession;
+  /** Connections that clients share; none where each has its own. The first is also the service's. */
+  readonly trunks: readonly Trunk[];
 
-  constructor(name: string, options: UpstreamPolicy) {
+  constructor(name: string, options: UpstreamPolicy, random: () => number) {
     this.name = name;
     this.options = options;
-    this.service = new BrokerSession(0);
+    const count = options.mode === "aggregating" ? options.connections : 0;
+    this.trunks = Array.from({ length: count }, (_, i) => new Trunk(this, i, Math.floor(random() * 65_535)));
+    this.service = this.trunks[0]?.broker ?? new BrokerSession(0);
   }
 
   get isThere(): boolean {
-    return this.service.link?.up === true;
+    const sessions = this.trunks.length > 0 ? this.trunks.map(({ broker }) => broker) : [this.service];
+    return sessions.every(({ link }) => link?.up === true);
+  }
+
+  /** The connection that this client shares; undefined when it has its own. */
+  trunkOf(clientId: string): Trunk | undefined {
+    return this.trunks.length > 1 ? this.trunks[hashOfText(clientId) % this.trunks.length] : this.trunks[0];
   }
 }
 
@@ -30,9 +41,10 @@ export class Upstreams {
   readonly all: readonly Upstream[];
   readonly #rules: UpstreamsPolicy | undefined;
 
-  constructor(general: UpstreamPolicy, further: UpstreamsPolicy | undefined) {
-    this.default = new Upstream("", general);
-    this.all = [this.default, ...(further?.named ?? []).map(({ name, policy }) => new Upstream(name, policy))];
+  constructor(general: UpstreamPolicy, further: UpstreamsPolicy | undefined, random: () => number) {
+    this.default = new Upstream("", general, random);
+    const named = further?.named ?? [];
+    this.all = [this.default, ...named.map(({ name, policy }) => new Upstream(name, policy, random))];
     this.#rules = further;
   }
 

@@ -189,9 +189,7 @@ export function acceptInFlight(context: Context, session: Session): void {
       settle(session, msgId, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
-      const hash = hashOf(publication.payload);
-      session.taken.set(msgId, { topicId, hash, after: undefined, orphan: false });
-      context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+      remainTaken(context, session, exchange, origin);
       continue;
     }
     settle(session, msgId, exchange);
@@ -200,6 +198,30 @@ export function acceptInFlight(context: Context, session: Session): void {
     answer(context, session, publication, { msgId, topicId }, after);
     if (after !== undefined) context.journal.promised(after, () => takeBack(session, broker, exchange, origin));
   }
+}
+
+/** The broker has it: its MsgId is remembered until the client's PUBREL. */
+export function remainTaken(
+  context: Context,
+  { clientId, taken }: Session,
+  { publication, orphan }: PublishExchange,
+  { msgId, topicId }: NonNullable<PublishExchange["origin"]>,
+): void {
+  const hash = hashOf(publication.payload);
+  taken.set(msgId, { topicId, hash, after: undefined, orphan });
+  context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+}
+
+/** Room for one more MsgId to remember; those of before a reconnect go first. */
+export function makeRoomForTaken(context: Context, session: Session): boolean {
+  const { taken } = session;
+  if (taken.size < context.options.clients.uplinkInFlightMax) return true;
+  for (const [msgId, { orphan }] of taken) {
+    if (!orphan) continue;
+    forgetTaken(context, session, msgId);
+    return true;
+  }
+  return false;
 }
 
 function settle(session: Session, msgId: number, exchange: PublishExchange): void {

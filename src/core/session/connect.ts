@@ -4,7 +4,7 @@
  * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
  */
-import { isTopicName, utf8Length } from "../../wire/topic.ts";
+import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
@@ -12,7 +12,8 @@ import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import { BrokerSession } from "../routing/broker-session.ts";
 import { forgetDevice } from "../routing/debt.ts";
 import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
-import { brokerWill, closeLink, openLink, sameWill } from "../routing/transparent.ts";
+import { brokerWill, closeLink, detach, openLink, sameWill } from "../routing/transparent.ts";
+import { connectOverTrunk } from "../routing/trunk-link.ts";
 import { Registry } from "../topics/registry.ts";
 import type { PeerId, Publication } from "../types.ts";
 import { storesFor } from "./acceptance.ts";
@@ -133,7 +134,7 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
     refuse(context, peer, message, returnCodes.congestion, "too many sessions");
     return false;
   }
-  closeLink(context, idle.broker, { how: "disconnect", endSession: true });
+  detach(context, idle, { how: "disconnect", endSession: true });
   endSession(context, idle, "made room for a new client");
   return true;
 }
@@ -147,7 +148,9 @@ export function onWillTopic(context: Context, setup: Setup, message: WillTopic):
     setup.will = undefined;
     return finishDialogue(context, setup);
   }
-  if (typeof willTopic !== "string" || !isTopicName(willTopic) || qos === -1) {
+  const isShared = context.upstreams.of(setup.clientId, setup.peer).trunks.length > 0;
+  const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && (!isShared || isSafeToShare(willTopic));
+  if (!isUsable || qos === -1) {
     forget(context, setup);
     return refuse(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
   }
@@ -216,6 +219,7 @@ function commit(context: Context, setup: Setup): void {
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;
+  if (session.trunk) return connectOverTrunk(context, session.trunk, session, setup);
   const { link } = session.broker;
   const heldByBroker = session.upstream.options.will.held === "broker";
   const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
@@ -230,6 +234,8 @@ function commit(context: Context, setup: Setup): void {
 
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
 function isTrusted(context: Context, session: Session, setup: Setup): boolean {
+  // Over a shared connection the broker accepts nobody by name.
+  if (session.trunk) return storesFor(context, session.clientId);
   return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
 }
 
@@ -252,12 +258,15 @@ export function newSession(
       context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
   });
   const someId = () => Math.floor(context.environment.random() * 65_535);
+  const upstream = context.upstreams.of(clientId, peer);
+  const trunk = upstream.trunkOf(clientId);
   return new Session({
     clientId,
     clean,
     registry,
-    upstream: context.upstreams.of(clientId, peer),
-    broker: new BrokerSession(someId()),
+    upstream,
+    trunk,
+    broker: trunk?.broker ?? new BrokerSession(someId()),
     outbox: new Outbox(someId()),
   });
 }
@@ -269,7 +278,7 @@ function endForNewStart(context: Context, session: Session, cleanStart: boolean)
   const heldByBroker = willIsDue && sameWill(brokerWill(session), link.will);
   if (willIsDue && !heldByBroker && link.up) publishWill(context, session);
   const endsAtBroker = { how: heldByBroker ? "abandon" : "disconnect", endSession: true } as const;
-  closeLink(context, session.broker, endsAtBroker);
+  detach(context, session, endsAtBroker);
   if (heldByBroker) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
   endSession(context, session, "new start");
 }
@@ -296,7 +305,7 @@ function willAtOnce(linkId: string, will: Publication): Effect {
 export function completeSetup(context: Context, session: Session, setup: Setup): void {
   const { message, peer } = setup;
   forget(context, setup);
-  if (session.broker.link?.up) context.noteKnown(session.clientId);
+  if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
   session.lingers = false;
   context.sessions.bind(session, peer);
   session.clean = message.cleanSession;
@@ -324,13 +333,13 @@ export function failSetup(
   forget(context, setup);
   refuse(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
   if (setup.isNew) {
-    closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
+    detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
   if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
   if (session.state === "active") return bidGoodbye(context, session, refusal.why);
   if (session.lingers) return;
-  closeLink(context, session.broker, { how: "disconnect", endSession: false });
+  detach(context, session, { how: "disconnect", endSession: false });
 }
 
 /** A set-up that nobody waits for any more. */
@@ -339,10 +348,10 @@ export function cancelSetup(context: Context, setup: Setup): void {
   forget(context, setup);
   if (!session) return resumeAt(context, setup.peer);
   if (setup.isNew) {
-    closeLink(context, session.broker, { how: "disconnect", endSession: session.clean });
+    detach(context, session, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
   } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
-    closeLink(context, session.broker, { how: "disconnect", endSession: false });
+    detach(context, session, { how: "disconnect", endSession: false });
   }
 }
 

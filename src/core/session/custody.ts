@@ -135,7 +135,8 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
 export function onReleased(context: Context, link: Link, packetId: number): void {
   const { broker } = link;
   const received = broker.received.get(packetId);
-  if (received && link.session) forgetReceived(context, link.session.clientId, received);
+  const owner = link.session?.clientId ?? link.trunk?.key;
+  if (received && owner !== undefined) forgetReceived(context, owner, received);
   broker.received.delete(packetId);
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
 }
@@ -148,6 +149,30 @@ export function handOver(context: Context, session: Session, publication: Public
   if (take(context, session, entry) !== "in") return;
   entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
   pump(context, session);
+}
+
+/**
+ * One client's copy of a delivery to several: ours at once, whatever the client does. Answers the commit that makes it
+ * safe; without room it is dropped, for this client alone.
+ */
+export function deliver(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  expirySeconds: number | undefined,
+): CommitToken | undefined {
+  const { clientId } = session;
+  const expiresAt = expiryOf(context, clientId, publication.topicName, expirySeconds);
+  const entry = newEntry(context, clientId, publication, { expiresAt });
+  if (take(context, session, entry) !== "in") return undefined;
+  let after: CommitToken | undefined;
+  if (publication.qos > 0) {
+    const kept = context.journal.keep(clientId, 0, queuedRecord(context, entry));
+    entry.seq = kept.seq;
+    after = kept.after;
+  }
+  pump(context, session);
+  return after;
 }
 
 /** Puts an entry into the outbox, if there is room. */

@@ -6,7 +6,7 @@
  */
 import type { Context } from "../context.ts";
 import { giveUpFarewell } from "../routing/farewell.ts";
-import { closeLink } from "../routing/transparent.ts";
+import { detach } from "../routing/transparent.ts";
 import { endSession, lose } from "./lifecycle.ts";
 import type { Session } from "./session.ts";
 
@@ -41,7 +41,7 @@ export function onLifeDeadline(context: Context, session: Session): void {
   if (session.farewell) return giveUpFarewell(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
     if (session.setup || session.lingers) return supervise(context, session);
-    closeLink(context, session.broker, { how: "disconnect", endSession: true });
+    detach(context, session, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
   if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back

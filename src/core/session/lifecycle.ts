@@ -8,8 +8,10 @@ import { disconnect } from "../messages.ts";
 import { leave } from "../routing/debt.ts";
 import { abandonOrBidFarewell } from "../routing/farewell.ts";
 import { publishClientStatus } from "../routing/service.ts";
+import { leaveTrunk } from "../routing/trunk-subscriptions.ts";
 import { supervise } from "./keep-alive.ts";
 import { stopInFlight } from "./publish-down.ts";
+import { orphanUplink } from "./publish-up.ts";
 import type { Session } from "./session.ts";
 import { recordOf } from "./session-record.ts";
 import { type ClientEvent, nextState } from "./state.ts";
@@ -68,13 +70,14 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
 
 function forgetBrokerState(context: Context, session: Session): void {
   const { clientId, broker } = session;
-  for (const { packetId, stored } of broker.received.values()) {
+  for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
     if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
   }
   for (const msgId of session.taken.keys()) {
     context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
   }
-  for (const exchange of broker.inFlight.values()) {
+  // What is under way over a shared connection goes on, and its records go with its end.
+  for (const exchange of session.trunk ? [] : broker.inFlight.values()) {
     if (exchange.kind !== "publish" || !exchange.stored) continue;
     context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
   }
@@ -122,6 +125,11 @@ export function endSession(context: Context, session: Session, why: string): voi
     session.setup = undefined;
   }
   dropWaiting(context, session, "session-ended");
+  if (session.trunk) {
+    leaveTrunk(context, session.trunk, session);
+    orphanUplink(context, session);
+    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+  }
   forgetBrokerState(context, session);
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);

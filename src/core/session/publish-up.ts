@@ -4,7 +4,7 @@
  * The client is acknowledged only when the broker has acknowledged. A repetition finds its exchange by MsgId and is
  * published once, whatever DUP says; at QoS 2 each of the client's steps waits for the broker's.
  */
-import { isTopicName, shortNameFromId } from "../../wire/topic.ts";
+import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
@@ -12,12 +12,21 @@ import type { BrokerSession, PublishExchange } from "../routing/broker-session.t
 import { onAcceptedSettled } from "../routing/drain.ts";
 import { forgetExchange, storeExchange } from "../routing/exchange-record.ts";
 import { onWillSettled } from "../routing/farewell.ts";
-import { returnCodeOf, sendPublish, sendWaiting } from "../routing/resend.ts";
+import { returnCodeOf, sendOrWait, sendWaiting } from "../routing/resend.ts";
 import { publishByService } from "../routing/service.ts";
 import { toBroker } from "../routing/topic-prefix.ts";
 import { predefinedName } from "../topics/predefined.ts";
 import type { PeerId, Publication } from "../types.ts";
-import { acceptPublish, forgetTaken, hashOf, isForBacklog, isTaken, noteDone } from "./acceptance.ts";
+import {
+  acceptPublish,
+  forgetTaken,
+  hashOf,
+  isForBacklog,
+  isTaken,
+  makeRoomForTaken,
+  noteDone,
+  remainTaken,
+} from "./acceptance.ts";
 import type { Session } from "./session.ts";
 
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
@@ -34,6 +43,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
   const topicName = topicNameOf(context, session, message);
   if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
 
+  if (session.trunk && !isSafeToShare(topicName)) {
+    return refuse(context, session, message, returnCodes.notSupported, "unsafe-topic");
+  }
   const { link } = session.broker;
   const { payloadBytesMax, topicPrefix } = session.upstream.options;
   const { uplinkInFlightMax } = context.options.clients;
@@ -54,6 +66,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   if (!link?.up) return refuse(context, session, message, returnCodes.congestion, "link-down");
   if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  }
+  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session)) {
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   }
   if (message.qos === 2 && context.storeFails) {
@@ -93,8 +108,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   broker.add(exchange);
   session.uplink.set(message.msgId, exchange);
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
-  if (broker.link && broker.openPublications < broker.link.limits.receiveMaximum)
-    sendPublish(context, broker, exchange);
+  sendOrWait(context, broker, exchange);
 }
 
 /** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
@@ -107,6 +121,7 @@ export function onPublishWithoutAnswer(
   const about = { clientId: session?.clientId, peer, detail: `${message.topicIdType} ${message.topicId}` };
   const named = withoutAnswerTopic(context, session, message);
   if (!named) return context.drop("qos-minus-one-topic", about);
+  if (!isSafeToShare(named.topicName)) return context.drop("unsafe-topic", about);
   const upstream = session?.upstream ?? context.upstreams.of(undefined, peer);
   if (named.payload.byteLength > upstream.options.payloadBytesMax) return context.drop("too-large-for-broker", about);
   const publication: Publication = { ...named, qos: 0, retain: message.retain };
@@ -242,6 +257,7 @@ function refuse(
   returnCode: number,
   reason:
     | "unknown-topic-id"
+    | "unsafe-topic"
     | "too-large-for-broker"
     | "link-down"
     | "uplink-congested"
@@ -257,6 +273,8 @@ function refuse(
 export function onPubRel(context: Context, session: Session, msgId: number): void {
   const exchange = session.uplink.get(msgId);
   if (exchange?.publication.qos !== 2) {
+    const taken = session.taken.get(msgId);
+    if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
     forgetTaken(context, session, msgId);
     if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
     return;
@@ -296,6 +314,7 @@ export function onPublishAck(
 
 function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
   const { origin } = exchange;
+  if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
@@ -305,6 +324,26 @@ function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: P
   } else if (origin?.session.peer !== undefined) {
     context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
   }
+}
+
+/**
+ * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
+ * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
+ */
+function onReceivedOverTrunk(
+  context: Context,
+  exchange: PublishExchange,
+  origin: NonNullable<PublishExchange["origin"]>,
+): void {
+  const { session, msgId } = origin;
+  session.uplink.delete(msgId);
+  remainTaken(context, session, exchange, origin);
+  exchange.origin = undefined;
+  exchange.stage = "released";
+  storeExchange(context, session.clientId, exchange);
+  const { link } = session.broker;
+  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
 }
 
 /** PUBCOMP to the client for an exchange that ended otherwise. */

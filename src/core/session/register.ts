@@ -1,5 +1,5 @@
 /** The client registers a topic name and gets an id for it. Nothing goes to the broker. [MQTT-SN 1.2 §6.5] */
-import { isTopicName } from "../../wire/topic.ts";
+import { isSafeToShare, isTopicName } from "../../wire/topic.ts";
 import type { Register } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { regAck, returnCodes } from "../messages.ts";
@@ -11,7 +11,7 @@ export function onRegister(context: Context, session: Session, message: Register
   const { peer } = session;
   if (peer === undefined) return;
   const { topicName, msgId } = message;
-  if (typeof topicName !== "string" || !isTopicName(topicName)) {
+  if (typeof topicName !== "string" || !isTopicName(topicName) || (session.trunk && !isSafeToShare(topicName))) {
     return context.out.send(peer, regAck(0, msgId, returnCodes.notSupported));
   }
   const topic = session.registry.assign(topicName);

@@ -5,16 +5,20 @@
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
 import type { Context } from "../context.ts";
-import { backlogShare, type StoredState } from "../record.ts";
+import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
 import type { PublishExchange, Received } from "../routing/broker-session.ts";
-import { exchangeFrom } from "../routing/exchange-record.ts";
+import { exchangeFrom, storeExchange } from "../routing/exchange-record.ts";
+import { subscribeAgain } from "../routing/resend.ts";
 import { openLink } from "../routing/transparent.ts";
+import type { Trunk } from "../routing/trunk.ts";
+import { ask, join } from "../routing/trunk-subscriptions.ts";
 import { newSession } from "./connect.ts";
 import { watchExpiry } from "./expiry.ts";
 import { supervise } from "./keep-alive.ts";
+import { markChanged } from "./lifecycle.ts";
 import { entryBytes, isFree, type OutboxEntry } from "./outbox.ts";
 import { entryFrom } from "./queued-record.ts";
-import type { Session } from "./session.ts";
+import { homeOf, type Session } from "./session.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
@@ -34,14 +38,33 @@ export function restoreSession(context: Context, stored: StoredState): void {
   if (record.peer !== undefined) context.sessions.bind(session, record.peer);
   const entries = restoreOutbox(context, session, stored);
   restoreReceived(session, stored, entries);
-  restoreUplink(session, stored);
+  const isMoved = (record.home ?? "") !== homeOf(session);
+  restoreUplink(context, session, stored, isMoved);
+  if (session.trunk) for (const { filter, qos } of record.subscriptions) join(session.trunk, session, filter, qos);
+  if (isMoved) {
+    moveSubscriptions(context, session);
+    markChanged(context, session);
+  }
   restoreBacklog(context, session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
-  if (!isIdle || session.farewell || session.lingers)
-    openLink(context, session, { clean: session.clean, resume: true });
+  if (!isIdle || session.farewell || session.lingers) attach(context, session);
+}
+
+function attach(context: Context, session: Session): void {
+  if (!session.trunk) openLink(context, session, { clean: session.clean, resume: true });
+}
+
+/** Its subscriptions stand at another broker, or in another session there: they are made here. */
+function moveSubscriptions(context: Context, session: Session): void {
+  const { trunk } = session;
+  if (!trunk) return subscribeAgain(session.broker, session);
+  for (const filter of session.subscriptions.keys()) {
+    const entry = trunk.filters.get(filter);
+    if (entry) ask(context, trunk, entry);
+  }
 }
 
 function restoreOutbox(context: Context, session: Session, { queued }: StoredState): Map<number, OutboxEntry> {
@@ -89,8 +112,12 @@ function restoreBacklog(context: Context, session: Session, { backlog, taken }: 
   context.counters.backlogBytes += bytes;
 }
 
-function restoreUplink(session: Session, { uplink }: StoredState): void {
+function restoreUplink(context: Context, session: Session, { uplink }: StoredState, isMoved: boolean): void {
   for (const [packetId, record] of uplink) {
+    if (isMoved && session.trunk) {
+      moveExchange(context, session, session.trunk, packetId, record);
+      continue;
+    }
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
     const origin: PublishExchange["origin"] = isOpen ? { session, ...record.origin } : undefined;
@@ -98,4 +125,24 @@ function restoreUplink(session: Session, { uplink }: StoredState): void {
     session.broker.restore(exchange);
     if (origin) session.uplink.set(origin.msgId, exchange);
   }
+}
+
+/**
+ * The exchange was begun in another MQTT session: whether the broker had it cannot be known here. It is published anew,
+ * unless the other broker had answered PUBREC.
+ */
+function moveExchange(context: Context, session: Session, trunk: Trunk, id: number, record: UplinkRecord): void {
+  const { clientId } = session;
+  context.journal.remove({ of: "uplink", clientId, id, record: undefined });
+  const packetId = trunk.broker.freePacketId();
+  if (record.publication.qos === 2) {
+    context.counters.qos2Uncertain++;
+    context.out.report({ event: "qos2_uncertain", clientId, packetId: id });
+  }
+  if (record.stage === "released" || packetId === undefined) return;
+  const origin = record.origin && { session, ...record.origin };
+  const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
+  trunk.broker.restore(exchange);
+  storeExchange(context, clientId, exchange);
+  if (origin) session.uplink.set(origin.msgId, exchange);
 }

@@ -1,6 +1,6 @@
 /** A session as it is stored, and back. */
 import type { SessionRecord } from "../record.ts";
-import type { Session } from "./session.ts";
+import { homeOf, type Session } from "./session.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
@@ -16,6 +16,7 @@ export function recordOf(session: Session): SessionRecord {
     brokerWill: session.broker.link?.will,
     topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
     nextTopicId: session.registry.next,
+    ...(homeOf(session) !== "" && { home: homeOf(session) }),
     subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId }) => ({
       filter,
       qos,

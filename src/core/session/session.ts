@@ -13,6 +13,7 @@ import type {
   SubscribeExchange,
   UnsubscribeExchange,
 } from "../routing/broker-session.ts";
+import type { Trunk } from "../routing/trunk.ts";
 import type { Upstream } from "../routing/upstream.ts";
 import type { Registry } from "../topics/registry.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
@@ -36,6 +37,8 @@ export class Session {
   readonly clientId: string;
   readonly registry: Registry;
   readonly upstream: Upstream;
+  /** The connection that the client shares with others; undefined: it has its own. */
+  readonly trunk: Trunk | undefined;
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession;
   /** What is owed to the broker on this client's behalf. */
@@ -91,6 +94,7 @@ export class Session {
     clean: boolean;
     registry: Registry;
     upstream: Upstream;
+    trunk: Trunk | undefined;
     broker: BrokerSession;
     outbox: Outbox;
   }) {
@@ -98,9 +102,15 @@ export class Session {
     this.clean = init.clean;
     this.registry = init.registry;
     this.upstream = init.upstream;
+    this.trunk = init.trunk;
     this.broker = init.broker;
     this.outbox = init.outbox;
   }
+}
+
+/** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
+export function homeOf({ trunk, upstream }: Session): string {
+  return trunk?.home ?? upstream.name;
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

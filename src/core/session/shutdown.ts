@@ -5,8 +5,8 @@
 import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";
 import { publishOffline } from "../routing/service.ts";
-import { closeLink } from "../routing/transparent.ts";
-import { isReachable } from "./session.ts";
+import { brokerWill, closeLink, detach } from "../routing/transparent.ts";
+import { isReachable, type Session } from "./session.ts";
 
 export function onShutdown(context: Context): void {
   context.stopping = true;
@@ -15,8 +15,24 @@ export function onShutdown(context: Context): void {
   for (const session of context.sessions.all()) {
     const isTold = !context.journal.enabled && isReachable(session) && session.peer !== undefined;
     if (isTold && session.peer !== undefined) context.out.send(session.peer, disconnect);
-    closeLink(context, session.broker, { how, endSession: false });
+    if (session.trunk && how === "abandon") publishWillAtOnce(context, session);
+    detach(context, session, { how, endSession: false });
   }
   publishOffline(context);
-  for (const { service } of context.upstreams.all) closeLink(context, service, { how: "disconnect", endSession: true });
+  for (const { service, trunks } of context.upstreams.all) {
+    // Without a store the next life would not know what the session at the broker is for.
+    for (const { broker } of trunks)
+      closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
+    if (trunks.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
+  }
+}
+
+/** Nobody would wait for an acknowledgement. */
+function publishWillAtOnce(context: Context, session: Session): void {
+  const { clientId } = session;
+  const { link } = session.broker;
+  const will = brokerWill(session);
+  if (!will || !link?.up || session.state === "disconnected" || session.state === "lost") return;
+  context.out.report({ event: "will_published", clientId, by: "gateway" });
+  context.out.add({ kind: "publish", linkId: link.id, publication: { ...will, qos: 0 }, packetId: 0, dup: false });
 }

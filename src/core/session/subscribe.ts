@@ -1,13 +1,18 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
-import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
+import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../routing/broker-session.ts";
-import { returnCodeOf } from "../routing/resend.ts";
-import { filterToBroker } from "../routing/topic-prefix.ts";
+import { returnCodeOf, sendExchange } from "../routing/resend.ts";
+import {
+  leaveFilter,
+  settleMembership,
+  subscribeOverTrunk,
+  unsubscribeOverTrunk,
+} from "../routing/trunk-subscriptions.ts";
 import { predefinedName } from "../topics/predefined.ts";
 import type { QoS } from "../types.ts";
 import { storesFor } from "./acceptance.ts";
@@ -23,6 +28,7 @@ function named(context: Context, session: Session, message: Subscribe | Unsubscr
   switch (message.topicIdType) {
     case "normal":
       if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
+      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
       return { filter: topic, by: "name", predefinedId: 0 };
     case "predefined": {
       if (typeof topic !== "number") return returnCodes.notSupported;
@@ -31,7 +37,8 @@ function named(context: Context, session: Session, message: Subscribe | Unsubscr
     }
     case "short": {
       const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
-      return filter === undefined ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
+      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
+      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
     }
     case "reserved":
       return returnCodes.notSupported;
@@ -56,7 +63,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
   }
   const { link } = broker;
-  const packetId = broker.freePacketId();
+  const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
   const goesOn = link?.up || storesFor(context, clientId);
@@ -79,11 +86,11 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     qos,
     origin: { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId },
   };
-  broker.add(exchange);
   session.subscribing.set(msgId, exchange);
+  if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
+  else broker.add(exchange);
   if (!link?.up) return grantPendingRequests(context, session);
-  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, what.filter);
-  context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos });
+  if (!session.trunk) sendExchange(context, link, exchange);
 }
 
 export function onSubscribeAck(
@@ -93,11 +100,12 @@ export function onSubscribeAck(
   code: number,
 ): void {
   const { origin, filter, qos } = exchange;
-  if (!origin) return onLateAnswer(context, owner, filter, code);
+  if (!origin) return dropLateRefused(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribing.delete(msgId);
   const returnCode = returnCodeOf(code);
   if (returnCode !== returnCodes.accepted) {
+    if (session.trunk) settleMembership(context, session.trunk, session, filter);
     if (session.peer !== undefined)
       context.out.send(session.peer, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
     return pump(context, session);
@@ -125,7 +133,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   }
   const what = named(context, session, message);
   const { link } = broker;
-  const packetId = broker.freePacketId();
+  const packetId = session.trunk ? 0 : broker.freePacketId();
   if (typeof what === "number") return context.out.send(peer, { type: "UNSUBACK", msgId }); // it has no return code
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
   const goesOn = link?.up || storesFor(context, clientId);
@@ -136,11 +144,14 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     filter: what.filter,
     origin: { session, msgId },
   };
-  broker.add(exchange);
   session.subscribing.set(msgId, exchange);
+  if (session.trunk) {
+    session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
+    markChanged(context, session);
+    unsubscribeOverTrunk(context, session.trunk, session, exchange);
+  } else broker.add(exchange);
   if (!link?.up) return grantPendingRequests(context, session);
-  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, what.filter);
-  context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
+  if (!session.trunk) sendExchange(context, link, exchange);
 }
 
 export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange): void {
@@ -158,16 +169,17 @@ export function dropSubscription(context: Context, session: Session, filter: str
   const { broker } = session;
   if (!session.subscriptions.delete(filter)) return;
   markChanged(context, session);
+  if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
   const packetId = broker.freePacketId();
   if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
-  broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
-  const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
-  context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
+  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin: undefined };
+  broker.add(exchange);
+  sendExchange(context, broker.link, exchange);
 }
 
 /** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
-function onLateAnswer(context: Context, session: Session | undefined, filter: string, code: number): void {
-  if (!session || returnCodeOf(code) === returnCodes.accepted) return;
+export function dropLateRefused(context: Context, session: Session | undefined, filter: string, code: number): void {
+  if (!session?.subscriptions.has(filter) || returnCodeOf(code) === returnCodes.accepted) return;
   context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });
   session.subscriptions.delete(filter);
   markChanged(context, session);
@@ -180,6 +192,12 @@ function onLateAnswer(context: Context, session: Session | undefined, filter: st
 export function grantPendingRequests(context: Context, session: Session): void {
   for (const [msgId, exchange] of [...session.subscribing]) {
     const { broker } = session;
+    if (session.trunk) {
+      // What the broker is to hear stands in the trunk's exchanges.
+      if (exchange.kind === "subscribe") onSubscribeAck(context, session, exchange, exchange.qos);
+      else onUnsubscribeAck(context, exchange);
+      continue;
+    }
     broker.finish(exchange);
     const packetId = broker.freePacketId();
     if (packetId === undefined) continue;
@@ -198,7 +216,8 @@ export function grantPendingRequests(context: Context, session: Session): void {
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
 export function failPendingRequests(context: Context, session: Session): void {
   for (const [msgId, exchange] of session.subscribing) {
-    session.broker.finish(exchange);
+    if (!session.trunk) session.broker.finish(exchange);
+    else if (exchange.kind === "subscribe") settleMembership(context, session.trunk, session, exchange.filter);
     if (exchange.kind === "subscribe" && session.peer !== undefined) {
       const topicId = exchange.origin?.predefinedId ?? 0;
       context.out.send(session.peer, subAck({ qos: 0, topicId, msgId, returnCode: returnCodes.congestion }));

@@ -2,7 +2,7 @@
  * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see routing/farewell.ts for
  * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
  */
-import { isTopicName } from "../../wire/topic.ts";
+import { isSafeToShare, isTopicName } from "../../wire/topic.ts";
 import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
@@ -19,7 +19,12 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
   if (willTopic === undefined) {
     session.will = undefined;
     session.willMessage = undefined;
-  } else if (typeof willTopic !== "string" || !isTopicName(willTopic) || qos === -1) {
+  } else if (
+    typeof willTopic !== "string" ||
+    !isTopicName(willTopic) ||
+    qos === -1 ||
+    (session.trunk && !isSafeToShare(willTopic))
+  ) {
     return answer(returnCodes.notSupported);
   } else {
     const payload = session.will?.payload ?? session.willMessage ?? nothing;

@@ -1,0 +1,150 @@
+/**
+ * From a shared connection to the clients: who gets a delivery, at which QoS, and when the broker may forget it.
+ *
+ * The gateway takes custody for every recipient at once (on disk, if there is one) and acknowledges the broker after that
+ * commit: a client that sleeps or is slow holds up nobody. Who has no room loses the message alone: it is dropped,
+ * counted and kept as a dead letter. The payload is never copied; a publication is made once per QoS.
+ */
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import { deliver } from "../session/custody.ts";
+import { storeReceived } from "../session/received-record.ts";
+import { isReachable, type Session } from "../session/session.ts";
+import type { CommitToken, Publication, QoS } from "../types.ts";
+import type { Link, Received } from "./broker-session.ts";
+import { isShared } from "./filter-trie.ts";
+import { noteLive, wants } from "./retained.ts";
+import { fromBroker } from "./topic-prefix.ts";
+import type { Trunk, TrunkFilter } from "./trunk.ts";
+
+/** Members of a shared subscription that are looked at for one that is there. */
+const sharedTriesMax = 16;
+
+type Delivered = Extract<Input, { kind: "delivered" }>;
+
+export function onTrunkDelivered(context: Context, trunk: Trunk, link: Link, input: Delivered): void {
+  const { publication, packetId } = input;
+  if (publication.qos === 2 && isRepeat(context, trunk, link, packetId)) return;
+  const topicName = fromBroker(trunk.upstream.options.topicPrefix, publication.topicName);
+  const recipients = topicName === undefined ? nobody : recipientsOf(trunk, topicName, input);
+  const copies: (Publication | undefined)[] = [];
+  let after: CommitToken | undefined;
+  for (const [session, asked] of recipients) {
+    const qos = Math.min(asked, publication.qos) as QoS;
+    copies[qos] ??= { topicName: topicName ?? "", payload: publication.payload, qos, retain: publication.retain };
+    after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
+  }
+  if (publication.qos > 0) acknowledgeCustody(context, trunk, link, { packetId, publication }, after);
+}
+
+const nobody: ReadonlyMap<Session, QoS> = new Map();
+
+/** Each client once, at the highest QoS of its subscriptions that match. */
+function recipientsOf(
+  trunk: Trunk,
+  topicName: string,
+  { publication, subscriptionIds }: Delivered,
+): ReadonlyMap<Session, QoS> {
+  const matched: TrunkFilter[] = [];
+  trunk.filters.match(topicName, (entry) => matched.push(entry));
+  // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
+  const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
+  const entries = meant && meant.length > 0 ? meant : matched;
+  if (publication.retain) return waiting(entries, topicName);
+  for (const entry of entries) if (entry.waits) noteLive(entry, topicName);
+  const [only] = entries;
+  if (only && entries.length === 1 && !isShared(only.filter)) return only.members;
+  const recipients = new Map<Session, QoS>();
+  for (const entry of entries) {
+    if (isShared(entry.filter)) addHighest(recipients, ...nextOf(entry));
+    else for (const [session, qos] of entry.members) addHighest(recipients, session, qos);
+  }
+  return recipients;
+}
+
+function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): void {
+  recipients.set(session, Math.max(recipients.get(session) ?? 0, qos) as QoS);
+}
+
+/** A retained message is for those who have just subscribed. */
+function waiting(entries: readonly TrunkFilter[], topicName: string): ReadonlyMap<Session, QoS> {
+  const recipients = new Map<Session, QoS>();
+  for (const { waits, members } of entries) {
+    for (const wait of waits?.values() ?? []) {
+      if (wants(wait, topicName)) addHighest(recipients, wait.session, members.get(wait.session) ?? 0);
+    }
+  }
+  return recipients;
+}
+
+/** Members of a shared subscription take turns; one that is there comes before one that is not. */
+function nextOf({ members }: TrunkFilter): [Session, QoS] {
+  let first: [Session, QoS] | undefined;
+  for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
+    const next = members.entries().next();
+    if (next.done) break;
+    const [session, qos] = next.value;
+    members.delete(session);
+    members.set(session, qos);
+    first ??= [session, qos];
+    if (isReachable(session)) return [session, qos];
+  }
+  return first as [Session, QoS]; // an entry has members
+}
+
+/** At QoS 2 the id tells a repetition, until PUBREL. */
+function isRepeat(context: Context, trunk: Trunk, link: Link, packetId: number): boolean {
+  const known = trunk.broker.received.get(packetId);
+  if (!known) return false;
+  known.connection = trunk.broker.connection;
+  context.counters.dropped.repeat++;
+  if (known.stage === "acknowledged") sayReceived(context, link, known);
+  return true;
+}
+
+function acknowledgeCustody(
+  context: Context,
+  trunk: Trunk,
+  link: Link,
+  { packetId, publication }: { packetId: number; publication: Publication },
+  after: CommitToken | undefined,
+): void {
+  const received: Received = {
+    packetId,
+    publication: { ...publication, payload: nothing },
+    connection: trunk.broker.connection,
+    stage: "acknowledged",
+    expiresAt: undefined,
+    entry: undefined,
+    stored: false,
+    after,
+  };
+  if (publication.qos === 2) {
+    trunk.broker.received.set(packetId, received);
+    received.after = storeReceived(context, trunk.key, received, 0) ?? after;
+  }
+  if (received.after !== undefined) {
+    context.journal.promised(received.after, () => {
+      received.stage = "open";
+      trunk.unkept.push(received);
+    });
+  }
+  sayReceived(context, link, received);
+}
+
+const nothing = new Uint8Array(0);
+
+function sayReceived(context: Context, link: Link, { packetId, publication, after }: Received): void {
+  const ack = publication.qos === 1 ? "puback" : "pubrec";
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
+}
+
+/** The store takes what it is given again, and has what it owed: what is in custody is acknowledged. */
+export function acknowledgeUnkept(context: Context, trunk: Trunk): void {
+  const { broker } = trunk;
+  for (const received of trunk.unkept.splice(0)) {
+    received.stage = "acknowledged";
+    received.after = undefined;
+    if (broker.link?.up && received.connection === broker.connection) sayReceived(context, broker.link, received);
+  }
+}

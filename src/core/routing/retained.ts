@@ -1,0 +1,66 @@
+/**
+ * Retained messages over a shared connection.
+ *
+ * A broker sends with RETAIN set only what it has kept, because of a SUBSCRIBE. Such copies go to those who have just
+ * subscribed and to nobody else; what is published now comes without RETAIN and goes to all. MQTT has no word for "that
+ * was all", so a client is waited for some time after its SUBACK; meanwhile each name is passed on to it once, since the
+ * broker repeats them all for the next one who subscribes.
+ */
+import type { Context } from "../context.ts";
+import type { Session } from "../session/session.ts";
+import type { RetainedWait, TrunkFilter } from "./trunk.ts";
+
+/** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
+const waitMs = 30_000;
+/** Names remembered per subscription. Beyond, one may come twice if others subscribe to the same meanwhile. */
+const seenMax = 1_000;
+
+/** The SUBSCRIBE for this client is about to go out. */
+export function expectRetained(entry: TrunkFilter, session: Session): RetainedWait {
+  const wait: RetainedWait = { session, entry, seen: undefined, until: undefined };
+  entry.waits ??= new Map();
+  entry.waits.set(session, wait); // a later SUBSCRIBE of the same client wants everything again
+  return wait;
+}
+
+/** SUBACK came: the time runs. */
+export function noteAnswered(context: Context, waits: readonly RetainedWait[]): void {
+  for (const wait of waits) {
+    wait.until = context.now + waitMs;
+    context.retainedWaits.push(wait);
+  }
+  if (context.retainedWaits.length > 0 && context.retained.at === undefined)
+    context.deadlines.set(context.retained, context.retainedWaits[0]?.until ?? context.now);
+}
+
+/** Is this copy for this wait? If so it is noted. */
+export function wants(wait: RetainedWait, topicName: string): boolean {
+  wait.seen ??= new Set();
+  if (wait.seen.has(topicName)) return false;
+  if (wait.seen.size < seenMax) wait.seen.add(topicName);
+  return true;
+}
+
+/**
+ * A live message goes to all: after SUBACK a client that waits has this name by it. Before, what is retained may be another
+ * message, and still to come.
+ */
+export function noteLive(entry: TrunkFilter, topicName: string): void {
+  for (const wait of entry.waits?.values() ?? []) if (wait.until !== undefined) wants(wait, topicName);
+}
+
+export function onRetainedDeadline(context: Context): void {
+  const { retainedWaits } = context;
+  let over = 0;
+  for (const { until = 0 } of retainedWaits) {
+    if (until > context.now) break;
+    over++;
+  }
+  for (const wait of retainedWaits.splice(0, over)) {
+    const { waits } = wait.entry;
+    if (waits?.get(wait.session) === wait) waits.delete(wait.session);
+    if (waits?.size === 0) wait.entry.waits = undefined;
+  }
+  const first = retainedWaits[0];
+  if (first?.until !== undefined) context.deadlines.set(context.retained, first.until);
+}

@@ -1,0 +1,152 @@
+/**
+ * The connection of a trunk: opened at the start, and what its coming and going means for those who share it.
+ *
+ * A session that the broker keeps from somebody else, or from a life whose store is gone, is ended before ours begins:
+ * nobody would know what it subscribed to. Ours outlives every connection and, with a store, the gateway.
+ * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
+ * as their policy says.
+ */
+import type { Context } from "../context.ts";
+import { returnCodes } from "../messages.ts";
+import type { SessionRecord, StoredState } from "../record.ts";
+import { acceptInFlight, storesFor } from "../session/acceptance.ts";
+import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
+import { pump } from "../session/publish-down.ts";
+import type { Session } from "../session/session.ts";
+import type { Setup } from "../session/setup.ts";
+import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { type Link, newLink } from "./broker-session.ts";
+import { onPaid } from "./debt.ts";
+import { drainSoon } from "./drain.ts";
+import { publishWill } from "./farewell.ts";
+import { brokerForgot, resendAll } from "./resend.ts";
+import { onServiceDown, onServiceUp, statusWill } from "./service.ts";
+import { closeLink } from "./transparent.ts";
+import type { Trunk } from "./trunk.ts";
+
+export function openTrunk(context: Context, trunk: Trunk): void {
+  const { upstream, broker, mqttClientId } = trunk;
+  const clean = !trunk.resumes;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    trunk,
+    upstream,
+    broker,
+    clean,
+    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+  });
+  context.links.set(link.id, link);
+  broker.link = link;
+  const { will } = link;
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  context.out.add({ kind: "openLink", link: request });
+}
+
+export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPresent: boolean): void {
+  const { broker } = trunk;
+  if (link.clean) {
+    // What was there is gone now; the session to stay begins.
+    closeLink(context, broker, { how: "disconnect", endSession: true });
+    trunk.resumes = true;
+    return openTrunk(context, trunk);
+  }
+  trunk.isAway = false;
+  context.journal.mark({ clientId: trunk.key }, () => recordOfTrunk(trunk));
+  broker.connection++;
+  if (!sessionPresent) brokerForgot(context, broker, trunk);
+  resendAll(context, broker);
+  for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
+  for (const session of sessionsOf(context, trunk)) catchUp(context, session);
+  if (trunk.index === 0) onServiceUp(context, trunk.upstream);
+}
+
+function catchUp(context: Context, session: Session): void {
+  if (session.lingers && session.account.owed === 0) onPaid(context, session);
+  else if (session.farewell && session.account.owed === 0) publishWill(context, session);
+  else pump(context, session);
+  drainSoon(context, session);
+}
+
+/** The connection ended, could not be made, or was refused. */
+export function onTrunkAway(context: Context, trunk: Trunk, reason: string): void {
+  trunk.isAway = true;
+  trunk.broker.cut();
+  for (const session of sessionsOf(context, trunk)) {
+    if (session.uplink.size === 0 && session.subscribing.size === 0) continue;
+    if (storesFor(context, session.clientId)) {
+      acceptInFlight(context, session);
+      grantPendingRequests(context, session);
+    } else failPendingRequests(context, session);
+  }
+  for (const setup of setupsOf(context, trunk)) {
+    if (setup.session) completeOrFail(context, setup.session, setup, reason);
+  }
+  if (trunk.index === 0) onServiceDown(context);
+}
+
+/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
+export function connectOverTrunk(context: Context, trunk: Trunk, session: Session, setup: Setup): void {
+  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
+  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
+  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
+}
+
+function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
+  if (goOnWithoutBroker(context, session, setup)) return;
+  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
+}
+
+export function* sessionsOf(context: Context, trunk: Trunk): Generator<Session> {
+  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
+}
+
+function setupsOf(context: Context, trunk: Trunk): Setup[] {
+  return [...context.setups.values()].filter(({ stage, session }) => stage === "broker" && session?.trunk === trunk);
+}
+
+/** The trunk's own record: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
+function recordOfTrunk(trunk: Trunk): SessionRecord {
+  return {
+    v: 1,
+    clientId: trunk.key,
+    peer: undefined,
+    state: "disconnected",
+    clean: false,
+    keepAliveSeconds: 0,
+    sleepSeconds: 0,
+    farewell: false,
+    will: undefined,
+    brokerWill: undefined,
+    topics: [],
+    nextTopicId: 1,
+    subscriptions: [],
+  };
+}
+
+export function isTrunkKey(clientId: string): boolean {
+  return clientId.startsWith("\0");
+}
+
+/** Takes up the session of an earlier life; that of a trunk which the configuration has no more is forgotten. */
+export function restoreTrunk(context: Context, { session: { clientId }, received }: StoredState): void {
+  const trunks = context.upstreams.all.flatMap((upstream) => upstream.trunks);
+  const trunk = trunks.find(({ key }) => key === clientId);
+  if (!trunk) {
+    context.journal.forget({ clientId });
+    for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
+    return;
+  }
+  trunk.resumes = true;
+  for (const [packetId] of received) {
+    trunk.broker.received.set(packetId, {
+      packetId,
+      publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
+      connection: 0,
+      stage: "acknowledged", // all of its copies are on disk: they were in one commit with it
+      expiresAt: undefined,
+      entry: undefined,
+      stored: true,
+    });
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Subscriptions of clients that share a connection.
+ *
+ * The broker has each filter once, at the highest QoS that is asked for; a client's own QoS is applied when a message is
+ * fanned out. Every SUBSCRIBE of a client asks the broker again, so that it hears what the broker says and gets what is
+ * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
+ */
+import type { Context } from "../context.ts";
+import type { Session } from "../session/session.ts";
+import { dropLateRefused, onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
+import type { QoS } from "../types.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
+import { isShared } from "./filter-trie.ts";
+import { sendExchange } from "./resend.ts";
+import { expectRetained, noteAnswered } from "./retained.ts";
+import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "./trunk.ts";
+
+/** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
+const subscriptionIdMax = 268_435_455;
+
+/** The client is one of those who get what matches, from now on. */
+export function join(trunk: Trunk, session: Session, filter: string, qos: QoS): TrunkFilter {
+  let entry = trunk.filters.get(filter);
+  if (!entry) {
+    const id = (hashOfText(filter) % subscriptionIdMax) + 1;
+    entry = { filter, id, members: new Map(), asking: undefined, next: [], waits: undefined };
+    trunk.filters.add(entry);
+  }
+  entry.members.set(session, qos);
+  return entry;
+}
+
+/** A client subscribes: `request` is answered when the broker has answered. */
+export function subscribeOverTrunk(context: Context, trunk: Trunk, session: Session, request: SubscribeExchange): void {
+  const entry = join(trunk, session, request.filter, request.qos);
+  entry.next.push(request);
+  ask(context, trunk, entry);
+}
+
+/** Asks the broker, unless it is being asked. */
+export function ask(context: Context, trunk: Trunk, entry: TrunkFilter): void {
+  const exchange = begin(trunk, entry);
+  if (exchange && trunk.broker.link?.up) sendExchange(context, trunk.broker.link, exchange);
+}
+
+/** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
+function begin(trunk: Trunk, entry: TrunkFilter): SubscribeExchange | undefined {
+  if (entry.asking) return undefined;
+  const packetId = trunk.broker.freePacketId();
+  if (packetId === undefined) {
+    trunk.unasked.add(entry);
+    return undefined;
+  }
+  let qos: QoS = 0;
+  for (const asked of entry.members.values()) if (asked > qos) qos = asked;
+  const requests = entry.next;
+  entry.next = [];
+  const waits: RetainedWait[] = [];
+  if (!isShared(entry.filter)) {
+    for (const { origin } of requests) if (origin) waits.push(expectRetained(entry, origin.session));
+  }
+  const exchange: SubscribeExchange = {
+    kind: "subscribe",
+    packetId,
+    filter: entry.filter,
+    qos,
+    origin: undefined,
+    trunk: { entry, requests, waits },
+  };
+  entry.asking = exchange;
+  trunk.broker.add(exchange);
+  return exchange;
+}
+
+export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: SubscribeExchange, code: number): void {
+  if (!exchange.trunk) return;
+  const { entry, requests, waits } = exchange.trunk;
+  entry.asking = undefined;
+  noteAnswered(context, waits);
+  for (const request of requests) {
+    const { origin } = request;
+    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue; // answered already, or gone
+    const granted = code < 0x80 ? Math.min(code, request.qos) : code;
+    onSubscribeAck(context, origin.session, request, granted);
+  }
+  if (code >= 0x80) {
+    // Who had subscribed before keeps nothing either: the broker has it no more.
+    for (const session of [...entry.members.keys()]) {
+      dropLateRefused(context, session, entry.filter, code);
+      entry.members.delete(session);
+    }
+    if (entry.next.length === 0) trunk.filters.remove(entry);
+  }
+  if (entry.next.length > 0) {
+    for (const { origin, qos } of entry.next) if (origin) entry.members.set(origin.session, qos);
+    ask(context, trunk, entry);
+  }
+  for (const waiting of trunk.unasked) {
+    trunk.unasked.delete(waiting);
+    if (waiting.members.size > 0) return ask(context, trunk, waiting);
+  }
+}
+
+/** A client unsubscribes; answered at once when others still want the filter. */
+export function unsubscribeOverTrunk(
+  context: Context,
+  trunk: Trunk,
+  session: Session,
+  request: UnsubscribeExchange,
+): void {
+  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
+  if (!asked) onUnsubscribeAck(context, request);
+}
+
+/** What a request had made of the membership before the broker could answer is undone. */
+export function settleMembership(context: Context, trunk: Trunk, session: Session, filter: string): void {
+  const entry = trunk.filters.get(filter);
+  const subscription = session.subscriptions.get(filter);
+  if (entry && subscription) entry.members.set(session, subscription.qos);
+  else leaveFilter(context, trunk, session, filter, undefined);
+}
+
+/** The client is no member any more. True when the broker was asked to end the subscription. */
+export function leaveFilter(
+  context: Context,
+  trunk: Trunk,
+  session: Session,
+  filter: string,
+  origin: UnsubscribeExchange["origin"],
+): boolean {
+  const entry = trunk.filters.get(filter);
+  if (!entry?.members.delete(session)) return false;
+  entry.next = entry.next.filter((request) => request.origin?.session !== session);
+  entry.waits?.delete(session);
+  if (entry.members.size > 0) return false;
+  trunk.filters.remove(entry);
+  trunk.unasked.delete(entry);
+  const { broker } = trunk;
+  const packetId = broker.freePacketId();
+  if (packetId === undefined) return false;
+  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin };
+  broker.add(exchange);
+  if (broker.link?.up) sendExchange(context, broker.link, exchange);
+  return true;
+}
+
+/** The client's session ends, or is over but for what it is owed. */
+export function leaveTrunk(context: Context, trunk: Trunk, session: Session): void {
+  for (const filter of session.subscriptions.keys()) leaveFilter(context, trunk, session, filter, undefined);
+  for (const request of session.subscribing.values()) {
+    if (request.kind === "subscribe") leaveFilter(context, trunk, session, request.filter, undefined);
+  }
+}
+
+/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
+export function askAll(trunk: Trunk): void {
+  for (const entry of trunk.filters.all()) begin(trunk, entry);
+}
