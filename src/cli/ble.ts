@@ -1,5 +1,4 @@
 /** `ble scan`: what is in the air. `ble check`: what Bluetooth lacks on this system, and what to type. */
-import { existsSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
@@ -15,6 +14,7 @@ import { supervisorOptions } from "../transports/ble/supervisor-options.ts";
 import { inspectSystem } from "../transports/ble/system.ts";
 import { normalUuid } from "../transports/ble/uuid.ts";
 import { systemTimers } from "../transports/timers.ts";
+import { ownConfigFile } from "./own-config.ts";
 import { sayProblems } from "./problems.ts";
 
 const readyMs = 8_000;
@@ -44,7 +44,7 @@ function asSeconds(text: string): number {
 
 /** The Bluetooth transport of the configuration; the defaults where there is none. */
 function optionsFrom(config: string | undefined): BleOptions {
-  const file = config ?? (existsSync("gateway.config.json") ? "gateway.config.json" : undefined);
+  const file = config ?? ownConfigFile();
   const found = file === undefined ? undefined : loadConfig(file).transports.find(({ type }) => type === "ble");
   return found?.type === "ble" ? found : bleOptions.parse({ type: "ble" });
 }

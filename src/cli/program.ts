@@ -1,9 +1,10 @@
 /** The command line: what commands there are. Each loads what it needs when it runs. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { bleCommand } from "./ble.ts";
 import { addOperatorCommands } from "./operator.ts";
+import { ownConfigFile } from "./own-config.ts";
 import { pubCommand } from "./pub.ts";
 import { subCommand } from "./sub.ts";
 
@@ -17,7 +18,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .showHelpAfterError();
   const configFile = [
     "-c, --config <file>",
-    "configuration (default: gateway.config.json here, else the one that comes with it)",
+    "configuration (default: $MQTT_SN_GATEWAY_CONFIG, gateway.config.json here, or the one that comes with it)",
   ] as const;
   program
     .command("start")
@@ -47,6 +48,5 @@ export async function run(argv: readonly string[]): Promise<void> {
 
 /** In an empty folder the gateway starts with the configuration that it comes with: a try-out broker, UDP 1883. */
 function defaultConfigFile(): string {
-  const here = "gateway.config.json";
-  return existsSync(here) ? here : fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
+  return ownConfigFile() ?? fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
 }
