@@ -7,6 +7,7 @@ import { bleOptions } from "../../src/transports/ble/options.ts";
 import { dropsIn } from "../../src/transports/proc-net-udp.ts";
 import { SerialTransport } from "../../src/transports/serial.ts";
 import { serialOptions } from "../../src/transports/serial-options.ts";
+import { systemTimers } from "../../src/transports/timers.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
 import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
@@ -67,7 +68,7 @@ transportSuite("serial, with scripted ports", (instance) => {
   const devices = names.map((name) => ports.plug(name));
   const options = serialOptions.parse({ type: "serial", name: `serial${instance}`, ports: names });
   return {
-    transport: new SerialTransport(options, fastTimers, ports.open),
+    transport: new SerialTransport(options, systemTimers, ports.open),
     node: async () => (devices.shift() ?? ports.plug("none")).opened(),
   };
 });

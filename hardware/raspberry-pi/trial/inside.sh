@@ -9,7 +9,7 @@ began=$(date +%s)
 
 step() { echo; echo "## $*"; }
 run() { echo "\$ $*"; "$@" 2>&1 | cut -c1-200; local rc=${PIPESTATUS[0]}; [ "$rc" -eq 0 ] || fail "ended with $rc: $*"; }
-fail() { echo "TRIAL FAILED after $(($(date +%s) - began)) s: $*"; journalctl -u $unit --no-pager -n 40 | cut -c1-220; exit 1; }
+fail() { echo "TRIAL FAILED after $(($(date +%s) - began)) s: $*"; journalctl -u $unit -u mqtt-sn-gateway-backup --no-pager -n 40 | cut -c1-220; exit 1; }
 until_true() { # what, seconds, command...
   local what=$1 left=$2; shift 2
   until "$@" >/dev/null 2>&1; do
