@@ -33,7 +33,7 @@ import { Upstreams } from "./upstream/upstreams.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
-const storePauseMs = 5_000;
+const storePauseMs = 2_000;
 
 export class Gateway {
   readonly #config: GatewayConfig;

@@ -5,7 +5,8 @@
  * and resending after a reconnect are decisions (here, simulated and stored) and not habits of a client library.
  * An effect with `after` is a promise: it may leave the process only when that commit is done, and not at all if it
  * fails. One with `behind` waits for the commit too, but leaves also when it failed: the session then goes on without
- * a net, rather than not at all.
+ * a net, rather than not at all. A step of a QoS 2 exchange never does (`isExactlyOnce`): after a crash that nothing on
+ * disk tells of, it would be taken twice. It stays behind until a later commit has brought what the failed one owes.
  */
 import type { Message } from "../wire/v12/messages.ts";
 import type { GatewayEvent } from "./event.ts";
@@ -79,6 +80,25 @@ export type Effect =
   | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
   | { readonly kind: "report"; readonly event: GatewayEvent };
+
+/** Is this a step of an exchange that is to happen exactly once? */
+export function isExactlyOnce(effect: Effect): boolean {
+  switch (effect.kind) {
+    case "publish":
+      return effect.publication.qos === 2;
+    case "release":
+      return true;
+    case "ackBroker":
+      return effect.ack !== "puback";
+    case "send": {
+      const { message } = effect;
+      if (message.type === "PUBLISH") return message.qos === 2;
+      return message.type === "PUBREC" || message.type === "PUBREL" || message.type === "PUBCOMP";
+    }
+    default:
+      return false;
+  }
+}
 
 export interface LinkRequest {
   readonly linkId: LinkId;

@@ -3,6 +3,7 @@
  * rest goes on, and it is tried again until it does.
  */
 import type { Context } from "./context.ts";
+import { drainSoon } from "./routing/drain.ts";
 import { acknowledgeUnkept } from "./routing/fan-out.ts";
 import type { CommitToken } from "./types.ts";
 
@@ -21,6 +22,7 @@ export function onPersisted(context: Context): void {
   context.deadlines.clear(context.probe);
   context.out.report({ event: "persist_recovered" });
   for (const { trunks } of context.upstreams.all) for (const trunk of trunks) acknowledgeUnkept(context, trunk);
+  for (const session of context.sessions.all()) drainSoon(context, session);
 }
 
 /** A commit of nothing: what the store could not write before goes with it. */

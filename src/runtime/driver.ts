@@ -3,9 +3,12 @@
  *
  * Effects of one input are carried out in order. One with `after` is held until that commit is done; held effects are
  * released in their order. An edge may answer while its effect is being carried out: the answer waits its turn.
+ *
+ * While the store fails, steps of QoS 2 exchanges stay back until a commit succeeds, which then holds all that was owed;
+ * everything else goes on.
  */
 import type { Core } from "../core/core.ts";
-import type { Effect } from "../core/effect.ts";
+import { type Effect, isExactlyOnce } from "../core/effect.ts";
 import type { Input } from "../core/input.ts";
 import type { CommitToken, Instant } from "../core/types.ts";
 import type { Clock } from "./clock.ts";
@@ -23,6 +26,12 @@ export class Driver {
   readonly #lastHeld = new Map<string, CommitToken>();
   /** All commits up to this one are answered. The store commits in order. */
   #committed: CommitToken = 0;
+  /** The first commit that failed since one was done. */
+  #failedFrom: CommitToken | undefined;
+  /** Steps of QoS 2 exchanges whose commit failed, the latest copy of each. */
+  readonly #stuck = new Map<string, Effect>();
+  /** Clients with a publication among them: others of theirs do not overtake it. */
+  readonly #stuckClients = new Set<string>();
   #armed: Instant | undefined;
   #busy = false;
   #stopped = false;
@@ -66,13 +75,14 @@ export class Driver {
 
   #one(input: Input): void {
     const effects = this.#core.handle(input, this.#clock.now());
-    if (input.kind === "persisted") this.#release(input.token);
+    if (input.kind === "persisted") this.#done(input.token);
     if (input.kind === "persistFailed") this.#discard(input.token);
     this.#run(effects);
   }
 
   #run(effects: readonly Effect[]): void {
     for (const effect of effects) {
+      if (this.#failedFrom !== undefined && this.#isStuck(effect)) continue;
       const token = this.#awaited(effect);
       if (token === undefined) perform(effect, this.#edges, this.#answer);
       else {
@@ -93,6 +103,33 @@ export class Driver {
     return token > this.#committed ? token : undefined;
   }
 
+  /** Keeps it back if it may not leave while the store fails; also a repetition of what is kept back. */
+  #isStuck(effect: Effect): boolean {
+    const isFollower =
+      effect.kind === "publish" && effect.publication.qos === 1 && this.#stuckClients.has(clientOf(effect.linkId));
+    if (!isFollower && !isExactlyOnce(effect)) return false;
+    const token = "behind" in effect ? (effect.behind ?? 0) : 0;
+    const key = stepOf(effect);
+    const isFailed = this.#failedFrom !== undefined && token >= this.#failedFrom && token <= this.#committed;
+    if (!isFollower && !isFailed && !this.#stuck.has(key)) return false;
+    this.#stuck.set(key, effect);
+    if (effect.kind === "publish") this.#stuckClients.add(clientOf(effect.linkId));
+    return true;
+  }
+
+  /** A commit is done, and with it what earlier ones owed. */
+  #done(token: CommitToken): void {
+    if (this.#failedFrom !== undefined) {
+      this.#failedFrom = undefined;
+      const stuck = [...this.#stuck.values()];
+      this.#stuck.clear();
+      this.#stuckClients.clear();
+      this.#committed = Math.max(this.#committed, token);
+      this.#run(stuck);
+    }
+    this.#release(token);
+  }
+
   #release(token: CommitToken): void {
     this.#committed = Math.max(this.#committed, token);
     if (this.#held.length === 0) return;
@@ -104,6 +141,7 @@ export class Driver {
 
   /** What was promised on a commit that failed is not said; the core was told and decides anew. */
   #discard(token: CommitToken): void {
+    this.#failedFrom ??= token;
     this.#held = this.#held.filter((effect) => !("after" in effect) || effect.after !== token);
     this.#release(token);
   }
@@ -128,6 +166,20 @@ export class Driver {
     if (this.#armed !== undefined && this.#armed <= at) return;
     this.#armed = at;
     this.#clock.wakeAt(at, this.#due);
+  }
+}
+
+/** A step of an exchange, whenever it is taken. */
+function stepOf(effect: Effect): string {
+  switch (effect.kind) {
+    case "publish":
+    case "release":
+    case "ackBroker":
+      return `${effect.kind} ${clientOf(effect.linkId)} ${effect.packetId}`;
+    case "send":
+      return `${effect.to} ${effect.message.type} ${"msgId" in effect.message ? effect.message.msgId : 0}`;
+    default:
+      return effect.kind;
   }
 }
 

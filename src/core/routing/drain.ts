@@ -57,12 +57,23 @@ function sendNext(context: Context, session: Session): boolean {
   // Over a shared connection it takes its turn with the others'.
   if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
+  if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
   for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
     countOff(context, backlog, entry);
     if (send(context, session, entry)) return true;
   }
   paidIfSo(context, session);
   return false;
+}
+
+/**
+ * May a QoS 2 record become that of its exchange now? Not before those of QoS 1 ahead of it are acknowledged: they stay
+ * in the backlog, and after a crash would come behind it.
+ */
+function mayReplace(session: Session): boolean {
+  for (const exchange of session.broker.inFlight.values())
+    if (exchange.kind === "publish" && exchange.backlogId > 0) return false;
+  return true;
 }
 
 function readAhead(context: Context, session: Session): void {
