@@ -1,207 +1,202 @@
 /**
  * kill -9 of the real gateway at random moments, under traffic both ways with sleepers, again and again. ROUNDS says how
- * often (30). What devices were told is published must be at the broker, at QoS 2 once; what the broker was told is
- * delivered must reach its device, at QoS 2 once; and nobody has to CONNECT again.
+ * often (30) for each kind of trouble, CRASH_LOG where the gateway's last words go.
+ *
+ * What devices were told is published must be at the broker, at QoS 2 once and in their order; what the broker was told
+ * is delivered must reach its device, at QoS 2 once; nobody has to CONNECT again, no will is published, and the gateway
+ * finds no damage and never ends by itself. With MQTT 3.1.1 and clean sessions the broker forgets what it had at a cut:
+ * there, QoS 2 may be doubled, and what was not acknowledged to the broker is lost.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, expect, test } from "vitest";
-import { UdpDevice } from "../../src/cli/udp-device.ts";
-import type { DeviceEvent } from "../../src/device/device.ts";
+import { describe, expect, test } from "vitest";
 import type { QoS } from "../../src/wire/fields.ts";
 import { freePort } from "../helpers/mosquitto.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
+import { MortalGateway } from "./mortal-gateway.ts";
+import { Sleeper } from "./sleeper.ts";
+import { SmallDisk } from "./small-disk.ts";
 
 const rounds = Number(process.env["ROUNDS"] ?? 30);
-const main = resolve(import.meta.dirname, "../../dist/main.js");
 
-class MortalGateway {
-  readonly folder = mkdtempSync(join(tmpdir(), "crash-"));
-  readonly port: number;
-  #process: ChildProcess | undefined;
-  log = "";
+interface Kind {
+  readonly protocol: "3.1.1" | "5";
+  readonly clean: boolean;
+  /** The broker is away for a while, together with the gateway or not; connections are cut at any packet. */
+  readonly broker: "stays" | "goes too";
+  readonly disk: "large" | "full at times";
+}
 
-  constructor(port: number, config: Record<string, unknown>) {
-    this.port = port;
-    const transports = [{ type: "udp", host: "127.0.0.1", port }];
-    writeFileSync(
-      join(this.folder, "gateway.config.json"),
-      JSON.stringify({
-        transports,
-        api: { enabled: false },
-        log: { level: "debug", format: "json" },
-        ...config,
-      }),
+const kinds: readonly Kind[] = [
+  { protocol: "3.1.1", clean: false, broker: "stays", disk: "large" },
+  { protocol: "5", clean: false, broker: "stays", disk: "large" },
+  { protocol: "3.1.1", clean: false, broker: "goes too", disk: "large" },
+  { protocol: "5", clean: false, broker: "goes too", disk: "large" },
+  { protocol: "3.1.1", clean: true, broker: "goes too", disk: "large" },
+  { protocol: "5", clean: true, broker: "goes too", disk: "large" },
+  { protocol: "5", clean: false, broker: "goes too", disk: "full at times" },
+];
+const nameOf = ({ protocol, clean, broker, disk }: Kind) =>
+  `MQTT ${protocol}${clean ? ", clean sessions" : ""}, the broker ${broker}${disk === "large" ? "" : `, the disk is ${disk}`}`;
+
+const only = process.env["CRASH_KIND"];
+
+describe.concurrent("kill -9", () => {
+  for (const [number, kind] of kinds.entries()) {
+    if (only !== undefined && Number(only) !== number) continue;
+    const small = kind.disk === "full at times" ? SmallDisk.mount(32) : undefined;
+    const isSkipped = kind.disk === "full at times" && small === undefined;
+    test.skipIf(isSkipped)(
+      `${rounds} rounds: ${nameOf(kind)}${isSkipped ? " (skipped: no small file system can be mounted here)" : ""}`,
+      { timeout: rounds * 8_000 + 240_000 },
+      async ({ onTestFinished }) =>
+        crash(kind, small, (close) =>
+          onTestFinished(async () => {
+            await close();
+          }),
+        ),
     );
   }
-
-  async start(): Promise<void> {
-    const running = spawn(process.execPath, [main, "start"], { cwd: this.folder, stdio: ["ignore", "pipe", "pipe"] });
-    this.#process = running;
-    let ready = false;
-    for (const stream of [running.stdout, running.stderr]) {
-      stream.on("data", (text) => {
-        this.log = (this.log + text).slice(-200_000);
-        ready ||= /"ready: /.test(String(text));
-      });
-    }
-    await until("the gateway", () => ready);
-  }
-
-  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    const running = this.#process;
-    if (!running) return;
-    const gone = new Promise((done) => running.once("exit", done));
-    running.kill(signal);
-    await gone;
-  }
-}
-
-/** Sleeps most of the time, and fetches what waits. */
-class Sleeper {
-  readonly received: string[] = [];
-  readonly #udp: UdpDevice;
-  readonly #topic: string;
-  #timer: NodeJS.Timeout | undefined;
-  connects = 0;
-  isSubscribed = false;
-
-  constructor(clientId: string, port: number, topic: string) {
-    this.#topic = topic;
-    this.#udp = new UdpDevice({ clientId, host: "127.0.0.1", port, retryMs: 300, retryLimit: 60, debug: false });
-  }
-
-  async start(): Promise<void> {
-    await this.#udp.open((event) => this.#on(event));
-    this.#udp.act((device, now) => device.connect({ clean: false, keepAliveSeconds: 60 }, now));
-    await until("the sleeper's subscription", () => this.isSubscribed);
-    this.#udp.act((device, now) => device.sleep(120, now));
-    this.#timer = setInterval(() => {
-      if (this.#udp.device.state === "asleep" && this.#udp.device.idle)
-        this.#udp.act((device, now) => device.wake(now));
-    }, 400);
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-    this.#udp.close();
-  }
-
-  #on(event: DeviceEvent): void {
-    if (event.event === "message") this.received.push(Buffer.from(event.payload).toString());
-    if (event.event === "subscribed") this.isSubscribed = true;
-    if (event.event !== "connected") return;
-    this.connects++;
-    if (!this.isSubscribed) {
-      this.#udp.act((device, now) => device.subscribe({ by: "name", topicName: this.#topic }, 2, now));
-    }
-  }
-}
-
-const open: { close(): unknown }[] = [];
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close();
 });
 
-test.each([
-  ["3.1.1", "the broker stays"],
-  ["5", "the broker stays"],
-  ["3.1.1", "the broker goes too, and connections are cut"],
-  ["5", "the broker goes too, and connections are cut"],
-] as const)(
-  `MQTT %s: ${rounds} rounds of kill -9, %s`,
-  async (protocol, trouble) => {
-    const isTroubled = trouble !== "the broker stays";
-    const broker = await RecordingBroker.start(7);
-    open.push(broker);
-    const gateway = new MortalGateway(await freePort(), {
-      upstream: { url: broker.url, protocol, reconnect: { minSeconds: 0.05, maxSeconds: 0.2 } },
-      retry: { intervalSeconds: 0.5, limit: 40 },
-    });
-    await gateway.start();
-    open.push({
-      close: async () => {
-        await gateway.kill();
-        if (process.env["CRASH_LOG"]) writeFileSync(process.env["CRASH_LOG"], gateway.log);
-        rmSync(gateway.folder, { recursive: true });
-      },
-    });
-    const { port } = gateway;
-    const devices = Array.from(
-      { length: 4 },
-      (_, i) => new Publisher({ clientId: `c${i}`, port, topic: `t/${i}`, subscribeTo: `d/${i}` }),
-    );
-    const sleepers = [new Sleeper("s0", port, "s/0"), new Sleeper("s1", port, "s/1")];
-    for (const each of [...devices, ...sleepers]) {
-      await each.start();
-      open.push({ close: () => each.stop() });
+async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: () => unknown) => void): Promise<void> {
+  const { protocol, clean } = kind;
+  const isTroubled = kind.broker === "goes too";
+  /** With these the broker forgets the session at every cut. */
+  const isForgetful = clean && protocol === "3.1.1";
+  if (small) atEnd(() => small.unmount());
+  const broker = await RecordingBroker.start(7);
+  atEnd(() => broker.close());
+  const gateway = new MortalGateway(await freePort(), {
+    upstream: {
+      url: broker.url,
+      protocol,
+      reconnect: { minSeconds: 0.05, maxSeconds: 0.2 },
+      will: { held: isForgetful ? "broker" : "gateway" },
+    },
+    retry: { intervalSeconds: 0.5, limit: 40 },
+    ...(small && { store: { folder: join(small.folder, "data") } }),
+  });
+  atEnd(async () => {
+    await gateway.kill();
+    if (process.env["CRASH_LOG"]) writeFileSync(process.env["CRASH_LOG"], gateway.log);
+    gateway.remove();
+  });
+  if (small) mkdirSync(join(small.folder, "data"));
+  await gateway.start();
+  const { port } = gateway;
+  const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
+  const devices = Array.from({ length: 4 }, (_, i) => {
+    const topics = { topic: `t/${i}`, subscribeTo: `d/${i}`, will: will(`w/${i}`) };
+    return new Publisher({ clientId: `c${i}`, port, clean, retryLimit: 60, ...topics });
+  });
+  const sleepers = [new Sleeper("s0", port, "s/0", clean), new Sleeper("s1", port, "s/1", clean)];
+  const receivedBy = new Map<string, readonly string[]>([
+    ...devices.map((device, i) => [`d/${i}`, device.received] as const),
+    ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
+  ]);
+  for (const each of [...devices, ...sleepers]) {
+    await each.start();
+    atEnd(() => each.stop());
+  }
+  await until("everybody is connected", () => devices.every((device) => device.idle));
+  const sent = new Map<string, QoS>();
+  let down = 0;
+  const traffic = setInterval(() => {
+    for (const device of devices) device.publish((1 + (device.sent % 2)) as QoS);
+    const qos = (1 + (down % 2)) as QoS;
+    for (const topicName of receivedBy.keys()) {
+      const text = `${topicName} ${++down} QoS ${qos}`;
+      sent.set(text, qos);
+      broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
     }
-    await until("everybody is connected", () => devices.every((device) => device.idle));
-    const sent = new Map<string, QoS>();
-    let down = 0;
-    const traffic = setInterval(() => {
-      for (const device of devices) device.publish((1 + (device.sent % 2)) as QoS);
-      const qos = (1 + (down % 2)) as QoS;
-      for (const topicName of ["d/0", "d/1", "d/2", "d/3", "s/0", "s/1"]) {
-        const text = `${topicName} ${++down} QoS ${qos}`;
-        sent.set(text, qos);
-        broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
-      }
-    }, 25);
-    open.push({ close: () => clearInterval(traffic) });
-    const began = performance.now();
-    if (isTroubled) broker.faults.cut = 0.002;
-    let outages = 0;
-    for (let round = 0; round < rounds; round++) {
-      await sleep(100 + Math.random() * 900);
-      if (isTroubled && Math.random() < 0.5) {
-        outages += broker.faults.away ? 0 : 1;
-        broker.faults.away = !broker.faults.away;
-        if (broker.faults.away) broker.broker.cutAll();
-        await sleep(Math.random() * 300);
-      }
-      await gateway.kill();
-      await gateway.start();
+  }, 25);
+  atEnd(() => clearInterval(traffic));
+  const began = performance.now();
+  if (isTroubled) broker.faults.cut = 0.002;
+  let outages = 0;
+  let full = 0;
+  for (let round = 0; round < rounds; round++) {
+    await sleep(100 + Math.random() * 900);
+    if (isTroubled && Math.random() < 0.5) {
+      outages += broker.faults.away ? 0 : 1;
+      broker.faults.away = !broker.faults.away;
+      if (broker.faults.away) broker.broker.cutAll();
+      await sleep(Math.random() * 300);
     }
-    clearInterval(traffic);
-    Object.assign(broker.faults, { cut: 0, away: false });
-    const receivedBy = new Map<string, string[]>([
-      ...devices.map((device, i): [string, string[]] => [`d/${i}`, device.received]),
-      ...sleepers.map((sleeper, i): [string, string[]] => [`s/${i}`, sleeper.received]),
-    ]);
-    const missing = () => [...sent.keys()].filter((text) => !receivedBy.get(text.split(" ")[0] ?? "")?.includes(text));
-    await until("everybody is idle", () => devices.every((device) => device.idle), 30_000);
-    await until("everything has arrived", () => missing().length === 0, 60_000).catch(() => {});
-    expect(missing()).toEqual([]);
-    const told = () => devices.flatMap(({ acknowledged }) => [...acknowledged.keys()]);
-    await until(
-      "all that was acknowledged is at the broker",
-      () => told().every((text) => broker.saved.has(text)),
-      60_000,
-    ).catch(() => {});
-    for (const texts of receivedBy.values()) {
-      const twice = texts.filter((text, i) => sent.get(text) === 2 && texts.indexOf(text) !== i);
-      expect(twice).toEqual([]);
+    if (small && Math.random() < 0.5) {
+      small.fill(Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 20_000));
+      full++;
+      await sleep(Math.random() * 1_500);
+      if (Math.random() < 0.3) small.empty();
     }
-    let acknowledged = 0;
-    for (const device of devices) {
-      acknowledged += device.acknowledged.size;
-      for (const [payload, qos] of device.acknowledged) {
-        expect(broker.saved.get(payload), payload).toBeGreaterThanOrEqual(1);
-        if (qos === 2) expect(broker.saved.get(payload), payload).toBe(1);
-      }
+    await gateway.kill();
+    gateway.spawn();
+    if (small) {
+      await sleep(Math.random() * 600);
+      small.empty();
     }
-    expect([...devices, ...sleepers].map(({ connects }) => connects)).toEqual([1, 1, 1, 1, 1, 1]);
-    const seconds = Math.round((performance.now() - began) / 1_000);
-    console.log(
-      `MQTT ${protocol}, ${trouble}: ${rounds} kills, ${outages} outages, ${broker.cuts} cuts in ${seconds} s; up ${acknowledged} acknowledged, down ${sent.size} sent; ` +
-        "0 lost, 0 QoS 2 duplicates, 0 connected again",
-    );
-  },
-  rounds * 4_000 + 120_000,
-);
+    await until("the gateway is ready", () => gateway.ready, 30_000);
+    expect(gateway.complaints).toEqual([]);
+  }
+  await sleep(500);
+  clearInterval(traffic);
+  Object.assign(broker.faults, { cut: 0, away: false });
+
+  const owed = () => (isForgetful ? [...sent.keys()].filter((text) => broker.taken.has(text)) : [...sent.keys()]);
+  const received = new Map<string, Set<string>>();
+  const missing = () => {
+    for (const [topic, texts] of receivedBy) received.set(topic, new Set(texts));
+    return owed().filter((text) => !received.get(text.slice(0, 3))?.has(text));
+  };
+  await until("everybody is idle", () => devices.every((device) => device.idle), 30_000);
+  await until("everything has arrived", () => missing().length === 0, 60_000).catch(() => {});
+  expect(missing(), "acknowledged to the broker, or kept there, and not delivered").toEqual([]);
+  const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
+  const unsaved = () => told.filter(([text]) => !broker.saved.has(text));
+  await until("all that was acknowledged is at the broker", () => unsaved().length === 0, 60_000).catch(() => {});
+  expect(unsaved(), "acknowledged to a device, and not at the broker").toEqual([]);
+  for (const [topic, texts] of receivedBy) {
+    expect(texts.filter((text) => !text.startsWith(`${topic} `))).toEqual([]);
+    const once = new Set<string>();
+    expect(texts.filter((text) => sent.get(text) === 2 && (once.has(text) || !once.add(text)))).toEqual([]);
+  }
+  const isUp = (text: string) => /^c\d#\d+$/.test(text);
+  expect([...broker.saved.keys()].filter((text) => !isUp(text) && !sent.has(text) && text !== "a will")).toEqual([]);
+  // Every second one is at QoS 2, acknowledged or not.
+  const doubled = [...broker.saved].filter(([text, count]) => isUp(text) && count > 1 && isQoS2(text));
+  if (!isForgetful) expect(doubled, "twice at the broker").toEqual([]);
+  expect(outOfOrder([...broker.saved.keys()].filter(isUp))).toEqual([]);
+  expect([...devices, ...sleepers].map(({ connects }) => connects)).toEqual([1, 1, 1, 1, 1, 1]);
+  if (!isForgetful) expect(broker.wills).toEqual([]);
+  if (small) expect(gateway.storeFailures, "the operator is told of the full disk").toBeGreaterThan(0);
+  expect(gateway.complaints).toEqual([]);
+  const seconds = Math.round((performance.now() - began) / 1_000);
+  const refused = devices.reduce((sum, device) => sum + device.refused, 0);
+  console.log(
+    [
+      `${nameOf(kind)}: ${rounds} kills, ${outages} outages, ${broker.cuts} cuts${small ? `, ${full} times full` : ""} in ${seconds} s`,
+      `up ${told.length} acknowledged, ${refused} refused; down ${sent.size} sent, ${owed().length} owed`,
+      `0 lost, ${isForgetful ? `${doubled.length} uncertain QoS 2 twice, ${broker.wills.length} wills` : "0 QoS 2 duplicates"}, 0 connected again`,
+    ].join("; "),
+  );
+}
+
+/** `Publisher` numbers from 1, and takes QoS 1 and 2 in turn. */
+function isQoS2(text: string): boolean {
+  return Number(text.slice(text.indexOf("#") + 1)) % 2 === 0;
+}
+
+/** Of each client, what was first saved before one that it had sent earlier. */
+function outOfOrder(texts: readonly string[]): string[] {
+  const last = new Map<string, number>();
+  return texts.filter((text) => {
+    const [client = "", number = "0"] = text.split("#");
+    const isLate = Number(number) < (last.get(client) ?? 0);
+    last.set(client, Math.max(last.get(client) ?? 0, Number(number)));
+    return isLate;
+  });
+}

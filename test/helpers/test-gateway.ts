@@ -3,6 +3,7 @@ import { setTimeout as sleepMs } from "node:timers/promises";
 import { UdpDevice } from "../../src/cli/udp-device.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
+import type { DeviceWill } from "../../src/device/request.ts";
 import { Gateway } from "../../src/gateway.ts";
 import { createLog } from "../../src/observe/log.ts";
 import type { QoS } from "../../src/wire/fields.ts";
@@ -49,9 +50,21 @@ export class Publisher {
   readonly #topic: string;
   readonly #subscribeTo: string | undefined;
   readonly #pending = new Map<number, { payload: string; qos: QoS }>();
+  readonly #session: { readonly clean: boolean; readonly will: DeviceWill | undefined };
+  /** Publications that were answered with a refusal. */
+  refused = 0;
 
-  constructor(options: { clientId: string; port: number; topic: string; subscribeTo?: string }) {
+  constructor(options: {
+    clientId: string;
+    port: number;
+    topic: string;
+    subscribeTo?: string;
+    clean?: boolean;
+    will?: DeviceWill;
+    retryLimit?: number;
+  }) {
     this.clientId = options.clientId;
+    this.#session = { clean: options.clean ?? false, will: options.will };
     this.#topic = options.topic;
     this.#subscribeTo = options.subscribeTo;
     this.#udp = new UdpDevice({
@@ -59,7 +72,7 @@ export class Publisher {
       host: "127.0.0.1",
       port: options.port,
       retryMs: 300,
-      retryLimit: 20,
+      retryLimit: options.retryLimit ?? 20,
       debug: false,
     });
   }
@@ -96,7 +109,7 @@ export class Publisher {
   }
 
   #connect(): void {
-    if (!this.#stopped) this.#udp.act((device, now) => device.connect({ clean: false, keepAliveSeconds: 60 }, now));
+    if (!this.#stopped) this.#udp.act((device, now) => device.connect({ ...this.#session, keepAliveSeconds: 60 }, now));
   }
 
   #on(event: DeviceEvent): void {
@@ -111,6 +124,7 @@ export class Publisher {
       const done = this.#pending.get(event.ref);
       if (done) this.acknowledged.set(done.payload, done.qos);
     }
+    if (event.event === "failed" && event.request.kind === "publish" && event.returnCode !== undefined) this.refused++;
     const again = event.event === "disconnected" || (event.event === "failed" && event.request.kind === "connect");
     if (again) setTimeout(() => !this.connected && this.#udp.device.idle && this.#connect(), 50);
   }

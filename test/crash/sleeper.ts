@@ -1,0 +1,47 @@
+/** A device that sleeps most of the time. */
+import { UdpDevice } from "../../src/cli/udp-device.ts";
+import type { DeviceEvent } from "../../src/device/device.ts";
+import { until } from "../helpers/test-gateway.ts";
+
+/** Sleeps most of the time, and fetches what waits. */
+export class Sleeper {
+  readonly received: string[] = [];
+  readonly #udp: UdpDevice;
+  readonly #topic: string;
+  readonly #clean: boolean;
+  #timer: NodeJS.Timeout | undefined;
+  connects = 0;
+  isSubscribed = false;
+
+  constructor(clientId: string, port: number, topic: string, clean: boolean) {
+    this.#topic = topic;
+    this.#clean = clean;
+    this.#udp = new UdpDevice({ clientId, host: "127.0.0.1", port, retryMs: 300, retryLimit: 60, debug: false });
+  }
+
+  async start(): Promise<void> {
+    await this.#udp.open((event) => this.#on(event));
+    this.#udp.act((device, now) => device.connect({ clean: this.#clean, keepAliveSeconds: 60 }, now));
+    await until("the sleeper's subscription", () => this.isSubscribed);
+    this.#udp.act((device, now) => device.sleep(120, now));
+    this.#timer = setInterval(() => {
+      if (this.#udp.device.state === "asleep" && this.#udp.device.idle)
+        this.#udp.act((device, now) => device.wake(now));
+    }, 400);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#udp.close();
+  }
+
+  #on(event: DeviceEvent): void {
+    if (event.event === "message") this.received.push(Buffer.from(event.payload).toString());
+    if (event.event === "subscribed") this.isSubscribed = true;
+    if (event.event !== "connected") return;
+    this.connects++;
+    if (!this.isSubscribed) {
+      this.#udp.act((device, now) => device.subscribe({ by: "name", topicName: this.#topic }, 2, now));
+    }
+  }
+}
