@@ -1,0 +1,81 @@
+import { expect, test } from "vitest";
+import type { Core } from "../../../src/core/core.ts";
+import type { Effect } from "../../../src/core/effect.ts";
+import type { Input } from "../../../src/core/input.ts";
+import type { QoS } from "../../../src/core/types.ts";
+import { Driver } from "../../../src/runtime/driver.ts";
+import type { Edges } from "../../../src/runtime/perform.ts";
+
+/** A driver whose core says what it is told to say, and what left it. */
+function bench() {
+  const left: string[] = [];
+  const next: Effect[][] = [];
+  const core = {
+    handle: () => next.shift() ?? [],
+    timeout: () => [],
+    nextDeadline: () => undefined,
+  } as unknown as Core;
+  const upstream = {
+    publish: (linkId: string, { qos }: { qos: QoS }, packetId: number) =>
+      left.push(`${linkId} QoS ${qos} #${packetId}`),
+    release: (linkId: string, packetId: number) => left.push(`${linkId} PUBREL #${packetId}`),
+  };
+  const store = { commit: () => {} };
+  const edges = { transports: new Map(), upstream, store, report: () => {} } as unknown as Edges;
+  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {} });
+  return {
+    /** One turn of the core, and what left in it. */
+    turn(input: Partial<Input>, ...effects: Effect[]): string[] {
+      next.push(effects);
+      left.length = 0;
+      driver.handle(input as Input);
+      return [...left];
+    },
+  };
+}
+
+const publish = (linkId: string, qos: QoS, packetId: number, behind?: number): Effect => ({
+  kind: "publish",
+  linkId,
+  publication: { topicName: "t", payload: new Uint8Array(), qos, retain: false },
+  packetId,
+  dup: false,
+  ...(behind !== undefined && { behind }),
+});
+const release = (linkId: string, packetId: number, behind: number): Effect => ({
+  kind: "release",
+  linkId,
+  packetId,
+  behind,
+});
+
+test("a step of a QoS 2 exchange waits for a commit that succeeds, what is not one leaves all the same", () => {
+  const { turn } = bench();
+  expect(turn({ kind: "datagram" }, publish("a~1", 2, 1, 1), publish("a~1", 0, 0, 1), release("b~1", 9, 1))).toEqual(
+    [],
+  );
+  expect(turn({ kind: "persistFailed", token: 1 })).toEqual(["a~1 QoS 0 #0"]);
+  // Others go on; those of the same client do not overtake, but for QoS 0.
+  expect(turn({ kind: "datagram" }, publish("a~1", 1, 2), publish("a~1", 0, 0), publish("c~1", 1, 5))).toEqual([
+    "a~1 QoS 0 #0",
+    "c~1 QoS 1 #5",
+  ]);
+  expect(turn({ kind: "persistFailed", token: 2 })).toEqual([]);
+  expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 QoS 2 #1", "b~1 PUBREL #9", "a~1 QoS 1 #2"]);
+  expect(turn({ kind: "datagram" }, publish("a~1", 2, 3))).toEqual(["a~1 QoS 2 #3"]);
+});
+
+test("what is sent again after a cut does not slip out in its place", () => {
+  const { turn } = bench();
+  turn({ kind: "datagram" }, publish("a~1", 2, 1, 1));
+  turn({ kind: "persistFailed", token: 1 });
+  expect(turn({ kind: "linkUp" }, { ...publish("a~2", 2, 1), dup: true } as Effect)).toEqual([]);
+  expect(turn({ kind: "persisted", token: 2 })).toEqual(["a~2 QoS 2 #1"]);
+});
+
+test("a promise whose commit failed is not kept", () => {
+  const { turn } = bench();
+  turn({ kind: "datagram" }, { ...publish("a~1", 1, 1), after: 1 } as Effect);
+  expect(turn({ kind: "persistFailed", token: 1 })).toEqual([]);
+  expect(turn({ kind: "persisted", token: 2 })).toEqual([]);
+});
