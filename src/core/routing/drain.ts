@@ -72,7 +72,7 @@ function sendNext(context: Context, session: Session): boolean {
  */
 function mayReplace(session: Session): boolean {
   for (const exchange of session.broker.inFlight.values())
-    if (exchange.kind === "publish" && exchange.backlogId > 0) return false;
+    if (exchange.kind === "publish" && exchange.owner === session && exchange.backlogId > 0) return false;
   return true;
 }
 
