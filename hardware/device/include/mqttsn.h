@@ -19,10 +19,13 @@
 #define MQTTSN_MESSAGE_BYTES 128 /* longest message that is sent, head included; what is received may be longer */
 #endif
 #ifndef MQTTSN_TOPICS
-#define MQTTSN_TOPICS 4 /* topic names whose ids are remembered; beyond, the one longest unused is registered again */
+#define MQTTSN_TOPICS 4 /* topic names whose ids are remembered; beyond, places are given away in turn, and registered again */
 #endif
 #ifndef MQTTSN_TOPIC_BYTES
 #define MQTTSN_TOPIC_BYTES 32 /* longest topic name */
+#endif
+#ifndef MQTTSN_GATEWAY_ADDRESS_BYTES
+#define MQTTSN_GATEWAY_ADDRESS_BYTES 18 /* longest `gateway_address` */
 #endif
 #ifndef MQTTSN_TAKEN
 #define MQTTSN_TAKEN 4 /* QoS 2 messages remembered as taken; beyond, the gateway hears "congestion" and comes again */
@@ -117,6 +120,10 @@ typedef struct {
   uint16_t congestion_seconds;  /* T_WAIT; the standard says more than 5 minutes */
   uint16_t search_seconds;      /* T_SEARCHGW: SEARCHGW leaves after a random part of it; 5 */
   uint32_t seed;                /* different in each device: it spreads SEARCHGW, and MsgIds after a loss of power */
+  /* Of your gateway, in your network's form: other clients' SEARCHGW are answered with it. 0 octets: they are not. [§6.1] */
+  const uint8_t *gateway_address;
+  uint8_t gateway_address_bytes;
+  uint8_t gateway_id;
   void *context;                /* handed to both functions */
   /* Sends one datagram; it may be lost. Called from within the functions below. `radius`: hops, with EVERYBODY only. */
   void (*send)(void *context, const uint8_t *bytes, size_t count, mqttsn_to_t to, uint8_t radius);
@@ -134,7 +141,7 @@ typedef struct {
 typedef struct {
   uint16_t msg_id; /* 0: free */
   bool released;
-  uint32_t released_at;
+  uint32_t at; /* taken, or released */
 } mqttsn_taken_t;
 
 typedef struct {
@@ -176,6 +183,10 @@ typedef struct {
   bool searching;
   uint8_t search_radius;
   uint32_t search_due;
+  uint32_t search_pause_ms;
+  bool answers; /* GWINFO is due for somebody else's SEARCHGW */
+  uint8_t answer_radius;
+  uint32_t answer_due;
   uint32_t random;
   bool gateway_advertises;
   uint8_t gateway;
@@ -199,7 +210,7 @@ void mqttsn_poll(mqttsn_t *client, uint32_t now);
 /* Milliseconds until `mqttsn_poll` has something to do; UINT32_MAX: only a datagram or a request will change anything. */
 uint32_t mqttsn_wait(const mqttsn_t *client, uint32_t now);
 
-/* Asks who is there; MQTTSN_EVENT_GATEWAY tells. Again and again until a gateway answers or `mqttsn_connect`. [§6.1] */
+/* Asks who is there; MQTTSN_EVENT_GATEWAY tells. Ever more seldom, until a gateway is heard or `mqttsn_connect`. [§6.1] */
 mqttsn_result_t mqttsn_search(mqttsn_t *client, uint8_t radius, uint32_t now);
 
 /* CONNECT, with the will of the configuration if there is one. From any state: out of sleep the session goes on, and what

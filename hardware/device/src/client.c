@@ -86,6 +86,7 @@ void mqttsn_receive(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32
   switch (message.type) {
     case ADVERTISE:
     case GWINFO: on_gateway(client, &message, now); return;
+    case SEARCHGW: on_search(client, &message, now); return;
     case CONNACK: on_connack(client, &message, now); return;
     case WILLTOPICREQ:
     case WILLMSGREQ: on_will_request(client, &message, now); return;
@@ -143,6 +144,7 @@ uint32_t mqttsn_wait(const mqttsn_t *client, uint32_t now) {
   if (exchange_may_run(client)) earlier(&wait, client->exchange.due, now);
   if (pings(client)) earlier(&wait, ping_due(client), now);
   if (client->searching) earlier(&wait, client->search_due, now);
+  if (client->answers) earlier(&wait, client->answer_due, now);
   if (client->gateway_advertises) earlier(&wait, client->gateway_due, now);
   return wait;
 }

@@ -1,4 +1,5 @@
-/* What the procedures share. A file each: connect, publish, receive, subscribe, sleep, search; topics and the codec beside. */
+/* What the procedures share. control.c: set-up, sleep, ping; exchange.c: the request that is
+ * kept; receive.c: messages for us; search.c: gateways; topics and the codec beside. */
 #ifndef CLIENT_H
 #define CLIENT_H
 
@@ -56,6 +57,7 @@ void on_register(mqttsn_t *client, const message_t *message, uint32_t now);
 
 /* search.c */
 void on_gateway(mqttsn_t *client, const message_t *message, uint32_t now);
+void on_search(mqttsn_t *client, const message_t *message, uint32_t now);
 void search_poll(mqttsn_t *client, uint32_t now);
 
 /* topics.c: 1 + place in the table, 0 = not there */

@@ -4,6 +4,9 @@
 
 #include "client.h"
 
+/* No sleep is longer than 65535 s and its grace: an exchange that is open for longer nobody will go on with. [§5.3.3] */
+#define ABANDONED_MS UINT32_C(86400000)
+
 /* The gateway may repeat itself for so long. */
 static uint32_t repetition_ms(const mqttsn_t *client) {
   return retry_ms(client) * (client->config.retry_limit + UINT32_C(1));
@@ -19,7 +22,7 @@ static taken_result_t take(mqttsn_t *client, uint16_t msg_id, bool dup, uint32_t
     mqttsn_taken_t *each = &client->taken[i];
     if (each->msg_id != msg_id) continue;
     if (!each->released) return TAKEN_AGAIN;
-    if (dup && now - each->released_at < repetition_ms(client)) return TAKEN_AGAIN;
+    if (dup && now - each->at < repetition_ms(client)) return TAKEN_AGAIN;
     place = each;
   }
   /* A free place, or that of the one which was over first. */
@@ -29,12 +32,14 @@ static taken_result_t take(mqttsn_t *client, uint16_t msg_id, bool dup, uint32_t
   if (place == NULL) {
     for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
       mqttsn_taken_t *each = &client->taken[i];
-      if (each->released && (place == NULL || now - each->released_at > now - place->released_at)) place = each;
+      bool free_again = each->released || now - each->at > ABANDONED_MS;
+      if (free_again && (place == NULL || now - each->at > now - place->at)) place = each;
     }
   }
   if (place == NULL) return TAKEN_NO_ROOM;
   place->msg_id = msg_id;
   place->released = false;
+  place->at = now;
   return TAKEN_NEW;
 }
 
@@ -91,7 +96,7 @@ void on_pubrel(mqttsn_t *client, const message_t *message, uint32_t now) {
     mqttsn_taken_t *each = &client->taken[i];
     if (each->msg_id == 0 || each->msg_id != message->msg_id || each->released) continue;
     each->released = true;
-    each->released_at = now;
+    each->at = now;
   }
   answer(client, PUBCOMP, message, MQTTSN_ACCEPTED, now);
 }

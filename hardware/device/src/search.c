@@ -1,4 +1,4 @@
-/* Finding a gateway, and noticing that it has gone. [MQTT-SN 1.2 §6.1] */
+/* Finding a gateway, noticing that it has gone, and telling others of ours. [MQTT-SN 1.2 §6.1] */
 #include <string.h>
 
 #include "client.h"
@@ -6,24 +6,61 @@
 /* N_ADV: so many periods without ADVERTISE, and it is gone. */
 enum { ADVERTISE_PERIODS = 3 };
 
+/* Ever more seldom, up to once an hour. */
+enum { SEARCH_PAUSE_MS_MAX = 3600000 };
+
+static uint32_t span_ms(const mqttsn_t *client) { return client->config.search_seconds * UINT32_C(1000); }
+
+static uint32_t random_part(mqttsn_t *client) {
+  uint32_t span = span_ms(client);
+  return span == 0 ? 0 : next_random(client) % span;
+}
+
 mqttsn_result_t mqttsn_search(mqttsn_t *client, uint8_t radius, uint32_t now) {
-  uint32_t span_ms = client->config.search_seconds * UINT32_C(1000);
   if (client->state != MQTTSN_DISCONNECTED || client->control.kind != CONTROL_NONE) return MQTTSN_WRONG_STATE;
   client->searching = true;
   client->search_radius = radius;
-  client->search_due = now + (span_ms == 0 ? 0 : next_random(client) % span_ms);
+  client->search_pause_ms = retry_ms(client);
+  client->search_due = now + random_part(client);
   return MQTTSN_OK;
+}
+
+/* The next time; twice as long after that. A device that was switched on with others stays apart from them. */
+static void search_later(mqttsn_t *client, uint32_t now) {
+  client->search_due = now + client->search_pause_ms + random_part(client);
+  if (client->search_pause_ms < SEARCH_PAUSE_MS_MAX / 2) client->search_pause_ms *= 2;
+}
+
+static void to_everybody(mqttsn_t *client, const message_t *message, uint8_t radius) {
+  uint8_t bytes[MQTTSN_GATEWAY_ADDRESS_BYTES + 3];
+  size_t count = wire_encode(message, bytes, sizeof bytes);
+  if (count > 0) client->config.send(client->config.context, bytes, count, MQTTSN_TO_EVERYBODY, radius);
+}
+
+void on_search(mqttsn_t *client, const message_t *message, uint32_t now) {
+  /* Somebody asks what we were about to ask. */
+  if (client->searching && message->code == client->search_radius) search_later(client, now);
+  if (client->state == MQTTSN_ACTIVE && client->config.gateway_address_bytes > 0 && !client->answers) {
+    client->answers = true;
+    client->answer_radius = message->code;
+    client->answer_due = now + random_part(client);
+  }
 }
 
 void search_poll(mqttsn_t *client, uint32_t now) {
   if (client->searching && is_due(client->search_due, now)) {
-    uint8_t bytes[3];
     message_t message = {.type = SEARCHGW};
-    size_t count;
     message.code = client->search_radius;
-    count = wire_encode(&message, bytes, sizeof bytes);
-    client->search_due = now + retry_ms(client);
-    client->config.send(client->config.context, bytes, count, MQTTSN_TO_EVERYBODY, client->search_radius);
+    search_later(client, now);
+    to_everybody(client, &message, client->search_radius);
+  }
+  if (client->answers && is_due(client->answer_due, now)) {
+    message_t message = {.type = GWINFO};
+    message.code = client->config.gateway_id;
+    message.rest = client->config.gateway_address;
+    message.rest_bytes = client->config.gateway_address_bytes;
+    client->answers = false;
+    to_everybody(client, &message, client->answer_radius);
   }
   if (client->gateway_advertises && is_due(client->gateway_due, now)) {
     mqttsn_event_t event;
@@ -38,6 +75,7 @@ void search_poll(mqttsn_t *client, uint32_t now) {
 void on_gateway(mqttsn_t *client, const message_t *message, uint32_t now) {
   mqttsn_event_t event;
   client->searching = false;
+  if (message->type == GWINFO) client->answers = false; /* somebody was faster */
   if (message->type == ADVERTISE && (!client->gateway_advertises || client->gateway == message->code)) {
     client->gateway = message->code;
     client->gateway_advertises = true;
