@@ -30,6 +30,9 @@ export type DeviceOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "event"; readonly event: DeviceEvent };
 
+/** What has a device's face: this one, or the library in C under the tests. */
+export type AnyDevice = Pick<Device, keyof Device>;
+
 export class Device {
   readonly clientId: string;
   state: DeviceState = "disconnected";

@@ -3,7 +3,7 @@
  * by its dice, comes back after every trouble, loses power, moves to other addresses, and never gives up.
  */
 import type { PeerId, QoS } from "../../src/core/types.ts";
-import { Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
+import { type AnyDevice, Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
 import type { Judge } from "./judge.ts";
 import type { Network } from "./network.ts";
 import type { Rng } from "./rng.ts";
@@ -24,7 +24,7 @@ const text = new TextEncoder();
 export class SimDevice {
   readonly clientId: string;
   readonly habits: DeviceHabits;
-  readonly device: Device;
+  readonly device: AnyDevice;
   readonly #time: VirtualTime;
   readonly #rng: Rng;
   readonly #network: Network;
@@ -50,6 +50,7 @@ export class SimDevice {
     rng: Rng;
     network: Network;
     judge: Judge;
+    device?: AnyDevice | undefined;
   }) {
     this.clientId = init.clientId;
     this.habits = init.habits;
@@ -57,7 +58,7 @@ export class SimDevice {
     this.#rng = init.rng;
     this.#network = init.network;
     this.#judge = init.judge;
-    this.device = new Device({ clientId: init.clientId, retryMs: 10_000, retryLimit: 4 });
+    this.device = init.device ?? new Device({ clientId: init.clientId, retryMs: 10_000, retryLimit: 4 });
     this.address = this.#newAddress();
     this.#judge.isAt(this.clientId, this.address);
     this.#reconnect(this.#rng.between(0, 5_000));

@@ -5,6 +5,7 @@ import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { Change } from "../../src/core/record.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
+import type { AnyDevice } from "../../src/device/device.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
@@ -45,6 +46,8 @@ export interface WorldOptions {
   readonly wrap?: (core: Core) => Core;
   /** Settings that only the core sees: the rules go on judging by the others. */
   readonly cheat?: Partial<CoreOptions>;
+  /** Other devices than those of src/device. */
+  readonly device?: (clientId: string) => AnyDevice;
 }
 
 /** Everything by the dice of the seed. */
@@ -346,7 +349,15 @@ export class World {
       wildcard: rng.chance(0.5),
     };
     this.devices.push(
-      new SimDevice({ clientId, habits, time: this.time, rng, network: this.network, judge: this.judge }),
+      new SimDevice({
+        clientId,
+        habits,
+        time: this.time,
+        rng,
+        network: this.network,
+        judge: this.judge,
+        device: this.#options.device?.(clientId),
+      }),
     );
   }
 
