@@ -1,0 +1,473 @@
+/** The device library in C by itself: the standard's vectors, streams, the ladders of every procedure, and fuzzing. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { DeviceWill, TopicNaming } from "../../src/device/device.ts";
+import { Reassembler } from "../../src/transports/framing.ts";
+import { decode, encode } from "../../src/wire/v12/codec.ts";
+import type { Message } from "../../src/wire/v12/messages.ts";
+import { CDevice } from "./c-device.ts";
+import { hardware, make, missingCompiler } from "./compiler.ts";
+
+const missing = missingCompiler();
+const named = missing === undefined ? "" : ` (skipped: ${missing})`;
+const folder = join(hardware, "device");
+
+interface Vector {
+  readonly name: string;
+  readonly hex: string;
+  readonly type: string;
+  readonly valid: boolean;
+  readonly class?: string;
+}
+const { vectors } = JSON.parse(readFileSync(new URL("../vectors/vectors-1.2.json", import.meta.url), "utf8")) as {
+  vectors: Vector[];
+};
+
+function lines(program: string, input: readonly string[], ...parameters: string[]): string[] {
+  const run = spawnSync(join(folder, "build", program), parameters, {
+    input: input.map((line) => `${line}\n`).join(""),
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  if (run.status !== 0) throw new Error(`${program}: ${run.stderr}`);
+  return run.stdout.split("\n").slice(0, -1);
+}
+
+const bytesOf = (hexadecimal: string) => new Uint8Array(Buffer.from(hexadecimal, "hex"));
+const hexOf = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+const text = (words: string) => Buffer.from(words);
+
+describe.skipIf(missing !== undefined)(`device library${named}`, () => {
+  beforeAll(() => make("device"));
+
+  describe("wire vectors", () => {
+    // What a forwarder adds is taken off before a device sees it. [MQTT-SN 1.2 §5.5]
+    const own = vectors.filter(({ type, name }) => type !== "ENCAPSULATED" && !name.startsWith("bad_encap"));
+    let answers: string[] = [];
+    beforeAll(() => {
+      answers = lines(
+        "wire_lines",
+        own.map(({ hex }) => hex),
+      );
+    });
+
+    test("good ones decode to the fields that the gateway's codec finds, and encode to the same octets", () => {
+      for (const [i, { name, hex, valid }] of own.entries()) {
+        if (!valid) continue;
+        const answer = answers[i] ?? "";
+        expect(answer, name).not.toBe("bad");
+        const [type, flags, code, topicId, msgId, duration, isShort, rest, again] = answer.split(" ");
+        // In the one octet form, which is what we send, and which a decoder of either sort reads alike.
+        const canonical = hex.startsWith("01") && hex.length <= 2 * 257 ? undefined : hex;
+        if (canonical !== undefined) expect(again, name).toBe(canonical);
+        const decoded = decode(bytesOf(hex));
+        const other = decode(bytesOf(again ?? ""));
+        expect(other, name).toEqual(decoded);
+        if (!decoded.ok) throw new Error(name);
+        const seen = decoded.message as Message & Record<string, unknown>;
+        expect(Number(type), name).toBe(bytesOf(hex)[hex.startsWith("01") ? 3 : 1]);
+        if (typeof seen["topicId"] === "number") expect(Number(topicId), name).toBe(seen["topicId"]);
+        if (typeof seen["msgId"] === "number") expect(Number(msgId), name).toBe(seen["msgId"]);
+        if (typeof seen["duration"] === "number") expect(Number(duration), name).toBe(seen["duration"]);
+        if (typeof seen["returnCode"] === "number") expect(Number(code), name).toBe(seen["returnCode"]);
+        if (typeof seen["gwId"] === "number") expect(Number(code), name).toBe(seen["gwId"]);
+        if (typeof seen["dup"] === "boolean") expect((Number(flags) & 0x80) !== 0, name).toBe(seen["dup"]);
+        if (seen["data"] instanceof Uint8Array) expect(rest, name).toBe(hexOf(seen["data"]) || "-");
+        if (seen.type === "DISCONNECT") expect(isShort === "1", name).toBe(seen.duration === undefined);
+      }
+    });
+
+    test("bad ones are refused wherever the gateway's codec refuses them", () => {
+      const bad = own.filter(({ valid }) => !valid);
+      expect(bad.length).toBeGreaterThan(70);
+      for (const [i, { name, hex, valid }] of own.entries()) {
+        if (valid) continue;
+        if (!decode(bytesOf(hex)).ok) expect(answers[i], name).toBe("bad");
+        else expect(answers[i], name).toBeDefined(); // well-formed and senseless: the client's procedures see to it
+      }
+    });
+
+    test("any octets: accepted by both codecs or by neither, but for what only a gateway has to see through", () => {
+      const messages = fc.sample(fc.uint8Array({ maxLength: 40 }), { numRuns: 3_000, seed: 7 }).map((bytes) => {
+        if (bytes.length > 1) bytes[0] = bytes.length;
+        if (bytes.length > 1) bytes[1] = (bytes[1] ?? 0) % 0x20;
+        return bytes;
+      });
+      const seen = lines("wire_lines", messages.map(hexOf));
+      let good = 0;
+      for (const [i, bytes] of messages.entries()) {
+        const decoded = decode(bytes);
+        if (decoded.ok) good++;
+        if (seen[i] !== "bad") expect(decoded.ok, hexOf(bytes)).toBe(true);
+      }
+      expect(good).toBeGreaterThan(300);
+    });
+  });
+
+  test("a stream is cut into the messages that the gateway's reassembler finds", () => {
+    const message = fc
+      .uint8Array({ minLength: 1, maxLength: 126 })
+      .map((rest) => Uint8Array.of(rest.length + 1, ...rest));
+    const noise = fc.uint8Array({ minLength: 1, maxLength: 6 });
+    const stream = fc.array(fc.oneof({ weight: 6, arbitrary: message }, noise), { minLength: 1, maxLength: 12 });
+    const cuts = fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom(0, 10, 1_999, 2_000, 5_000)), {
+      minLength: 1,
+      maxLength: 40,
+    });
+    let messages = 0;
+    fc.assert(
+      fc.property(stream, cuts, (pieces, plan) => {
+        // 0xFE begins a forwarder's encapsulation, which no device sees; the gateway keeps it with its message.
+        const octets = Buffer.concat(pieces).map((octet) => (octet === 0xfe ? 0xfd : octet));
+        const theirs = new Reassembler({ maxMessageBytes: 128, resyncMs: 2_000 });
+        const input: string[] = [];
+        const expected: string[] = [];
+        let now = 0;
+        for (let at = 0, i = 0; at < octets.length; i++) {
+          const [size, pause] = plan[i % plan.length] ?? [1, 0];
+          now += pause;
+          const chunk = octets.subarray(at, at + size);
+          at += size;
+          input.push(`${now} ${hexOf(chunk)}`);
+          expected.push(theirs.take(chunk, now).map(hexOf).join(" "));
+        }
+        const found = lines("framing_lines", input, "128").map((line) => line.split(" ").slice(0, -1).join(" "));
+        messages += found.filter((line) => line !== "").length;
+        expect(found).toEqual(expected);
+      }),
+      { numRuns: 80, seed: 11 },
+    );
+    expect(messages).toBeGreaterThan(100);
+  });
+
+  test("fuzzing with sanitizers", () => {
+    for (const seed of [1, 2, 3]) {
+      const run = spawnSync(join(folder, "build/fuzz"), [String(seed), "60000"], { encoding: "utf8" });
+      expect(run.stdout + run.stderr).toBe("60000 runs\n");
+    }
+  });
+
+  describe("ladders", () => {
+    const open: CDevice[] = [];
+    afterEach(() => {
+      for (const device of open.splice(0)) device.close();
+    });
+
+    /** A device and what went on since the last look, in words. */
+    class Ladder {
+      readonly device = new CDevice({
+        clientId: "c1",
+        retrySeconds: 10,
+        retryLimit: 2,
+        congestionSeconds: 30,
+        seed: 5,
+      });
+      now = 0;
+      /** MsgId of the message that came last. */
+      msgId = 0;
+
+      constructor() {
+        open.push(this.device);
+      }
+
+      seen(): string[] {
+        return this.device.take().map((item) => {
+          if (item.kind === "event")
+            return `* ${item.event.event}${"returnCode" in item.event ? ` ${item.event.returnCode}` : ""}`;
+          const decoded = decode(item.bytes);
+          if (!decoded.ok) throw new Error(`sent ${hexOf(item.bytes)}`);
+          const { message } = decoded;
+          if ("msgId" in message && message.msgId !== 0) this.msgId = message.msgId;
+          return "dup" in message && message.dup ? `${message.type} again` : message.type;
+        });
+      }
+
+      hears(message: Message): string[] {
+        this.device.receive(encode(message), this.now);
+        return this.seen();
+      }
+
+      /** As late as it may be called, so many times. */
+      waits(times = 1): string[][] {
+        return Array.from({ length: times }, () => {
+          this.now = this.device.nextDeadline() ?? Number.NaN;
+          this.device.timeout(this.now);
+          return this.seen();
+        });
+      }
+
+      connected(will?: DeviceWill, clean = true): this {
+        this.device.connect({ clean, keepAliveSeconds: 60, will }, this.now);
+        this.seen();
+        if (will) {
+          expect(this.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
+          expect(this.hears({ type: "WILLMSGREQ" })).toEqual(["WILLMSG"]);
+        }
+        expect(this.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["* connected"]);
+        return this;
+      }
+
+      publishes(topic: TopicNaming, qos: 0 | 1 | 2): string[] {
+        this.device.publish({ topic, payload: text("21.5"), qos }, this.now);
+        return this.seen();
+      }
+
+      publish(msgId: number, qos: 0 | 1 | 2, dup = false, topicId = 7): Message {
+        return {
+          type: "PUBLISH",
+          dup,
+          qos,
+          retain: false,
+          topicIdType: "predefined",
+          topicId,
+          msgId,
+          data: text("on"),
+        };
+      }
+    }
+    const short: TopicNaming = { by: "short", topicName: "ab" };
+    const byName: TopicNaming = { by: "name", topicName: "a/b" };
+
+    test("CONNECT is repeated N_retry times; then there is no gateway", () => {
+      const ladder = new Ladder();
+      ladder.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
+      expect(ladder.seen()).toEqual(["CONNECT"]);
+      expect(ladder.waits(3)).toEqual([["CONNECT"], ["CONNECT"], ["* disconnected"]]);
+      expect(ladder.now).toBe(30_000);
+      expect(ladder.device.nextDeadline()).toBeUndefined();
+    });
+
+    test("the will's dialogue, each step repeated; and its update", () => {
+      const ladder = new Ladder();
+      const will = { topicName: "w", payload: text("gone"), qos: 1, retain: true } as const;
+      ladder.device.connect({ clean: true, keepAliveSeconds: 60, will }, 0);
+      expect(ladder.seen()).toEqual(["CONNECT"]);
+      expect(ladder.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
+      expect(ladder.waits()).toEqual([["WILLTOPIC"]]);
+      expect(ladder.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
+      expect(ladder.hears({ type: "WILLMSGREQ" })).toEqual(["WILLMSG"]);
+      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["* connected"]);
+      ladder.device.updateWillTopic({ topicName: "w2", qos: 0, retain: false }, ladder.now);
+      expect(ladder.seen()).toEqual(["WILLTOPICUPD"]);
+      expect(ladder.hears({ type: "WILLTOPICRESP", returnCode: 0 })).toEqual(["* willUpdated"]);
+      ladder.device.updateWillMessage(text("really"), ladder.now);
+      expect(ladder.seen()).toEqual(["WILLMSGUPD"]);
+      expect(ladder.hears({ type: "WILLMSGRESP", returnCode: 3 })).toEqual(["* failed 3"]);
+    });
+
+    test("a refusal ends the set-up; congestion is waited out", () => {
+      const ladder = new Ladder();
+      ladder.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
+      ladder.seen();
+      expect(ladder.hears({ type: "CONNACK", returnCode: 1 })).toEqual([]);
+      expect(ladder.waits()).toEqual([["CONNECT"]]);
+      expect(ladder.now).toBe(30_000);
+      expect(ladder.hears({ type: "CONNACK", returnCode: 3 })).toEqual(["* failed 3"]);
+      expect(ladder.device.state).toBe("disconnected");
+    });
+
+    test("QoS 0 is sent once; QoS 1 is repeated with DUP and the same MsgId", () => {
+      const ladder = new Ladder().connected();
+      expect(ladder.publishes(short, 0)).toEqual(["PUBLISH", "* published"]);
+      expect(ladder.publishes(short, 1)).toEqual(["PUBLISH"]);
+      const { msgId } = ladder;
+      expect(ladder.waits()).toEqual([["PUBLISH again"]]);
+      expect(ladder.msgId).toBe(msgId);
+      const puback: Message = { type: "PUBACK", topicId: 0x6162, msgId, returnCode: 0 };
+      expect(ladder.hears({ ...puback, msgId: msgId + 1 })).toEqual([]);
+      expect(ladder.hears(puback)).toEqual(["* published"]);
+      expect(ladder.hears(puback)).toEqual([]);
+    });
+
+    test("QoS 2: PUBREC, PUBREL repeated, PUBCOMP; after PUBREC the PUBLISH never again", () => {
+      const ladder = new Ladder().connected();
+      ladder.publishes(short, 2);
+      const { msgId } = ladder;
+      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual([]);
+      expect(ladder.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
+      expect(ladder.waits()).toEqual([["PUBREL"]]);
+      expect(ladder.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
+      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
+    });
+
+    test("a name is registered first, its id used ever after, and asked for again when the gateway forgot it", () => {
+      const ladder = new Ladder().connected();
+      expect(ladder.publishes(byName, 1)).toEqual(["REGISTER"]);
+      expect(ladder.waits()).toEqual([["REGISTER"]]);
+      expect(ladder.hears({ type: "REGACK", topicId: 9, msgId: ladder.msgId, returnCode: 0 })).toEqual(["PUBLISH"]);
+      expect(ladder.hears({ type: "PUBACK", topicId: 9, msgId: ladder.msgId, returnCode: 2 })).toEqual(["REGISTER"]);
+      expect(ladder.hears({ type: "REGACK", topicId: 10, msgId: ladder.msgId, returnCode: 0 })).toEqual([
+        "PUBLISH again",
+      ]);
+      expect(ladder.hears({ type: "PUBACK", topicId: 10, msgId: ladder.msgId, returnCode: 0 })).toEqual([
+        "* published",
+      ]);
+      expect(ladder.publishes(byName, 0)).toEqual(["PUBLISH", "* published"]);
+      expect(ladder.hears({ type: "PUBACK", topicId: 10, msgId: 0, returnCode: 2 })).toEqual([]);
+      expect(ladder.publishes(byName, 1)).toEqual(["REGISTER"]);
+      expect(ladder.hears({ type: "REGACK", topicId: 0, msgId: ladder.msgId, returnCode: 3 })).toEqual(["* failed 3"]);
+    });
+
+    test("congestion: a pause, then as a new message", () => {
+      const ladder = new Ladder().connected();
+      ladder.publishes(short, 1);
+      const congestion: Message = { type: "PUBACK", topicId: 0x6162, msgId: ladder.msgId, returnCode: 1 };
+      expect(ladder.hears(congestion)).toEqual([]);
+      expect(ladder.device.idle).toBe(false);
+      expect(ladder.waits()).toEqual([["PUBLISH"]]);
+      expect(ladder.now).toBe(30_000);
+    });
+
+    test("what the loss of the gateway interrupts goes on behind the next CONNACK, with DUP", () => {
+      const ladder = new Ladder().connected(undefined, false);
+      ladder.publishes(short, 2);
+      const { msgId } = ladder;
+      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
+      ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
+      expect(ladder.seen()).toEqual(["CONNECT"]);
+      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBLISH again", "* connected"]);
+      expect(ladder.msgId).toBe(msgId);
+      ladder.hears({ type: "PUBREC", msgId });
+      ladder.hears({ type: "DISCONNECT", duration: undefined });
+      ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
+      ladder.seen();
+      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBREL", "* connected"]);
+      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
+    });
+
+    test("subscriptions by name, short name and predefined id; UNSUBSCRIBE has no DUP", () => {
+      const ladder = new Ladder().connected();
+      for (const topic of [byName, short, { by: "predefined", topicId: 3 } as const]) {
+        ladder.device.subscribe(topic, 1, ladder.now);
+        expect(ladder.seen()).toEqual(["SUBSCRIBE"]);
+        expect(ladder.waits()).toEqual([["SUBSCRIBE again"]]);
+        const { msgId } = ladder;
+        expect(ladder.hears({ type: "SUBACK", qos: 1, topicId: 4, msgId, returnCode: 0 })).toEqual(["* subscribed"]);
+      }
+      const byId: Message = { ...ladder.publish(5, 1, false, 4), topicIdType: "normal" } as Message;
+      expect(ladder.hears(byId)).toEqual(["PUBACK", "* message"]);
+      ladder.device.unsubscribe(byName, ladder.now);
+      expect(ladder.seen()).toEqual(["UNSUBSCRIBE"]);
+      expect(ladder.waits()).toEqual([["UNSUBSCRIBE"]]);
+      expect(ladder.hears({ type: "UNSUBACK", msgId: ladder.msgId })).toEqual(["* unsubscribed"]);
+    });
+
+    test("an id of the gateway's: learnt by REGISTER, refused when it is not known or its name does not fit", () => {
+      const ladder = new Ladder().connected();
+      const unknown: Message = { ...ladder.publish(5, 1, false, 40), topicIdType: "normal" } as Message;
+      ladder.device.receive(encode(unknown), 0);
+      expect(decode(sent(ladder))).toMatchObject({ message: { type: "PUBACK", returnCode: 2, topicId: 40, msgId: 5 } });
+      ladder.device.receive(encode({ type: "REGISTER", topicId: 40, msgId: 6, topicName: "down/x" }), 0);
+      expect(decode(sent(ladder))).toMatchObject({ message: { type: "REGACK", returnCode: 0, topicId: 40, msgId: 6 } });
+      expect(ladder.hears(unknown)).toEqual(["PUBACK", "* message"]);
+      ladder.device.receive(encode({ type: "REGISTER", topicId: 41, msgId: 7, topicName: "x".repeat(33) }), 0);
+      expect(decode(sent(ladder))).toMatchObject({ message: { type: "REGACK", returnCode: 3, msgId: 7 } });
+    });
+
+    test("a QoS 2 message is delivered once, whatever DUP says, and late copies are none", () => {
+      const ladder = new Ladder().connected();
+      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBREC", "* message"]);
+      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBREC"]);
+      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC"]);
+      expect(ladder.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
+      expect(ladder.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
+      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC"]);
+      ladder.now += 30_000; // T_retry * (N_retry + 1)
+      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
+    });
+
+    test("more open QoS 2 messages than there is room for hear congestion and are not delivered; after a day there is room", () => {
+      const ladder = new Ladder().connected();
+      for (let msgId = 1; msgId <= 4; msgId++) {
+        expect(ladder.hears(ladder.publish(msgId, 2))).toEqual(["PUBREC", "* message"]);
+      }
+      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBACK"]);
+      ladder.hears({ type: "PUBREL", msgId: 2 });
+      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
+      expect(ladder.hears(ladder.publish(6, 2))).toEqual(["PUBACK"]);
+      ladder.now += 86_400_001;
+      expect(ladder.hears(ladder.publish(6, 2, true))).toEqual(["PUBREC", "* message"]);
+    });
+
+    test("sleeps, wakes as often as it likes, keeps its QoS 2 memory meanwhile", () => {
+      const ladder = new Ladder().connected();
+      ladder.device.sleep(300, 0);
+      expect(ladder.seen()).toEqual(["DISCONNECT"]);
+      expect(ladder.waits()).toEqual([["DISCONNECT"]]);
+      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* asleep"]);
+      expect(ladder.device.nextDeadline()).toBeUndefined();
+      for (let wakes = 0; wakes < 3; wakes++) {
+        ladder.now += 200_000;
+        ladder.device.wake(ladder.now);
+        const [ping] = ladder.device.take();
+        if (ping?.kind !== "send") throw new Error("no PINGREQ");
+        expect(decode(ping.bytes)).toMatchObject({ message: { type: "PINGREQ", clientId: "c1" } });
+        expect(ladder.device.state).toBe("awake");
+        ladder.now += 9_000; // just before the repetition: what comes puts it off
+        expect(ladder.hears(ladder.publish(9, 2, wakes > 0))).toEqual(
+          wakes === 0 ? ["PUBREC", "* message"] : ["PUBREC"],
+        );
+        expect((ladder.device.nextDeadline() ?? 0) - ladder.now).toBe(10_000);
+        expect(ladder.hears({ type: "PINGRESP" })).toEqual(["* drained"]);
+        expect(ladder.device.state).toBe("asleep");
+      }
+      ladder.device.wake(ladder.now);
+      ladder.seen();
+      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
+    });
+
+    test("keeps alive a tenth early, only when it is silent; no answer is the end", () => {
+      const ladder = new Ladder().connected();
+      expect(ladder.device.nextDeadline()).toBe(54_000);
+      ladder.now = 50_000;
+      ladder.publishes(short, 0);
+      expect(ladder.device.nextDeadline()).toBe(104_000);
+      expect(ladder.waits()).toEqual([["PINGREQ"]]);
+      expect(ladder.hears({ type: "PINGRESP" })).toEqual([]);
+      expect(ladder.waits(4)).toEqual([["PINGREQ"], ["PINGREQ"], ["PINGREQ"], ["* disconnected"]]);
+      const again = new Ladder().connected();
+      expect(again.hears({ type: "PINGREQ", clientId: "" })).toEqual(["PINGRESP"]);
+    });
+
+    test("looks for gateways after a random delay, ever more seldom, until one is heard", () => {
+      const ladder = new Ladder();
+      ladder.device.searchGateway(1, 0);
+      const times: number[] = [];
+      for (let i = 0; i < 5; i++) {
+        expect(ladder.waits()).toEqual([["SEARCHGW"]]);
+        times.push(ladder.now);
+      }
+      expect(times[0]).toBeLessThan(5_000);
+      const pauses = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+      for (const [i, pause] of pauses.entries()) {
+        expect(pause).toBeGreaterThanOrEqual(10_000 * 2 ** i);
+        expect(pause).toBeLessThan(10_000 * 2 ** i + 5_000);
+      }
+      const before = ladder.device.nextDeadline() ?? 0;
+      ladder.now = before - 1;
+      expect(ladder.hears({ type: "SEARCHGW", radius: 1 })).toEqual([]); // another device asked it
+      expect(ladder.device.nextDeadline()).toBeGreaterThan(before);
+      expect(ladder.hears({ type: "GWINFO", gwId: 3, gwAdd: new Uint8Array(0) })).toEqual(["* gateway"]);
+      expect(ladder.device.nextDeadline()).toBeUndefined();
+      expect(ladder.hears({ type: "ADVERTISE", gwId: 3, duration: 900 })).toEqual(["* gateway"]);
+      expect((ladder.device.nextDeadline() ?? 0) - ladder.now).toBe(2_700_000); // N_ADV
+    });
+
+    test("QoS -1 needs nobody", () => {
+      const ladder = new Ladder();
+      ladder.device.publishWithoutConnection({ topic: { by: "predefined", topicId: 7 }, payload: text("1") }, 0);
+      const [only] = ladder.device.take();
+      expect(only?.kind === "send" && hexOf(only.bytes)).toBe("080c610007000031");
+      expect(ladder.device.nextDeadline()).toBeUndefined();
+    });
+
+    function sent(ladder: Ladder): Uint8Array {
+      const [first] = ladder.device.take();
+      if (first?.kind !== "send") throw new Error("it sent nothing");
+      return first.bytes;
+    }
+  });
+});
