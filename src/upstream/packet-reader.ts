@@ -7,6 +7,7 @@
  *
  * Memory is bounded: of a PUBLISH longer than `packetBytesMax` only the beginning is kept and the rest passed over. Its
  * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same.
+ * And a payload may wait for a sleeper for days: it does not keep the chunk that brought it, and a thousand others, alive.
  */
 import { isUtf8 } from "node:buffer";
 import { type PublishProperties, readPublishProperties, skipProperties, variableIntegerAt } from "./properties.ts";
@@ -17,7 +18,7 @@ export const packetBytesMax = 256 * 1_024;
 const payloadBytesMin = 65_536;
 
 export interface PacketEvents {
-  /** `packetId` is 0 at QoS 0. The payload is a view on what was read. */
+  /** `packetId` is 0 at QoS 0. The payload is the receiver's to keep. */
   publish(packet: ReadPublish): void;
   ack(kind: "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback", packetId: number, code: number): void;
   /** PUBREL. */
@@ -197,7 +198,7 @@ export class PacketReader {
     if (isCut && end - at < payloadBytesMin) return this.#malformed("a PUBLISH with more properties than are kept");
     this.#events.publish({
       topicName,
-      payload: octets.subarray(at, end),
+      payload: ownOctets(octets, at, end),
       qos: qos as 0 | 1 | 2,
       retain: (first & 1) !== 0,
       dup: (first & 8) !== 0,
@@ -211,6 +212,12 @@ export class PacketReader {
     this.end();
     this.#events.malformed(why);
   }
+}
+
+/** A copy, unless the octets are most of the memory that they lie in. */
+function ownOctets(octets: Buffer, from: number, to: number): Uint8Array {
+  const view = octets.subarray(from, to);
+  return octets.buffer.byteLength > 4 * view.byteLength + 512 ? new Uint8Array(view) : view;
 }
 
 function u16At(octets: Uint8Array, at: number): number {

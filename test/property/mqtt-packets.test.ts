@@ -290,3 +290,24 @@ describe.each(versions)("MQTT %s", (version) => {
     }
   });
 });
+
+test("a payload keeps no more memory alive than about its own size", () => {
+  const one = generate({ cmd: "publish", topic: "t", payload: "small", qos: 0, retain: false, dup: false });
+  const large = generate({
+    cmd: "publish",
+    topic: "t",
+    payload: Buffer.alloc(60_000),
+    qos: 0,
+    retain: false,
+    dup: false,
+  });
+  const kept: Uint8Array[] = [];
+  const { events } = listening();
+  const reader = new PacketReader("3.1.1", { ...events, publish: ({ payload }) => kept.push(payload) });
+  reader.take(Buffer.concat(Array.from({ length: 1_000 }, () => one)));
+  reader.take(Uint8Array.prototype.slice.call(large) as Buffer);
+  for (const payload of kept) {
+    expect(payload.buffer.byteLength).toBeLessThanOrEqual(4 * payload.byteLength + 512);
+  }
+  expect(kept.map(({ byteLength }) => byteLength)).toEqual([...Array.from({ length: 1_000 }, () => 5), 60_000]);
+});
