@@ -19,7 +19,7 @@ import { Upstreams } from "./routing/upstream.ts";
 import type { Session } from "./session/session.ts";
 import type { Setup } from "./session/setup.ts";
 import { SessionTable } from "./session-table.ts";
-import type { Instant, LinkId, PeerId } from "./types.ts";
+import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
 /** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
 const knownMax = 100_000;
@@ -44,8 +44,12 @@ export class Context {
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   stopping = false;
-  /** The store did not take the last commit. */
+  /** The store did not take the last commit, or has not answered one for too long. */
   storeFails = false;
+  /** All commits up to this one are answered. */
+  answeredCommit: CommitToken = 0;
+  /** Since when the store owes an answer. */
+  storeBusySince: Instant | undefined;
   readonly probe: GatewayDeadline = new Deadline("gateway", "probe");
   /** Clients that the broker has accepted, longest ago first: they may connect while it is away. */
   readonly known = new Set<string>();

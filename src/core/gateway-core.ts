@@ -32,7 +32,7 @@ import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { recordOf } from "./session/session-record.ts";
 import { onShutdown } from "./session/shutdown.ts";
-import { onPersisted, onPersistFailed, probeStore } from "./store-trouble.ts";
+import { onPersisted, onPersistFailed, probeStore, watchStore } from "./store-trouble.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
@@ -203,7 +203,7 @@ export class GatewayCore implements Core {
         return; // not a DISCONNECT: the session lives on by client id until its time is over
       case "persisted":
         context.journal.settle(input.token);
-        return onPersisted(context);
+        return onPersisted(context, input.token);
       case "persistFailed":
         return onPersistFailed(context, input.token, input.reason);
       case "predefinedChanged":
@@ -227,6 +227,7 @@ export class GatewayCore implements Core {
   #endTurn(): readonly Effect[] {
     const context = this.#context;
     const behind = context.journal.flush();
+    watchStore(context);
     for (const read of context.reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }

@@ -117,6 +117,11 @@ export class Journal {
     return binding ? token : undefined;
   }
 
+  /** The last commit that was asked for, or is about to be. */
+  get lastCommit(): CommitToken {
+    return this.#lastToken;
+  }
+
   /** The token of this turn's commit. */
   #token(): CommitToken {
     if (!this.#open) {

@@ -179,6 +179,31 @@ test("what a durable store must have is promised only after its commit; a failed
   expect(bench.client(pubAck(published)).gets().effect("ackBroker").packetId).toBe(8);
 });
 
+test("a store that has not answered for 5 s counts as failing until it does: QoS 2 is refused, QoS 0 goes on", () => {
+  const bench = new Bench({ durable: true }).connected({ cleanSession: false }).subscribed("t");
+  bench.client(sleep(300));
+  const { token } = bench.link().delivers({ packetId: 8 }).effect("persist");
+  expect(bench.after(4_900).events).toEqual([]);
+  expect(bench.after(100).events).toMatchObject([{ event: "persist_failed" }]);
+  bench.client(connect({ cleanSession: false }));
+  const publish = (qos: 0 | 2, msgId: number) => ({
+    type: "PUBLISH" as const,
+    dup: false,
+    qos,
+    retain: false,
+    topicIdType: "short" as const,
+    topicId: 0x6162,
+    msgId,
+    data: Uint8Array.of(1),
+  });
+  expect(bench.client(publish(2, 5)).message("PUBACK")).toMatchObject({ msgId: 5, returnCode: 1 });
+  expect(bench.client(publish(0, 0)).effect("publish").packetId).toBe(0);
+  // While one is under way, nothing is tried.
+  expect(bench.after(2_000).effects.filter(({ kind }) => kind === "persist")).toEqual([]);
+  expect(bench.input({ kind: "persisted", token: token + 100 }).events).toMatchObject([{ event: "persist_recovered" }]);
+  expect(bench.client(publish(2, 6)).effect("publish").packetId).toBeGreaterThan(0);
+});
+
 test("garbage is counted and answered by nobody", () => {
   const bench = new Bench().connected();
   for (const hex of ["", "00", "01", "0100", "ff", "0203", "05fe001234"])

@@ -1,0 +1,162 @@
+// What sleepers cost: N clients connect, subscribe and sleep, and each is sent K publications at QoS 1, through the real
+// driver, core and disk store; then a new process takes all of it up again, and each fetches its own. Prints memory, time
+// and octets written.
+// Usage: node --expose-gc scripts/sleeper-figures.mjs [clients] [messages each] [durability]     (after npm run build)
+import { fork } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { coreOptions } from "../dist/config/core-options.js";
+import { gatewayConfig } from "../dist/config/schema.js";
+import { GatewayCore } from "../dist/core/gateway-core.js";
+import { SystemClock } from "../dist/runtime/clock.js";
+import { Driver } from "../dist/runtime/driver.js";
+import { DiskStore } from "../dist/storage/disk.js";
+import { encode } from "../dist/wire/v12/codec.js";
+
+const clients = Number(process.argv[2] ?? 100_000);
+const each = Number(process.argv[3] ?? 2);
+const durability = process.argv[4] ?? "group";
+const folder = process.argv[5] ?? mkdtempSync(join(tmpdir(), "sleepers-"));
+const isAgain = process.argv[6] === "again";
+const payload = Buffer.alloc(20, 0x61);
+const limits = { receiveMaximum: 65_535, maximumQoS: 2, retainAvailable: true, maximumPacketBytes: undefined };
+
+const config = gatewayConfig.parse({
+  store: { folder, durability },
+  clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 1_000_000, pendingMax: 100_000 },
+  buffer: { totalBytesMax: 2 ** 32 },
+});
+const memory = () => {
+  globalThis.gc?.();
+  return `${Math.round(process.memoryUsage.rss() / 1e6)} MB RSS, ${Math.round(process.memoryUsage().heapUsed / 1e6)} MB heap`;
+};
+const written = () => Number(/write_bytes: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))?.[1] ?? 0);
+const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);
+
+const began = performance.now();
+const store = new DiskStore(config.store);
+const nothing = () => {};
+const links = new Map();
+/** What each device waits for. */
+const waiting = new Map();
+let acknowledged = 0;
+const handle = (input) => setImmediate(() => driver.handle(input));
+const upstream = {
+  open: ({ linkId, identity }) => {
+    links.set(identity, linkId);
+    handle({ kind: "linkUp", linkId, sessionPresent: isAgain, limits });
+  },
+  close: nothing,
+  publish: nothing,
+  release: nothing,
+  unsubscribe: nothing,
+  subscribe: (linkId, packetId) => handle({ kind: "brokerAck", linkId, ack: "suback", packetId, code: 1 }),
+  ack: () => {
+    acknowledged++;
+  },
+};
+const transport = { send: (to, bytes) => waiting.get(to)?.(bytes), broadcast: nothing, letGo: nothing };
+const core = new GatewayCore(
+  coreOptions(config, {
+    client: () => ({ admitted: true }),
+    forwarder: () => ({ admitted: true }),
+    qosMinusOne: () => ({ admitted: true }),
+  }),
+  { maxMessageBytes: () => 1_024, hostOf: (peer) => peer, random: () => 0.5, wallClock: () => Date.now() },
+);
+const edges = { transports: new Map([["x", transport]]), upstream, store, report: nothing };
+const driver = new Driver(core, edges, new SystemClock());
+const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
+
+for (const notice of (await store.open()).notices) console.log(`store: ${notice}`);
+const states = [];
+for await (const state of store.all()) states.push(state);
+driver.handle({ kind: "restored", states, known: [] });
+driver.start();
+await (isAgain ? fetchAll() : fill());
+driver.stop();
+await store.close();
+
+async function fill() {
+  console.log(`empty: ${memory()}`);
+  const before = written();
+  for (let first = 0; first < clients; first += 500) {
+    const some = Array.from({ length: Math.min(500, clients - first) }, (_, i) => `c${first + i}`);
+    await Promise.all(some.map(sleepSoon));
+  }
+  console.log(
+    `${clients} sleepers in ${seconds(began)} s: ${memory()}; ${((written() - before) / clients).toFixed(0)} octets written for each`,
+  );
+  const start = written();
+  for (let n = 1; n <= each; n++) {
+    for (const { clientId } of core.sessions()) {
+      const publication = { topicName: "ab", payload, qos: 1, retain: false };
+      driver.handle({ kind: "delivered", linkId: links.get(clientId), publication, packetId: n, dup: false });
+      if ((n * clients) % 200 === 0) await new Promise((done) => setImmediate(done));
+    }
+    while (acknowledged < n * clients) await new Promise((done) => setTimeout(done, 20));
+  }
+  const octets = written() - start;
+  const messages = clients * each;
+  console.log(
+    `${messages} messages for them: ${memory()}; ${(octets / messages).toFixed(0)} octets written for each, ${(octets / messages / payload.length).toFixed(1)} per octet of payload`,
+  );
+  driver.stop();
+  await store.close();
+  const child = fork(process.argv[1], [String(clients), String(each), durability, folder, "again"], {
+    execArgv: ["--expose-gc"],
+  });
+  await new Promise((done) => child.once("exit", done));
+  rmSync(folder, { recursive: true });
+  process.exit(0);
+}
+
+function sleepSoon(clientId) {
+  const peer = `x/${clientId}`;
+  return new Promise((done) => {
+    waiting.set(peer, (bytes) => {
+      const type = bytes[1];
+      if (type === 0x05)
+        say({ type: "SUBSCRIBE", dup: false, qos: 1, topicIdType: "short", topicId: 0x6162, msgId: 1 }, peer);
+      else if (type === 0x13) say({ type: "DISCONNECT", duration: 60_000 }, peer);
+      else if (type === 0x18) done();
+    });
+    say({ type: "CONNECT", will: false, cleanSession: false, protocolId: 1, duration: 600, clientId }, peer);
+  });
+}
+
+async function fetchAll() {
+  const { bufferedMessages } = core.counters;
+  console.log(
+    `taken up again: ${states.length} sessions, ${bufferedMessages} messages in ${seconds(began)} s: ${memory()}`,
+  );
+  states.length = 0;
+  const start = performance.now();
+  let fetched = 0;
+  const names = [...core.sessions()].map(({ clientId }) => clientId);
+  for (let first = 0; first < names.length; first += 500) {
+    await Promise.all(
+      names.slice(first, first + 500).map(
+        (clientId) =>
+          new Promise((done) => {
+            const peer = `x/${clientId}`;
+            waiting.set(peer, (bytes) => {
+              if (bytes[1] === 0x17) return done();
+              if (bytes[1] !== 0x0c) return;
+              fetched++;
+              const topicId = (bytes[3] << 8) | bytes[4];
+              const msgId = (bytes[5] << 8) | bytes[6];
+              say({ type: "PUBACK", topicId, msgId, returnCode: 0 }, peer);
+            });
+            say({ type: "PINGREQ", clientId }, peer);
+          }),
+      ),
+    );
+  }
+  console.log(`${fetched} fetched in ${seconds(start)} s: ${memory()}`);
+  driver.stop();
+  await store.close();
+  process.exit(0);
+}
