@@ -67,6 +67,14 @@ mkdir -p "$hci/build/Release"
   -o "$hci/build/Release/bluetooth_hci_socket.node" "$hci/src/BluetoothHciSocket.cpp"
 "$strip" --strip-unneeded "$hci/build/Release/bluetooth_hci_socket.node" 2>/dev/null || true
 
+# --- the gateway's own: many datagrams per system call ---
+mkdir "$lib/native" "$lib/scripts"
+cp "$root/native/udp-batch.c" "$lib/native"
+cp "$root/scripts/build-native.mjs" "$lib/scripts"
+CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
+[ -f "$lib/native/build/udp-batch.node" ] || { echo "native/udp-batch.c was not compiled" >&2; exit 1; }
+rm -r "$lib/native/udp-batch.c" "$lib/scripts"
+
 # --- what never runs on this machine: other systems' binaries, sources, build tools ---
 find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -prune -exec rm -rf {} +
 find "$lib/node_modules" -name '*.musl.node' -delete
@@ -97,7 +105,7 @@ install -D -m 644 "$here/debian/lintian-overrides" "$stage/usr/share/lintian/ove
 # --- the package ---
 find "$stage" -type d -exec chmod 755 {} +
 find "$stage" -type f ! -perm -u+x -exec chmod 644 {} +
-find "$lib/node_modules" "$lib/dist" -type f -exec chmod 644 {} +
+find "$lib/node_modules" "$lib/dist" "$lib/native" -type f -exec chmod 644 {} +
 cp "$here/debian/conffiles" "$stage/DEBIAN"
 for script in postinst prerm postrm; do install -m 755 "$here/debian/$script" "$stage/DEBIAN"; done
 size=$(du -sk --exclude=DEBIAN "$stage" | cut -f1)

@@ -28,10 +28,13 @@ if [ ! -e "$folder/etc/debian_version" ]; then
   debootstrap --arch="$arch" --variant=minbase --include=$packages bookworm "$folder" >&2
 fi
 
-"$root/hardware/raspberry-pi/build-deb.sh" "$arch" --out "$work" --fast --version 0.1.0~old >&2
-mv "$work"/*.deb "$work/old.deb"
 "$root/hardware/raspberry-pi/build-deb.sh" "$arch" --out "$work" --fast >&2
 mv "$work"/mqtt-sn-gateway_*.deb "$work/new.deb"
+# The one before it differs in its number only.
+dpkg-deb -R "$work/new.deb" "$work/old"
+sed -i 's/^Version: .*/&~old/' "$work/old/DEBIAN/control"
+dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/old" "$work/old.deb" >/dev/null
+rm -r "$work/old"
 cp "$root"/test/helpers/fixtures/*.pem "$here/inside.sh" "$here/../install.sh" "$work"
 cat >"$work/trial.service" <<'U'
 [Unit]
