@@ -50,7 +50,10 @@ if [ -n "$uninstall" ]; then
   for each in bluetooth serial; do
     [ ! -e "$drop_ins/$each.conf" ] || run rm "$drop_ins/$each.conf"
   done
-  [ ! -d "$drop_ins" ] || [ -n "$dry" ] || rmdir --ignore-fail-on-non-empty "$drop_ins"
+  if [ -d "$drop_ins" ] && [ -z "$dry" ]; then
+    rmdir --ignore-fail-on-non-empty "$drop_ins"
+    [ ! -d /run/systemd/system ] || systemctl daemon-reload
+  fi
   if [ -n "$purge" ]; then
     run dpkg --purge mqtt-sn-gateway
   elif installed; then

@@ -120,7 +120,8 @@ until_true "health" 60 healthy
 
 step "Restore"
 run systemctl stop $unit
-run find /var/lib/mqtt-sn-gateway -mindepth 1 -delete
+run mv /var/lib/mqtt-sn-gateway /var/lib/mqtt-sn-gateway.before
+run install -d -o mqtt-sn-gateway -g mqtt-sn-gateway -m 750 /var/lib/mqtt-sn-gateway
 run runuser -u mqtt-sn-gateway -- mqtt-sn-gateway restore "$(ls /var/lib/mqtt-sn-gateway-backup/*.backup)"
 run systemctl start $unit
 until_true "health" 60 healthy
@@ -139,8 +140,7 @@ allow_anonymous false
 C
 run systemctl restart mosquitto
 install -m 644 "$trial/ca.pem" /etc/mqtt-sn-gateway/secrets/ca.pem
-(umask 027; printf secret >/etc/mqtt-sn-gateway/secrets/broker-password)
-chgrp mqtt-sn-gateway /etc/mqtt-sn-gateway/secrets/broker-password
+printf secret | run install -m 640 -g mqtt-sn-gateway /dev/stdin /etc/mqtt-sn-gateway/secrets/broker-password
 cat >$config <<C
 {
   "transports": [{ "type": "udp", "host": "0.0.0.0", "port": 1883 }, { "type": "ble" }],
@@ -164,6 +164,21 @@ echo '$ mqtt-sn-gateway ble check'; mqtt-sn-gateway ble check || true
 journalctl -u $unit --no-pager | grep -o '"msg":"ble[^"]*"' | tail -1
 figures
 
+step "A secret that only root can read"
+printf secret | run install -m 600 /dev/stdin /etc/mqtt-sn-gateway/secrets/broker-password
+run install -D -m 644 /usr/share/doc/mqtt-sn-gateway/examples/credentials.conf /etc/systemd/system/$unit.d/credentials.conf
+sed -i 's#secrets/broker-password#/run/credentials/mqtt-sn-gateway.service/broker-password#' $config
+run systemctl daemon-reload
+run systemctl restart $unit
+until_true "health" 60 healthy
+
+step "Looking at it"
+run systemctl reload $unit
+sleep 2
+journalctl -u $unit -n 50 -o cat | grep SIGHUP || fail "it did not read its configuration again"
+run mqtt-sn-gateway queue
+curl -s http://127.0.0.1:9464/metrics | grep -c dropped
+
 step "The other files"
 run nft -c -f /usr/share/doc/mqtt-sn-gateway/examples/nftables.conf
 run sh "$trial/install.sh" "$trial/new.deb" --serial
@@ -174,9 +189,13 @@ run systemctl restart $unit
 until_true "health" 60 healthy
 
 step "Remove: configuration and data stay"
+rm /etc/systemd/system/$unit.d/credentials.conf
 run sh "$trial/install.sh" --uninstall
 active && fail "it still runs"
 [ -f $config ] && [ -d /var/lib/mqtt-sn-gateway ] || fail "configuration or data are gone"
+sed -i 's#/run/credentials/mqtt-sn-gateway.service/##; s#"broker-password#"secrets/broker-password#' $config
+chgrp mqtt-sn-gateway /etc/mqtt-sn-gateway/secrets/broker-password
+chmod 640 /etc/mqtt-sn-gateway/secrets/broker-password
 run dpkg -i "$trial/new.deb"
 until_true "health" 120 healthy
 mqtt-sn-gateway sessions | grep sleeper || fail "the sleeper is gone"
