@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the package and tries it in a booted Debian, of this architecture or, under qemu-user, of the other:
 #
-#   sudo hardware/raspberry-pi/trial/try.sh amd64|arm64 [--keep-root FOLDER]
+#   sudo hardware/raspberry-pi/trial/try.sh amd64|arm64 [--root FOLDER] [--short]
 #
 # Needs root, debootstrap, systemd-container, and for the other architecture qemu-user-static and its g++. The system has a
 # network of its own without anything but loopback. The transcript goes to standard output.
@@ -10,7 +10,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 arch=${1:-$(dpkg --print-architecture)}
 folder=$root/.cache/roots/$arch
-[ "${2:-}" = --keep-root ] && folder=$3
+form=long
+shift || true
+while [ $# -gt 0 ]; do
+  case $1 in
+    --root) folder=$2; shift ;;
+    --short) form=short ;;
+    *) sed -n '4,8p' "$0" >&2; exit 2 ;;
+  esac
+  shift
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -36,12 +45,12 @@ sed -i 's/^Version: .*/&~old/' "$work/old/DEBIAN/control"
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$work/old" "$work/old.deb" >/dev/null
 rm -r "$work/old"
 cp "$root"/test/helpers/fixtures/*.pem "$here/inside.sh" "$here/../install.sh" "$work"
-cat >"$work/trial.service" <<'U'
+cat >"$work/trial.service" <<U
 [Unit]
 After=multi-user.target mosquitto.service
 [Service]
 Type=oneshot
-ExecStart=/bin/bash /trial/inside.sh /trial
+ExecStart=/bin/bash /trial/inside.sh /trial $form
 ExecStopPost=/bin/systemctl --no-block poweroff
 StandardOutput=file:/trial/transcript
 StandardError=file:/trial/transcript
