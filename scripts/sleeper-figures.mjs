@@ -30,7 +30,7 @@ const config = gatewayConfig.parse({
 });
 const memory = () => {
   globalThis.gc?.();
-  return `${Math.round(process.memoryUsage.rss() / 1e6)} MB RSS, ${Math.round(process.memoryUsage().heapUsed / 1e6)} MB heap`;
+  return `${Math.round(process.memoryUsage.rss() / 1e6)} MB RSS, ${Math.round(process.memoryUsage().heapUsed / 1e6)} MB heap, ${Math.round(process.memoryUsage().arrayBuffers / 1e6)} MB buffers`;
 };
 const written = () => Number(/write_bytes: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))?.[1] ?? 0);
 const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);
