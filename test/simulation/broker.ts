@@ -256,9 +256,11 @@ export class SimUpstream implements Upstream {
   #events: UpstreamEvents | undefined;
   readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
   readonly #closingUntil = new Map<string, number>();
+  readonly #reconnectMs: readonly [number, number];
   dead = false;
 
-  constructor(broker: SimBroker, time: Plans, rng: Rng) {
+  constructor(broker: SimBroker, time: Plans, rng: Rng, reconnectMs: readonly [number, number] = [500, 5_000]) {
+    this.#reconnectMs = reconnectMs;
     this.#broker = broker;
     this.#time = time;
     this.#rng = rng;
@@ -335,7 +337,7 @@ export class SimUpstream implements Upstream {
       link.connection = connection;
       if (connection) return;
       events.down(linkId, "connection refused", false);
-      this.#attempt(linkId, this.#rng.between(500, 5_000));
+      this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
     });
   }
 
@@ -349,7 +351,7 @@ export class SimUpstream implements Upstream {
         if (!open()) return;
         const link = this.#links.get(linkId);
         if (link) link.connection = undefined;
-        this.#attempt(linkId, this.#rng.between(500, 5_000));
+        this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
         events.down(id, reason, takenOver);
       },
       congested: (id, congested) => open() && events.congested(id, congested),

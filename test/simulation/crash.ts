@@ -18,13 +18,25 @@ export class CrashPoint {
     this.#onCrash = onCrash;
   }
 
+  /** Edge calls that passed. */
+  passed = 0;
+
   /** True while the process lives; counts one edge call. */
   pass(): boolean {
     if (this.dead) return false;
-    if (this.spared || this.#left-- > 0) return true;
+    if (this.spared || this.#left-- > 0) {
+      this.passed++;
+      return true;
+    }
+    this.die();
+    return false;
+  }
+
+  /** Dies now. */
+  die(): void {
+    if (this.dead) return;
     this.dead = true;
     this.#onCrash();
-    return false;
   }
 }
 

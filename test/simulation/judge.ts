@@ -8,6 +8,7 @@ import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
+import type { PolicyLaw } from "./policy-law.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export class Violation extends Error {}
@@ -64,10 +65,14 @@ export class Judge {
   #crashed = false;
   checks = 0;
 
+  /** Where the gateway says which messages it drops, each is judged by it; else a counted drop excuses the client. */
+  readonly #law: PolicyLaw | undefined;
+
   /** `stores`: the gateway may answer before the broker has it. */
-  constructor(time: VirtualTime, stores = false) {
+  constructor(time: VirtualTime, stores = false, law: PolicyLaw | undefined = undefined) {
     this.#time = time;
     this.#stores = stores;
+    this.#law = law;
   }
 
   // ---------------------------------------------------------------- what happens
@@ -123,8 +128,10 @@ export class Judge {
       client.willWhenDue = versionOf(client.will);
     }
     if (event.event === "session_ended") this.#excuse(event.clientId);
-    if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason))
-      this.#excuse(event.clientId);
+    if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
+      const isNamed = this.#law !== undefined && (event.reason === "buffer-full" || event.reason === "expired");
+      if (!isNamed) this.#excuse(event.clientId);
+    }
     // It fell asleep over what was in flight; that is off the air then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
       this.#peers.get(event.peer)?.inFlight.clear();
@@ -290,6 +297,7 @@ export class Judge {
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);
         this.#onlyToldIds(to, peer, message);
+        if (!message.dup) this.#law?.sent(clientOf(message), Buffer.from(message.data).toString());
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
@@ -360,6 +368,7 @@ export class Judge {
   nothingPromisedIsMissing(): void {
     for (const [clientId, client] of this.#clients) {
       for (const [payload, at] of client.promised) {
+        if (this.#law?.isDropped(clientId, payload)) continue;
         if (at > client.excusedUntil && !client.everReceived.has(payload)) {
           throw new Violation(
             `${clientId} never got "${payload}", which the gateway had acknowledged to the broker at ${at}`,
@@ -391,6 +400,11 @@ export class Judge {
     }
     return client;
   }
+}
+
+/** Whom it is for, as the publisher writes it: `d/<client>/…|number`. */
+function clientOf({ data }: Extract<Message, { type: "PUBLISH" }>): string {
+  return Buffer.from(data).toString().split("/")[1] ?? "";
 }
 
 /** Counted drops that explain a missing message. */

@@ -42,6 +42,8 @@ export class SimDevice {
   /** No new work: it only finishes what is under way. */
   resting = false;
   #silentUntil = 0;
+  /** How often it was told, or found, that its connection is over, without having asked for that. */
+  unaskedEnds = 0;
 
   constructor(init: {
     clientId: string;
@@ -201,6 +203,7 @@ export class SimDevice {
         if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
         return;
       case "disconnected":
+        if (!event.asked) this.unaskedEnds++;
         return this.#reconnect(event.asked ? this.#rng.between(5_000, 120_000) : this.#rng.between(500, 20_000));
       default:
         return;

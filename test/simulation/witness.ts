@@ -92,6 +92,8 @@ export interface WitnessLimits {
   readonly perWakeMax: number;
   /** Is this payload, published by a client, on the gateway's disk (or given up by its policy)? */
   readonly isKept?: (payload: string) => boolean;
+  /** Did the gateway drop it, and say so? At QoS 1 it comes again where the broker missed our PUBACK, as if it were new. */
+  readonly isDropped?: (payload: string) => boolean;
 }
 
 export class Witness {
@@ -310,6 +312,7 @@ export class Witness {
     client.begun.add(payload);
     const key = `${payload.split("|")[0]} ${message.qos}`;
     const last = client.lastOrder.get(key) ?? 0;
+    if (message.qos === 1 && this.#limits.isDropped?.(payload)) return;
     if (order < last) throw new BrokenRule(`"${payload}" to ${to} after a later one of the same topic and QoS`);
     client.lastOrder.set(key, order);
   }

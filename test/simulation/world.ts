@@ -2,23 +2,22 @@
 
 import type { Core } from "../../src/core/core.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
-import type { CoreOptions } from "../../src/core/options.ts";
-import type { Change } from "../../src/core/record.ts";
+import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
-import { GatewayError } from "../../src/errors.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
-import type { Store } from "../../src/storage/store.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { Judge, Violation } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
-import { testOptions } from "./options.ts";
+import { keepAll, testOptions } from "./options.ts";
+import { PolicyLaw } from "./policy-law.ts";
 import { Rng } from "./rng.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
+import { SimStore } from "./sim-store.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
 import { Witness } from "./witness.ts";
 
@@ -42,6 +41,15 @@ export interface WorldOptions {
   readonly devices: number;
   readonly storeFailure: number;
   readonly core: Partial<CoreOptions>;
+  /** Whether the gateway's wall clock can be trusted: never, always, or minutes after each start. */
+  readonly clock: "never" | "always" | "late";
+  /** The first life dies before this edge call, if crashes are off; the share of its commits under way that survives. */
+  readonly crashAt?: { readonly call: number; readonly share: number };
+  /** What is usual: a publication for devices every few seconds, a new attempt at the broker within five. */
+  readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
+  readonly habits?: Partial<DeviceHabits>;
+  /** The gateway takes its clock for right before it is set. */
+  readonly believes?: boolean;
   /** Puts something between the driver and the core: a planted bug. */
   readonly wrap?: (core: Core) => Core;
   /** Settings that only the core sees: the rules go on judging by the others. */
@@ -50,11 +58,16 @@ export interface WorldOptions {
   readonly device?: (clientId: string) => AnyDevice;
 }
 
+/** The wall clock at the beginning of the world. */
+const worldBeganAt = 1_800_000_000_000;
+const usualPublishMs = [500, 8_000] as const;
+
 /** Everything by the dice of the seed. */
 export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
   const rng = new Rng(seed ^ 0x5eed);
   const durable = new Rng(seed ^ 0xd0ab).chance(0.6);
   const stores = durable && new Rng(seed ^ 0x5703).chance(0.75);
+  const polices = durable && new Rng(seed ^ 0xb0ff).chance(0.4);
   const some = (chance: number, value: () => number) => (rng.chance(chance) ? value() : 0);
   return {
     seed,
@@ -71,10 +84,12 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
     garbage: rng.chance(0.3),
     devices: rng.int(2, 6),
     storeFailure: some(0.2, () => 0.05),
+    clock: new Rng(seed ^ 0xc10c).pick(["never", "always", "late"]),
     core: {
       durable,
       uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
-      buffer: rng.chance(0.3) ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer,
+      buffer: bufferFor(rng.chance(0.3), polices ? new Rng(seed ^ 0xb0f1) : undefined),
+      deadLetters: { ...testOptions.deadLetters, superseded: true },
       upstream: {
         ...testOptions.upstream,
         mode,
@@ -82,6 +97,27 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
         will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 },
       },
     },
+  };
+}
+
+function bufferFor(isTight: boolean, policies: Rng | undefined): CoreOptions["buffer"] {
+  if (policies) return policed(policies);
+  return isTight ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer;
+}
+
+/** Each of a client's four topics under a rule of its own. */
+export function policed(rng: Rng): CoreOptions["buffer"] {
+  const rules: readonly BufferPolicy[] = [
+    { ...keepAll, timeToLiveSeconds: rng.pick([30, 120, 600]) },
+    { ...keepAll, atLimit: "oldest", messagesMax: rng.int(1, 4) },
+    { ...keepAll, atLimit: "newest", messagesMax: rng.int(1, 4), timeToLiveSeconds: rng.pick([0, 300]) },
+    { ...keepAll, keep: "latest", qos0WhileAsleep: rng.chance(0.5) },
+  ];
+  const perWakeMax = rng.chance(0.3) ? 3 : Number.POSITIVE_INFINITY;
+  return {
+    ...testOptions.buffer,
+    perWakeMaxOf: () => perWakeMax,
+    policyOf: (_clientId, topicName) => rules[Number(topicName.at(-1))] ?? keepAll,
   };
 }
 
@@ -103,6 +139,7 @@ export class World {
   readonly rng: Rng;
   readonly judge: Judge;
   readonly witness: Witness;
+  readonly law: PolicyLaw;
   readonly network: Network;
   readonly broker: SimBroker;
   readonly devices: SimDevice[] = [];
@@ -122,11 +159,19 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.rng = new Rng(options.seed);
-    this.judge = new Judge(this.time, options.core.uplink?.policyOf("").whenAway === "store");
     const buffer = options.core.buffer ?? testOptions.buffer;
+    this.law = new PolicyLaw({
+      now: () => this.time.now(),
+      policyOf: buffer.policyOf,
+      clockIsRight: options.clock === "always",
+    });
+    const stores = options.core.uplink?.policyOf("").whenAway === "store";
+    this.judge = new Judge(this.time, stores, options.core.durable === true ? this.law : undefined);
+    const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.witness = new Witness(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
-      perWakeMax: buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax,
+      isDropped: (payload) => this.law.isDropped(payload.split("/")[1] ?? "", payload),
+      perWakeMax: Math.min(fullWake, buffer.perWakeMaxOf("")),
     });
     const { loss, duplicate, delayMs } = options;
     this.network = new Network(this.time, this.rng, { loss, duplicate, delayMs });
@@ -187,7 +232,19 @@ export class World {
       const core = this.#core;
       if (core) this.judge.everyStep({ sessions: core.sessions(), nextDeadline: core.nextDeadline(), bufferMax });
     });
+    this.#calls.set(this.time.now(), this.#crash?.passed ?? 0);
   }
+
+  /** The process that lives is gone, and starts again a while later. */
+  cutPower(): void {
+    this.#crash?.die();
+  }
+
+  /** Edge calls of the process that lived at this time, as far as it came. */
+  callsUntil(ms: number): number {
+    return this.#calls.get(ms) ?? 0;
+  }
+  readonly #calls = new Map<number, number>();
 
   /** No more faults and no new work. */
   heal(): void {
@@ -236,16 +293,17 @@ export class World {
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer,
-        wallClock: () => undefined,
+        wallClock: () => this.#wallClock(),
         random: () => this.rng.next(),
       },
     );
     const clock = new VirtualClock(this.time);
-    const upstream = new SimUpstream(this.broker, this.time, this.rng);
+    const upstream = new SimUpstream(this.broker, this.time, this.rng, this.#options.pace?.reconnectMs);
+    const store = this.#newStore();
     const edges: Edges = {
       transports: new Map([["sim", new SimTransport(this.network)]]),
       upstream,
-      store: this.#slowStore(),
+      store: store.store,
       report: (event) => {
         this.#note(`core ${JSON.stringify(event)}`);
         this.judge.onReport(event);
@@ -253,7 +311,10 @@ export class World {
       },
     };
     const dies = crashes && !this.#healed;
-    const point = new CrashPoint(dies ? this.rng.int(50, 3_000) : Number.POSITIVE_INFINITY, () => {
+    const { crashAt } = this.#options;
+    const lastCall = crashAt && this.lives === 1 ? crashAt.call : Number.POSITIVE_INFINITY;
+    const point = new CrashPoint(dies ? this.rng.int(50, 3_000) : lastCall, () => {
+      store.crash(crashAt?.share ?? this.rng.next());
       this.#note("the gateway dies");
       clock.stop();
       upstream.die();
@@ -277,7 +338,9 @@ export class World {
         const clientId = upstream.clientOf(linkId);
         if (clientId !== undefined) {
           const { publication } = delivery;
-          this.witness.handedToGateway(isTrunk(clientId) ? recipientOf(publication) : clientId, publication);
+          const recipient = isTrunk(clientId) ? recipientOf(publication) : clientId;
+          this.witness.handedToGateway(recipient, publication);
+          this.law.handed(recipient, publication);
         }
         this.#note(
           `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
@@ -294,46 +357,47 @@ export class World {
       told: () => {},
     };
     this.#core = core;
+    this.#startClock(handle);
     const states = [...this.#table.states()];
+    const letters = [...this.#table.letters].map(([id, [clientId]]) => [id, clientId] as const);
     if (this.#options.core.durable === true && states.length > 0)
-      handle({ kind: "restored", states, known: [...this.#table.known] });
+      handle({ kind: "restored", states, known: [...this.#table.known], letters });
     driver.start();
   }
 
+  /** Of the process that lives now: since when its clock is right. */
+  #clockSetAt = Number.POSITIVE_INFINITY;
+
+  #startClock(handle: Driver["handle"]): void {
+    const { clock } = this.#options;
+    this.#clockSetAt = clock === "always" ? 0 : Number.POSITIVE_INFINITY;
+    if (clock !== "late") return;
+    const at = this.time.now() + this.rng.between(0, 600_000);
+    this.#clockSetAt = at;
+    this.time.plan(at - this.time.now(), () => {
+      if (this.#clockSetAt === at) handle({ kind: "clockSet" });
+    });
+  }
+
+  /** Before it is set, a Pi's clock begins anew with each start. */
+  #wallClock(): number | undefined {
+    if (this.time.now() >= this.#clockSetAt) return worldBeganAt + this.time.now();
+    return this.#options.believes ? worldBeganAt - 86_400_000 : undefined;
+  }
+
   /** Commits take time, in order, and fail now and then. */
-  #slowStore(): Store {
-    let freeAt = 0;
-    const owed: Change[] = [];
-    return {
-      open: async () => ({ notices: [] }),
-      all: async function* () {},
-      known: async () => [],
-      letters: async () => [],
-      snapshot: () => undefined,
-      fetch: (clientId, from, limit, done) => {
-        freeAt = Math.max(freeAt, this.time.now());
-        this.time.plan(freeAt - this.time.now() + 1, () => {
-          if (!this.#healed && this.rng.chance(this.#options.storeFailure))
-            return done([], new GatewayError("ERR_STORE_OPEN"));
-          done(this.#table.read(clientId, from, limit), undefined);
-        });
+  #newStore(): SimStore {
+    return new SimStore({
+      time: this.time,
+      rng: this.rng,
+      table: this.#table,
+      fails: () => !this.#healed && this.rng.chance(this.#options.storeFailure),
+      asked: (changes) => this.law.decided(changes),
+      onDisk: (change) => {
+        if ((change.of === "backlog" || change.of === "uplink") && change.record)
+          this.#kept.add(Buffer.from(change.record.publication.payload).toString());
       },
-      close: async () => {},
-      commit: (changes, done) => {
-        freeAt = Math.max(freeAt, this.time.now()) + this.rng.between(0, 30);
-        this.time.plan(freeAt - this.time.now(), () => {
-          owed.push(...changes);
-          if (!this.#healed && this.rng.chance(this.#options.storeFailure))
-            return done(new GatewayError("ERR_STORE_WRITE"));
-          for (const change of owed.splice(0)) {
-            this.#table.apply(change);
-            if ((change.of === "backlog" || change.of === "uplink") && change.record)
-              this.#kept.add(Buffer.from(change.record.publication.payload).toString());
-          }
-          done(undefined);
-        });
-      },
-    };
+    });
   }
 
   #addDevice(clientId: string): void {
@@ -347,6 +411,7 @@ export class World {
       subscribeQoS: rng.int(0, 2) as QoS,
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
+      ...this.#options.habits,
     };
     this.devices.push(
       new SimDevice({
@@ -362,7 +427,7 @@ export class World {
   }
 
   #planPublisher(): void {
-    this.time.plan(this.rng.between(500, 8_000), () => {
+    this.time.plan(this.rng.between(...(this.#options.pace?.publishMs ?? usualPublishMs)), () => {
       this.#planPublisher();
       if (this.#healed) return;
       const device = this.rng.pick(this.devices);
@@ -395,10 +460,15 @@ export class World {
   }
 
   #outage(): void {
+    this.brokerLeaves(this.rng.between(1_000, 120_000));
+  }
+
+  /** The broker is away for so long, and every connection to it is cut. */
+  brokerLeaves(ms: number): void {
     this.#note("the broker is away");
     this.broker.faults.away = true;
     this.broker.cutAll();
-    this.time.plan(this.rng.between(1_000, 120_000), () => {
+    this.time.plan(ms, () => {
       this.broker.faults.away = false;
     });
   }

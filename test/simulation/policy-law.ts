@@ -1,0 +1,100 @@
+/**
+ * What the rules of the buffer promise of each message, judged by what was handed to the gateway, what it says it dropped
+ * (its dead letters), and what it sends. Time here is the world's own, whatever the gateway's clock says.
+ */
+import type { BufferPolicy } from "../../src/core/options.ts";
+import type { Change, LetterRecord } from "../../src/core/record.ts";
+import type { Publication } from "../../src/core/types.ts";
+import { Violation } from "./judge.ts";
+
+interface Handed {
+  readonly topicName: string;
+  readonly first: number;
+  last: number;
+  /** More than once: what is dropped may be an earlier copy of the last. */
+  again: boolean;
+}
+
+/** Between the decision to send and the sending: a commit. */
+const slackMs = 5_000;
+
+export class PolicyLaw {
+  readonly #now: () => number;
+  readonly #policyOf: (clientId: string, topicName: string) => BufferPolicy;
+  /** The gateway's clock was right all the time, so that age over a restart counts. */
+  readonly #clockIsRight: boolean;
+  readonly #handed = new Map<string, Handed>();
+  /** The last message handed over, by client and topic; and by client and rule. */
+  readonly #last = new Map<string, string>();
+  /** Dropped, and said so. */
+  readonly #dropped = new Set<string>();
+  /** How often each reason was seen: a rule that never acts proves nothing. */
+  readonly seen = new Map<string, number>();
+
+  constructor(init: {
+    now: () => number;
+    policyOf: (clientId: string, topicName: string) => BufferPolicy;
+    clockIsRight: boolean;
+  }) {
+    this.#now = init.now;
+    this.#policyOf = init.policyOf;
+    this.#clockIsRight = init.clockIsRight;
+  }
+
+  /** The broker's packet reached the gateway. */
+  handed(clientId: string, publication: Publication): void {
+    const { topicName } = publication;
+    const key = keyOf(clientId, publication);
+    const before = this.#handed.get(key);
+    if (before) Object.assign(before, { last: this.#now(), again: true });
+    else this.#handed.set(key, { topicName, first: this.#now(), last: this.#now(), again: false });
+    this.#last.set(`${clientId} ${topicName}`, key);
+  }
+
+  /** A commit was asked for, in the turn in which it was decided. */
+  decided(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.of === "letter" && change.record?.direction === "down") this.#letter(change.clientId, change.record);
+    }
+  }
+
+  isDropped(clientId: string, payload: string): boolean {
+    return this.#dropped.has(`${clientId} ${payload}`);
+  }
+
+  /** A PUBLISH to the client, for the first time. */
+  sent(clientId: string, payload: string): void {
+    const handed = this.#handed.get(`${clientId} ${payload}`);
+    if (!handed) return;
+    const { timeToLiveSeconds } = this.#policyOf(clientId, handed.topicName);
+    const age = this.#now() - handed.last;
+    if (this.#clockIsRight && timeToLiveSeconds > 0 && age > timeToLiveSeconds * 1_000 + slackMs)
+      throw new Violation(`"${payload}" goes to ${clientId} ${age} ms old, past its time to live`);
+  }
+
+  #letter(clientId: string, { reason, publication }: LetterRecord): void {
+    const key = keyOf(clientId, publication);
+    const handed = this.#handed.get(key);
+    this.#dropped.add(key);
+    this.seen.set(reason, (this.seen.get(reason) ?? 0) + 1);
+    if (!handed) return;
+    const policy = this.#policyOf(clientId, handed.topicName);
+    const isLast = !handed.again && this.#last.get(`${clientId} ${handed.topicName}`) === key;
+    const say = (what: string) => new Violation(`${key} was dropped (${reason}): ${what}`);
+    if (reason === "expired") {
+      const age = this.#now() - handed.first;
+      const { timeToLiveSeconds } = policy;
+      if (timeToLiveSeconds === 0 || age < timeToLiveSeconds * 1_000 - 1)
+        throw say(`it was ${age} ms old, and may be ${timeToLiveSeconds} s`);
+    }
+    if (reason === "superseded" && (policy.keep !== "latest" || isLast)) throw say("no later one replaced it");
+    if (reason !== "buffer-full") return;
+    if (policy.atLimit === "leave") throw say("the broker would have kept it");
+    if (policy.atLimit === "oldest" && isLast) throw say("the newest went, not the oldest");
+    if (policy.atLimit === "newest" && !isLast && !handed.again) throw say("an older one went, not the newest");
+  }
+}
+
+function keyOf(clientId: string, { payload }: Publication): string {
+  return `${clientId} ${Buffer.from(payload).toString()}`;
+}
