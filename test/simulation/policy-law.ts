@@ -69,7 +69,7 @@ export class PolicyLaw {
     const { timeToLiveSeconds } = this.#policyOf(clientId, handed.topicName);
     const age = this.#now() - handed.last;
     if (this.#clockIsRight && timeToLiveSeconds > 0 && age > timeToLiveSeconds * 1_000 + slackMs)
-      throw new Violation(`"${payload}" goes to ${clientId} ${age} ms old, past its time to live`);
+      throw new Violation(`"${payload}" goes to ${clientId} ${Math.round(age)} ms old, past its time to live`);
   }
 
   #letter(clientId: string, { reason, publication }: LetterRecord): void {
@@ -85,7 +85,7 @@ export class PolicyLaw {
       const age = this.#now() - handed.first;
       const { timeToLiveSeconds } = policy;
       if (timeToLiveSeconds === 0 || age < timeToLiveSeconds * 1_000 - 1)
-        throw say(`it was ${age} ms old, and may be ${timeToLiveSeconds} s`);
+        throw say(`it was ${Math.round(age)} ms old, and may be ${timeToLiveSeconds} s`);
     }
     if (reason === "superseded" && (policy.keep !== "latest" || isLast)) throw say("no later one replaced it");
     if (reason !== "buffer-full") return;
