@@ -18,7 +18,7 @@ const policy = {
   atLimit: z
     .enum(["leave", "oldest", "newest"])
     .describe(
-      "leave: QoS 1 and 2 stay at the broker, unacknowledged; the oldest QoS 0 makes way. oldest: the oldest of the rule makes way, whatever its QoS. newest: the new one is dropped.",
+      "leave: QoS 1 and 2 stay at the broker, unacknowledged (on a shared connection the new one is dropped); the oldest QoS 0 makes way. oldest: the oldest of the rule makes way, whatever its QoS. newest: the new one is dropped.",
     ),
   keep: z
     .enum(["all", "latest"])

@@ -55,12 +55,15 @@ function live(seed: number, crashAt: WorldOptions["crashAt"]): World {
   return world;
 }
 
-for (const seed of [1, 2]) {
+for (const [seed, shares] of [
+  [1, [0, 1]],
+  [2, [0]],
+] as const) {
   test(`a crash at any point is noticed by nobody (seed ${seed})`, { timeout: 300_000 }, () => {
     const calls = live(seed, undefined).callsUntil(lifeMs);
     expect(calls).toBeGreaterThan(150);
     for (let call = 0; call < calls; call++) {
-      for (const share of [0, 1]) {
+      for (const share of shares) {
         try {
           const { lives, devices } = live(seed, { call, share });
           expect([lives, ...devices.map(({ unaskedEnds }) => unaskedEnds)]).toEqual([2, 0, 0]);

@@ -179,6 +179,7 @@ for (const [name, { plant, finding, brokerLatencyMs }] of Object.entries(faults)
 
 test("without a fault the same lives are faultless", { timeout: 120_000 }, () => {
   expect(firstFinding(() => ({}))).toBe("nothing");
+  expect(firstFinding(() => ({}), 2_000)).toBe("nothing");
 });
 
 /** Lives in which all of this matters: a disk, rules, a broker that goes away, crashes. */

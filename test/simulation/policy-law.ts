@@ -23,6 +23,8 @@ export class PolicyLaw {
   readonly #policyOf: (clientId: string, topicName: string) => BufferPolicy;
   /** The gateway's clock was right all the time, so that age over a restart counts. */
   readonly #clockIsRight: boolean;
+  /** Each client has deliveries of its own, which the broker keeps for it; from a shared connection all are taken at once. */
+  readonly #brokerKeeps: boolean;
   readonly #handed = new Map<string, Handed>();
   /** The last message handed over, by client and topic; and by client and rule. */
   readonly #last = new Map<string, string>();
@@ -35,9 +37,11 @@ export class PolicyLaw {
     now: () => number;
     policyOf: (clientId: string, topicName: string) => BufferPolicy;
     clockIsRight: boolean;
+    brokerKeeps: boolean;
   }) {
     this.#now = init.now;
     this.#policyOf = init.policyOf;
+    this.#brokerKeeps = init.brokerKeeps;
     this.#clockIsRight = init.clockIsRight;
   }
 
@@ -89,7 +93,7 @@ export class PolicyLaw {
     }
     if (reason === "superseded" && (policy.keep !== "latest" || isLast)) throw say("no later one replaced it");
     if (reason !== "buffer-full") return;
-    if (policy.atLimit === "leave") throw say("the broker would have kept it");
+    if (policy.atLimit === "leave" && this.#brokerKeeps) throw say("the broker would have kept it");
     if (policy.atLimit === "oldest" && isLast) throw say("the newest went, not the oldest");
     if (policy.atLimit === "newest" && !isLast && !handed.again) throw say("an older one went, not the newest");
   }

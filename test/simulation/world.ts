@@ -164,6 +164,7 @@ export class World {
       now: () => this.time.now(),
       policyOf: buffer.policyOf,
       clockIsRight: options.clock === "always",
+      brokerKeeps: options.core.upstream?.mode !== "aggregating",
     });
     const stores = options.core.uplink?.policyOf("").whenAway === "store";
     this.judge = new Judge(this.time, stores, options.core.durable === true ? this.law : undefined);

@@ -34,7 +34,9 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
   const mayWait = received !== undefined && policy.atLimit !== "newest" && !(tooLarge && policy.atLimit === "oldest");
   if (!fits(context, session, policy, more)) {
-    if (!mayWait) return turnAway(context, session, entry, "buffer-full");
+    // Of a rule that lets the oldest go, only what the client may have seen is left: that is about to go anyway.
+    const isSoonThere = policy.atLimit === "oldest" && !tooLarge && fitsClient(context, session, more);
+    if (!mayWait && !isSoonThere) return turnAway(context, session, entry, "buffer-full");
     if (outbox.length >= buffer.messagesMax + session.upstream.options.receiveMaximum) return "wait";
   }
   for (const old of replaced) giveUp(context, session, old, "superseded");
@@ -43,12 +45,15 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
 
 /** Is there room for so much more of this rule? */
 export function fits(context: Context, session: Session, policy: BufferPolicy, more: Tally): boolean {
+  return fitsClient(context, session, more) && fitsRule(session, policy, more);
+}
+
+function fitsClient(context: Context, { outbox }: Session, more: Tally): boolean {
   const { buffer } = context.options;
   return (
-    session.outbox.length + more.messages <= buffer.messagesMax &&
-    session.outbox.bytes + more.bytes <= buffer.bytesMax &&
-    context.counters.bufferedBytes + more.bytes <= buffer.totalBytesMax &&
-    fitsRule(session, policy, more)
+    outbox.length + more.messages <= buffer.messagesMax &&
+    outbox.bytes + more.bytes <= buffer.bytesMax &&
+    context.counters.bufferedBytes + more.bytes <= buffer.totalBytesMax
   );
 }
 
