@@ -174,13 +174,15 @@ async function* octetsOf(
 }
 
 function sessionLine(session: Facts): Record<string, string> {
-  const { clientId, state, peer, secondsSilent, waitingMessages, owedToBroker, linkUp } = session;
+  const { clientId, state, peer, secondsSilent, waitingMessages, owedToBroker, droppedMessages, linkUp } = session;
   return {
     client: String(clientId),
     state: String(state),
     at: String(peer ?? "-"),
     "silent for": duration(Number(secondsSilent)),
     "for it": String(waitingMessages),
+    "oldest for": age(session["waitingSeconds"]),
+    dropped: String(droppedMessages),
     "for the broker": String(owedToBroker),
     link: linkUp ? "up" : "down",
   };
@@ -202,14 +204,24 @@ function letterLine(letter: Facts): Record<string, string> {
 
 interface Depth {
   readonly forBroker: { readonly messages: number; readonly bytes: number; readonly clients: readonly Facts[] };
-  readonly forClients: { readonly messages: number; readonly bytes: number };
+  readonly forClients: { readonly messages: number; readonly bytes: number; readonly clients: readonly Facts[] };
   readonly deadLetters: number;
+  readonly dropped: Readonly<Record<string, number>>;
   readonly storeFails: boolean;
 }
 
-function sayDepth({ forBroker, forClients, deadLetters, storeFails }: Depth): string {
-  const clients = forBroker.clients.map(({ clientId, messages, bytes, oldestAt }) => ({
-    client: String(clientId),
+function sayDepth({ forBroker, forClients, deadLetters, dropped, storeFails }: Depth): string {
+  const toClients = forClients.clients.map(({ clientId, state, messages, bytes, waitingSeconds, dropped }) => ({
+    "for client": String(clientId),
+    state: String(state),
+    messages: String(messages),
+    octets: String(bytes),
+    "oldest waits for": age(waitingSeconds),
+    dropped: String(dropped),
+  }));
+  const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
+  const fromClients = forBroker.clients.map(({ clientId, messages, bytes, oldestAt }) => ({
+    "from client": String(clientId),
     messages: String(messages),
     octets: String(bytes),
     "oldest of": Number(oldestAt) > 0 ? new Date(Number(oldestAt)).toISOString() : "-",
@@ -219,8 +231,14 @@ function sayDepth({ forBroker, forClients, deadLetters, storeFails }: Depth): st
     `for clients:    ${forClients.messages} messages, ${forClients.bytes} octets`,
     `dead letters:   ${deadLetters}`,
     ...(storeFails ? ["THE STORE IS FAILING: QoS 1 and 2 that need it are refused; see the log"] : []),
-    ...(clients.length > 0 ? ["", table(clients, "")] : []),
+    ...(reasons.length > 0 ? [`dropped or refused since the start: ${reasons.join(", ")}`] : []),
+    ...(fromClients.length > 0 ? ["", table(fromClients, "")] : []),
+    ...(toClients.length > 0 ? ["", table(toClients, "")] : []),
   ].join("\n");
+}
+
+function age(seconds: unknown): string {
+  return typeof seconds === "number" ? duration(seconds) : "-";
 }
 
 function duration(seconds: number): string {

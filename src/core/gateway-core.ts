@@ -27,7 +27,6 @@ import { onClockSet } from "./session/expiry.ts";
 import { onLifeDeadline } from "./session/keep-alive.ts";
 import { endByOperator } from "./session/lifecycle.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
-import { ageOf } from "./session/queued-record.ts";
 import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { recordOf } from "./session/session-record.ts";
@@ -133,12 +132,12 @@ export class GatewayCore implements Core {
   /** All that is known of one client; undefined when it has no session. */
   session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
     const session = this.#context.sessions.byClientId(clientId);
-    return session && { view: viewOf(this.#context, session), record: recordOf(session) };
+    return session && { view: viewOf(session), record: recordOf(session) };
   }
 
   /** Every session, as a read-only picture of the moment. */
   *sessions(): IterableIterator<SessionView> {
-    for (const session of this.#context.sessions.all()) yield viewOf(this.#context, session);
+    for (const session of this.#context.sessions.all()) yield viewOf(session);
   }
 
   #take(input: Input): void {
@@ -277,8 +276,8 @@ export interface SessionView {
   readonly lastHeard: Instant;
   readonly waitingMessages: number;
   readonly waitingBytes: number;
-  /** How long the oldest of them waits, as far as it is known; undefined = none waits. */
-  readonly waitingSeconds: number | undefined;
+  /** Since when the oldest of them waits, as far as it is known; undefined = none waits. */
+  readonly waitingSince: Instant | undefined;
   /** Messages for the client that were dropped, since the gateway started. */
   readonly droppedMessages: number;
   /** Publications of the client that it was acknowledged for and the broker does not have yet. */
@@ -290,8 +289,7 @@ export interface SessionView {
   readonly linkUp: boolean;
 }
 
-function viewOf(context: Context, session: Session): SessionView {
-  const oldest = session.outbox.head();
+function viewOf(session: Session): SessionView {
   return {
     clientId: session.clientId,
     peer: session.peer,
@@ -302,7 +300,7 @@ function viewOf(context: Context, session: Session): SessionView {
     lastHeard: session.lastHeard,
     waitingMessages: session.outbox.length,
     waitingBytes: session.outbox.bytes,
-    waitingSeconds: oldest && Math.max(0, Math.round(ageOf(context, oldest) / 1_000)),
+    waitingSince: session.outbox.head()?.since,
     droppedMessages: session.dropped,
     owedToBroker: session.account.owed,
     owedBytes: session.account.backlog.bytes,

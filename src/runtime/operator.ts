@@ -34,11 +34,13 @@ export function operatorSources(
       for (const { clientId, owedToBroker, owedBytes } of owing.slice(0, clientsNamed)) {
         clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
       }
-      const { backlogMessages, backlogBytes, bufferedMessages, bufferedBytes } = core.counters;
+      const { backlogMessages, backlogBytes, bufferedMessages, bufferedBytes, dropped } = core.counters;
       return {
         forBroker: { messages: backlogMessages, bytes: backlogBytes, clients },
-        forClients: { messages: bufferedMessages, bytes: bufferedBytes },
+        forClients: { messages: bufferedMessages, bytes: bufferedBytes, clients: awaited(core, now()) },
         deadLetters: core.letters,
+        /** Since the gateway started; only what was. */
+        dropped: Object.fromEntries(Object.entries(dropped).filter(([, count]) => count > 0)),
         storeFails: core.storeFails,
       };
     },
@@ -67,9 +69,33 @@ export function operatorSources(
   };
 }
 
+/** Clients that messages wait for, or were dropped for: the most first. */
+function awaited(core: GatewayCore, now: number) {
+  const clients = [...core.sessions()].filter((session) => session.waitingMessages + session.droppedMessages > 0);
+  clients.sort((a, b) => b.waitingMessages - a.waitingMessages || b.droppedMessages - a.droppedMessages);
+  return clients
+    .slice(0, clientsNamed)
+    .map(({ clientId, state, waitingMessages, waitingBytes, waitingSince, droppedMessages }) => ({
+      clientId,
+      state,
+      messages: waitingMessages,
+      bytes: waitingBytes,
+      waitingSeconds: secondsSince(waitingSince, now),
+      dropped: droppedMessages,
+    }));
+}
+
 function facts(session: SessionView, now: number) {
-  const { lastHeard, ...rest } = session;
-  return { ...rest, secondsSilent: Math.max(0, Math.round((now - lastHeard) / 1_000)) };
+  const { lastHeard, waitingSince, ...rest } = session;
+  return {
+    ...rest,
+    secondsSilent: secondsSince(lastHeard, now),
+    waitingSeconds: secondsSince(waitingSince, now),
+  };
+}
+
+function secondsSince<At extends number | undefined>(at: At, now: number): number | At {
+  return at === undefined ? at : Math.max(0, Math.round((now - at) / 1_000));
 }
 
 /** Wills and messages are the devices' business: sizes will do. */

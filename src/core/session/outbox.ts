@@ -13,7 +13,7 @@ import type { Instant, Publication } from "../types.ts";
 export interface OutboxEntry {
   readonly publication: Publication;
   readonly policy: BufferPolicy;
-  /** When it came, or this life of the gateway began; and by the wall clock, 0 = unknown. */
+  /** When it came, as far as that is known after a restart; and by the wall clock, 0 = unknown. */
   readonly since: Instant;
   readonly sinceWall: number;
   /** Dropped then, if it was never sent to the client. */

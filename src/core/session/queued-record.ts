@@ -64,6 +64,7 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
   const remaining = left !== undefined && wall !== undefined && due > 0 ? Math.min(left, due - wall) : left;
   return {
     ...newEntry(context, clientId, publication),
+    since: wall !== undefined && since > 0 ? context.now - Math.max(0, wall - since) : context.now,
     sinceWall: since,
     expiresAt: remaining === undefined ? undefined : context.now + remaining,
     due,
@@ -72,12 +73,6 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
     released,
     seq,
   };
-}
-
-/** How long it waits, in milliseconds; without a trusted clock, in this life of the gateway. */
-export function ageOf(context: Context, { since, sinceWall }: OutboxEntry): number {
-  const wall = context.environment.wallClock();
-  return wall !== undefined && sinceWall > 0 ? wall - sinceWall : context.now - since;
 }
 
 /** That instant by the wall clock; 0 while it cannot be trusted. */
