@@ -57,7 +57,6 @@ function live(seed: number, crashAt: WorldOptions["crashAt"]): World {
 
 for (const [seed, shares] of [
   [1, [0, 1]],
-  [2, [0]],
 ] as const) {
   test(`a crash at any point is noticed by nobody (seed ${seed})`, { timeout: 300_000 }, () => {
     const calls = live(seed, undefined).callsUntil(lifeMs);
