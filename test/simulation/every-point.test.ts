@@ -55,9 +55,7 @@ function live(seed: number, crashAt: WorldOptions["crashAt"]): World {
   return world;
 }
 
-for (const [seed, shares] of [
-  [1, [0, 1]],
-] as const) {
+for (const [seed, shares] of [[1, [0, 1]]] as const) {
   test(`a crash at any point is noticed by nobody (seed ${seed})`, { timeout: 300_000 }, () => {
     const calls = live(seed, undefined).callsUntil(lifeMs);
     expect(calls).toBeGreaterThan(150);
