@@ -23,6 +23,8 @@ import { SmallDisk } from "./small-disk.ts";
 const rounds = Number(process.env["ROUNDS"] ?? 30);
 
 interface Kind {
+  /** Absent: transparent. */
+  readonly mode?: "aggregating";
   readonly protocol: "3.1.1" | "5";
   readonly clean: boolean;
   /** The broker is away for a while, together with the gateway or not; connections are cut at any packet. */
@@ -38,9 +40,11 @@ const kinds: readonly Kind[] = [
   { protocol: "3.1.1", clean: true, broker: "goes too", disk: "large" },
   { protocol: "5", clean: true, broker: "goes too", disk: "large" },
   { protocol: "5", clean: false, broker: "goes too", disk: "full at times" },
+  { mode: "aggregating", protocol: "3.1.1", clean: false, broker: "stays", disk: "large" },
+  { mode: "aggregating", protocol: "5", clean: false, broker: "goes too", disk: "large" },
 ];
-const nameOf = ({ protocol, clean, broker, disk }: Kind) =>
-  `MQTT ${protocol}${clean ? ", clean sessions" : ""}, the broker ${broker}${disk === "large" ? "" : `, the disk is ${disk}`}`;
+const nameOf = ({ mode, protocol, clean, broker, disk }: Kind) =>
+  `MQTT ${protocol}${mode ? `, ${mode}` : ""}${clean ? ", clean sessions" : ""}, the broker ${broker}${disk === "large" ? "" : `, the disk is ${disk}`}`;
 
 const only = process.env["CRASH_KIND"];
 
@@ -63,7 +67,7 @@ describe.concurrent("kill -9", () => {
 });
 
 async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: () => unknown) => void): Promise<void> {
-  const { protocol, clean } = kind;
+  const { mode = "transparent", protocol, clean } = kind;
   const isTroubled = kind.broker === "goes too";
   /** With these the broker forgets the session at every cut. */
   const isForgetful = clean && protocol === "3.1.1";
@@ -73,6 +77,7 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
   const gateway = new MortalGateway(await freePort(), {
     upstream: {
       url: broker.url,
+      mode,
       protocol,
       reconnect: { minSeconds: 0.05, maxSeconds: 0.2 },
       will: { held: isForgetful ? "broker" : "gateway" },

@@ -4,13 +4,18 @@ import type { QoS } from "../../src/wire/fields.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, startGateway, until } from "../helpers/test-gateway.ts";
 
-test.each(["3.1.1", "5"] as const)(
-  "MQTT %s, cut at any packet: what was acknowledged is saved, QoS 2 once",
+test.each([
+  ["3.1.1", "transparent"],
+  ["5", "transparent"],
+  ["3.1.1", "aggregating"],
+  ["5", "aggregating"],
+] as const)(
+  "MQTT %s, %s, cut at any packet: what was acknowledged is saved, QoS 2 once",
   { timeout: 60_000 },
-  async (protocol) => {
+  async (protocol, mode) => {
     const broker = await RecordingBroker.start(7);
     const { gateway, port } = await startGateway({
-      upstream: { url: broker.url, protocol, reconnect: { minSeconds: 0.05, maxSeconds: 0.2 } },
+      upstream: { url: broker.url, protocol, mode, reconnect: { minSeconds: 0.05, maxSeconds: 0.2 } },
     });
     const devices = Array.from(
       { length: 6 },

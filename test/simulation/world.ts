@@ -201,10 +201,13 @@ export class World {
         routed: (clientId, publication) => {
           if (isTrunk(clientId)) this.#routedAt.set(textOf(publication), this.time.now());
         },
-        acknowledged: (clientId, publication) =>
-          isTrunk(clientId)
-            ? this.judge.promised(recipientOf(publication), publication, this.#routedAt.get(textOf(publication)))
-            : this.judge.promised(clientId, publication),
+        acknowledged: (clientId, publication) => {
+          if (!isTrunk(clientId)) return this.judge.promised(clientId, publication);
+          const recipient = recipientOf(publication);
+          // At QoS 0 a client is promised nothing, whatever the broker gave the shared connection.
+          if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
+            this.judge.promised(recipient, publication, this.#routedAt.get(textOf(publication)));
+        },
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
           this.judge.willFired(clientId, will, cause);

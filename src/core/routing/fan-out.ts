@@ -7,6 +7,7 @@
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
+import { hashOf } from "../session/acceptance.ts";
 import { deliver } from "../session/custody.ts";
 import { storeReceived } from "../session/received-record.ts";
 import { isReachable, type Session } from "../session/session.ts";
@@ -20,17 +21,21 @@ import type { Trunk, TrunkFilter } from "./trunk.ts";
 /** Members of a shared subscription that are looked at for one that is there. */
 const sharedTriesMax = 16;
 
+/** Acknowledged deliveries at QoS 1 that are remembered; a broker has no more unanswered at a time. */
+const latelyMax = 1_000;
+
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
 export function onTrunkDelivered(context: Context, trunk: Trunk, link: Link, input: Delivered): void {
   const { publication, packetId } = input;
-  if (publication.qos === 2 && isRepeat(context, trunk, link, packetId)) return;
+  if (publication.qos > 0 && isRepeat(context, trunk, link, input)) return;
   const topicName = fromBroker(trunk.upstream.options.topicPrefix, publication.topicName);
   const recipients = topicName === undefined ? nobody : recipientsOf(trunk, topicName, input);
   const copies: (Publication | undefined)[] = [];
   let after: CommitToken | undefined;
   for (const [session, asked] of recipients) {
     const qos = Math.min(asked, publication.qos) as QoS;
+    if (qos === 0 && input.dup) continue; // it may have it, and is to have it at most once
     copies[qos] ??= { topicName: topicName ?? "", payload: publication.payload, qos, retain: publication.retain };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
   }
@@ -92,9 +97,17 @@ function nextOf({ members }: TrunkFilter): [Session, QoS] {
   return first as [Session, QoS]; // an entry has members
 }
 
-/** At QoS 2 the id tells a repetition, until PUBREL. */
-function isRepeat(context: Context, trunk: Trunk, link: Link, packetId: number): boolean {
-  const known = trunk.broker.received.get(packetId);
+/**
+ * At QoS 2 the id tells a repetition, until PUBREL. At QoS 1 the broker may have begun anew with it; as far as we remember,
+ * what comes again with DUP after a cut is not passed on a second time.
+ */
+function isRepeat(context: Context, trunk: Trunk, link: Link, { packetId, publication, dup }: Delivered): boolean {
+  let known = publication.qos === 2 ? trunk.broker.received.get(packetId) : undefined;
+  if (publication.qos === 1 && dup) {
+    const last = trunk.lately.get(packetId);
+    const { topicName, payload } = publication;
+    if (last?.received.publication.topicName === topicName && last.hash === hashOf(payload)) known = last.received;
+  }
   if (!known) return false;
   known.connection = trunk.broker.connection;
   context.counters.dropped.repeat++;
@@ -119,7 +132,8 @@ function acknowledgeCustody(
     stored: false,
     after,
   };
-  if (publication.qos === 2) {
+  if (publication.qos === 1) remember(trunk, received, hashOf(publication.payload));
+  else {
     trunk.broker.received.set(packetId, received);
     received.after = storeReceived(context, trunk.key, received, 0) ?? after;
   }
@@ -130,6 +144,14 @@ function acknowledgeCustody(
     });
   }
   sayReceived(context, link, received);
+}
+
+function remember(trunk: Trunk, received: Received, hash: number): void {
+  const { lately } = trunk;
+  lately.delete(received.packetId);
+  lately.set(received.packetId, { received, hash });
+  const oldest = lately.size > latelyMax ? lately.keys().next() : undefined;
+  if (oldest && !oldest.done) lately.delete(oldest.value);
 }
 
 const nothing = new Uint8Array(0);

@@ -24,6 +24,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, owner: Ses
     forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
   }
   broker.received.clear();
+  if (owner instanceof Trunk) owner.lately.clear();
   broker.outside.clear();
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
@@ -41,7 +42,7 @@ export function brokerForgot(context: Context, broker: BrokerSession, owner: Ses
     if (exchange.stage === "released") answerPubComp(context, exchange);
     else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
   }
-  if (owner instanceof Trunk) askAll(owner);
+  if (owner instanceof Trunk) askAll(context, owner);
   else subscribeAgain(broker, owner);
 }
 

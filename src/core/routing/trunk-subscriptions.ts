@@ -2,7 +2,8 @@
  * Subscriptions of clients that share a connection.
  *
  * The broker has each filter once, at the highest QoS that is asked for; a client's own QoS is applied when a message is
- * fanned out. Every SUBSCRIBE of a client asks the broker again, so that it hears what the broker says and gets what is
+ * fanned out. With MQTT 3.1.1 every filter has QoS 2: of overlapping ones a broker may choose any for its one copy
+ * (mosquitto does), where clients of their own connections would each have got theirs. Every SUBSCRIBE of a client asks the broker again, so that it hears what the broker says and gets what is
  * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
  */
 import type { Context } from "../context.ts";
@@ -39,19 +40,19 @@ export function subscribeOverTrunk(context: Context, trunk: Trunk, session: Sess
 
 /** Asks the broker, unless it is being asked. */
 export function ask(context: Context, trunk: Trunk, entry: TrunkFilter): void {
-  const exchange = begin(trunk, entry);
+  const exchange = begin(context, trunk, entry);
   if (exchange && trunk.broker.link?.up) sendExchange(context, trunk.broker.link, exchange);
 }
 
 /** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
-function begin(trunk: Trunk, entry: TrunkFilter): SubscribeExchange | undefined {
+function begin(context: Context, trunk: Trunk, entry: TrunkFilter): SubscribeExchange | undefined {
   if (entry.asking) return undefined;
   const packetId = trunk.broker.freePacketId();
   if (packetId === undefined) {
     trunk.unasked.add(entry);
     return undefined;
   }
-  let qos: QoS = 0;
+  let qos: QoS = trunk.upstream.options.protocol === "5" ? 0 : context.options.clients.subscriptionQoSMax;
   for (const asked of entry.members.values()) if (asked > qos) qos = asked;
   const requests = entry.next;
   entry.next = [];
@@ -153,6 +154,6 @@ export function leaveTrunk(context: Context, trunk: Trunk, session: Session): vo
 }
 
 /** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
-export function askAll(trunk: Trunk): void {
-  for (const entry of trunk.filters.all()) begin(trunk, entry);
+export function askAll(context: Context, trunk: Trunk): void {
+  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
 }

@@ -43,6 +43,8 @@ export class Trunk {
   readonly filters = new FilterTrie<TrunkFilter>();
   /** Filters to be subscribed to when a packet id is free. */
   readonly unasked = new Set<TrunkFilter>();
+  /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
+  readonly lately = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
   unkept: Received[] = [];
   /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */
