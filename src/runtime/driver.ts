@@ -121,11 +121,9 @@ export class Driver {
   #done(token: CommitToken): void {
     if (this.#failedFrom !== undefined) {
       this.#failedFrom = undefined;
-      const stuck = [...this.#stuck.values()];
+      this.#held = [...this.#stuck.values(), ...this.#held]; // kept back before those were: they leave before them
       this.#stuck.clear();
       this.#stuckClients.clear();
-      this.#committed = Math.max(this.#committed, token);
-      this.#run(stuck);
     }
     this.#release(token);
   }
