@@ -99,7 +99,9 @@ cp "$here"/examples/* "$doc/examples"
 cp "$root/hardware/raspberry-pi/README.md" "$root"/docs/*.md "$doc"
 cat "$here/debian/copyright" "$root/LICENSE" > "$doc/copyright"
 cp "$node/LICENSE" "$lib/bin/LICENSE.node"
-gzip -9n < "$root/CHANGELOG.md" > "$doc/changelog.gz"
+gzip -9n < "$root/CHANGELOG.md" > "$doc/CHANGELOG.md.gz"
+printf 'mqtt-sn-gateway (%s) stable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- %s  %s\n' "$version" \
+  "$(sed -n 's/^Maintainer: //p' "$here/debian/control.in")" "$(date -R)" | gzip -9n > "$doc/changelog.gz"
 install -D -m 644 "$here/debian/lintian-overrides" "$stage/usr/share/lintian/overrides/mqtt-sn-gateway"
 
 # --- the package ---
