@@ -74,6 +74,7 @@ cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
 [ -f "$lib/native/build/udp-batch.node" ] || { echo "native/udp-batch.c was not compiled" >&2; exit 1; }
 rm -r "$lib/native/udp-batch.c" "$lib/scripts"
+"$strip" --strip-unneeded "$lib/native/build/udp-batch.node" 2>/dev/null || true
 
 # --- what never runs on this machine: other systems' binaries, sources, build tools ---
 find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -prune -exec rm -rf {} +
