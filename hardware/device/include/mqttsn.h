@@ -48,6 +48,9 @@ enum {
   MQTTSN_CONGESTION = 1,
   MQTTSN_INVALID_TOPIC_ID = 2,
   MQTTSN_NOT_SUPPORTED = 3,
+  /* Not the gateway's: the connection was lost under the request, and the next one could not go on with it. What became of it
+   * is not known. */
+  MQTTSN_INTERRUPTED = 255,
 };
 
 typedef enum {
@@ -167,11 +170,13 @@ typedef struct {
     uint8_t tries;
     bool paused;
     bool sent;       /* at least once: the next time it is a repetition */
+    bool resumed;    /* in another connection than it was sent in first */
     bool registered; /* again, after "invalid topic id" */
     uint8_t topic;   /* 1 + place in `topics`; 0: its topic needs no registration */
     uint16_t msg_id;
     uint16_t register_id;
     uint32_t due;
+    uint32_t first_at; /* when it was sent first */
     uint16_t bytes;
     uint8_t message[MQTTSN_MESSAGE_BYTES];
   } exchange;
@@ -214,7 +219,8 @@ uint32_t mqttsn_wait(const mqttsn_t *client, uint32_t now);
 mqttsn_result_t mqttsn_search(mqttsn_t *client, uint8_t radius, uint32_t now);
 
 /* CONNECT, with the will of the configuration if there is one. From any state: out of sleep the session goes on, and what
- * waited is delivered. A request that was interrupted by the loss of the gateway goes on behind it. [§6.2, §6.3] */
+ * waited is delivered. A request that was interrupted by the loss of the gateway goes on behind it, unless the gateway may have forgotten what
+ * it already did: then MQTTSN_EVENT_FAILED with MQTTSN_INTERRUPTED. [§6.2, §6.3] */
 mqttsn_result_t mqttsn_connect(mqttsn_t *client, uint32_t now);
 
 /* DISCONNECT. [§6.12] */

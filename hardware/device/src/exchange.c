@@ -47,6 +47,7 @@ static void send_kept(mqttsn_t *client, uint32_t now) {
   bool has_dup = client->exchange.kind == EXCHANGE_SUBSCRIBE ||
                  (client->exchange.kind == EXCHANGE_PUBLISH && exchange_qos(client) != 0);
   if (has_dup && client->exchange.sent) client->exchange.message[flags_at(client)] |= FLAG_DUP;
+  if (!client->exchange.sent) client->exchange.first_at = now;
   client->exchange.sent = true;
   send_bytes(client, client->exchange.message, client->exchange.bytes, now);
 }
@@ -75,10 +76,31 @@ void exchange_send(mqttsn_t *client, uint32_t now) {
   }
 }
 
+/*
+ * A QoS 2 message that may have arrived: a new session knows nothing of it, and the old one remembers it for T_retry times
+ * N_retry at least, counted from its first copy. Sent again later it might be published twice. An update of the will is
+ * overtaken by the will in CONNECT.
+ */
+static bool is_beyond_resuming(const mqttsn_t *client, uint32_t now) {
+  if (client->exchange.kind == EXCHANGE_WILL_TOPIC || client->exchange.kind == EXCHANGE_WILL_MESSAGE)
+    return client->config.will != NULL;
+  if (client->exchange.kind != EXCHANGE_PUBLISH || !client->exchange.sent || exchange_qos(client) != 2) return false;
+  if (client->config.clean_session) return true;
+  if (client->exchange.stage == STAGE_RELEASE) return false;
+  return now - client->exchange.first_at >= retry_ms(client) * client->config.retry_limit;
+}
+
+static void interrupted(mqttsn_t *client) {
+  client->exchange.kind = EXCHANGE_NONE;
+  fail(client, client->exchange.msg_id, MQTTSN_INTERRUPTED);
+}
+
 void exchange_due(mqttsn_t *client, uint32_t now) {
   if (client->exchange.paused) {
     client->exchange.paused = false;
     exchange_send(client, now);
+  } else if (client->exchange.resumed && is_beyond_resuming(client, now)) {
+    interrupted(client);
   } else if (client->exchange.tries < client->config.retry_limit) {
     client->exchange.tries++;
     exchange_send(client, now);
@@ -119,14 +141,9 @@ void exchange_resume(mqttsn_t *client, uint32_t now) {
   client->exchange.tries = 0;
   client->exchange.paused = false;
   if (client->exchange.stage == STAGE_REGISTER) client->exchange.stage = STAGE_MESSAGE;
-  if (client->config.clean_session && client->exchange.kind == EXCHANGE_PUBLISH && client->exchange.sent &&
-      exchange_qos(client) == 2) {
-    /* The new session knows nothing of it: sent again it might arrive twice. */
-    client->exchange.kind = EXCHANGE_NONE;
-    fail(client, client->exchange.msg_id, MQTTSN_NOT_SUPPORTED);
-    return;
-  }
-  exchange_send(client, now);
+  client->exchange.resumed = client->exchange.sent;
+  if (is_beyond_resuming(client, now)) interrupted(client);
+  else exchange_send(client, now);
 }
 
 /* A message to be kept and sent. */
@@ -140,6 +157,7 @@ static mqttsn_result_t begin(mqttsn_t *client, uint8_t kind, message_t *message,
   client->exchange.paused = false;
   client->exchange.sent = false;
   client->exchange.registered = false;
+  client->exchange.resumed = false;
   client->exchange.topic = topic;
   client->exchange.msg_id = message->msg_id;
   client->exchange.bytes = (uint16_t)bytes;
@@ -192,6 +210,7 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
     client->exchange.paused = false;
     client->exchange.sent = false;
     client->exchange.registered = false;
+  client->exchange.resumed = false;
     client->exchange.topic = place;
     client->exchange.msg_id = own_id;
     if (msg_id != NULL) *msg_id = own_id;
