@@ -1,6 +1,6 @@
 /** An MQTT-SN device whose network is a serial line, alone on it or one of many behind a radio module. */
 import { performance } from "node:perf_hooks";
-import { Device, type DeviceEvent } from "../../src/device/device.ts";
+import { type AnyDevice, Device, type DeviceEvent } from "../../src/device/device.ts";
 import { Reassembler } from "../../src/transports/framing.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -29,24 +29,25 @@ export class RadioModule {
   }
 
   /** With a node id its messages are encapsulated [MQTT-SN 1.2 §5.5]; without, they are plain. */
-  device(clientId: string, nodeId?: Uint8Array): LineDevice {
-    const device = new LineDevice(this, clientId, nodeId);
+  /** `library`: another than src/device. */
+  device(clientId: string, nodeId?: Uint8Array, library?: AnyDevice): LineDevice {
+    const device = new LineDevice(this, clientId, nodeId, library);
     this.#devices.push(device);
     return device;
   }
 }
 
 export class LineDevice {
-  readonly device: Device;
+  readonly device: AnyDevice;
   readonly events: DeviceEvent[] = [];
   readonly #module: RadioModule;
   readonly #nodeId: Uint8Array | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(module: RadioModule, clientId: string, nodeId: Uint8Array | undefined) {
+  constructor(module: RadioModule, clientId: string, nodeId?: Uint8Array, library?: AnyDevice) {
     this.#module = module;
     this.#nodeId = nodeId;
-    this.device = new Device({ clientId, retryMs: 800, retryLimit: 30 });
+    this.device = library ?? new Device({ clientId, retryMs: 800, retryLimit: 30 });
   }
 
   get received(): string[] {
@@ -99,7 +100,7 @@ export class LineDevice {
     this.#timer = undefined;
   }
 
-  #act(what: (device: Device, now: number) => void): void {
+  #act(what: (device: AnyDevice, now: number) => void): void {
     what(this.device, performance.now());
     for (let output = this.device.take(); output.length > 0; output = this.device.take()) {
       for (const item of output) {

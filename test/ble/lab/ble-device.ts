@@ -1,6 +1,6 @@
 /** An MQTT-SN device whose network is a Bluetooth link: src/device on a Peripheral. It advertises while it is awake. */
 import { performance } from "node:perf_hooks";
-import { Device, type DeviceEvent } from "../../../src/device/device.ts";
+import { type AnyDevice, Device, type DeviceEvent } from "../../../src/device/device.ts";
 import { Reassembler } from "../../../src/transports/framing.ts";
 import { until } from "../../helpers/test-gateway.ts";
 import { Peripheral, type PeripheralOptions } from "./peripheral.ts";
@@ -8,10 +8,12 @@ import { Peripheral, type PeripheralOptions } from "./peripheral.ts";
 export interface BleDeviceOptions extends PeripheralOptions {
   readonly clientId: string;
   readonly retryMs?: number;
+  /** Another than src/device. */
+  readonly library?: AnyDevice;
 }
 
 export class BleDevice {
-  readonly device: Device;
+  readonly device: AnyDevice;
   readonly events: DeviceEvent[] = [];
   readonly #socketPath: string;
   readonly #options: BleDeviceOptions;
@@ -26,7 +28,8 @@ export class BleDevice {
   constructor(socketPath: string, options: BleDeviceOptions) {
     this.#socketPath = socketPath;
     this.#options = options;
-    this.device = new Device({ clientId: options.clientId, retryMs: options.retryMs ?? 1_000, retryLimit: 30 });
+    const { clientId, retryMs = 1_000 } = options;
+    this.device = options.library ?? new Device({ clientId, retryMs, retryLimit: 30 });
   }
 
   get peripheral(): Peripheral | undefined {
@@ -84,7 +87,7 @@ export class BleDevice {
     await until(`${this.device.clientId}'s link`, () => this.isLinked);
   }
 
-  act(what: (device: Device, now: number) => void): void {
+  act(what: (device: AnyDevice, now: number) => void): void {
     what(this.device, performance.now());
     this.#flush();
   }
