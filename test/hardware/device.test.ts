@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { findCompiler, measure } from "../../hardware/device/size.mjs";
 import type { DeviceWill, TopicNaming } from "../../src/device/device.ts";
 import { Reassembler } from "../../src/transports/framing.ts";
 import { decode, encode } from "../../src/wire/v12/codec.ts";
@@ -14,6 +15,9 @@ import { hardware, make, missingCompiler } from "./compiler.ts";
 const missing = missingCompiler();
 const named = missing === undefined ? "" : ` (skipped: ${missing})`;
 const folder = join(hardware, "device");
+const arm = findCompiler();
+const noArm = "missing" in arm ? ` (skipped: ${arm.missing})` : "";
+if (noArm !== "" && process.env["CI"]) throw new Error(noArm);
 
 interface Vector {
   readonly name: string;
@@ -148,6 +152,36 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
       const run = spawnSync(join(folder, "build/fuzz"), [String(seed), "60000"], { encoding: "utf8" });
       expect(run.stdout + run.stderr).toBe("60000 runs\n");
     }
+  });
+
+  test("the smallest sizes compile without a warning, and stand the fuzzer", () => {
+    const sizes = ["MESSAGE_BYTES=32", "TOPICS=1", "TOPIC_BYTES=8", "TAKEN=1"].map((each) => `-DMQTTSN_${each}`);
+    make("device", "BUILD=build/small", `SIZES=${sizes.join(" ")}`, "build/small/fuzz");
+    const run = spawnSync(join(folder, "build/small/fuzz"), ["4", "30000"], { encoding: "utf8" });
+    expect(run.stdout + run.stderr).toBe("30000 runs\n");
+  });
+
+  test("the example of README.md compiles without a warning", () => {
+    const example = /```c\n([\s\S]*?)```/.exec(readFileSync(join(folder, "README.md"), "utf8"))?.[1] ?? "";
+    expect(example.split("\n").length).toBeGreaterThan(30);
+    const options = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fsyntax-only"];
+    const run = spawnSync("cc", [...options, `-I${join(folder, "include")}`, "-xc", "-"], {
+      input: example,
+      encoding: "utf8",
+    });
+    expect(run.stderr).toBe("");
+    expect(run.status).toBe(0);
+  });
+
+  test.skipIf(noArm !== "")(`the sizes in README.md are those of today, within 3 %${noArm}`, () => {
+    if ("missing" in arm) throw new Error(arm.missing);
+    const readme = readFileSync(join(folder, "README.md"), "utf8");
+    const said = (what: string) => Number(new RegExp(`${what}[^\\n]*\\| \\*\\*(\\d+)`).exec(readme)?.[1]);
+    const { code, client } = measure(arm);
+    const flash = code.reduce((sum, { text: octets }) => sum + octets, 0);
+    expect(Math.abs(said("flash, all of it") / flash - 1)).toBeLessThan(0.03);
+    expect(said("RAM for a client")).toBe(client);
+    expect(code.every(({ ram }) => ram === 0)).toBe(true);
   });
 
   describe("ladders", () => {
@@ -336,6 +370,20 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
       ladder.seen();
       expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBREL", "* connected"]);
       expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
+    });
+
+    test("QoS 2 is not repeated in another connection once the gateway may have forgotten it; QoS 1 always is", () => {
+      for (const [qos, after] of [
+        [2, ["* failed 255", "* connected"]],
+        [1, ["PUBLISH again", "* connected"]],
+      ] as const) {
+        const ladder = new Ladder().connected(undefined, false);
+        ladder.publishes(short, qos);
+        expect(ladder.waits(3).at(-1)).toEqual(["* disconnected"]);
+        ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
+        ladder.seen();
+        expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(after);
+      }
     });
 
     test("subscriptions by name, short name and predefined id; UNSUBSCRIBE has no DUP", () => {

@@ -1,7 +1,7 @@
 /**
  * The library in C lives in the simulation, in place of src/device: the shipped core, an air that loses, repeats and
  * delays, a broker, and the judge. First an hour of a known kind, then lives of any kind.
- * `SIM_FIRST` and `SIM_SEEDS` choose which and how many of the latter; `SIM_TRACE=1` prints what happened before a failure.
+ * `SIM_FIRST` and `SIM_SEEDS` choose which and how many of the latter; `SIM_TRACE=300` prints that many lines of what happened before a failure.
  */
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { swarm, World, type WorldOptions } from "../simulation/world.ts";
@@ -36,7 +36,8 @@ describe.skipIf(missing !== undefined)(`the library in C, simulated${named}`, ()
       world.checkLiveness();
       return world;
     } catch (error) {
-      if (process.env["SIM_TRACE"]) process.stderr.write(`${world.trace.slice(-300).join("\n")}\n`);
+      if (process.env["SIM_TRACE"])
+        process.stderr.write(`${world.trace.slice(-Number(process.env["SIM_TRACE"])).join("\n")}\n`);
       throw new Error(`seed ${options.seed}: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,
       });

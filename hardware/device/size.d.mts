@@ -1,0 +1,6 @@
+type Found = { readonly gcc: string; readonly include: string[] };
+export function findCompiler(): Found | { readonly missing: string };
+export function measure(found: Found): {
+  readonly code: { readonly name: string; readonly text: number; readonly ram: number }[];
+  readonly client: number;
+};
