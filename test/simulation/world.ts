@@ -204,6 +204,8 @@ export class World {
         acknowledged: (clientId, publication) => {
           if (!isTrunk(clientId)) return this.judge.promised(clientId, publication);
           const recipient = recipientOf(publication);
+          // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
+          if (this.#core?.session(recipient)?.view.subscriptions === 0) return;
           // At QoS 0 a client is promised nothing, whatever the broker gave the shared connection.
           if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
             this.judge.promised(recipient, publication, this.#routedAt.get(textOf(publication)));
