@@ -1,0 +1,90 @@
+/** The bench itself, on a small scale: a figure that comes out here is no figure, but it comes out, and nothing is lost. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { faultsOf, lines } from "./lines.ts";
+import { type GatewayTarget, idleDevices, load, missingCompiler, startEcho, startGateway } from "./parts.ts";
+import { median, plot, summary, table } from "./report.ts";
+
+const program = findMosquitto();
+const missing = missingCompiler() ?? ("missing" in program ? program.missing : undefined);
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+/** Small enough for a busy machine. */
+const small: Readonly<Record<string, readonly string[]>> = {
+  "up1-100": ["-n", "20", "-d", "0.5"],
+  "up0-5000": ["-n", "20", "-d", "0.5", "-r", "200"],
+  "down0-100": ["-n", "20", "-d", "0.5", "-w", "5"],
+  "down1-100": ["-n", "20", "-d", "0.5", "-w", "5"],
+  "down2-100": ["-n", "20", "-d", "0.5", "-w", "5"],
+  "fanout-1000": ["-n", "20", "-k", "5"],
+  "connect-1000": ["-n", "20"],
+  "sleep-1000": ["-n", "10", "-k", "5"],
+};
+
+describe.skipIf(missing !== undefined)(`the bench${missing === undefined ? "" : `: ${missing}`}`, () => {
+  let broker: Mosquitto;
+  let gateway: GatewayTarget;
+
+  beforeAll(async () => {
+    if ("missing" in program) return;
+    broker = await Mosquitto.create(program);
+    gateway = await startGateway("transparent", broker);
+  });
+  afterAll(async () => {
+    await gateway?.close();
+    await broker?.dispose();
+  });
+
+  test.each(lines.filter(({ id }) => id in small))("$title: nothing lost, double or astray", async (line) => {
+    const run = await load(gateway, broker.plainPort, [...line.args, ...(small[line.id] ?? [])]);
+    expect(run.messages).toBeGreaterThan(0);
+    expect(faultsOf(line, run)).toEqual([]);
+    const result = { line, target: "transparent", runs: [run], echo: [100_000] };
+    expect(table([result])).toContain(line.title);
+    expect(summary(result).faults).toEqual([]);
+  });
+
+  test("loss: what the generator drops is repeated, and counted", async () => {
+    const run = await load(gateway, broker.plainPort, [
+      "-m",
+      "up",
+      "-q",
+      "1",
+      "-n",
+      "20",
+      "-d",
+      "0.5",
+      "-x",
+      "20",
+      "-t",
+      "0.1",
+    ]);
+    expect(run.repeats).toBeGreaterThan(0);
+    expect(run.lost).toBe(0);
+  });
+
+  test("the echo answers", async () => {
+    const echo = await startEcho();
+    const run = await load(echo, broker.plainPort, ["-m", "echo", "-n", "10", "-w", "5", "-d", "0.3"]);
+    await echo.close();
+    expect(run.messages).toBeGreaterThan(0);
+  });
+
+  test("idle devices hold their sessions until they are let go, and memory is told", async () => {
+    const idle = await idleDevices(gateway, broker.plainPort, ["-n", "10", "-i", "id"]);
+    expect((await gateway.memory()).rss).toBeGreaterThan(1e6);
+    expect((await idle.leave()).mode).toBe("idle");
+  });
+});
+
+test("what is lost is seen: a message less than were sent is a fault", () => {
+  const [line] = lines;
+  const run = { lost: 1, duplicates: 2, misrouted: 0, gave_up: 0 };
+  expect(line && faultsOf(line, run as never)).toEqual(["1 lost", "2 double"]);
+});
+
+test("medians, and a plot with every point", () => {
+  expect([median([3, 1, 2]), median([4, 1, 2, 3])]).toEqual([2, 2.5]);
+  const svg = plot("t", new Map([["a", [10, 100].map((sessions) => ({ sessions, cost: 5 }))]]));
+  expect(svg.match(/<circle/g)).toHaveLength(2);
+});

@@ -1,0 +1,201 @@
+/** What takes part in a measurement: the load, the echo that is the limit, the gateway, and a peer's gateway. */
+import { type ChildProcess, execFileSync, fork, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fixture } from "../helpers/mosquitto.ts";
+
+const here = import.meta.dirname;
+const cache = resolve(here, "../../.cache/bench");
+
+/** One line of the load generator; see load.c. */
+export interface Measured {
+  readonly mode: string;
+  readonly n: number;
+  readonly seconds: number;
+  readonly messages: number;
+  readonly per_s: number;
+  readonly per_cpu_s: number;
+  readonly cpu_s: number;
+  readonly rss_kb: number;
+  readonly answer_p50_ms: number;
+  readonly answer_p99_ms: number;
+  readonly way_p50_ms: number;
+  readonly way_p99_ms: number;
+  readonly sent: number;
+  readonly delivered: number;
+  readonly lost: number;
+  readonly duplicates: number;
+  readonly misrouted: number;
+  readonly repeats: number;
+  readonly gave_up: number;
+  readonly pings: number;
+  readonly kernel_drops: number;
+}
+
+export type Mode = "transparent" | "aggregating";
+
+/** Something under load. */
+export interface Target {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface Memory {
+  readonly rss: number;
+  readonly heapUsed: number;
+  readonly external: number;
+}
+
+/** Why nothing can be measured here; undefined = it can. */
+export function missingCompiler(): string | undefined {
+  return spawnSync("cc", ["--version"]).status === 0 ? undefined : "no C compiler: sudo apt install build-essential";
+}
+
+/** Compiles the load generator if its source is newer. */
+export function loadGenerator(): string {
+  const source = join(here, "load.c");
+  const program = join(cache, "load");
+  mkdirSync(cache, { recursive: true });
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
+    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-o", program, source], { stdio: "pipe" });
+  }
+  return program;
+}
+
+/** Runs the load generator once. @throws with its words when it could not do its work. */
+export function load(target: Target, brokerPort: number, args: readonly string[]): Promise<Measured> {
+  return finished(startLoad(target, brokerPort, args));
+}
+
+function startLoad(target: Target, brokerPort: number, args: readonly string[]): ChildProcess {
+  const places = ["-g", `127.0.0.1:${target.port}`, "-b", `127.0.0.1:${brokerPort}`, "-p", String(target.pid)];
+  return spawn(loadGenerator(), [...places, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+}
+
+function finished(child: ChildProcess): Promise<Measured> {
+  return new Promise((done, failed) => {
+    let out = "";
+    let words = "";
+    child.stdout?.on("data", (chunk) => {
+      out += String(chunk);
+    });
+    child.stderr?.on("data", (chunk) => {
+      words += String(chunk);
+    });
+    child.once("close", (code) => {
+      if (code !== 0) return failed(new Error(words.trim() || `the load generator ended with ${code}`));
+      done(JSON.parse(out.slice(out.indexOf("{"))) as Measured);
+    });
+  });
+}
+
+/** Devices that are connected, registered and subscribed, and say nothing more until they are let go. */
+export async function idleDevices(
+  target: Target,
+  brokerPort: number,
+  args: readonly string[],
+): Promise<{ leave(): Promise<Measured> }> {
+  const child = startLoad(target, brokerPort, ["-m", "idle", ...args]);
+  const end = finished(child);
+  await Promise.race([
+    end,
+    new Promise<void>((ready) => child.stdout?.once("data", () => ready())), // READY
+  ]);
+  return {
+    leave: () => {
+      child.stdin?.end();
+      return end;
+    },
+  };
+}
+
+/** A plain UDP echo in Node. */
+export async function startEcho(): Promise<Target> {
+  const child = spawn(process.execPath, [join(here, "echo.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
+  const port = await new Promise<number>((done) => {
+    createInterface({ input: child.stdout }).once("line", (line) => done(Number(line)));
+  });
+  return { name: "echo", pid: child.pid ?? 0, port, close: () => ended(child, () => child.kill("SIGKILL")) };
+}
+
+export interface GatewayTarget extends Target {
+  /** After a forced garbage collection. */
+  memory(): Promise<Memory>;
+}
+
+/** The built gateway; sessions on disk where `store` says so. */
+export async function startGateway(
+  mode: Mode,
+  broker: { readonly plainPort: number; readonly tlsPort: number },
+  options: { readonly tls?: boolean; readonly store?: boolean } = {},
+): Promise<GatewayTarget> {
+  const folder = options.store ? mkdtempSync(join(tmpdir(), "bench-")) : undefined;
+  const tls = { ca: fixture("ca.pem"), cert: fixture("client.pem"), key: fixture("client-key.pem") };
+  const config = {
+    transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
+    upstream: {
+      ...(mode === "aggregating" && { mode }),
+      url: options.tls ? `mqtts://localhost:${broker.tlsPort}` : `mqtt://127.0.0.1:${broker.plainPort}`,
+      ...(options.tls && { tls }),
+    },
+    clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 200_000 },
+    api: { enabled: false },
+    store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
+    log: { level: "warn", format: "json" },
+  };
+  const child = fork(join(here, "gateway.mjs"), [JSON.stringify(config)], {
+    execArgv: ["--expose-gc"],
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const { ready } = await answerOf<{ ready: string }>(child);
+  return {
+    name: mode,
+    pid: child.pid ?? 0,
+    port: Number(ready.slice(ready.lastIndexOf(":") + 1)),
+    memory: async () => {
+      child.send("memory");
+      return (await answerOf<{ memory: Memory }>(child)).memory;
+    },
+    close: async () => {
+      await ended(child, () => child.disconnect());
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function answerOf<Answer>(child: ChildProcess): Promise<Answer> {
+  return new Promise((done, failed) => {
+    const onExit = () => failed(new Error("the gateway ended"));
+    child.once("exit", onExit);
+    child.once("message", (message) => {
+      child.off("exit", onExit);
+      done(message as Answer);
+    });
+  });
+}
+
+/**
+ * Another gateway, beside ours: `{udp}` and `{broker}` in the command become ports. Nothing else is known of it; it is
+ * given two seconds to begin.
+ */
+export async function startPeer(peer: string, udpPort: number, brokerPort: number): Promise<Target> {
+  const [name = "", ...rest] = peer.split("=");
+  const command = rest.join("=").replaceAll("{udp}", String(udpPort)).replaceAll("{broker}", String(brokerPort));
+  const child = spawn("sh", ["-c", `exec ${command}`], { stdio: "ignore" });
+  await new Promise((done) => setTimeout(done, 2_000));
+  if (child.exitCode !== null) throw new Error(`${name} ended: ${command}`);
+  return { name, pid: child.pid ?? 0, port: udpPort, close: () => ended(child, () => child.kill("SIGTERM")) };
+}
+
+async function ended(child: ChildProcess, end: () => void): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const over = new Promise<void>((done) => child.once("exit", () => done()));
+  end();
+  const deadline = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  await over;
+  clearTimeout(deadline);
+}
