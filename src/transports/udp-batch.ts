@@ -77,6 +77,7 @@ export class UdpBatch {
   #out = 0;
   #outBytes = 0;
   #turn = 0;
+  #flushing = false;
   #closed = false;
   /** By the low word of the address and the port. */
   readonly #byAddress = new Map<number, Address>();
@@ -100,7 +101,7 @@ export class UdpBatch {
     else if (this.#turn === 2) this.#receive();
   }
 
-  /** False: not this way, the address is no literal, or the message is too long. It leaves at the end of this callback. */
+  /** False: not this way, the address is no literal, or the message is too long. It leaves at the end of this turn. */
   send(to: PeerId, bytes: Uint8Array): boolean {
     const address = this.#byPeer.get(to) ?? this.#lookUp(to);
     if (!address || bytes.byteLength > sendArenaBytes || this.#closed) return false;
@@ -117,7 +118,10 @@ export class UdpBatch {
     this.#outPeers[this.#out] = to;
     this.#out++;
     if (this.#out === batchMax) this.#flush();
-    else if (this.#out === 1) queueMicrotask(this.#flush);
+    else if (this.#out === 1 && !this.#flushing) {
+      this.#flushing = true;
+      setImmediate(this.#endTurn);
+    }
     return true;
   }
 
@@ -188,7 +192,16 @@ export class UdpBatch {
     return address;
   }
 
-  readonly #flush = (): void => {
+  /**
+   * Answers of many broker connections come in many callbacks of one turn: they leave together, at its end. What leaves at
+   * the end of each callback leaves alone, as often as not.
+   */
+  readonly #endTurn = (): void => {
+    this.#flushing = false;
+    this.#flush();
+  };
+
+  #flush(): void {
     const count = this.#out;
     if (count === 0 || this.#closed) return;
     this.#out = 0;
@@ -206,5 +219,5 @@ export class UdpBatch {
       }
     }
     if (refused > 0) this.#events.notSent(refused);
-  };
+  }
 }

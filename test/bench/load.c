@@ -491,7 +491,8 @@ static void on_datagram(int number, const uint8_t *octets, size_t length) {
   if (type != device->awaits) return;
   switch (type) {
     case CONNACK:
-      if (octets[2] != 0) rejected++, device->awaits = 0;
+      if (octets[2] == 1) device->tries = 0, device->due_ns = now_ns() + 200000000u; /* congestion: later */
+      else if (octets[2] != 0) rejected++, device->awaits = 0;
       else go_on(number, CONNACK);
       return;
     case REGACK:

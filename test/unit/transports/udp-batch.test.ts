@@ -27,7 +27,9 @@ test("addresses beyond the limit: all are forgotten, and looked up anew when the
     sendByNode: () => {},
   });
   const one = Uint8Array.of(1);
-  for (let peer = 1; peer <= 131_072; peer++) expect(batch?.send(String(peer), one)).toBe(true);
+  let taken = 0;
+  for (let peer = 1; peer <= 131_072; peer++) if (batch?.send(String(peer), one)) taken++;
+  expect(taken).toBe(131_072);
   expect(batch?.send("1", one)).toBe(true);
   expect(lookUps).toBe(131_072);
   expect(batch?.send("131073", one)).toBe(true);
