@@ -139,6 +139,7 @@ export async function startGateway(
     transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
     upstream: {
       ...(mode === "aggregating" && { mode }),
+      serviceClientId: `bench-${mode}`, // two gateways at one broker must not take each other over
       url: options.tls ? `mqtts://localhost:${broker.tlsPort}` : `mqtt://127.0.0.1:${broker.plainPort}`,
       ...(options.tls && { tls }),
     },

@@ -141,9 +141,9 @@ async function memories(broker: Mosquitto) {
     if (!modes.includes(mode)) continue;
     const gateway = await startGateway(mode, broker, { tls, store: true });
     try {
-      const first = await idleDevices(gateway, broker.plainPort, ["-n", String(few), "-w", "50", "-i", "mf"]);
+      const first = await idleDevices(gateway, broker.plainPort, ["-n", String(few), "-w", "200", "-i", "mf"]);
       const before = await gateway.memory();
-      const second = await idleDevices(gateway, broker.plainPort, ["-n", String(many - few), "-w", "50", "-i", "mm"]);
+      const second = await idleDevices(gateway, broker.plainPort, ["-n", String(many - few), "-w", "200", "-i", "mm"]);
       const after = await gateway.memory();
       await first.leave();
       await second.leave();
