@@ -10,6 +10,8 @@ export interface Line {
   readonly value: "per_cpu_s" | "per_s";
   /** Which latency is shown: of the answer to the device, or from end to end. */
   readonly latency: "answer" | "way";
+  /** The same devices in every round: with new ones, those of before would hold their connections to the broker. */
+  readonly sameDevices?: boolean;
   /** At least this share of the echo's figure in the same run. */
   readonly ofEcho?: Readonly<Partial<Record<Mode, number>>>;
   /** At QoS 1 a repetition may come twice; at QoS 0 nothing repeats, at QoS 2 nothing comes twice. */
@@ -71,6 +73,7 @@ export const lines: readonly Line[] = [
     id: "burst-5000",
     title: "Bursts: 5,000 PUBLISH QoS 1 at once, closed loop",
     args: ["-m", "up", "-q", "1", "-w", "200", ...n(5_000)],
+    sameDevices: true,
     timed: true,
     value: "per_cpu_s",
     latency: "answer",
