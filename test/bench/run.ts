@@ -110,7 +110,11 @@ async function measure(line: Line, echo: Target, broker: Mosquitto): Promise<Res
       for (const [i, target] of targets.entries()) {
         if (failed.has(target.name)) continue;
         try {
-          const run = await load(target, broker.plainPort, [...args, "-i", `b${i}${line.sameDevices ? 0 : round % 10}`]);
+          const run = await load(target, broker.plainPort, [
+            ...args,
+            "-i",
+            `b${i}${line.sameDevices ? 0 : round % 10}`,
+          ]);
           if (round === 0) continue;
           runs.get(target.name)?.push(run);
           limits.get(target.name)?.push(limit);
