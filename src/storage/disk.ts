@@ -6,7 +6,7 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -83,7 +83,7 @@ export class DiskStore implements Store {
   async open(): Promise<StoreReport> {
     const notices: string[] = [];
     try {
-      mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
+      makeFolder(resolve(this.#folder));
       await this.#openDatabase(notices);
       for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
     } catch (error) {
@@ -357,4 +357,17 @@ function bootOfSystem(): string {
 
 function sayWrite(error: unknown): string {
   return `the store could not be written: ${messageOf(error)}; what it promised is not promised`;
+}
+
+/** With what is missing above it. Node's own `recursive` says ENOENT where a file system is read-only. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "EEXIST" && statSync(path).isDirectory()) return;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+    makeFolder(dirname(path));
+    mkdirSync(path, { mode: 0o700 });
+  }
 }
