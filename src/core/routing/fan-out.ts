@@ -42,14 +42,12 @@ export function onTrunkDelivered(context: Context, trunk: Trunk, link: Link, inp
   if (publication.qos > 0) acknowledgeCustody(context, trunk, link, { packetId, publication }, after);
 }
 
-const nobody: ReadonlyMap<Session, QoS> = new Map();
+type Recipients = Iterable<readonly [Session, QoS]>;
+
+const nobody: Recipients = [];
 
 /** Each client once, at the highest QoS of its subscriptions that match. */
-function recipientsOf(
-  trunk: Trunk,
-  topicName: string,
-  { publication, subscriptionIds }: Delivered,
-): ReadonlyMap<Session, QoS> {
+function recipientsOf(trunk: Trunk, topicName: string, { publication, subscriptionIds }: Delivered): Recipients {
   const matched: TrunkFilter[] = [];
   trunk.filters.match(topicName, (entry) => matched.push(entry));
   // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
@@ -72,7 +70,7 @@ function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): 
 }
 
 /** A retained message is for those who have just subscribed. */
-function waiting(entries: readonly TrunkFilter[], topicName: string): ReadonlyMap<Session, QoS> {
+function waiting(entries: readonly TrunkFilter[], topicName: string): Recipients {
   const recipients = new Map<Session, QoS>();
   for (const { waits, members } of entries) {
     for (const wait of waits?.values() ?? []) {
@@ -86,7 +84,7 @@ function waiting(entries: readonly TrunkFilter[], topicName: string): ReadonlyMa
 function nextOf({ members }: TrunkFilter): [Session, QoS] {
   let first: [Session, QoS] | undefined;
   for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
-    const next = members.entries().next();
+    const next = members[Symbol.iterator]().next();
     if (next.done) break;
     const [session, qos] = next.value;
     members.delete(session);

@@ -9,6 +9,7 @@
 import type { Context } from "../context.ts";
 import type { Session } from "../session/session.ts";
 import { dropLateRefused, onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
+import { SmallMap } from "../small-map.ts";
 import type { QoS } from "../types.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
 import { isShared } from "./filter-trie.ts";
@@ -24,7 +25,7 @@ export function join(trunk: Trunk, session: Session, filter: string, qos: QoS): 
   let entry = trunk.filters.get(filter);
   if (!entry) {
     const id = (hashOfText(filter) % subscriptionIdMax) + 1;
-    entry = { filter, id, members: new Map(), asking: undefined, next: [], waits: undefined };
+    entry = { filter, id, members: new SmallMap(), asking: undefined, next: [], waits: undefined };
     trunk.filters.add(entry);
   }
   entry.members.set(session, qos);

@@ -7,6 +7,7 @@
  * keeps to one trunk, by a hash of its id, so its order is kept.
  */
 import type { Session } from "../session/session.ts";
+import type { SmallMap } from "../small-map.ts";
 import type { Instant, QoS } from "../types.ts";
 import { BrokerSession, type Received, type SubscribeExchange } from "./broker-session.ts";
 import { FilterTrie } from "./filter-trie.ts";
@@ -28,7 +29,7 @@ export interface TrunkFilter {
   /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
   readonly id: number;
   /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
-  readonly members: Map<Session, QoS>;
+  readonly members: SmallMap<Session, QoS>;
   /** The SUBSCRIBE that the broker has not answered. */
   asking: SubscribeExchange | undefined;
   /** Requests that wait for the SUBSCRIBE after that. */

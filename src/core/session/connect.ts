@@ -75,7 +75,8 @@ function refuse(context: Context, peer: PeerId, message: Connect, returnCode: nu
 function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   const pending = context.setups.get(peer);
   if (pending) {
-    if (!sameConnect(pending.message, message) || pending.stage === "willMsg") return false;
+    const isSame = pending.clientId === message.clientId && sameConnect(pending.message, message);
+    if (!isSame || pending.stage === "willMsg") return false;
     if (pending.stage === "willTopic") {
       context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
       context.out.send(peer, willTopicReq);
@@ -86,8 +87,8 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   const last = session?.lastConnect;
   if (session?.state !== "active") return false;
   if (!session.broker.link?.up && !storesFor(context, session.clientId)) return false;
-  if (!last?.nothingSince || context.now - last.at > context.repetitionMs || !sameConnect(last.message, message))
-    return false;
+  if (!last?.nothingSince || context.now - last.at > context.repetitionMs) return false;
+  if (session.clientId !== message.clientId || !sameConnect(last, message)) return false;
   session.lastHeard = context.now;
   context.counters.dropped.repeat++;
   context.out.send(peer, message.will ? willTopicReq : connAck(returnCodes.accepted));
@@ -103,10 +104,10 @@ function beginDialogueAgain(context: Context, session: Session, peer: PeerId, me
   context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
 }
 
-function sameConnect(a: Connect, b: Connect): boolean {
-  return (
-    a.clientId === b.clientId && a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will
-  );
+type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
+
+function sameConnect(a: Wishes, b: Wishes): boolean {
+  return a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will;
 }
 
 /** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
@@ -317,7 +318,9 @@ export function completeSetup(context: Context, session: Session, setup: Setup):
     session.registry.forgetKnown();
     orphanUplink(context, session);
   }
-  session.lastConnect = { message, at: context.now, byWillMsg: setup.willTopic !== undefined, nothingSince: true };
+  const { will, cleanSession, duration } = message;
+  const byWillMsg = setup.willTopic !== undefined;
+  session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
   context.out.send(peer, connAck(returnCodes.accepted));
   pump(context, session);

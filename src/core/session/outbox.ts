@@ -8,6 +8,7 @@
  */
 import type { BufferPolicy } from "../options.ts";
 import type { Received } from "../routing/broker-session.ts";
+import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
 
 export interface OutboxEntry {
@@ -68,7 +69,7 @@ export class Outbox {
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
-  readonly #byPolicy = new Map<BufferPolicy, Tally>();
+  readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   #lastMsgId: number;
   inFlight: InFlight | undefined = undefined;
   /** The client said "congestion": nothing goes out before. */

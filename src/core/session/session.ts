@@ -15,6 +15,7 @@ import type {
 } from "../routing/broker-session.ts";
 import type { Trunk } from "../routing/trunk.ts";
 import type { Upstream } from "../routing/upstream.ts";
+import { SmallMap } from "../small-map.ts";
 import type { Registry } from "../topics/registry.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
 import { Lately } from "./lately.ts";
@@ -53,22 +54,26 @@ export class Session {
   /** A half of a will that came alone by WILLMSGUPD; it waits for its topic. */
   willMessage: Uint8Array | undefined = undefined;
   /** By filter. */
-  readonly subscriptions = new Map<string, Subscription>();
+  readonly subscriptions = new SmallMap<string, Subscription>();
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly uplink = new Map<number, PublishExchange>();
+  readonly uplink = new SmallMap<number, PublishExchange>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribing = new Map<number, SubscribeExchange | UnsubscribeExchange>();
+  readonly subscribing = new SmallMap<number, SubscribeExchange | UnsubscribeExchange>();
   /** A CONNECT under way for this session, from whatever address. */
   setup: Setup | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
-    | { readonly message: Connect; readonly at: Instant; readonly byWillMsg: boolean; nothingSince: boolean }
+    | (Pick<Connect, "will" | "cleanSession" | "duration"> & {
+        readonly at: Instant;
+        readonly byWillMsg: boolean;
+        nothingSince: boolean;
+      })
     | undefined = undefined;
   /** Publications of the client that are done: to know a repetition that comes late. */
   readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly taken = new Map<
+  readonly taken = new SmallMap<
     number,
     { readonly topicId: number; readonly hash: number; readonly after: CommitToken | undefined; orphan: boolean }
   >();

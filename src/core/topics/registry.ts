@@ -11,6 +11,8 @@
  * short topic name has such an octet in front. Predefined ids of the client are never given out.
  */
 
+import { SmallMap } from "../small-map.ts";
+
 /** Ids up to here cannot be taken for the two octets of a short name. */
 const preferredMax = 0x1fff;
 const idMax = 0xfffe;
@@ -25,8 +27,8 @@ export interface Topic {
 }
 
 export class Registry {
-  readonly #byName = new Map<string, Topic>();
-  readonly #byId = new Map<number, Topic>();
+  readonly #byName = new SmallMap<string, Topic>();
+  readonly #byId = new SmallMap<number, Topic>();
   readonly #limit: number;
   readonly #isPredefined: (id: number) => boolean;
   #next: number;
