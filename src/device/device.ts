@@ -250,6 +250,7 @@ export class Device {
   #on(message: Message): void {
     if (this.state === "awake" && this.#open?.kind === "wake" && message.type !== "PINGRESP") {
       this.#retryAt = this.#now + this.#retryMs; // the gateway is at work [§6.14]
+      this.#tries = 0;
     }
     const request = this.#open;
     // Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten.

@@ -107,6 +107,7 @@ export class SimBroker {
     this.#toGateway(connection, () => events.up(request.linkId, present, noLimits));
     for (const [packetId, out] of state.outgoing) {
       if (out.stage === "publish") this.#deliver(connection, packetId, out);
+      else this.#toGateway(connection, () => events.released(request.linkId, packetId)); // [MQTT-3.1.1 4.4]
     }
     this.#fill(state);
     return connection;

@@ -75,7 +75,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
       if (send.message.type !== "PUBACK" && send.message.type !== "PUBREC") return [send];
       return [{ kind: "send", to: send.to, message: send.message }];
     }),
-    finding: /neither the broker has/,
+    finding: /neither the broker has|the broker never got it/,
   },
   "what is read of a backlog is not all of it": {
     plant: hearing((input) => (input.kind === "fetched" ? { ...input, entries: input.entries.slice(1) } : input)),

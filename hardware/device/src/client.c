@@ -82,6 +82,7 @@ void mqttsn_receive(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32
   if (!wire_decode(bytes, count, &message)) return;
   if (client->control.kind == CONTROL_WAKE && message.type != PINGRESP) {
     client->control.due = now + retry_ms(client); /* the gateway is at work [§6.14] */
+    client->control.tries = 0;
   }
   switch (message.type) {
     case ADVERTISE:
