@@ -29,7 +29,10 @@ export function isForBacklog(context: Context, session: Session, message: Publis
   if (message.qos === 0) {
     return !isLive && storesFor(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0;
   }
-  return (!isLive || backlog.count > 0) && storesFor(context, session.clientId);
+  // At QoS 2 an exchange is on disk under its packet id, and after a crash it goes before what the backlog holds: so not
+  // while one of QoS 1 that came from there is still on its way.
+  const mayNotPass = backlog.count > 0 || (message.qos === 2 && session.account.accepted > 0);
+  return (!isLive || mayNotPass) && storesFor(context, session.clientId);
 }
 
 /** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest may make way, later. */

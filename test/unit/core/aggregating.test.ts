@@ -399,6 +399,23 @@ describe("publications of clients", () => {
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
+  test("QoS 2 does not pass a stored one of QoS 1 that is on its way: a crash would turn them round", () => {
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
+    trunk(gateway).down();
+    gateway.client(reading(1), a);
+    trunk(gateway).up(true);
+    gateway.after(100);
+    const publication = { topicName: "ab", payload: octets("1"), qos: 1 as const, retain: false };
+    gateway.input({ kind: "fetched", clientId: "a", entries: [[1, { v: 1, publication, at: 0 }]] });
+    const { packetId } = gateway.after(100).effect("publish");
+    const second = gateway.client(reading(2, 2), a); // PUBREC by us, it waits on disk
+    expect(payloads(second)).toEqual([]);
+    second.gets("PUBREC");
+    trunk(gateway).acks("puback", packetId);
+    expect(gateway.after(100).effect("fetch").clientId).toBe("a");
+  });
+
   test("a cut: what was sent is sent again with DUP under its id, and answered", () => {
     const gateway = connected(bench(), a, b);
     const { packetId } = gateway.client(reading(1), a).effect("publish");
