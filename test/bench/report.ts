@@ -89,8 +89,9 @@ export function plot(title: string, series: ReadonlyMap<string, readonly Point[]
   const x = (sessions: number) => left + ((width - left - right) * (Math.log10(sessions) - 1)) / Math.max(top10 - 1, 1);
   const y = (cost: number) => height - bottom - ((height - top - bottom) * cost) / most;
   const out = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
-    `<rect width="${width}" height="${height}" fill="white"/>`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width + 20} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>${title}</title>`,
+    `<rect width="${width + 20}" height="${height}" fill="white"/>`,
     `<text x="${left}" y="22" font-size="14">${title}</text>`,
     `<path d="M${left} ${top}V${height - bottom}H${width - right}" fill="none" stroke="black"/>`,
   ];
