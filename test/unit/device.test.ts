@@ -147,6 +147,23 @@ describe("a device", () => {
     expect(ladder.events).toMatchObject([{ event: "message", topicName: "t" }]);
   });
 
+  test("a wake-up in which messages come is not given up: repetitions count from the last that was heard", () => {
+    const ladder = new Ladder().connected();
+    ladder.does((d, now) => d.sleep(60, now));
+    ladder.hears({ type: "DISCONNECT", duration: undefined });
+    ladder.does((d, now) => d.wake(now));
+    for (let life = 0; life < 5; life++) {
+      expect(types(ladder.after(1_000))).toEqual(["PINGREQ"]);
+      expect(types(ladder.after(1_000))).toEqual(["PINGREQ"]);
+      ladder.hears({ type: "REGISTER", topicId: 9, msgId: life + 1, topicName: "t" });
+    }
+    expect(ladder.device.state).toBe("awake");
+    ladder.after(1_000);
+    ladder.after(1_000);
+    ladder.after(1_000);
+    expect(ladder.device.state).toBe("disconnected");
+  });
+
   test("sleeps silently, wakes with its id, and is asleep again after PINGRESP", () => {
     const ladder = new Ladder().connected();
     expect(ladder.does((d, now) => d.sleep(300, now))).toEqual([{ type: "DISCONNECT", duration: 300 }]);
