@@ -48,6 +48,8 @@ class ClientTrack {
   /** Version of its will when the gateway last said that it publishes it. */
   willWhenDue = Number.POSITIVE_INFINITY;
   goneByGoodbye = false;
+  /** The gateway said that its session ended, and nothing of a new one. */
+  hasEnded = false;
 }
 
 export class Judge {
@@ -127,7 +129,11 @@ export class Judge {
       const client = this.#client(event.clientId);
       client.willWhenDue = versionOf(client.will);
     }
-    if (event.event === "session_ended") this.#excuse(event.clientId);
+    if (event.event === "session_ended") {
+      this.#excuse(event.clientId);
+      this.#client(event.clientId).hasEnded = true;
+    }
+    if (event.event === "client_state") this.#client(event.clientId).hasEnded = false;
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
       const isNamed = this.#law !== undefined && (event.reason === "buffer-full" || event.reason === "expired");
       if (!isNamed) this.#excuse(event.clientId);
@@ -169,7 +175,9 @@ export class Judge {
   readonly #expectedWills = new Map<string, string>();
 
   promised(clientId: string, publication: Publication, at = this.#time.now()): void {
-    this.#client(clientId).promised.set(textOf(publication), at);
+    const client = this.#client(clientId);
+    // Over a shared connection the broker still sends what an ended session had subscribed to: nobody is waiting for it.
+    if (!client.hasEnded) client.promised.set(textOf(publication), at);
   }
 
   devicePublished(clientId: string, payload: string, qos: QoS): void {
