@@ -7,7 +7,17 @@
  * same turn is there a queue worth emptying at once; so a datagram that comes alone pays nothing for this.
  */
 import { createRequire } from "node:module";
+import { isIPv6 } from "node:net";
 import type { PeerId } from "../core/types.ts";
+import {
+  type Addresses,
+  lengthAt,
+  offsetAt,
+  type PeerNames,
+  V4Addresses,
+  V6Addresses,
+  wordsPerDatagram,
+} from "./udp-addresses.ts";
 
 /** What the compiled part offers; see there. */
 export interface NativeBatch {
@@ -25,22 +35,8 @@ const shareBytes = 65_536 + 64;
 const sendArenaBytes = 131_072;
 /** System calls in one turn of the event loop: everything else wants its turn too. */
 const receivesPerTurnMax = 8;
-/** Addresses remembered in their binary form. Beyond, all are forgotten, and learned anew. */
-const addressesMax = 131_072;
 /** Datagrams that found no room in the socket's buffer and are left to Node. */
 const lost = 0xffff_ffff;
-
-const wordsPerDatagram = 8;
-const [offsetAt, lengthAt, portAt, scopeAt, addressAt] = [0, 1, 2, 3, 4];
-
-interface Address {
-  readonly peer: PeerId;
-  readonly port: number;
-  readonly scope: number;
-  readonly address: readonly [number, number, number, number];
-  /** Another one under the same key. */
-  readonly next: Address | undefined;
-}
 
 /** The compiled part; undefined where it is not there, or is not for this system. */
 export function loadNativeBatch(): NativeBatch | undefined {
@@ -52,10 +48,7 @@ export function loadNativeBatch(): NativeBatch | undefined {
   }
 }
 
-export interface BatchEvents {
-  /** The name of an address, and back; each is asked for once. */
-  peerOf(host: string, port: number): PeerId;
-  addressOf(peer: PeerId): { readonly host: string; readonly port: number } | undefined;
+export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;
   /** These could not be sent. */
   notSent(count: number): void;
@@ -73,26 +66,25 @@ export class UdpBatch {
   readonly #outArena = new Uint8Array(sendArenaBytes);
   readonly #outWords = new Uint32Array(batchMax * wordsPerDatagram);
   readonly #outPeers: PeerId[] = [];
-  readonly #oneWords = new Uint32Array(wordsPerDatagram);
   #out = 0;
   #outBytes = 0;
   #turn = 0;
   #flushing = false;
   #closed = false;
-  /** By the low word of the address and the port. */
-  readonly #byAddress = new Map<number, Address>();
-  readonly #byPeer = new Map<PeerId, Address>();
+  readonly #addresses: Addresses;
 
-  private constructor(native: NativeBatch, fd: number, events: BatchEvents) {
+  private constructor(native: NativeBatch, fd: number, addresses: Addresses, events: BatchEvents) {
     this.#native = native;
     this.fd = fd;
+    this.#addresses = addresses;
     this.#events = events;
   }
 
   /** Undefined when the address cannot be bound, or is no literal: node:dgram then says why, or does it. */
   static open(native: NativeBatch, host: string, port: number, events: BatchEvents): UdpBatch | undefined {
     const fd = native.open(host, port);
-    return fd < 0 ? undefined : new UdpBatch(native, fd, events);
+    if (fd < 0) return undefined;
+    return new UdpBatch(native, fd, isIPv6(host) ? new V6Addresses(native, events) : new V4Addresses(events), events);
   }
 
   /** Node delivered a datagram of its own. */
@@ -103,16 +95,13 @@ export class UdpBatch {
 
   /** False: not this way, the address is no literal, or the message is too long. It leaves at the end of this turn. */
   send(to: PeerId, bytes: Uint8Array): boolean {
-    const address = this.#byPeer.get(to) ?? this.#lookUp(to);
-    if (!address || bytes.byteLength > sendArenaBytes || this.#closed) return false;
+    if (bytes.byteLength > sendArenaBytes || this.#closed) return false;
     if (this.#outBytes + bytes.byteLength > sendArenaBytes) this.#flush();
     const words = this.#outWords;
     const at = this.#out * wordsPerDatagram;
+    if (!this.#addresses.write(to, words, at)) return false;
     words[at + offsetAt] = this.#outBytes;
     words[at + lengthAt] = bytes.byteLength;
-    words[at + portAt] = address.port;
-    words[at + scopeAt] = address.scope;
-    for (let i = 0; i < 4; i++) words[at + addressAt + i] = address.address[i] ?? 0;
     this.#outArena.set(bytes, this.#outBytes);
     this.#outBytes += bytes.byteLength;
     this.#outPeers[this.#out] = to;
@@ -145,51 +134,10 @@ export class UdpBatch {
         const length = words[at + lengthAt] ?? lost;
         const offset = words[at + offsetAt] ?? 0;
         if (length === lost) continue; // longer than any datagram: cannot be
-        this.#events.datagram(this.#peerAt(i, at), this.#arena.slice(offset, offset + length));
+        this.#events.datagram(this.#addresses.peerAt(words, at, i), this.#arena.slice(offset, offset + length));
       }
       if (count < batchMax) return;
     }
-  }
-
-  #peerAt(index: number, at: number): PeerId {
-    const words = this.#words;
-    const key = (words[at + addressAt + 3] ?? 0) * 65_536 + (words[at + portAt] ?? 0);
-    for (let known = this.#byAddress.get(key); known; known = known.next) {
-      const [a, b, c] = known.address;
-      const isSame =
-        a === words[at + addressAt] &&
-        b === words[at + addressAt + 1] &&
-        c === words[at + addressAt + 2] &&
-        known.scope === words[at + scopeAt];
-      if (isSame) return known.peer;
-    }
-    const peer = this.#events.peerOf(this.#native.host(words, index), words[at + portAt] ?? 0);
-    return this.#learn(peer, words, at).peer;
-  }
-
-  #lookUp(peer: PeerId): Address | undefined {
-    const parts = this.#events.addressOf(peer);
-    if (!parts || this.#native.address(parts.host, parts.port, this.#oneWords, 0) === 0) return undefined;
-    return this.#learn(peer, this.#oneWords, 0);
-  }
-
-  #learn(peer: PeerId, words: Uint32Array, at: number): Address {
-    if (this.#byPeer.size >= addressesMax) {
-      this.#byAddress.clear();
-      this.#byPeer.clear();
-    }
-    const word = (i: number) => words[at + i] ?? 0;
-    const key = word(addressAt + 3) * 65_536 + word(portAt);
-    const address: Address = {
-      peer,
-      port: word(portAt),
-      scope: word(scopeAt),
-      address: [word(addressAt), word(addressAt + 1), word(addressAt + 2), word(addressAt + 3)],
-      next: this.#byAddress.get(key),
-    };
-    this.#byAddress.set(key, address);
-    this.#byPeer.set(peer, address);
-    return address;
   }
 
   /**

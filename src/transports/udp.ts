@@ -9,13 +9,14 @@ import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
 import type { PeerId } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { kernelDrops } from "./proc-net-udp.ts";
+import { RecentMap } from "./recent-map.ts";
 import type { Transport, TransportEvents, TransportStats } from "./transport.ts";
 import { loadNativeBatch, type NativeBatch, UdpBatch } from "./udp-batch.ts";
 import type { UdpOptions } from "./udp-options.ts";
 
 const firstPauseMs = 1_000;
 const longestPauseMs = 30_000;
-/** Peers whose address is at hand, in each of two generations: the younger one full, the older one is forgotten. */
+/** Peers whose address is at hand, in each of two generations. */
 const rememberedMax = 10_000;
 
 interface Address {
@@ -40,8 +41,7 @@ export class UdpTransport implements Transport {
   #bound: Address | undefined;
   readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
   /** Addresses of peers heard or spoken to lately, so that a datagram costs no text to take apart. */
-  #young = new Map<PeerId, Address>();
-  #old = new Map<PeerId, Address>();
+  readonly #addresses = new RecentMap<PeerId, Address>(rememberedMax);
   #drops: { at: number; value: number | undefined } = { at: 0, value: undefined };
   /** One callback for all sends: errors such as EMSGSIZE are told to nobody otherwise. */
   readonly #onSent = (error: Error | null): void => {
@@ -270,16 +270,10 @@ export class UdpTransport implements Transport {
   }
 
   #addressOf(peer: PeerId): Address | undefined {
-    return this.#young.get(peer) ?? this.#remember(peer, this.#old.get(peer) ?? this.#parse(peer));
-  }
-
-  #remember(peer: PeerId, address: Address | undefined): Address | undefined {
-    if (!address) return undefined;
-    if (this.#young.size >= rememberedMax) {
-      this.#old = this.#young;
-      this.#young = new Map();
-    }
-    this.#young.set(peer, address);
+    const known = this.#addresses.get(peer);
+    if (known) return known;
+    const address = this.#parse(peer);
+    if (address) this.#addresses.set(peer, address);
     return address;
   }
 
