@@ -41,6 +41,14 @@ export const lines: readonly Line[] = [
     latency: "way",
     ofEcho: { aggregating: 0.6 },
   },
+  {
+    id: "up2-100",
+    title: "QoS 2 up, closed loop, N = 100",
+    args: ["-m", "up", "-q", "2", ...n(100)],
+    timed: true,
+    value: "per_cpu_s",
+    latency: "answer",
+  },
   ...([0, 1, 2] as const).map(
     (qos): Line => ({
       id: `down${qos}-100`,

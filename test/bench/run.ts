@@ -23,7 +23,7 @@ import { median, type Point, plot, type Result, summary, table } from "./report.
 const env = process.env;
 const rounds = Number(env["BENCH_ROUNDS"] ?? 5);
 const seconds = Number(env["BENCH_SECONDS"] ?? 2);
-const modes = (env["BENCH_MODES"] ?? "transparent,aggregating").split(",") as Mode[];
+const modes = (env["BENCH_MODES"] ?? "transparent,aggregating").split(",").filter(Boolean) as Mode[];
 const peers = JSON.parse(env["BENCH_PEERS"] ?? "[]") as string[];
 const folder = resolve(import.meta.dirname, "../..", env["BENCH_OUT"] ?? ".cache/bench");
 const wanted = env["BENCH_LINES"] === undefined ? undefined : new RegExp(env["BENCH_LINES"]);
