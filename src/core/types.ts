@@ -32,6 +32,8 @@ export interface Will extends Publication {}
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
   readonly receiveMaximum: number;
+  /** Of those, at QoS 2. Absent = no limit of its own. */
+  readonly exactlyOnceMaximum?: number;
   readonly maximumQoS: QoS;
   readonly retainAvailable: boolean;
   /** Bytes of a whole MQTT packet; undefined = no limit said. */

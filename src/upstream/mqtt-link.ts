@@ -224,7 +224,11 @@ export class MqttLink {
     this.#congested = false;
     this.#backOff.reset();
     this.#client?.stream.on("drain", () => this.#onDrain());
-    this.#events.up(this.request.linkId, packet.sessionPresent, limitsOf(packet));
+    this.#events.up(
+      this.request.linkId,
+      packet.sessionPresent,
+      limitsOf(packet, this.#isV5 ? undefined : this.#options.qos2InFlightMax),
+    );
     return true;
   }
 
@@ -367,10 +371,12 @@ export class MqttLink {
   }
 }
 
-function limitsOf(packet: Extract<Packet, { cmd: "connack" }>): BrokerLimits {
+/** `exactlyOnceMaximum`: where the broker cannot say what it takes. */
+function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, exactlyOnceMaximum: number | undefined): BrokerLimits {
   const { receiveMaximum, maximumQoS, retainAvailable, maximumPacketSize } = packet.properties ?? {};
   return {
     receiveMaximum: receiveMaximum ?? 65_535,
+    ...(exactlyOnceMaximum !== undefined && { exactlyOnceMaximum }),
     maximumQoS: (maximumQoS ?? 2) as QoS,
     retainAvailable: retainAvailable ?? true,
     maximumPacketBytes: maximumPacketSize,

@@ -90,6 +90,15 @@ const fields = {
     .max(65_535)
     .default(16)
     .describe("Messages at QoS 1 and 2 that the broker may have open per device."),
+  qos2InFlightMax: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .default(20)
+    .describe(
+      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection. A broker cannot say how many it takes, and ends a " +
+        "connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
+    ),
   payloadBytesMax: z
     .int()
     .min(1)

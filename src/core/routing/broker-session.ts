@@ -154,11 +154,14 @@ export class BrokerSession {
   connection = 0;
   #lastPacketId: number;
   #open = 0;
+  #openExactlyOnce = 0;
   /**
    * Publications that wait for the broker's window, by whose they are. Whoever is first in the row sends one and goes to
    * its end, so that one busy client of a shared connection does not hold up the others; each client's stay in order.
    */
   readonly #line = new Map<Session | undefined, PublishExchange[]>();
+  /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
+  readonly #lineExactlyOnce = new Map<Session | undefined, PublishExchange[]>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
@@ -171,6 +174,12 @@ export class BrokerSession {
   /** Publications that count against the broker's Receive Maximum: sent, not finished. */
   get openPublications(): number {
     return this.#open;
+  }
+
+  /** Does the broker take one more of this QoS now? */
+  hasRoom(qos: QoS, limits: BrokerLimits): boolean {
+    if (this.#open >= limits.receiveMaximum) return false;
+    return qos < 2 || this.#openExactlyOnce < (limits.exactlyOnceMaximum ?? limits.receiveMaximum);
   }
 
   /** The client has its answer for this one. */
@@ -200,31 +209,38 @@ export class BrokerSession {
   /** An exchange of an earlier life; what was released still counts against the broker's window. */
   restore(exchange: PublishExchange): void {
     this.add(exchange);
-    if (exchange.stage !== "waiting") this.#open++;
+    if (exchange.stage !== "waiting") this.#countOpen(exchange, 1);
     else this.queue(exchange);
   }
 
   /** It waits for its turn. */
   queue(exchange: PublishExchange): void {
-    const own = this.#line.get(exchange.owner);
+    const own = this.#line.get(exchange.owner) ?? this.#lineExactlyOnce.get(exchange.owner);
     if (own) own.push(exchange);
     else this.#line.set(exchange.owner, [exchange]);
   }
 
-  /** The next that waits; it is taken out of the line. */
-  nextWaiting(): PublishExchange | undefined {
-    for (const [owner, own] of this.#line) {
-      this.#line.delete(owner);
-      let exchange = own.shift();
-      while (exchange && !this.#waits(exchange)) exchange = own.shift();
-      if (own.length > 0) this.#line.set(owner, own);
-      if (exchange) return exchange;
+  /** The next that waits and may be sent now; it is taken out of the line. */
+  nextWaiting(limits: BrokerLimits): PublishExchange | undefined {
+    const mayExactlyOnce = this.hasRoom(2, limits);
+    for (const line of mayExactlyOnce ? [this.#lineExactlyOnce, this.#line] : [this.#line]) {
+      for (const [owner, own] of line) {
+        line.delete(owner);
+        while (own[0] && !this.#waits(own[0])) own.shift();
+        if (own[0]?.publication.qos === 2 && !mayExactlyOnce) {
+          this.#lineExactlyOnce.set(owner, own);
+          continue;
+        }
+        const exchange = own.shift();
+        if (own.length > 0) this.#line.set(owner, own);
+        if (exchange) return exchange;
+      }
     }
     return undefined;
   }
 
   get hasLine(): boolean {
-    return this.#line.size > 0;
+    return this.#line.size > 0 || this.#lineExactlyOnce.size > 0;
   }
 
   #waits(exchange: PublishExchange): boolean {
@@ -239,26 +255,32 @@ export class BrokerSession {
   /** Marks a publication as sent on the present connection. */
   sent(exchange: PublishExchange): void {
     exchange.stage = "sent";
-    this.#open++;
+    this.#countOpen(exchange, 1);
   }
 
   finish(exchange: Exchange): void {
     if (!this.inFlight.delete(exchange.packetId)) return;
     if (exchange.kind !== "publish") return;
-    if (exchange.stage !== "waiting") this.#open--;
+    if (exchange.stage !== "waiting") this.#countOpen(exchange, -1);
     if (exchange.accepted) countAccepted(exchange, -1);
+  }
+
+  #countOpen({ publication }: PublishExchange, by: 1 | -1): void {
+    this.#open += by;
+    if (publication.qos === 2) this.#openExactlyOnce += by;
   }
 
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
   cut(): void {
     this.outside.clear(); // the broker will send them again
     this.#line.clear();
+    this.#lineExactlyOnce.clear();
     for (const exchange of this.inFlight.values()) {
       if (exchange.kind !== "publish") continue;
       if (exchange.stage === "sent") {
         exchange.stage = "waiting";
         exchange.sentBefore = true;
-        this.#open--;
+        this.#countOpen(exchange, -1);
       }
       if (exchange.stage === "waiting") this.queue(exchange);
     }

@@ -85,7 +85,7 @@ export function sendWaiting(context: Context, broker: BrokerSession): void {
   const { link } = broker;
   if (!link?.up) return;
   while (broker.hasLine && broker.openPublications < link.limits.receiveMaximum) {
-    const exchange = broker.nextWaiting();
+    const exchange = broker.nextWaiting(link.limits);
     if (!exchange) return;
     sendPublish(context, broker, exchange);
   }
@@ -94,7 +94,7 @@ export function sendWaiting(context: Context, broker: BrokerSession): void {
 /** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
 export function sendOrWait(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
   const { link } = broker;
-  if (link?.up && !broker.hasLine && broker.openPublications < link.limits.receiveMaximum)
+  if (link?.up && !broker.hasLine && broker.hasRoom(exchange.publication.qos, link.limits))
     return sendPublish(context, broker, exchange);
   broker.queue(exchange);
   sendWaiting(context, broker);

@@ -356,6 +356,21 @@ describe("publications of clients", () => {
     expect(sent).toEqual(["2", "100", "3", "4", "5", "6"]);
   });
 
+  test("no more at QoS 2 at a time than the broker takes; QoS 1 of others passes, each client's order stays, also over a cut", () => {
+    const gateway = bench();
+    trunk(gateway).down();
+    trunk(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 });
+    connected(gateway, a, b);
+    const { packetId } = gateway.client(reading(1, 2), a).effect("publish");
+    gateway.client(reading(2, 1), a);
+    expect(payloads(gateway.client(reading(10, 2), b))).toEqual([]);
+    expect(payloads(gateway.client(reading(11, 1), b))).toEqual([]); // behind its own
+    trunk(gateway).down();
+    expect(payloads(trunk(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 }))).toEqual(["1", "2"]);
+    expect(payloads(trunk(gateway).acks("pubrec", packetId))).toEqual([]);
+    expect(payloads(trunk(gateway).acks("pubcomp", packetId))).toEqual(["10", "11"]);
+  });
+
   test("QoS 1 is acknowledged by the broker's acknowledgement", () => {
     const gateway = connected(bench(), a);
     const { packetId } = gateway.client(reading(1), a).gets().effect("publish");
