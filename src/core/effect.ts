@@ -20,7 +20,7 @@ export type Effect =
       readonly to: PeerId;
       readonly message: Message;
       readonly after?: CommitToken;
-      readonly behind?: CommitToken;
+      behind?: CommitToken;
     }
   /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
   | { readonly kind: "letGo"; readonly peer: PeerId }
@@ -45,7 +45,7 @@ export type Effect =
       readonly packetId: number;
       readonly dup: boolean;
       readonly after?: CommitToken;
-      readonly behind?: CommitToken;
+      behind?: CommitToken;
     }
   /** PUBREL. */
   | {
@@ -53,7 +53,7 @@ export type Effect =
       readonly linkId: LinkId;
       readonly packetId: number;
       readonly after?: CommitToken;
-      readonly behind?: CommitToken;
+      behind?: CommitToken;
     }
   | {
       readonly kind: "subscribe";
@@ -74,7 +74,7 @@ export type Effect =
       readonly ack: "puback" | "pubrec" | "pubcomp";
       readonly packetId: number;
       readonly after?: CommitToken;
-      readonly behind?: CommitToken;
+      behind?: CommitToken;
     }
   /** Read what was accepted for the broker, from number `from` on; `fetched` answers. */
   | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }

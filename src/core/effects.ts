@@ -36,18 +36,18 @@ export class Effects {
     const list = this.#list;
     if (list.length === 0) return list;
     this.#list = [];
-    return behind === undefined ? list : list.map((effect) => bound(effect, behind));
+    if (behind !== undefined) for (const effect of list) bind(effect, behind);
+    return list;
   }
 }
 
-function bound(effect: Effect, behind: CommitToken): Effect {
+function bind(effect: Effect, behind: CommitToken): void {
   switch (effect.kind) {
     case "send":
     case "publish":
     case "release":
     case "ackBroker":
-      return effect.after === undefined ? { ...effect, behind } : effect;
-    default:
-      return effect;
+      // Not by a copy with one property more: V8 would make a hidden class for each.
+      if (effect.after === undefined) effect.behind = behind;
   }
 }

@@ -168,7 +168,8 @@ export function onWillMsg(context: Context, setup: Setup, message: WillMsg): voi
       detail: "WILLMSG out of turn",
     });
   }
-  setup.will = { ...setup.willTopic, payload: message.willMsg };
+  const { topicName, qos, retain } = setup.willTopic;
+  setup.will = { topicName, payload: message.willMsg, qos, retain };
   finishDialogue(context, setup);
 }
 

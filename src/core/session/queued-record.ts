@@ -51,10 +51,11 @@ export function expiryOf(
 /** As it is stored now. */
 export function queuedRecord(context: Context, entry: OutboxEntry): QueuedRecord {
   const { publication, msgId, released, sinceWall, expiresAt } = entry;
-  const record = { v: 1, publication, msgId, released, ...(sinceWall > 0 && { since: sinceWall }) } as const;
-  if (expiresAt === undefined) return record;
+  const since = sinceWall > 0 && { since: sinceWall };
+  if (expiresAt === undefined) return { v: 1, publication, msgId, released, ...since };
   if (!entry.dueStands) entry.due = wallAt(context, expiresAt);
-  return { ...record, left: Math.max(0, expiresAt - context.now), ...(entry.due > 0 && { due: entry.due }) };
+  const left = Math.max(0, expiresAt - context.now);
+  return { v: 1, publication, msgId, released, ...since, left, ...(entry.due > 0 && { due: entry.due }) };
 }
 
 /** An entry of an earlier life. */
