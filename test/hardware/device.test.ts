@@ -47,6 +47,13 @@ const text = (words: string) => Buffer.from(words);
 describe.skipIf(missing !== undefined)(`device library${named}`, () => {
   beforeAll(() => make("device"));
 
+  test("no symbol of it can be another one's in a firmware: all begin with mqttsn_ or sn_", () => {
+    make("device", "build/symbols");
+    const symbols = readFileSync(join(folder, "build/symbols"), "utf8").match(/\S+$/gm) ?? [];
+    expect(symbols).toContain("mqttsn_init");
+    expect(symbols.filter((name) => !/^(mqttsn|sn)_/.test(name))).toEqual([]);
+  });
+
   describe("wire vectors", () => {
     // What a forwarder adds is taken off before a device sees it. [MQTT-SN 1.2 §5.5]
     const own = vectors.filter(({ type, name }) => type !== "ENCAPSULATED" && !name.startsWith("bad_encap"));

@@ -5,11 +5,11 @@
 
 enum { ANSWER_BYTES_MAX = 8 };
 
-bool is_due(uint32_t due, uint32_t now) { return now - due < UINT32_C(0x80000000); }
+bool sn_is_due(uint32_t due, uint32_t now) { return now - due < UINT32_C(0x80000000); }
 
-uint32_t retry_ms(const mqttsn_t *client) { return client->config.retry_seconds * UINT32_C(1000); }
+uint32_t sn_retry_ms(const mqttsn_t *client) { return client->config.retry_seconds * UINT32_C(1000); }
 
-uint32_t next_random(mqttsn_t *client) {
+uint32_t sn_next_random(mqttsn_t *client) {
   /* xorshift: good enough to spread devices over a few seconds. */
   client->random ^= client->random << 13;
   client->random ^= client->random >> 17;
@@ -17,30 +17,30 @@ uint32_t next_random(mqttsn_t *client) {
   return client->random;
 }
 
-uint16_t next_msg_id(mqttsn_t *client) {
+uint16_t sn_next_msg_id(mqttsn_t *client) {
   client->last_msg_id = (uint16_t)(client->last_msg_id == UINT16_MAX ? 1 : client->last_msg_id + 1);
   return client->last_msg_id;
 }
 
-void send_bytes(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32_t now) {
+void sn_send_bytes(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32_t now) {
   client->sent_at = now;
   client->config.send(client->config.context, bytes, count, MQTTSN_TO_GATEWAY, 0);
 }
 
-void send_message(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_send_message(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t bytes[MQTTSN_MESSAGE_BYTES > ANSWER_BYTES_MAX ? MQTTSN_MESSAGE_BYTES : ANSWER_BYTES_MAX];
-  size_t count = wire_encode(message, bytes, sizeof bytes);
-  if (count > 0) send_bytes(client, bytes, count, now);
+  size_t count = sn_wire_encode(message, bytes, sizeof bytes);
+  if (count > 0) sn_send_bytes(client, bytes, count, now);
 }
 
-void tell(mqttsn_t *client, mqttsn_event_kind_t kind) {
+void sn_tell(mqttsn_t *client, mqttsn_event_kind_t kind) {
   mqttsn_event_t event;
   memset(&event, 0, sizeof event);
   event.kind = kind;
   client->config.on_event(client->config.context, &event);
 }
 
-void fail(mqttsn_t *client, uint16_t msg_id, uint8_t return_code) {
+void sn_fail(mqttsn_t *client, uint16_t msg_id, uint8_t return_code) {
   mqttsn_event_t event;
   memset(&event, 0, sizeof event);
   event.kind = MQTTSN_EVENT_FAILED;
@@ -49,7 +49,7 @@ void fail(mqttsn_t *client, uint16_t msg_id, uint8_t return_code) {
   client->config.on_event(client->config.context, &event);
 }
 
-void disconnected(mqttsn_t *client, bool asked) {
+void sn_disconnected(mqttsn_t *client, bool asked) {
   mqttsn_event_t event;
   memset(&event, 0, sizeof event);
   client->state = MQTTSN_DISCONNECTED;
@@ -64,9 +64,9 @@ void mqttsn_init(mqttsn_t *client, const mqttsn_config_t *config, uint32_t now) 
   client->config = *config;
   client->random = config->seed * UINT32_C(2654435761) + 1;
   if (client->random == 0) client->random = 1;
-  next_random(client);
+  sn_next_random(client);
   /* A gateway may remember a QoS 2 message of the life before under a MsgId near zero. */
-  client->last_msg_id = (uint16_t)next_random(client);
+  client->last_msg_id = (uint16_t)sn_next_random(client);
   client->sent_at = now;
 }
 
@@ -79,39 +79,39 @@ bool mqttsn_idle(const mqttsn_t *client) {
 
 void mqttsn_receive(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32_t now) {
   message_t message;
-  if (!wire_decode(bytes, count, &message)) return;
+  if (!sn_wire_decode(bytes, count, &message)) return;
   if (client->control.kind == CONTROL_WAKE && message.type != PINGRESP) {
-    client->control.due = now + retry_ms(client); /* the gateway is at work [§6.14] */
+    client->control.due = now + sn_retry_ms(client); /* the gateway is at work [§6.14] */
     client->control.tries = 0;
   }
   switch (message.type) {
     case ADVERTISE:
-    case GWINFO: on_gateway(client, &message, now); return;
-    case SEARCHGW: on_search(client, &message, now); return;
-    case CONNACK: on_connack(client, &message, now); return;
+    case GWINFO: sn_on_gateway(client, &message, now); return;
+    case SEARCHGW: sn_on_search(client, &message, now); return;
+    case CONNACK: sn_on_connack(client, &message, now); return;
     case WILLTOPICREQ:
-    case WILLMSGREQ: on_will_request(client, &message, now); return;
-    case DISCONNECT: on_disconnect(client); return;
-    case PINGRESP: on_pingresp(client); return;
+    case WILLMSGREQ: sn_on_will_request(client, &message, now); return;
+    case DISCONNECT: sn_on_disconnect(client); return;
+    case PINGRESP: sn_on_pingresp(client); return;
     default: break;
   }
   /* Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten. */
   if (client->state == MQTTSN_DISCONNECTED) return;
   switch (message.type) {
-    case REGISTER: on_register(client, &message, now); return;
-    case REGACK: on_regack(client, &message, now); return;
-    case PUBLISH: on_publish(client, &message, now); return;
-    case PUBREL: on_pubrel(client, &message, now); return;
+    case REGISTER: sn_on_register(client, &message, now); return;
+    case REGACK: sn_on_regack(client, &message, now); return;
+    case PUBLISH: sn_on_publish(client, &message, now); return;
+    case PUBREL: sn_on_pubrel(client, &message, now); return;
     case PUBACK:
     case PUBREC:
-    case PUBCOMP: on_publish_answer(client, &message, now); return;
+    case PUBCOMP: sn_on_publish_answer(client, &message, now); return;
     case SUBACK:
-    case UNSUBACK: on_subscribe_answer(client, &message, now); return;
+    case UNSUBACK: sn_on_subscribe_answer(client, &message, now); return;
     case WILLTOPICRESP:
-    case WILLMSGRESP: on_will_answer(client, &message, now); return;
+    case WILLMSGRESP: sn_on_will_answer(client, &message, now); return;
     case PINGREQ: {
       message_t answer = {.type = PINGRESP};
-      send_message(client, &answer, now);
+      sn_send_message(client, &answer, now);
       return;
     }
     default: return;
@@ -128,21 +128,21 @@ static bool pings(const mqttsn_t *client) {
 }
 
 void mqttsn_poll(mqttsn_t *client, uint32_t now) {
-  if (client->control.kind != CONTROL_NONE && is_due(client->control.due, now)) control_due(client, now);
-  if (exchange_may_run(client) && is_due(client->exchange.due, now)) exchange_due(client, now);
-  if (pings(client) && is_due(ping_due(client), now)) (void)control_start(client, CONTROL_PING, now);
-  search_poll(client, now);
+  if (client->control.kind != CONTROL_NONE && sn_is_due(client->control.due, now)) sn_control_due(client, now);
+  if (sn_exchange_may_run(client) && sn_is_due(client->exchange.due, now)) sn_exchange_due(client, now);
+  if (pings(client) && sn_is_due(ping_due(client), now)) (void)sn_control_start(client, CONTROL_PING, now);
+  sn_search_poll(client, now);
 }
 
 static void earlier(uint32_t *wait, uint32_t due, uint32_t now) {
-  uint32_t left = is_due(due, now) ? 0 : due - now;
+  uint32_t left = sn_is_due(due, now) ? 0 : due - now;
   if (left < *wait) *wait = left;
 }
 
 uint32_t mqttsn_wait(const mqttsn_t *client, uint32_t now) {
   uint32_t wait = UINT32_MAX;
   if (client->control.kind != CONTROL_NONE) earlier(&wait, client->control.due, now);
-  if (exchange_may_run(client)) earlier(&wait, client->exchange.due, now);
+  if (sn_exchange_may_run(client)) earlier(&wait, client->exchange.due, now);
   if (pings(client)) earlier(&wait, ping_due(client), now);
   if (client->searching) earlier(&wait, client->search_due, now);
   if (client->answers) earlier(&wait, client->answer_due, now);

@@ -8,7 +8,7 @@ enum { PROTOCOL_ID = 1 };
 
 static const uint8_t *octets(const char *text) { return (const uint8_t *)text; }
 
-void control_send(mqttsn_t *client, uint32_t now) {
+void sn_control_send(mqttsn_t *client, uint32_t now) {
   const mqttsn_config_t *config = &client->config;
   const mqttsn_will_t *will = config->will;
   message_t message;
@@ -48,30 +48,30 @@ void control_send(mqttsn_t *client, uint32_t now) {
       break;
     default: message.type = PINGREQ; break;
   }
-  client->control.due = now + retry_ms(client);
-  send_message(client, &message, now);
+  client->control.due = now + sn_retry_ms(client);
+  sn_send_message(client, &message, now);
 }
 
-mqttsn_result_t control_start(mqttsn_t *client, uint8_t kind, uint32_t now) {
+mqttsn_result_t sn_control_start(mqttsn_t *client, uint8_t kind, uint32_t now) {
   client->control.kind = kind;
   client->control.stage = STAGE_CONNECT;
   client->control.tries = 0;
   client->control.paused = false;
-  control_send(client, now);
+  sn_control_send(client, now);
   return MQTTSN_OK;
 }
 
-void control_due(mqttsn_t *client, uint32_t now) {
+void sn_control_due(mqttsn_t *client, uint32_t now) {
   if (client->control.paused) {
     client->control.paused = false;
     client->control.stage = STAGE_CONNECT;
     client->control.tries = 0;
-    control_send(client, now);
+    sn_control_send(client, now);
   } else if (client->control.tries < client->config.retry_limit) {
     client->control.tries++;
-    control_send(client, now);
+    sn_control_send(client, now);
   } else {
-    disconnected(client, client->control.kind == CONTROL_DISCONNECT);
+    sn_disconnected(client, client->control.kind == CONTROL_DISCONNECT);
   }
 }
 
@@ -88,79 +88,79 @@ mqttsn_result_t mqttsn_connect(mqttsn_t *client, uint32_t now) {
   if (will != NULL && (strlen(will->topic) + 5 > MQTTSN_MESSAGE_BYTES || will->payload_bytes + 4 > MQTTSN_MESSAGE_BYTES))
     return MQTTSN_TOO_LONG;
   client->searching = false;
-  return control_start(client, CONTROL_CONNECT, now);
+  return sn_control_start(client, CONTROL_CONNECT, now);
 }
 
 mqttsn_result_t mqttsn_disconnect(mqttsn_t *client, uint32_t now) {
   if (client->state == MQTTSN_DISCONNECTED) return MQTTSN_WRONG_STATE;
   if (!mqttsn_idle(client)) return MQTTSN_BUSY;
-  return control_start(client, CONTROL_DISCONNECT, now);
+  return sn_control_start(client, CONTROL_DISCONNECT, now);
 }
 
 mqttsn_result_t mqttsn_sleep(mqttsn_t *client, uint16_t seconds, uint32_t now) {
   if (client->state == MQTTSN_DISCONNECTED || seconds == 0) return MQTTSN_WRONG_STATE;
   if (!mqttsn_idle(client)) return MQTTSN_BUSY;
   client->control.sleep_seconds = seconds;
-  return control_start(client, CONTROL_SLEEP, now);
+  return sn_control_start(client, CONTROL_SLEEP, now);
 }
 
 mqttsn_result_t mqttsn_wake(mqttsn_t *client, uint32_t now) {
   if (client->state != MQTTSN_ASLEEP) return MQTTSN_WRONG_STATE;
   if (!is_free(client)) return MQTTSN_BUSY;
   client->state = MQTTSN_AWAKE;
-  return control_start(client, CONTROL_WAKE, now);
+  return sn_control_start(client, CONTROL_WAKE, now);
 }
 
-void on_connack(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_connack(mqttsn_t *client, const message_t *message, uint32_t now) {
   if (client->control.kind != CONTROL_CONNECT || client->control.paused) return;
   if (message->code == MQTTSN_CONGESTION) {
     client->control.paused = true;
     client->control.due = now + client->config.congestion_seconds * UINT32_C(1000);
-    tell(client, MQTTSN_EVENT_CONGESTED);
+    sn_tell(client, MQTTSN_EVENT_CONGESTED);
     return;
   }
   client->control.kind = CONTROL_NONE;
   if (message->code != MQTTSN_ACCEPTED) {
     client->state = MQTTSN_DISCONNECTED;
-    fail(client, 0, message->code);
+    sn_fail(client, 0, message->code);
     return;
   }
   /* Another gateway, or this one after a loss of its memory, gives other ids. Out of sleep it is the same session. */
-  if (client->state == MQTTSN_DISCONNECTED || client->config.clean_session) topics_forget(client);
+  if (client->state == MQTTSN_DISCONNECTED || client->config.clean_session) sn_topics_forget(client);
   if (client->config.clean_session) memset(client->taken, 0, sizeof client->taken);
   client->state = MQTTSN_ACTIVE;
-  exchange_resume(client, now);
-  tell(client, MQTTSN_EVENT_CONNECTED);
+  sn_exchange_resume(client, now);
+  sn_tell(client, MQTTSN_EVENT_CONNECTED);
 }
 
-void on_will_request(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_will_request(mqttsn_t *client, const message_t *message, uint32_t now) {
   if (client->control.kind != CONTROL_CONNECT || client->control.paused || client->config.will == NULL) return;
   client->control.stage = message->type == WILLTOPICREQ ? STAGE_WILL_TOPIC : STAGE_WILL_MESSAGE;
   client->control.tries = 0;
-  control_send(client, now);
+  sn_control_send(client, now);
 }
 
-void on_pingresp(mqttsn_t *client) {
+void sn_on_pingresp(mqttsn_t *client) {
   if (client->control.kind == CONTROL_PING) {
     client->control.kind = CONTROL_NONE;
   } else if (client->control.kind == CONTROL_WAKE) {
     client->control.kind = CONTROL_NONE;
     client->state = MQTTSN_ASLEEP;
-    tell(client, MQTTSN_EVENT_DRAINED);
+    sn_tell(client, MQTTSN_EVENT_DRAINED);
   }
 }
 
-void on_disconnect(mqttsn_t *client) {
+void sn_on_disconnect(mqttsn_t *client) {
   switch (client->control.kind) {
     case CONTROL_CONNECT: return; /* to our former self: the CONNECT under way decides */
     case CONTROL_SLEEP:
       client->control.kind = CONTROL_NONE;
       client->state = MQTTSN_ASLEEP;
-      tell(client, MQTTSN_EVENT_ASLEEP);
+      sn_tell(client, MQTTSN_EVENT_ASLEEP);
       return;
-    case CONTROL_DISCONNECT: disconnected(client, true); return;
+    case CONTROL_DISCONNECT: sn_disconnected(client, true); return;
     default:
-      if (client->state != MQTTSN_DISCONNECTED) disconnected(client, false);
+      if (client->state != MQTTSN_DISCONNECTED) sn_disconnected(client, false);
       return;
   }
 }

@@ -7,13 +7,13 @@
 
 enum { REGISTER_HEAD_BYTES = 6 };
 
-bool exchange_may_run(const mqttsn_t *client) {
+bool sn_exchange_may_run(const mqttsn_t *client) {
   return client->exchange.kind != EXCHANGE_NONE && client->state != MQTTSN_DISCONNECTED &&
          (client->control.kind == CONTROL_NONE || client->control.kind == CONTROL_PING);
 }
 
 /* Octets before the flags of the message that is kept. */
-static size_t flags_at(const mqttsn_t *client) { return wire_length_bytes(client->exchange.message) + 1; }
+static size_t flags_at(const mqttsn_t *client) { return sn_wire_length_bytes(client->exchange.message) + 1; }
 
 static uint8_t exchange_qos(const mqttsn_t *client) {
   return (uint8_t)((client->exchange.message[flags_at(client)] & FLAG_QOS) >> QOS_SHIFT);
@@ -26,20 +26,20 @@ static void set_topic_id(mqttsn_t *client, uint16_t id) {
 }
 
 static void send_register(mqttsn_t *client, uint32_t now) {
-  const mqttsn_topic_entry_t *entry = topic_entry(client, client->exchange.topic);
+  const mqttsn_topic_entry_t *entry = sn_topic_entry(client, client->exchange.topic);
   message_t message;
   memset(&message, 0, sizeof message);
   message.type = REGISTER;
   message.msg_id = client->exchange.register_id;
   message.rest = (const uint8_t *)entry->name;
   message.rest_bytes = entry->name_bytes;
-  send_message(client, &message, now);
+  sn_send_message(client, &message, now);
 }
 
 static void begin_register(mqttsn_t *client, uint32_t now) {
   client->exchange.stage = STAGE_REGISTER;
   client->exchange.tries = 0;
-  client->exchange.register_id = next_msg_id(client);
+  client->exchange.register_id = sn_next_msg_id(client);
   send_register(client, now);
 }
 
@@ -49,19 +49,19 @@ static void send_kept(mqttsn_t *client, uint32_t now) {
   if (has_dup && client->exchange.sent) client->exchange.message[flags_at(client)] |= FLAG_DUP;
   if (!client->exchange.sent) client->exchange.first_at = now;
   client->exchange.sent = true;
-  send_bytes(client, client->exchange.message, client->exchange.bytes, now);
+  sn_send_bytes(client, client->exchange.message, client->exchange.bytes, now);
 }
 
-void exchange_send(mqttsn_t *client, uint32_t now) {
-  client->exchange.due = now + retry_ms(client);
+void sn_exchange_send(mqttsn_t *client, uint32_t now) {
+  client->exchange.due = now + sn_retry_ms(client);
   if (client->exchange.stage == STAGE_RELEASE) {
     message_t message = {.type = PUBREL};
     message.msg_id = client->exchange.msg_id;
-    send_message(client, &message, now);
+    sn_send_message(client, &message, now);
     return;
   }
   if (client->exchange.kind == EXCHANGE_PUBLISH && client->exchange.topic != 0) {
-    uint16_t id = topic_entry(client, client->exchange.topic)->id;
+    uint16_t id = sn_topic_entry(client, client->exchange.topic)->id;
     if (id == 0) {
       if (client->exchange.stage == STAGE_REGISTER) send_register(client, now);
       else begin_register(client, now);
@@ -72,7 +72,7 @@ void exchange_send(mqttsn_t *client, uint32_t now) {
   }
   send_kept(client, now);
   if (client->exchange.kind == EXCHANGE_PUBLISH && exchange_qos(client) == 0) {
-    exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
   }
 }
 
@@ -87,30 +87,30 @@ static bool is_beyond_resuming(const mqttsn_t *client, uint32_t now) {
   if (client->exchange.kind != EXCHANGE_PUBLISH || !client->exchange.sent || exchange_qos(client) != 2) return false;
   if (client->config.clean_session) return true;
   if (client->exchange.stage == STAGE_RELEASE) return false;
-  return now - client->exchange.first_at >= retry_ms(client) * client->config.retry_limit;
+  return now - client->exchange.first_at >= sn_retry_ms(client) * client->config.retry_limit;
 }
 
 static void interrupted(mqttsn_t *client) {
   client->exchange.kind = EXCHANGE_NONE;
-  fail(client, client->exchange.msg_id, MQTTSN_INTERRUPTED);
+  sn_fail(client, client->exchange.msg_id, MQTTSN_INTERRUPTED);
 }
 
-void exchange_due(mqttsn_t *client, uint32_t now) {
+void sn_exchange_due(mqttsn_t *client, uint32_t now) {
   if (client->exchange.paused) {
     client->exchange.paused = false;
-    exchange_send(client, now);
+    sn_exchange_send(client, now);
   } else if (client->exchange.resumed && is_beyond_resuming(client, now)) {
     interrupted(client);
   } else if (client->exchange.tries < client->config.retry_limit) {
     client->exchange.tries++;
-    exchange_send(client, now);
+    sn_exchange_send(client, now);
   } else {
     client->exchange.tries = 0;
-    disconnected(client, false); /* no gateway any more, as far as we can tell */
+    sn_disconnected(client, false); /* no gateway any more, as far as we can tell */
   }
 }
 
-void exchange_done(mqttsn_t *client, mqttsn_event_kind_t kind) {
+void sn_exchange_done(mqttsn_t *client, mqttsn_event_kind_t kind) {
   mqttsn_event_t event;
   memset(&event, 0, sizeof event);
   event.kind = kind;
@@ -119,7 +119,7 @@ void exchange_done(mqttsn_t *client, mqttsn_event_kind_t kind) {
   client->config.on_event(client->config.context, &event);
 }
 
-void exchange_refused(mqttsn_t *client, uint8_t return_code, uint32_t now) {
+void sn_exchange_refused(mqttsn_t *client, uint8_t return_code, uint32_t now) {
   if (return_code == MQTTSN_CONGESTION) {
     /* It was not taken: the next time it is a new message, not a repetition. */
     client->exchange.paused = true;
@@ -129,27 +129,27 @@ void exchange_refused(mqttsn_t *client, uint8_t return_code, uint32_t now) {
       client->exchange.message[flags_at(client)] &= (uint8_t)~FLAG_DUP;
     }
     client->exchange.due = now + client->config.congestion_seconds * UINT32_C(1000);
-    tell(client, MQTTSN_EVENT_CONGESTED);
+    sn_tell(client, MQTTSN_EVENT_CONGESTED);
     return;
   }
   client->exchange.kind = EXCHANGE_NONE;
-  fail(client, client->exchange.msg_id, return_code);
+  sn_fail(client, client->exchange.msg_id, return_code);
 }
 
-void exchange_resume(mqttsn_t *client, uint32_t now) {
+void sn_exchange_resume(mqttsn_t *client, uint32_t now) {
   if (client->exchange.kind == EXCHANGE_NONE) return;
   client->exchange.tries = 0;
   client->exchange.paused = false;
   if (client->exchange.stage == STAGE_REGISTER) client->exchange.stage = STAGE_MESSAGE;
   client->exchange.resumed = client->exchange.sent;
   if (is_beyond_resuming(client, now)) interrupted(client);
-  else exchange_send(client, now);
+  else sn_exchange_send(client, now);
 }
 
 /* A message to be kept and sent. */
 static mqttsn_result_t begin(mqttsn_t *client, uint8_t kind, message_t *message, uint8_t topic, uint16_t *msg_id,
                              uint32_t now) {
-  size_t bytes = wire_encode(message, client->exchange.message, sizeof client->exchange.message);
+  size_t bytes = sn_wire_encode(message, client->exchange.message, sizeof client->exchange.message);
   if (bytes == 0) return MQTTSN_TOO_LONG;
   client->exchange.kind = kind;
   client->exchange.stage = STAGE_MESSAGE;
@@ -162,7 +162,7 @@ static mqttsn_result_t begin(mqttsn_t *client, uint8_t kind, message_t *message,
   client->exchange.msg_id = message->msg_id;
   client->exchange.bytes = (uint16_t)bytes;
   if (msg_id != NULL) *msg_id = message->msg_id;
-  exchange_send(client, now);
+  sn_exchange_send(client, now);
   return MQTTSN_OK;
 }
 
@@ -190,8 +190,8 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
       return MQTTSN_TOO_LONG;
   }
   if (payload_bytes + (payload_bytes > 248 ? 9U : 7U) > MQTTSN_MESSAGE_BYTES) return MQTTSN_TOO_LONG;
-  if (topic->kind == MQTTSN_TOPIC_NAME) place = topic_place(client, topic->name, topic->name_bytes);
-  own_id = next_msg_id(client);
+  if (topic->kind == MQTTSN_TOPIC_NAME) place = sn_topic_place(client, topic->name, topic->name_bytes);
+  own_id = sn_next_msg_id(client);
   message.type = PUBLISH;
   message.flags = (uint8_t)((unsigned)qos << QOS_SHIFT | (retain ? (unsigned)FLAG_RETAIN : 0U) | (unsigned)topic->kind);
   message.topic_id = topic->id;
@@ -202,7 +202,7 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
     /* On the air it has none [§5.4.12]; for the application it has. */
     size_t bytes;
     message.msg_id = 0;
-    bytes = wire_encode(&message, client->exchange.message, sizeof client->exchange.message);
+    bytes = sn_wire_encode(&message, client->exchange.message, sizeof client->exchange.message);
     client->exchange.bytes = (uint16_t)bytes;
     client->exchange.kind = EXCHANGE_PUBLISH;
     client->exchange.stage = STAGE_MESSAGE;
@@ -214,7 +214,7 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
     client->exchange.topic = place;
     client->exchange.msg_id = own_id;
     if (msg_id != NULL) *msg_id = own_id;
-    exchange_send(client, now);
+    sn_exchange_send(client, now);
     return MQTTSN_OK;
   }
   return begin(client, EXCHANGE_PUBLISH, &message, place, msg_id, now);
@@ -231,7 +231,7 @@ mqttsn_result_t mqttsn_publish_unconnected(mqttsn_t *client, const mqttsn_topic_
   message.topic_id = topic->id;
   message.rest = payload;
   message.rest_bytes = payload_bytes;
-  send_message(client, &message, now);
+  sn_send_message(client, &message, now);
   return MQTTSN_OK;
 }
 
@@ -256,9 +256,9 @@ static mqttsn_result_t begin_subscribe(mqttsn_t *client, uint8_t kind, const mqt
   } else {
     if (topic->name_bytes + 5 > MQTTSN_MESSAGE_BYTES) return MQTTSN_TOO_LONG;
     /* The id in SUBACK is this name's. A longer name is delivered all the same, by its id. */
-    if (kind == EXCHANGE_SUBSCRIBE && !has_wildcard(topic)) place = topic_place(client, topic->name, topic->name_bytes);
+    if (kind == EXCHANGE_SUBSCRIBE && !has_wildcard(topic)) place = sn_topic_place(client, topic->name, topic->name_bytes);
   }
-  message.msg_id = next_msg_id(client);
+  message.msg_id = sn_next_msg_id(client);
   return begin(client, kind, &message, place, msg_id, now);
 }
 
@@ -279,7 +279,7 @@ mqttsn_result_t mqttsn_update_will_topic(mqttsn_t *client, const mqttsn_will_t *
   memset(&message, 0, sizeof message);
   message.type = WILLTOPICUPD;
   message.is_short = will == NULL;
-  message.msg_id = next_msg_id(client); /* not on the air: the application's number for it */
+  message.msg_id = sn_next_msg_id(client); /* not on the air: the application's number for it */
   if (will != NULL) {
     message.flags = (uint8_t)(will->qos << QOS_SHIFT | (will->retain ? FLAG_RETAIN : 0));
     message.rest = (const uint8_t *)will->topic;
@@ -295,44 +295,44 @@ mqttsn_result_t mqttsn_update_will_message(mqttsn_t *client, const uint8_t *payl
   if (result != MQTTSN_OK) return result;
   memset(&message, 0, sizeof message);
   message.type = WILLMSGUPD;
-  message.msg_id = next_msg_id(client);
+  message.msg_id = sn_next_msg_id(client);
   message.rest = payload;
   message.rest_bytes = payload_bytes;
   return begin(client, EXCHANGE_WILL_MESSAGE, &message, 0, msg_id, now);
 }
 
-void on_regack(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_regack(mqttsn_t *client, const message_t *message, uint32_t now) {
   if (client->exchange.kind != EXCHANGE_PUBLISH || client->exchange.stage != STAGE_REGISTER || client->exchange.paused)
     return;
   if (message->msg_id != client->exchange.register_id) return;
   if (message->code != MQTTSN_ACCEPTED || message->topic_id == 0) {
-    exchange_refused(client, message->code == MQTTSN_ACCEPTED ? MQTTSN_INVALID_TOPIC_ID : message->code, now);
+    sn_exchange_refused(client, message->code == MQTTSN_ACCEPTED ? MQTTSN_INVALID_TOPIC_ID : message->code, now);
     return;
   }
-  topic_learn(client, client->exchange.topic, message->topic_id);
+  sn_topic_learn(client, client->exchange.topic, message->topic_id);
   client->exchange.stage = STAGE_MESSAGE;
   client->exchange.tries = 0;
-  if (exchange_may_run(client)) exchange_send(client, now);
+  if (sn_exchange_may_run(client)) sn_exchange_send(client, now);
 }
 
 /* "Invalid topic id": the gateway has forgotten it. Once more under a new one. [§6.6] */
 static void on_invalid_topic(mqttsn_t *client, uint32_t now) {
   if (client->exchange.topic == 0 || client->exchange.registered) {
-    exchange_refused(client, MQTTSN_INVALID_TOPIC_ID, now);
+    sn_exchange_refused(client, MQTTSN_INVALID_TOPIC_ID, now);
     return;
   }
   client->exchange.registered = true;
   client->exchange.tries = 0;
-  topic_entry(client, client->exchange.topic)->id = 0;
-  exchange_send(client, now);
+  sn_topic_entry(client, client->exchange.topic)->id = 0;
+  sn_exchange_send(client, now);
 }
 
-void on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t stale;
   if (message->type == PUBACK && message->msg_id == 0 && message->code == MQTTSN_INVALID_TOPIC_ID) {
     /* To a PUBLISH at QoS 0: it is lost, the next one under this name is not. */
-    stale = topic_by_id(client, message->topic_id);
-    if (stale != 0) topic_entry(client, stale)->id = 0;
+    stale = sn_topic_by_id(client, message->topic_id);
+    if (stale != 0) sn_topic_entry(client, stale)->id = 0;
     return;
   }
   if (client->exchange.kind != EXCHANGE_PUBLISH || client->exchange.stage == STAGE_REGISTER || client->exchange.paused)
@@ -341,30 +341,30 @@ void on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t now)
   if (message->type == PUBACK) {
     if (client->exchange.stage == STAGE_RELEASE) return;
     if (message->code == MQTTSN_INVALID_TOPIC_ID) on_invalid_topic(client, now);
-    else if (message->code != MQTTSN_ACCEPTED) exchange_refused(client, message->code, now);
-    else if (exchange_qos(client) == 1) exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    else if (message->code != MQTTSN_ACCEPTED) sn_exchange_refused(client, message->code, now);
+    else if (exchange_qos(client) == 1) sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
   } else if (exchange_qos(client) == 2 && message->type == PUBREC) {
     client->exchange.stage = STAGE_RELEASE;
     client->exchange.tries = 0;
-    exchange_send(client, now);
+    sn_exchange_send(client, now);
   } else if (exchange_qos(client) == 2 && client->exchange.stage == STAGE_RELEASE) {
-    exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
   }
 }
 
-void on_subscribe_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_subscribe_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t kind = message->type == SUBACK ? EXCHANGE_SUBSCRIBE : EXCHANGE_UNSUBSCRIBE;
   mqttsn_event_t event;
   if (client->exchange.kind != kind || client->exchange.paused || message->msg_id != client->exchange.msg_id) return;
   if (kind == EXCHANGE_UNSUBSCRIBE) {
-    exchange_done(client, MQTTSN_EVENT_UNSUBSCRIBED);
+    sn_exchange_done(client, MQTTSN_EVENT_UNSUBSCRIBED);
     return;
   }
   if (message->code != MQTTSN_ACCEPTED) {
-    exchange_refused(client, message->code, now);
+    sn_exchange_refused(client, message->code, now);
     return;
   }
-  if (client->exchange.topic != 0 && message->topic_id != 0) topic_learn(client, client->exchange.topic, message->topic_id);
+  if (client->exchange.topic != 0 && message->topic_id != 0) sn_topic_learn(client, client->exchange.topic, message->topic_id);
   client->exchange.kind = EXCHANGE_NONE;
   memset(&event, 0, sizeof event);
   event.kind = MQTTSN_EVENT_SUBSCRIBED;
@@ -374,9 +374,9 @@ void on_subscribe_answer(mqttsn_t *client, const message_t *message, uint32_t no
   client->config.on_event(client->config.context, &event);
 }
 
-void on_will_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_will_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t kind = message->type == WILLTOPICRESP ? EXCHANGE_WILL_TOPIC : EXCHANGE_WILL_MESSAGE;
   if (client->exchange.kind != kind || client->exchange.paused) return;
-  if (message->code == MQTTSN_ACCEPTED) exchange_done(client, MQTTSN_EVENT_WILL_UPDATED);
-  else exchange_refused(client, message->code, now);
+  if (message->code == MQTTSN_ACCEPTED) sn_exchange_done(client, MQTTSN_EVENT_WILL_UPDATED);
+  else sn_exchange_refused(client, message->code, now);
 }

@@ -9,7 +9,7 @@
 
 /* The gateway may repeat itself for so long. */
 static uint32_t repetition_ms(const mqttsn_t *client) {
-  return retry_ms(client) * (client->config.retry_limit + UINT32_C(1));
+  return sn_retry_ms(client) * (client->config.retry_limit + UINT32_C(1));
 }
 
 typedef enum { TAKEN_NEW, TAKEN_AGAIN, TAKEN_NO_ROOM } taken_result_t;
@@ -50,10 +50,10 @@ static void answer(mqttsn_t *client, uint8_t type, const message_t *to, uint8_t 
   message.topic_id = to->topic_id;
   message.msg_id = to->msg_id;
   message.code = code;
-  send_message(client, &message, now);
+  sn_send_message(client, &message, now);
 }
 
-void on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t qos = (uint8_t)((message->flags & FLAG_QOS) >> QOS_SHIFT);
   bool dup = (message->flags & FLAG_DUP) != 0;
   uint8_t kind = message->flags & FLAG_TOPIC;
@@ -64,13 +64,13 @@ void on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
   event.topic.kind = (mqttsn_topic_kind_t)kind;
   event.topic.id = message->topic_id;
   if (kind == MQTTSN_TOPIC_NAME) {
-    uint8_t place = topic_by_id(client, message->topic_id);
+    uint8_t place = sn_topic_by_id(client, message->topic_id);
     if (place == 0) {
       answer(client, PUBACK, message, MQTTSN_INVALID_TOPIC_ID, now);
       return;
     }
-    event.topic.name = topic_entry(client, place)->name;
-    event.topic.name_bytes = topic_entry(client, place)->name_bytes;
+    event.topic.name = sn_topic_entry(client, place)->name;
+    event.topic.name_bytes = sn_topic_entry(client, place)->name_bytes;
   }
   if (qos == 1) answer(client, PUBACK, message, MQTTSN_ACCEPTED, now);
   if (qos == 2) {
@@ -91,7 +91,7 @@ void on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
   client->config.on_event(client->config.context, &event);
 }
 
-void on_pubrel(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_pubrel(mqttsn_t *client, const message_t *message, uint32_t now) {
   for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
     mqttsn_taken_t *each = &client->taken[i];
     if (each->msg_id == 0 || each->msg_id != message->msg_id || each->released) continue;
@@ -101,12 +101,12 @@ void on_pubrel(mqttsn_t *client, const message_t *message, uint32_t now) {
   answer(client, PUBCOMP, message, MQTTSN_ACCEPTED, now);
 }
 
-void on_register(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_register(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t place = 0;
   if (client->state == MQTTSN_ASLEEP) return;
   if (message->topic_id != 0 && message->rest_bytes <= MQTTSN_TOPIC_BYTES) {
-    place = topic_place(client, (const char *)message->rest, message->rest_bytes);
+    place = sn_topic_place(client, (const char *)message->rest, message->rest_bytes);
   }
-  if (place != 0) topic_learn(client, place, message->topic_id);
+  if (place != 0) sn_topic_learn(client, place, message->topic_id);
   answer(client, REGACK, message, place != 0 ? MQTTSN_ACCEPTED : MQTTSN_NOT_SUPPORTED, now);
 }

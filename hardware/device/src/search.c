@@ -13,14 +13,14 @@ static uint32_t span_ms(const mqttsn_t *client) { return client->config.search_s
 
 static uint32_t random_part(mqttsn_t *client) {
   uint32_t span = span_ms(client);
-  return span == 0 ? 0 : next_random(client) % span;
+  return span == 0 ? 0 : sn_next_random(client) % span;
 }
 
 mqttsn_result_t mqttsn_search(mqttsn_t *client, uint8_t radius, uint32_t now) {
   if (client->state != MQTTSN_DISCONNECTED || client->control.kind != CONTROL_NONE) return MQTTSN_WRONG_STATE;
   client->searching = true;
   client->search_radius = radius;
-  client->search_pause_ms = retry_ms(client);
+  client->search_pause_ms = sn_retry_ms(client);
   client->search_due = now + random_part(client);
   return MQTTSN_OK;
 }
@@ -33,11 +33,11 @@ static void search_later(mqttsn_t *client, uint32_t now) {
 
 static void to_everybody(mqttsn_t *client, const message_t *message, uint8_t radius) {
   uint8_t bytes[MQTTSN_GATEWAY_ADDRESS_BYTES + 3];
-  size_t count = wire_encode(message, bytes, sizeof bytes);
+  size_t count = sn_wire_encode(message, bytes, sizeof bytes);
   if (count > 0) client->config.send(client->config.context, bytes, count, MQTTSN_TO_EVERYBODY, radius);
 }
 
-void on_search(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_search(mqttsn_t *client, const message_t *message, uint32_t now) {
   /* Somebody asks what we were about to ask. */
   if (client->searching && message->code == client->search_radius) search_later(client, now);
   if (client->state == MQTTSN_ACTIVE && client->config.gateway_address_bytes > 0 && !client->answers) {
@@ -47,14 +47,14 @@ void on_search(mqttsn_t *client, const message_t *message, uint32_t now) {
   }
 }
 
-void search_poll(mqttsn_t *client, uint32_t now) {
-  if (client->searching && is_due(client->search_due, now)) {
+void sn_search_poll(mqttsn_t *client, uint32_t now) {
+  if (client->searching && sn_is_due(client->search_due, now)) {
     message_t message = {.type = SEARCHGW};
     message.code = client->search_radius;
     search_later(client, now);
     to_everybody(client, &message, client->search_radius);
   }
-  if (client->answers && is_due(client->answer_due, now)) {
+  if (client->answers && sn_is_due(client->answer_due, now)) {
     message_t message = {.type = GWINFO};
     message.code = client->config.gateway_id;
     message.rest = client->config.gateway_address;
@@ -62,7 +62,7 @@ void search_poll(mqttsn_t *client, uint32_t now) {
     client->answers = false;
     to_everybody(client, &message, client->answer_radius);
   }
-  if (client->gateway_advertises && is_due(client->gateway_due, now)) {
+  if (client->gateway_advertises && sn_is_due(client->gateway_due, now)) {
     mqttsn_event_t event;
     client->gateway_advertises = false;
     memset(&event, 0, sizeof event);
@@ -72,7 +72,7 @@ void search_poll(mqttsn_t *client, uint32_t now) {
   }
 }
 
-void on_gateway(mqttsn_t *client, const message_t *message, uint32_t now) {
+void sn_on_gateway(mqttsn_t *client, const message_t *message, uint32_t now) {
   mqttsn_event_t event;
   client->searching = false;
   if (message->type == GWINFO) client->answers = false; /* somebody was faster */

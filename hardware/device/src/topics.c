@@ -21,9 +21,9 @@ mqttsn_topic_t mqttsn_short(char first, char second) {
   return topic;
 }
 
-mqttsn_topic_entry_t *topic_entry(mqttsn_t *client, uint8_t place) { return &client->topics[place - 1]; }
+mqttsn_topic_entry_t *sn_topic_entry(mqttsn_t *client, uint8_t place) { return &client->topics[place - 1]; }
 
-uint8_t topic_by_name(const mqttsn_t *client, const char *name, size_t name_bytes) {
+uint8_t sn_topic_by_name(const mqttsn_t *client, const char *name, size_t name_bytes) {
   for (uint8_t i = 0; i < MQTTSN_TOPICS; i++) {
     const mqttsn_topic_entry_t *entry = &client->topics[i];
     if (entry->name_bytes == name_bytes && name_bytes > 0 && memcmp(entry->name, name, name_bytes) == 0) {
@@ -33,15 +33,15 @@ uint8_t topic_by_name(const mqttsn_t *client, const char *name, size_t name_byte
   return 0;
 }
 
-uint8_t topic_by_id(const mqttsn_t *client, uint16_t id) {
+uint8_t sn_topic_by_id(const mqttsn_t *client, uint16_t id) {
   for (uint8_t i = 0; i < MQTTSN_TOPICS; i++) {
     if (id != 0 && client->topics[i].id == id) return (uint8_t)(i + 1);
   }
   return 0;
 }
 
-uint8_t topic_place(mqttsn_t *client, const char *name, size_t name_bytes) {
-  uint8_t place = topic_by_name(client, name, name_bytes);
+uint8_t sn_topic_place(mqttsn_t *client, const char *name, size_t name_bytes) {
+  uint8_t place = sn_topic_by_name(client, name, name_bytes);
   mqttsn_topic_entry_t *entry;
   if (place != 0) return place;
   if (name_bytes == 0 || name_bytes > MQTTSN_TOPIC_BYTES) return 0;
@@ -52,19 +52,19 @@ uint8_t topic_place(mqttsn_t *client, const char *name, size_t name_bytes) {
     place = 0;
   }
   if (place == 0) return 0;
-  entry = topic_entry(client, place);
+  entry = sn_topic_entry(client, place);
   entry->id = 0;
   entry->name_bytes = (uint8_t)name_bytes;
   memcpy(entry->name, name, name_bytes);
   return place;
 }
 
-void topic_learn(mqttsn_t *client, uint8_t place, uint16_t id) {
-  uint8_t other = topic_by_id(client, id);
-  if (other != 0) topic_entry(client, other)->id = 0;
-  topic_entry(client, place)->id = id;
+void sn_topic_learn(mqttsn_t *client, uint8_t place, uint16_t id) {
+  uint8_t other = sn_topic_by_id(client, id);
+  if (other != 0) sn_topic_entry(client, other)->id = 0;
+  sn_topic_entry(client, place)->id = id;
 }
 
-void topics_forget(mqttsn_t *client) {
+void sn_topics_forget(mqttsn_t *client) {
   for (uint8_t i = 0; i < MQTTSN_TOPICS; i++) client->topics[i].id = 0;
 }

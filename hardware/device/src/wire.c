@@ -43,7 +43,7 @@ static uint16_t *word_of(message_t *message, char field) {
   return field == 'T' ? &message->topic_id : field == 'M' ? &message->msg_id : &message->duration;
 }
 
-size_t wire_encode(const message_t *message, uint8_t *to, size_t room) {
+size_t sn_wire_encode(const message_t *message, uint8_t *to, size_t room) {
   const char *layout = layout_of(message->type);
   message_t copy = *message;
   size_t size = 2;
@@ -78,7 +78,7 @@ size_t wire_encode(const message_t *message, uint8_t *to, size_t room) {
   return size;
 }
 
-size_t wire_length_bytes(const uint8_t *bytes) { return bytes[0] == 1 ? 3 : 1; }
+size_t sn_wire_length_bytes(const uint8_t *bytes) { return bytes[0] == 1 ? 3 : 1; }
 
 /* Some types are narrower than their layout. */
 static bool is_sound(const message_t *message) {
@@ -91,13 +91,13 @@ static bool is_sound(const message_t *message) {
   }
 }
 
-bool wire_decode(const uint8_t *bytes, size_t count, message_t *message) {
+bool sn_wire_decode(const uint8_t *bytes, size_t count, message_t *message) {
   size_t at;
   size_t size;
   const char *layout;
   memset(message, 0, sizeof *message);
   if (count < 2) return false;
-  at = wire_length_bytes(bytes);
+  at = sn_wire_length_bytes(bytes);
   if (count <= at) return false;
   size = at == 1 ? bytes[0] : (size_t)bytes[1] << 8 | bytes[2];
   if (size != count) return false;

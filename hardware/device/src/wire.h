@@ -53,12 +53,12 @@ typedef struct {
 } message_t;
 
 /* Returns the size; 0: it does not fit. */
-size_t wire_encode(const message_t *message, uint8_t *to, size_t room);
+size_t sn_wire_encode(const message_t *message, uint8_t *to, size_t room);
 
 /* Exactly one message, whole, of a size that its type may have. `rest` points into `bytes`. */
-bool wire_decode(const uint8_t *bytes, size_t count, message_t *message);
+bool sn_wire_decode(const uint8_t *bytes, size_t count, message_t *message);
 
 /* Octets of Length at the head of this message: 1 or 3. */
-size_t wire_length_bytes(const uint8_t *bytes);
+size_t sn_wire_length_bytes(const uint8_t *bytes);
 
 #endif

@@ -31,7 +31,7 @@ static void on_send(void *context, const uint8_t *bytes, size_t count, mqttsn_to
   message_t message;
   (void)context;
   (void)radius;
-  check(wire_decode(bytes, count, &message), "what is sent is one whole message");
+  check(sn_wire_decode(bytes, count, &message), "what is sent is one whole message");
   check(message.type != CONNACK && message.type != SUBACK && message.type != ADVERTISE, "clients do not send that");
   check((to == MQTTSN_TO_EVERYBODY) == (message.type == SEARCHGW || message.type == GWINFO), "who it is for");
   check(++sent_now < 16, "one cause, few messages");
@@ -51,7 +51,7 @@ static void receive(const uint8_t *bytes, size_t count, uint32_t now) {
   if (exact == NULL) abort();
   if (count > 0) memcpy(exact, bytes, count);
   receiving = 0;
-  if (wire_decode(exact, count, &message)) {
+  if (sn_wire_decode(exact, count, &message)) {
     if (message.type == PUBLISH && (message.flags & FLAG_QOS) == 0x40) receiving = message.msg_id;
     if (message.type == PUBREL && client.state != MQTTSN_DISCONNECTED)
       open_ids[message.msg_id / 8] &= (uint8_t)~(1 << message.msg_id % 8);
@@ -65,9 +65,9 @@ static void receive(const uint8_t *bytes, size_t count, uint32_t now) {
 static void receive_as_answer(const uint8_t *bytes, size_t count, uint32_t now) {
   message_t message;
   uint8_t answer[INPUT_MAX];
-  if (!wire_decode(bytes, count, &message)) return;
+  if (!sn_wire_decode(bytes, count, &message)) return;
   message.msg_id = client.exchange.stage == 1 ? client.exchange.register_id : client.exchange.msg_id;
-  receive(answer, wire_encode(&message, answer, sizeof answer), now);
+  receive(answer, sn_wire_encode(&message, answer, sizeof answer), now);
 }
 
 static void on_framed(void *context, const uint8_t *message, size_t message_bytes) {
@@ -174,7 +174,7 @@ static size_t plausible(uint8_t *to) {
   message.is_short = roll(2) == 0;
   message.rest = (const uint8_t *)"tatbtc";
   message.rest_bytes = roll(7);
-  return wire_encode(&message, to, 64);
+  return sn_wire_encode(&message, to, 64);
 }
 
 int main(int count, char **arguments) {

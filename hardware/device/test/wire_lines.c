@@ -24,14 +24,14 @@ int main(void) {
       char digits[3] = {line[2 * i], line[2 * i + 1], '\0'};
       bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
-    if (!wire_decode(bytes, count, &message)) {
+    if (!sn_wire_decode(bytes, count, &message)) {
       (void)puts("bad");
     } else {
       (void)printf("%u %u %u %u %u %u %d ", message.type, message.flags, message.code, message.topic_id, message.msg_id,
                    message.duration, message.is_short);
       print_hex(message.rest, message.rest_bytes);
       (void)putchar(' ');
-      print_hex(encoded, wire_encode(&message, encoded, sizeof encoded));
+      print_hex(encoded, sn_wire_encode(&message, encoded, sizeof encoded));
       (void)putchar('\n');
     }
     free(bytes);
