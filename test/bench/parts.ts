@@ -50,13 +50,14 @@ export interface Memory {
   readonly external: number;
 }
 
-/** Why nothing can be measured here; undefined = it can. */
-export function missingCompiler(): string | undefined {
-  return spawnSync("cc", ["--version"]).status === 0 ? undefined : "no C compiler: sudo apt install build-essential";
-}
+export type Generator = "c" | "node";
+
+/** The generator in C where it can be compiled; else the one in JavaScript, which is slower and takes fewer devices. */
+export const generator: Generator =
+  process.env["BENCH_GENERATOR"] === "node" || spawnSync("cc", ["--version"]).status !== 0 ? "node" : "c";
 
 /** Compiles the load generator if its source is newer. */
-export function loadGenerator(): string {
+function compiledGenerator(): string {
   const source = join(here, "load.c");
   const program = join(cache, "load");
   mkdirSync(cache, { recursive: true });
@@ -67,13 +68,19 @@ export function loadGenerator(): string {
 }
 
 /** Runs the load generator once. @throws with its words when it could not do its work. */
-export function load(target: Target, brokerPort: number, args: readonly string[]): Promise<Measured> {
-  return finished(startLoad(target, brokerPort, args));
+export function load(
+  target: Target,
+  brokerPort: number,
+  args: readonly string[],
+  by: Generator = generator,
+): Promise<Measured> {
+  return finished(startLoad(target, brokerPort, args, by));
 }
 
-function startLoad(target: Target, brokerPort: number, args: readonly string[]): ChildProcess {
+function startLoad(target: Target, brokerPort: number, args: readonly string[], by: Generator): ChildProcess {
   const places = ["-g", `127.0.0.1:${target.port}`, "-b", `127.0.0.1:${brokerPort}`, "-p", String(target.pid)];
-  return spawn(loadGenerator(), [...places, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  const [program, script] = by === "c" ? [compiledGenerator(), []] : [process.execPath, [join(here, "load.mjs")]];
+  return spawn(program, [...script, ...places, ...args], { stdio: ["pipe", "pipe", "pipe"] });
 }
 
 function finished(child: ChildProcess): Promise<Measured> {
@@ -99,7 +106,7 @@ export async function idleDevices(
   brokerPort: number,
   args: readonly string[],
 ): Promise<{ leave(): Promise<Measured> }> {
-  const child = startLoad(target, brokerPort, ["-m", "idle", ...args]);
+  const child = startLoad(target, brokerPort, ["-m", "idle", ...args], generator);
   const end = finished(child);
   await Promise.race([
     end,
