@@ -39,7 +39,12 @@ class BrokerState {
   lastPacketId = 0;
 }
 
+/** Of publications at QoS 2 it takes no more at a time, as mosquitto does (20), and few enough that it comes to that. */
+const exactlyOnceMaximum = 2;
+
 export class Connection {
+  /** Publications at QoS 2 that came by this connection and are not released. */
+  readonly open2 = new Set<number>();
   readonly request: LinkRequest;
   readonly events: UpstreamEvents;
   readonly state: BrokerState;
@@ -104,7 +109,7 @@ export class SimBroker {
     this.#states.set(clientId, state);
     const connection = new Connection(request, events, state);
     state.connection = connection;
-    this.#toGateway(connection, () => events.up(request.linkId, present, noLimits));
+    this.#toGateway(connection, () => events.up(request.linkId, present, { ...noLimits, exactlyOnceMaximum }));
     for (const [packetId, out] of state.outgoing) {
       if (out.stage === "publish") this.#deliver(connection, packetId, out);
       else this.#toGateway(connection, () => events.released(request.linkId, packetId)); // [MQTT-3.1.1 4.4]
@@ -129,11 +134,15 @@ export class SimBroker {
     if (publication.qos === 1) this.#toGateway(connection, () => events.acked(request.linkId, "puback", packetId, 0));
     if (publication.qos !== 2) return;
     state.received2.add(packetId);
+    connection.open2.add(packetId);
+    if (connection.open2.size > exactlyOnceMaximum)
+      throw new Error(`${connection.open2.size} publications of ${request.mqttClientId} at QoS 2 under way`);
     this.#toGateway(connection, () => events.acked(request.linkId, "pubrec", packetId, 0));
   }
 
   onRelease(connection: Connection, packetId: number): void {
     connection.state.received2.delete(packetId);
+    connection.open2.delete(packetId);
     this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "pubcomp", packetId, 0));
   }
 
