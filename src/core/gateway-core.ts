@@ -124,6 +124,11 @@ export class GatewayCore implements Core {
     return { sessions: sessions.size, setups: setups.size, links: links.size, deadlines: deadlines.size };
   }
 
+  /** Is this dead letter still kept? */
+  hasLetter(id: number): boolean {
+    return this.#context.letters.present.has(id);
+  }
+
   /** Dead letters that are kept. */
   get letters(): number {
     return this.#context.letters.present.size;

@@ -51,10 +51,10 @@ export function operatorSources(
         return { id, clientId, direction, reason, topic: topicName, qos, retain, bytes: payload.length, at, payload };
       }),
     republish: async (ids: readonly number[] | undefined) => {
-      const letters = await chosen(ids);
-      const before = core.letters;
+      const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
       driver.handle({ kind: "republish", letters: letters.map(({ id, record }) => [id, record] as const) });
-      return before - core.letters;
+      // Not by how many are left: one that is sent may push another out of a full buffer.
+      return letters.filter(({ id }) => !core.hasLetter(id)).length;
     },
     purge: async (ids: readonly number[] | undefined) => {
       const before = core.letters;
