@@ -158,4 +158,7 @@ async function drain() {
   console.log(
     `drained: ${sent} in ${took.toFixed(1)} s, ${Math.round(sent / took)} per second; at most ${Math.round(most / 1e6)} MB RSS; ${((written() - before) / sent).toFixed(0)} octets written per message`,
   );
+  driver.stop();
+  await store.close();
+  process.exit(0);
 }
