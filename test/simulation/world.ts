@@ -191,7 +191,7 @@ export class World {
     this.broker = new SimBroker(
       this.time,
       this.rng,
-      { cut: options.brokerCut, away: false, forgets: options.brokerForgets },
+      { cut: options.brokerCut, away: false, forgets: options.brokerForgets, exactlyOnceMaximum: 2 },
       {
         accepted: (publication, from) => {
           this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
