@@ -23,6 +23,8 @@ class Sensor {
   constructor(program: string, ...options: string[]) {
     const running = spawn(join(folder, program), options, { stdio: ["pipe", "pipe", "inherit"] });
     this.#process = running;
+    // It may be ended while the other side still speaks to it; a sensor that should live is known by its words.
+    running.stdin.on("error", () => {});
     createInterface({ input: running.stdout }).on("line", (line) => {
       this.lines.push(line);
       this.onLine(line);
