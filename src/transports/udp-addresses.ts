@@ -3,7 +3,7 @@
  * writes addresses (native/udp-batch.c): `udp/192.0.2.1:1884`, `udp/[2001:db8::1]:1884`.
  *
  * What is remembered is bounded, and small for each peer: a hundred thousand sleepers must not each cost an entry here.
- * An IPv4 address is written from its name digit by digit, which is as fast as to look it up.
+ * An IPv4 address is written from its name digit by digit, so that nothing needs to be remembered for it.
  */
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";
@@ -13,7 +13,7 @@ import type { NativeBatch } from "./udp-batch.ts";
 export const wordsPerDatagram = 8;
 export const [offsetAt, lengthAt, portAt, scopeAt, addressAt] = [0, 1, 2, 3, 4] as const;
 
-/** Names at hand, in each of two generations. A name beyond is put together again: a microsecond. */
+/** Names at hand, in each of two generations. A name beyond is put together again. */
 const namesMax = 16_384;
 const v4Mapped = 0xffff;
 
