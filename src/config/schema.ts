@@ -125,7 +125,12 @@ export const gatewayConfig = z.strictObject({
   retry: z
     .strictObject({
       intervalSeconds: z.number().min(0.1).max(3_600).default(10).describe("T_retry towards clients. [7.2]"),
-      limit: count(100).default(3).describe("N_retry; then the client counts as lost, or as asleep again."),
+      limit: count(100)
+        .default(5)
+        .describe(
+          "N_retry; then the client counts as lost, or as asleep again. " +
+            "At 5 % loss each way, chance alone exhausts 3 at one message in 11,000, 5 at one in a million.",
+        ),
       congestionPauseSeconds: z
         .number()
         .min(0.1)

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, DATAGRAM_MAX = 320, PAYLOAD_MIN = 16, PAYLOAD_MAX = 200, TRIES_MAX = 20 };
+enum { BATCH = 64, DATAGRAM_MAX = 320, PAYLOAD_MIN = 16, PAYLOAD_MAX = 200, TRIES_MAX = 20, LOSS_SETTLE_S = 180 };
 enum { CONNECT = 0x04, CONNACK, REGISTER = 0x0a, REGACK, PUBLISH, PUBACK, PUBCOMP, PUBREC, PUBREL };
 enum { SUBSCRIBE = 0x12, SUBACK, PINGREQ = 0x16, PINGRESP, DISCONNECT };
 
@@ -42,12 +42,13 @@ static struct {
   const char *mode, *prefix, *gateway, *broker;
   int n, qos, window, messages, size, pid;
   double seconds, rate, loss, retry_s;
-} opt = {"up", "ld", "127.0.0.1:1883", "127.0.0.1:1884", 100, 1, 100, 10, 20, 0, 5, 0, 0, 1};
+  uint64_t seed;
+} opt = {"up", "ld", "127.0.0.1:1883", "127.0.0.1:1884", 100, 1, 100, 10, 20, 0, 5, 0, 0, 1, 1};
 
 static struct device *devices;
 static int udp, tcp = -1;
 static struct sockaddr_in gateway_address, broker_address;
-static uint64_t random_state = 88172645463325252u;
+static uint64_t random_state = 88172645463325252u; /* and the seed, see main */
 static bool running; /* new messages are begun */
 
 /* Counts of the measured part. */
@@ -71,13 +72,14 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static bool lose(void) {
-  if (opt.loss <= 0) return false;
+static uint64_t next_random(void) {
   random_state ^= random_state << 13;
   random_state ^= random_state >> 7;
   random_state ^= random_state << 17;
-  return (double)(random_state % 1000000) < opt.loss * 10000;
+  return random_state;
 }
+
+static bool lose(void) { return opt.loss > 0 && (double)(next_random() % 1000000) < opt.loss * 10000; }
 
 /* ---- latencies ---- */
 
@@ -683,6 +685,7 @@ static void settle(double seconds) {
 static void usage(void) {
   fputs("load -m MODE -g GATEWAY:PORT [-b BROKER:PORT] [-n devices] [-d seconds] [-q qos] [-r rate/s] [-w window]\n"
         "     [-k messages] [-s payload octets] [-x loss %] [-t repeat after s] [-i id prefix] [-p gateway's pid]\n"
+        "     [-S seed of the losses]\n"
         "  connect  every device connects, `window` at a time\n"
         "  up       QoS 1, 2: one PUBLISH outstanding per device; QoS 0: at `rate`\n"
         "  down     `window` messages outstanding in all, or at `rate`\n"
@@ -705,7 +708,7 @@ static struct sockaddr_in parse(const char *text) {
 }
 
 int main(int argc, char **argv) {
-  for (int o; (o = getopt(argc, argv, "m:g:b:n:d:q:r:w:k:s:x:t:i:p:")) != -1;) {
+  for (int o; (o = getopt(argc, argv, "m:g:b:n:d:q:r:w:k:s:x:t:i:p:S:")) != -1;) {
     switch (o) {
       case 'm': opt.mode = optarg; break;
       case 'g': opt.gateway = optarg; break;
@@ -721,6 +724,7 @@ int main(int argc, char **argv) {
       case 't': opt.retry_s = atof(optarg); break;
       case 'i': opt.prefix = optarg; break;
       case 'p': opt.pid = atoi(optarg); break;
+      case 'S': opt.seed = strtoull(optarg, NULL, 10); break;
       default: usage();
     }
   }
@@ -735,6 +739,8 @@ int main(int argc, char **argv) {
   wants_sleep = strcmp(opt.mode, "sleep") == 0;
   wants_up = is_up || is_idle;
   wants_down = !is_up && !is_echo && !is_connect;
+  random_state ^= opt.seed * 0x9e3779b97f4a7c15u;
+  for (int i = 0; i < 20; i++) next_random();
   gateway_address = parse(opt.gateway);
   broker_address = parse(opt.broker);
   devices = calloc((size_t)opt.n, sizeof *devices);
@@ -841,7 +847,7 @@ int main(int argc, char **argv) {
   running = false;
   seconds = is_connect ? setup_s : (double)(now_ns() - began) / 1e9;
   spent = cpu_of(opt.pid) - cpu;
-  if (!is_idle && !is_connect) settle(opt.loss > 0 ? 30 : 5);
+  if (!is_idle && !is_connect) settle(opt.loss > 0 ? LOSS_SETTLE_S : 5);
 
   uint64_t lost = is_echo || is_connect || is_idle || delivered >= sent ? 0 : sent - delivered;
   printf("{\"mode\":\"%s\",\"n\":%d,\"qos\":%d,\"seconds\":%.3f,\"setup_s\":%.3f,\"messages\":%llu,\"per_s\":%.0f,"

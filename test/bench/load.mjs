@@ -343,7 +343,7 @@ const spent = cpuSeconds() - cpu;
 const took = is.connect ? setUpSeconds : (now() - began) / 1_000;
 if (!is.idle && !is.connect && !is.echo) {
   const isOver = () => counts.delivered >= counts.sent && devices.every(({ idle }) => idle);
-  await until(isOver, loss > 0 ? 30_000 : 5_000);
+  await until(isOver, loss > 0 ? 180_000 : 5_000);
 }
 const lost = is.echo || is.connect || is.idle ? 0 : Math.max(0, counts.sent - counts.delivered);
 console.log(
