@@ -1,15 +1,18 @@
 /*
- * Many datagrams per system call: recvmmsg and sendmmsg for a UDP socket that Node has opened. [recvmmsg(2), sendmmsg(2)]
+ * A UDP socket that gives many datagrams per system call and wakes JavaScript once for all of them.
+ * [recvmmsg(2), sendmmsg(2)]
  *
  * An optional part: `scripts/build-native.mjs` compiles it where there is a C compiler, and where there is none the
- * gateway takes node:dgram alone. The socket belongs to Node once it is open: its event loop says when there is something
- * to read, and it closes it. All memory is the caller's, so nothing is allocated and nothing can leak.
+ * gateway takes node:dgram alone. What is read and written is the caller's memory; the one thing allocated here is a
+ * `watch`, which lives from `watch` to `unwatch`, or to the end of Node's environment.
  *
- * Built without Node's headers: the declarations below are those of Node-API 8, whose binary interface is stable.
+ * Built without headers: the declarations below are those of Node-API 8, and of libuv 1's uv_poll_t, which Node exports;
+ * both binary interfaces are stable. The size of a uv_poll_t is asked for when the program runs.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -17,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,6 +40,43 @@ extern napi_status napi_create_int32(napi_env, int32_t, napi_value *);
 extern napi_status napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *);
 extern napi_status napi_set_named_property(napi_env, napi_value, const char *, napi_value);
 extern napi_status napi_throw_type_error(napi_env, const char *, const char *);
+
+typedef struct napi_ref_ *napi_ref;
+typedef struct napi_handle_scope_ *napi_handle_scope;
+typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_handle_s uv_handle_t; /* of which a uv_poll_t is one */
+
+extern napi_status napi_create_external(napi_env, void *, void (*)(napi_env, void *, void *), void *, napi_value *);
+extern napi_status napi_get_value_external(napi_env, napi_value, void **);
+extern napi_status napi_get_value_bool(napi_env, napi_value, bool *);
+extern napi_status napi_typeof(napi_env, napi_value, int *);
+extern napi_status napi_get_global(napi_env, napi_value *);
+extern napi_status napi_create_reference(napi_env, napi_value, uint32_t, napi_ref *);
+extern napi_status napi_delete_reference(napi_env, napi_ref);
+extern napi_status napi_get_reference_value(napi_env, napi_ref, napi_value *);
+extern napi_status napi_open_handle_scope(napi_env, napi_handle_scope *);
+extern napi_status napi_close_handle_scope(napi_env, napi_handle_scope);
+extern napi_status napi_make_callback(napi_env, void *, napi_value, napi_value, size_t, const napi_value *, napi_value *);
+extern napi_status napi_get_and_clear_last_exception(napi_env, napi_value *);
+extern napi_status napi_fatal_exception(napi_env, napi_value);
+extern napi_status napi_add_env_cleanup_hook(napi_env, void (*)(void *), void *);
+extern napi_status napi_remove_env_cleanup_hook(napi_env, void (*)(void *), void *);
+extern napi_status napi_get_uv_event_loop(napi_env, uv_loop_t **);
+
+extern size_t uv_handle_size(int);
+extern int uv_poll_init(uv_loop_t *, uv_handle_t *, int);
+extern int uv_poll_start(uv_handle_t *, int, void (*)(uv_handle_t *, int, int));
+extern int uv_poll_stop(uv_handle_t *);
+extern int uv_timer_init(uv_loop_t *, uv_handle_t *);
+extern int uv_timer_start(uv_handle_t *, void (*)(uv_handle_t *), uint64_t, uint64_t);
+extern int uv_timer_stop(uv_handle_t *);
+extern uint64_t uv_now(const uv_loop_t *);
+extern uv_loop_t *uv_handle_get_loop(const uv_handle_t *);
+extern void uv_close(uv_handle_t *, void (*)(uv_handle_t *));
+extern void *uv_handle_get_data(const uv_handle_t *);
+extern void uv_handle_set_data(uv_handle_t *, void *);
+enum { uv_poll_type = 8, uv_timer_type = 13, uv_readable = 1, uv_writable = 2 };
+enum { type_external = 8, type_function = 7 };
 
 enum { typed_array_uint8 = 1, typed_array_uint32 = 6 };
 
@@ -298,12 +339,232 @@ static napi_value send_all(napi_env env, napi_callback_info info) {
   return number(env, done);
 }
 
+/* ---- waiting for the socket ---- */
+
+typedef struct {
+  napi_env env;
+  napi_ref on_event;
+  uv_handle_t *poll;  /* NULL: not watched any more */
+  uv_handle_t *timer; /* NULL: nothing is gathered */
+  int fd;             /* -1: closed */
+  bool unreachable;   /* from JavaScript */
+  bool when_writable;
+  /* While there is much to read it is read once in `gather_ms`, by the timer. */
+  uint64_t gather_ms;
+  uint64_t last_ms;
+  bool gathering;
+  unsigned streak; /* wake-ups that came soon one after the other, or ticks that brought nothing */
+} watch;
+enum { streak_max = 8 };
+
+static void on_closed(uv_handle_t *poll) {
+  watch *watched = uv_handle_get_data(poll);
+  close(watched->fd); /* not before: the event loop has forgotten it now */
+  watched->fd = -1;
+  free(poll);
+  if (watched->unreachable) free(watched);
+}
+
+static void on_timer_closed(uv_handle_t *timer) { free(timer); }
+
+/* Also called when the environment ends. */
+static void stop(void *data) {
+  watch *watched = data;
+  uv_handle_t *poll = watched->poll;
+  if (poll == NULL) return;
+  watched->poll = NULL;
+  if (watched->timer != NULL) uv_close(watched->timer, on_timer_closed);
+  uv_close(poll, on_closed);
+}
+
+/* JavaScript gets one number: 1 readable, 2 writable, 3 both, -errno. It answers how many datagrams it read, -1 = there are more. */
+static int32_t tell(watch *watched, int what_it_is) {
+  napi_env env = watched->env;
+  napi_handle_scope scope;
+  napi_value call;
+  napi_value global;
+  napi_value result;
+  int32_t count = 0;
+  if (napi_open_handle_scope(env, &scope) != 0) return 0;
+  napi_value what = number(env, what_it_is);
+  if (napi_get_reference_value(env, watched->on_event, &call) == 0 && napi_get_global(env, &global) == 0) {
+    if (napi_make_callback(env, NULL, global, call, 1, &what, &result) != 0) {
+      napi_value thrown; /* as if a callback of Node's own had thrown it */
+      if (napi_get_and_clear_last_exception(env, &thrown) == 0) napi_fatal_exception(env, thrown);
+    } else {
+      napi_get_value_int32(env, result, &count);
+    }
+  }
+  napi_close_handle_scope(env, scope);
+  return count;
+}
+
+static void on_poll(uv_handle_t *poll, int status, int events);
+static void on_timer(uv_handle_t *timer);
+
+static int apply(watch *watched) {
+  int events = (watched->gathering ? 0 : uv_readable) | (watched->when_writable ? uv_writable : 0);
+  return events == 0 ? uv_poll_stop(watched->poll) : uv_poll_start(watched->poll, events, on_poll);
+}
+
+static void on_poll(uv_handle_t *poll, int status, int events) {
+  watch *watched = uv_handle_get_data(poll);
+  tell(watched, status < 0 ? status : events);
+  if (watched->timer == NULL || watched->poll == NULL || (events & uv_readable) == 0) return;
+  uint64_t now = uv_now(uv_handle_get_loop(poll));
+  watched->streak = now - watched->last_ms <= watched->gather_ms ? watched->streak + 1 : 0;
+  watched->last_ms = now;
+  if (watched->streak < streak_max) return;
+  watched->gathering = true;
+  watched->streak = 0;
+  uv_timer_start(watched->timer, on_timer, watched->gather_ms, watched->gather_ms);
+  apply(watched);
+}
+
+static void on_timer(uv_handle_t *timer) {
+  watch *watched = uv_handle_get_data(timer);
+  int32_t count = tell(watched, uv_readable);
+  if (watched->poll == NULL) return;
+  watched->streak = count > 0 ? 0 : watched->streak + 1;
+  if (count >= 0 && watched->streak < streak_max) return;
+  watched->gathering = false;
+  watched->streak = 0;
+  uv_timer_stop(timer);
+  apply(watched);
+}
+
+/* JavaScript has let go of it. */
+static void release(napi_env env, void *data, void *hint) {
+  watch *watched = data;
+  (void)env, (void)hint;
+  watched->unreachable = true;
+  if (watched->fd < 0) free(watched);
+}
+
+static watch *watch_argument(napi_env env, napi_value value) {
+  int type = -1;
+  void *data = NULL;
+  if (napi_typeof(env, value, &type) != 0 || type != type_external || napi_get_value_external(env, value, &data) != 0)
+    return NULL;
+  return data;
+}
+
+/*
+ * watch(fd, call, gather): calls with 1 when there is something to read, until `unwatch`, which also closes the descriptor.
+ * With `gather` above 0, while datagrams come one after the other, once in so many milliseconds. Keeps the event loop alive
+ * as a socket of Node's does. Returns the watch, or -errno.
+ */
+static napi_value watch_socket(napi_env env, napi_callback_info info) {
+  napi_value values[3];
+  size_t given = 3;
+  int32_t fd = -1;
+  int32_t gather = 0;
+  int type = -1;
+  uv_loop_t *loop = NULL;
+  napi_value result = NULL;
+  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != 0 || given < 3 ||
+      napi_get_value_int32(env, values[0], &fd) != 0 || fd < 0 || napi_typeof(env, values[1], &type) != 0 ||
+      type != type_function || napi_get_value_int32(env, values[2], &gather) != 0 || gather < 0) {
+    napi_throw_type_error(env, NULL, "expected (fd, function, milliseconds)");
+    return NULL;
+  }
+  watch *watched = calloc(1, sizeof *watched);
+  uv_handle_t *poll = calloc(1, uv_handle_size(uv_poll_type));
+  int failed = watched == NULL || poll == NULL || napi_get_uv_event_loop(env, &loop) != 0 ? -ENOMEM : uv_poll_init(loop, poll, fd);
+  if (failed != 0) {
+    free(watched);
+    free(poll);
+    return number(env, failed);
+  }
+  *watched = (watch){.env = env, .poll = poll, .fd = fd};
+  uv_handle_set_data(poll, watched);
+  if (gather > 0 && (watched->timer = calloc(1, uv_handle_size(uv_timer_type))) != NULL) {
+    uv_timer_init(loop, watched->timer);
+    uv_handle_set_data(watched->timer, watched);
+    watched->gather_ms = (uint64_t)gather;
+  }
+  if (napi_create_external(env, watched, release, NULL, &result) != 0 ||
+      napi_create_reference(env, values[1], 1, &watched->on_event) != 0 ||
+      napi_add_env_cleanup_hook(env, stop, watched) != 0 || apply(watched) != 0)
+    stop(watched);
+  return result;
+}
+
+/* wake(watch, also_when_writable): whether room to write is waited for too. */
+static napi_value wake_when(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  size_t given = 2;
+  bool writable = false;
+  watch *watched = NULL;
+  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != 0 || given < 2 ||
+      (watched = watch_argument(env, values[0])) == NULL || napi_get_value_bool(env, values[1], &writable) != 0) {
+    napi_throw_type_error(env, NULL, "expected (watch, boolean)");
+    return NULL;
+  }
+  if (watched->poll == NULL) return number(env, -EBADF);
+  watched->when_writable = writable;
+  return number(env, apply(watched));
+}
+
+/* unwatch(watch): no call comes afterwards; the descriptor is closed. Again: nothing happens. */
+static napi_value unwatch(napi_env env, napi_callback_info info) {
+  napi_value value;
+  size_t given = 1;
+  watch *watched = NULL;
+  if (napi_get_cb_info(env, info, &given, &value, NULL, NULL) != 0 || given < 1 ||
+      (watched = watch_argument(env, value)) == NULL) {
+    napi_throw_type_error(env, NULL, "expected a watch");
+    return NULL;
+  }
+  if (watched->poll == NULL) return NULL;
+  napi_remove_env_cleanup_hook(env, stop, watched);
+  napi_delete_reference(env, watched->on_event);
+  stop(watched);
+  return NULL;
+}
+
+/* duplicate(fd): a second descriptor of the same socket, for whoever closes it; -errno. */
+static napi_value duplicate(napi_env env, napi_callback_info info) {
+  napi_value value;
+  size_t given = 1;
+  int32_t fd = -1;
+  if (napi_get_cb_info(env, info, &given, &value, NULL, NULL) != 0 || given < 1 ||
+      napi_get_value_int32(env, value, &fd) != 0) {
+    napi_throw_type_error(env, NULL, "expected a descriptor");
+    return NULL;
+  }
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return number(env, copy < 0 ? -errno : copy);
+}
+
+/* hops(fd, count): how far multicast goes. 0, or -errno. */
+static napi_value multicast_hops(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  size_t given = 2;
+  int32_t fd = -1;
+  int32_t count = 0;
+  struct sockaddr_storage own;
+  socklen_t length = sizeof own;
+  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != 0 || given < 2 ||
+      napi_get_value_int32(env, values[0], &fd) != 0 || napi_get_value_int32(env, values[1], &count) != 0) {
+    napi_throw_type_error(env, NULL, "expected (fd, number)");
+    return NULL;
+  }
+  int value = count;
+  int failed = getsockname(fd, (struct sockaddr *)&own, &length);
+  if (failed == 0)
+    failed = own.ss_family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &value, sizeof value)
+                                       : setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &value, sizeof value);
+  return number(env, failed != 0 ? -errno : 0);
+}
+
 /* Node looks for this name. */
 __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   static const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"open", open_socket}, {"host", host_of}, {"address", address_of}, {"receive", receive}, {"send", send_all}};
+  } functions[] = {{"open", open_socket}, {"duplicate", duplicate}, {"host", host_of}, {"address", address_of}, {"receive", receive},
+                   {"send", send_all}, {"watch", watch_socket}, {"wake", wake_when}, {"unwatch", unwatch}, {"hops", multicast_hops}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;
     if (napi_create_function(env, functions[i].name, strlen(functions[i].name), functions[i].call, NULL, &function) != 0)

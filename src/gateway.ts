@@ -29,11 +29,16 @@ import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
+import type { UpstreamOptions } from "./upstream/options.ts";
+import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
 const storePauseMs = 2_000;
+
+/** From 0 to just below 1. */
+const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 
 export class Gateway {
   readonly #config: GatewayConfig;
@@ -46,6 +51,7 @@ export class Gateway {
   readonly #driver: Driver;
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
+  readonly #turnEnd = new TurnEnd();
   readonly #startedAt = this.#clock.now();
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -59,17 +65,17 @@ export class Gateway {
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
-    const named = config.upstreams.map(
-      (options) => [options.name, new MqttUpstream(options, this.#wallClock)] as const,
-    );
-    const general = new MqttUpstream(config.upstream, this.#wallClock);
+    const upstream = (options: UpstreamOptions) =>
+      new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd);
+    const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
+    const general = upstream(config.upstream);
     this.#mqtt = [general, ...named.map(([, upstream]) => upstream)];
     this.#upstream = named.length === 0 ? general : new Upstreams(new Map([["", general], ...named]));
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       wallClock: () => this.#wallClock.trusted(),
-      random: () => randomInt(2 ** 32) / 2 ** 32,
+      random: randomShare,
     });
     const report = new ReportLog(log).report;
     this.#store =
@@ -208,6 +214,7 @@ export class Gateway {
   async #startTransport(transport: Transport): Promise<void> {
     await transport.start({
       datagram: (from, bytes) => this.#handle({ kind: "datagram", from, bytes }),
+      together: (work) => this.#turnEnd.around(work),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
       told: (level, say) => this.#log[level](say),

@@ -104,8 +104,10 @@ export class Journal {
    */
   flush(): CommitToken | undefined {
     if (!this.enabled) return undefined;
-    for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
-    this.#marked.clear();
+    if (this.#marked.size > 0) {
+      for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
+      this.#marked.clear(); // makes a new table, also of an empty one
+    }
     if (this.#changes.length === 0 && !this.#touched) return undefined;
     this.#touched = false;
     const token = this.#token();

@@ -10,6 +10,11 @@ import type { GatewayError } from "../errors.ts";
 export interface TransportEvents {
   /** One message came. The bytes are the receiver's to keep; `from` begins with the transport's name and a slash. */
   datagram(from: PeerId, bytes: Uint8Array): void;
+  /**
+   * Calls `work` at once; several datagrams come while it runs. What they cause may leave when it is over, together.
+   * A transport that hands over one at a time never says it.
+   */
+  together?(work: () => void): void;
   /** The link to this peer is gone (Bluetooth). Optional knowledge: a transport without links never says it. */
   peerGone(peer: PeerId, reason: string): void;
   /** The transport cannot go on as it is; it may recover by itself and says so in the error's details. */

@@ -1,13 +1,12 @@
 /**
- * Many datagrams per system call, where native/udp-batch.c could be compiled: Node makes one `recvmsg` and one `sendmsg`
- * for each, which is most of what a datagram costs. Without the compiled part everything goes through node:dgram, as
- * before, and nothing else changes.
- *
- * Node's socket goes on: the first datagrams of a turn of the event loop come from it. Only when a second one comes in the
- * same turn is there a queue worth emptying at once; so a datagram that comes alone pays nothing for this.
+ * A UDP socket of our own, where native/udp-batch.c could be compiled: many datagrams per system call, and one call into
+ * JavaScript for all that a wake-up brings. Node makes a `recvmsg`, a buffer and a callback for each datagram and a
+ * `sendmsg` for each answer, and reads once more to find that there is nothing: most of what a datagram costs.
+ * Without the compiled part everything goes through node:dgram, and nothing else changes.
  */
 import { createRequire } from "node:module";
 import { isIPv6 } from "node:net";
+import { getSystemErrorName } from "node:util";
 import type { PeerId } from "../core/types.ts";
 import {
   type Addresses,
@@ -22,10 +21,15 @@ import {
 /** What the compiled part offers; see there. */
 export interface NativeBatch {
   open(host: string, port: number): number;
+  duplicate(fd: number): number;
   host(words: Uint32Array, index: number): string;
   address(host: string, port: number, words: Uint32Array, index: number): number;
   receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
   send(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
+  hops(fd: number, count: number): number;
+  watch(fd: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
+  wake(watch: unknown, whenWritable: boolean): number;
+  unwatch(watch: unknown): void;
 }
 
 /** Datagrams per system call. */
@@ -35,8 +39,13 @@ const shareBytes = 65_536 + 64;
 const sendArenaBytes = 131_072;
 /** System calls in one turn of the event loop: everything else wants its turn too. */
 const receivesPerTurnMax = 8;
-/** Datagrams that found no room in the socket's buffer and are left to Node. */
+/** Datagrams that wait for room in the socket's buffer; what comes then is not sent. */
+const waitingMax = 1_024;
+/** In place of a length: the kernel refused it, or it was longer than its place. */
 const lost = 0xffff_ffff;
+/** What woke us; below 0 an error. */
+const readable = 1;
+const writable = 2;
 
 /** The compiled part; undefined where it is not there, or is not for this system. */
 export function loadNativeBatch(): NativeBatch | undefined {
@@ -50,17 +59,19 @@ export function loadNativeBatch(): NativeBatch | undefined {
 
 export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;
+  /** Calls `work`, in which several datagrams come. */
+  together(work: () => void): void;
   /** These could not be sent. */
   notSent(count: number): void;
-  /** Node is to send this one: the socket's buffer is full, and Node waits for room. */
-  sendByNode(to: PeerId, bytes: Uint8Array): void;
+  /** The socket is of no use any more. */
+  failed(error: Error): void;
 }
 
 export class UdpBatch {
-  /** For `socket.bind({ fd })`. Node's own from then on. */
-  readonly fd: number;
+  readonly #fd: number;
   readonly #native: NativeBatch;
   readonly #events: BatchEvents;
+  readonly #watch: unknown;
   readonly #arena = new Uint8Array(batchMax * shareBytes);
   readonly #words = new Uint32Array(batchMax * wordsPerDatagram);
   readonly #outArena = new Uint8Array(sendArenaBytes);
@@ -68,34 +79,76 @@ export class UdpBatch {
   readonly #outPeers: PeerId[] = [];
   #out = 0;
   #outBytes = 0;
-  #turn = 0;
+  #receiving = false;
+  /** In this wake-up. */
+  #received = 0;
   #flushing = false;
   #closed = false;
+  /** Found no room in the socket's buffer, oldest first. */
+  #waiting: { readonly to: PeerId; readonly bytes: Uint8Array }[] = [];
   readonly #addresses: Addresses;
 
-  private constructor(native: NativeBatch, fd: number, addresses: Addresses, events: BatchEvents) {
+  private constructor(
+    native: NativeBatch,
+    fd: number,
+    addresses: Addresses,
+    events: BatchEvents,
+    gatherMilliseconds: number,
+  ) {
     this.#native = native;
-    this.fd = fd;
+    this.#fd = fd;
     this.#addresses = addresses;
     this.#events = events;
+    this.#watch = native.watch(fd, this.#onWake, gatherMilliseconds);
   }
 
-  /** Undefined when the address cannot be bound, or is no literal: node:dgram then says why, or does it. */
-  static open(native: NativeBatch, host: string, port: number, events: BatchEvents): UdpBatch | undefined {
+  /**
+   * Undefined when the address cannot be bound, or is no literal: node:dgram then says why, or does it.
+   * `gatherMilliseconds` above 0: while datagrams come one after the other, that long passes between two readings.
+   */
+  static open(
+    native: NativeBatch,
+    where: { readonly host: string; readonly port: number; readonly gatherMilliseconds: number },
+    events: BatchEvents,
+  ): UdpBatch | undefined {
+    const { host, port, gatherMilliseconds } = where;
     const fd = native.open(host, port);
     if (fd < 0) return undefined;
-    return new UdpBatch(native, fd, isIPv6(host) ? new V6Addresses(native, events) : new V4Addresses(events), events);
+    const addresses = isIPv6(host) ? new V6Addresses(native, events) : new V4Addresses(events);
+    return new UdpBatch(native, fd, addresses, events, gatherMilliseconds);
   }
 
-  /** Node delivered a datagram of its own. */
-  onNodeDatagram(): void {
-    if (this.#turn++ === 0) setImmediate(this.#newTurn);
-    else if (this.#turn === 2) this.#receive();
+  /** A second descriptor of the same socket, to set it up with Node's own calls. Whoever takes it closes it. */
+  duplicate(): number {
+    return this.#native.duplicate(this.#fd);
   }
 
-  /** False: not this way, the address is no literal, or the message is too long. It leaves at the end of this turn. */
+  /** It leaves at the end of this turn of the event loop. False: it cannot be sent, or too many wait. */
   send(to: PeerId, bytes: Uint8Array): boolean {
     if (bytes.byteLength > sendArenaBytes || this.#closed) return false;
+    if (this.#waiting.length > 0) return this.#wait(to, bytes);
+    return this.#put(to, bytes);
+  }
+
+  /** To a group; goes at most so far. */
+  broadcast(to: PeerId, bytes: Uint8Array, hops: number | undefined): boolean {
+    this.#flush();
+    if (hops !== undefined && !this.#closed && this.#native.hops(this.#fd, hops) < 0) return false;
+    const isTaken = this.send(to, bytes);
+    this.#flush();
+    return isTaken;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#flush();
+    this.#closed = true;
+    this.#events.notSent(this.#waiting.length);
+    this.#waiting = [];
+    this.#native.unwatch(this.#watch);
+  }
+
+  #put(to: PeerId, bytes: Uint8Array): boolean {
     if (this.#outBytes + bytes.byteLength > sendArenaBytes) this.#flush();
     const words = this.#outWords;
     const at = this.#out * wordsPerDatagram;
@@ -107,37 +160,62 @@ export class UdpBatch {
     this.#outPeers[this.#out] = to;
     this.#out++;
     if (this.#out === batchMax) this.#flush();
-    else if (this.#out === 1 && !this.#flushing) {
+    else if (this.#out === 1 && !this.#flushing && !this.#receiving) {
       this.#flushing = true;
       setImmediate(this.#endTurn);
     }
     return true;
   }
 
-  /** Before Node closes the descriptor: it may belong to something else a moment later. */
-  close(): void {
-    this.#flush();
-    this.#closed = true;
+  #wait(to: PeerId, bytes: Uint8Array): boolean {
+    if (this.#waiting.length >= waitingMax) return false;
+    this.#waiting.push({ to, bytes });
+    return true;
   }
 
-  readonly #newTurn = (): void => {
-    this.#turn = 0;
+  /** Answers how many datagrams came; -1 = more than this turn may take. */
+  readonly #onWake = (what: number): number => {
+    this.#received = 0;
+    if (this.#closed) return 0;
+    if (what < 0) this.#fail(what);
+    else {
+      if ((what & writable) !== 0) this.#sendWaiting();
+      if ((what & readable) !== 0) this.#events.together(this.#receive);
+    }
+    return this.#received < receivesPerTurnMax * batchMax ? this.#received : -1;
   };
 
-  #receive(): void {
-    const words = this.#words;
-    for (let calls = 0; calls < receivesPerTurnMax && !this.#closed; calls++) {
-      const count = this.#native.receive(this.fd, this.#arena, words, 0);
-      // An error that waits in the socket is Node's to read and to report.
-      for (let i = 0; i < count; i++) {
-        const at = i * wordsPerDatagram;
-        const length = words[at + lengthAt] ?? lost;
-        const offset = words[at + offsetAt] ?? 0;
-        if (length === lost) continue; // longer than any datagram: cannot be
-        this.#events.datagram(this.#addresses.peerAt(words, at, i), this.#arena.slice(offset, offset + length));
+  /** All that waits in the socket. What is sent meanwhile leaves at the end, together. */
+  readonly #receive = (): void => {
+    this.#receiving = true;
+    try {
+      for (let calls = 0; calls < receivesPerTurnMax && !this.#closed; calls++) {
+        const count = this.#native.receive(this.#fd, this.#arena, this.#words, 0);
+        if (count < 0) return this.#fail(count);
+        this.#received += count;
+        this.#handOver(count);
+        if (count < batchMax) break;
       }
-      if (count < batchMax) return;
+    } finally {
+      this.#receiving = false;
     }
+    this.#flush();
+  };
+
+  #handOver(count: number): void {
+    const words = this.#words;
+    for (let i = 0; i < count; i++) {
+      const at = i * wordsPerDatagram;
+      const length = words[at + lengthAt] ?? lost;
+      const offset = words[at + offsetAt] ?? 0;
+      if (length === lost) continue; // longer than any datagram: cannot be
+      this.#events.datagram(this.#addresses.peerAt(words, at, i), this.#arena.slice(offset, offset + length));
+    }
+  }
+
+  #fail(code: number): void {
+    const name = getSystemErrorName(code);
+    this.#events.failed(Object.assign(new Error(`the socket failed: ${name}`), { code: name }));
   }
 
   /**
@@ -149,13 +227,22 @@ export class UdpBatch {
     this.#flush();
   };
 
+  /** There is room again. */
+  #sendWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { to, bytes } of waiting) if (!this.send(to, bytes)) this.#events.notSent(1);
+    this.#flush();
+    if (this.#waiting.length === 0) this.#native.wake(this.#watch, false);
+  }
+
   #flush(): void {
     const count = this.#out;
     if (count === 0 || this.#closed) return;
     this.#out = 0;
     this.#outBytes = 0;
     const words = this.#outWords;
-    const done = this.#native.send(this.fd, this.#outArena, words, count);
+    const done = this.#native.send(this.#fd, this.#outArena, words, count);
     let refused = 0;
     for (let i = 0; i < count; i++) {
       const at = i * wordsPerDatagram;
@@ -163,7 +250,8 @@ export class UdpBatch {
       if (length === lost || done < 0) refused++;
       else if (i >= done) {
         const offset = words[at + offsetAt] ?? 0;
-        this.#events.sendByNode(this.#outPeers[i] ?? "", this.#outArena.slice(offset, offset + length));
+        if (this.#waiting.length === 0) this.#native.wake(this.#watch, true);
+        if (!this.#wait(this.#outPeers[i] ?? "", this.#outArena.slice(offset, offset + length))) refused++;
       }
     }
     if (refused > 0) this.#events.notSent(refused);

@@ -21,6 +21,15 @@ export const udpOptions = z.strictObject({
     .min(4_096)
     .default(4 * 1024 * 1024)
     .describe("Asked of the kernel, which may give less (sysctl net.core.rmem_max). A burst beyond it is lost."),
+  gatherMilliseconds: z
+    .int()
+    .min(0)
+    .max(20)
+    .default(0)
+    .describe(
+      "While datagrams come one after the other, they are read once in so many milliseconds: less CPU for each, and " +
+        "later by up to twice that. Linux, with the compiled part. 0: at once.",
+    ),
   maxMessageBytes: z
     .int()
     .min(60)

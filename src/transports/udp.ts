@@ -1,6 +1,8 @@
 /**
- * MQTT-SN over UDP, IPv4 or IPv6. dgram-as-promised opens and closes; datagrams go through its socket, since its own
- * `recv` listens only while it is awaited. A socket that fails is replaced with growing pauses until `close`.
+ * MQTT-SN over UDP, IPv4 or IPv6. dgram-as-promised sets up the socket; where the compiled part is not there, datagrams go
+ * through its socket too (by its events: its own `recv` listens only while it is awaited). Where it is there, that one is
+ * closed again, and they go through a second descriptor of the same socket, see udp-batch.ts. A socket that fails is
+ * replaced with growing pauses until `close`.
  */
 import type { Socket } from "node:dgram";
 import { lookup } from "node:dns";
@@ -31,6 +33,7 @@ export class UdpTransport implements Transport {
   readonly #isV6: boolean;
   /** Plain sentences for the operator; valid after `start`. */
   readonly warnings: string[] = [];
+  /** Undefined also where `#batch` is all there is. */
   #socket: SocketAsPromised | undefined;
   #groupSocket: SocketAsPromised | undefined;
   #batch: UdpBatch | undefined;
@@ -75,13 +78,7 @@ export class UdpTransport implements Transport {
   }
 
   send(to: PeerId, bytes: Uint8Array): void {
-    if (this.#batch?.send(to, bytes)) {
-      this.#stats.datagramsOut++;
-      this.#stats.bytesOut += bytes.byteLength;
-    } else this.#sendByNode(to, bytes);
-  }
-
-  #sendByNode(to: PeerId, bytes: Uint8Array): void {
+    if (this.#batch) return this.#count(this.#batch.send(to, bytes), bytes);
     const address = this.#addressOf(to);
     if (!this.#socket || !address) {
       this.#stats.sendErrors++;
@@ -92,13 +89,15 @@ export class UdpTransport implements Transport {
 
   broadcast(bytes: Uint8Array, radius: number): void {
     const { multicast } = this.#options;
+    if (!multicast) return;
+    const { group, port, hopLimit } = multicast;
+    const hops = isMulticast(group) ? (radius === 0 ? hopLimit : Math.min(radius, hopLimit)) : undefined;
+    if (this.#batch) return this.#count(this.#batch.broadcast(this.#peerOf(group, port), bytes, hops), bytes);
     const socket = this.#socket?.socket;
-    if (!multicast || !socket) return;
+    if (!socket) return;
     try {
-      if (isMulticast(multicast.group)) {
-        socket.setMulticastTTL(radius === 0 ? multicast.hopLimit : Math.min(radius, multicast.hopLimit));
-      }
-      this.#sendTo(socket, { host: multicast.group, port: multicast.port }, bytes);
+      if (hops !== undefined) socket.setMulticastTTL(hops);
+      this.#sendTo(socket, { host: group, port }, bytes);
     } catch {
       this.#stats.sendErrors++;
     }
@@ -114,6 +113,14 @@ export class UdpTransport implements Transport {
     this.#closed = true;
     clearTimeout(this.#reopening);
     await this.#closeSockets();
+  }
+
+  #count(isTaken: boolean, bytes: Uint8Array): void {
+    if (!isTaken) this.#stats.sendErrors++;
+    else {
+      this.#stats.datagramsOut++;
+      this.#stats.bytesOut += bytes.byteLength;
+    }
   }
 
   #sendTo(socket: Socket, address: Address, bytes: Uint8Array): void {
@@ -135,38 +142,42 @@ export class UdpTransport implements Transport {
       lookup: isIP(host) === 0 ? lookup : noLookup,
     });
     this.#listen(socket);
+    const batch = this.#openBatch();
+    this.#batch = batch;
     try {
-      const batch = this.#openBatch();
-      await socket.bind(batch ? { fd: batch.fd, exclusive: true } : { address: host, port, exclusive: true });
-      this.#batch = batch;
+      await socket.bind(batch ? { fd: batch.duplicate(), exclusive: true } : { address: host, port, exclusive: true });
       const { address, port: boundPort } = socket.socket.address();
       this.#bound = { host: address, port: boundPort };
-      this.#socket = socket;
       if (multicast) await this.#openMulticast(socket);
+      this.#checkReceiveBuffer(socket.socket);
     } catch (error) {
-      this.#socket = undefined;
+      this.#batch = undefined;
+      batch?.close();
       await closeQuietly(socket);
       throw openError(error, this.#options);
     }
-    this.#checkReceiveBuffer(socket.socket);
+    if (batch) await closeQuietly(socket);
+    else this.#socket = socket;
+    if (!batch && this.#options.gatherMilliseconds > 0) {
+      this.warnings.push(`${this.name}: gatherMilliseconds needs the compiled part, which is not there; ignored`);
+    }
   }
 
   #openBatch(): UdpBatch | undefined {
-    const { host, port } = this.#options;
     if (!this.#native) return undefined;
-    return UdpBatch.open(this.#native, host, port, {
+    return UdpBatch.open(this.#native, this.#options, {
       peerOf: (address, of) => this.#peerOf(address, of),
       addressOf: (peer) => this.#addressOf(peer),
       datagram: (from, bytes) => this.#onDatagram(from, bytes),
+      together: (work) => {
+        if (this.#events?.together) this.#events.together(work);
+        else work();
+      },
       notSent: (count) => {
         this.#stats.sendErrors += count;
-        this.#stats.datagramsOut -= count;
+        this.#stats.datagramsOut -= count; // it was counted when it was queued
       },
-      sendByNode: (to, bytes) => {
-        this.#stats.datagramsOut--; // it was counted when it was queued
-        this.#stats.bytesOut -= bytes.byteLength;
-        this.#sendByNode(to, bytes);
-      },
+      failed: (error) => this.#recover(error),
     });
   }
 
@@ -198,7 +209,6 @@ export class UdpTransport implements Transport {
   #listen(wrapped: SocketAsPromised): void {
     wrapped.socket.on("message", (bytes, remote) => {
       this.#onDatagram(this.#peerOf(remote.address, remote.port), bytes);
-      if (wrapped === this.#socket) this.#batch?.onNodeDatagram();
     });
     wrapped.socket.on("error", (error) => {
       if (wrapped === this.#socket) this.#recover(error);

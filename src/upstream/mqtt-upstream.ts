@@ -17,7 +17,7 @@ export class MqttUpstream implements Upstream {
   readonly #links = new Map<LinkId, MqttLink>();
   /** MQTT client ids whose last connection is still closing, and who waits for that. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
-  readonly #turnEnd = new TurnEnd();
+  readonly #turnEnd: TurnEnd;
   #events: UpstreamEvents | undefined;
   #idle: (() => void) | undefined;
   readonly counters: LinkCounters = { droppedCongested: 0, packetsIn: 0, packetsOut: 0 };
@@ -27,10 +27,12 @@ export class MqttUpstream implements Upstream {
     options: UpstreamOptions,
     clock: WallTime = { now: Date.now, trusted: Date.now },
     random: () => number = () => randomInt(2 ** 32) / 2 ** 32,
+    turnEnd = new TurnEnd(),
   ) {
     this.#options = options;
     this.#credentials = new Credentials(options);
     this.#random = random;
+    this.#turnEnd = turnEnd;
     this.#clock = clock;
   }
 

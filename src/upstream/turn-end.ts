@@ -1,10 +1,11 @@
 /**
  * Calls back at the end of this turn of the event loop: after everything that one wake-up brought has been handled.
- * One immediate for all who ask, however many they are.
+ * One immediate for all who ask, however many they are; none where somebody says when it is over.
  */
 export class TurnEnd {
   #waiting: (() => void)[] = [];
   #spare: (() => void)[] = [];
+  #held = false;
   readonly #run = (): void => {
     const now = this.#waiting;
     this.#waiting = this.#spare;
@@ -15,6 +16,19 @@ export class TurnEnd {
 
   /** Who asks twice is called twice. */
   add(call: () => void): void {
-    if (this.#waiting.push(call) === 1) setImmediate(this.#run);
+    if (this.#waiting.push(call) === 1 && !this.#held) setImmediate(this.#run);
+  }
+
+  /** Calls `work`. It is all that this turn brings, as far as its caller knows: who asks meanwhile is called after it. */
+  around(work: () => void): void {
+    // Who asked before waits for an immediate, which then also serves who asks now.
+    if (this.#held || this.#waiting.length > 0) return work();
+    this.#held = true;
+    try {
+      work();
+    } finally {
+      this.#held = false;
+      if (this.#waiting.length > 0) this.#run();
+    }
   }
 }

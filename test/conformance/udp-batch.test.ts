@@ -1,5 +1,6 @@
 /** Many datagrams per system call: the same datagrams, from the same peers, whole, as one by one. Needs a C compiler. */
 import { createSocket, type Socket } from "node:dgram";
+import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
 import { UdpTransport } from "../../src/transports/udp.ts";
@@ -41,10 +42,10 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     for (const each of open.splice(0)) await each.close();
   });
 
-  async function start(host: string, changed: Partial<NativeBatch> = {}) {
+  async function start(host: string, changed: Partial<NativeBatch> = {}, gatherMilliseconds = 0) {
     if (!native) throw new Error("not compiled");
     const calls = { received: 0, sent: 0 };
-    const options = udpOptions.parse({ type: "udp", host, port: 0, maxMessageBytes: 65_507 });
+    const options = udpOptions.parse({ type: "udp", host, port: 0, maxMessageBytes: 65_507, gatherMilliseconds });
     const transport = new UdpTransport(options, { ...counted(native, calls), ...changed });
     const seen: { from: string; bytes: Uint8Array }[] = [];
     await transport.start({
@@ -126,22 +127,74 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const tooLong = new Uint8Array(70_000);
     transport.send(from, tooLong);
     transport.send("udp/255.255.255.255:9", Uint8Array.of(1)); // a broadcast, which this socket may not send
-    transport.send("udp/somewhere:9", Uint8Array.of(1)); // no literal: left to Node
+    transport.send("udp/somewhere:9", Uint8Array.of(1)); // no literal
     transport.send(from, Buffer.from("after it"));
     await until("the one after it", () => received.includes("after it"));
     await until("the errors", () => transport.stats().sendErrors >= 2);
     expect(transport.stats().datagramsOut).toBeLessThanOrEqual(2);
   });
 
-  test("no room in the socket's buffer: the rest is Node's, which waits for room", async () => {
-    const { transport, seen, port } = await start("127.0.0.1", { send: () => 1 });
+  test("no room in the socket's buffer: the rest leaves when there is, in order", async () => {
+    let calls = 0;
+    const full: NativeBatch["send"] = (fd, arena, words, count) =>
+      ++calls === 1 ? 0 : (native?.send(fd, arena, words, Math.min(count, 3)) ?? 0);
+    const { transport, seen, port } = await start("127.0.0.1", { send: full });
     const { socket, received } = await node("127.0.0.1");
     socket.send("hello", port, "127.0.0.1");
     await until("it", () => seen.length === 1);
     for (let i = 0; i < 10; i++) transport.send(seen[0]?.from ?? "", Buffer.from(`answer ${i}`));
-    await until("nine, the first was said to be sent", () => received.length === 9);
-    expect(received[8]).toBe("answer 9");
+    await until("ten", () => received.length === 10);
+    expect(received).toEqual(Array.from({ length: 10 }, (_, i) => `answer ${i}`));
     expect(transport.stats()).toMatchObject({ datagramsOut: 10, sendErrors: 0 });
+  });
+
+  test("gathered: many datagrams one after the other are read in few turns, and one that comes later is read too", async () => {
+    let wakes = 0;
+    const counting: NativeBatch["receive"] = (fd, arena, words, count) => {
+      wakes++;
+      return native?.receive(fd, arena, words, count) ?? 0;
+    };
+    const { transport, seen, port } = await start("127.0.0.1", { receive: counting }, 20);
+    const { socket, received } = await node("127.0.0.1");
+    for (let i = 0; i < 300; i++) {
+      await new Promise<void>((done) => socket.send(`${i}`, port, "127.0.0.1", () => done()));
+      await new Promise((done) => setImmediate(done));
+    }
+    await until("300 datagrams", () => seen.length === 300);
+    expect(wakes).toBeLessThan(250);
+    const before = wakes;
+    await until("it waits for the socket again", () => wakes >= before + 8);
+    for (const text of ["once more", "and again"]) {
+      socket.send(text, port, "127.0.0.1");
+      await until(text, () => Buffer.from(seen.at(-1)?.bytes ?? []).toString() === text);
+      transport.send(seen.at(-1)?.from ?? "", Buffer.from(`to ${text}`));
+      await until("the answer", () => received.at(-1) === `to ${text}`);
+    }
+  });
+
+  test("gathered, with no room to send: both are waited for", async () => {
+    let calls = 0;
+    const full: NativeBatch["send"] = (fd, arena, words, count) =>
+      ++calls === 1 ? 0 : (native?.send(fd, arena, words, count) ?? 0);
+    const { transport, seen, port } = await start("127.0.0.1", { send: full }, 5);
+    const { socket, received } = await node("127.0.0.1");
+    for (let i = 0; i < 50; i++) {
+      await new Promise<void>((done) => socket.send(`${i}`, port, "127.0.0.1", () => done()));
+      await new Promise((done) => setImmediate(done));
+    }
+    await until("fifty", () => seen.length === 50);
+    transport.send(seen[0]?.from ?? "", Buffer.from("answer"));
+    await until("the answer", () => received.includes("answer"));
+  });
+
+  test("closed and opened again, the descriptor goes with it", async () => {
+    const descriptors = () => readdirSync("/proc/self/fd").length;
+    const before = descriptors();
+    for (let i = 0; i < 20; i++) {
+      const { transport } = await start("127.0.0.1", {}, i % 2);
+      await transport.close();
+    }
+    await until("all closed", () => descriptors() <= before);
   });
 
   test("where the socket cannot be had this way, Node opens it", async () => {
@@ -168,6 +221,12 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       () => native.host(words, 2),
       () => native.address("127.0.0.1", 1, words, -1),
       () => native.open(undefined as unknown as string, 1),
+      () => native.watch(-1, () => 0, 0),
+      () => native.watch(0, undefined as unknown as () => number, 0),
+      () => native.watch(0, () => 0, -1),
+      () => native.wake(7, true),
+      () => native.unwatch({}),
+      () => native.duplicate("x" as unknown as number),
     ];
     for (const call of nonsense) expect(call).toThrow(TypeError);
     words[0] = 999;
@@ -176,5 +235,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     expect(native.open("no literal", 1)).toBeLessThan(0);
     expect(native.address("no literal", 1, words, 0)).toBe(0);
     expect(native.receive(0x7fff, arena, words, 0)).toBe(-9);
+    expect(native.duplicate(0x7fff)).toBe(-9);
+    expect(native.hops(0x7fff, 1)).toBe(-9);
   });
 });

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { RecentMap } from "../../../src/transports/recent-map.ts";
 import { type PeerNames, V4Addresses, V6Addresses } from "../../../src/transports/udp-addresses.ts";
 import { type BatchEvents, type NativeBatch, UdpBatch } from "../../../src/transports/udp-batch.ts";
+import { TurnEnd } from "../../../src/upstream/turn-end.ts";
 
 const names: PeerNames = {
   peerOf: (host, port) => `udp/${host}:${port}`,
@@ -14,24 +15,56 @@ const names: PeerNames = {
 
 let lookUps: string[] = [];
 let sent: number[] = [];
+/** What the kernel takes of each call. */
+let room = Number.POSITIVE_INFINITY;
+let inbox = 0;
+let wake: (what: number) => number = () => 0;
+let gathers = 0;
+let calls: string[] = [];
 /** A kernel with addresses of one octet: ::7 is 7. */
 const native: NativeBatch = {
   open: () => 3,
+  duplicate: () => 4,
   host: (words, index) => `::${words[index * 8 + 7]}`,
   address: (host, port, words, index) => {
     lookUps.push(`${host} ${port}`);
     words.set([port, 0, 0, 0, 0, Number(host.slice(2))], index * 8 + 2);
     return host.startsWith("::") ? 1 : 0;
   },
-  receive: () => 0,
-  send: (_fd, _arena, words, count) => {
-    for (let i = 0; i < count; i++) sent.push(words[i * 8 + 7] ?? 0);
+  receive: (_fd, _arena, words) => {
+    const count = Math.min(inbox, 64);
+    inbox -= count;
+    for (let i = 0; i < count; i++) words.set([i, 1, 9, 0, 0, 0, 0xffff, i], i * 8);
     return count;
+  },
+  send: (_fd, _arena, words, count) => {
+    const taken = Math.min(count, room);
+    for (let i = 0; i < taken; i++) sent.push(words[i * 8 + 7] ?? 0);
+    return taken;
+  },
+  hops: (_fd, count) => {
+    calls.push(`hops ${count}`);
+    return 0;
+  },
+  watch: (_fd, call, gatherMilliseconds) => {
+    gathers = gatherMilliseconds;
+    wake = call;
+    return {};
+  },
+  wake: (_watch, whenWritable) => {
+    calls.push(`wake ${whenWritable}`);
+    return 0;
+  },
+  unwatch: () => {
+    calls.push("unwatch");
   },
 };
 beforeEach(() => {
   lookUps = [];
   sent = [];
+  room = Number.POSITIVE_INFINITY;
+  inbox = 0;
+  calls = [];
 });
 
 describe("IPv4", () => {
@@ -87,16 +120,120 @@ describe("IPv6", () => {
   });
 });
 
-test("the batch: what is no literal address is left to Node, and nothing is sent once it is closed", () => {
-  const events: BatchEvents = { ...names, datagram: () => {}, notSent: () => {}, sendByNode: () => {} };
-  const batch = UdpBatch.open(native, "192.0.2.1", 1_883, events);
+describe("the batch", () => {
   const one = Uint8Array.of(1);
-  for (let i = 1; i <= 64; i++) expect(batch?.send(`udp/0.0.0.${i}:1`, one)).toBe(true);
-  expect(batch?.send("udp/host:1", one)).toBe(false);
-  expect(batch?.send("udp/0.0.0.65:1", one)).toBe(true);
-  batch?.close();
-  expect(sent).toEqual(Array.from({ length: 65 }, (_, i) => i + 1));
-  expect(batch?.send("udp/0.0.0.1:1", one)).toBe(false);
+  let unsent = 0;
+  let came: string[] = [];
+  let failures: string[] = [];
+  const events: BatchEvents = {
+    ...names,
+    datagram: (from) => came.push(from),
+    together: (work) => {
+      came.push("(");
+      work();
+      came.push(")");
+    },
+    notSent: (count) => {
+      unsent += count;
+    },
+    failed: ({ message }) => failures.push(message),
+  };
+  const open = (): UdpBatch => {
+    unsent = 0;
+    came = [];
+    failures = [];
+    const batch = UdpBatch.open(native, { host: "192.0.2.1", port: 1_883, gatherMilliseconds: 5 }, events);
+    if (!batch) throw new Error("not opened");
+    return batch;
+  };
+  const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+  test("what is no literal address is refused, and nothing is sent once it is closed", () => {
+    const batch = open();
+    for (const i of numbers(1, 64)) expect(batch.send(`udp/0.0.0.${i}:1`, one)).toBe(true);
+    expect(batch.send("udp/host:1", one)).toBe(false);
+    expect(batch.send("udp/0.0.0.65:1", one)).toBe(true);
+    batch.close();
+    batch.close();
+    expect(sent).toEqual(numbers(1, 65));
+    expect(batch.send("udp/0.0.0.1:1", one)).toBe(false);
+    expect(calls).toEqual(["unwatch"]);
+    wake(1);
+    expect(came).toEqual([]);
+  });
+
+  test("a wake-up hands over all that waits, together; answers leave at its end", () => {
+    const batch = open();
+    inbox = 70;
+    events.datagram = (from) => {
+      came.push(from);
+      batch.send("udp/0.0.0.1:1", one);
+      if (came.length === 50) expect(sent).toEqual([]);
+    };
+    expect(wake(1)).toBe(70);
+    expect(gathers).toBe(5);
+    expect(came).toHaveLength(72);
+    expect([came[0], came[1], came[70], came[71]]).toEqual(["(", "udp/0.0.0.0:9", "udp/0.0.0.5:9", ")"]);
+    expect(sent).toHaveLength(70);
+  });
+
+  test("one turn does not read for ever: the next wake-up goes on", () => {
+    open();
+    inbox = 10_000;
+    expect(wake(1)).toBe(-1);
+    expect(inbox).toBe(10_000 - 8 * 64);
+  });
+
+  test("no room in the socket's buffer: it waits, in order, up to a limit", () => {
+    const batch = open();
+    room = 10;
+    for (const i of numbers(1, 64)) batch.send(`udp/0.0.0.${i}:1`, one);
+    expect(sent).toEqual(numbers(1, 10));
+    expect(calls).toEqual(["wake true"]);
+    for (const i of numbers(65, 1_034)) expect(batch.send(`udp/0.0.${i >> 8}.${i & 255}:1`, one)).toBe(true);
+    expect(batch.send("udp/0.0.9.9:1", one)).toBe(false);
+    wake(2); // ten more; the rest waits again
+    expect(sent).toEqual(numbers(1, 20));
+    room = Number.POSITIVE_INFINITY;
+    wake(2);
+    expect(sent).toEqual(numbers(1, 1_034));
+    expect(calls.at(-1)).toBe("wake false");
+    expect(unsent).toBe(0);
+    room = 0;
+    batch.broadcast("udp/0.0.0.7:1", one, 3);
+    batch.close();
+    expect(unsent).toBe(1);
+    expect(calls).toContain("hops 3");
+  });
+
+  test("an error of the socket is told", () => {
+    open();
+    wake(-9);
+    expect(failures).toEqual(["the socket failed: EBADF"]);
+  });
+});
+
+test("the end of a turn: who asks within `around` is called after it, others by an immediate", async () => {
+  const turnEnd = new TurnEnd();
+  const order: string[] = [];
+  const add = (name: string) => turnEnd.add(() => order.push(name));
+  turnEnd.around(() => {
+    add("a");
+    turnEnd.around(() => add("b"));
+    order.push("work");
+  });
+  expect(order).toEqual(["work", "a", "b"]);
+  add("before");
+  turnEnd.around(() => add("with it"));
+  expect(order).toHaveLength(3);
+  await new Promise((done) => setImmediate(done));
+  expect(order.slice(3)).toEqual(["before", "with it"]);
+  const fails = () => {
+    add("still");
+    throw new Error("no");
+  };
+  expect(() => turnEnd.around(fails)).toThrow("no");
+  expect(order.at(-1)).toBe("still");
 });
 
 test("a map of what was asked for lately: bounded, and what is used stays", () => {
