@@ -14,14 +14,20 @@ import type { CommitToken, Instant } from "../core/types.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
 
+interface Held {
+  readonly effect: Effect;
+  /** See `destinationOf`. */
+  readonly to: string | undefined;
+}
+
 export class Driver {
   readonly #core: Core;
   readonly #edges: Edges;
   readonly #clock: Clock;
   readonly #waiting: Input[] = [];
   readonly #answer = (input: Input): void => this.handle(input);
-  /** Effects that wait for a commit, oldest first. */
-  #held: Effect[] = [];
+  /** Effects that wait for a commit, by that commit. The core counts its commits up by one. */
+  readonly #held = new Map<CommitToken, Held[]>();
   /** The last commit that something to this peer or link waits for: what follows does not overtake it. */
   readonly #lastHeld = new Map<string, CommitToken>();
   /** All commits up to this one are answered. The store commits in order. */
@@ -85,18 +91,22 @@ export class Driver {
       if (this.#failedFrom !== undefined && this.#isStuck(effect)) continue;
       const token = this.#awaited(effect);
       if (token === undefined) perform(effect, this.#edges, this.#answer);
-      else {
-        this.#held.push(effect);
-        const to = destinationOf(effect);
-        if (to !== undefined) this.#lastHeld.set(to, token);
-      }
+      else this.#hold(effect, token);
     }
+  }
+
+  #hold(effect: Effect, token: CommitToken): void {
+    const to = destinationOf(effect);
+    const list = this.#held.get(token);
+    if (list) list.push({ effect, to });
+    else this.#held.set(token, [{ effect, to }]);
+    if (to !== undefined) this.#lastHeld.set(to, token);
   }
 
   /** The commit that this effect has to wait for, if any: its own, or that of one before it to the same place. */
   #awaited(effect: Effect): CommitToken | undefined {
     const own = "after" in effect || "behind" in effect ? (effect.after ?? effect.behind ?? 0) : 0;
-    if (this.#held.length === 0) return own > this.#committed ? own : undefined;
+    if (this.#held.size === 0) return own > this.#committed ? own : undefined;
     const to = destinationOf(effect);
     const before = to === undefined ? 0 : (this.#lastHeld.get(to) ?? 0);
     const token = Math.max(own, before);
@@ -119,29 +129,47 @@ export class Driver {
 
   /** A commit is done, and with it what earlier ones owed. */
   #done(token: CommitToken): void {
-    if (this.#failedFrom !== undefined) {
-      this.#failedFrom = undefined;
-      this.#held = [...this.#stuck.values(), ...this.#held]; // kept back before those were: they leave before them
-      this.#stuck.clear();
-      this.#stuckClients.clear();
-    }
-    this.#release(token);
+    if (this.#failedFrom === undefined) return this.#release(token);
+    // What was kept back was said before all that is held: it leaves before that.
+    const owed = [...this.#stuck.values(), ...this.#allHeld()];
+    this.#failedFrom = undefined;
+    this.#stuck.clear();
+    this.#stuckClients.clear();
+    this.#held.clear();
+    this.#lastHeld.clear();
+    this.#committed = Math.max(this.#committed, token);
+    this.#run(owed);
   }
 
   #release(token: CommitToken): void {
+    const first = this.#committed + 1;
     this.#committed = Math.max(this.#committed, token);
-    if (this.#held.length === 0) return;
-    const held = this.#held;
-    this.#held = [];
-    this.#lastHeld.clear();
-    this.#run(held);
+    for (let at = first; at <= token && this.#held.size > 0; at++) {
+      const held = this.#held.get(at);
+      if (!held) continue;
+      this.#held.delete(at);
+      for (const { effect, to } of held) {
+        if (to !== undefined && this.#lastHeld.get(to) === at) this.#lastHeld.delete(to);
+        if (this.#failedFrom === undefined || !this.#isStuck(effect)) perform(effect, this.#edges, this.#answer);
+      }
+    }
   }
 
   /** What was promised on a commit that failed is not said; the core was told and decides anew. */
   #discard(token: CommitToken): void {
     this.#failedFrom ??= token;
-    this.#held = this.#held.filter((effect) => !("after" in effect) || effect.after !== token);
+    for (const [at, held] of this.#held) {
+      this.#held.set(
+        at,
+        held.filter(({ effect }) => !("after" in effect) || effect.after !== token),
+      );
+    }
     this.#release(token);
+  }
+
+  /** In the order of their commits, which is that of what goes to one place. */
+  #allHeld(): Effect[] {
+    return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held.map(({ effect }) => effect));
   }
 
   #due = (): void => {

@@ -218,10 +218,16 @@ export class DiskStore implements Store {
     }
     try {
       const database = await this.#writable();
-      const marks: Operation[] = [{ type: "put", key: markKey(number), value: encodeRecord(null, number) }];
-      if (number > marksKept) marks.push({ type: "del", key: markKey(number - marksKept) });
       const sync = this.#options.durability !== "none";
-      await database.batch([...operations.values(), ...marks], { sync });
+      // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
+      const all = database.batch();
+      for (const operation of operations.values()) {
+        if (operation.type === "put") all.put(operation.key, operation.value);
+        else all.del(operation.key);
+      }
+      all.put(markKey(number), encodeRecord(null, number));
+      if (number > marksKept) all.del(markKey(number - marksKept));
+      await all.write({ sync });
       if (sync) await this.#names.sync();
       this.#owed.clear();
       return undefined;

@@ -79,3 +79,14 @@ test("a promise whose commit failed is not kept", () => {
   expect(turn({ kind: "persistFailed", token: 1 })).toEqual([]);
   expect(turn({ kind: "persisted", token: 2 })).toEqual([]);
 });
+
+test("each commit lets go what waits for it, and nothing overtakes on its way to one place", () => {
+  const { turn } = bench();
+  const after = (effect: Effect, token: number) => ({ ...effect, after: token }) as Effect;
+  turn({ kind: "datagram" }, after(publish("a~1", 1, 1), 1), after(publish("b~1", 1, 2), 2), publish("a~1", 1, 3));
+  turn({ kind: "datagram" }, after(publish("a~1", 1, 4), 3), after(publish("a~1", 1, 5), 2), publish("c~1", 1, 6));
+  expect(turn({ kind: "persisted", token: 2 })).toEqual(["a~1 QoS 1 #1", "a~1 QoS 1 #3", "b~1 QoS 1 #2"]);
+  expect(turn({ kind: "datagram" }, publish("b~1", 1, 7), publish("a~1", 1, 8))).toEqual(["b~1 QoS 1 #7"]);
+  expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 QoS 1 #4", "a~1 QoS 1 #5", "a~1 QoS 1 #8"]);
+  expect(turn({ kind: "datagram" }, publish("a~1", 1, 9), after(publish("a~1", 1, 10), 3))).toHaveLength(2);
+});
