@@ -1,17 +1,22 @@
 /**
- * The least that any gateway in Node has to do: a datagram in by node:dgram, a PUBLISH out by TCP, one write for each
- * connection and turn of the event loop; at QoS 1 the broker's PUBACK in, the device's out. No sessions, no timers, no
- * checks: the floor beside which the gateway is measured. One connection for all devices, QoS 0 only, or one for each:
- * node least.mjs UDP_PORT BROKER_PORT [transparent]
+ * The least that any gateway in Node has to do: a datagram in, a PUBLISH out by TCP, one write for each connection and turn
+ * of the event loop; at QoS 1 the broker's PUBACK in, the device's out. No sessions, no timers, no checks: the floor
+ * beside which the gateway is measured. One connection for all devices, QoS 0 only, or one for each; datagrams by
+ * node:dgram, or by the gateway's compiled part:
+ * node least.mjs UDP_PORT BROKER_PORT [shared|transparent] [compiled]
  *
  * As a peer of the bench: npm run bench -- --lines up0 --peer 'least=node test/bench/least.mjs {udp} {broker}'
  */
 import { createSocket } from "node:dgram";
+import { createRequire } from "node:module";
 import { connect } from "node:net";
 
 const [udpPort, brokerPort] = process.argv.slice(2).map(Number);
 const isTransparent = process.argv[4] === "transparent";
-const socket = createSocket({ type: "udp4", recvBufferSize: 4 << 20 });
+const isCompiled = process.argv[5] === "compiled";
+/** Between the octets of one wake-up and the next: all that is to be written leaves then. */
+let holding = false;
+const held = [];
 
 /** One connection to the broker, and the topic names of who speaks by it. */
 class Link {
@@ -32,7 +37,9 @@ class Link {
   }
 
   write(packet) {
-    if (this.#waiting.push(packet) === 1) setImmediate(this.#writeOut);
+    if (this.#waiting.push(packet) > 1) return;
+    if (holding) held.push(this.#writeOut);
+    else setImmediate(this.#writeOut);
   }
 
   end() {
@@ -61,11 +68,11 @@ function publishPacket(name, octets) {
 }
 
 const links = new Map();
-const shared = isTransparent ? undefined : new Link("least", () => {});
+const shared = isTransparent ? undefined : new Link(`least-${udpPort}`, () => {});
 
-socket.on("message", (octets, { address, port }) => {
-  const answer = (...bytes) => socket.send(Buffer.from(bytes), port, address);
-  const peer = `${address}:${port}`;
+/** `peer`: a key for the address; `send` takes octets back to it. */
+function onDatagram(octets, peer, send) {
+  const answer = (...bytes) => send(Buffer.from(bytes));
   const link = shared ?? links.get(peer);
   switch (octets[1]) {
     case 0x04: {
@@ -93,5 +100,59 @@ socket.on("message", (octets, { address, port }) => {
     case 0x18: // DISCONNECT
       return answer(2, 0x18);
   }
-});
-socket.bind(udpPort, "127.0.0.1");
+}
+
+if (isCompiled) receiveCompiled();
+else {
+  const socket = createSocket({ type: "udp4", recvBufferSize: 4 << 20 });
+  socket.on("message", (octets, { address, port }) =>
+    onDatagram(octets, `${address}:${port}`, (answer) => socket.send(answer, port, address)),
+  );
+  socket.bind(udpPort, "127.0.0.1");
+}
+
+/** One system call for what a wake-up brought, one for the answers to it. */
+function receiveCompiled() {
+  const native = createRequire(import.meta.url)("../../native/build/udp-batch.node");
+  const fd = native.open("127.0.0.1", udpPort);
+  const arena = Buffer.alloc(64 * 2_048);
+  const words = new Uint32Array(64 * 8);
+  const outArena = Buffer.alloc(64 * 2_048);
+  const outWords = new Uint32Array(64 * 8);
+  let out = 0;
+  const flush = () => {
+    if (out > 0) native.send(fd, outArena, outWords, out);
+    out = 0;
+  };
+  const sendTo = (address) => (answer) => {
+    if (out === 64) flush();
+    if (out === 0 && !holding) setImmediate(flush);
+    outWords.set(address, out * 8 + 2);
+    outWords[out * 8] = out * 2_048;
+    outWords[out * 8 + 1] = answer.length;
+    outArena.set(answer, out * 2_048);
+    out++;
+  };
+  native.watch(
+    fd,
+    () => {
+      holding = true;
+      const count = native.receive(fd, arena, words, 0);
+      for (let at = 0; at < count * 8; at += 8) {
+        const octets = arena.subarray(words[at], words[at] + words[at + 1]);
+        const publishes = octets[1] === 0x0c;
+        const address = publishes && shared ? undefined : words.slice(at + 2, at + 8);
+        onDatagram(
+          publishes && shared ? octets : Buffer.from(octets),
+          words[at + 7] * 65_536 + words[at + 2],
+          sendTo(address),
+        );
+      }
+      holding = false;
+      for (const write of held.splice(0)) write();
+      flush();
+      return count;
+    },
+    0,
+  );
+}

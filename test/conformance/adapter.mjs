@@ -34,6 +34,7 @@ const config = parseConfig({
       host: "127.0.0.1",
       port: number("SN_PORT", 1883),
       maxMessageBytes: 32_000,
+      gatherMilliseconds: number("GATHER", 0),
       multicast: { group: "127.0.0.1", port: number("MCAST_PORT", 1885) },
     },
   ],
