@@ -232,7 +232,7 @@ export class GatewayCore implements Core {
     const context = this.#context;
     const behind = context.journal.flush();
     watchStore(context);
-    for (const read of context.reads.splice(0)) context.out.add(read);
+    if (context.reads.length > 0) for (const read of context.reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }
 }
