@@ -633,10 +633,33 @@ static uint64_t kernel_drops(void) {
 /* ---- modes ---- */
 
 static int next_device; /* whose turn it is */
+
+/* At QoS 2 a broker such as mosquitto drops what is more than 20 publications under way: the rest waits here. */
+enum { BROKER_QOS2_MAX = 20 };
+static int *held_back; /* device numbers, a ring */
+static size_t held_first, held_count, held_size;
 static uint32_t fan_seq;
 static uint64_t fan_base;
 
+static void hold_back(int number) {
+  if (held_count == held_size) {
+    size_t size = held_size == 0 ? 1024 : 2 * held_size;
+    int *larger = malloc(size * sizeof *larger);
+    if (!larger) die("no memory");
+    for (size_t i = 0; i < held_count; i++) larger[i] = held_back[(held_first + i) % held_size];
+    free(held_back);
+    held_back = larger;
+    held_first = 0;
+    held_size = size;
+  }
+  held_back[(held_first + held_count++) % held_size] = number;
+}
+
 static void begin_down(int number) {
+  if (opt.qos == 2 && broker_outstanding >= BROKER_QOS2_MAX) {
+    hold_back(number);
+    return;
+  }
   sent++;
   publish_down(number, ++devices[number].sent_seq);
 }
@@ -659,7 +682,13 @@ static void on_done(int number) {
   }
 }
 
-static void on_broker_done(void) {}
+static void on_broker_done(void) {
+  if (held_count == 0 || broker_outstanding >= BROKER_QOS2_MAX) return;
+  int number = held_back[held_first];
+  held_first = (held_first + 1) % held_size;
+  held_count--;
+  begin_down(number);
+}
 
 static void set_up_all(void) {
   uint64_t end = now_ns() + 300000000000u;
@@ -678,7 +707,10 @@ static bool outstanding(void) {
 static void settle(double seconds) {
   uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
   uint64_t want = strcmp(opt.mode, "echo") == 0 ? 0 : sent;
-  while (now_ns() < end && (delivered < want || outstanding() || broker_outstanding > 0)) step(5);
+  while (now_ns() < end && (delivered < want || outstanding() || broker_outstanding > 0)) {
+    step(5);
+    want = strcmp(opt.mode, "echo") == 0 ? 0 : sent; /* what was held back is sent now */
+  }
   if (duplicates == 0 && opt.qos > 0) for (int i = 0; i < 20; i++) step(5); /* a late double would show here */
 }
 

@@ -202,10 +202,20 @@ async function openBroker() {
 
 function publishDown(topic, octets) {
   open++;
-  client.publish(topic, octets, { qos: is.sleep ? 1 : qos }, () => open--);
+  client.publish(topic, octets, { qos: is.sleep ? 1 : qos }, () => {
+    open--;
+    if (heldBack.length > 0) down(heldBack.shift());
+  });
 }
 
+/** At QoS 2 a broker such as mosquitto drops what is more than 20 publications under way: the rest waits here. */
+const heldBack = [];
+
 function down(number) {
+  if (qos === 2 && !is.sleep && open >= 20) {
+    heldBack.push(number);
+    return;
+  }
   counts.sent++;
   publishDown(`${prefix}/d/${nameOf(number)}`, payload(number, ++devices[number].sequence));
 }
