@@ -115,6 +115,8 @@ else {
 function receiveCompiled() {
   const native = createRequire(import.meta.url)("../../native/build/udp-batch.node");
   const fd = native.open("127.0.0.1", udpPort);
+  const setUp = createSocket({ type: "udp4", recvBufferSize: 4 << 20 });
+  setUp.bind({ fd: native.duplicate(fd) }, () => setUp.close());
   const arena = Buffer.alloc(64 * 2_048);
   const words = new Uint32Array(64 * 8);
   const outArena = Buffer.alloc(64 * 2_048);
