@@ -346,8 +346,9 @@ typedef struct {
   napi_ref on_event;
   uv_handle_t *poll;  /* NULL: not watched any more */
   uv_handle_t *timer; /* NULL: nothing is gathered */
-  int fd;             /* -1: closed */
-  bool unreachable;   /* from JavaScript */
+  int fd;
+  bool closed;
+  bool unreachable; /* from JavaScript */
   bool when_writable;
   /* While there is much to read it is read once in `gather_ms`, by the timer. */
   uint64_t gather_ms;
@@ -359,9 +360,8 @@ enum { streak_max = 8 };
 
 static void on_closed(uv_handle_t *poll) {
   watch *watched = uv_handle_get_data(poll);
-  close(watched->fd); /* not before: the event loop has forgotten it now */
-  watched->fd = -1;
   free(poll);
+  watched->closed = true;
   if (watched->unreachable) free(watched);
 }
 
@@ -375,6 +375,7 @@ static void stop(void *data) {
   watched->poll = NULL;
   if (watched->timer != NULL) uv_close(watched->timer, on_timer_closed);
   uv_close(poll, on_closed);
+  close(watched->fd); /* after uv_close it may be: the event loop has forgotten it, and its port is free at once */
 }
 
 /* JavaScript gets one number: 1 readable, 2 writable, 3 both, -errno. It answers how many datagrams it read, -1 = there are more. */
@@ -438,7 +439,7 @@ static void release(napi_env env, void *data, void *hint) {
   watch *watched = data;
   (void)env, (void)hint;
   watched->unreachable = true;
-  if (watched->fd < 0) free(watched);
+  if (watched->closed) free(watched);
 }
 
 static watch *watch_argument(napi_env env, napi_value value) {

@@ -191,6 +191,17 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     await until("the answer", () => received.includes("answer"));
   });
 
+  test("closed, its port is free at once", async () => {
+    for (let i = 0; i < 20; i++) {
+      const { transport, port } = await start("127.0.0.1", {}, i % 2);
+      await transport.close();
+      const again = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }), native);
+      open.push(again);
+      await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
+      await again.close();
+    }
+  });
+
   test("closed and opened again, the descriptor goes with it", async () => {
     const descriptors = () => readdirSync("/proc/self/fd").length;
     const before = descriptors();
