@@ -6,8 +6,10 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
+
 import type { OutboxEntry } from "../session/outbox.ts";
 import type { Session, SubscribedBy } from "../session/session.ts";
+import { SmallMap } from "../small-map.ts";
 import {
   type BrokerLimits,
   type CommitToken,
@@ -146,10 +148,10 @@ export interface Received {
 
 export class BrokerSession {
   link: Link | undefined = undefined;
-  readonly inFlight = new Map<number, Exchange>();
-  readonly received = new Map<number, Received>();
+  readonly inFlight = new SmallMap<number, Exchange>();
+  readonly received = new SmallMap<number, Received>();
   /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
-  readonly outside = new Set<Received>();
+  readonly outside = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
   #lastPacketId: number;
@@ -159,9 +161,9 @@ export class BrokerSession {
    * Publications that wait for the broker's window, by whose they are. Whoever is first in the row sends one and goes to
    * its end, so that one busy client of a shared connection does not hold up the others; each client's stay in order.
    */
-  readonly #line = new Map<Session | undefined, PublishExchange[]>();
+  readonly #line = new SmallMap<Session | undefined, PublishExchange[]>();
   /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
-  readonly #lineExactlyOnce = new Map<Session | undefined, PublishExchange[]>();
+  readonly #lineExactlyOnce = new SmallMap<Session | undefined, PublishExchange[]>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the

@@ -79,7 +79,7 @@ function offer(context: Context, session: Session, received: Received): void {
     const detail = `QoS ${received.publication.qos} ${received.publication.topicName}: left at the broker`;
     return context.drop("buffer-full", { clientId: session.clientId, detail });
   }
-  outside.add(received);
+  outside.set(received, true);
   letIn(context, session);
   if (received.entry) pump(context, session);
 }
@@ -90,7 +90,8 @@ function offer(context: Context, session: Session, received: Received): void {
  */
 export function letIn(context: Context, session: Session): void {
   const { outside } = session.broker;
-  for (const received of outside) {
+  if (outside.size === 0) return;
+  for (const received of outside.keys()) {
     const { publication } = received;
     const topicName = fromBroker(session.upstream.options.topicPrefix, publication.topicName);
     if (topicName === undefined) {

@@ -14,33 +14,67 @@ export interface Done {
   readonly at: Instant;
 }
 
+/** Where the parts of an entry stand, and how many there are. */
+const msgIdAt = 0;
+const topicIdAt = 1;
+const qosAt = 2;
+const hashAt = 3;
+const afterAt = 4;
+const timeAt = 5;
+const entrySize = 6;
+/** In place of a MsgId: forgotten; in place of a commit: none. */
+const nothing = -1;
+
 export class Lately {
-  #ring: (Done | undefined)[] = [];
+  /** All entries in one array of numbers: something is noted with every message, and an object for each would grow old. */
+  readonly #ring: number[] = [];
   #next = 0;
 
   /** Notes the latest; at `max` the earliest is forgotten. Of the same MsgId the latest counts. */
   note(done: Done, max: number): void {
-    this.#ring[this.#next] = done;
+    const ring = this.#ring;
+    const at = this.#next * entrySize;
+    ring[at + msgIdAt] = done.msgId;
+    ring[at + topicIdAt] = done.topicId;
+    ring[at + qosAt] = done.qos;
+    ring[at + hashAt] = done.hash;
+    ring[at + afterAt] = done.after ?? nothing;
+    ring[at + timeAt] = done.at;
     this.#next = (this.#next + 1) % max;
   }
 
   /** The latest with this MsgId. */
   find(msgId: number): Done | undefined {
-    const size = this.#ring.length;
+    const size = this.#ring.length / entrySize;
     for (let i = 1; i <= size; i++) {
-      const done = this.#ring[(this.#next - i + size) % size];
-      if (done?.msgId === msgId) return done;
+      const at = ((this.#next - i + size) % size) * entrySize;
+      if (this.#ring[at + msgIdAt] === msgId) return this.#entry(at);
     }
     return undefined;
   }
 
   /** Forgets all with this MsgId. */
   forget(msgId: number): void {
-    for (let i = 0; i < this.#ring.length; i++) if (this.#ring[i]?.msgId === msgId) this.#ring[i] = undefined;
+    for (let at = 0; at < this.#ring.length; at += entrySize) {
+      if (this.#ring[at + msgIdAt] === msgId) this.#ring[at + msgIdAt] = nothing;
+    }
   }
 
   clear(): void {
-    this.#ring = [];
+    this.#ring.length = 0;
     this.#next = 0;
+  }
+
+  #entry(at: number): Done {
+    const part = (which: number) => this.#ring[at + which] ?? 0;
+    const after = part(afterAt);
+    return {
+      msgId: part(msgIdAt),
+      topicId: part(topicIdAt),
+      qos: part(qosAt) as QoS,
+      hash: part(hashAt),
+      after: after === nothing ? undefined : after,
+      at: part(timeAt),
+    };
   }
 }
