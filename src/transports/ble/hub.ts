@@ -191,12 +191,14 @@ export class BleHub {
   #onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): void {
     const device = this.#devices.get(event.address);
     if (device?.phase !== "linking") return this.#command({ do: "unlink", address: event.address });
-    const { maxMessageBytes, resyncSeconds } = this.#options;
+    const { maxMessageBytes, resyncSeconds, supervisionSeconds } = this.#options;
+    // Within the supervision time-out the radio may stand still and go on where it was: what comes then is no new message.
+    const silence = Math.max(resyncSeconds, supervisionSeconds + 1);
     this.#enter(device, "linked", now);
     device.link = {
       since: now,
       mtu: event.mtu,
-      incoming: new Reassembler({ maxMessageBytes, resyncMs: resyncSeconds * 1_000 }),
+      incoming: new Reassembler({ maxMessageBytes, resyncMs: silence * 1_000 }),
       lastTraffic: now,
       writing: new Map(),
       letGoAt: undefined,

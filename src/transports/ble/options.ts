@@ -59,8 +59,11 @@ export const bleOptions = z.strictObject({
     .default(1_024)
     .describe("Largest message, either way. Longer ones from a device count as noise."),
   resyncSeconds: seconds(0.1, 60)
-    .default(2)
-    .describe("Silence in the middle of a message after which what came of it is thrown away."),
+    .default(8)
+    .describe(
+      "Silence in the middle of a message after which what came of it is thrown away. Always a second more than " +
+        "supervisionSeconds at least: a radio that is silent for less loses nothing.",
+    ),
   connectSeconds: seconds(1, 60).default(10).describe("Time for a connection to stand."),
   setUpSeconds: seconds(1, 60).default(10).describe("Time for finding the service and subscribing to it."),
   supervisionSeconds: seconds(0.1, 32).default(4).describe("Silence of the radio after which a link counts as lost."),

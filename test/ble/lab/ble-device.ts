@@ -140,5 +140,5 @@ export class BleDevice {
 }
 
 function newReassembler(): Reassembler {
-  return new Reassembler({ maxMessageBytes: 65_535, resyncMs: 2_000 });
+  return new Reassembler({ maxMessageBytes: 65_535, resyncMs: 8_000 });
 }

@@ -39,6 +39,12 @@ const toDevice = "6e400002b5a3f393e0a9e50e24dcca9e";
 const fromDevice = "6e400003b5a3f393e0a9e50e24dcca9e";
 const aclBytes = 192;
 const attChannel = 4;
+/**
+ * A radio sends a few packets in each connection event, and holds back the rest. Without that, a hundred notifications and
+ * more at once find the socket of a slow receiver full, and btvirt drops what a real controller would keep.
+ */
+const valuesPerEvent = 8;
+const connectionIntervalMs = 10;
 
 const littleEndian = (hex: string) => Buffer.from(hex.replaceAll(/[:-]/g, ""), "hex").reverse();
 /** One element of advertising data. */
@@ -66,6 +72,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   #assembling: { channel: number; length: number; data: Buffer } | undefined;
   #packets: Buffer[] = [];
   #inController = 0;
+  #rests = false;
   #awaitsConfirmation = false;
   #values: Buffer[] = [];
   #answers = new Map<number, (result: Buffer) => void>();
@@ -289,14 +296,24 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
 
   #sendValues(): void {
     const indicates = this.#options.indicates === true;
-    for (;;) {
+    for (let sent = 0; !this.#rests; sent++) {
       if (indicates && this.#awaitsConfirmation) return;
+      if (sent === valuesPerEvent) return this.#rest();
       const value = this.#values.shift();
       if (!value) return;
       this.#awaitsConfirmation = indicates;
       this.#att(Buffer.concat([Buffer.from([indicates ? 0x1d : 0x1b, 5, 0]), value]));
       this.emit("notified", value);
     }
+  }
+
+  /** Until the next connection event. */
+  #rest(): void {
+    this.#rests = true;
+    setTimeout(() => {
+      this.#rests = false;
+      this.#sendValues();
+    }, connectionIntervalMs);
   }
 
   #att(pdu: Buffer): void {

@@ -235,7 +235,7 @@ describe("messages", () => {
   });
 
   test("a part that stays a part is noise; the next message is read", () => {
-    const bench = new HubBench({ resyncSeconds: 2 })
+    const bench = new HubBench({ resyncSeconds: 2, supervisionSeconds: 1 })
       .linked(1)
       .data(1, Uint8Array.of(9, 4, 4))
       .pass(2_000);
@@ -243,6 +243,17 @@ describe("messages", () => {
     bench.data(1);
     expect(bench.outputs[0]).toMatchObject({ kind: "message", bytes: message });
     expect(bench.hub.counters.noiseBytes).toBe(3);
+  });
+
+  test("a radio that was silent for as long as it may goes on where it was", () => {
+    const bench = new HubBench({ resyncSeconds: 2, supervisionSeconds: 4 })
+      .linked(1)
+      .data(1, message.slice(0, 2))
+      .pass(4_000);
+    bench.outputs.length = 0;
+    bench.data(1, message.slice(2));
+    expect(bench.outputs[0]).toMatchObject({ kind: "message", bytes: message });
+    expect(bench.hub.counters.noiseBytes).toBe(0);
   });
 
   test("a link that takes no writes is ended, and when that does not end either, the process", () => {
