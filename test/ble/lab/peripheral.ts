@@ -40,8 +40,8 @@ const fromDevice = "6e400003b5a3f393e0a9e50e24dcca9e";
 const aclBytes = 192;
 const attChannel = 4;
 /**
- * A radio sends a few packets in each connection event, and holds back the rest. Without that, a hundred notifications and
- * more at once find the socket of a slow receiver full, and btvirt drops what a real controller would keep.
+ * A radio sends a few packets in each connection event, and holds back the rest. Without that, hundreds of notifications
+ * leave at once, and octets were lost when the receiver stood still: presumably btvirt finds no room in its socket.
  */
 const valuesPerEvent = 8;
 const connectionIntervalMs = 10;
