@@ -10,7 +10,7 @@
 import type { Core } from "../core/core.ts";
 import { type Effect, isExactlyOnce } from "../core/effect.ts";
 import type { Input } from "../core/input.ts";
-import type { CommitToken, Instant } from "../core/types.ts";
+import type { CommitToken, Instant, LinkId } from "../core/types.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
 
@@ -18,6 +18,8 @@ interface Held {
   readonly effect: Effect;
   /** See `destinationOf`. */
   readonly to: string | undefined;
+  /** It was for a connection that is gone: it holds its place, and is not said. */
+  isVoid: boolean;
 }
 
 export class Driver {
@@ -35,7 +37,7 @@ export class Driver {
   /** The first commit that failed since one was done. */
   #failedFrom: CommitToken | undefined;
   /** Steps of QoS 2 exchanges whose commit failed, the latest copy of each. */
-  readonly #stuck = new Map<string, Effect>();
+  readonly #stuck = new Map<string, Held>();
   /** Clients with a publication among them: others of theirs do not overtake it. */
   readonly #stuckClients = new Set<string>();
   #armed: Instant | undefined;
@@ -81,6 +83,7 @@ export class Driver {
 
   #one(input: Input): void {
     const effects = this.#core.handle(input, this.#clock.now());
+    if (input.kind === "linkDown") this.#voidAcks(input.linkId);
     if (input.kind === "persisted") this.#done(input.token);
     if (input.kind === "persistFailed") this.#discard(input.token);
     this.#run(effects);
@@ -97,9 +100,10 @@ export class Driver {
 
   #hold(effect: Effect, token: CommitToken): void {
     const to = destinationOf(effect);
+    const held = { effect, to, isVoid: false };
     const list = this.#held.get(token);
-    if (list) list.push({ effect, to });
-    else this.#held.set(token, [{ effect, to }]);
+    if (list) list.push(held);
+    else this.#held.set(token, [held]);
     if (to !== undefined) this.#lastHeld.set(to, token);
   }
 
@@ -114,7 +118,7 @@ export class Driver {
   }
 
   /** Keeps it back if it may not leave while the store fails; also a repetition of what is kept back. */
-  #isStuck(effect: Effect): boolean {
+  #isStuck(effect: Effect, isVoid = false): boolean {
     const isFollower =
       effect.kind === "publish" && effect.publication.qos === 1 && this.#stuckClients.has(clientOf(effect.linkId));
     if (!isFollower && !isExactlyOnce(effect)) return false;
@@ -122,7 +126,7 @@ export class Driver {
     const key = stepOf(effect);
     const isFailed = this.#failedFrom !== undefined && token >= this.#failedFrom && token <= this.#committed;
     if (!isFollower && !isFailed && !this.#stuck.has(key)) return false;
-    this.#stuck.set(key, effect);
+    this.#stuck.set(key, { effect, to: destinationOf(effect), isVoid });
     if (effect.kind === "publish") this.#stuckClients.add(clientOf(effect.linkId));
     return true;
   }
@@ -131,7 +135,9 @@ export class Driver {
   #done(token: CommitToken): void {
     if (this.#failedFrom === undefined) return this.#release(token);
     // What was kept back was said before all that is held: it leaves before that.
-    const owed = [...this.#stuck.values(), ...this.#allHeld()];
+    const owed = [...this.#stuck.values(), ...this.#allHeld()].flatMap(({ effect, isVoid }) =>
+      isVoid ? [] : [effect],
+    );
     this.#failedFrom = undefined;
     this.#stuck.clear();
     this.#stuckClients.clear();
@@ -148,9 +154,10 @@ export class Driver {
       const held = this.#held.get(at);
       if (!held) continue;
       this.#held.delete(at);
-      for (const { effect, to } of held) {
+      for (const { effect, to, isVoid } of held) {
         if (to !== undefined && this.#lastHeld.get(to) === at) this.#lastHeld.delete(to);
-        if (this.#failedFrom === undefined || !this.#isStuck(effect)) perform(effect, this.#edges, this.#answer);
+        if (this.#failedFrom !== undefined && this.#isStuck(effect, isVoid)) continue;
+        if (!isVoid) perform(effect, this.#edges, this.#answer);
       }
     }
   }
@@ -168,8 +175,20 @@ export class Driver {
   }
 
   /** In the order of their commits, which is that of what goes to one place. */
-  #allHeld(): Effect[] {
-    return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held.map(({ effect }) => effect));
+  #allHeld(): Held[] {
+    return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held);
+  }
+
+  /**
+   * An acknowledgement is for the connection by which the delivery came: the broker asks again over the next one, if it
+   * still remembers, and gets its answer then. Said now, it might mean another message with that id.
+   */
+  #voidAcks(linkId: LinkId): void {
+    for (const list of [this.#stuck.values(), ...this.#held.values()]) {
+      for (const held of list) {
+        if (held.effect.kind === "ackBroker" && held.effect.linkId === linkId) held.isVoid = true;
+      }
+    }
   }
 
   #due = (): void => {

@@ -19,6 +19,7 @@ function bench() {
     publish: (linkId: string, { qos }: { qos: QoS }, packetId: number) =>
       left.push(`${linkId} QoS ${qos} #${packetId}`),
     release: (linkId: string, packetId: number) => left.push(`${linkId} PUBREL #${packetId}`),
+    ack: (linkId: string, ack: string, packetId: number) => left.push(`${linkId} ${ack} #${packetId}`),
   };
   const store = { commit: () => {} };
   const edges = { transports: new Map(), upstream, store, report: () => {} } as unknown as Edges;
@@ -63,6 +64,30 @@ test("a step of a QoS 2 exchange waits for a commit that succeeds, what is not o
   expect(turn({ kind: "persistFailed", token: 2 })).toEqual([]);
   expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 QoS 2 #1", "b~1 PUBREL #9", "a~1 QoS 1 #2"]);
   expect(turn({ kind: "datagram" }, publish("a~1", 2, 3))).toEqual(["a~1 QoS 2 #3"]);
+});
+
+test("an acknowledgement that waits for a commit when its connection ends is not said over the next one", () => {
+  const { turn } = bench();
+  const pubcomp = (packetId: number, behind?: number): Effect => ({
+    kind: "ackBroker",
+    linkId: "a~1",
+    ack: "pubcomp",
+    packetId,
+    ...(behind !== undefined && { behind }),
+  });
+  turn({ kind: "released" }, pubcomp(1, 1), pubcomp(2, 1), release("a~1", 9, 1));
+  turn({ kind: "linkDown", linkId: "a~1" });
+  // The broker asks again for one of them; the commit that it waits for is still to come.
+  expect(turn({ kind: "released" }, pubcomp(2))).toEqual([]);
+  expect(turn({ kind: "persisted", token: 1 })).toEqual(["a~1 PUBREL #9", "a~1 pubcomp #2"]);
+
+  // The same where the commit fails: what the broker asks for again waits for one that does not.
+  turn({ kind: "released" }, pubcomp(3, 2), pubcomp(4, 2));
+  turn({ kind: "linkDown", linkId: "a~1" });
+  expect(turn({ kind: "persistFailed", token: 2 })).toEqual([]);
+  expect(turn({ kind: "released" }, pubcomp(4))).toEqual([]);
+  turn({ kind: "linkDown", linkId: "b~1" });
+  expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 pubcomp #4"]);
 });
 
 test("what is sent again after a cut does not slip out in its place", () => {
