@@ -219,6 +219,8 @@ function wasRepeated(session: Session): boolean {
 /** The id means nothing to the client: register it again, once, then send again. [§6.10] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.registeredAgain) return refusedByClient(context, session, entry);
+  // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
+  if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
   entry.topicIdRefused = true;
   const topic = session.registry.byName(entry.publication.topicName);
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register

@@ -11,6 +11,7 @@ import {
   regAck,
   register,
   sleep,
+  subscribe,
   wake,
 } from "../../helpers/bench.ts";
 
@@ -264,6 +265,20 @@ describe("down [§6.10]", () => {
     const again = bench.client(regAck(registered)).message("PUBLISH");
     expect(again).toEqual({ ...first, dup: true });
     expect(bench.client(pubAck(again, 2)).gets().asks("ackBroker").drops).toEqual(["refused-by-client"]);
+  });
+
+  test("refused while its name is being subscribed to: sent again once the id is told, a second copy of the refusal is none", () => {
+    const bench = new Bench().connected({ cleanSession: false, duration: 600 }).subscribed("t");
+    bench.client(sleep(600));
+    bench.link().delivers({});
+    bench.client(connect({ cleanSession: false })).gets("CONNACK", "PUBLISH");
+    const { packetId } = bench.client(subscribe("t", 1, 9)).effect("subscribe");
+    const sent = bench.client(ping).gets("PINGRESP") && bench.after(10_000).message("PUBLISH");
+    bench.client(pubAck(sent, 2)).gets();
+    bench.link().acks("suback", packetId, 1).gets("SUBACK", "PUBLISH");
+    bench.client(pubAck(sent, 2)).gets();
+    const repeated = bench.after(10_000).message("PUBLISH");
+    bench.client(pubAck(repeated, 2)).gets("REGISTER"); // refused indeed
   });
 
   test("a client that refuses DUP gets it once without [interpretation 23]", () => {
