@@ -33,6 +33,8 @@ export class SimDevice {
   #lastAddress = 0;
   #count = 0;
   #willVersion = 0;
+  /** The last CONNECT, or none has been sent. */
+  #isAnswered = true;
   #subscribed = false;
   #wakePlanned = false;
   #reconnectPlanned = false;
@@ -145,20 +147,24 @@ export class SimDevice {
       this.#reconnectPlanned = false;
       if (this.device.state !== "disconnected" || !this.device.idle) return;
       if (this.habits.clean) this.#judge.cleanConnect(this.clientId);
-      const will = this.habits.will ? this.#will(++this.#willVersion) : undefined;
-      this.#act(() =>
-        this.device.connect(
-          { clean: this.habits.clean, keepAliveSeconds: this.habits.keepAliveSeconds, will },
-          this.#time.now(),
-        ),
-      );
+      this.#connect(this.habits.clean);
     });
   }
 
-  #will(version: number) {
+  #connect(clean: boolean): void {
+    const will = this.habits.will ? this.#nextWill() : undefined;
+    this.#act(() =>
+      this.device.connect({ clean, keepAliveSeconds: this.habits.keepAliveSeconds, will }, this.#time.now()),
+    );
+  }
+
+  /** No new one after an attempt that failed: its CONNACK may still come, and would count for the next. [§5.4.5] */
+  #nextWill() {
+    if (this.#isAnswered) this.#willVersion++;
+    this.#isAnswered = false;
     return {
       topicName: `w/${this.clientId}`,
-      payload: text.encode(`${this.clientId} will ${version}`),
+      payload: text.encode(`${this.clientId} will ${this.#willVersion}`),
       qos: 1 as const,
       retain: false,
     };
@@ -168,6 +174,7 @@ export class SimDevice {
     this.#judge.deviceEvent(this.clientId, event);
     switch (event.event) {
       case "connected":
+        this.#isAnswered = true;
         this.#judge.willSet(this.clientId, this.habits.will ? `${this.clientId} will ${this.#willVersion}` : undefined);
         if (!this.#subscribed || this.habits.clean) {
           const filter = this.habits.wildcard ? `d/${this.clientId}/#` : `d/${this.clientId}/0`;
@@ -220,17 +227,7 @@ export class SimDevice {
       const now = this.#time.now();
       // Most wake with PINGREQ; some come back to full life for a while, and sleep again after CONNACK.
       if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));
-      else
-        this.#act(() =>
-          this.device.connect(
-            {
-              clean: false,
-              keepAliveSeconds: this.habits.keepAliveSeconds,
-              will: this.habits.will ? this.#will(++this.#willVersion) : undefined,
-            },
-            now,
-          ),
-        );
+      else this.#connect(false);
     });
   }
 
