@@ -63,7 +63,7 @@ export type Effect =
       readonly qos: QoS;
       /** MQTT 5, of a shared connection: comes back with what is sent because of this subscription. */
       readonly subscriptionId?: number;
-      /** MQTT 5: retained messages are not wanted (Retain Handling 2). */
+      /** MQTT 5: the client has what is retained (Retain Handling 2). */
       readonly withoutRetained?: boolean;
     }
   | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }

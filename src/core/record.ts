@@ -60,6 +60,8 @@ export interface ReceivedRecord {
   readonly v: 1;
   /** The queued message that it is, while the broker has no PUBREC for it; 0 = acknowledged. */
   readonly seq: number;
+  /** Of topic name and payload (`contentHash`); older stores have none. */
+  readonly hash?: number;
 }
 
 /** A publication accepted for the broker while that was away, in the order of its number within the client's. */

@@ -30,15 +30,7 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
     case "release":
       return edges.upstream.release(effect.linkId, effect.packetId);
     case "subscribe":
-      return edges.upstream.subscribe(
-        effect.linkId,
-        effect.packetId,
-        effect.topicFilter,
-        effect.qos,
-        effect.subscriptionId === undefined
-          ? undefined
-          : { subscriptionId: effect.subscriptionId, withoutRetained: effect.withoutRetained === true },
-      );
+      return edges.upstream.subscribe(effect.linkId, effect.packetId, effect.topicFilter, effect.qos, effect);
     case "unsubscribe":
       return edges.upstream.unsubscribe(effect.linkId, effect.packetId, effect.topicFilter);
     case "openLink":

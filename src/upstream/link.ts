@@ -33,10 +33,12 @@ export interface Delivery {
   readonly subscriptionIds?: readonly number[];
 }
 
-/** What a SUBSCRIBE over a connection that clients share says besides, in MQTT 5. */
-export interface SharedSubscribe {
-  readonly subscriptionId: number;
-  readonly withoutRetained: boolean;
+/** What a SUBSCRIBE says besides, in MQTT 5. */
+export interface SubscribeDetails {
+  /** Of a connection that clients share: comes back with what is sent because of this subscription. */
+  readonly subscriptionId?: number;
+  /** Retained messages are not wanted (Retain Handling 2). */
+  readonly withoutRetained?: boolean;
 }
 
 export interface Upstream {
@@ -47,7 +49,7 @@ export interface Upstream {
   close(linkId: LinkId, how: "disconnect" | "abandon", endSession: boolean): void;
   publish(linkId: LinkId, publication: Publication, packetId: number, dup: boolean): void;
   release(linkId: LinkId, packetId: number): void;
-  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void;
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;

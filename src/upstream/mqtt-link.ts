@@ -18,7 +18,7 @@ import { BackOff } from "./back-off.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { refusalOf } from "./connack.ts";
 import type { Identity } from "./credentials.ts";
-import type { SharedSubscribe, UpstreamEvents } from "./link.ts";
+import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
@@ -156,13 +156,14 @@ export class MqttLink {
     this.#watchBuffer();
   }
 
-  subscribe(packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void {
-    const v5 = shared && this.#isV5 && { rh: shared.withoutRetained ? 2 : 0 };
+  subscribe(packetId: number, topicFilter: string, qos: QoS, details: SubscribeDetails = {}): void {
+    const { subscriptionId: subscriptionIdentifier, withoutRetained } = details;
+    const hasId = this.#isV5 && this.#hasSubscriptionIds && subscriptionIdentifier !== undefined;
     this.#write({
       cmd: "subscribe",
       messageId: packetId,
-      subscriptions: [{ topic: topicFilter, qos, ...v5 }],
-      ...(v5 && this.#hasSubscriptionIds && { properties: { subscriptionIdentifier: shared.subscriptionId } }),
+      subscriptions: [{ topic: topicFilter, qos, ...(this.#isV5 && withoutRetained && { rh: 2 }) }],
+      ...(hasId && { properties: { subscriptionIdentifier } }),
     } as Packet);
   }
 

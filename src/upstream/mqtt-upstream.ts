@@ -4,7 +4,7 @@ import type { LinkRequest } from "../core/effect.ts";
 import type { LinkId, Publication, QoS } from "../core/types.ts";
 import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
-import type { SharedSubscribe, Upstream, UpstreamEvents } from "./link.ts";
+import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { TurnEnd } from "./turn-end.ts";
@@ -79,8 +79,8 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.release(packetId);
   }
 
-  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void {
-    this.#links.get(linkId)?.subscribe(packetId, topicFilter, qos, shared);
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void {
+    this.#links.get(linkId)?.subscribe(packetId, topicFilter, qos, details);
   }
 
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {

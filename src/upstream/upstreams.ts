@@ -1,7 +1,7 @@
 /** Several upstreams as one: each link goes to the one that its request names. */
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkId, Publication, QoS } from "../core/types.ts";
-import type { SharedSubscribe, Upstream, UpstreamEvents } from "./link.ts";
+import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 
 export class Upstreams implements Upstream {
   readonly #byName: ReadonlyMap<string, Upstream>;
@@ -36,8 +36,8 @@ export class Upstreams implements Upstream {
     this.#ofLink.get(linkId)?.release(linkId, packetId);
   }
 
-  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, shared?: SharedSubscribe): void {
-    this.#ofLink.get(linkId)?.subscribe(linkId, packetId, topicFilter, qos, shared);
+  subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void {
+    this.#ofLink.get(linkId)?.subscribe(linkId, packetId, topicFilter, qos, details);
   }
 
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {

@@ -111,6 +111,8 @@ export interface SubscribeExchange {
         readonly predefinedId: number;
       }
     | undefined;
+  /** A repetition, made in doubt: the client has what is retained. */
+  readonly withoutRetained?: boolean;
   /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
   readonly trunk?: {
     readonly entry: TrunkFilter;
@@ -142,6 +144,8 @@ export interface Received {
   entry: OutboxEntry | undefined;
   /** It has a record, to be deleted when the broker releases it. */
   stored: boolean;
+  /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
+  readonly hash: number | undefined;
   /** Of a shared connection: the commit that its acknowledgement waits for. */
   after?: CommitToken | undefined;
 }
@@ -154,6 +158,12 @@ export class BrokerSession {
   readonly outside = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
+  /**
+   * The broker may have begun a new session without our hearing so: an attempt to connect ended before its answer, the
+   * broker was restarted from an older state, or our own last life ended before it had subscribed. What it calls present
+   * then may be without our subscriptions.
+   */
+  inDoubt = true;
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;

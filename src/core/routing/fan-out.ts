@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { hashOf } from "../session/acceptance.ts";
 import { deliver } from "../session/custody.ts";
-import { storeReceived } from "../session/received-record.ts";
+import { contentHash, isSameMessage, storeReceived } from "../session/received-record.ts";
 import { isReachable, type Session } from "../session/session.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
 import type { Link, Received } from "./broker-session.ts";
@@ -96,8 +96,8 @@ function nextOf({ members }: TrunkFilter): [Session, QoS] {
 }
 
 /**
- * At QoS 2 the id tells a repetition, until PUBREL. At QoS 1 the broker may have begun anew with it; as far as we remember,
- * what comes again with DUP after a cut is not passed on a second time.
+ * At QoS 2 the id tells a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have begun anew
+ * with it; as far as we remember, what comes again with DUP after a cut is not passed on a second time.
  */
 function isRepeat(context: Context, trunk: Trunk, link: Link, { packetId, publication, dup }: Delivered): boolean {
   let known = publication.qos === 2 ? trunk.broker.received.get(packetId) : undefined;
@@ -106,7 +106,7 @@ function isRepeat(context: Context, trunk: Trunk, link: Link, { packetId, public
     const { topicName, payload } = publication;
     if (last?.received.publication.topicName === topicName && last.hash === hashOf(payload)) known = last.received;
   }
-  if (!known) return false;
+  if (!known || (publication.qos === 2 && !isSameMessage(known, publication))) return false;
   known.connection = trunk.broker.connection;
   context.counters.dropped.repeat++;
   if (known.stage === "acknowledged") sayReceived(context, link, known);
@@ -128,6 +128,7 @@ function acknowledgeCustody(
     expiresAt: undefined,
     entry: undefined,
     stored: false,
+    hash: publication.qos === 2 ? contentHash(publication) : undefined,
     after,
   };
   if (publication.qos === 1) remember(trunk, received, hashOf(publication.payload));

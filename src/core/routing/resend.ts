@@ -43,16 +43,26 @@ export function brokerForgot(context: Context, broker: BrokerSession, owner: Ses
     else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
   }
   if (owner instanceof Trunk) askAll(context, owner);
-  else subscribeAgain(broker, owner);
+  else subscribeAgain(broker, owner, { withoutRetained: false });
 }
 
-export function subscribeAgain(broker: BrokerSession, session: Session): void {
+/** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
+export function subscribeAgain(
+  broker: BrokerSession,
+  session: Session,
+  { withoutRetained }: { withoutRetained: boolean },
+): void {
+  const wanting = new Set<string>();
   for (const exchange of [...broker.inFlight.values()]) {
-    if (exchange.kind === "subscribe" && !exchange.origin) broker.finish(exchange);
+    if (exchange.kind !== "subscribe" || exchange.origin) continue;
+    if (!exchange.withoutRetained) wanting.add(exchange.filter);
+    broker.finish(exchange);
   }
   for (const { filter, qos } of session.subscriptions.values()) {
     const packetId = broker.freePacketId();
-    if (packetId !== undefined) broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined });
+    if (packetId === undefined) return;
+    const has = withoutRetained && !wanting.has(filter);
+    broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined, withoutRetained: has });
   }
 }
 
@@ -76,8 +86,16 @@ export function sendExchange(context: Context, link: Link, exchange: SubscribeEx
     return;
   }
   const { qos, trunk } = exchange;
-  const shared = trunk && { subscriptionId: trunk.entry.id, withoutRetained: trunk.waits.length === 0 };
-  context.out.add({ kind: "subscribe", linkId: link.id, packetId, topicFilter, qos, ...shared });
+  const withoutRetained = trunk ? trunk.waits.length === 0 : exchange.withoutRetained === true;
+  context.out.add({
+    kind: "subscribe",
+    linkId: link.id,
+    packetId,
+    topicFilter,
+    qos,
+    ...(trunk && { subscriptionId: trunk.entry.id }),
+    ...(withoutRetained && { withoutRetained }),
+  });
 }
 
 /** Sends what waits, in order, as far as the broker's window goes. */

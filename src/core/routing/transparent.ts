@@ -19,7 +19,7 @@ import { type BrokerSession, type Link, newLink } from "./broker-session.ts";
 import { onPaid } from "./debt.ts";
 import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
-import { brokerForgot, resendAll } from "./resend.ts";
+import { brokerForgot, resendAll, subscribeAgain } from "./resend.ts";
 import { onServiceDown, onServiceUp } from "./service.ts";
 import { toBroker } from "./topic-prefix.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
@@ -111,6 +111,8 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   if (!session) return onServiceUp(context, link.upstream);
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
+  else if (session.broker.inDoubt) subscribeAgain(session.broker, session, { withoutRetained: true });
+  session.broker.inDoubt = false;
   resendAll(context, session.broker);
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
   else if (session.lingers && session.account.owed === 0) onPaid(context, session);
@@ -139,6 +141,7 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
 
 export function onLinkDown(context: Context, link: Link, reason: string, takenOver: boolean): void {
   const wasUp = link.up;
+  if (!wasUp) link.broker.inDoubt = true;
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;

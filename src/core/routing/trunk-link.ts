@@ -23,6 +23,7 @@ import { brokerForgot, resendAll } from "./resend.ts";
 import { onServiceDown, onServiceUp, statusWill } from "./service.ts";
 import { closeLink } from "./transparent.ts";
 import type { Trunk } from "./trunk.ts";
+import { askAll } from "./trunk-subscriptions.ts";
 
 export function openTrunk(context: Context, trunk: Trunk): void {
   const { upstream, broker, mqttClientId } = trunk;
@@ -55,6 +56,8 @@ export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPre
   context.journal.mark({ clientId: trunk.key }, () => recordOfTrunk(trunk));
   broker.connection++;
   if (!sessionPresent) brokerForgot(context, broker, trunk);
+  else if (broker.inDoubt) askAll(context, trunk);
+  broker.inDoubt = false;
   resendAll(context, broker);
   for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
   for (const session of sessionsOf(context, trunk)) catchUp(context, session);
@@ -138,7 +141,7 @@ export function restoreTrunk(context: Context, { session: { clientId }, received
     return;
   }
   trunk.resumes = true;
-  for (const [packetId] of received) {
+  for (const [packetId, { hash }] of received) {
     trunk.broker.received.set(packetId, {
       packetId,
       publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
@@ -147,6 +150,7 @@ export function restoreTrunk(context: Context, { session: { clientId }, received
       expiresAt: undefined,
       entry: undefined,
       stored: true,
+      hash,
     });
   }
 }

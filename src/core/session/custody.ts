@@ -16,7 +16,7 @@ import { takeExpired, watchExpiry } from "./expiry.ts";
 import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { giveUp, pump } from "./publish-down.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
-import { forgetReceived, storeReceived } from "./received-record.ts";
+import { contentHash, forgetReceived, isSameMessage, storeReceived } from "./received-record.ts";
 import { type Admission, admit, fits, turnAway } from "./room.ts";
 import type { Session } from "./session.ts";
 
@@ -40,15 +40,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const known = broker.received.get(input.packetId);
   if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
   if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
-  const received: Received = {
-    packetId: input.packetId,
-    publication: input.publication,
-    connection: broker.connection,
-    stage: "open",
-    expiresAt,
-    entry: undefined,
-    stored: false,
-  };
+  const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   offer(context, session, received);
 }
@@ -58,17 +50,23 @@ function leaveAtBroker(context: Context, session: Session, input: Delivered): vo
   context.counters.dropped["session-ended"]++;
   if (input.publication.qos === 0) return;
   const { broker } = session;
-  const received: Received = {
-    packetId: input.packetId,
-    publication: input.publication,
-    connection: broker.connection,
-    stage: "open",
-    expiresAt: undefined,
-    entry: undefined,
-    stored: false,
-  };
+  const received = newReceived(broker, input, undefined);
   broker.received.set(input.packetId, received);
   acknowledge(context, broker, received, undefined);
+}
+
+function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Received["expiresAt"]): Received {
+  const { packetId, publication } = input;
+  return {
+    packetId,
+    publication,
+    connection: broker.connection,
+    stage: "open",
+    expiresAt,
+    entry: undefined,
+    stored: false,
+    hash: publication.qos === 2 ? contentHash(publication) : undefined,
+  };
 }
 
 /** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
@@ -116,10 +114,12 @@ export function dropExpired(context: Context, session: Session): void {
   pump(context, session);
 }
 
-/** At QoS 2 the id alone tells a repetition, until PUBREL; at QoS 1 the broker may have begun anew with it. */
-function isSame(known: Received, input: Delivered): boolean {
-  if (known.publication.qos !== input.publication.qos) return false;
-  return known.publication.qos === 2 || (input.dup && samePublication(known.publication, input.publication));
+/** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
+function isSame(known: Received, { publication, dup }: Delivered): boolean {
+  if (known.publication.qos !== publication.qos) return false;
+  return publication.qos === 2
+    ? isSameMessage(known, publication)
+    : dup && samePublication(known.publication, publication);
 }
 
 function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {

@@ -1,10 +1,13 @@
 /**
  * QoS 2 deliveries as they are stored, until the broker's PUBREL: after a crash a delivery that comes again is known by
  * its packet id, whether a device has it already or it waits here.
+ *
+ * A broker whose state is from an older day than ours (it lost power, or began a session that nobody told us of) gives an
+ * id that is open for us to another message. That one is new: by its content, for DUP says too little about it.
  */
 import type { Context } from "../context.ts";
 import type { Received } from "../routing/broker-session.ts";
-import type { CommitToken } from "../types.ts";
+import type { CommitToken, Publication } from "../types.ts";
 
 /** `seq`: the queued message that it is, while it is not acknowledged; 0 afterwards. */
 export function storeReceived(
@@ -15,7 +18,26 @@ export function storeReceived(
 ): CommitToken | undefined {
   if (!context.journal.enabled || received.publication.qos !== 2) return undefined;
   received.stored = true;
-  return context.journal.put({ of: "received", clientId, id: received.packetId, record: { v: 1, seq } });
+  const { packetId: id, hash } = received;
+  return context.journal.put({
+    of: "received",
+    clientId,
+    id,
+    record: { v: 1, seq, ...(hash !== undefined && { hash }) },
+  });
+}
+
+/** Of topic name and payload, FNV-1a. */
+export function contentHash({ topicName, payload }: Publication): number {
+  let hash = 0x811c9dc5 ^ payload.byteLength;
+  for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);
+  for (let i = 0; i < payload.byteLength; i++) hash = Math.imul(hash ^ (payload[i] ?? 0), 0x01000193);
+  return hash;
+}
+
+/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
+export function isSameMessage({ hash }: Received, publication: Publication): boolean {
+  return hash === undefined || hash === contentHash(publication);
 }
 
 /** Released by the broker, or forgotten by it. The id may mean another message from now on: that must be on disk first. */

@@ -60,7 +60,7 @@ function attach(context: Context, session: Session): void {
 /** Its subscriptions stand at another broker, or in another session there: they are made here. */
 function moveSubscriptions(context: Context, session: Session): void {
   const { trunk } = session;
-  if (!trunk) return subscribeAgain(session.broker, session);
+  if (!trunk) return subscribeAgain(session.broker, session, { withoutRetained: false });
   for (const filter of session.subscriptions.keys()) {
     const entry = trunk.filters.get(filter);
     if (entry) ask(context, trunk, entry);
@@ -84,7 +84,7 @@ function restoreOutbox(context: Context, session: Session, { queued }: StoredSta
 
 /** The broker will send again what has no PUBREC, and PUBREL for the rest. */
 function restoreReceived(session: Session, stored: StoredState, entries: ReadonlyMap<number, OutboxEntry>): void {
-  for (const [packetId, { seq }] of stored.received) {
+  for (const [packetId, { seq, hash }] of stored.received) {
     const entry = entries.get(seq);
     const received: Received = {
       packetId,
@@ -94,6 +94,7 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
       expiresAt: undefined,
       entry,
       stored: true,
+      hash,
     };
     if (entry) entry.received = received;
     session.broker.received.set(packetId, received);

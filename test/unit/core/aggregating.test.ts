@@ -268,7 +268,7 @@ describe("retained messages", () => {
 
   test("MQTT 5: asked for only when somebody waits", () => {
     const gateway = connected(bench(), a);
-    expect(gateway.client(subscribe("ab"), a).effect("subscribe").withoutRetained).toBe(false);
+    expect(gateway.client(subscribe("ab"), a).effect("subscribe").withoutRetained).toBeUndefined();
     trunk(gateway).acks("suback", 1, 1);
     trunk(gateway).down();
     expect(trunk(gateway).up(false).effect("subscribe").withoutRetained).toBe(true);
@@ -291,7 +291,23 @@ describe("custody", () => {
     trunk(gateway).delivers({ topicName: "ab", qos: 2, packetId: 9, dup: true }).gets(); // known by its id
     const released = trunk(gateway).releases(9);
     expect(released.effect("ackBroker").ack).toBe("pubcomp");
-    expect(receivers(trunk(gateway).delivers({ topicName: "ab", qos: 2, packetId: 9 }))).not.toEqual(["nobody"]);
+    const next = trunk(gateway).delivers({ topicName: "ab", qos: 2, packetId: 9 }).effect("persist");
+    expect(next.changes.map(({ of, clientId }) => `${of} ${clientId}`)).toContain("queued a");
+  });
+
+  test("another message under an id that is open here is new: the broker's state is older than ours", () => {
+    const gateway = connected(bench(durable), a);
+    subscribed(gateway, a, "ab", 2);
+    const deliver = (payload: string, topicName = "ab") =>
+      trunk(gateway)
+        .delivers({ topicName, qos: 2, packetId: 9, payload: octets(payload) })
+        .effects.flatMap((effect) => (effect.kind === "persist" ? effect.changes.map(({ of }) => of) : []));
+    expect(deliver("on")).toContain("queued");
+    trunk(gateway).down();
+    trunk(gateway).up(true);
+    expect(deliver("on")).not.toContain("queued");
+    expect(deliver("off")).toContain("queued");
+    expect(deliver("off")).not.toContain("queued");
   });
 
   test("a commit that fails: acknowledged when the store takes it", () => {
@@ -437,6 +453,16 @@ describe("publications of clients", () => {
     trunk(gateway).down();
     expect(trunk(gateway).up(true).effect("publish")).toMatchObject({ packetId, dup: true });
     trunk(gateway).acks("puback", packetId).gets("PUBACK");
+  });
+
+  test("a session that is present after an attempt without an answer may be a new one: subscribed again", () => {
+    const gateway = connected(bench(), a);
+    subscribed(gateway, a, "ab");
+    trunk(gateway).down();
+    trunk(gateway).up(true).asks();
+    trunk(gateway).down();
+    trunk(gateway).down(); // the broker may have had this CONNECT, and forgotten us
+    expect(trunk(gateway).up(true).effect("subscribe")).toMatchObject({ topicFilter: "ab", withoutRetained: true });
   });
 
   test("a broker that forgot: subscribed again, and QoS 2 is uncertain", () => {

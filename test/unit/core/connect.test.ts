@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Bench, connect, disconnect, elsewhere, here, octets, ping, publish } from "../../helpers/bench.ts";
+import { Bench, connect, disconnect, elsewhere, here, octets, ping, publish, sleep } from "../../helpers/bench.ts";
 
 const willTopic = { type: "WILLTOPIC", qos: 1, retain: true, willTopic: "w" } as const;
 const willMsg = { type: "WILLMSG", willMsg: octets("gone") } as const;
@@ -201,6 +201,26 @@ describe("a CONNECT always wins [interpretation 5]", () => {
     bench.client(connect({ cleanSession: false }));
     bench.link().up(true).asks();
   });
+});
+
+test("a session that is present after an attempt without an answer may be a new one: subscribed again, once", () => {
+  const bench = new Bench().connected({ cleanSession: false }).subscribed("a/+", 2);
+  bench.client(sleep(600));
+  bench.link().down();
+  bench.link().up(true).asks();
+  bench.link().down();
+  bench.link().down(); // the broker may have had this CONNECT, and forgotten us
+  const again = bench.link().up(true).effect("subscribe");
+  expect(again).toMatchObject({ topicFilter: "a/+", qos: 2, withoutRetained: true });
+  bench.link().down();
+  bench.link().down();
+  // Unanswered, it is asked once more, not twice; it is retained that the client has.
+  expect(
+    bench
+      .link()
+      .up(true)
+      .effects.filter(({ kind }) => kind === "subscribe"),
+  ).toHaveLength(1);
 });
 
 describe("strangers [interpretation 2]", () => {

@@ -38,11 +38,15 @@ test("an active client publishes under its old id from its old address, and its 
   expect(bench.after(85_000).states).toEqual([]);
 });
 
-test("the connection is asked to go on where the last one ended, and the broker is not asked to subscribe again", () => {
+test("the connection is asked to go on where the last one ended; the subscriptions are made sure of, once", () => {
   const { life } = withClient();
-  const next = life.next().bench;
+  const { bench } = life.next();
+  expect(bench.link().up(true).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2, withoutRetained: true });
+  bench.link().acks("suback", 1, 2);
+  bench.client(sleep(600));
+  bench.link().down();
   expect(
-    next
+    bench
       .link()
       .up(true)
       .effects.filter(({ kind }) => kind === "subscribe"),
@@ -75,6 +79,20 @@ test("a sleeper gets what waited, its topic told once more; what it had is not r
   const second = next.keep(bench.client(pubAck(first))).message("PUBLISH");
   next.keep(bench.client(pubAck(second))).gets("PINGRESP");
   expect(next.records).toBe(0);
+});
+
+test("another message under a QoS 2 id that is open here is new: the broker's state is older than ours", () => {
+  const { life } = withClient();
+  life.keep(life.bench.client(sleep(600)));
+  life.keep(life.bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5 }));
+  const next = life.next();
+  const { bench } = next;
+  bench.link().up(true).gets();
+  next.keep(bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5, dup: true }));
+  const [client] = bench.core.sessions();
+  expect(client?.waitingMessages).toBe(1);
+  next.keep(bench.link().delivers({ payload: octets("off"), qos: 2, packetId: 5 }));
+  expect([...bench.core.sessions()][0]?.waitingMessages).toBe(2);
 });
 
 test("QoS 2 up: sent again under its packet id with DUP; the device's repetition finds it; PUBREL goes once more", () => {
