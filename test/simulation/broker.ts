@@ -75,6 +75,8 @@ export interface BrokerLog {
   acknowledged(clientId: string, publication: Publication): void;
   willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void;
   forgot(clientId: string): void;
+  /** An acknowledgement came. */
+  heard?(clientId: string, ack: string, packetId: number): void;
   /** An acknowledgement that no delivery waits for. */
   strayAck?(clientId: string, ack: string, packetId: number): void;
 }
@@ -170,6 +172,7 @@ export class SimBroker {
 
   onAck(connection: Connection, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     const { state, request, events } = connection;
+    this.#log.heard?.(request.mqttClientId, ack, packetId);
     const out = state.outgoing.get(packetId);
     if (!out || (ack === "pubcomp") !== (out.stage === "release"))
       return this.#log.strayAck?.(request.mqttClientId, ack, packetId);

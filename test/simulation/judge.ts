@@ -50,6 +50,8 @@ class ClientTrack {
   goneByGoodbye = false;
   /** The gateway said that its session ended, and nothing of a new one. */
   hasEnded = false;
+  /** It was told that it is subscribed, in a session that lives on. */
+  isSubscribed = false;
 }
 
 export class Judge {
@@ -107,9 +109,10 @@ export class Judge {
       return;
     }
     this.#crashed = true;
-    for (const [clientId] of this.#clients) {
+    for (const [clientId, client] of this.#clients) {
       this.#excuse(clientId);
       this.#uncertain.add(clientId);
+      client.isSubscribed = false;
     }
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
@@ -131,7 +134,9 @@ export class Judge {
     }
     if (event.event === "session_ended") {
       this.#excuse(event.clientId);
-      this.#client(event.clientId).hasEnded = true;
+      const client = this.#client(event.clientId);
+      client.hasEnded = true;
+      client.isSubscribed = false;
     }
     if (event.event === "client_state") this.#client(event.clientId).hasEnded = false;
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
@@ -206,6 +211,7 @@ export class Judge {
 
   deviceEvent(clientId: string, event: DeviceEvent): void {
     if (event.event === "connected") this.#client(clientId).goneByGoodbye = false;
+    if (event.event === "subscribed") this.#client(clientId).isSubscribed = true;
     if (event.event === "disconnected" && event.asked) this.#client(clientId).goneByGoodbye = true;
   }
 
@@ -394,6 +400,11 @@ export class Judge {
     throw new Violation(
       `${of.clientId} was told at ${of.at} that "${payload}" is published; the broker never got it (${missing.length} missing, ${this.#given} dropped and counted)`,
     );
+  }
+
+  /** It was told that it is subscribed: it gets what is published, whatever the broker forgot in between. */
+  isOwed(clientId: string): boolean {
+    return this.#client(clientId).isSubscribed;
   }
 
   #excuse(clientId: string): void {

@@ -62,6 +62,10 @@ export class PolicyLaw {
     }
   }
 
+  wasHanded(clientId: string, payload: string): boolean {
+    return this.#handed.has(`${clientId} ${payload}`);
+  }
+
   isDropped(clientId: string, payload: string): boolean {
     return this.#dropped.has(`${clientId} ${payload}`);
   }

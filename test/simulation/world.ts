@@ -219,6 +219,7 @@ export class World {
           const clients = isTrunk(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
           for (const each of clients) this.judge.brokerForgot(each);
         },
+        heard: (clientId, ack, packetId) => this.#note(`broker got ${ack} ${packetId} of ${clientId}`),
         strayAck: (clientId, ack, packetId) => {
           throw new Violation(`${ack} ${packetId} for ${clientId}, which the broker does not wait for`);
         },
@@ -283,6 +284,23 @@ export class World {
       if (session.owedToBroker > 0)
         throw new Error(`${session.owedToBroker} publications of ${session.clientId} wait for the broker`);
     }
+    this.#checkSubscriptions();
+  }
+
+  /** One more message for everybody who was told that it is subscribed, and no new SUBSCRIBE before it. */
+  #checkSubscriptions(): void {
+    const owed = this.devices.map(({ clientId }) => clientId).filter((clientId) => this.judge.isOwed(clientId));
+    const last = (clientId: string) => `d/${clientId}/0|last`;
+    for (const clientId of owed) {
+      const publication = { topicName: `d/${clientId}/0`, payload: Buffer.from(last(clientId)), retain: false };
+      this.broker.publish({ ...publication, qos: 1 });
+    }
+    this.run(60_000);
+    const missing = owed.filter((clientId) => !this.law.wasHanded(clientId, last(clientId)));
+    if (missing.length > 0)
+      throw new Violation(`${missing.join(", ")}: subscribed, and the broker knows nothing of it`);
+    for (let i = 0; i < 12 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
+    this.judge.nothingPromisedIsMissing();
   }
 
   #somebodyWaits(): boolean {
@@ -353,7 +371,10 @@ export class World {
         );
         handle({ kind: "delivered", linkId, ...delivery });
       },
-      released: (linkId, packetId) => handle({ kind: "released", linkId, packetId }),
+      released: (linkId, packetId) => {
+        this.#note(`released ${packetId} on ${linkId}`);
+        handle({ kind: "released", linkId, packetId });
+      },
       acked: (linkId, ack, packetId, code) => handle({ kind: "brokerAck", linkId, ack, packetId, code }),
     });
     this.network.gateway = {
