@@ -256,6 +256,25 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
     expect(check.stdout).toMatch(/ok +adapter .*driven by @abandonware\/noble\nBluetooth works/);
   });
 
+  test("the child stands still in the middle of a message: more octets come than are kept for it, none is made up", async () => {
+    const at = await lab();
+    const device = at.device("gap", { writes: "unconfirmed", chunkBytes: 1 });
+    await begins(device, false);
+    const texts = ["a", "b", "c"].map((letter) => letter.repeat(600));
+    for (const text of texts) {
+      const published = device.publish("up/gap", text, 1);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const pid = at.childPid() ?? 0;
+      process.kill(pid, "SIGSTOP");
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      process.kill(pid, "SIGCONT");
+      await published;
+      await at.arrives(text);
+    }
+    expect([...at.seen.keys()]).toEqual(texts);
+    expect(at.session("gap")?.state).toBe("active");
+  });
+
   test("UDP goes on while the child stands still, and Bluetooth comes back by itself", async () => {
     const at = await lab({ supervision: { silenceSeconds: 4 } });
     const device = at.device("frozen");

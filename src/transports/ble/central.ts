@@ -26,7 +26,9 @@ export type CentralEvent =
   | { readonly is: "linkFailed"; readonly address: string; readonly why: string }
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
-  | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string };
+  | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
+  /** Its process stood still, in ms, until now: of what follows octets may be missing. */
+  | { readonly is: "stalled"; readonly ms: number };
 
 /** What only passes between the supervisor and its child. */
 export type ChildReport =

@@ -2,7 +2,9 @@
  * The process that has the adapter: takes commands from the gateway, tells it what happens. It decides nothing, and
  * nothing that it keeps is needed after its end.
  */
+import { performance } from "node:perf_hooks";
 import process from "node:process";
+import { StallWatch, stallCheckMs } from "../stall-watch.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
 import { missingPiece } from "./missing.ts";
 import type { Noble } from "./noble.ts";
@@ -10,7 +12,20 @@ import { NobleCentral } from "./noble-central.ts";
 
 const aliveMs = 1_000;
 
+const stalls = new StallWatch(performance.now());
+
 function tell(report: ChildReport): void {
+  noteStall();
+  send(report);
+}
+
+/** Before anything that was read: it may be what overflowed. */
+function noteStall(): void {
+  const ms = stalls.note(performance.now());
+  if (ms > 0) send({ is: "stalled", ms });
+}
+
+function send(report: ChildReport): void {
   if (process.connected) process.send?.(report);
 }
 
@@ -25,6 +40,7 @@ async function run(options: ChildOptions): Promise<void> {
   process.on("disconnect", () => process.exit(0)); // the gateway is gone
   process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
   process.on("SIGTERM", () => process.exit(0));
+  setInterval(noteStall, stallCheckMs);
   let central: NobleCentral | undefined;
   setInterval(() => {
     const { advertisements, addresses } = central ?? { advertisements: 0, addresses: 0 };

@@ -17,6 +17,8 @@ export interface Link {
   lastTraffic: Instant;
   /** Writes that the central has: id, and since when. */
   readonly writing: Map<number, Instant>;
+  /** Octets of what comes may be missing: it is not listened to any more. */
+  isTorn: boolean;
   /** The client sleeps or said goodbye: the link may go at this time. */
   letGoAt: Instant | undefined;
 }

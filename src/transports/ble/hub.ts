@@ -11,7 +11,7 @@ import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
 import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
-import { type Device, DeviceTable } from "./device.ts";
+import { type Device, DeviceTable, type Link } from "./device.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
 import type { BleOptions } from "./options.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
@@ -39,6 +39,8 @@ const neverSpoke = "it has never sent an MQTT-SN message";
 /** A device whose connecting made the central hang: an hour at most. */
 const blockedPauseMs = 60_000;
 const longestBlockedPauseMs = 3_600_000;
+/** After the Bluetooth process stood still: what had gathered has been read by then, and repetitions are under way. */
+const suspectMs = 1_000;
 
 export class BleHub {
   readonly #options: BleOptions;
@@ -51,6 +53,8 @@ export class BleHub {
   #scanning = false;
   /** When scanning changes over. */
   #scanUntil: Instant = 0;
+  /** Until then octets may be missing in what comes. */
+  #suspectUntil: Instant = 0;
   /** Scanning since; an attempt needs some of it. */
   #scanSince: Instant = 0;
   #nextWriteId = 1;
@@ -112,6 +116,9 @@ export class BleHub {
         break;
       case "written":
         this.#onWritten(event, now);
+        break;
+      case "stalled":
+        this.#onStalled(event.ms, now);
         break;
     }
     this.#schedule(now);
@@ -202,6 +209,7 @@ export class BleHub {
       lastTraffic: now,
       writing: new Map(),
       letGoAt: undefined,
+      isTorn: false,
     };
     this.counters.linksMade++;
     const writes = event.confirmed ? "confirmed writes" : "unconfirmed writes";
@@ -274,8 +282,19 @@ export class BleHub {
     const device = this.#devices.get(address);
     const link = device?.link;
     if (!link) return;
+    if (link.isTorn) {
+      this.counters.noiseBytes += bytes.byteLength;
+      return;
+    }
     const noiseBefore = link.incoming.discardedBytes;
-    for (const message of link.incoming.take(bytes, now)) {
+    const messages = link.incoming.take(bytes, now);
+    const isWhole = link.incoming.pendingBytes === 0 && link.incoming.discardedBytes === noiseBefore;
+    if (now < this.#suspectUntil && !isWhole) {
+      for (const { byteLength } of messages) this.counters.noiseBytes += byteLength;
+      this.counters.noiseBytes += link.incoming.discardedBytes - noiseBefore;
+      return this.#tear(device, link, now);
+    }
+    for (const message of messages) {
       link.lastTraffic = now;
       link.letGoAt = undefined;
       device.spoke = true;
@@ -285,6 +304,27 @@ export class BleHub {
     if (noise === 0) return;
     this.counters.noiseBytes += noise;
     this.#tell("debug", `${this.#nameOf(device)}: ${noise} octets are no message`);
+  }
+
+  /**
+   * The kernel holds a few hundred packets for the process that has the adapter; what comes beyond is gone. A message
+   * that lacks octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one
+   * begins anew with a new link. Messages that are whole in one notification are taken.
+   */
+  #onStalled(ms: number, now: Instant): void {
+    this.#suspectUntil = now + suspectMs;
+    this.#tell("warn", `${this.#name}: the Bluetooth process stood still for ${seconds(ms)} s`);
+    for (const device of this.#devices.all()) {
+      const { link } = device;
+      if (link && link.incoming.pendingBytes > 0) this.#tear(device, link, now);
+    }
+  }
+
+  #tear(device: Device, link: Link, now: Instant): void {
+    link.isTorn = true;
+    this.counters.linksLost++;
+    device.lastFailure = "octets of a message may be missing";
+    if (device.phase === "linked") this.#unlink(device, device.lastFailure, now);
   }
 
   #pass(address: string, bytes: Uint8Array): void {

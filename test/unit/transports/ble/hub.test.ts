@@ -256,6 +256,40 @@ describe("messages", () => {
     expect(bench.hub.counters.noiseBytes).toBe(0);
   });
 
+  describe("the Bluetooth process stood still, so octets may be missing", () => {
+    const stalled = { is: "stalled", ms: 3_000 } as const;
+    const messagesOf = (bench: HubBench) => bench.outputs.filter(({ kind }) => kind === "message").length;
+
+    test("in the middle of a message: the link is ended, and what still comes by it is not read", () => {
+      const bench = new HubBench().linked(1).linked(2).data(1, message.slice(0, 2)).data(2);
+      bench.outputs.length = 0;
+      bench.tell(stalled).data(1, message.slice(2)).data(1);
+      expect(messagesOf(bench)).toBe(0);
+      expect(bench.said()[0]).toContain("stood still for 3.0 s");
+      expect(bench.wishes()).toEqual(["unlink 01"]);
+      bench.tell({ is: "unlinked", address: at(1), why: "by us" });
+      expect(bench.hub.counters).toMatchObject({ linksLost: 1, noiseBytes: 6 });
+      bench.linked(1).data(1);
+      expect(messagesOf(bench)).toBe(1);
+    });
+
+    test("soon after it: whole messages are taken, a part or noise ends the link", () => {
+      const bench = new HubBench().linked(1).linked(2).tell(stalled).data(1).data(2);
+      expect(messagesOf(bench)).toBe(2);
+      bench.outputs.length = 0;
+      bench.data(1, Uint8Array.of(...message, 5, 4)).data(2, Uint8Array.of(...message, 0));
+      expect(messagesOf(bench)).toBe(0);
+      expect(bench.wishes()).toEqual(["unlink 01", "unlink 02"]);
+    });
+
+    test("later all is as ever", () => {
+      const bench = new HubBench().linked(1).tell(stalled).pass(1_000).data(1, message.slice(0, 2));
+      expect(bench.wishes()).toEqual([]);
+      bench.data(1, message.slice(2));
+      expect(messagesOf(bench)).toBe(1);
+    });
+  });
+
   test("a link that takes no writes is ended, and when that does not end either, the process", () => {
     const bench = new HubBench().linked(1).data(1).send(1).pass(15_200);
     expect(bench.wishes()).toContain("unlink 01");
