@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
   config.interval_seconds = (uint16_t)atoi(argv[2]);
   config.sleeps = argc > 3 && strcmp(argv[3], "sleeps") == 0;
   config.seed = (uint32_t)getpid();
-  mqttsn_framing_init(&framing, assembly, sizeof assembly, 2000);
+  mqttsn_framing_init(&framing, assembly, sizeof assembly, 8000);
   sensor_start(&sensor, &config, now_ms());
   for (;;) {
     struct pollfd ready = {.fd = 0, .events = POLLIN};

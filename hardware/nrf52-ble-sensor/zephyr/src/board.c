@@ -15,7 +15,7 @@
 #include "mqttsn_framing.h"
 #include "sensor.h"
 
-enum { MTU_HEAD = 3, MTU_MIN = 23, NEWS_BYTES = 244, NEWS_MAX = 8, RESYNC_MS = 2000 };
+enum { MTU_HEAD = 3, MTU_MIN = 23, NEWS_BYTES = 244, NEWS_MAX = 8, RESYNC_MS = 8000 };
 enum news_kind { NEWS_UP, NEWS_DOWN, NEWS_OCTETS };
 
 struct news {
