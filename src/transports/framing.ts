@@ -54,6 +54,11 @@ export class Reassembler {
     return this.#part.byteLength;
   }
 
+  /** Its reader stood still: the silence was not the line's, and what the part lacks may be waiting. */
+  excuse(now: Instant): void {
+    this.#lastAt = now;
+  }
+
   /** Takes what one notification, or one read, brought; answers the messages that are complete with it. */
   take(chunk: Uint8Array, now: Instant): Uint8Array[] {
     if (this.#part.byteLength > 0 && now - this.#lastAt >= this.#options.resyncMs) this.#discard();

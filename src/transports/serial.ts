@@ -5,10 +5,11 @@
  * A line that cannot be opened, that is unplugged, or whose package is missing is said once and tried again for ever.
  */
 import { createRequire } from "node:module";
-import type { PeerId } from "../core/types.ts";
+import type { Instant, PeerId } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { Reassembler } from "./framing.ts";
 import type { SerialOptions } from "./serial-options.ts";
+import { StallWatch, stallCheckMs } from "./stall-watch.ts";
 import { systemTimers, type Timers } from "./timers.ts";
 import type { LinkReport, Transport, TransportEvents, TransportStats } from "./transport.ts";
 
@@ -42,6 +43,8 @@ interface Line {
   stopWaiting: (() => void) | undefined;
   pauseMs: number;
   reassembler: Reassembler;
+  /** Ends the look after a part, while there is one. */
+  stopWatching: (() => void) | undefined;
   lastHeard: number | undefined;
   failures: number;
   /** What the operator was told of it last; "" = that it works. */
@@ -57,6 +60,7 @@ export class SerialTransport implements Transport {
   readonly #lines: ReadonlyMap<string, Line>;
   readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
   readonly #counters = { opened: 0, lost: 0, noiseBytes: 0 };
+  readonly #stalls: StallWatch;
   #events: TransportEvents | undefined;
   #closed = false;
 
@@ -64,6 +68,7 @@ export class SerialTransport implements Transport {
     this.name = options.name;
     this.#options = options;
     this.#timers = timers;
+    this.#stalls = new StallWatch(timers.now());
     this.#open = open;
     this.#lines = new Map(
       options.ports.map((path) => [
@@ -75,6 +80,7 @@ export class SerialTransport implements Transport {
           stopWaiting: undefined,
           pauseMs: firstPauseMs,
           reassembler: this.#reassembler(),
+          stopWatching: undefined,
           lastHeard: undefined,
           failures: 0,
           said: undefined,
@@ -144,6 +150,7 @@ export class SerialTransport implements Transport {
     this.#closed = true;
     for (const line of this.#lines.values()) {
       line.stopWaiting?.();
+      this.#stopWatching(line);
       await line.opening; // it closes again what it opens
       const { port } = line;
       line.port = undefined;
@@ -186,15 +193,34 @@ export class SerialTransport implements Transport {
     if (this.#closed) return;
     const now = this.#timers.now();
     line.lastHeard = now;
+    this.#noteStall(now);
     for (const message of line.reassembler.take(chunk, now)) {
       this.#stats.datagramsIn++;
       this.#stats.bytesIn += message.byteLength;
       this.#events?.datagram(this.#peerOf(line.path), message);
     }
+    const isPart = line.reassembler.pendingBytes > 0;
+    if (isPart) line.stopWatching ??= this.#timers.every(stallCheckMs, () => this.#noteStall(this.#timers.now()));
+    else this.#stopWatching(line);
+  }
+
+  /**
+   * Silence in the middle of a message is the line's, unless it was we who did not listen: the kernel has kept the rest.
+   * (It keeps 4,095 octets, and the driver some 64 KB behind them.)
+   */
+  #noteStall(now: Instant): void {
+    if (this.#stalls.note(now) === 0) return;
+    for (const { reassembler, stopWatching } of this.#lines.values()) if (stopWatching) reassembler.excuse(now);
+  }
+
+  #stopWatching(line: Line): void {
+    line.stopWatching?.();
+    line.stopWatching = undefined;
   }
 
   #onGone(line: Line, why: string): void {
     line.port = undefined;
+    this.#stopWatching(line);
     this.#counters.lost++;
     this.#counters.noiseBytes += line.reassembler.discardedBytes + line.reassembler.pendingBytes;
     line.reassembler = this.#reassembler();

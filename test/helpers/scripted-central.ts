@@ -147,12 +147,17 @@ export class ScriptedTimers implements Timers {
     for (;;) {
       const due = [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
       if (!due) break;
-      this.#now = due.at;
+      this.#now = Math.max(this.#now, due.at);
       if (due.every === undefined) this.#timers.delete(due);
       else due.at += due.every;
       due.call();
     }
     this.#now = end;
+  }
+
+  /** Time passes and nothing happens, not even what is due. */
+  stall(ms: number): void {
+    this.#now += ms;
   }
 
   get size(): number {

@@ -93,6 +93,27 @@ test("noise is counted; after a silence the next message is taken", async () => 
   expect(transport.links().counters["noiseBytes"]).toBe(3);
 });
 
+test("a gateway that stood still for a second goes on in the middle of a message; silence goes on counting from then", async () => {
+  const { device, timers, transport, messages, pass } = await bench();
+  const publish = Uint8Array.of(8, 0x0c, 0x62, 0x61, 0x62, 0, 0, 0x68);
+  device?.send(publish.slice(0, 3));
+  await pass(100);
+  timers.stall(1_000);
+  device?.send(publish.slice(3));
+  device?.send(publish.slice(0, 3));
+  await pass(100);
+  timers.stall(1_000);
+  await pass(300); // its timers ran before it read
+  device?.send(publish.slice(3));
+  expect(messages).toEqual(Array(2).fill(`serial/${path} 080c626162000068`));
+  device?.send(publish.slice(0, 3));
+  await pass(500); // the line's own silence
+  device?.send(ping);
+  expect(messages.at(-1)).toBe(`serial/${path} 0216`);
+  await transport.close();
+  expect(timers.size).toBe(0);
+});
+
 test("a node's message in its encapsulation is one message, also when cut [§5.5]", async () => {
   const { device, messages } = await bench();
   device?.send(Uint8Array.of(5, 0xfe, 0, 0xab, 0xcd, 9, 0x0c, 0x62, 0x61, 0x62, 0, 0, 0x68, 0x69));
