@@ -31,7 +31,7 @@ import { restoreSession } from "./session/restore.ts";
 import type { Session } from "./session/session.ts";
 import { recordOf } from "./session/session-record.ts";
 import { onShutdown } from "./session/shutdown.ts";
-import { onPersisted, onPersistFailed, probeStore, watchStore } from "./store-trouble.ts";
+import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./store-trouble.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
@@ -256,6 +256,8 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
   }
   if (decoded.ok) {
     context.counters.countReceived(decoded.message.type);
+    if (isBeyondStore(context, decoded.message))
+      return context.drop("store-failing", { peer, detail: `${decoded.message.type}: too much waits for the store` });
     return onMessage(context, peer, decoded.message);
   }
   if (decoded.msgId !== undefined && (decoded.type === "SUBSCRIBE" || decoded.type === "UNSUBSCRIBE")) {

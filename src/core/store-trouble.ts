@@ -2,6 +2,7 @@
  * The store does not take what it is given (full, read-only, failing), or takes too long over it: what needs it is
  * refused with congestion, the rest goes on, and it is tried again until it does.
  */
+import type { Message } from "../wire/v12/messages.ts";
 import type { Context } from "./context.ts";
 import { drainSoon } from "./routing/drain.ts";
 import { acknowledgeUnkept } from "./routing/fan-out.ts";
@@ -10,6 +11,29 @@ import type { CommitToken } from "./types.ts";
 const probeMs = 2_000;
 /** Devices repeat themselves after 10 to 15 seconds [§7.2]: an answer should come before. */
 const slowMs = 5_000;
+
+/**
+ * Commits without an answer, once the store counts as failing. Each holds what was asked for and what was to be said; a
+ * disk that hangs for a week must not fill the memory.
+ */
+const unansweredMax = 10_000;
+
+/** Messages that change nothing on disk, or only what is there already and goes away. */
+const needNoStore: ReadonlySet<Message["type"]> = new Set([
+  "SEARCHGW",
+  "PUBLISH",
+  "PUBACK",
+  "PUBREC",
+  "PUBREL",
+  "PUBCOMP",
+  "REGACK",
+]);
+
+/** Has too much gathered for a store that does not answer to let this in? The device asks again, here or elsewhere. */
+export function isBeyondStore(context: Context, message: Message): boolean {
+  if (!context.storeFails || context.journal.lastCommit - context.answeredCommit < unansweredMax) return false;
+  return !needNoStore.has(message.type) && !(message.type === "PINGREQ" && message.clientId === "");
+}
 
 /** At the end of each turn: an answer is owed from now on. */
 export function watchStore(context: Context): void {

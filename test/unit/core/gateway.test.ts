@@ -12,6 +12,8 @@ import {
   regAck,
   sleep,
   subscribe,
+  type Turn,
+  wake,
 } from "../../helpers/bench.ts";
 
 describe("subscribe [§6.9]", () => {
@@ -202,6 +204,24 @@ test("a store that has not answered for 5 s counts as failing until it does: QoS
   expect(bench.after(2_000).effects.filter(({ kind }) => kind === "persist")).toEqual([]);
   expect(bench.input({ kind: "persisted", token: token + 100 }).events).toMatchObject([{ event: "persist_recovered" }]);
   expect(bench.client(publish(2, 6)).effect("publish").packetId).toBeGreaterThan(0);
+});
+
+test("a store that hangs for good takes no more than so much memory: then only what needs no store is let in", () => {
+  const bench = new Bench({ durable: true }).connected({ cleanSession: false });
+  const commitsOf = (turn: Turn) => turn.effects.filter(({ kind }) => kind === "persist").length;
+  let commits = commitsOf(bench.after(5_000));
+  let asked = 0;
+  // Falls asleep and wakes, again and again.
+  for (let last: Turn | undefined; asked < 30_000 && !last?.drops.length; asked++) {
+    last = bench.client(asked % 2 ? wake() : sleep(300));
+    commits += commitsOf(last);
+  }
+  expect(commits).toBeGreaterThan(9_900);
+  expect(commits).toBeLessThan(10_010);
+  expect(bench.client(connect({ clientId: "new" }), elsewhere).gets().drops).toEqual(["store-failing"]);
+  expect(commitsOf(bench.client(publish({ qos: 0, topicIdType: "short", topicId: 0x6162 })).asks("publish"))).toBe(0);
+  bench.input({ kind: "persisted", token: 20_000 });
+  bench.client(wake()).gets("PINGRESP");
 });
 
 test("garbage is counted and answered by nobody", () => {
