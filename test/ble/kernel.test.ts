@@ -19,7 +19,7 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "micro:bit",
   "the largest MTU",
   "link is let go",
-  "middle of a message",
+  "lost in the middle of a message",
   "kill -9 of the child",
   "pulled out",
   "broadcast",
