@@ -90,6 +90,8 @@ export class SimBroker {
   readonly #log: BrokerLog;
   readonly #limits: BrokerLimits;
   readonly #states = new Map<string, BrokerState>();
+  /** By topic name. */
+  readonly retained = new Map<string, Publication>();
   latencyMs = 20;
 
   constructor(time: Plans, rng: Rng, faults: BrokerFaults, log: BrokerLog) {
@@ -161,8 +163,13 @@ export class SimBroker {
   }
 
   onSubscribe(connection: Connection, packetId: number, filter: string, qos: QoS): void {
-    connection.state.subscriptions.set(filter, qos);
-    this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "suback", packetId, qos));
+    const { state, request, events } = connection;
+    state.subscriptions.set(filter, qos);
+    this.#toGateway(connection, () => events.acked(request.linkId, "suback", packetId, qos));
+    for (const kept of this.retained.values()) {
+      if (matches(filter, kept.topicName))
+        this.#route(request.mqttClientId, state, { ...kept, qos: Math.min(qos, kept.qos) as QoS });
+    }
   }
 
   onUnsubscribe(connection: Connection, packetId: number, filter: string): void {
@@ -215,24 +222,27 @@ export class SimBroker {
 
   #accept(publication: Publication, from: string): void {
     this.#log.accepted(publication, from);
+    if (publication.retain) this.retained.set(publication.topicName, publication);
     for (const [clientId, state] of this.#states) {
       let granted = -1;
       for (const [filter, qos] of state.subscriptions)
         if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
       if (granted < 0 || (!state.connection && state.clean)) continue;
       const qos = Math.min(granted, publication.qos) as QoS;
-      const copy = { ...publication, qos, retain: false };
-      if (qos === 0) {
-        const { connection } = state;
-        if (connection)
-          this.#toGateway(connection, () =>
-            connection.events.delivered(connection.request.linkId, { publication: copy, packetId: 0, dup: false }),
-          );
-        continue;
-      }
-      this.#log.routed(clientId, copy);
-      state.queue.push(copy);
+      this.#route(clientId, state, { ...publication, qos, retain: false });
+    }
+  }
+
+  #route(clientId: string, state: BrokerState, publication: Publication): void {
+    const { connection } = state;
+    if (publication.qos > 0) {
+      this.#log.routed(clientId, publication);
+      state.queue.push(publication);
       this.#fill(state);
+    } else if (connection) {
+      this.#toGateway(connection, () =>
+        connection.events.delivered(connection.request.linkId, { publication, packetId: 0, dup: false }),
+      );
     }
   }
 

@@ -30,7 +30,7 @@ function options(seed: number, crashAt: WorldOptions["crashAt"]): WorldOptions {
     clock: "always",
     ...(crashAt && { crashAt }),
     pace: { publishMs: [500, 2_000], reconnectMs: [500, 5_000] },
-    habits: { clean: false, publishEveryMs: 3_000, subscribeQoS: 2, wildcard: true, will: false },
+    habits: { clean: false, publishEveryMs: 3_000, subscribeQoS: 2, wildcard: true, will: false, joins: [] },
     core: {
       durable: true,
       buffer: { ...testOptions.buffer, policyOf: (_id, topic) => (topic.endsWith("1") ? tight : policy) },

@@ -6,6 +6,7 @@ import type { GatewayEvent } from "../../src/core/event.ts";
 import type { SessionView } from "../../src/core/gateway-core.ts";
 import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
+import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import type { PolicyLaw } from "./policy-law.ts";
@@ -50,8 +51,13 @@ class ClientTrack {
   goneByGoodbye = false;
   /** The gateway said that its session ended, and nothing of a new one. */
   hasEnded = false;
-  /** It was told that it is subscribed, in a session that lives on. */
-  isSubscribed = false;
+  /** Filters that it was told it is subscribed to, in a session that lives on. */
+  readonly filters = new Set<string>();
+  /** What was retained when it was told so, and since when: it gets that or what came later. */
+  readonly retained = new Map<string, { readonly payload: string; readonly at: number }>();
+  /** SUBSCRIBE messages of it that came to the gateway, and copies with RETAIN that it got, of each payload. */
+  subscribes = 0;
+  readonly retainedCopies = new Map<string, number>();
 }
 
 export class Judge {
@@ -62,6 +68,8 @@ export class Judge {
   /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
   readonly #uncertain = new Set<string>();
   readonly #stores: boolean;
+  /** Clients share a connection to the broker. */
+  readonly #isShared: boolean;
   /** Publications that devices were told are published, and the broker does not have yet. */
   readonly #told = new Map<string, { readonly clientId: string; readonly at: number }>();
   /** Counted drops of what was accepted. */
@@ -73,7 +81,15 @@ export class Judge {
   readonly #law: PolicyLaw | undefined;
 
   /** `stores`: the gateway may answer before the broker has it. */
-  constructor(time: VirtualTime, stores = false, law: PolicyLaw | undefined = undefined) {
+  constructor(
+    time: VirtualTime,
+    {
+      stores = false,
+      isShared = false,
+      law,
+    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined } = {},
+  ) {
+    this.#isShared = isShared;
     this.#time = time;
     this.#stores = stores;
     this.#law = law;
@@ -112,7 +128,8 @@ export class Judge {
     for (const [clientId, client] of this.#clients) {
       this.#excuse(clientId);
       this.#uncertain.add(clientId);
-      client.isSubscribed = false;
+      client.filters.clear();
+      client.retained.clear();
     }
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
@@ -136,7 +153,8 @@ export class Judge {
       this.#excuse(event.clientId);
       const client = this.#client(event.clientId);
       client.hasEnded = true;
-      client.isSubscribed = false;
+      client.filters.clear();
+      client.retained.clear();
     }
     if (event.event === "client_state") this.#client(event.clientId).hasEnded = false;
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
@@ -193,16 +211,20 @@ export class Judge {
     }
   }
 
-  deviceReceived(clientId: string, payload: string, topicName: string, qos: QoS): void {
+  deviceReceived(
+    clientId: string,
+    payload: string,
+    { topicName, qos, retain }: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean },
+  ): void {
     this.checks++;
     const client = this.#client(clientId);
-    const times = (client.received.get(payload) ?? 0) + 1;
+    const times = (client.received.get(payload) ?? 0) + (retain ? 0 : 1);
     client.received.set(payload, times);
     client.everReceived.add(payload);
     const [expected] = payload.split("|");
     if (this.#crashed && payload.includes("#")) return;
     if (expected !== topicName) throw new Violation(`${clientId} read "${payload}" under the topic ${topicName}`);
-    if (!topicName.startsWith(`d/${clientId}/`))
+    if (!(isForAll(topicName) && client.subscribes > 0) && !topicName.startsWith(`d/${clientId}/`))
       throw new Violation(`${clientId} got a message for somebody else: ${topicName}`);
     if (qos === 2 && times > 1 && !this.#uncertain.has(clientId)) {
       throw new Violation(`${clientId} got the QoS 2 message "${payload}" ${times} times`);
@@ -211,8 +233,18 @@ export class Judge {
 
   deviceEvent(clientId: string, event: DeviceEvent): void {
     if (event.event === "connected") this.#client(clientId).goneByGoodbye = false;
-    if (event.event === "subscribed") this.#client(clientId).isSubscribed = true;
     if (event.event === "disconnected" && event.asked) this.#client(clientId).goneByGoodbye = true;
+  }
+
+  /** It was told so; it asked at that time. `kept`: what the broker retains of it now, at QoS 1 and 2. */
+  subscribed(
+    clientId: string,
+    { filter, at }: { readonly filter: string; readonly at: number },
+    kept: Iterable<Publication>,
+  ): void {
+    const { filters, retained } = this.#client(clientId);
+    filters.add(filter);
+    for (const publication of kept) retained.set(publication.topicName, { payload: textOf(publication), at });
   }
 
   willSet(clientId: string, payload: string | undefined): void {
@@ -245,7 +277,9 @@ export class Judge {
         if (typeof message.topicName === "string") peer.registering.set(message.msgId, message.topicName);
         return;
       case "SUBSCRIBE":
-        if (typeof message.topic === "string") peer.subscribing.set(message.msgId, message.topic);
+        if (typeof message.topic !== "string") return;
+        peer.subscribing.set(message.msgId, message.topic);
+        if (isForAll(message.topic)) this.#client(clientAt(from)).subscribes++;
         return;
       case "PUBLISH":
         peer.publishing.set(message.msgId, message.topicId);
@@ -311,7 +345,8 @@ export class Judge {
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);
         this.#onlyToldIds(to, peer, message);
-        if (!message.dup) this.#law?.sent(clientOf(message), Buffer.from(message.data).toString());
+        if (!message.dup) this.#law?.sent(clientAt(to), Buffer.from(message.data).toString());
+        if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
@@ -340,6 +375,17 @@ export class Judge {
     if (this.#crashed && meant?.includes("#")) return;
     if (name !== meant)
       throw new Violation(`PUBLISH to ${to} under id ${message.topicId}, told as "${name}", means "${meant}"`);
+  }
+
+  /** What is retained goes to who has just subscribed, and to nobody else who shares the connection. */
+  #retainedWhenAsked(clientId: string, payload: string): void {
+    const { retainedCopies, subscribes } = this.#client(clientId);
+    const copies = (retainedCopies.get(payload) ?? 0) + 1;
+    retainedCopies.set(payload, copies);
+    if (this.#isShared && copies > subscribes)
+      throw new Violation(
+        `"${payload}" goes to ${clientId} as retained for the ${copies}th time, it asked ${subscribes} times`,
+      );
   }
 
   /** One REGISTER or QoS 1/2 PUBLISH at a time. [interpretation 13] */
@@ -381,6 +427,16 @@ export class Judge {
   /** After healing: what the gateway promised to the broker is with the device. */
   nothingPromisedIsMissing(): void {
     for (const [clientId, client] of this.#clients) {
+      for (const [topicName, { payload, at }] of client.retained) {
+        if (at <= client.excusedUntil || this.#law?.isDropped(clientId, payload)) continue;
+        const got = [...client.everReceived].some(
+          (each) => each.startsWith(`${topicName}|`) && numberOf(each) >= numberOf(payload),
+        );
+        if (!got)
+          throw new Violation(
+            `${clientId} subscribed at ${at} and never got the retained "${payload}", nor a later one`,
+          );
+      }
       for (const [payload, at] of client.promised) {
         if (this.#law?.isDropped(clientId, payload)) continue;
         if (at > client.excusedUntil && !client.everReceived.has(payload)) {
@@ -403,8 +459,13 @@ export class Judge {
   }
 
   /** It was told that it is subscribed: it gets what is published, whatever the broker forgot in between. */
-  isOwed(clientId: string): boolean {
-    return this.#client(clientId).isSubscribed;
+  isOwed(clientId: string, topicName: string): boolean {
+    for (const filter of this.#client(clientId).filters) if (matches(filter, topicName)) return true;
+    return false;
+  }
+
+  hasGot(clientId: string, payload: string): boolean {
+    return this.#client(clientId).everReceived.has(payload);
   }
 
   #excuse(clientId: string): void {
@@ -421,9 +482,18 @@ export class Judge {
   }
 }
 
-/** Whom it is for, as the publisher writes it: `d/<client>/…|number`. */
-function clientOf({ data }: Extract<Message, { type: "PUBLISH" }>): string {
-  return Buffer.from(data).toString().split("/")[1] ?? "";
+/** Addresses are `sim/<client>:number`. */
+function clientAt(address: PeerId): string {
+  return address.slice("sim/".length, address.lastIndexOf(":"));
+}
+
+/** Topics are `d/<client>/…` or `d/all/…`, and payloads begin with them: `d/<client>/…|number`. */
+export function isForAll(topicName: string): boolean {
+  return topicName.startsWith("d/all/");
+}
+
+function numberOf(payload: string): number {
+  return Number(payload.split("|")[1]);
 }
 
 /** Counted drops that explain a missing message. */

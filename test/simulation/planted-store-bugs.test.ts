@@ -9,7 +9,7 @@ import { testOptions } from "./options.ts";
 import { Rng } from "./rng.ts";
 import { policed, swarm, World, type WorldOptions } from "./world.ts";
 
-const seedsMax = 40;
+const seedsMax = 100;
 
 type Plant = (options: WorldOptions) => Partial<WorldOptions>;
 

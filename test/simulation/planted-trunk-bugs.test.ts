@@ -28,7 +28,7 @@ const faults: Record<string, { readonly wrap: () => WorldOptions["wrap"]; readon
         return [{ ...effect, changes }];
       });
     },
-    finding: /never got|after a later one/,
+    finding: /never got|after a later one|got the QoS 2 message .* times/,
   },
   "a copy is acknowledged and goes to nobody": {
     wrap: () => {
@@ -50,6 +50,30 @@ const faults: Record<string, { readonly wrap: () => WorldOptions["wrap"]; readon
         asSaid,
       ),
     finding: /got the QoS 2 message .* times|does not wait for/,
+  },
+  "what is retained goes to nobody now and then": {
+    wrap: () => {
+      let count = 0;
+      return changing(
+        (input) =>
+          input.kind === "delivered" && input.publication.retain && ++count % 3 === 0
+            ? { ...input, publication: { ...input.publication, topicName: "nobody" } }
+            : input,
+        asSaid,
+      );
+    },
+    finding: /never got the retained/,
+  },
+  "what is retained goes to all who are subscribed": {
+    wrap: () =>
+      changing(
+        (input) =>
+          input.kind === "delivered" && input.publication.retain
+            ? { ...input, publication: { ...input.publication, retain: false } }
+            : input,
+        asSaid,
+      ),
+    finding: /got the QoS 2 message .* times|after a later one|again after its PUBREC/,
   },
   "a publication is sent again under a new packet id": {
     wrap: () =>

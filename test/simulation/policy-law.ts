@@ -28,6 +28,7 @@ export class PolicyLaw {
   readonly #handed = new Map<string, Handed>();
   /** The last message handed over, by client and topic; and by client and rule. */
   readonly #last = new Map<string, string>();
+  readonly #lastOfRule = new Map<string, string>();
   /** Dropped, and said so. */
   readonly #dropped = new Set<string>();
   /** How often each reason was seen: a rule that never acts proves nothing. */
@@ -53,6 +54,7 @@ export class PolicyLaw {
     if (before) Object.assign(before, { last: this.#now(), again: true });
     else this.#handed.set(key, { topicName, first: this.#now(), last: this.#now(), again: false });
     this.#last.set(`${clientId} ${topicName}`, key);
+    this.#lastOfRule.set(`${clientId} ${ruleOf(topicName)}`, key);
   }
 
   /** A commit was asked for, in the turn in which it was decided. */
@@ -60,6 +62,12 @@ export class PolicyLaw {
     for (const change of changes) {
       if (change.of === "letter" && change.record?.direction === "down") this.#letter(change.clientId, change.record);
     }
+  }
+
+  /** It may have been for this client too: nobody outside knows. */
+  mayHaveBeenHanded(clientId: string, { topicName }: Publication): void {
+    this.#last.set(`${clientId} ${topicName}`, unknown);
+    this.#lastOfRule.set(`${clientId} ${ruleOf(topicName)}`, unknown);
   }
 
   wasHanded(clientId: string, payload: string): boolean {
@@ -88,6 +96,7 @@ export class PolicyLaw {
     if (!handed) return;
     const policy = this.#policyOf(clientId, handed.topicName);
     const isLast = !handed.again && this.#last.get(`${clientId} ${handed.topicName}`) === key;
+    const lastOfRule = handed.again ? unknown : this.#lastOfRule.get(`${clientId} ${ruleOf(handed.topicName)}`);
     const say = (what: string) => new Violation(`${key} was dropped (${reason}): ${what}`);
     if (reason === "expired") {
       const age = this.#now() - handed.first;
@@ -98,9 +107,17 @@ export class PolicyLaw {
     if (reason === "superseded" && (policy.keep !== "latest" || isLast)) throw say("no later one replaced it");
     if (reason !== "buffer-full") return;
     if (policy.atLimit === "leave" && this.#brokerKeeps) throw say("the broker would have kept it");
-    if (policy.atLimit === "oldest" && isLast) throw say("the newest went, not the oldest");
-    if (policy.atLimit === "newest" && !isLast && !handed.again) throw say("an older one went, not the newest");
+    if (policy.atLimit === "oldest" && lastOfRule === key) throw say("the newest went, not the oldest");
+    if (policy.atLimit === "newest" && lastOfRule !== key && lastOfRule !== unknown)
+      throw say("an older one went, not the newest");
   }
+}
+
+const unknown = "";
+
+/** Rules go by the last character of a topic name, over all topics. */
+function ruleOf(topicName: string): string {
+  return topicName.at(-1) ?? "";
 }
 
 function keyOf(clientId: string, { payload }: Publication): string {

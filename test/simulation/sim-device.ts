@@ -2,7 +2,7 @@
  * A device in the simulation: src/device with a life of its own. It connects, subscribes, publishes, sleeps and wakes
  * by its dice, comes back after every trouble, loses power, moves to other addresses, and never gives up.
  */
-import type { PeerId, QoS } from "../../src/core/types.ts";
+import type { PeerId, Publication, QoS } from "../../src/core/types.ts";
 import { type AnyDevice, Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
 import type { Judge } from "./judge.ts";
 import type { Network } from "./network.ts";
@@ -17,6 +17,8 @@ export interface DeviceHabits {
   readonly subscribeQoS: QoS;
   readonly will: boolean;
   readonly wildcard: boolean;
+  /** It subscribes also to what is for everybody: to all of it, and to one topic of it once more, or not at all. */
+  readonly joins: readonly string[];
 }
 
 const text = new TextEncoder();
@@ -29,13 +31,16 @@ export class SimDevice {
   readonly #rng: Rng;
   readonly #network: Network;
   readonly #judge: Judge;
+  readonly #keptBy: (filter: string) => Iterable<Publication>;
   address: PeerId;
   #lastAddress = 0;
   #count = 0;
   #willVersion = 0;
   /** The last CONNECT, or none has been sent. */
   #isAnswered = true;
-  #subscribed = false;
+  /** Filters of the session, as far as it was told. */
+  readonly #subscribed = new Set<string>();
+  readonly #askedByRef = new Map<number, { readonly filter: string; readonly at: number }>();
   #wakePlanned = false;
   #reconnectPlanned = false;
   #timerAt: number | undefined;
@@ -54,6 +59,8 @@ export class SimDevice {
     rng: Rng;
     network: Network;
     judge: Judge;
+    /** What the broker retains at QoS 1 and 2 and this filter matches. */
+    keptBy: (filter: string) => Iterable<Publication>;
     device?: AnyDevice | undefined;
   }) {
     this.clientId = init.clientId;
@@ -62,6 +69,7 @@ export class SimDevice {
     this.#rng = init.rng;
     this.#network = init.network;
     this.#judge = init.judge;
+    this.#keptBy = init.keptBy;
     this.device = init.device ?? new Device({ clientId: init.clientId, retryMs: 10_000, retryLimit: 4 });
     this.address = this.#newAddress();
     this.#judge.isAt(this.clientId, this.address);
@@ -74,7 +82,8 @@ export class SimDevice {
     this.#generation++;
     this.device.reset();
     this.#payloadByRef.clear();
-    this.#subscribed = false;
+    this.#subscribed.clear();
+    this.#askedByRef.clear();
     this.#wakePlanned = false;
     this.#reconnectPlanned = false;
     this.#timerAt = undefined;
@@ -176,9 +185,11 @@ export class SimDevice {
       case "connected":
         this.#isAnswered = true;
         this.#judge.willSet(this.clientId, this.habits.will ? `${this.clientId} will ${this.#willVersion}` : undefined);
-        if (!this.#subscribed || this.habits.clean) {
-          const filter = this.habits.wildcard ? `d/${this.clientId}/#` : `d/${this.clientId}/0`;
-          this.device.subscribe({ by: "name", topicName: filter }, this.habits.subscribeQoS, this.#time.now());
+        if (this.habits.clean) this.#subscribed.clear();
+        for (const topicName of [`d/${this.clientId}/${this.habits.wildcard ? "#" : "0"}`, ...this.habits.joins]) {
+          if (this.#subscribed.has(topicName)) continue;
+          const ref = this.device.subscribe({ by: "name", topicName }, this.habits.subscribeQoS, this.#time.now());
+          this.#askedByRef.set(ref, { filter: topicName, at: this.#time.now() });
         }
         if (this.habits.will && this.#rng.chance(0.3)) {
           this.device.updateWillMessage(text.encode(`${this.clientId} will ${++this.#willVersion}`), this.#time.now());
@@ -187,9 +198,12 @@ export class SimDevice {
         return;
       case "willUpdated":
         return this.#judge.willSet(this.clientId, `${this.clientId} will ${this.#willVersion}`);
-      case "subscribed":
-        this.#subscribed = true;
-        return;
+      case "subscribed": {
+        const asked = this.#askedByRef.get(event.ref);
+        if (!asked) return;
+        this.#subscribed.add(asked.filter);
+        return this.#judge.subscribed(this.clientId, asked, event.qos > 0 ? this.#keptBy(asked.filter) : []);
+      }
       case "asleep":
       case "drained":
         return this.#planWake();
@@ -200,12 +214,7 @@ export class SimDevice {
         return;
       }
       case "message":
-        return this.#judge.deviceReceived(
-          this.clientId,
-          Buffer.from(event.payload).toString(),
-          event.topicName,
-          event.qos,
-        );
+        return this.#judge.deviceReceived(this.clientId, Buffer.from(event.payload).toString(), event);
       case "failed":
         if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
         return;

@@ -93,7 +93,7 @@ export interface WitnessLimits {
   /** Is this payload, published by a client, on the gateway's disk (or given up by its policy)? */
   readonly isKept?: (payload: string) => boolean;
   /** Did the gateway drop it, and say so? At QoS 1 it comes again where the broker missed our PUBACK, as if it were new. */
-  readonly isDropped?: (payload: string) => boolean;
+  readonly isDropped?: (clientId: string, payload: string) => boolean;
 }
 
 export class Witness {
@@ -308,11 +308,12 @@ export class Witness {
   inOrder(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
     const payload = words(message.data);
     const order = client.order.get(payload);
-    if (order === undefined || client.begun.has(payload)) return;
+    if (client.begun.has(payload)) return;
     client.begun.add(payload);
+    if (order === undefined) return; // from the disk: the broker did not hand it over in this life
     const key = `${payload.split("|")[0]} ${message.qos}`;
     const last = client.lastOrder.get(key) ?? 0;
-    if (message.qos === 1 && this.#limits.isDropped?.(payload)) return;
+    if (message.qos === 1 && this.#limits.isDropped?.(this.#address(to).clientId ?? "", payload)) return;
     if (order < last) throw new BrokenRule(`"${payload}" to ${to} after a later one of the same topic and QoS`);
     client.lastOrder.set(key, order);
   }
@@ -429,11 +430,13 @@ export class Witness {
   #onDelivery(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
     this.oneInFlight(to, client, `PUBLISH ${message.msgId}`);
     const payload = words(message.data);
-    const before = client.sent.get(payload);
+    // Each copy of what is retained is a message of its own.
+    const key = message.retain ? `${payload} as ${message.msgId}` : payload;
+    const before = client.sent.get(key);
     client.completed.delete(message.msgId);
     this.repetitionsAreMarked(to, message, before, client.uncertain);
     if (!before || before.msgId !== message.msgId) {
-      client.sent.set(payload, { msgId: message.msgId, order: client.order.get(payload) ?? 0, received: false });
+      client.sent.set(key, { msgId: message.msgId, order: client.order.get(payload) ?? 0, received: false });
     }
   }
 }

@@ -3,15 +3,17 @@
 import type { Core } from "../../src/core/core.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
+import { hashOfText } from "../../src/core/routing/trunk.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
+import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
-import { Judge, Violation } from "./judge.ts";
+import { isForAll, Judge, Violation } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
 import { keepAll, testOptions } from "./options.ts";
 import { PolicyLaw } from "./policy-law.ts";
@@ -148,6 +150,8 @@ export class World {
   readonly #table = new StateTable();
   /** When a message was put on its way over a shared connection: a session that ended since need not have it. */
   readonly #routedAt = new Map<string, number>();
+  /** Decides about what is for everybody, so that the rest of a life does not depend on it. */
+  readonly #groupRng: Rng;
   /** Payloads of publications that were on disk at any time. */
   readonly #kept = new Set<string>();
   #core: GatewayCore | undefined;
@@ -167,11 +171,16 @@ export class World {
       brokerKeeps: options.core.upstream?.mode !== "aggregating",
     });
     const stores = options.core.uplink?.policyOf("").whenAway === "store";
-    this.judge = new Judge(this.time, stores, options.core.durable === true ? this.law : undefined);
+    this.#groupRng = new Rng(options.seed ^ 0x6207);
+    this.judge = new Judge(this.time, {
+      stores,
+      isShared: options.core.upstream?.mode === "aggregating",
+      law: options.core.durable === true ? this.law : undefined,
+    });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.witness = new Witness(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
-      isDropped: (payload) => this.law.isDropped(payload.split("/")[1] ?? "", payload),
+      isDropped: (clientId, payload) => this.law.isDropped(clientId, payload),
       perWakeMax: Math.min(fullWake, buffer.perWakeMaxOf("")),
     });
     const { loss, duplicate, delayMs } = options;
@@ -199,16 +208,18 @@ export class World {
           this.witness.brokerSaved(publication);
         },
         routed: (clientId, publication) => {
-          if (isTrunk(clientId)) this.#routedAt.set(textOf(publication), this.time.now());
+          if (isTrunk(clientId) && !publication.retain) this.#routedAt.set(textOf(publication), this.time.now());
         },
         acknowledged: (clientId, publication) => {
           if (!isTrunk(clientId)) return this.judge.promised(clientId, publication);
-          const recipient = recipientOf(publication);
-          // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
-          if (this.#core?.session(recipient)?.view.subscriptions === 0) return;
-          // At QoS 0 a client is promised nothing, whatever the broker gave the shared connection.
-          if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
-            this.judge.promised(recipient, publication, this.#routedAt.get(textOf(publication)));
+          const at = this.#routedAt.get(textOf(publication));
+          for (const recipient of this.#recipientsOf(clientId, publication)) {
+            // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
+            if (this.#core?.session(recipient)?.view.subscriptions === 0) continue;
+            // At QoS 0 a client is promised nothing, whatever the broker gave the shared connection.
+            if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
+              this.judge.promised(recipient, publication, at);
+          }
         },
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
@@ -265,7 +276,7 @@ export class World {
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
   checkLiveness(): void {
     // A sleeper takes so much per wake-up: a long queue needs several.
-    for (let i = 0; i < 12 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
+    for (let i = 0; i < 60 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment.
     for (let tries = 0; tries < 10 && (this.#core?.sizes.setups ?? 0) > 0; tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing();
@@ -287,20 +298,40 @@ export class World {
     this.#checkSubscriptions();
   }
 
-  /** One more message for everybody who was told that it is subscribed, and no new SUBSCRIBE before it. */
+  /**
+   * One more message to each, and one to all, for everybody who was told that it is subscribed, and no new SUBSCRIBE before
+   * it; and somebody new, who gets what is retained.
+   */
   #checkSubscriptions(): void {
-    const owed = this.devices.map(({ clientId }) => clientId).filter((clientId) => this.judge.isOwed(clientId));
-    const last = (clientId: string) => `d/${clientId}/0|last`;
-    for (const clientId of owed) {
-      const publication = { topicName: `d/${clientId}/0`, payload: Buffer.from(last(clientId)), retain: false };
-      this.broker.publish({ ...publication, qos: 1 });
+    const late = this.#addDevice("late", {
+      clean: true,
+      sleepSeconds: 0,
+      publishEveryMs: 0,
+      subscribeQoS: 1,
+      will: false,
+      joins: ["d/all/#"],
+    });
+    late.resting = true;
+    const topics = ["all", ...this.devices.map(({ clientId }) => clientId)].map((whose) => `d/${whose}/0`);
+    this.run(60_000);
+    const owed = topics.flatMap((topicName) =>
+      this.devices.flatMap(({ clientId }) =>
+        this.judge.isOwed(clientId, topicName) ? [[clientId, `${topicName}|999999`] as const] : [],
+      ),
+    );
+    for (const topicName of topics) {
+      this.broker.publish({ topicName, payload: Buffer.from(`${topicName}|999999`), qos: 1, retain: false });
     }
     this.run(60_000);
-    const missing = owed.filter((clientId) => !this.law.wasHanded(clientId, last(clientId)));
+    const missing = owed.filter(([clientId, payload]) => !this.law.wasHanded(clientId, payload));
     if (missing.length > 0)
-      throw new Violation(`${missing.join(", ")}: subscribed, and the broker knows nothing of it`);
-    for (let i = 0; i < 12 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
+      throw new Violation(`${missing.join("; ")}: subscribed, and the broker knows nothing of it`);
+    for (let i = 0; i < 60 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
     this.judge.nothingPromisedIsMissing();
+    for (const kept of this.#keptBy("d/all/#")) {
+      if (!this.judge.hasGot("late", textOf(kept)))
+        throw new Violation(`late never got the retained "${textOf(kept)}"`);
+    }
   }
 
   #somebodyWaits(): boolean {
@@ -362,9 +393,13 @@ export class World {
         const clientId = upstream.clientOf(linkId);
         if (clientId !== undefined) {
           const { publication } = delivery;
-          const recipient = isTrunk(clientId) ? recipientOf(publication) : clientId;
-          this.witness.handedToGateway(recipient, publication);
-          this.law.handed(recipient, publication);
+          const recipients = this.#recipientsOf(clientId, publication);
+          for (const { clientId: each } of isForAll(publication.topicName) ? this.devices : [])
+            if (!recipients.includes(each)) this.law.mayHaveBeenHanded(each, publication);
+          for (const recipient of recipients) {
+            this.witness.handedToGateway(recipient, publication);
+            this.law.handed(recipient, publication);
+          }
         }
         this.#note(
           `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
@@ -427,7 +462,7 @@ export class World {
     });
   }
 
-  #addDevice(clientId: string): void {
+  #addDevice(clientId: string, more: Partial<DeviceHabits> = {}): SimDevice {
     const { rng } = this;
     const sleepy = rng.chance(0.5);
     const habits: DeviceHabits = {
@@ -438,19 +473,22 @@ export class World {
       subscribeQoS: rng.int(0, 2) as QoS,
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
+      joins: this.#groupRng.pick([[], ["d/all/#"], ["d/all/0", "d/all/#"]]),
       ...this.#options.habits,
+      ...more,
     };
-    this.devices.push(
-      new SimDevice({
-        clientId,
-        habits,
-        time: this.time,
-        rng,
-        network: this.network,
-        judge: this.judge,
-        device: this.#options.device?.(clientId),
-      }),
-    );
+    const device = new SimDevice({
+      clientId,
+      habits,
+      time: this.time,
+      rng,
+      network: this.network,
+      judge: this.judge,
+      keptBy: (filter) => this.#keptBy(filter),
+      device: this.#options.device?.(clientId),
+    });
+    this.devices.push(device);
+    return device;
   }
 
   #planPublisher(): void {
@@ -458,7 +496,9 @@ export class World {
       this.#planPublisher();
       if (this.#healed) return;
       const device = this.rng.pick(this.devices);
-      const topicName = `d/${device.clientId}/${this.rng.int(0, 3)}`;
+      const own = `d/${device.clientId}/${this.rng.int(0, 3)}`;
+      const retain = this.#groupRng.chance(0.05);
+      const topicName = retain ? "d/all/9" : this.#groupRng.chance(0.15) ? `d/all/${this.#groupRng.int(0, 3)}` : own;
       const burst = this.rng.chance(0.1) ? 20 : 1;
       for (let i = 0; i < burst; i++) {
         const payload = new TextEncoder().encode(`${topicName}|${++this.#published}`);
@@ -466,11 +506,40 @@ export class World {
           topicName,
           payload,
           qos: this.rng.int(0, 2) as QoS,
-          retain: false,
+          retain,
         } satisfies Publication);
       }
     });
   }
+
+  #keptBy(filter: string): Publication[] {
+    return [...this.broker.retained.values()].filter(({ topicName, qos }) => qos > 0 && matches(filter, topicName));
+  }
+
+  /** To whom a packet of the broker goes, as far as they were told that they are subscribed; noted when it comes first. */
+  #recipientsOf(mqttClientId: string, publication: Publication): readonly string[] {
+    if (!isTrunk(mqttClientId)) return [mqttClientId];
+    const { topicName, retain } = publication;
+    if (!isForAll(topicName)) return [topicName.split("/")[1] ?? ""];
+    if (retain) return []; // whoever waits for it: see the judge
+    const key = `${mqttClientId} ${textOf(publication)}`;
+    let recipients = this.#recipients.get(key);
+    if (!recipients) {
+      recipients = this.devices
+        .map(({ clientId }) => clientId)
+        .filter((clientId) => this.#trunkOf(clientId) === mqttClientId && this.judge.isOwed(clientId, topicName));
+      this.#recipients.set(key, recipients);
+    }
+    return recipients;
+  }
+
+  /** A client keeps to one of the connections. */
+  #trunkOf(clientId: string): string {
+    const { upstream } = this.#options.core;
+    const index = hashOfText(clientId) % (upstream?.connections ?? 1);
+    return testOptions.upstream.serviceClientId + (index === 0 ? "" : `-${index}`);
+  }
+  readonly #recipients = new Map<string, readonly string[]>();
 
   #planTroubles(): void {
     this.time.plan(this.rng.between(10_000, 120_000), () => {
@@ -518,11 +587,6 @@ export class World {
 /** MQTT client ids of shared connections begin like the gateway's own. */
 function isTrunk(mqttClientId: string): boolean {
   return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
-}
-
-/** Every device has a topic of its own, and subscribes to nothing else. */
-function recipientOf({ topicName }: Publication): string {
-  return topicName.split("/")[1] ?? "";
 }
 
 function textOf({ payload }: Publication): string {
