@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "vitest";
-import { findMosquitto, freePort, Mosquitto } from "../helpers/mosquitto.ts";
+import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { type Line, lines } from "./lines.ts";
 import {
   generator,

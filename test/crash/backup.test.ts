@@ -4,7 +4,7 @@ import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { freePort } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { MortalGateway } from "./mortal-gateway.ts";

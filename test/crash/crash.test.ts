@@ -13,7 +13,7 @@ import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { QoS } from "../../src/wire/fields.ts";
-import { freePort } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { MortalGateway } from "./mortal-gateway.ts";
@@ -151,7 +151,7 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
       await sleep(Math.random() * 600);
       small.empty();
     }
-    await until("the gateway is ready", () => gateway.ready, 30_000);
+    await gateway.isReady();
     expect(gateway.complaints).toEqual([]);
   }
   await sleep(500);

@@ -5,7 +5,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { freePort } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { MortalGateway } from "./mortal-gateway.ts";

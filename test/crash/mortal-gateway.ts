@@ -31,7 +31,14 @@ export class MortalGateway {
 
   async start(): Promise<void> {
     this.spawn();
-    await until("the gateway is ready", () => this.ready, 30_000);
+    await this.isReady();
+  }
+
+  /** Throws what it said, if it ended instead. */
+  async isReady(): Promise<void> {
+    const before = this.complaints.length;
+    await until("the gateway is ready", () => this.ready || this.complaints.length > before, 30_000);
+    if (!this.ready) throw new Error(this.complaints.at(-1));
   }
 
   /** Does not wait until it is ready. */

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { freePort } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { until } from "../helpers/test-gateway.ts";
 
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { QoS } from "../../src/wire/fields.ts";
 import { MortalGateway } from "../crash/mortal-gateway.ts";
-import { freePort } from "../helpers/mosquitto.ts";
+import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { CDevice } from "./c-device.ts";

@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect as connectTcp, createServer, type Server } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findMosquitto } from "./find-mosquitto.mjs";
+import { freePorts } from "./ports.ts";
 
 export { findMosquitto };
 
@@ -16,28 +17,6 @@ export const fixture = (name: string): string => join(root, "test/helpers/fixtur
 interface Program {
   readonly path: string;
   readonly libraries: string | undefined;
-}
-
-export async function freePort(): Promise<number> {
-  const [port = 0] = await freePorts(1);
-  return port;
-}
-
-/** Ports that differ: all are held until the last is found. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, listening));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === "object" && address ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return ports;
-}
-
-function listening(): Promise<Server> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => done(server));
-  });
 }
 
 /** mosquitto with a plain and a TLS listener; what it stores survives `stop` and `start`. */

@@ -1,0 +1,42 @@
+/**
+ * Ports for programs that are started, killed and started again: below those that the kernel hands out by itself, so that
+ * no socket of another suite takes one while nobody is there.
+ */
+import { createSocket } from "node:dgram";
+import { createServer } from "node:net";
+
+const lowest = 10_000;
+/** Linux hands out 32768 and above. */
+const beyond = 32_000;
+const triesMax = 100;
+
+export async function freePort(): Promise<number> {
+  const [port = 0] = await freePorts(1);
+  return port;
+}
+
+/** Ports that differ, free for TCP and UDP on the loopback just now. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  for (let tries = 0; ports.size < count; tries++) {
+    if (tries >= count + triesMax) throw new Error("no free port found");
+    const port = lowest + Math.floor(Math.random() * (beyond - lowest));
+    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+  }
+  return [...ports];
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const socket = createSocket("udp4");
+  try {
+    await new Promise<void>((done, fail) => server.once("error", fail).listen(port, "127.0.0.1", done));
+    await new Promise<void>((done, fail) => socket.once("error", fail).bind(port, "127.0.0.1", done));
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await new Promise<unknown>((done) => server.close(done)); // says so if it was never open
+    await new Promise<void>((done) => socket.close(done));
+  }
+}
