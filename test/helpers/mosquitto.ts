@@ -1,7 +1,7 @@
 /** A mosquitto of a test's own, found or unpacked by find-mosquitto.mjs. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -123,6 +123,29 @@ export class Mosquitto {
       running.once("exit", () => done());
       running.kill("SIGTERM");
     });
+  }
+
+  /** Keeps a copy of what it stores now, for `loseMemory`. */
+  async keepCopy(): Promise<void> {
+    const file = join(this.#folder, "mosquitto.db");
+    const savedAt = () => (existsSync(file) ? statSync(file).mtimeMs : 0);
+    const before = savedAt();
+    this.#process?.kill("SIGUSR1"); // it saves at once
+    for (let tries = 0; tries < 200 && savedAt() === before; tries++) await new Promise((done) => setTimeout(done, 25));
+    copyFileSync(file, `${file}.copy`);
+  }
+
+  /** kill -9, and up again with the copy, as after a power cut. */
+  async loseMemory(): Promise<void> {
+    const running = this.#process;
+    await new Promise<void>((done) => {
+      running?.once("exit", () => done());
+      running?.kill("SIGKILL");
+    });
+    const file = join(this.#folder, "mosquitto.db");
+    copyFileSync(`${file}.copy`, file);
+    await new Promise((done) => setTimeout(done, 500)); // the gateway notices that nobody is there
+    await this.start();
   }
 
   async dispose(): Promise<void> {
