@@ -91,10 +91,10 @@ export class Driver {
 
   #run(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (this.#failedFrom !== undefined && this.#isStuck(effect)) continue;
+      // Behind what waits for a commit first: what is kept back is older than that.
       const token = this.#awaited(effect);
-      if (token === undefined) perform(effect, this.#edges, this.#answer);
-      else this.#hold(effect, token);
+      if (token !== undefined) this.#hold(effect, token);
+      else if (this.#failedFrom === undefined || !this.#isStuck(effect)) perform(effect, this.#edges, this.#answer);
     }
   }
 

@@ -90,6 +90,20 @@ test("an acknowledgement that waits for a commit when its connection ends is not
   expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 pubcomp #4"]);
 });
 
+test("while a step is kept back, what follows it does not overtake what waits for later commits", () => {
+  const { turn } = bench();
+  turn({ kind: "datagram" }, publish("a~1", 2, 1, 1));
+  turn({ kind: "datagram" }, publish("a~1", 2, 2, 2), publish("a~1", 1, 3));
+  turn({ kind: "persistFailed", token: 1 });
+  turn({ kind: "datagram" }, publish("a~1", 1, 4));
+  expect(turn({ kind: "persisted", token: 2 })).toEqual([
+    "a~1 QoS 2 #1",
+    "a~1 QoS 2 #2",
+    "a~1 QoS 1 #3",
+    "a~1 QoS 1 #4",
+  ]);
+});
+
 test("what is sent again after a cut does not slip out in its place", () => {
   const { turn } = bench();
   turn({ kind: "datagram" }, publish("a~1", 2, 1, 1));
