@@ -43,6 +43,11 @@ class ClientTrack {
   /** What it took since its last reset, how often; and ever. */
   readonly received = new Map<string, number>();
   readonly everReceived = new Set<string>();
+  /** MsgIds of QoS 2 exchanges that are not over; and of those the ones that a dead gateway took with it. */
+  readonly open = new Set<number>();
+  readonly orphaned = new Set<number>();
+  /** Sent under an orphaned MsgId: the device may take it for a repetition. */
+  readonly swallowed = new Set<string>();
   /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
   excusedUntil = -1;
   will: string | undefined;
@@ -107,7 +112,8 @@ export class Judge {
   deviceReset(clientId: string): void {
     this.#excuse(clientId);
     this.#uncertain.add(clientId); // what it had not been acknowledged it does not send again, and forgets what it took
-    this.#client(clientId).received.clear();
+    const { received, open, orphaned } = this.#client(clientId);
+    for (const forgotten of [received, open, orphaned]) forgotten.clear();
   }
 
   cleanConnect(clientId: string): void {
@@ -130,6 +136,8 @@ export class Judge {
       this.#uncertain.add(clientId);
       client.filters.clear();
       client.retained.clear();
+      for (const msgId of client.open) client.orphaned.add(msgId);
+      client.open.clear();
     }
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
@@ -294,6 +302,9 @@ export class Judge {
       case "PUBREC":
       case "PUBCOMP":
         if (message.type !== "PUBREC") peer.inFlight.delete(`p${message.msgId}`);
+        if (message.type !== "PUBCOMP") return;
+        this.#client(clientAt(from)).open.delete(message.msgId);
+        this.#client(clientAt(from)).orphaned.delete(message.msgId);
         return;
       default:
         return;
@@ -347,6 +358,7 @@ export class Judge {
         this.#onlyToldIds(to, peer, message);
         if (!message.dup) this.#law?.sent(clientAt(to), Buffer.from(message.data).toString());
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
+        if (message.qos === 2) this.#noteOpen(clientAt(to), message);
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
@@ -375,6 +387,12 @@ export class Judge {
     if (this.#crashed && meant?.includes("#")) return;
     if (name !== meant)
       throw new Violation(`PUBLISH to ${to} under id ${message.topicId}, told as "${name}", means "${meant}"`);
+  }
+
+  #noteOpen(clientId: string, { msgId, data }: Extract<Message, { type: "PUBLISH" }>): void {
+    const { open, orphaned, swallowed } = this.#client(clientId);
+    open.add(msgId);
+    if (orphaned.has(msgId)) swallowed.add(Buffer.from(data).toString());
   }
 
   /** What is retained goes to who has just subscribed, and to nobody else who shares the connection. */
@@ -438,7 +456,7 @@ export class Judge {
           );
       }
       for (const [payload, at] of client.promised) {
-        if (this.#law?.isDropped(clientId, payload)) continue;
+        if (this.#law?.isDropped(clientId, payload) || client.swallowed.has(payload)) continue;
         if (at > client.excusedUntil && !client.everReceived.has(payload)) {
           throw new Violation(
             `${clientId} never got "${payload}", which the gateway had acknowledged to the broker at ${at}`,
