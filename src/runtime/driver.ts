@@ -10,9 +10,13 @@
 import type { Core } from "../core/core.ts";
 import { type Effect, isExactlyOnce } from "../core/effect.ts";
 import type { Input } from "../core/input.ts";
-import type { CommitToken, Instant, LinkId } from "../core/types.ts";
+import type { CommitToken, Instant, LinkId, PeerId } from "../core/types.ts";
+import type { Message } from "../wire/v12/messages.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
+
+/** After these a client may sleep. */
+const endsListening: ReadonlySet<Message["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
 
 interface Held {
   readonly effect: Effect;
@@ -94,8 +98,14 @@ export class Driver {
       // Behind what waits for a commit first: what is kept back is older than that.
       const token = this.#awaited(effect);
       if (token !== undefined) this.#hold(effect, token);
-      else if (this.#failedFrom === undefined || !this.#isStuck(effect)) perform(effect, this.#edges, this.#answer);
+      else if (this.#failedFrom === undefined || !this.#isStuck(effect)) this.#perform(effect);
     }
+  }
+
+  #perform(effect: Effect): void {
+    perform(effect, this.#edges, this.#answer);
+    if (this.#stuck.size > 0 && effect.kind === "send" && endsListening.has(effect.message.type))
+      this.#voidNews(effect.to);
   }
 
   #hold(effect: Effect, token: CommitToken): void {
@@ -120,7 +130,7 @@ export class Driver {
   /** Keeps it back if it may not leave while the store fails; also a repetition of what is kept back. */
   #isStuck(effect: Effect, isVoid = false): boolean {
     const isFollower =
-      effect.kind === "publish" && effect.publication.qos === 1 && this.#stuckClients.has(clientOf(effect.linkId));
+      effect.kind === "publish" && effect.publication.qos > 0 && this.#stuckClients.has(clientOf(effect.linkId));
     if (!isFollower && !isExactlyOnce(effect)) return false;
     const token = "behind" in effect ? (effect.behind ?? 0) : 0;
     const key = stepOf(effect);
@@ -157,7 +167,7 @@ export class Driver {
       for (const { effect, to, isVoid } of held) {
         if (to !== undefined && this.#lastHeld.get(to) === at) this.#lastHeld.delete(to);
         if (this.#failedFrom !== undefined && this.#isStuck(effect, isVoid)) continue;
-        if (!isVoid) perform(effect, this.#edges, this.#answer);
+        if (!isVoid) this.#perform(effect);
       }
     }
   }
@@ -177,6 +187,15 @@ export class Driver {
   /** In the order of their commits, which is that of what goes to one place. */
   #allHeld(): Held[] {
     return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held);
+  }
+
+  /** The client may sleep from now on: what is kept back for it waits for its waking, as the core knows. [§6.14] */
+  #voidNews(to: PeerId): void {
+    for (const held of this.#stuck.values()) {
+      const { effect } = held;
+      if (effect.kind !== "send" || effect.to !== to) continue;
+      if (effect.message.type === "PUBLISH" || effect.message.type === "PUBREL") held.isVoid = true;
+    }
   }
 
   /**

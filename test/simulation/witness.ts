@@ -92,6 +92,8 @@ export interface WitnessLimits {
   readonly perWakeMax: number;
   /** Is this payload, published by a client, on the gateway's disk (or given up by its policy)? */
   readonly isKept?: (payload: string) => boolean;
+  /** The disk refuses commits now and then. */
+  readonly storeFails?: boolean;
   /** Did the gateway drop it, and say so? At QoS 1 it comes again where the broker missed our PUBACK, as if it were new. */
   readonly isDropped?: (clientId: string, payload: string) => boolean;
 }
@@ -290,8 +292,10 @@ export class Witness {
   ): void {
     const payload = words(message.data);
     if (!before) {
-      // What a gateway had stored and not sent when it died, its next life takes for sent.
-      if (message.dup && !this.#died) throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
+      // What a gateway had stored and not sent when it died, its next life takes for sent; and one that could not write
+      // its record before the client fell asleep was kept back.
+      if (message.dup && !this.#died && !this.#limits.storeFails)
+        throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
       return;
     }
     if (before.received && message.qos === 2 && !uncertain)

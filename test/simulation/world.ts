@@ -181,6 +181,7 @@ export class World {
     this.witness = new Witness(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
       isDropped: (clientId, payload) => this.law.isDropped(clientId, payload),
+      storeFails: options.storeFailure > 0,
       perWakeMax: Math.min(fullWake, buffer.perWakeMaxOf("")),
     });
     const { loss, duplicate, delayMs } = options;

@@ -5,6 +5,7 @@ import type { Input } from "../../../src/core/input.ts";
 import type { QoS } from "../../../src/core/types.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
+import type { Message } from "../../../src/wire/v12/messages.ts";
 
 /** A driver whose core says what it is told to say, and what left it. */
 function bench() {
@@ -22,7 +23,8 @@ function bench() {
     ack: (linkId: string, ack: string, packetId: number) => left.push(`${linkId} ${ack} #${packetId}`),
   };
   const store = { commit: () => {} };
-  const edges = { transports: new Map(), upstream, store, report: () => {} } as unknown as Edges;
+  const udp = { send: (to: string, bytes: Uint8Array) => left.push(`${to} ${Buffer.from(bytes).toString("hex")}`) };
+  const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
   const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {} });
   return {
     /** One turn of the core, and what left in it. */
@@ -88,6 +90,31 @@ test("an acknowledgement that waits for a commit when its connection ends is not
   expect(turn({ kind: "released" }, pubcomp(4))).toEqual([]);
   turn({ kind: "linkDown", linkId: "b~1" });
   expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 pubcomp #4"]);
+});
+
+test("what is kept back for a device is not sent once it was told that it may sleep", () => {
+  const { turn } = bench();
+  const send = (message: Message, behind?: number): Effect => ({
+    kind: "send",
+    to: "udp/a",
+    message,
+    ...(behind !== undefined && { behind }),
+  });
+  const news = { type: "PUBLISH", qos: 2, dup: false, retain: false, topicIdType: "normal", topicId: 1 } as const;
+  const message = { ...news, msgId: 5, data: new Uint8Array() };
+  turn({ kind: "datagram" }, send(message, 1), send({ type: "PUBREC", msgId: 9 }, 1));
+  turn({ kind: "datagram" }, send({ type: "DISCONNECT", duration: undefined }));
+  expect(turn({ kind: "persistFailed", token: 1 })).toEqual(["udp/a 0218"]);
+  expect(turn({ kind: "persisted", token: 2 })).toEqual(["udp/a 040f0009"]);
+});
+
+test("a QoS 2 publication whose own record is on disk does not overtake one that is kept back", () => {
+  const { turn } = bench();
+  turn({ kind: "datagram" }, publish("a~1", 2, 1, 2), publish("b~1", 2, 7, 1));
+  turn({ kind: "persisted", token: 1 });
+  turn({ kind: "persistFailed", token: 2 });
+  expect(turn({ kind: "datagram" }, publish("a~1", 2, 2), publish("b~1", 2, 8))).toEqual(["b~1 QoS 2 #8"]);
+  expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 QoS 2 #1", "a~1 QoS 2 #2"]);
 });
 
 test("while a step is kept back, what follows it does not overtake what waits for later commits", () => {
