@@ -115,9 +115,9 @@ export class PolicyLaw {
 
 const unknown = "";
 
-/** Rules go by the last character of a topic name, over all topics. */
-function ruleOf(topicName: string): string {
-  return topicName.at(-1) ?? "";
+/** There are four rules, by the last digit of a topic name, over all topics. */
+function ruleOf(topicName: string): number {
+  return Number(topicName.at(-1)) % 4;
 }
 
 function keyOf(clientId: string, { payload }: Publication): string {

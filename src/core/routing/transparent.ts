@@ -65,6 +65,7 @@ export function closeLink(
 ): void {
   const link = broker.link;
   if (!link) return;
+  if (!link.up) broker.inDoubt = true;
   broker.link = undefined;
   broker.cut();
   context.links.delete(link.id);

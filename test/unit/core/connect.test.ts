@@ -223,6 +223,15 @@ test("a session that is present after an attempt without an answer may be a new 
   ).toHaveLength(1);
 });
 
+test("the same after an attempt that we gave up ourselves", () => {
+  const bench = new Bench().connected({ cleanSession: false }).subscribed("a/+", 2);
+  bench.client(disconnect);
+  bench.client(connect({ cleanSession: false })).asks("openLink");
+  bench.client(disconnect).asks("closeLink"); // its CONNACK, that there is no session, is not heard
+  bench.client(connect({ cleanSession: false })).asks("openLink");
+  expect(bench.link().up(true).effect("subscribe").topicFilter).toBe("a/+");
+});
+
 describe("strangers [interpretation 2]", () => {
   test("one DISCONNECT a second, and no state", () => {
     const bench = new Bench();
