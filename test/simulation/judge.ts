@@ -54,8 +54,9 @@ class ClientTrack {
   /** Version of its will when the gateway last said that it publishes it. */
   willWhenDue = Number.POSITIVE_INFINITY;
   goneByGoodbye = false;
-  /** The gateway said that its session ended, and nothing of a new one. */
+  /** The gateway said that its session ended, and nothing of a new one; and when it last said so. */
   hasEnded = false;
+  endedAt = Number.NEGATIVE_INFINITY;
   /** Filters that it was told it is subscribed to, in a session that lives on. */
   readonly filters = new Set<string>();
   /** What was retained when it was told so, and since when: it gets that or what came later. */
@@ -122,6 +123,7 @@ export class Judge {
 
   /** `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. */
   gatewayCrashed(kept: boolean): void {
+    for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 it may begin anew
     if (kept) {
       for (const peer of this.#peers.values()) {
         peer.inFlight.clear();
@@ -161,6 +163,7 @@ export class Judge {
       this.#excuse(event.clientId);
       const client = this.#client(event.clientId);
       client.hasEnded = true;
+      client.endedAt = this.#time.now();
       client.filters.clear();
       client.retained.clear();
     }
@@ -416,6 +419,8 @@ export class Judge {
   /** Exactly once: the broker saved this payload a second time. */
   #exactlyOnceUp(payload: string, times: number): void {
     const clientId = payload.split("#")[0] ?? "";
+    // What the air still holds of a session that has ended is new to the next one.
+    if (this.#time.now() - this.#client(clientId).endedAt < airMs) return;
     if (times > 1 && !this.#uncertain.has(clientId)) throw new Violation(`QoS 2 "${payload}" arrived ${times} times`);
   }
 
@@ -499,6 +504,9 @@ export class Judge {
     return client;
   }
 }
+
+/** A datagram takes no longer, nor the commit behind which it goes on. */
+const airMs = 5_000;
 
 /** Addresses are `sim/<client>:number`. */
 function clientAt(address: PeerId): string {
