@@ -6,6 +6,7 @@ import type { Message } from "../wire/v12/messages.ts";
 import type { Context } from "./context.ts";
 import { drainSoon } from "./routing/drain.ts";
 import { acknowledgeUnkept } from "./routing/fan-out.ts";
+import { pump } from "./session/publish-down.ts";
 import type { CommitToken } from "./types.ts";
 
 const probeMs = 2_000;
@@ -62,7 +63,10 @@ export function onPersisted(context: Context, token: CommitToken): void {
   context.deadlines.clear(context.probe);
   context.out.report({ event: "persist_recovered" });
   for (const { trunks } of context.upstreams.all) for (const trunk of trunks) acknowledgeUnkept(context, trunk);
-  for (const session of context.sessions.all()) drainSoon(context, session);
+  for (const session of [...context.sessions.all()]) {
+    pump(context, session);
+    drainSoon(context, session);
+  }
 }
 
 /** Is it slow? Otherwise a commit of nothing, if it failed: what the store could not write before goes with it. */

@@ -63,7 +63,7 @@ for (const [seed, shares] of [[1, [0, 1]]] as const) {
       for (const share of shares) {
         try {
           const { lives, devices } = live(seed, { call, share });
-          expect([lives, ...devices.map(({ unaskedEnds }) => unaskedEnds)]).toEqual([2, 0, 0]);
+          expect([lives, ...devices.map(({ unaskedEnds }) => unaskedEnds)]).toEqual([2, 0, 0, 0]);
         } catch (error) {
           const why = error instanceof Error ? error.message : String(error);
           throw new Error(`${why} (crash before call ${call} of ${calls}, ${share} of what was under way is on disk)`, {

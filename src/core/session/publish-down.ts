@@ -49,6 +49,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     giveUp(context, session, entry, "expired");
     return true;
   }
+  if (standsStill(context, entry)) {
+    if (session.state === "awake") finishWaking(context, session);
+    return false;
+  }
   if (entry.released) {
     startFlight(context, session, entry);
     return true;
@@ -77,6 +81,11 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   }
   startFlight(context, session, entry);
   return true;
+}
+
+/** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
+function standsStill(context: Context, { publication }: OutboxEntry): boolean {
+  return publication.qos === 2 && context.journal.enabled && context.storeFails;
 }
 
 function register(
@@ -151,8 +160,11 @@ export function onRetryDeadline(context: Context, session: Session): void {
     context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
     return;
   }
-  if (outbox.inFlight.tries < context.options.retry.retryLimit) {
-    outbox.inFlight.tries++;
+  // What does not leave cannot be answered.
+  const isHeld =
+    session.state === "active" && outbox.inFlight.kind === "publish" && standsStill(context, outbox.inFlight.entry);
+  if (isHeld || outbox.inFlight.tries < context.options.retry.retryLimit) {
+    if (!isHeld) outbox.inFlight.tries++;
     context.counters.retransmissions++;
     return sendInFlight(context, session);
   }

@@ -10,6 +10,7 @@ import {
   pubAck,
   publish,
   regAck,
+  register,
   sleep,
   subscribe,
   type Turn,
@@ -204,6 +205,42 @@ test("a store that has not answered for 5 s counts as failing until it does: QoS
   expect(bench.after(2_000).effects.filter(({ kind }) => kind === "persist")).toEqual([]);
   expect(bench.input({ kind: "persisted", token: token + 100 }).events).toMatchObject([{ event: "persist_recovered" }]);
   expect(bench.client(publish(2, 6)).effect("publish").packetId).toBeGreaterThan(0);
+});
+
+describe("QoS 2 towards a client while the store fails", () => {
+  /** Subscribed at QoS 2, and the store has just refused a commit. */
+  function failing(more: { sleeps?: boolean } = {}) {
+    const bench = new Bench({ durable: true }).connected({ cleanSession: false, duration: 600 }).subscribed("t", 2);
+    const { token } = bench.client(more.sleeps ? sleep(600) : register("x")).effect("persist");
+    return { bench, fails: () => bench.input({ kind: "persistFailed", token, reason: "full" }), token };
+  }
+
+  test("it waits, whoever long; the client is not lost over it, and gets it when the store works again", () => {
+    const { bench, fails, token } = failing();
+    fails();
+    bench.link().delivers({ qos: 2 }).gets();
+    expect(bench.after(300_000).gets().states).toEqual([]);
+    bench.input({ kind: "persisted", token: token + 1_000 }).gets("PUBLISH");
+  });
+
+  test("one that is under way is not counted as unanswered", () => {
+    const { bench, fails, token } = failing();
+    bench.link().delivers({ qos: 2 }).gets("PUBLISH"); // held by the driver
+    fails();
+    expect(bench.after(300_000).states).toEqual([]);
+    const { msgId } =
+      bench.input({ kind: "persisted", token: token + 1_000 }) && bench.after(10_000).message("PUBLISH");
+    bench.client({ type: "PUBREC", msgId }).gets("PUBREL");
+  });
+
+  test("a sleeper wakes, and sleeps on without it", () => {
+    const { bench, fails, token } = failing({ sleeps: true });
+    bench.link().delivers({ qos: 2 }).gets();
+    fails();
+    expect(bench.client(wake()).gets("PINGRESP").states).toEqual(["awake", "asleep"]);
+    bench.input({ kind: "persisted", token: token + 1_000 }).gets();
+    bench.client(wake()).gets("PUBLISH");
+  });
 });
 
 test("a store that hangs for good takes no more than so much memory: then only what needs no store is let in", () => {
