@@ -19,6 +19,8 @@ export class Backlog {
   next = 1;
   /** Read from disk, next to be sent. */
   readonly head: BacklogEntry[] = [];
+  /** Not accepted after all, since their commit failed, and not read yet: the disk may still have them. */
+  readonly withdrawn = new Set<number>();
   /** All up to this number were read. */
   readUpTo = 0;
   /** A read is under way, of what had been accepted up to this number; undefined = none. */

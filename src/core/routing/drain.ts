@@ -95,9 +95,10 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
     return;
   }
   for (const [id, { publication, at }] of entries)
-    if (id > backlog.readUpTo) backlog.head.push({ id, publication, at });
+    if (id > backlog.readUpTo && !backlog.withdrawn.has(id)) backlog.head.push({ id, publication, at });
   const last = entries.at(-1)?.[0] ?? 0;
   backlog.readUpTo = Math.max(backlog.readUpTo, entries.length < readMax ? upTo : 0, last);
+  for (const id of backlog.withdrawn) if (id <= backlog.readUpTo) backlog.withdrawn.delete(id);
   if (backlog.readUpTo >= backlog.next - 1 && backlog.unread !== 0) {
     recount(context, backlog); // damaged records: the store has told
   }

@@ -94,7 +94,8 @@ export function append(context: Context, session: Session, publication: Publicat
   }
   if (after !== undefined) {
     context.journal.promised(after, () => {
-      // The client was not answered and will say it again.
+      // The client was not answered and will say it again. On disk it may be yet, with the next commit, for a moment.
+      backlog.withdrawn.add(id);
       count(context, session, -1, -bytes);
       context.journal.remove({ of: "backlog", clientId, id, record: undefined });
     });

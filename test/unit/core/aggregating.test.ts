@@ -447,6 +447,28 @@ describe("publications of clients", () => {
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
+  test("what could not be stored after all is not sent, though the disk had it for a moment", () => {
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
+    trunk(gateway).down();
+    const [first, second] = [1, 2].map((msgId) => gateway.client(reading(msgId, 2), a).effect("persist").token);
+    gateway.input({ kind: "persisted", token: first ?? 0 });
+    gateway.input({ kind: "persistFailed", token: second ?? 0, reason: "full" }); // the client says it again
+    gateway.input({ kind: "persisted", token: (second ?? 0) + 1 }); // what the failed one owed went with this one
+    trunk(gateway).up(true);
+    gateway.after(100).asks("fetch");
+    const record = (n: number) => {
+      const publication = { topicName: "ab", payload: octets(`${n}`), qos: 2 as const, retain: false };
+      return [n, { v: 1 as const, publication, at: 0 }] as const;
+    };
+    gateway.input({ kind: "fetched", clientId: "a", entries: [record(1), record(2)] });
+    const { packetId } = gateway.after(100).effect("publish");
+    trunk(gateway).acks("pubrec", packetId);
+    expect(payloads(trunk(gateway).acks("pubcomp", packetId))).toEqual([]);
+    expect(payloads(gateway.after(1_000))).toEqual([]);
+    expect(payloads(gateway.client(reading(2, 2), a))).toEqual(["2"]);
+  });
+
   test("a cut: what was sent is sent again with DUP under its id, and answered", () => {
     const gateway = connected(bench(), a, b);
     const { packetId } = gateway.client(reading(1), a).effect("publish");
