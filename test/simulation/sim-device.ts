@@ -22,6 +22,8 @@ export interface DeviceHabits {
 }
 
 const text = new TextEncoder();
+/** No datagram takes longer. */
+const airMs = 5_000;
 
 export class SimDevice {
   readonly clientId: string;
@@ -36,8 +38,8 @@ export class SimDevice {
   #lastAddress = 0;
   #count = 0;
   #willVersion = 0;
-  /** The last CONNECT, or none has been sent. */
-  #isAnswered = true;
+  /** When the last CONNECT was answered; Infinity = it was not. */
+  #answeredAt = Number.NEGATIVE_INFINITY;
   /** Filters of the session, as far as it was told. */
   readonly #subscribed = new Set<string>();
   readonly #askedByRef = new Map<number, { readonly filter: string; readonly at: number }>();
@@ -167,10 +169,10 @@ export class SimDevice {
     );
   }
 
-  /** No new one after an attempt that failed: its CONNACK may still come, and would count for the next. [§5.4.5] */
+  /** No new one while a CONNACK of an earlier attempt may still come: it would count for this one. [§5.4.5] */
   #nextWill() {
-    if (this.#isAnswered) this.#willVersion++;
-    this.#isAnswered = false;
+    if (this.#time.now() - this.#answeredAt > airMs) this.#willVersion++;
+    this.#answeredAt = Number.POSITIVE_INFINITY;
     return {
       topicName: `w/${this.clientId}`,
       payload: text.encode(`${this.clientId} will ${this.#willVersion}`),
@@ -183,7 +185,7 @@ export class SimDevice {
     this.#judge.deviceEvent(this.clientId, event);
     switch (event.event) {
       case "connected":
-        this.#isAnswered = true;
+        this.#answeredAt = this.#time.now();
         this.#judge.willSet(this.clientId, this.habits.will ? `${this.clientId} will ${this.#willVersion}` : undefined);
         if (this.habits.clean) this.#subscribed.clear();
         for (const topicName of [`d/${this.clientId}/${this.habits.wildcard ? "#" : "0"}`, ...this.habits.joins]) {
