@@ -70,6 +70,24 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     expect(broker.packets.slice(3).map(({ packet }) => packet.cmd)).toEqual(["puback", "pubrec", "pubcomp"]);
   });
 
+  test("a SUBSCRIBE says in MQTT 5 what is asked for: no retained messages, its identifier", async () => {
+    const { broker, upstream, sees, request } = await setUp(protocol);
+    upstream.open(request());
+    await sees("up l1 false");
+    upstream.subscribe("l1", 1, "plain", 1);
+    upstream.subscribe("l1", 2, "again", 1, { withoutRetained: true });
+    upstream.subscribe("l1", 3, "shared", 1, { subscriptionId: 77, withoutRetained: true });
+    await sees("suback 3 1");
+    const asked = broker.packets.flatMap(({ packet }) =>
+      packet.cmd === "subscribe"
+        ? [[packet.subscriptions[0]?.topic, packet.subscriptions[0]?.rh, packet.properties?.subscriptionIdentifier]]
+        : [],
+    );
+    expect(asked.map((each) => each.map((part) => part ?? "-").join(" "))).toEqual(
+      protocol === "5" ? ["plain 0 -", "again 2 -", "shared 2 77"] : ["plain - -", "again - -", "shared - -"],
+    );
+  });
+
   test("QoS 2 up goes step by step, by the packet id we gave", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request());
