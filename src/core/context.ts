@@ -4,7 +4,6 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 import { Counters } from "./counters.ts";
-import { bury, type DeadLetter, Letters } from "./dead-letter.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
 import type { Effect } from "./effect.ts";
 import { Effects } from "./effects.ts";
@@ -19,12 +18,14 @@ import { Upstreams } from "./routing/upstream.ts";
 import type { Session } from "./session/session.ts";
 import type { Setup } from "./session/setup.ts";
 import { SessionTable } from "./session-table.ts";
+import { Letters } from "./state/letters.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
 /** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
 const knownMax = 100_000;
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
+
 export type AnyDeadline = Session["life"] | Session["retry"] | Session["expiry"] | Setup["expiry"] | GatewayDeadline;
 
 export class Context {
@@ -99,11 +100,6 @@ export class Context {
   /** The broker will not have this client. */
   forgetKnown(clientId: string): void {
     if (this.known.delete(clientId)) this.journal.remove({ of: "known", clientId, id: 0, record: undefined });
-  }
-
-  /** Keeps a message that is dropped, for the operator. */
-  bury(letter: DeadLetter): void {
-    bury(this, letter);
   }
 
   nextLinkId(of: string): LinkId {

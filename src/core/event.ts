@@ -33,6 +33,7 @@ export const dropReasons = [
   "rate-limited",
   "repeat", //                 a retransmission whose answer is under way
 ] as const;
+
 export type DropReason = (typeof dropReasons)[number];
 
 export type GatewayEvent =

@@ -4,14 +4,15 @@
  */
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
+import { purge } from "./broker/dead-letters.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
-import { purge, republish } from "./dead-letter.ts";
 import { Deadline } from "./deadlines.ts";
 import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
+import { republish } from "./inputs/republish.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import type { SessionRecord } from "./record.ts";
 import { onBrokerAck } from "./routing/broker-ack.ts";

@@ -1,5 +1,4 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
-
 import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 

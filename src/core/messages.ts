@@ -5,8 +5,11 @@ import type { QoS } from "./types.ts";
 export { returnCodes } from "../wire/v12/messages.ts";
 
 export const disconnect: Message = { type: "DISCONNECT", duration: undefined };
+
 export const pingResp: Message = { type: "PINGRESP" };
+
 export const willTopicReq: Message = { type: "WILLTOPICREQ" };
+
 export const willMsgReq: Message = { type: "WILLMSGREQ" };
 
 export function connAck(returnCode: ReturnCode): Message {

@@ -9,6 +9,7 @@ import type { PeerId } from "./types.ts";
 
 /** Topic ids of an ended session start here or later, so that a stale id does not match. See topics/registry.ts. */
 const rememberedStartsMax = 10_000;
+
 const firstStartMax = 0x1000;
 
 export class SessionTable {

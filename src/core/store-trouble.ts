@@ -10,6 +10,7 @@ import { pump } from "./session/publish-down.ts";
 import type { CommitToken } from "./types.ts";
 
 const probeMs = 2_000;
+
 /** Devices repeat themselves after 10 to 15 seconds [§7.2]: an answer should come before. */
 const slowMs = 5_000;
 

@@ -2,7 +2,6 @@
  * MQTT-SN 1.2: which procedure a message belongs to, for a client we know, for one that is connecting, and for a
  * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
  */
-
 import type { Message } from "../../wire/v12/messages.ts";
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";

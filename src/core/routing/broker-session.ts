@@ -6,7 +6,6 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
-
 import type { OutboxEntry } from "../session/outbox.ts";
 import type { Session, SubscribedBy } from "../session/session.ts";
 import { SmallMap } from "../small-map.ts";

@@ -5,6 +5,7 @@
  * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
  * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
  */
+import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { backlogBytes } from "../record.ts";
@@ -17,9 +18,12 @@ import { sendOrWait } from "./resend.ts";
 
 /** Publications of one client under way from its backlog. */
 const windowMax = 20;
+
 /** Read ahead, per client. */
 const readMax = 64;
+
 const tickMs = 20;
+
 /** After a read that failed. */
 const readPauseMs = 1_000;
 
@@ -115,7 +119,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
   if (!link || packetId === undefined || reason !== undefined) {
     const detail = `QoS ${publication.qos} ${publication.topicName}, accepted while the broker was away`;
     context.drop(reason ?? "uplink-congested", { clientId, peer: session.peer, detail });
-    context.bury({ clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
+    bury(context, { clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
     forget();
     return false;
   }
@@ -175,7 +179,7 @@ export function onAcceptedSettled(context: Context, session: Session, exchange: 
     const { publication } = exchange;
     const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
     context.drop("refused-by-broker", { clientId, detail });
-    context.bury({ clientId, direction: "up", reason: "refused-by-broker", publication });
+    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication });
   }
   if (!paidIfSo(context, session)) drainSoon(context, session);
 }
@@ -213,7 +217,7 @@ function makeRoom(context: Context, session: Session, bytes = 0): void {
     const { clientId } = session;
     const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
     context.drop("backlog-full", { clientId, detail });
-    context.bury({ clientId, direction: "up", reason: "backlog-full", publication });
+    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
     context.journal.remove({ of: "backlog", clientId, id, record: undefined });
   }
 }

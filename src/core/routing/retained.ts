@@ -12,6 +12,7 @@ import type { RetainedWait, TrunkFilter } from "./trunk.ts";
 
 /** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
 const waitMs = 30_000;
+
 /** Names remembered per subscription. Beyond, one may come twice if others subscribe to the same meanwhile. */
 const seenMax = 1_000;
 

@@ -6,6 +6,7 @@
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
 import type { Publish } from "../../wire/v12/messages.ts";
+import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import type { UplinkPolicy } from "../options.ts";
@@ -72,7 +73,7 @@ export function acceptPublish(
   if (why === "drop") {
     const detail = `QoS ${publication.qos} ${publication.topicName}: the newest goes`;
     context.drop("backlog-full", { clientId, peer: session.peer, detail });
-    context.bury({ clientId, direction: "up", reason: "backlog-full", publication });
+    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
   } else after = append(context, session, publication);
   if (message.qos === 0) return undefined;
   answer(context, session, publication, { msgId: message.msgId, topicId: message.topicId }, after);

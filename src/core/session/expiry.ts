@@ -10,6 +10,7 @@ import type { Session } from "./session.ts";
 
 /** Between two looks at one queue, which may be long. What is about to be sent is looked at anyway. */
 const lookPauseMs = 1_000;
+
 /** A wall clock that is put right by less is left alone. */
 const clockSlackMs = 1_000;
 

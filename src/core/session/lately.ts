@@ -16,12 +16,19 @@ export interface Done {
 
 /** Where the parts of an entry stand, and how many there are. */
 const msgIdAt = 0;
+
 const topicIdAt = 1;
+
 const qosAt = 2;
+
 const hashAt = 3;
+
 const afterAt = 4;
+
 const timeAt = 5;
+
 const entrySize = 6;
+
 /** In place of a MsgId: forgotten; in place of a commit: none. */
 const nothing = -1;
 

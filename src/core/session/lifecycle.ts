@@ -2,6 +2,7 @@
  * The turns of a client's life that several procedures share: a change of state, being lost, the end of a session.
  * [MQTT-SN 1.2 §6.14]
  */
+import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { disconnect } from "../messages.ts";
@@ -88,7 +89,7 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
   const held = session.outbox.length;
   for (const entry of session.outbox) {
     context.journal.drop(session.clientId, entry.seq);
-    context.bury({ clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+    bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
     if (entry.received) entry.received.entry = undefined;
   }
   context.counters.bufferedMessages -= held;

@@ -7,6 +7,7 @@
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
 import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
+import { bury } from "../broker/dead-letters.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { returnCodes } from "../messages.ts";
@@ -329,7 +330,7 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
   session.dropped++;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
-  context.bury({ clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+  bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
   if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
 }

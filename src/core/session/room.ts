@@ -2,6 +2,7 @@
  * Room for one more? What makes way, and what does not come in: by the first rule of `buffer.rules` that fits client and
  * topic. What the client may have seen never makes way.
  */
+import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import type { BufferPolicy } from "../options.ts";
@@ -95,6 +96,6 @@ export function turnAway(context: Context, session: Session, entry: OutboxEntry,
   const { publication } = entry;
   session.dropped++;
   context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
-  context.bury({ clientId, direction: "down", reason, publication });
+  bury(context, { clientId, direction: "down", reason, publication });
   return "dropped";
 }

@@ -10,11 +10,11 @@
  * Ids whose high octet is below 0x20 come first: some clients compare the number alone, whatever its type, and no
  * short topic name has such an octet in front. Predefined ids of the client are never given out.
  */
-
 import { SmallMap } from "../small-map.ts";
 
 /** Ids up to here cannot be taken for the two octets of a short name. */
 const preferredMax = 0x1fff;
+
 const idMax = 0xfffe;
 
 export interface Topic {

@@ -1,0 +1,39 @@
+/** The operator wants dead letters sent again, where they were going. */
+import { purge } from "../broker/dead-letters.ts";
+import type { Context } from "../context.ts";
+import type { LetterRecord } from "../record.ts";
+import { linger } from "../routing/debt.ts";
+import { append } from "../session/acceptance.ts";
+import { newSession } from "../session/connect.ts";
+import { handOver } from "../session/custody.ts";
+import type { Publication } from "../types.ts";
+
+/** Sends letters once more, where they were going; those whose client has no session stay. */
+export function republish(context: Context, ids: readonly (readonly [id: number, record: LetterRecord])[]): void {
+  for (const [id, { direction, publication }] of ids) {
+    const clientId = context.letters.present.get(id);
+    if (clientId === undefined) continue;
+    const isSent =
+      direction === "up" ? sendUp(context, clientId, publication) : sendDown(context, clientId, publication);
+    if (isSent) purge(context, [id]);
+  }
+}
+
+function sendUp(context: Context, clientId: string, publication: Publication): boolean {
+  let session = context.sessions.byClientId(clientId);
+  if (!session) {
+    session = newSession(context, clientId, { clean: true, peer: undefined });
+    context.sessions.add(session);
+  }
+  append(context, session, publication);
+  const isIdle = session.state === "disconnected" || session.state === "lost";
+  if (isIdle && !session.lingers) linger(context, session, { keepWill: false });
+  return true;
+}
+
+function sendDown(context: Context, clientId: string, publication: Publication): boolean {
+  const session = context.sessions.byClientId(clientId);
+  if (!session) return false;
+  handOver(context, session, publication); // what finds no room becomes a letter again
+  return true;
+}

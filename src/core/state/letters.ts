@@ -1,0 +1,23 @@
+/** Dead letters that are kept: which there are, and whose. What each holds is on disk. */
+import type { DropReason } from "../event.ts";
+import type { Publication } from "../types.ts";
+
+export interface DeadLetter {
+  readonly clientId: string;
+  /** `up`: it was on its way to the broker; `down`: to the client. */
+  readonly direction: "up" | "down";
+  readonly reason: DropReason;
+  readonly publication: Publication;
+}
+
+/** What is kept: numbers, oldest first, and whose each is. */
+export class Letters {
+  readonly present = new Map<number, string>();
+  last = 0;
+
+  /** One of an earlier life. */
+  restore(id: number, clientId: string): void {
+    this.present.set(id, clientId);
+    this.last = Math.max(this.last, id);
+  }
+}
