@@ -12,13 +12,13 @@ import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
-import type { Link } from "./routing/broker-session.ts";
-import type { RetainedWait } from "./routing/trunk.ts";
-import { Upstreams } from "./routing/upstream.ts";
-import type { Session } from "./session/session.ts";
-import type { Setup } from "./session/setup.ts";
-import { SessionTable } from "./session-table.ts";
+import type { Link } from "./state/broker-session.ts";
 import { Letters } from "./state/letters.ts";
+import type { Session } from "./state/session.ts";
+import { SessionTable } from "./state/session-table.ts";
+import type { Setup } from "./state/setup.ts";
+import type { RetainedWait } from "./state/trunk.ts";
+import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
 /** Clients remembered as accepted by the broker; beyond, the first is forgotten. */

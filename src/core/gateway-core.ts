@@ -29,9 +29,9 @@ import { onLifeDeadline } from "./session/keep-alive.ts";
 import { endByOperator } from "./session/lifecycle.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { restoreSession } from "./session/restore.ts";
-import type { Session } from "./session/session.ts";
 import { recordOf } from "./session/session-record.ts";
 import { onShutdown } from "./session/shutdown.ts";
+import type { Session } from "./state/session.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./store-trouble.ts";
 import type { ClientState, Instant, PeerId } from "./types.ts";
 

@@ -1,7 +1,7 @@
 /** The trie against a matcher that looks at every filter. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { FilterTrie } from "../../src/core/routing/filter-trie.ts";
+import { FilterTrie } from "../../src/core/state/filter-trie.ts";
 import { isTopicFilter, isTopicName, matches } from "../../src/wire/topic.ts";
 
 const level = fc.constantFrom("a", "b", "", "$SYS", "$x");

@@ -1,6 +1,6 @@
 import { admitAll } from "../../src/core/access.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
-import { noPredefinedTopics } from "../../src/core/topics/predefined.ts";
+import { noPredefinedTopics } from "../../src/core/state/predefined-topics.ts";
 
 /** Messages for clients wait as long as it takes. */
 export const keepAll: BufferPolicy = {

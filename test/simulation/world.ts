@@ -3,7 +3,7 @@
 import type { Core } from "../../src/core/core.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
-import { hashOfText } from "../../src/core/routing/trunk.ts";
+import { hashOfText } from "../../src/core/state/trunk.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import { Driver } from "../../src/runtime/driver.ts";

@@ -4,8 +4,8 @@
  */
 import type { Context } from "../context.ts";
 import { publishByService } from "../routing/service.ts";
-import type { Upstream } from "../routing/upstream.ts";
 import type { DeadLetter } from "../state/letters.ts";
+import type { Upstream } from "../state/upstream.ts";
 
 export function bury(context: Context, letter: DeadLetter): void {
   const { max, topic, superseded } = context.options.deadLetters;

@@ -11,11 +11,11 @@ import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
-import type { Session } from "../session/session.ts";
-import type { Setup } from "../session/setup.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
 import { onSubscribe, onUnsubscribe } from "../session/subscribe.ts";
 import { onWillMsgUpd, onWillTopicUpd } from "../session/will-update.ts";
+import type { Session } from "../state/session.ts";
+import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
 
 export function onMessage(context: Context, peer: PeerId, message: Message): void {

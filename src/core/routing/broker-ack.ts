@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
-import type { Link } from "./broker-session.ts";
+import type { Link } from "../state/broker-session.ts";
 import { onTrunkSubscribed } from "./trunk-subscriptions.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {

@@ -5,7 +5,7 @@
 import type { Context } from "../context.ts";
 import { acknowledge } from "../session/custody.ts";
 import { dropWaiting, endSession, markChanged } from "../session/lifecycle.ts";
-import type { Session } from "../session/session.ts";
+import type { Session } from "../state/session.ts";
 import { publishWill } from "./farewell.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 import { closeLink, detach, openLink } from "./transparent.ts";

@@ -5,9 +5,9 @@
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";
-import type { Session } from "../session/session.ts";
+import type { PublishExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
-import type { PublishExchange } from "./broker-session.ts";
 
 export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): CommitToken | undefined {
   if (!context.journal.enabled) return undefined;

@@ -7,16 +7,16 @@
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { hashOf } from "../session/acceptance.ts";
+import { hashOf } from "../octets.ts";
 import { deliver } from "../session/custody.ts";
 import { contentHash, isSameMessage, storeReceived } from "../session/received-record.ts";
-import { isReachable, type Session } from "../session/session.ts";
+import type { Link, Received } from "../state/broker-session.ts";
+import { isShared } from "../state/filter-trie.ts";
+import { isReachable, type Session } from "../state/session.ts";
+import type { Trunk, TrunkFilter } from "../state/trunk.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
-import type { Link, Received } from "./broker-session.ts";
-import { isShared } from "./filter-trie.ts";
 import { noteLive, wants } from "./retained.ts";
 import { fromBroker } from "./topic-prefix.ts";
-import type { Trunk, TrunkFilter } from "./trunk.ts";
 
 /** Members of a shared subscription that are looked at for one that is there. */
 const sharedTriesMax = 16;

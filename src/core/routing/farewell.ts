@@ -9,9 +9,9 @@
 import type { Context } from "../context.ts";
 import { supervise } from "../session/keep-alive.ts";
 import { markChanged } from "../session/lifecycle.ts";
-import type { Session } from "../session/session.ts";
+import type { PublishExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
-import type { PublishExchange } from "./broker-session.ts";
 import { leave, linger } from "./debt.ts";
 import { sendOrWait } from "./resend.ts";
 import { brokerWill, detach, sameWill } from "./transparent.ts";

@@ -9,11 +9,17 @@ import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
 import { answerPubComp } from "../session/publish-up.ts";
 import { forgetReceived } from "../session/received-record.ts";
-import type { Session } from "../session/session.ts";
-import type { BrokerSession, Link, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
+import type {
+  BrokerSession,
+  Link,
+  PublishExchange,
+  SubscribeExchange,
+  UnsubscribeExchange,
+} from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import { Trunk } from "../state/trunk.ts";
 import { forgetExchange } from "./exchange-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
-import { Trunk } from "./trunk.ts";
 import { askAll } from "./trunk-subscriptions.ts";
 
 /** The broker does not know the session: make it new. */

@@ -7,8 +7,8 @@
  * broker repeats them all for the next one who subscribes.
  */
 import type { Context } from "../context.ts";
-import type { Session } from "../session/session.ts";
-import type { RetainedWait, TrunkFilter } from "./trunk.ts";
+import type { Session } from "../state/session.ts";
+import type { RetainedWait, TrunkFilter } from "../state/trunk.ts";
 
 /** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
 const waitMs = 30_000;

@@ -3,12 +3,12 @@
  * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
-import type { Session } from "../session/session.ts";
+import { newLink } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
-import { newLink } from "./broker-session.ts";
 import { toBroker } from "./topic-prefix.ts";
 import { openTrunk } from "./trunk-link.ts";
-import type { Upstream } from "./upstream.ts";
 
 export function openServiceLinks(context: Context): void {
   for (const upstream of context.upstreams.all) {

@@ -8,14 +8,15 @@
 import type { Context } from "../context.ts";
 import type { LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
+import { sameBytes } from "../octets.ts";
 import { acceptInFlight, storesFor } from "../session/acceptance.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
 import { pump } from "../session/publish-down.ts";
-import type { Session } from "../session/session.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { type BrokerSession, type Link, newLink } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
 import type { BrokerLimits, Publication, Will } from "../types.ts";
-import { type BrokerSession, type Link, newLink } from "./broker-session.ts";
 import { onPaid } from "./debt.ts";
 import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
@@ -94,10 +95,6 @@ export function sameWill(a: Will | undefined, b: Will | undefined): boolean {
 
 export function samePublication(a: Publication, b: Publication): boolean {
   return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.byteLength === b.byteLength && a.every((octet, i) => octet === b[i]);
 }
 
 export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {

@@ -12,17 +12,17 @@ import type { SessionRecord, StoredState } from "../record.ts";
 import { acceptInFlight, storesFor } from "../session/acceptance.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { pump } from "../session/publish-down.ts";
-import type { Session } from "../session/session.ts";
-import type { Setup } from "../session/setup.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
-import { type Link, newLink } from "./broker-session.ts";
+import { type Link, newLink } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import type { Setup } from "../state/setup.ts";
+import type { Trunk } from "../state/trunk.ts";
 import { onPaid } from "./debt.ts";
 import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
 import { brokerForgot, resendAll } from "./resend.ts";
 import { onServiceDown, onServiceUp, statusWill } from "./service.ts";
 import { closeLink } from "./transparent.ts";
-import type { Trunk } from "./trunk.ts";
 import { askAll } from "./trunk-subscriptions.ts";
 
 export function openTrunk(context: Context, trunk: Trunk): void {

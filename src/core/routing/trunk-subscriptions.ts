@@ -7,15 +7,15 @@
  * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
  */
 import type { Context } from "../context.ts";
-import type { Session } from "../session/session.ts";
 import { dropLateRefused, onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import { SmallMap } from "../small-map.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
+import { isShared } from "../state/filter-trie.ts";
+import type { Session } from "../state/session.ts";
+import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
-import { isShared } from "./filter-trie.ts";
 import { sendExchange } from "./resend.ts";
 import { expectRetained, noteAnswered } from "./retained.ts";
-import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "./trunk.ts";
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;

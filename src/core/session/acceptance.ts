@@ -9,13 +9,14 @@ import type { Publish } from "../../wire/v12/messages.ts";
 import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
+import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
-import type { PublishExchange } from "../routing/broker-session.ts";
 import { drainSoon, dropOldest } from "../routing/drain.ts";
 import { storeExchange } from "../routing/exchange-record.ts";
+import type { PublishExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
-import type { Session } from "./session.ts";
 
 /** Does the gateway answer this client while the broker is away? */
 export function storesFor(context: Context, clientId: string): boolean {
@@ -244,12 +245,4 @@ function takeBack(
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
   broker.takeBack(exchange, origin);
   session.uplink.set(origin.msgId, exchange);
-}
-
-/** Enough to tell a repetition from the next reading: length and the first octets, FNV-1a. */
-export function hashOf(data: Uint8Array): number {
-  let hash = 0x811c9dc5 ^ data.byteLength;
-  const end = Math.min(data.byteLength, 64);
-  for (let i = 0; i < end; i++) hash = Math.imul(hash ^ (data[i] ?? 0), 0x01000193);
-  return hash;
 }

@@ -9,20 +9,20 @@ import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
-import { BrokerSession } from "../routing/broker-session.ts";
 import { forgetDevice } from "../routing/debt.ts";
 import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
 import { brokerWill, closeLink, detach, openLink, sameWill } from "../routing/transparent.ts";
 import { connectOverTrunk } from "../routing/trunk-link.ts";
-import { Registry } from "../topics/registry.ts";
+import { BrokerSession } from "../state/broker-session.ts";
+import { Outbox } from "../state/outbox.ts";
+import { Session } from "../state/session.ts";
+import { Setup } from "../state/setup.ts";
+import { Registry } from "../state/topic-registry.ts";
 import type { PeerId, Publication } from "../types.ts";
 import { storesFor } from "./acceptance.ts";
 import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
-import { Outbox } from "./outbox.ts";
 import { pump, stopInFlight } from "./publish-down.ts";
 import { orphanUplink } from "./publish-up.ts";
-import { Session } from "./session.ts";
-import { Setup } from "./setup.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
   const clientId = validClientId(context, message);

@@ -8,17 +8,17 @@
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { BrokerSession, Link, Received } from "../routing/broker-session.ts";
 import { fromBroker } from "../routing/topic-prefix.ts";
 import { samePublication } from "../routing/transparent.ts";
+import type { BrokerSession, Link, Received } from "../state/broker-session.ts";
+import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
+import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { takeExpired, watchExpiry } from "./expiry.ts";
-import { entryBytes, type OutboxEntry } from "./outbox.ts";
 import { giveUp, pump } from "./publish-down.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
 import { contentHash, forgetReceived, isSameMessage, storeReceived } from "./received-record.ts";
 import { type Admission, admit, fits, turnAway } from "./room.ts";
-import type { Session } from "./session.ts";
 
 /** Deliveries remembered per client for which there is no room. */
 const outsideMax = 1_000;

@@ -3,10 +3,10 @@
  * have seen is past dropping.
  */
 import type { Context } from "../context.ts";
+import { isFree, type OutboxEntry } from "../state/outbox.ts";
+import type { Session } from "../state/session.ts";
 import type { Instant } from "../types.ts";
-import { isFree, type OutboxEntry } from "./outbox.ts";
 import { queuedRecord, wallAt } from "./queued-record.ts";
-import type { Session } from "./session.ts";
 
 /** Between two looks at one queue, which may be long. What is about to be sent is looked at anyway. */
 const lookPauseMs = 1_000;

@@ -7,8 +7,8 @@
 import type { Context } from "../context.ts";
 import { giveUpFarewell } from "../routing/farewell.ts";
 import { detach } from "../routing/transparent.ts";
+import type { Session } from "../state/session.ts";
 import { endSession, lose } from "./lifecycle.ts";
-import type { Session } from "./session.ts";
 
 /** The announced time and what is allowed on top: a tenth above a minute, half up to it. In milliseconds. [§7.2] */
 export function withGrace(seconds: number): number {

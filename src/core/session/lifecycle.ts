@@ -10,12 +10,12 @@ import { leave } from "../routing/debt.ts";
 import { abandonOrBidFarewell } from "../routing/farewell.ts";
 import { publishClientStatus } from "../routing/service.ts";
 import { leaveTrunk } from "../routing/trunk-subscriptions.ts";
+import { type ClientEvent, nextState } from "../state/client-state.ts";
+import type { Session } from "../state/session.ts";
 import { supervise } from "./keep-alive.ts";
 import { stopInFlight } from "./publish-down.ts";
 import { orphanUplink } from "./publish-up.ts";
-import type { Session } from "./session.ts";
 import { recordOf } from "./session-record.ts";
-import { type ClientEvent, nextState } from "./state.ts";
 
 /** Goes one step in the table of state.ts; false where that step does not exist. */
 export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {

@@ -8,26 +8,26 @@ import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts
 import type { Publish } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
-import type { BrokerSession, PublishExchange } from "../routing/broker-session.ts";
+import { hashOf } from "../octets.ts";
 import { onAcceptedSettled } from "../routing/drain.ts";
 import { forgetExchange, storeExchange } from "../routing/exchange-record.ts";
 import { onWillSettled } from "../routing/farewell.ts";
 import { returnCodeOf, sendOrWait, sendWaiting } from "../routing/resend.ts";
 import { publishByService } from "../routing/service.ts";
 import { toBroker } from "../routing/topic-prefix.ts";
-import { predefinedName } from "../topics/predefined.ts";
+import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
+import { predefinedName } from "../state/predefined-topics.ts";
+import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import {
   acceptPublish,
   forgetTaken,
-  hashOf,
   isForBacklog,
   isTaken,
   makeRoomForTaken,
   noteDone,
   remainTaken,
 } from "./acceptance.ts";
-import type { Session } from "./session.ts";
 
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
 const mqttOverheadBytes = 16;

@@ -6,9 +6,9 @@
  */
 import type { Context } from "../context.ts";
 import type { QueuedRecord } from "../record.ts";
-import type { Received } from "../routing/broker-session.ts";
+import type { Received } from "../state/broker-session.ts";
+import type { OutboxEntry } from "../state/outbox.ts";
 import type { Instant, Publication } from "../types.ts";
-import type { OutboxEntry } from "./outbox.ts";
 
 export function newEntry(
   context: Context,

@@ -6,7 +6,7 @@
  * id that is open for us to another message. That one is new: by its content, for DUP says too little about it.
  */
 import type { Context } from "../context.ts";
-import type { Received } from "../routing/broker-session.ts";
+import type { Received } from "../state/broker-session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
 /** `seq`: the queued message that it is, while it is not acknowledged; 0 afterwards. */

@@ -6,19 +6,19 @@
  */
 import type { Context } from "../context.ts";
 import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
-import type { PublishExchange, Received } from "../routing/broker-session.ts";
 import { exchangeFrom, storeExchange } from "../routing/exchange-record.ts";
 import { subscribeAgain } from "../routing/resend.ts";
 import { openLink } from "../routing/transparent.ts";
-import type { Trunk } from "../routing/trunk.ts";
 import { ask, join } from "../routing/trunk-subscriptions.ts";
+import type { PublishExchange, Received } from "../state/broker-session.ts";
+import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { homeOf, type Session } from "../state/session.ts";
+import type { Trunk } from "../state/trunk.ts";
 import { newSession } from "./connect.ts";
 import { watchExpiry } from "./expiry.ts";
 import { supervise } from "./keep-alive.ts";
 import { markChanged } from "./lifecycle.ts";
-import { entryBytes, isFree, type OutboxEntry } from "./outbox.ts";
 import { entryFrom } from "./queued-record.ts";
-import { homeOf, type Session } from "./session.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;

@@ -6,9 +6,9 @@ import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import type { BufferPolicy } from "../options.ts";
-import { entryBytes, isFree, type OutboxEntry, type Tally } from "./outbox.ts";
+import { entryBytes, isFree, type OutboxEntry, type Tally } from "../state/outbox.ts";
+import { isReachable, type Session } from "../state/session.ts";
 import { giveUp } from "./publish-down.ts";
-import { isReachable, type Session } from "./session.ts";
 
 /** `wait`: no room now, and it may not be dropped: the broker keeps it. */
 export type Admission = "in" | "wait" | "dropped";

@@ -1,6 +1,6 @@
 /** A session as it is stored, and back. */
 import type { SessionRecord } from "../record.ts";
-import { homeOf, type Session } from "./session.ts";
+import { homeOf, type Session } from "../state/session.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {

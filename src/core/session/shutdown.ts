@@ -6,7 +6,7 @@ import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";
 import { publishOffline } from "../routing/service.ts";
 import { brokerWill, closeLink, detach } from "../routing/transparent.ts";
-import { isReachable, type Session } from "./session.ts";
+import { isReachable, type Session } from "../state/session.ts";
 
 export function onShutdown(context: Context): void {
   context.stopping = true;

@@ -8,11 +8,11 @@
 import type { Disconnect, PingReq } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { disconnect, pingResp } from "../messages.ts";
+import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
 import { takeCustodyOfAll } from "./custody.ts";
 import { bidGoodbye, changeState, tellDisconnected } from "./lifecycle.ts";
 import { pump, repeatInFlight, stopInFlight } from "./publish-down.ts";
-import type { Session } from "./session.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
 export function onDisconnect(context: Context, session: Session, message: Disconnect): void {

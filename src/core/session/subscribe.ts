@@ -5,7 +5,6 @@ import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../.
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "../routing/broker-session.ts";
 import { returnCodeOf, sendExchange } from "../routing/resend.ts";
 import {
   leaveFilter,
@@ -13,12 +12,13 @@ import {
   subscribeOverTrunk,
   unsubscribeOverTrunk,
 } from "../routing/trunk-subscriptions.ts";
-import { predefinedName } from "../topics/predefined.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
+import { predefinedName } from "../state/predefined-topics.ts";
+import type { Session, SubscribedBy } from "../state/session.ts";
 import type { QoS } from "../types.ts";
 import { storesFor } from "./acceptance.ts";
 import { markChanged } from "./lifecycle.ts";
 import { pump } from "./publish-down.ts";
-import type { Session, SubscribedBy } from "./session.ts";
 
 /** What the message names: a filter and how it was named, or the return code that says why not. */
 type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;

@@ -3,7 +3,7 @@
  */
 import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "../state/session.ts";
 import { recordOf } from "./session-record.ts";
 
 export type TopicChoice = {

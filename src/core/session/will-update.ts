@@ -6,8 +6,8 @@ import { isSafeToShare, isTopicName } from "../../wire/topic.ts";
 import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
+import type { Session } from "../state/session.ts";
 import { markChanged } from "./lifecycle.ts";
-import type { Session } from "./session.ts";
 
 const nothing = new Uint8Array(0);
 

@@ -1,6 +1,6 @@
 /** The ring of publications that are done: what it finds, what it forgets, and that its values come back as they went in. */
 import { expect, test } from "vitest";
-import { type Done, Lately } from "../../../src/core/session/lately.ts";
+import { type Done, Lately } from "../../../src/core/state/recent-publishes.ts";
 
 const done = (msgId: number, more: Partial<Done> = {}): Done => ({
   msgId,

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Deadline, Deadlines } from "../../../src/core/deadlines.ts";
 import { OncePerSecond, RatePerSecond } from "../../../src/core/rates.ts";
-import { Registry } from "../../../src/core/topics/registry.ts";
+import { Registry } from "../../../src/core/state/topic-registry.ts";
 import { Rng } from "../../simulation/rng.ts";
 
 test("deadlines come up in order, whatever was set, moved and cleared", () => {

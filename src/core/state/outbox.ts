@@ -7,9 +7,9 @@
  * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
 import type { BufferPolicy } from "../options.ts";
-import type { Received } from "../routing/broker-session.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
+import type { Received } from "./broker-session.ts";
 
 export interface OutboxEntry {
   readonly publication: Publication;

@@ -6,11 +6,11 @@
  * Publications wait for the broker's window in a line that takes turns between clients (broker-session.ts). A client
  * keeps to one trunk, by a hash of its id, so its order is kept.
  */
-import type { Session } from "../session/session.ts";
 import type { SmallMap } from "../small-map.ts";
 import type { Instant, QoS } from "../types.ts";
 import { BrokerSession, type Received, type SubscribeExchange } from "./broker-session.ts";
 import { FilterTrie } from "./filter-trie.ts";
+import type { Session } from "./session.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** Somebody who subscribed and is to get what is retained. */

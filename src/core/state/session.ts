@@ -6,21 +6,16 @@
  */
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
-import { Account } from "../routing/account.ts";
-import type {
-  BrokerSession,
-  PublishExchange,
-  SubscribeExchange,
-  UnsubscribeExchange,
-} from "../routing/broker-session.ts";
-import type { Trunk } from "../routing/trunk.ts";
-import type { Upstream } from "../routing/upstream.ts";
 import { SmallMap } from "../small-map.ts";
-import type { Registry } from "../topics/registry.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
-import { Lately } from "./lately.ts";
+import { Account } from "./account.ts";
+import type { BrokerSession, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
 import type { Outbox } from "./outbox.ts";
+import { Lately } from "./recent-publishes.ts";
 import type { Setup } from "./setup.ts";
+import type { Registry } from "./topic-registry.ts";
+import type { Trunk } from "./trunk.ts";
+import type { Upstream } from "./upstream.ts";
 
 /** How the client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
 export type SubscribedBy = "name" | "predefined" | "short";

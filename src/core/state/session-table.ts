@@ -2,10 +2,10 @@
  * Sessions by client id (the key), and by the address each was last heard from. Setting up and ending a session, and
  * moving it to another address, happen here and nowhere else, so the two views cannot disagree.
  */
-import { assert } from "./assert.ts";
-import type { CoreEnvironment } from "./options.ts";
-import type { Session } from "./session/session.ts";
-import type { PeerId } from "./types.ts";
+import { assert } from "../assert.ts";
+import type { CoreEnvironment } from "../options.ts";
+import type { PeerId } from "../types.ts";
+import type { Session } from "./session.ts";
 
 /** Topic ids of an ended session start here or later, so that a stale id does not match. See topics/registry.ts. */
 const rememberedStartsMax = 10_000;

@@ -6,8 +6,6 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
-import type { OutboxEntry } from "../session/outbox.ts";
-import type { Session, SubscribedBy } from "../session/session.ts";
 import { SmallMap } from "../small-map.ts";
 import {
   type BrokerLimits,
@@ -19,6 +17,8 @@ import {
   type QoS,
   type Will,
 } from "../types.ts";
+import type { OutboxEntry } from "./outbox.ts";
+import type { Session, SubscribedBy } from "./session.ts";
 import type { RetainedWait, Trunk, TrunkFilter } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
 
