@@ -3,9 +3,9 @@
  * them again. On disk; here is only which there are. Beyond the limit the oldest is gone for good.
  */
 import type { Context } from "../context.ts";
-import { publishByService } from "../routing/service.ts";
 import type { DeadLetter } from "../state/letters.ts";
 import type { Upstream } from "../state/upstream.ts";
+import { publishByService } from "./service.ts";
 
 export function bury(context: Context, letter: DeadLetter): void {
   const { max, topic, superseded } = context.options.deadLetters;

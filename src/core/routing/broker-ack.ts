@@ -1,10 +1,10 @@
 /** An acknowledgement of the broker finds the exchange it belongs to. Anything else is not for us. */
+import { onTrunkSubscribed } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import type { Link } from "../state/broker-session.ts";
-import { onTrunkSubscribed } from "./trunk-subscriptions.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   const { broker } = link;

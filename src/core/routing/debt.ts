@@ -2,14 +2,14 @@
  * A client that is gone while the gateway still owes the broker what it accepted from it: the session lingers, with its
  * connection, until all of it is there. Then it ends as it would have ended at once.
  */
+import { closeLink, detach, openLink } from "../broker/links.ts";
+import { acknowledge } from "../broker/received-record.ts";
+import { filterToBroker } from "../broker/topic-prefix.ts";
+import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { acknowledge } from "../session/custody.ts";
 import { dropWaiting, endSession, markChanged } from "../session/lifecycle.ts";
 import type { Session } from "../state/session.ts";
 import { publishWill } from "./farewell.ts";
-import { filterToBroker } from "./topic-prefix.ts";
-import { closeLink, detach, openLink } from "./transparent.ts";
-import { leaveTrunk } from "./trunk-subscriptions.ts";
 
 /** The client said goodbye, or is lost and needs no will: its connection closes, and a clean session ends. */
 export function leave(context: Context, session: Session, why: string, how: "disconnect" | "abandon"): void {

@@ -6,6 +6,8 @@
  * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
  */
 import { bury } from "../broker/dead-letters.ts";
+import { storeExchange } from "../broker/exchange-record.ts";
+import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { backlogBytes } from "../record.ts";
@@ -13,8 +15,6 @@ import type { Backlog, BacklogEntry } from "../state/backlog.ts";
 import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import { onPaid } from "./debt.ts";
-import { storeExchange } from "./exchange-record.ts";
-import { sendOrWait } from "./resend.ts";
 
 /** Publications of one client under way from its backlog. */
 const windowMax = 20;

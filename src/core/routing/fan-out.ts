@@ -5,18 +5,18 @@
  * commit: a client that sleeps or is slow holds up nobody. Who has no room loses the message alone: it is dropped,
  * counted and kept as a dead letter. The payload is never copied; a publication is made once per QoS.
  */
+import { contentHash, isSameMessage, storeReceived } from "../broker/received-record.ts";
+import { noteLive, wants } from "../broker/retained.ts";
+import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { hashOf } from "../octets.ts";
 import { deliver } from "../session/custody.ts";
-import { contentHash, isSameMessage, storeReceived } from "../session/received-record.ts";
 import type { Link, Received } from "../state/broker-session.ts";
 import { isShared } from "../state/filter-trie.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Trunk, TrunkFilter } from "../state/trunk.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
-import { noteLive, wants } from "./retained.ts";
-import { fromBroker } from "./topic-prefix.ts";
 
 /** Members of a shared subscription that are looked at for one that is there. */
 const sharedTriesMax = 16;

@@ -6,6 +6,9 @@
  * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
  * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
+import { detach } from "../broker/links.ts";
+import { sendOrWait } from "../broker/sending.ts";
+import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { supervise } from "../session/keep-alive.ts";
 import { markChanged } from "../session/lifecycle.ts";
@@ -13,8 +16,6 @@ import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { leave, linger } from "./debt.ts";
-import { sendOrWait } from "./resend.ts";
-import { brokerWill, detach, sameWill } from "./transparent.ts";
 
 /** The client is lost: see to its will and to its connection. */
 export function abandonOrBidFarewell(context: Context, session: Session): void {

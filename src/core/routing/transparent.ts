@@ -5,97 +5,23 @@
  * Here: opening, losing and regaining that connection. A connection that comes back takes up where the last one ended,
  * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
  */
+import { resendAll, subscribeAgain } from "../broker/sending.ts";
+import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import type { Context } from "../context.ts";
 import type { LinkRefusal } from "../input.ts";
+import { brokerForgot } from "../inputs/broker-forgot.ts";
 import { returnCodes } from "../messages.ts";
-import { sameBytes } from "../octets.ts";
 import { acceptInFlight, storesFor } from "../session/acceptance.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
 import { pump } from "../session/publish-down.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
-import { type BrokerSession, type Link, newLink } from "../state/broker-session.ts";
-import type { Session } from "../state/session.ts";
-import type { BrokerLimits, Publication, Will } from "../types.ts";
+import type { Link } from "../state/broker-session.ts";
+import type { BrokerLimits } from "../types.ts";
 import { onPaid } from "./debt.ts";
 import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
-import { brokerForgot, resendAll, subscribeAgain } from "./resend.ts";
-import { onServiceDown, onServiceUp } from "./service.ts";
-import { toBroker } from "./topic-prefix.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
-
-/**
- * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
- * had one, and what the broker kept of it is wanted.
- */
-export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
-  const { upstream } = session;
-  const { clientIdPrefix, will } = upstream.options;
-  const link = newLink({
-    id: context.nextLinkId(session.clientId),
-    session,
-    upstream,
-    broker: session.broker,
-    clean: options.clean,
-    resumes: options.resume === true,
-    will: will.held === "broker" ? brokerWill(session) : undefined,
-  });
-  context.links.set(link.id, link);
-  session.broker.link = link;
-  session.brokerRefused = false;
-  context.out.add({
-    kind: "openLink",
-    link: {
-      linkId: link.id,
-      upstream: upstream.name,
-      mqttClientId: clientIdPrefix + session.clientId,
-      identity: session.clientId,
-      clean: options.clean,
-      ...(options.resume === true && { resume: true }),
-      will: link.will,
-    },
-  });
-}
-
-/** Closes the connection of this MQTT session, if it has one. */
-export function closeLink(
-  context: Context,
-  broker: BrokerSession,
-  options: { how: "disconnect" | "abandon"; endSession: boolean },
-): void {
-  const link = broker.link;
-  if (!link) return;
-  if (!link.up) broker.inDoubt = true;
-  broker.link = undefined;
-  broker.cut();
-  context.links.delete(link.id);
-  context.out.add({ kind: "closeLink", linkId: link.id, ...options });
-}
-
-/** This client has no more to do with the broker for now. A connection that it shares with others stays. */
-export function detach(
-  context: Context,
-  session: Session,
-  options: { how: "disconnect" | "abandon"; endSession: boolean },
-): void {
-  if (!session.trunk) closeLink(context, session.broker, options);
-}
-
-/** The client's will as the broker would know it. */
-export function brokerWill(session: Session): Will | undefined {
-  const will = session.will;
-  return will && { ...will, topicName: toBroker(session.upstream.options.topicPrefix, will.topicName) };
-}
-
-export function sameWill(a: Will | undefined, b: Will | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return a.topicName === b.topicName && a.qos === b.qos && a.retain === b.retain && sameBytes(a.payload, b.payload);
-}
-
-export function samePublication(a: Publication, b: Publication): boolean {
-  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
-}
 
 export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {
   link.up = true;

@@ -6,43 +6,25 @@
  * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
  * as their policy says.
  */
+import { closeLink, openTrunk } from "../broker/links.ts";
+import { resendAll } from "../broker/sending.ts";
+import { onServiceDown, onServiceUp } from "../broker/service.ts";
+import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
+import { brokerForgot } from "../inputs/broker-forgot.ts";
 import { returnCodes } from "../messages.ts";
 import type { SessionRecord, StoredState } from "../record.ts";
 import { acceptInFlight, storesFor } from "../session/acceptance.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { pump } from "../session/publish-down.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
-import { type Link, newLink } from "../state/broker-session.ts";
+import type { Link } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { onPaid } from "./debt.ts";
 import { drainSoon } from "./drain.ts";
 import { publishWill } from "./farewell.ts";
-import { brokerForgot, resendAll } from "./resend.ts";
-import { onServiceDown, onServiceUp, statusWill } from "./service.ts";
-import { closeLink } from "./transparent.ts";
-import { askAll } from "./trunk-subscriptions.ts";
-
-export function openTrunk(context: Context, trunk: Trunk): void {
-  const { upstream, broker, mqttClientId } = trunk;
-  const clean = !trunk.resumes;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    trunk,
-    upstream,
-    broker,
-    clean,
-    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
-  });
-  context.links.set(link.id, link);
-  broker.link = link;
-  const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
-  context.out.add({ kind: "openLink", link: request });
-}
 
 export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
@@ -98,10 +80,6 @@ export function connectOverTrunk(context: Context, trunk: Trunk, session: Sessio
 function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
   if (goOnWithoutBroker(context, session, setup)) return;
   failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
-}
-
-export function* sessionsOf(context: Context, trunk: Trunk): Generator<Session> {
-  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
 }
 
 function setupsOf(context: Context, trunk: Trunk): Setup[] {

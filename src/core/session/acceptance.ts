@@ -7,13 +7,13 @@
  */
 import type { Publish } from "../../wire/v12/messages.ts";
 import { bury } from "../broker/dead-letters.ts";
+import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import { drainSoon, dropOldest } from "../routing/drain.ts";
-import { storeExchange } from "../routing/exchange-record.ts";
 import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";

@@ -6,12 +6,13 @@
  */
 import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
+import { closeLink, detach, openLink } from "../broker/links.ts";
+import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import { forgetDevice } from "../routing/debt.ts";
 import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
-import { brokerWill, closeLink, detach, openLink, sameWill } from "../routing/transparent.ts";
 import { connectOverTrunk } from "../routing/trunk-link.ts";
 import { BrokerSession } from "../state/broker-session.ts";
 import { Outbox } from "../state/outbox.ts";

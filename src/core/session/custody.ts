@@ -6,10 +6,17 @@
  * acknowledge that. What does not fit stays unacknowledged: the broker keeps it, and its window holds back the rest,
  * so nothing that was acknowledged is ever dropped for want of room, unless a rule of the operator says so (room.ts).
  */
+import {
+  acknowledge,
+  contentHash,
+  forgetReceived,
+  isSameMessage,
+  samePublication,
+  storeReceived,
+} from "../broker/received-record.ts";
+import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { fromBroker } from "../routing/topic-prefix.ts";
-import { samePublication } from "../routing/transparent.ts";
 import type { BrokerSession, Link, Received } from "../state/broker-session.ts";
 import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
@@ -17,7 +24,6 @@ import type { CommitToken, Publication } from "../types.ts";
 import { takeExpired, watchExpiry } from "./expiry.ts";
 import { giveUp, pump } from "./publish-down.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
-import { contentHash, forgetReceived, isSameMessage, storeReceived } from "./received-record.ts";
 import { type Admission, admit, fits, turnAway } from "./room.ts";
 
 /** Deliveries remembered per client for which there is no room. */
@@ -223,29 +229,6 @@ export function persistReleased(context: Context, session: Session, entry: Outbo
   const { seq, received } = entry;
   if (received) storeReceived(context, session.clientId, received, 0);
   return context.journal.keep(session.clientId, seq, queuedRecord(context, entry)).after;
-}
-
-/** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */
-export function acknowledge(
-  context: Context,
-  broker: BrokerSession,
-  received: Received,
-  after: CommitToken | undefined,
-): void {
-  if (received.stage !== "open" && received.stage !== "done") return;
-  const { link } = broker;
-  const { qos } = received.publication;
-  if (received.entry) received.entry.received = undefined;
-  received.entry = undefined;
-  if (!link?.up || received.connection !== broker.connection) {
-    received.stage = "done";
-    return;
-  }
-  if (qos === 1) broker.received.delete(received.packetId);
-  received.stage = "acknowledged";
-  const { packetId } = received;
-  const ack = qos === 1 ? "puback" : "pubrec";
-  context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
 }
 
 /** The commit failed: the promise was not given, the message is the broker's again (unless the client has it by now). */

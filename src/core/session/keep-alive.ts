@@ -4,9 +4,9 @@
  * A datagram only notes `lastHeard`; when the deadline comes up it looks again and moves on, so a busy client costs
  * one look per period. [MQTT-SN 1.2 §6.11, §6.14, §7.2]
  */
+import { detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import { giveUpFarewell } from "../routing/farewell.ts";
-import { detach } from "../routing/transparent.ts";
 import type { Session } from "../state/session.ts";
 import { endSession, lose } from "./lifecycle.ts";
 

@@ -3,13 +3,13 @@
  * [MQTT-SN 1.2 §6.14]
  */
 import { bury } from "../broker/dead-letters.ts";
+import { publishClientStatus } from "../broker/service.ts";
+import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { disconnect } from "../messages.ts";
 import { leave } from "../routing/debt.ts";
 import { abandonOrBidFarewell } from "../routing/farewell.ts";
-import { publishClientStatus } from "../routing/service.ts";
-import { leaveTrunk } from "../routing/trunk-subscriptions.ts";
 import { type ClientEvent, nextState } from "../state/client-state.ts";
 import type { Session } from "../state/session.ts";
 import { supervise } from "./keep-alive.ts";

@@ -8,13 +8,14 @@
 import { encodedLength } from "../../wire/v12/codec.ts";
 import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { bury } from "../broker/dead-letters.ts";
+import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import type { DropReason } from "../event.ts";
 import { returnCodes } from "../messages.ts";
 import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
-import { acknowledge, letIn, persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { letIn, persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { isExpired } from "./expiry.ts";
 import { changeState, lose } from "./lifecycle.ts";
 import { finishWaking } from "./sleep.ts";

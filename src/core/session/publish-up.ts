@@ -6,15 +6,15 @@
  */
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
+import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
+import { returnCodeOf, sendOrWait, sendWaiting } from "../broker/sending.ts";
+import { publishByService } from "../broker/service.ts";
+import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import { onAcceptedSettled } from "../routing/drain.ts";
-import { forgetExchange, storeExchange } from "../routing/exchange-record.ts";
 import { onWillSettled } from "../routing/farewell.ts";
-import { returnCodeOf, sendOrWait, sendWaiting } from "../routing/resend.ts";
-import { publishByService } from "../routing/service.ts";
-import { toBroker } from "../routing/topic-prefix.ts";
 import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
@@ -344,15 +344,6 @@ function onReceivedOverTrunk(
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
   if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
-}
-
-/** PUBCOMP to the client for an exchange that ended otherwise. */
-export function answerPubComp(context: Context, exchange: PublishExchange): void {
-  const { origin } = exchange;
-  if (!origin) return;
-  origin.session.uplink.delete(origin.msgId);
-  if (origin.session.peer !== undefined)
-    context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

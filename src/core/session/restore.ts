@@ -4,12 +4,12 @@
  * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
+import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
+import { openLink } from "../broker/links.ts";
+import { subscribeAgain } from "../broker/sending.ts";
+import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
-import { exchangeFrom, storeExchange } from "../routing/exchange-record.ts";
-import { subscribeAgain } from "../routing/resend.ts";
-import { openLink } from "../routing/transparent.ts";
-import { ask, join } from "../routing/trunk-subscriptions.ts";
 import type { PublishExchange, Received } from "../state/broker-session.ts";
 import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { homeOf, type Session } from "../state/session.ts";

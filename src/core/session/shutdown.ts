@@ -2,10 +2,11 @@
  * The gateway ends in order. Where sessions survive, nobody is told: the next life goes on with them. Otherwise active
  * clients are told, so that they look for a gateway at once; sleepers are not spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
  */
+import { closeLink, detach } from "../broker/links.ts";
+import { publishOffline } from "../broker/service.ts";
+import { brokerWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";
-import { publishOffline } from "../routing/service.ts";
-import { brokerWill, closeLink, detach } from "../routing/transparent.ts";
 import { isReachable, type Session } from "../state/session.ts";
 
 export function onShutdown(context: Context): void {

@@ -3,15 +3,15 @@
  */
 import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
-import type { Context } from "../context.ts";
-import { returnCodes, subAck } from "../messages.ts";
-import { returnCodeOf, sendExchange } from "../routing/resend.ts";
+import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import {
   leaveFilter,
   settleMembership,
   subscribeOverTrunk,
   unsubscribeOverTrunk,
-} from "../routing/trunk-subscriptions.ts";
+} from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import { returnCodes, subAck } from "../messages.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session, SubscribedBy } from "../state/session.ts";

@@ -7,8 +7,6 @@
  */
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
-import { answerPubComp } from "../session/publish-up.ts";
-import { forgetReceived } from "../session/received-record.ts";
 import type {
   BrokerSession,
   Link,
@@ -17,40 +15,7 @@ import type {
   UnsubscribeExchange,
 } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
-import { Trunk } from "../state/trunk.ts";
-import { forgetExchange } from "./exchange-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
-import { askAll } from "./trunk-subscriptions.ts";
-
-/** The broker does not know the session: make it new. */
-export function brokerForgot(context: Context, broker: BrokerSession, owner: Session | Trunk): void {
-  for (const received of broker.received.values()) {
-    // It will not ask again: what is buffered is ours alone now.
-    if (received.entry) received.entry.received = undefined;
-    forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
-  }
-  broker.received.clear();
-  if (owner instanceof Trunk) owner.lately.clear();
-  broker.outside.clear();
-  for (const exchange of [...broker.inFlight.values()]) {
-    if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
-    if (exchange.stage === "waiting" && !exchange.sentBefore) continue;
-    context.counters.qos2Uncertain++;
-    const clientId = exchange.owner?.clientId ?? "";
-    context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
-    if (exchange.stage === "waiting") {
-      exchange.sentBefore = false;
-      continue;
-    }
-    // The broker had it; it cannot be released any more, and shall not come a second time.
-    broker.finish(exchange);
-    forgetExchange(context, exchange);
-    if (exchange.stage === "released") answerPubComp(context, exchange);
-    else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
-  }
-  if (owner instanceof Trunk) askAll(context, owner);
-  else subscribeAgain(broker, owner, { withoutRetained: false });
-}
 
 /** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
 export function subscribeAgain(

@@ -6,8 +6,13 @@
  * id that is open for us to another message. That one is new: by its content, for DUP says too little about it.
  */
 import type { Context } from "../context.ts";
-import type { Received } from "../state/broker-session.ts";
+import { sameBytes } from "../octets.ts";
+import type { BrokerSession, Received } from "../state/broker-session.ts";
 import type { CommitToken, Publication } from "../types.ts";
+
+export function samePublication(a: Publication, b: Publication): boolean {
+  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
+}
 
 /** `seq`: the queued message that it is, while it is not acknowledged; 0 afterwards. */
 export function storeReceived(
@@ -45,4 +50,27 @@ export function forgetReceived(context: Context, clientId: string, received: Rec
   if (!received.stored) return;
   received.stored = false;
   context.journal.put({ of: "received", clientId, id: received.packetId, record: undefined });
+}
+
+/** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */
+export function acknowledge(
+  context: Context,
+  broker: BrokerSession,
+  received: Received,
+  after: CommitToken | undefined,
+): void {
+  if (received.stage !== "open" && received.stage !== "done") return;
+  const { link } = broker;
+  const { qos } = received.publication;
+  if (received.entry) received.entry.received = undefined;
+  received.entry = undefined;
+  if (!link?.up || received.connection !== broker.connection) {
+    received.stage = "done";
+    return;
+  }
+  if (qos === 1) broker.received.delete(received.packetId);
+  received.stage = "acknowledged";
+  const { packetId } = received;
+  const ack = qos === 1 ? "puback" : "pubrec";
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
 }

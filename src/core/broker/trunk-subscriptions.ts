@@ -14,8 +14,12 @@ import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
-import { sendExchange } from "./resend.ts";
 import { expectRetained, noteAnswered } from "./retained.ts";
+import { sendExchange } from "./sending.ts";
+
+export function* sessionsOf(context: Context, trunk: Trunk): Generator<Session> {
+  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
+}
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;

@@ -3,45 +3,10 @@
  * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
-import { newLink } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
-import { openTrunk } from "./trunk-link.ts";
-
-export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, trunk);
-    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
-  }
-}
-
-function openServiceLink(context: Context, upstream: Upstream): void {
-  const { serviceClientId, clientIdPrefix } = upstream.options;
-  const mqttClientId = clientIdPrefix + serviceClientId;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    upstream,
-    broker: upstream.service,
-    clean: true,
-    will: statusWill(context, upstream),
-  });
-  context.links.set(link.id, link);
-  upstream.service.link = link;
-  context.out.add({
-    kind: "openLink",
-    link: {
-      linkId: link.id,
-      upstream: upstream.name,
-      mqttClientId,
-      identity: undefined,
-      clean: true,
-      will: link.will,
-    },
-  });
-}
 
 /** Is any broker there? Then the gateway is worth looking for. */
 function isSomeBrokerThere(context: Context): boolean {

@@ -1,0 +1,117 @@
+/** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
+import type { Context } from "../context.ts";
+import { type BrokerSession, newLink } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import type { Trunk } from "../state/trunk.ts";
+import type { Upstream } from "../state/upstream.ts";
+import { statusWill } from "./service.ts";
+import { brokerWill } from "./will.ts";
+
+export function openTrunk(context: Context, trunk: Trunk): void {
+  const { upstream, broker, mqttClientId } = trunk;
+  const clean = !trunk.resumes;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    trunk,
+    upstream,
+    broker,
+    clean,
+    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+  });
+  context.links.set(link.id, link);
+  broker.link = link;
+  const { will } = link;
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  context.out.add({ kind: "openLink", link: request });
+}
+
+export function openServiceLinks(context: Context): void {
+  for (const upstream of context.upstreams.all) {
+    for (const trunk of upstream.trunks) openTrunk(context, trunk);
+    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
+  }
+}
+
+function openServiceLink(context: Context, upstream: Upstream): void {
+  const { serviceClientId, clientIdPrefix } = upstream.options;
+  const mqttClientId = clientIdPrefix + serviceClientId;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    upstream,
+    broker: upstream.service,
+    clean: true,
+    will: statusWill(context, upstream),
+  });
+  context.links.set(link.id, link);
+  upstream.service.link = link;
+  context.out.add({
+    kind: "openLink",
+    link: {
+      linkId: link.id,
+      upstream: upstream.name,
+      mqttClientId,
+      identity: undefined,
+      clean: true,
+      will: link.will,
+    },
+  });
+}
+
+/**
+ * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
+ * had one, and what the broker kept of it is wanted.
+ */
+export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
+  const { upstream } = session;
+  const { clientIdPrefix, will } = upstream.options;
+  const link = newLink({
+    id: context.nextLinkId(session.clientId),
+    session,
+    upstream,
+    broker: session.broker,
+    clean: options.clean,
+    resumes: options.resume === true,
+    will: will.held === "broker" ? brokerWill(session) : undefined,
+  });
+  context.links.set(link.id, link);
+  session.broker.link = link;
+  session.brokerRefused = false;
+  context.out.add({
+    kind: "openLink",
+    link: {
+      linkId: link.id,
+      upstream: upstream.name,
+      mqttClientId: clientIdPrefix + session.clientId,
+      identity: session.clientId,
+      clean: options.clean,
+      ...(options.resume === true && { resume: true }),
+      will: link.will,
+    },
+  });
+}
+
+/** Closes the connection of this MQTT session, if it has one. */
+export function closeLink(
+  context: Context,
+  broker: BrokerSession,
+  options: { how: "disconnect" | "abandon"; endSession: boolean },
+): void {
+  const link = broker.link;
+  if (!link) return;
+  if (!link.up) broker.inDoubt = true;
+  broker.link = undefined;
+  broker.cut();
+  context.links.delete(link.id);
+  context.out.add({ kind: "closeLink", linkId: link.id, ...options });
+}
+
+/** This client has no more to do with the broker for now. A connection that it shares with others stays. */
+export function detach(
+  context: Context,
+  session: Session,
+  options: { how: "disconnect" | "abandon"; endSession: boolean },
+): void {
+  if (!session.trunk) closeLink(context, session.broker, options);
+}

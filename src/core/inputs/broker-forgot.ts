@@ -1,0 +1,48 @@
+/** A connection came up and the broker does not know the session: what it had is made anew. [MQTT-3.1.1 4.4] */
+import { forgetExchange } from "../broker/exchange-record.ts";
+import { forgetReceived } from "../broker/received-record.ts";
+import { subscribeAgain } from "../broker/sending.ts";
+import { askAll } from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import { Trunk } from "../state/trunk.ts";
+
+/** The broker does not know the session: make it new. */
+export function brokerForgot(context: Context, broker: BrokerSession, owner: Session | Trunk): void {
+  for (const received of broker.received.values()) {
+    // It will not ask again: what is buffered is ours alone now.
+    if (received.entry) received.entry.received = undefined;
+    forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
+  }
+  broker.received.clear();
+  if (owner instanceof Trunk) owner.lately.clear();
+  broker.outside.clear();
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
+    if (exchange.stage === "waiting" && !exchange.sentBefore) continue;
+    context.counters.qos2Uncertain++;
+    const clientId = exchange.owner?.clientId ?? "";
+    context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
+    if (exchange.stage === "waiting") {
+      exchange.sentBefore = false;
+      continue;
+    }
+    // The broker had it; it cannot be released any more, and shall not come a second time.
+    broker.finish(exchange);
+    forgetExchange(context, exchange);
+    if (exchange.stage === "released") answerPubComp(context, exchange);
+    else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
+  }
+  if (owner instanceof Trunk) askAll(context, owner);
+  else subscribeAgain(broker, owner, { withoutRetained: false });
+}
+
+/** PUBCOMP to the client for an exchange that ended otherwise. */
+export function answerPubComp(context: Context, exchange: PublishExchange): void {
+  const { origin } = exchange;
+  if (!origin) return;
+  origin.session.uplink.delete(origin.msgId);
+  if (origin.session.peer !== undefined)
+    context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
+}
