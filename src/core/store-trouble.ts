@@ -4,8 +4,8 @@
  */
 import type { Message } from "../wire/v12/messages.ts";
 import type { Context } from "./context.ts";
-import { drainSoon } from "./routing/drain.ts";
-import { acknowledgeUnkept } from "./routing/fan-out.ts";
+import { drainSoon } from "./session/backlog.ts";
+import { acknowledgeUnkept } from "./session/fan-out.ts";
 import { pump } from "./session/publish-down.ts";
 import type { CommitToken } from "./types.ts";
 

@@ -7,7 +7,8 @@
  * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
  */
 import type { Context } from "../context.ts";
-import { dropLateRefused, onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
+import { onSubscribeAck } from "../session/subscribe.ts";
+import { dropLateRefused } from "../session/subscription-loss.ts";
 import { SmallMap } from "../small-map.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
 import { isShared } from "../state/filter-trie.ts";
@@ -105,17 +106,6 @@ export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: Subs
     trunk.unasked.delete(waiting);
     if (waiting.members.size > 0) return ask(context, trunk, waiting);
   }
-}
-
-/** A client unsubscribes; answered at once when others still want the filter. */
-export function unsubscribeOverTrunk(
-  context: Context,
-  trunk: Trunk,
-  session: Session,
-  request: UnsubscribeExchange,
-): void {
-  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
-  if (!asked) onUnsubscribeAck(context, request);
 }
 
 /** What a request had made of the membership before the broker could answer is undone. */

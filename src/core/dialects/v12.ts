@@ -7,7 +7,7 @@ import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
 import { disconnect, returnCodes, subAck } from "../messages.ts";
 import { cancelSetup, onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
-import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
+import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";

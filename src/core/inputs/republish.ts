@@ -2,10 +2,10 @@
 import { purge } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { LetterRecord } from "../record.ts";
-import { linger } from "../routing/debt.ts";
-import { append } from "../session/acceptance.ts";
-import { newSession } from "../session/connect.ts";
-import { handOver } from "../session/custody.ts";
+import { append } from "../session/backlog.ts";
+import { handOver } from "../session/deliver.ts";
+import { linger } from "../session/leave.ts";
+import { newSession } from "../session/new-session.ts";
 import type { Publication } from "../types.ts";
 
 /** Sends letters once more, where they were going; those whose client has no session stay. */

@@ -11,16 +11,15 @@ import type { Context } from "../context.ts";
 import type { LinkRefusal } from "../input.ts";
 import { brokerForgot } from "../inputs/broker-forgot.ts";
 import { returnCodes } from "../messages.ts";
-import { acceptInFlight, storesFor } from "../session/acceptance.ts";
+import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
-import { bidGoodbye, tellDisconnected } from "../session/lifecycle.ts";
+import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
 import { pump } from "../session/publish-down.ts";
+import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/broker-session.ts";
 import type { BrokerLimits } from "../types.ts";
-import { onPaid } from "./debt.ts";
-import { drainSoon } from "./drain.ts";
-import { publishWill } from "./farewell.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
 
 export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {

@@ -12,19 +12,18 @@ import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { brokerForgot } from "../inputs/broker-forgot.ts";
-import { returnCodes } from "../messages.ts";
 import type { SessionRecord, StoredState } from "../record.ts";
-import { acceptInFlight, storesFor } from "../session/acceptance.ts";
-import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
+import { drainSoon, storesFor } from "../session/backlog.ts";
+import { completeOrFail, completeSetup } from "../session/connect.ts";
+import { onPaid } from "../session/departure.ts";
 import { pump } from "../session/publish-down.ts";
+import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
-import { onPaid } from "./debt.ts";
-import { drainSoon } from "./drain.ts";
-import { publishWill } from "./farewell.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
@@ -68,18 +67,6 @@ export function onTrunkAway(context: Context, trunk: Trunk, reason: string): voi
     if (setup.session) completeOrFail(context, setup.session, setup, reason);
   }
   if (trunk.index === 0) onServiceDown(context);
-}
-
-/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(context: Context, trunk: Trunk, session: Session, setup: Setup): void {
-  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
-  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
-  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
-}
-
-function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
-  if (goOnWithoutBroker(context, session, setup)) return;
-  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
 }
 
 function setupsOf(context: Context, trunk: Trunk): Setup[] {

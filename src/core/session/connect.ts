@@ -11,19 +11,31 @@ import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
-import { forgetDevice } from "../routing/debt.ts";
-import { giveUpFarewell, publishWill } from "../routing/farewell.ts";
-import { connectOverTrunk } from "../routing/trunk-link.ts";
-import { BrokerSession } from "../state/broker-session.ts";
-import { Outbox } from "../state/outbox.ts";
-import { Session } from "../state/session.ts";
+import type { Session } from "../state/session.ts";
 import { Setup } from "../state/setup.ts";
-import { Registry } from "../state/topic-registry.ts";
+import type { Trunk } from "../state/trunk.ts";
 import type { PeerId, Publication } from "../types.ts";
-import { storesFor } from "./acceptance.ts";
-import { bidGoodbye, changeState, endSession, lose, tellDisconnected } from "./lifecycle.ts";
-import { pump, stopInFlight } from "./publish-down.ts";
-import { orphanUplink } from "./publish-up.ts";
+import { storesFor } from "./backlog.ts";
+import { changeState } from "./client-life.ts";
+import { bidGoodbye, lose, tellDisconnected } from "./departure.ts";
+import { stopInFlight } from "./drop.ts";
+import { orphanUplink } from "./duplicates.ts";
+import { endSession, forgetDevice } from "./end.ts";
+import { newSession } from "./new-session.ts";
+import { pump } from "./publish-down.ts";
+import { giveUpFarewell, publishWill } from "./will-delivery.ts";
+
+/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
+export function connectOverTrunk(context: Context, trunk: Trunk, session: Session, setup: Setup): void {
+  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
+  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
+  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
+}
+
+export function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
+  if (goOnWithoutBroker(context, session, setup)) return;
+  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
+}
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
   const clientId = validClientId(context, message);
@@ -247,31 +259,6 @@ export function goOnWithoutBroker(context: Context, session: Session, setup: Set
   if (!isTrusted(context, session, setup)) return false;
   completeSetup(context, session, setup);
   return true;
-}
-
-export function newSession(
-  context: Context,
-  clientId: string,
-  { clean, peer }: { readonly clean: boolean; readonly peer: PeerId | undefined },
-): Session {
-  const registry = new Registry({
-    start: context.sessions.topicIdStart(clientId),
-    limit: context.options.topics.idsPerClientMax,
-    isPredefined: (id) =>
-      context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
-  });
-  const someId = () => Math.floor(context.environment.random() * 65_535);
-  const upstream = context.upstreams.of(clientId, peer);
-  const trunk = upstream.trunkOf(clientId);
-  return new Session({
-    clientId,
-    clean,
-    registry,
-    upstream,
-    trunk,
-    broker: trunk?.broker ?? new BrokerSession(someId()),
-    outbox: new Outbox(someId()),
-  });
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */

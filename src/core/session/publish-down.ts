@@ -7,19 +7,19 @@
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
 import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
-import { bury } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
-import type { DropReason } from "../event.ts";
-import { returnCodes } from "../messages.ts";
-import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
+import { pingResp, returnCodes } from "../messages.ts";
+import type { OutboxEntry } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
-import { letIn, persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { letIn } from "./admission.ts";
+import { changeState } from "./client-life.ts";
+import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { lose } from "./departure.ts";
+import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
-import { changeState, lose } from "./lifecycle.ts";
-import { finishWaking } from "./sleep.ts";
-import { dropSubscription } from "./subscribe.ts";
+import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
 
 /** Between two copies of the same message, when the client asks for one. */
@@ -189,13 +189,6 @@ export function repeatInFlight(context: Context, session: Session): void {
   sendInFlight(context, session);
 }
 
-/** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
-export function stopInFlight(context: Context, session: Session): void {
-  session.outbox.inFlight = undefined;
-  session.outbox.pausedUntil = 0;
-  context.deadlines.clear(session.retry);
-}
-
 export function onPubAck(context: Context, session: Session, message: PubAck): void {
   if (message.msgId === 0) return onQoS0Refused(context, session, message);
   const entry = session.outbox.sentAs(message.msgId);
@@ -325,25 +318,16 @@ function finish(context: Context, session: Session, entry: OutboxEntry): void {
   pump(context, session);
 }
 
-/** The message will not reach the client: counted, and the broker is released from it. */
-export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason, why?: string): void {
-  const { qos, topicName } = entry.publication;
-  const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
-  session.dropped++;
-  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
-  bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
-  outboxShift(context, session, entry);
-  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
-}
-
-/** Takes an entry off, wherever it stands. */
-export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
-  session.outbox.remove(entry);
-  context.counters.bufferedMessages--;
-  context.counters.bufferedBytes -= entryBytes(entry);
-  context.journal.drop(session.clientId, entry.seq);
-}
-
 function outboxAllow(session: Session): void {
   session.outbox.allowance--;
+}
+
+/** Everything is handed over, or as much as one wake-up takes: PINGRESP, and asleep again. */
+export function finishWaking(context: Context, session: Session): void {
+  session.lastHeard = context.now; // the sleep counts from PINGRESP
+  changeState(context, session, "drained", "handed over");
+  takeCustodyOfAll(context, session);
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, pingResp);
+  context.out.letGo(session.peer);
 }

@@ -13,21 +13,14 @@ import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
-import { onAcceptedSettled } from "../routing/drain.ts";
-import { onWillSettled } from "../routing/farewell.ts";
 import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
-import {
-  acceptPublish,
-  forgetTaken,
-  isForBacklog,
-  isTaken,
-  makeRoomForTaken,
-  noteDone,
-  remainTaken,
-} from "./acceptance.ts";
+import { onAcceptedSettled } from "./backlog-drain.ts";
+import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
+import { onWillSettled } from "./will-delivery.ts";
 
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
 const mqttOverheadBytes = 16;
@@ -203,51 +196,6 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
   else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted), done.after);
   return true;
-}
-
-/** The exchange under this MsgId, unless the client has begun anew with the number. */
-function adopted(session: Session, message: Publish): PublishExchange | undefined {
-  const exchange = session.uplink.get(message.msgId);
-  if (!exchange?.orphan) return exchange;
-  const { qos, payload } = exchange.publication;
-  if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
-    exchange.orphan = false;
-    return exchange;
-  }
-  session.uplink.delete(message.msgId);
-  exchange.origin = undefined;
-  return undefined;
-}
-
-/**
- * The client connected anew and may have lost count: a MsgId of before can mean another message now. What is under
- * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
- * released and remembered, so that a client that has kept its state gets its answers.
- */
-export function orphanUplink(context: Context, session: Session): void {
-  for (const taken of session.taken.values()) taken.orphan = true;
-  for (const [msgId, exchange] of session.uplink) {
-    if (exchange.stage === "waiting" || exchange.stage === "sent") {
-      exchange.orphan = true;
-      continue;
-    }
-    remember(context, session, exchange);
-    session.uplink.delete(msgId);
-    exchange.origin = undefined;
-    if (exchange.stage === "released") continue;
-    exchange.stage = "released";
-    storeExchange(context, session.clientId, exchange);
-    const { link } = session.broker;
-    if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  }
-}
-
-/** Remembers a finished publication, for as long as the client may repeat it. */
-function remember(context: Context, session: Session, exchange: PublishExchange): void {
-  if (!exchange.origin) return;
-  const { msgId, topicId } = exchange.origin;
-  const { qos, payload } = exchange.publication;
-  if (qos > 0) noteDone(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
 }
 
 function refuse(

@@ -4,8 +4,8 @@ import type { Register } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { regAck, returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import { markChanged } from "./lifecycle.ts";
 import { pump } from "./publish-down.ts";
+import { markChanged } from "./session-record.ts";
 
 export function onRegister(context: Context, session: Session, message: Register): void {
   const { peer } = session;

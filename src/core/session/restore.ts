@@ -14,11 +14,11 @@ import type { PublishExchange, Received } from "../state/broker-session.ts";
 import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
-import { newSession } from "./connect.ts";
+import { supervise } from "./client-life.ts";
 import { watchExpiry } from "./expiry.ts";
-import { supervise } from "./keep-alive.ts";
-import { markChanged } from "./lifecycle.ts";
+import { newSession } from "./new-session.ts";
 import { entryFrom } from "./queued-record.ts";
+import { markChanged } from "./session-record.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;

@@ -2,13 +2,11 @@
  * Room for one more? What makes way, and what does not come in: by the first rule of `buffer.rules` that fits client and
  * topic. What the client may have seen never makes way.
  */
-import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
-import type { DropReason } from "../event.ts";
 import type { BufferPolicy } from "../options.ts";
 import { entryBytes, isFree, type OutboxEntry, type Tally } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
-import { giveUp } from "./publish-down.ts";
+import { giveUp, turnAway } from "./drop.ts";
 
 /** `wait`: no room now, and it may not be dropped: the broker keeps it. */
 export type Admission = "in" | "wait" | "dropped";
@@ -88,14 +86,4 @@ function isReplaced(old: OutboxEntry, by: OutboxEntry): boolean {
     old.publication.topicName === by.publication.topicName &&
     (old.publication.qos === 0 || by.publication.qos > 0)
   );
-}
-
-/** It does not come in: counted, and kept for the operator. The caller tells the broker. */
-export function turnAway(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
-  const { clientId, peer } = session;
-  const { publication } = entry;
-  session.dropped++;
-  context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
-  bury(context, { clientId, direction: "down", reason, publication });
-  return "dropped";
 }

@@ -1,4 +1,5 @@
 /** A session as it is stored, and back. */
+import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
 
@@ -24,4 +25,9 @@ export function recordOf(session: Session): SessionRecord {
       predefinedId,
     })),
   };
+}
+
+/** The session is to be stored as it is at the end of this turn. */
+export function markChanged(context: Context, session: Session): void {
+  context.journal.mark(session, () => recordOf(session));
 }

@@ -10,9 +10,11 @@ import type { Context } from "../context.ts";
 import { disconnect, pingResp } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
+import { changeState } from "./client-life.ts";
 import { takeCustodyOfAll } from "./custody.ts";
-import { bidGoodbye, changeState, tellDisconnected } from "./lifecycle.ts";
-import { pump, repeatInFlight, stopInFlight } from "./publish-down.ts";
+import { bidGoodbye, tellDisconnected } from "./departure.ts";
+import { stopInFlight } from "./drop.ts";
+import { pump, repeatInFlight } from "./publish-down.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
 export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
@@ -64,14 +66,4 @@ function wake(context: Context, session: Session): void {
   const allowance = session.outbox.length + buffer.extraPerWakeMax;
   session.outbox.allowance = Math.min(allowance, buffer.perWakeMaxOf(session.clientId));
   pump(context, session);
-}
-
-/** Everything is handed over, or as much as one wake-up takes: PINGRESP, and asleep again. */
-export function finishWaking(context: Context, session: Session): void {
-  session.lastHeard = context.now; // the sleep counts from PINGRESP
-  changeState(context, session, "drained", "handed over");
-  takeCustodyOfAll(context, session);
-  if (session.peer === undefined) return;
-  context.out.send(session.peer, pingResp);
-  context.out.letGo(session.peer);
 }

@@ -4,21 +4,29 @@
 import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { returnCodeOf, sendExchange } from "../broker/sending.ts";
-import {
-  leaveFilter,
-  settleMembership,
-  subscribeOverTrunk,
-  unsubscribeOverTrunk,
-} from "../broker/trunk-subscriptions.ts";
+import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session, SubscribedBy } from "../state/session.ts";
+import type { Trunk } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
-import { storesFor } from "./acceptance.ts";
-import { markChanged } from "./lifecycle.ts";
+import { storesFor } from "./backlog.ts";
 import { pump } from "./publish-down.ts";
+import { markChanged } from "./session-record.ts";
+import { dropLateRefused } from "./subscription-loss.ts";
+
+/** A client unsubscribes; answered at once when others still want the filter. */
+export function unsubscribeOverTrunk(
+  context: Context,
+  trunk: Trunk,
+  session: Session,
+  request: UnsubscribeExchange,
+): void {
+  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
+  if (!asked) onUnsubscribeAck(context, request);
+}
 
 /** What the message names: a filter and how it was named, or the return code that says why not. */
 type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
@@ -162,27 +170,6 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   session.subscriptions.delete(filter);
   markChanged(context, session);
   if (session.peer !== undefined) context.out.send(session.peer, { type: "UNSUBACK", msgId });
-}
-
-/** The client refused the name in REGACK: that is an unsubscribe from exactly it. [§6.10] */
-export function dropSubscription(context: Context, session: Session, filter: string): void {
-  const { broker } = session;
-  if (!session.subscriptions.delete(filter)) return;
-  markChanged(context, session);
-  if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
-  const packetId = broker.freePacketId();
-  if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
-  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin: undefined };
-  broker.add(exchange);
-  sendExchange(context, broker.link, exchange);
-}
-
-/** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
-export function dropLateRefused(context: Context, session: Session | undefined, filter: string, code: number): void {
-  if (!session?.subscriptions.has(filter) || returnCodeOf(code) === returnCodes.accepted) return;
-  context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });
-  session.subscriptions.delete(filter);
-  markChanged(context, session);
 }
 
 /**

@@ -7,7 +7,7 @@ import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import { markChanged } from "./lifecycle.ts";
+import { markChanged } from "./session-record.ts";
 
 const nothing = new Uint8Array(0);
 

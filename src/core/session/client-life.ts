@@ -4,11 +4,26 @@
  * A datagram only notes `lastHeard`; when the deadline comes up it looks again and moves on, so a busy client costs
  * one look per period. [MQTT-SN 1.2 §6.11, §6.14, §7.2]
  */
-import { detach } from "../broker/links.ts";
+import { publishClientStatus } from "../broker/service.ts";
 import type { Context } from "../context.ts";
-import { giveUpFarewell } from "../routing/farewell.ts";
+import { type ClientEvent, nextState } from "../state/client-state.ts";
 import type { Session } from "../state/session.ts";
-import { endSession, lose } from "./lifecycle.ts";
+import { markChanged } from "./session-record.ts";
+
+/** Goes one step in the table of state.ts; false where that step does not exist. */
+export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {
+  const next = nextState(session.state, event);
+  if (!next) return false;
+  const before = session.state;
+  session.state = next;
+  context.sessions.setIdle(session, next === "disconnected" || next === "lost");
+  supervise(context, session);
+  markChanged(context, session);
+  if (next === before) return true;
+  context.out.report({ event: "client_state", clientId: session.clientId, state: next, peer: session.peer, why });
+  publishClientStatus(context, session);
+  return true;
+}
 
 /** The announced time and what is allowed on top: a tenth above a minute, half up to it. In milliseconds. [§7.2] */
 export function withGrace(seconds: number): number {
@@ -35,21 +50,4 @@ export function silenceAllowedMs(context: Context, session: Session): number {
 export function supervise(context: Context, session: Session): void {
   const from = session.state === "disconnected" || session.state === "lost" ? context.now : session.lastHeard;
   context.deadlines.set(session.life, from + silenceAllowedMs(context, session));
-}
-
-export function onLifeDeadline(context: Context, session: Session): void {
-  if (session.farewell) return giveUpFarewell(context, session);
-  if (session.state === "disconnected" || session.state === "lost") {
-    if (session.setup || session.lingers) return supervise(context, session);
-    detach(context, session, { how: "disconnect", endSession: true });
-    return endSession(context, session, "expired");
-  }
-  if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
-  const due = session.lastHeard + silenceAllowedMs(context, session);
-  if (context.now < due) return context.deadlines.set(session.life, due);
-  // Sleepers are told nothing: they do not listen, and their next message is answered.
-  lose(context, session, {
-    why: session.state === "active" ? "keep alive ran out" : "slept too long",
-    tell: session.state === "active",
-  });
 }

@@ -10,12 +10,12 @@ import { detach } from "../broker/links.ts";
 import { sendOrWait } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import { supervise } from "../session/keep-alive.ts";
-import { markChanged } from "../session/lifecycle.ts";
 import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
-import { leave, linger } from "./debt.ts";
+import { supervise } from "./client-life.ts";
+import { leave, linger } from "./leave.ts";
+import { markChanged } from "./session-record.ts";
 
 /** The client is lost: see to its will and to its connection. */
 export function abandonOrBidFarewell(context: Context, session: Session): void {

@@ -10,29 +10,14 @@ import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { backlogBytes } from "../record.ts";
-import type { Backlog, BacklogEntry } from "../state/backlog.ts";
+import type { BacklogEntry } from "../state/backlog.ts";
 import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
-import { onPaid } from "./debt.ts";
-
-/** Publications of one client under way from its backlog. */
-const windowMax = 20;
-
-/** Read ahead, per client. */
-const readMax = 64;
-
-const tickMs = 20;
+import { countOff, drainSoon, makeRoom, readAhead, readMax, recount, tickMs, windowMax } from "./backlog.ts";
+import { onPaid } from "./departure.ts";
 
 /** After a read that failed. */
 const readPauseMs = 1_000;
-
-/** There may be something to send for this client: its turn comes. */
-export function drainSoon(context: Context, session: Session): void {
-  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
-  context.draining.add(session);
-  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
-}
 
 /** Sends what the rate of this moment allows, one of each client at a time. */
 export function onDrainDeadline(context: Context): void {
@@ -78,13 +63,6 @@ function mayReplace(session: Session): boolean {
   for (const exchange of session.broker.inFlight.values())
     if (exchange.kind === "publish" && exchange.owner === session && exchange.backlogId > 0) return false;
   return true;
-}
-
-function readAhead(context: Context, session: Session): void {
-  const { backlog } = session.account;
-  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
-  backlog.readingUpTo = backlog.next - 1;
-  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
 }
 
 export function onFetched(context: Context, session: Session, input: Extract<Input, { kind: "fetched" }>): void {
@@ -188,52 +166,4 @@ function paidIfSo(context: Context, session: Session): boolean {
   if (session.account.owed > 0) return false;
   onPaid(context, session);
   return true;
-}
-
-/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
-export function dropOldest(context: Context, session: Session, bytes: number): boolean {
-  const { backlog } = session.account;
-  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
-  makeRoom(context, session, bytes);
-  // So much may wait beyond the limit until the disk has answered.
-  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
-}
-
-function makeRoom(context: Context, session: Session, bytes = 0): void {
-  const { backlog } = session.account;
-  const { uplink } = context.options;
-  const policy = uplink.policyOf(session.clientId);
-  if (policy.atLimit !== "oldest") return;
-  const isOver = () =>
-    backlog.count + (bytes > 0 ? 1 : 0) > policy.messagesMax ||
-    backlog.bytes + bytes > policy.bytesMax ||
-    context.counters.backlogMessages + (bytes > 0 ? 1 : 0) > uplink.messagesMax ||
-    context.counters.backlogBytes + bytes > uplink.bytesMax;
-  while (isOver()) {
-    const oldest = backlog.head.shift();
-    if (!oldest) return readAhead(context, session);
-    countOff(context, backlog, oldest);
-    const { publication, id } = oldest;
-    const { clientId } = session;
-    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
-    context.drop("backlog-full", { clientId, detail });
-    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
-    context.journal.remove({ of: "backlog", clientId, id, record: undefined });
-  }
-}
-
-function recount(context: Context, backlog: Backlog): void {
-  const bytes = backlog.head.reduce((sum, { publication }) => sum + backlogBytes(publication), 0);
-  context.counters.backlogMessages += backlog.head.length - backlog.count;
-  context.counters.backlogBytes += bytes - backlog.bytes;
-  backlog.count = backlog.head.length;
-  backlog.bytes = bytes;
-}
-
-function countOff(context: Context, backlog: Backlog, { publication }: BacklogEntry): void {
-  const bytes = backlogBytes(publication);
-  backlog.count--;
-  backlog.bytes -= bytes;
-  context.counters.backlogMessages--;
-  context.counters.backlogBytes -= bytes;
 }

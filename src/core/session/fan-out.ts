@@ -11,12 +11,12 @@ import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { hashOf } from "../octets.ts";
-import { deliver } from "../session/custody.ts";
 import type { Link, Received } from "../state/broker-session.ts";
 import { isShared } from "../state/filter-trie.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Trunk, TrunkFilter } from "../state/trunk.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
+import { deliver } from "./deliver.ts";
 
 /** Members of a shared subscription that are looked at for one that is there. */
 const sharedTriesMax = 16;

@@ -13,15 +13,11 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
-import { drainSoon, dropOldest } from "../routing/drain.ts";
 import type { PublishExchange } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
-
-/** Does the gateway answer this client while the broker is away? */
-export function storesFor(context: Context, clientId: string): boolean {
-  return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
-}
+import { append, dropOldest, storesFor } from "./backlog.ts";
+import { noteDone, remainTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -81,38 +77,6 @@ export function acceptPublish(
   return undefined;
 }
 
-/** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
-export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
-  const { clientId } = session;
-  const { backlog } = session.account;
-  const id = backlog.next++;
-  const bytes = backlogBytes(publication);
-  const record = { v: 1, publication, at: context.environment.wallClock() ?? 0 } as const;
-  const after = context.journal.put({ of: "backlog", clientId, id, record });
-  count(context, session, 1, bytes);
-  if (!session.reported) {
-    session.reported = true;
-    context.out.report({ event: "backlog", clientId, count: backlog.count });
-  }
-  if (after !== undefined) {
-    context.journal.promised(after, () => {
-      // The client was not answered and will say it again. On disk it may be yet, with the next commit, for a moment.
-      backlog.withdrawn.add(id);
-      count(context, session, -1, -bytes);
-      context.journal.remove({ of: "backlog", clientId, id, record: undefined });
-    });
-  }
-  drainSoon(context, session);
-  return after;
-}
-
-function count(context: Context, session: Session, messages: number, bytes: number): void {
-  session.account.backlog.count += messages;
-  session.account.backlog.bytes += bytes;
-  context.counters.backlogMessages += messages;
-  context.counters.backlogBytes += bytes;
-}
-
 /** The client's answer, once the commit is done; should that fail, as if nothing had been. */
 function answer(
   context: Context,
@@ -139,42 +103,6 @@ function answer(
   noteDone(context, session, { msgId, topicId, qos: 1, hash, after });
   if (after !== undefined) context.journal.promised(after, () => session.lately.forget(msgId));
   if (peer !== undefined) context.out.send(peer, pubAck(topicId, msgId, returnCodes.accepted), after);
-}
-
-/** Remembers a finished publication, for as long as the client may repeat it. */
-export function noteDone(
-  context: Context,
-  session: Session,
-  done: { msgId: number; topicId: number; qos: 1 | 2; hash: number; after?: CommitToken | undefined },
-): void {
-  const { msgId, topicId, qos, hash, after } = done;
-  session.lately.note({ msgId, topicId, qos, hash, after, at: context.now }, context.options.clients.uplinkInFlightMax);
-}
-
-/** Is this a repetition of what was taken at QoS 2? Then it is answered again. */
-export function isTaken(context: Context, session: Session, message: Publish): boolean {
-  const taken = session.taken.get(message.msgId);
-  if (!taken) return false;
-  const isSame =
-    message.qos === 2 &&
-    taken.topicId === message.topicId &&
-    taken.hash === hashOf(message.data) &&
-    (message.dup || !taken.orphan);
-  if (isSame) {
-    taken.orphan = false;
-    context.counters.dropped.repeat++;
-    if (session.peer !== undefined)
-      context.out.send(session.peer, { type: "PUBREC", msgId: message.msgId }, taken.after);
-    return true;
-  }
-  forgetTaken(context, session, message.msgId); // the client has begun anew with the number
-  return false;
-}
-
-/** The client's PUBREL came, or the client does not know of it any more. The number may mean another message now. */
-export function forgetTaken(context: Context, session: Session, msgId: number): void {
-  if (!session.taken.delete(msgId)) return;
-  context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
 }
 
 /** The connection is gone: what the client waits for becomes ours, and it is answered. */
@@ -204,30 +132,6 @@ export function acceptInFlight(context: Context, session: Session): void {
     answer(context, session, publication, { msgId, topicId }, after);
     if (after !== undefined) context.journal.promised(after, () => takeBack(session, broker, exchange, origin));
   }
-}
-
-/** The broker has it: its MsgId is remembered until the client's PUBREL. */
-export function remainTaken(
-  context: Context,
-  { clientId, taken }: Session,
-  { publication, orphan }: PublishExchange,
-  { msgId, topicId }: NonNullable<PublishExchange["origin"]>,
-): void {
-  const hash = hashOf(publication.payload);
-  taken.set(msgId, { topicId, hash, after: undefined, orphan });
-  context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
-}
-
-/** Room for one more MsgId to remember; those of before a reconnect go first. */
-export function makeRoomForTaken(context: Context, session: Session): boolean {
-  const { taken } = session;
-  if (taken.size < context.options.clients.uplinkInFlightMax) return true;
-  for (const [msgId, { orphan }] of taken) {
-    if (!orphan) continue;
-    forgetTaken(context, session, msgId);
-    return true;
-  }
-  return false;
 }
 
 function settle(session: Session, msgId: number, exchange: PublishExchange): void {

@@ -1,0 +1,144 @@
+/** A publication came from the broker for a client: into the outbox, or it waits at the broker. See custody.ts. */
+import { acknowledge, contentHash, forgetReceived, isSameMessage, samePublication } from "../broker/received-record.ts";
+import { fromBroker } from "../broker/topic-prefix.ts";
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import type { BrokerSession, Link, Received } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import type { CommitToken, Publication } from "../types.ts";
+import { letIn, take } from "./admission.ts";
+import { giveUp } from "./drop.ts";
+import { takeExpired } from "./expiry.ts";
+import { pump } from "./publish-down.ts";
+import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
+
+/** Deliveries remembered per client for which there is no room. */
+const outsideMax = 1_000;
+
+type Delivered = Extract<Input, { kind: "delivered" }>;
+
+/** A publication came from the broker for this client. */
+export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
+  const { broker, clientId } = session;
+  if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
+  const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
+  const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
+  if (input.publication.qos === 0) {
+    if (topicName === undefined) return;
+    const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
+    if (take(context, session, entry) === "in") pump(context, session);
+    return;
+  }
+  const known = broker.received.get(input.packetId);
+  if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
+  if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
+  const received = newReceived(broker, input, expiresAt);
+  broker.received.set(input.packetId, received);
+  offer(context, session, received);
+}
+
+/** The session that this was for is over; only its link is still needed. */
+function leaveAtBroker(context: Context, session: Session, input: Delivered): void {
+  context.counters.dropped["session-ended"]++;
+  if (input.publication.qos === 0) return;
+  const { broker } = session;
+  const received = newReceived(broker, input, undefined);
+  broker.received.set(input.packetId, received);
+  acknowledge(context, broker, received, undefined);
+}
+
+function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Received["expiresAt"]): Received {
+  const { packetId, publication } = input;
+  return {
+    packetId,
+    publication,
+    connection: broker.connection,
+    stage: "open",
+    expiresAt,
+    entry: undefined,
+    stored: false,
+    hash: publication.qos === 2 ? contentHash(publication) : undefined,
+  };
+}
+
+/** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
+function offer(context: Context, session: Session, received: Received): void {
+  const { outside } = session.broker;
+  if (outside.size >= outsideMax) {
+    // Only a broker without a window comes here. It sends what it has no answer for again with the next connection.
+    const detail = `QoS ${received.publication.qos} ${received.publication.topicName}: left at the broker`;
+    return context.drop("buffer-full", { clientId: session.clientId, detail });
+  }
+  outside.set(received, true);
+  letIn(context, session);
+  if (received.entry) pump(context, session);
+}
+
+/** What has waited too long goes, and makes room. */
+export function dropExpired(context: Context, session: Session): void {
+  for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
+  letIn(context, session);
+  pump(context, session);
+}
+
+/** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
+function isSame(known: Received, { publication, dup }: Delivered): boolean {
+  if (known.publication.qos !== publication.qos) return false;
+  return publication.qos === 2
+    ? isSameMessage(known, publication)
+    : dup && samePublication(known.publication, publication);
+}
+
+function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
+  const { broker } = session;
+  known.connection = broker.connection;
+  if (known.stage === "open" && !known.entry) return offer(context, session, known); // no room last time
+  context.counters.dropped.repeat++;
+  if (known.stage === "open") return; // still on its way to the client
+  if (known.stage === "done") return acknowledge(context, broker, known, undefined);
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubrec", packetId: known.packetId });
+}
+
+/** PUBREL: the broker is through with this id. */
+export function onReleased(context: Context, link: Link, packetId: number): void {
+  const { broker } = link;
+  const received = broker.received.get(packetId);
+  const owner = link.session?.clientId ?? link.trunk?.key;
+  if (received && owner !== undefined) forgetReceived(context, owner, received);
+  broker.received.delete(packetId);
+  context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
+}
+
+/** A message that is ours alone, for this client. Where there is no room, it is dropped. */
+export function handOver(context: Context, session: Session, publication: Publication): void {
+  const { clientId } = session;
+  const expiresAt = expiryOf(context, clientId, publication.topicName, undefined);
+  const entry = newEntry(context, clientId, publication, { expiresAt });
+  if (take(context, session, entry) !== "in") return;
+  entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
+  pump(context, session);
+}
+
+/**
+ * One client's copy of a delivery to several: ours at once, whatever the client does. Answers the commit that makes it
+ * safe; without room it is dropped, for this client alone.
+ */
+export function deliver(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  expirySeconds: number | undefined,
+): CommitToken | undefined {
+  const { clientId } = session;
+  const expiresAt = expiryOf(context, clientId, publication.topicName, expirySeconds);
+  const entry = newEntry(context, clientId, publication, { expiresAt });
+  if (take(context, session, entry) !== "in") return undefined;
+  let after: CommitToken | undefined;
+  if (publication.qos > 0) {
+    const kept = context.journal.keep(clientId, 0, queuedRecord(context, entry));
+    entry.seq = kept.seq;
+    after = kept.after;
+  }
+  pump(context, session);
+  return after;
+}

@@ -1,0 +1,94 @@
+/**
+ * The turns of a client's life that several procedures share: a change of state, being lost, the end of a session.
+ * [MQTT-SN 1.2 §6.14]
+ */
+import { detach } from "../broker/links.ts";
+import type { Context } from "../context.ts";
+import { disconnect } from "../messages.ts";
+import type { Session } from "../state/session.ts";
+import { changeState, silenceAllowedMs, supervise } from "./client-life.ts";
+import { stopInFlight } from "./drop.ts";
+import { endSession } from "./end.ts";
+import { leave } from "./leave.ts";
+import { abandonOrBidFarewell, giveUpFarewell, publishWill } from "./will-delivery.ts";
+
+/** Everything that was accepted from this client is at the broker. */
+export function onPaid(context: Context, session: Session): void {
+  if (session.reported) {
+    session.reported = false;
+    context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
+  }
+  if (!session.lingers || session.setup) return;
+  if (session.farewell) {
+    if (session.broker.link?.up) publishWill(context, session);
+    return;
+  }
+  leave(context, session, "everything it sent is at the broker", "disconnect");
+}
+
+/**
+ * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
+ * hint of one DISCONNECT to where it last was.
+ */
+export function lose(context: Context, session: Session, options: { why: string; tell: boolean }): void {
+  const peer = session.peer;
+  if (!changeState(context, session, "silence", options.why)) return;
+  context.counters.clientsLost++;
+  if (options.tell && peer !== undefined) tellDisconnected(context, session);
+  context.sessions.unbind(session);
+  stopInFlight(context, session);
+  abandonOrBidFarewell(context, session);
+}
+
+/** DISCONNECT that nobody asked for; its echo shall not be answered. */
+export function tellDisconnected(context: Context, session: Session): void {
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, disconnect);
+  context.strangers.note(session.peer, context.now);
+}
+
+/**
+ * The client is disconnected in order, by itself or by us. The will is not published; a clean session ends.
+ * The connection to the broker closes with MQTT DISCONNECT.
+ */
+export function bidGoodbye(context: Context, session: Session, why: string): void {
+  if (!changeState(context, session, "disconnect", why)) return;
+  context.sessions.unbind(session);
+  stopInFlight(context, session);
+  leave(context, session, why, "disconnect");
+}
+
+/** The operator wants this session gone, as if its client had left and started clean. */
+export function endByOperator(context: Context, clientId: string): void {
+  const session = context.sessions.byClientId(clientId);
+  if (!session) return;
+  tellDisconnected(context, session);
+  if (session.setup) {
+    context.deadlines.clear(session.setup.expiry);
+    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
+    session.setup = undefined;
+  }
+  session.clean = true;
+  session.farewell = false;
+  if (session.state !== "disconnected" && session.state !== "lost") {
+    return bidGoodbye(context, session, "ended by the operator");
+  }
+  leave(context, session, "ended by the operator", "disconnect");
+}
+
+export function onLifeDeadline(context: Context, session: Session): void {
+  if (session.farewell) return giveUpFarewell(context, session);
+  if (session.state === "disconnected" || session.state === "lost") {
+    if (session.setup || session.lingers) return supervise(context, session);
+    detach(context, session, { how: "disconnect", endSession: true });
+    return endSession(context, session, "expired");
+  }
+  if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
+  const due = session.lastHeard + silenceAllowedMs(context, session);
+  if (context.now < due) return context.deadlines.set(session.life, due);
+  // Sleepers are told nothing: they do not listen, and their next message is answered.
+  lose(context, session, {
+    why: session.state === "active" ? "keep alive ran out" : "slept too long",
+    tell: session.state === "active",
+  });
+}

@@ -1,0 +1,59 @@
+/** A message does not reach its client: taken out of the outbox or never let in, counted, kept as a dead letter. */
+import { bury } from "../broker/dead-letters.ts";
+import { acknowledge } from "../broker/received-record.ts";
+import type { Context } from "../context.ts";
+import type { DropReason } from "../event.ts";
+import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
+import type { Session } from "../state/session.ts";
+
+/** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
+export function stopInFlight(context: Context, session: Session): void {
+  session.outbox.inFlight = undefined;
+  session.outbox.pausedUntil = 0;
+  context.deadlines.clear(session.retry);
+}
+
+/** The message will not reach the client: counted, and the broker is released from it. */
+export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason, why?: string): void {
+  const { qos, topicName } = entry.publication;
+  const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
+  session.dropped++;
+  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+  outboxShift(context, session, entry);
+  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
+}
+
+/** Takes an entry off, wherever it stands. */
+export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
+  session.outbox.remove(entry);
+  context.counters.bufferedMessages--;
+  context.counters.bufferedBytes -= entryBytes(entry);
+  context.journal.drop(session.clientId, entry.seq);
+}
+
+/** It does not come in: counted, and kept for the operator. The caller tells the broker. */
+export function turnAway(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
+  const { clientId, peer } = session;
+  const { publication } = entry;
+  session.dropped++;
+  context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
+  bury(context, { clientId, direction: "down", reason, publication });
+  return "dropped";
+}
+
+/** What waits for the client is dropped and counted. */
+export function dropWaiting(context: Context, session: Session, reason: DropReason): void {
+  const held = session.outbox.length;
+  for (const entry of session.outbox) {
+    context.journal.drop(session.clientId, entry.seq);
+    bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+    if (entry.received) entry.received.entry = undefined;
+  }
+  context.counters.bufferedMessages -= held;
+  context.counters.bufferedBytes -= session.outbox.bytes;
+  session.outbox.clear();
+  if (held === 0) return;
+  context.counters.dropped[reason] += held - 1;
+  context.drop(reason, { clientId: session.clientId, detail: `${held} waiting messages` });
+}

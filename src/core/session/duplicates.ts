@@ -1,0 +1,113 @@
+/** Publications of a client that it may repeat: told apart from new ones by MsgId, and by content where an id may mean another message. */
+import type { Publish } from "../../wire/v12/messages.ts";
+import { storeExchange } from "../broker/exchange-record.ts";
+import type { Context } from "../context.ts";
+import { hashOf } from "../octets.ts";
+import type { PublishExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import type { CommitToken } from "../types.ts";
+
+/** The exchange under this MsgId, unless the client has begun anew with the number. */
+export function adopted(session: Session, message: Publish): PublishExchange | undefined {
+  const exchange = session.uplink.get(message.msgId);
+  if (!exchange?.orphan) return exchange;
+  const { qos, payload } = exchange.publication;
+  if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
+    exchange.orphan = false;
+    return exchange;
+  }
+  session.uplink.delete(message.msgId);
+  exchange.origin = undefined;
+  return undefined;
+}
+
+/**
+ * The client connected anew and may have lost count: a MsgId of before can mean another message now. What is under
+ * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
+ * released and remembered, so that a client that has kept its state gets its answers.
+ */
+export function orphanUplink(context: Context, session: Session): void {
+  for (const taken of session.taken.values()) taken.orphan = true;
+  for (const [msgId, exchange] of session.uplink) {
+    if (exchange.stage === "waiting" || exchange.stage === "sent") {
+      exchange.orphan = true;
+      continue;
+    }
+    remember(context, session, exchange);
+    session.uplink.delete(msgId);
+    exchange.origin = undefined;
+    if (exchange.stage === "released") continue;
+    exchange.stage = "released";
+    storeExchange(context, session.clientId, exchange);
+    const { link } = session.broker;
+    if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  }
+}
+
+/** Remembers a finished publication, for as long as the client may repeat it. */
+export function remember(context: Context, session: Session, exchange: PublishExchange): void {
+  if (!exchange.origin) return;
+  const { msgId, topicId } = exchange.origin;
+  const { qos, payload } = exchange.publication;
+  if (qos > 0) noteDone(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
+}
+
+/** Remembers a finished publication, for as long as the client may repeat it. */
+export function noteDone(
+  context: Context,
+  session: Session,
+  done: { msgId: number; topicId: number; qos: 1 | 2; hash: number; after?: CommitToken | undefined },
+): void {
+  const { msgId, topicId, qos, hash, after } = done;
+  session.lately.note({ msgId, topicId, qos, hash, after, at: context.now }, context.options.clients.uplinkInFlightMax);
+}
+
+/** Is this a repetition of what was taken at QoS 2? Then it is answered again. */
+export function isTaken(context: Context, session: Session, message: Publish): boolean {
+  const taken = session.taken.get(message.msgId);
+  if (!taken) return false;
+  const isSame =
+    message.qos === 2 &&
+    taken.topicId === message.topicId &&
+    taken.hash === hashOf(message.data) &&
+    (message.dup || !taken.orphan);
+  if (isSame) {
+    taken.orphan = false;
+    context.counters.dropped.repeat++;
+    if (session.peer !== undefined)
+      context.out.send(session.peer, { type: "PUBREC", msgId: message.msgId }, taken.after);
+    return true;
+  }
+  forgetTaken(context, session, message.msgId); // the client has begun anew with the number
+  return false;
+}
+
+/** The client's PUBREL came, or the client does not know of it any more. The number may mean another message now. */
+export function forgetTaken(context: Context, session: Session, msgId: number): void {
+  if (!session.taken.delete(msgId)) return;
+  context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
+}
+
+/** The broker has it: its MsgId is remembered until the client's PUBREL. */
+export function remainTaken(
+  context: Context,
+  { clientId, taken }: Session,
+  { publication, orphan }: PublishExchange,
+  { msgId, topicId }: NonNullable<PublishExchange["origin"]>,
+): void {
+  const hash = hashOf(publication.payload);
+  taken.set(msgId, { topicId, hash, after: undefined, orphan });
+  context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+}
+
+/** Room for one more MsgId to remember; those of before a reconnect go first. */
+export function makeRoomForTaken(context: Context, session: Session): boolean {
+  const { taken } = session;
+  if (taken.size < context.options.clients.uplinkInFlightMax) return true;
+  for (const [msgId, { orphan }] of taken) {
+    if (!orphan) continue;
+    forgetTaken(context, session, msgId);
+    return true;
+  }
+  return false;
+}

@@ -1,0 +1,71 @@
+/** The end of a session: nothing is left of it here. */
+import { acknowledge } from "../broker/received-record.ts";
+import { filterToBroker } from "../broker/topic-prefix.ts";
+import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import { dropWaiting } from "./drop.ts";
+import { orphanUplink } from "./duplicates.ts";
+
+/** A clean session is over for the client, whatever it left behind. */
+export function forgetDevice(context: Context, session: Session): void {
+  const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
+  dropWaiting(context, session, "session-ended");
+  for (const received of undecided) acknowledge(context, session.broker, received, undefined);
+  for (const msgId of [...session.taken.keys()]) {
+    session.taken.delete(msgId);
+    context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
+  }
+  const { broker } = session;
+  if (session.trunk) leaveTrunk(context, session.trunk, session);
+  for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
+    const packetId = broker.freePacketId();
+    if (packetId === undefined) break;
+    broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
+    if (!broker.link?.up) continue;
+    const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
+    context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
+  }
+  session.subscriptions.clear();
+  session.registry.clear();
+  session.lastConnect = undefined;
+  session.lately.clear();
+  session.willMessage = undefined;
+}
+
+function forgetBrokerState(context: Context, session: Session): void {
+  const { clientId, broker } = session;
+  for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
+    if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
+  }
+  for (const msgId of session.taken.keys()) {
+    context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
+  }
+  // What is under way over a shared connection goes on, and its records go with its end.
+  for (const exchange of session.trunk ? [] : broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || !exchange.stored) continue;
+    context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
+  }
+}
+
+/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
+export function endSession(context: Context, session: Session, why: string): void {
+  if (session.setup) {
+    context.deadlines.clear(session.setup.expiry);
+    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
+    session.setup = undefined;
+  }
+  dropWaiting(context, session, "session-ended");
+  if (session.trunk) {
+    leaveTrunk(context, session.trunk, session);
+    orphanUplink(context, session);
+    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+  }
+  forgetBrokerState(context, session);
+  context.deadlines.clear(session.life);
+  context.deadlines.clear(session.retry);
+  context.deadlines.clear(session.expiry);
+  context.sessions.remove(session);
+  context.journal.forget(session);
+  context.out.report({ event: "session_ended", clientId: session.clientId, why });
+}

@@ -1,0 +1,32 @@
+/** A session that was not there before. */
+import type { Context } from "../context.ts";
+import { BrokerSession } from "../state/broker-session.ts";
+import { Outbox } from "../state/outbox.ts";
+import { Session } from "../state/session.ts";
+import { Registry } from "../state/topic-registry.ts";
+import type { PeerId } from "../types.ts";
+
+export function newSession(
+  context: Context,
+  clientId: string,
+  { clean, peer }: { readonly clean: boolean; readonly peer: PeerId | undefined },
+): Session {
+  const registry = new Registry({
+    start: context.sessions.topicIdStart(clientId),
+    limit: context.options.topics.idsPerClientMax,
+    isPredefined: (id) =>
+      context.predefined.forAll.has(id) || context.predefined.byClientId.get(clientId)?.has(id) === true,
+  });
+  const someId = () => Math.floor(context.environment.random() * 65_535);
+  const upstream = context.upstreams.of(clientId, peer);
+  const trunk = upstream.trunkOf(clientId);
+  return new Session({
+    clientId,
+    clean,
+    registry,
+    upstream,
+    trunk,
+    broker: trunk?.broker ?? new BrokerSession(someId()),
+    outbox: new Outbox(someId()),
+  });
+}

@@ -1,0 +1,29 @@
+/** A subscription ends without its client having asked. */
+import { returnCodeOf, sendExchange } from "../broker/sending.ts";
+import { leaveFilter } from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import { returnCodes } from "../messages.ts";
+import type { UnsubscribeExchange } from "../state/broker-session.ts";
+import type { Session } from "../state/session.ts";
+import { markChanged } from "./session-record.ts";
+
+/** The client refused the name in REGACK: that is an unsubscribe from exactly it. [§6.10] */
+export function dropSubscription(context: Context, session: Session, filter: string): void {
+  const { broker } = session;
+  if (!session.subscriptions.delete(filter)) return;
+  markChanged(context, session);
+  if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
+  const packetId = broker.freePacketId();
+  if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
+  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin: undefined };
+  broker.add(exchange);
+  sendExchange(context, broker.link, exchange);
+}
+
+/** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
+export function dropLateRefused(context: Context, session: Session | undefined, filter: string, code: number): void {
+  if (!session?.subscriptions.has(filter) || returnCodeOf(code) === returnCodes.accepted) return;
+  context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });
+  session.subscriptions.delete(filter);
+  markChanged(context, session);
+}
