@@ -7,15 +7,13 @@
  * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
  */
 import type { Context } from "../context.ts";
-import { onSubscribeAck } from "../session/subscribe.ts";
-import { dropLateRefused } from "../session/subscription-loss.ts";
 import { SmallMap } from "../small-map.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
-import { expectRetained, noteAnswered } from "./retained.ts";
+import { expectRetained } from "./retained.ts";
 import { sendExchange } from "./sending.ts";
 
 export function* sessionsOf(context: Context, trunk: Trunk): Generator<Session> {
@@ -77,35 +75,6 @@ function begin(context: Context, trunk: Trunk, entry: TrunkFilter): SubscribeExc
   entry.asking = exchange;
   trunk.broker.add(exchange);
   return exchange;
-}
-
-export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: SubscribeExchange, code: number): void {
-  if (!exchange.trunk) return;
-  const { entry, requests, waits } = exchange.trunk;
-  entry.asking = undefined;
-  noteAnswered(context, waits);
-  for (const request of requests) {
-    const { origin } = request;
-    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue; // answered already, or gone
-    const granted = code < 0x80 ? Math.min(code, request.qos) : code;
-    onSubscribeAck(context, origin.session, request, granted);
-  }
-  if (code >= 0x80) {
-    // Who had subscribed before keeps nothing either: the broker has it no more.
-    for (const session of [...entry.members.keys()]) {
-      dropLateRefused(context, session, entry.filter, code);
-      entry.members.delete(session);
-    }
-    if (entry.next.length === 0) trunk.filters.remove(entry);
-  }
-  if (entry.next.length > 0) {
-    for (const { origin, qos } of entry.next) if (origin) entry.members.set(origin.session, qos);
-    ask(context, trunk, entry);
-  }
-  for (const waiting of trunk.unasked) {
-    trunk.unasked.delete(waiting);
-    if (waiting.members.size > 0) return ask(context, trunk, waiting);
-  }
 }
 
 /** What a request had made of the membership before the broker could answer is undone. */

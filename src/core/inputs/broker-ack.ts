@@ -1,10 +1,13 @@
 /** An acknowledgement of the broker finds the exchange it belongs to. Anything else is not for us. */
-import { onTrunkSubscribed } from "../broker/trunk-subscriptions.ts";
+import { noteAnswered } from "../broker/retained.ts";
+import { ask } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
-import type { Link } from "../state/broker-session.ts";
+import { dropLateRefused } from "../session/subscription-loss.ts";
+import type { Link, SubscribeExchange } from "../state/broker-session.ts";
+import type { Trunk } from "../state/trunk.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   const { broker } = link;
@@ -31,5 +34,34 @@ function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "
   context.counters.dropped["unmatched-ack"]++;
   if (input.ack === "pubrec" && input.code < 0x80) {
     context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });
+  }
+}
+
+export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: SubscribeExchange, code: number): void {
+  if (!exchange.trunk) return;
+  const { entry, requests, waits } = exchange.trunk;
+  entry.asking = undefined;
+  noteAnswered(context, waits);
+  for (const request of requests) {
+    const { origin } = request;
+    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue; // answered already, or gone
+    const granted = code < 0x80 ? Math.min(code, request.qos) : code;
+    onSubscribeAck(context, origin.session, request, granted);
+  }
+  if (code >= 0x80) {
+    // Who had subscribed before keeps nothing either: the broker has it no more.
+    for (const session of [...entry.members.keys()]) {
+      dropLateRefused(context, session, entry.filter, code);
+      entry.members.delete(session);
+    }
+    if (entry.next.length === 0) trunk.filters.remove(entry);
+  }
+  if (entry.next.length > 0) {
+    for (const { origin, qos } of entry.next) if (origin) entry.members.set(origin.session, qos);
+    ask(context, trunk, entry);
+  }
+  for (const waiting of trunk.unasked) {
+    trunk.unasked.delete(waiting);
+    if (waiting.members.size > 0) return ask(context, trunk, waiting);
   }
 }

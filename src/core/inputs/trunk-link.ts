@@ -11,8 +11,6 @@ import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { brokerForgot } from "../inputs/broker-forgot.ts";
-import type { SessionRecord, StoredState } from "../record.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeOrFail, completeSetup } from "../session/connect.ts";
 import { onPaid } from "../session/departure.ts";
@@ -24,6 +22,8 @@ import type { Link } from "../state/broker-session.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
+import { brokerForgot } from "./broker-forgot.ts";
+import { recordOfTrunk } from "./restore-trunk.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
@@ -71,51 +71,4 @@ export function onTrunkAway(context: Context, trunk: Trunk, reason: string): voi
 
 function setupsOf(context: Context, trunk: Trunk): Setup[] {
   return [...context.setups.values()].filter(({ stage, session }) => stage === "broker" && session?.trunk === trunk);
-}
-
-/** The trunk's own record: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
-function recordOfTrunk(trunk: Trunk): SessionRecord {
-  return {
-    v: 1,
-    clientId: trunk.key,
-    peer: undefined,
-    state: "disconnected",
-    clean: false,
-    keepAliveSeconds: 0,
-    sleepSeconds: 0,
-    farewell: false,
-    will: undefined,
-    brokerWill: undefined,
-    topics: [],
-    nextTopicId: 1,
-    subscriptions: [],
-  };
-}
-
-export function isTrunkKey(clientId: string): boolean {
-  return clientId.startsWith("\0");
-}
-
-/** Takes up the session of an earlier life; that of a trunk which the configuration has no more is forgotten. */
-export function restoreTrunk(context: Context, { session: { clientId }, received }: StoredState): void {
-  const trunks = context.upstreams.all.flatMap((upstream) => upstream.trunks);
-  const trunk = trunks.find(({ key }) => key === clientId);
-  if (!trunk) {
-    context.journal.forget({ clientId });
-    for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
-    return;
-  }
-  trunk.resumes = true;
-  for (const [packetId, { hash }] of received) {
-    trunk.broker.received.set(packetId, {
-      packetId,
-      publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
-      connection: 0,
-      stage: "acknowledged", // all of its copies are on disk: they were in one commit with it
-      expiresAt: undefined,
-      entry: undefined,
-      stored: true,
-      hash,
-    });
-  }
 }

@@ -10,15 +10,15 @@ import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
+import { supervise } from "../session/client-life.ts";
+import { watchExpiry } from "../session/expiry.ts";
+import { newSession } from "../session/new-session.ts";
+import { entryFrom } from "../session/queued-record.ts";
+import { markChanged } from "../session/session-record.ts";
 import type { PublishExchange, Received } from "../state/broker-session.ts";
 import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
-import { supervise } from "./client-life.ts";
-import { watchExpiry } from "./expiry.ts";
-import { newSession } from "./new-session.ts";
-import { entryFrom } from "./queued-record.ts";
-import { markChanged } from "./session-record.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;

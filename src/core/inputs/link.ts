@@ -9,7 +9,6 @@ import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import type { Context } from "../context.ts";
 import type { LinkRefusal } from "../input.ts";
-import { brokerForgot } from "../inputs/broker-forgot.ts";
 import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
@@ -20,6 +19,7 @@ import { failPendingRequests, grantPendingRequests } from "../session/subscribe.
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/broker-session.ts";
 import type { BrokerLimits } from "../types.ts";
+import { brokerForgot } from "./broker-forgot.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
 
 export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {

@@ -2,12 +2,12 @@
  * The store does not take what it is given (full, read-only, failing), or takes too long over it: what needs it is
  * refused with congestion, the rest goes on, and it is tried again until it does.
  */
-import type { Message } from "../wire/v12/messages.ts";
-import type { Context } from "./context.ts";
-import { drainSoon } from "./session/backlog.ts";
-import { acknowledgeUnkept } from "./session/fan-out.ts";
-import { pump } from "./session/publish-down.ts";
-import type { CommitToken } from "./types.ts";
+import type { Message } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import { drainSoon } from "../session/backlog.ts";
+import { acknowledgeUnkept } from "../session/fan-out.ts";
+import { pump } from "../session/publish-down.ts";
+import type { CommitToken } from "../types.ts";
 
 const probeMs = 2_000;
 
