@@ -12,12 +12,12 @@ import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
-import type { Link } from "./state/broker-session.ts";
+import type { RetainedWait } from "./state/exchanges.ts";
 import { Letters } from "./state/letters.ts";
+import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
-import type { RetainedWait } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
@@ -26,7 +26,12 @@ const knownMax = 100_000;
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
-export type AnyDeadline = Session["life"] | Session["retry"] | Session["expiry"] | Setup["expiry"] | GatewayDeadline;
+export type AnyDeadline =
+  | Session["life"]
+  | Session["retry"]
+  | Session["expiry"]
+  | Setup<Session>["expiry"]
+  | GatewayDeadline;
 
 export class Context {
   readonly options: CoreOptions;
@@ -37,10 +42,10 @@ export class Context {
   readonly deadlines = new Deadlines<AnyDeadline>();
   readonly sessions: SessionTable;
   /** CONNECTs under way, by peer. */
-  readonly setups = new Map<PeerId, Setup>();
+  readonly setups = new Map<PeerId, Setup<Session>>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
-  readonly upstreams: Upstreams;
+  readonly upstreams: Upstreams<Session>;
   readonly strangers: OncePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
@@ -64,7 +69,7 @@ export class Context {
   reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   /** Who waits for retained messages over a shared connection, longest first. */
-  readonly retainedWaits: RetainedWait[] = [];
+  readonly retainedWaits: RetainedWait<Session>[] = [];
   readonly retained: GatewayDeadline = new Deadline("gateway", "retained");
   #lastLink = 0;
 

@@ -17,6 +17,9 @@ export type CommitToken = number;
 
 export type QoS = 0 | 1 | 2;
 
+/** How a client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
+export type SubscribedBy = "name" | "predefined" | "short";
+
 /** The application message that travels through us. */
 export interface Publication {
   readonly topicName: string;

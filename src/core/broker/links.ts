@@ -1,14 +1,15 @@
 /** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
 import type { Context } from "../context.ts";
-import { type BrokerSession, newLink } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import { newLink } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Upstream } from "../state/upstream.ts";
 import { statusWill } from "./service.ts";
 import { brokerWill } from "./will.ts";
 
-export function openTrunk(context: Context, trunk: Trunk): void {
-  const { upstream, broker, mqttClientId } = trunk;
+export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
+  const { broker, mqttClientId } = trunk;
   const clean = !trunk.resumes;
   const link = newLink({
     id: context.nextLinkId(mqttClientId),
@@ -28,12 +29,12 @@ export function openTrunk(context: Context, trunk: Trunk): void {
 
 export function openServiceLinks(context: Context): void {
   for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, trunk);
+    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
     if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
   }
 }
 
-function openServiceLink(context: Context, upstream: Upstream): void {
+function openServiceLink(context: Context, upstream: Upstream<Session>): void {
   const { serviceClientId, clientIdPrefix } = upstream.options;
   const mqttClientId = clientIdPrefix + serviceClientId;
   const link = newLink({
@@ -95,7 +96,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
 /** Closes the connection of this MQTT session, if it has one. */
 export function closeLink(
   context: Context,
-  broker: BrokerSession,
+  broker: BrokerSession<Session>,
   options: { how: "disconnect" | "abandon"; endSession: boolean },
 ): void {
   const link = broker.link;

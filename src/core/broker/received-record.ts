@@ -7,7 +7,9 @@
  */
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";
-import type { BrokerSession, Received } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { Received } from "../state/exchanges.ts";
+import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
 export function samePublication(a: Publication, b: Publication): boolean {
@@ -52,18 +54,19 @@ export function forgetReceived(context: Context, clientId: string, received: Rec
   context.journal.put({ of: "received", clientId, id: received.packetId, record: undefined });
 }
 
-/** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */
+/**
+ * Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. An entry of the
+ * outbox that was this delivery is parted from it first (`unbindDelivery`).
+ */
 export function acknowledge(
   context: Context,
-  broker: BrokerSession,
+  broker: BrokerSession<Session>,
   received: Received,
   after: CommitToken | undefined,
 ): void {
   if (received.stage !== "open" && received.stage !== "done") return;
   const { link } = broker;
   const { qos } = received.publication;
-  if (received.entry) received.entry.received = undefined;
-  received.entry = undefined;
   if (!link?.up || received.connection !== broker.connection) {
     received.stage = "done";
     return;

@@ -43,7 +43,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
 }
 
 /** True when the message belonged to the set-up. */
-function onMessageInSetup(context: Context, setup: Setup, message: Message): boolean {
+function onMessageInSetup(context: Context, setup: Setup<Session>, message: Message): boolean {
   switch (message.type) {
     case "WILLTOPIC":
       onWillTopic(context, setup, message);

@@ -6,7 +6,9 @@ import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import { dropLateRefused } from "../session/subscription-loss.ts";
-import type { Link, SubscribeExchange } from "../state/broker-session.ts";
+import type { SubscribeExchange } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
@@ -37,7 +39,12 @@ function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "
   }
 }
 
-export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: SubscribeExchange, code: number): void {
+export function onTrunkSubscribed(
+  context: Context,
+  trunk: Trunk<Session>,
+  exchange: SubscribeExchange<Session>,
+  code: number,
+): void {
   if (!exchange.trunk) return;
   const { entry, requests, waits } = exchange.trunk;
   entry.asking = undefined;

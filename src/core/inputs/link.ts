@@ -17,7 +17,7 @@ import { pump } from "../session/publish-down.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
-import type { Link } from "../state/broker-session.ts";
+import type { Link } from "../state/link.ts";
 import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";

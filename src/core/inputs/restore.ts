@@ -15,8 +15,8 @@ import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
-import type { PublishExchange, Received } from "../state/broker-session.ts";
-import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
+import type { PublishExchange, Received } from "../state/exchanges.ts";
+import { bindDelivery, entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
@@ -92,11 +92,11 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
       connection: 0,
       stage: entry ? "open" : "done",
       expiresAt: undefined,
-      entry,
+      held: false,
       stored: true,
       hash,
     };
-    if (entry) entry.received = received;
+    if (entry) bindDelivery(entry, received);
     session.broker.received.set(packetId, received);
   }
 }
@@ -121,7 +121,7 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
     }
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
-    const origin: PublishExchange["origin"] = isOpen ? { session, ...record.origin } : undefined;
+    const origin: PublishExchange<Session>["origin"] = isOpen ? { session, ...record.origin } : undefined;
     const exchange = exchangeFrom(packetId, record, { owner: session, origin });
     session.broker.restore(exchange);
     if (origin) session.uplink.set(origin.msgId, exchange);
@@ -132,7 +132,13 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
  * The exchange was begun in another MQTT session: whether the broker had it cannot be known here. It is published anew,
  * unless the other broker had answered PUBREC.
  */
-function moveExchange(context: Context, session: Session, trunk: Trunk, id: number, record: UplinkRecord): void {
+function moveExchange(
+  context: Context,
+  session: Session,
+  trunk: Trunk<Session>,
+  id: number,
+  record: UplinkRecord,
+): void {
   const { clientId } = session;
   context.journal.remove({ of: "uplink", clientId, id, record: undefined });
   const packetId = trunk.broker.freePacketId();

@@ -11,7 +11,7 @@ import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { countOff, drainSoon, makeRoom, readAhead, readMax, recount, tickMs, windowMax } from "./backlog.ts";
 import { onPaid } from "./departure.ts";
@@ -107,7 +107,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     paidIfSo(context, session);
     return true;
   }
-  const exchange: PublishExchange = {
+  const exchange: PublishExchange<Session> = {
     kind: "publish",
     packetId,
     publication,
@@ -149,7 +149,12 @@ function whyNot(
 }
 
 /** An accepted publication is over: the next of its client, or all is done. */
-export function onAcceptedSettled(context: Context, session: Session, exchange: PublishExchange, code: number): void {
+export function onAcceptedSettled(
+  context: Context,
+  session: Session,
+  exchange: PublishExchange<Session>,
+  code: number,
+): void {
   const { clientId } = session;
   if (exchange.backlogId > 0)
     context.journal.remove({ of: "backlog", clientId, id: exchange.backlogId, record: undefined });

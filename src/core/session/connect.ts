@@ -26,13 +26,18 @@ import { pump } from "./publish-down.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 /** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(context: Context, trunk: Trunk, session: Session, setup: Setup): void {
+export function connectOverTrunk(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  setup: Setup<Session>,
+): void {
   if (trunk.broker.link?.up) return completeSetup(context, session, setup);
   if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
   else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
 }
 
-export function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
+export function completeOrFail(context: Context, session: Session, setup: Setup<Session>, why: string): void {
   if (goOnWithoutBroker(context, session, setup)) return;
   failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
 }
@@ -65,7 +70,7 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
     return refuse(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
-  const setup = new Setup({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
   context.setups.set(peer, setup);
   context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
   if (message.will) context.out.send(peer, willTopicReq);
@@ -111,7 +116,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
 
 /** A CONNECT with Will that is repeated after its CONNACK goes through the dialogue once more; the session stays. */
 function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
-  const setup = new Setup({ peer, clientId: session.clientId, message, stage: "willTopic" });
+  const setup = new Setup<Session>({ peer, clientId: session.clientId, message, stage: "willTopic" });
   setup.repeats = true;
   context.setups.set(peer, setup);
   context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
@@ -153,7 +158,7 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
   return true;
 }
 
-export function onWillTopic(context: Context, setup: Setup, message: WillTopic): void {
+export function onWillTopic(context: Context, setup: Setup<Session>, message: WillTopic): void {
   if (setup.stage === "broker") return;
   context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
   const { willTopic, qos, retain } = message;
@@ -173,7 +178,7 @@ export function onWillTopic(context: Context, setup: Setup, message: WillTopic):
   context.out.send(setup.peer, willMsgReq);
 }
 
-export function onWillMsg(context: Context, setup: Setup, message: WillMsg): void {
+export function onWillMsg(context: Context, setup: Setup<Session>, message: WillMsg): void {
   if (setup.stage !== "willMsg" || !setup.willTopic) {
     return context.drop("unexpected-type", {
       clientId: setup.clientId,
@@ -193,7 +198,7 @@ export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   return true;
 }
 
-function finishDialogue(context: Context, setup: Setup): void {
+function finishDialogue(context: Context, setup: Setup<Session>): void {
   const session = context.sessions.byClientId(setup.clientId);
   const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
   if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
@@ -205,7 +210,7 @@ function finishDialogue(context: Context, setup: Setup): void {
 }
 
 /** Everything is known: take the session over, or make one, and see to its connection. */
-function commit(context: Context, setup: Setup): void {
+function commit(context: Context, setup: Setup<Session>): void {
   const { message, peer, clientId } = setup;
   let session = context.sessions.byClientId(clientId);
   if (session?.setup && session.setup !== setup) {
@@ -248,14 +253,14 @@ function commit(context: Context, setup: Setup): void {
 }
 
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
-function isTrusted(context: Context, session: Session, setup: Setup): boolean {
+function isTrusted(context: Context, session: Session, setup: Setup<Session>): boolean {
   // Over a shared connection the broker accepts nobody by name.
   if (session.trunk) return storesFor(context, session.clientId);
   return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
 }
 
 /** The broker did not answer, or was not there: a client that it knows goes on without it. */
-export function goOnWithoutBroker(context: Context, session: Session, setup: Setup): boolean {
+export function goOnWithoutBroker(context: Context, session: Session, setup: Setup<Session>): boolean {
   if (!isTrusted(context, session, setup)) return false;
   completeSetup(context, session, setup);
   return true;
@@ -292,7 +297,7 @@ function willAtOnce(linkId: string, will: Publication): Effect {
 }
 
 /** The broker has accepted: so do we. */
-export function completeSetup(context: Context, session: Session, setup: Setup): void {
+export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
   const { message, peer } = setup;
   forget(context, setup);
   if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
@@ -319,7 +324,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup):
 export function failSetup(
   context: Context,
   session: Session,
-  setup: Setup,
+  setup: Setup<Session>,
   refusal: { returnCode: number; why: string },
 ): void {
   forget(context, setup);
@@ -335,7 +340,7 @@ export function failSetup(
 }
 
 /** A set-up that nobody waits for any more. */
-export function cancelSetup(context: Context, setup: Setup): void {
+export function cancelSetup(context: Context, setup: Setup<Session>): void {
   const { session } = setup;
   forget(context, setup);
   if (!session) return resumeAt(context, setup.peer);
@@ -354,7 +359,7 @@ function resumeAt(context: Context, peer: PeerId): void {
 }
 
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
-export function onSetupDeadline(context: Context, setup: Setup): void {
+export function onSetupDeadline(context: Context, setup: Setup<Session>): void {
   if (setup.stage === "broker" && setup.session) {
     if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
     return failSetup(context, setup.session, setup, {
@@ -365,7 +370,7 @@ export function onSetupDeadline(context: Context, setup: Setup): void {
   cancelSetup(context, setup);
 }
 
-function forget(context: Context, setup: Setup): void {
+function forget(context: Context, setup: Setup<Session>): void {
   context.deadlines.clear(setup.expiry);
   if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
   if (setup.session?.setup === setup) setup.session.setup = undefined;

@@ -1,9 +1,13 @@
 /** A publication came from the broker for a client: into the outbox, or it waits at the broker. See custody.ts. */
+
 import { acknowledge, contentHash, forgetReceived, isSameMessage, samePublication } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { BrokerSession, Link, Received } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { Received } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import { unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { letIn, take } from "./admission.ts";
@@ -31,7 +35,11 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   }
   const known = broker.received.get(input.packetId);
   if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
-  if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
+  if (known?.held) {
+    // The broker reused the id: the old one is ours alone.
+    const entry = session.outbox.find(({ received }) => received === known);
+    if (entry) unbindDelivery(entry);
+  }
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   offer(context, session, received);
@@ -47,7 +55,7 @@ function leaveAtBroker(context: Context, session: Session, input: Delivered): vo
   acknowledge(context, broker, received, undefined);
 }
 
-function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Received["expiresAt"]): Received {
+function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt: Received["expiresAt"]): Received {
   const { packetId, publication } = input;
   return {
     packetId,
@@ -55,7 +63,7 @@ function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Receive
     connection: broker.connection,
     stage: "open",
     expiresAt,
-    entry: undefined,
+    held: false,
     stored: false,
     hash: publication.qos === 2 ? contentHash(publication) : undefined,
   };
@@ -71,7 +79,7 @@ function offer(context: Context, session: Session, received: Received): void {
   }
   outside.set(received, true);
   letIn(context, session);
-  if (received.entry) pump(context, session);
+  if (received.held) pump(context, session);
 }
 
 /** What has waited too long goes, and makes room. */
@@ -92,7 +100,7 @@ function isSame(known: Received, { publication, dup }: Delivered): boolean {
 function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
   const { broker } = session;
   known.connection = broker.connection;
-  if (known.stage === "open" && !known.entry) return offer(context, session, known); // no room last time
+  if (known.stage === "open" && !known.held) return offer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client
   if (known.stage === "done") return acknowledge(context, broker, known, undefined);

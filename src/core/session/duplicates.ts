@@ -3,12 +3,12 @@ import type { Publish } from "../../wire/v12/messages.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
-export function adopted(session: Session, message: Publish): PublishExchange | undefined {
+export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.uplink.get(message.msgId);
   if (!exchange?.orphan) return exchange;
   const { qos, payload } = exchange.publication;
@@ -45,7 +45,7 @@ export function orphanUplink(context: Context, session: Session): void {
 }
 
 /** Remembers a finished publication, for as long as the client may repeat it. */
-export function remember(context: Context, session: Session, exchange: PublishExchange): void {
+export function remember(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
   const { qos, payload } = exchange.publication;
@@ -92,8 +92,8 @@ export function forgetTaken(context: Context, session: Session, msgId: number): 
 export function remainTaken(
   context: Context,
   { clientId, taken }: Session,
-  { publication, orphan }: PublishExchange,
-  { msgId, topicId }: NonNullable<PublishExchange["origin"]>,
+  { publication, orphan }: PublishExchange<Session>,
+  { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   const hash = hashOf(publication.payload);
   taken.set(msgId, { topicId, hash, after: undefined, orphan });

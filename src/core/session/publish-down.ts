@@ -10,7 +10,7 @@ import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
-import type { OutboxEntry } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import { letIn } from "./admission.ts";
@@ -265,7 +265,8 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     context.counters.deliveredDown++;
     after = persistReleased(context, session, entry);
-    if (entry.received) acknowledge(context, session.broker, entry.received, after);
+    const received = unbindDelivery(entry);
+    if (received) acknowledge(context, session.broker, received, after);
     if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
@@ -314,7 +315,8 @@ function finish(context: Context, session: Session, entry: OutboxEntry): void {
   if (session.outbox.inFlight?.kind === "publish" && session.outbox.inFlight.entry === entry)
     stopInFlight(context, session);
   outboxShift(context, session, entry);
-  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
+  const received = unbindDelivery(entry);
+  if (received) acknowledge(context, session.broker, received, undefined);
   pump(context, session);
 }
 

@@ -13,7 +13,8 @@ import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
-import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -84,7 +85,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange: PublishExchange = {
+  const exchange: PublishExchange<Session> = {
     kind: "publish",
     packetId,
     publication,
@@ -237,8 +238,8 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
 /** The broker's answer to a publication of ours. */
 export function onPublishAck(
   context: Context,
-  broker: BrokerSession,
-  exchange: PublishExchange,
+  broker: BrokerSession<Session>,
+  exchange: PublishExchange<Session>,
   ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
 ): void {
   const { qos } = exchange.publication;
@@ -260,7 +261,11 @@ export function onPublishAck(
   else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
 }
 
-function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+function onReceivedByBroker(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: PublishExchange<Session>,
+): void {
   const { origin } = exchange;
   if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
   if (!origin) {
@@ -280,8 +285,8 @@ function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: P
  */
 function onReceivedOverTrunk(
   context: Context,
-  exchange: PublishExchange,
-  origin: NonNullable<PublishExchange["origin"]>,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   const { session, msgId } = origin;
   session.uplink.delete(msgId);

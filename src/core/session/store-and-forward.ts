@@ -13,7 +13,7 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
@@ -134,7 +134,7 @@ export function acceptInFlight(context: Context, session: Session): void {
   }
 }
 
-function settle(session: Session, msgId: number, exchange: PublishExchange): void {
+function settle(session: Session, msgId: number, exchange: PublishExchange<Session>): void {
   session.broker.accept(exchange);
   session.uplink.delete(msgId);
 }
@@ -143,8 +143,8 @@ function settle(session: Session, msgId: number, exchange: PublishExchange): voi
 function takeBack(
   session: Session,
   broker: Session["broker"],
-  exchange: PublishExchange,
-  origin: NonNullable<PublishExchange["origin"]>,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
   broker.takeBack(exchange, origin);

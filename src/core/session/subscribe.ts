@@ -7,11 +7,11 @@ import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
-import type { Session, SubscribedBy } from "../state/session.ts";
+import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
-import type { QoS } from "../types.ts";
+import type { QoS, SubscribedBy } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { pump } from "./publish-down.ts";
 import { markChanged } from "./session-record.ts";
@@ -20,9 +20,9 @@ import { dropLateRefused } from "./subscription-loss.ts";
 /** A client unsubscribes; answered at once when others still want the filter. */
 export function unsubscribeOverTrunk(
   context: Context,
-  trunk: Trunk,
+  trunk: Trunk<Session>,
   session: Session,
-  request: UnsubscribeExchange,
+  request: UnsubscribeExchange<Session>,
 ): void {
   const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
   if (!asked) onUnsubscribeAck(context, request);
@@ -87,7 +87,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     topicId = topic.id;
   }
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
-  const exchange: SubscribeExchange = {
+  const exchange: SubscribeExchange<Session> = {
     kind: "subscribe",
     packetId,
     filter: what.filter,
@@ -104,7 +104,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
 export function onSubscribeAck(
   context: Context,
   owner: Session | undefined,
-  exchange: SubscribeExchange,
+  exchange: SubscribeExchange<Session>,
   code: number,
 ): void {
   const { origin, filter, qos } = exchange;
@@ -146,7 +146,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
-  const exchange: UnsubscribeExchange = {
+  const exchange: UnsubscribeExchange<Session> = {
     kind: "unsubscribe",
     packetId,
     filter: what.filter,
@@ -162,7 +162,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   if (!session.trunk) sendExchange(context, link, exchange);
 }
 
-export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange): void {
+export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange<Session>): void {
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;

@@ -10,7 +10,7 @@ import { detach } from "../broker/links.ts";
 import { sendOrWait } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { supervise } from "./client-life.ts";
@@ -76,7 +76,7 @@ export function publishWill(context: Context, session: Session): void {
     });
     return part(context, session, "disconnect");
   }
-  const exchange: PublishExchange = {
+  const exchange: PublishExchange<Session> = {
     kind: "publish",
     packetId,
     publication,
@@ -95,7 +95,7 @@ export function publishWill(context: Context, session: Session): void {
 }
 
 /** The broker has the will, or refused it. */
-export function onWillSettled(context: Context, { owner: session }: PublishExchange): void {
+export function onWillSettled(context: Context, { owner: session }: PublishExchange<Session>): void {
   if (session?.farewell) part(context, session, "disconnect");
 }
 

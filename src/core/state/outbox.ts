@@ -9,7 +9,7 @@
 import type { BufferPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
-import type { Received } from "./broker-session.ts";
+import type { Received } from "./exchanges.ts";
 
 export interface OutboxEntry {
   readonly publication: Publication;
@@ -44,6 +44,21 @@ export interface OutboxEntry {
 /** May it be dropped? Not when the client may hold it, or its MsgId. */
 export function isFree(entry: OutboxEntry): boolean {
   return entry.msgId === 0;
+}
+
+/** The entry is this delivery of the broker's: while that is not acknowledged, both know of each other. */
+export function bindDelivery(entry: OutboxEntry, received: Received): void {
+  entry.received = received;
+  received.held = true;
+}
+
+/** The entry is ours alone from now on. Answers the delivery that it was. */
+export function unbindDelivery(entry: OutboxEntry): Received | undefined {
+  const { received } = entry;
+  if (!received) return undefined;
+  entry.received = undefined;
+  received.held = false;
+  return received;
 }
 
 /** How many wait, and their size, see `entryBytes`. */

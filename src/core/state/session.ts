@@ -7,18 +7,16 @@
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import { SmallMap } from "../small-map.ts";
-import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
+import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
 import { Account } from "./account.ts";
-import type { BrokerSession, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
+import type { BrokerSession } from "./broker-session.ts";
+import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
 import { Lately } from "./recent-publishes.ts";
 import type { Setup } from "./setup.ts";
 import type { Registry } from "./topic-registry.ts";
 import type { Trunk } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
-
-/** How the client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
-export type SubscribedBy = "name" | "predefined" | "short";
 
 export interface Subscription {
   readonly filter: string;
@@ -32,11 +30,11 @@ export interface Subscription {
 export class Session {
   readonly clientId: string;
   readonly registry: Registry;
-  readonly upstream: Upstream;
+  readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
-  readonly trunk: Trunk | undefined;
+  readonly trunk: Trunk<Session> | undefined;
   /** The MQTT session that stands behind this client. */
-  readonly broker: BrokerSession;
+  readonly broker: BrokerSession<Session>;
   /** What is owed to the broker on this client's behalf. */
   readonly account = new Account();
   state: ClientState = "disconnected";
@@ -52,11 +50,11 @@ export class Session {
   readonly subscriptions = new SmallMap<string, Subscription>();
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly uplink = new SmallMap<number, PublishExchange>();
+  readonly uplink = new SmallMap<number, PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribing = new SmallMap<number, SubscribeExchange | UnsubscribeExchange>();
+  readonly subscribing = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
-  setup: Setup | undefined = undefined;
+  setup: Setup<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
     | (Pick<Connect, "will" | "cleanSession" | "duration"> & {
@@ -93,9 +91,9 @@ export class Session {
     clientId: string;
     clean: boolean;
     registry: Registry;
-    upstream: Upstream;
-    trunk: Trunk | undefined;
-    broker: BrokerSession;
+    upstream: Upstream<Session>;
+    trunk: Trunk<Session> | undefined;
+    broker: BrokerSession<Session>;
     outbox: Outbox;
   }) {
     this.clientId = init.clientId;
