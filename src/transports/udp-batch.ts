@@ -4,7 +4,6 @@
  * `sendmsg` for each answer, and reads once more to find that there is nothing: most of what a datagram costs.
  * Without the compiled part everything goes through node:dgram, and nothing else changes.
  */
-import { createRequire } from "node:module";
 import { isIPv6 } from "node:net";
 import { getSystemErrorName } from "node:util";
 import type { PeerId } from "../core/types.ts";
@@ -17,20 +16,7 @@ import {
   V6Addresses,
   wordsPerDatagram,
 } from "./udp-addresses.ts";
-
-/** What the compiled part offers; see there. */
-export interface NativeBatch {
-  open(host: string, port: number): number;
-  duplicate(fd: number): number;
-  host(words: Uint32Array, index: number): string;
-  address(host: string, port: number, words: Uint32Array, index: number): number;
-  receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
-  send(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
-  hops(fd: number, count: number): number;
-  watch(fd: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
-  wake(watch: unknown, whenWritable: boolean): number;
-  unwatch(watch: unknown): void;
-}
+import type { NativeBatch } from "./udp-native.ts";
 
 /**
  * Datagrams per system call, and in one turn of the event loop: what they cause is done before more are read. With eight
@@ -47,16 +33,6 @@ const lost = 0xffff_ffff;
 /** What woke us; below 0 an error. */
 const readable = 1;
 const writable = 2;
-
-/** The compiled part; undefined where it is not there, or is not for this system. */
-export function loadNativeBatch(): NativeBatch | undefined {
-  if (process.platform !== "linux") return undefined;
-  try {
-    return createRequire(import.meta.url)("../../native/build/udp-batch.node") as NativeBatch;
-  } catch {
-    return undefined; // not compiled: no compiler, or the package was installed without running scripts
-  }
-}
 
 export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;

@@ -13,7 +13,8 @@ import { GatewayError } from "../errors.ts";
 import { kernelDrops } from "./proc-net-udp.ts";
 import { RecentMap } from "./recent-map.ts";
 import type { Transport, TransportEvents, TransportStats } from "./transport.ts";
-import { loadNativeBatch, type NativeBatch, UdpBatch } from "./udp-batch.ts";
+import { UdpBatch } from "./udp-batch.ts";
+import { loadNativeBatch, type NativeBatch } from "./udp-native.ts";
 import type { UdpOptions } from "./udp-options.ts";
 
 const firstPauseMs = 1_000;

@@ -9,7 +9,7 @@ import { SerialTransport } from "../../src/transports/serial.ts";
 import { serialOptions } from "../../src/transports/serial-options.ts";
 import { systemTimers } from "../../src/transports/timers.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
-import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
+import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { fastTimers, ScriptedCentral } from "../helpers/scripted-central.ts";
 import { ScriptedPorts } from "../helpers/scripted-line.ts";

@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
 import { UdpTransport } from "../../src/transports/udp.ts";
-import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
+import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { until } from "../helpers/test-gateway.ts";
 

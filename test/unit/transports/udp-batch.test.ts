@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { RecentMap } from "../../../src/transports/recent-map.ts";
 import { type PeerNames, V4Addresses, V6Addresses } from "../../../src/transports/udp-addresses.ts";
-import { type BatchEvents, type NativeBatch, UdpBatch } from "../../../src/transports/udp-batch.ts";
+import { type BatchEvents, UdpBatch } from "../../../src/transports/udp-batch.ts";
+import type { NativeBatch } from "../../../src/transports/udp-native.ts";
 import { TurnEnd } from "../../../src/upstream/turn-end.ts";
 
 const names: PeerNames = {
