@@ -8,12 +8,8 @@
 
 /* `control.kind` */
 enum { CONTROL_NONE, CONTROL_CONNECT, CONTROL_DISCONNECT, CONTROL_SLEEP, CONTROL_WAKE, CONTROL_PING };
-/* `control.stage` of a CONNECT */
-enum { STAGE_CONNECT, STAGE_WILL_TOPIC, STAGE_WILL_MESSAGE };
 /* `exchange.kind` */
 enum { EXCHANGE_NONE, EXCHANGE_PUBLISH, EXCHANGE_SUBSCRIBE, EXCHANGE_UNSUBSCRIBE, EXCHANGE_WILL_TOPIC, EXCHANGE_WILL_MESSAGE };
-/* `exchange.stage` of a PUBLISH; the others have MESSAGE only */
-enum { STAGE_MESSAGE, STAGE_REGISTER, STAGE_RELEASE };
 
 /* client.c */
 bool sn_is_due(uint32_t due, uint32_t now);
@@ -29,7 +25,6 @@ void sn_disconnected(mqttsn_t *client, bool asked);
 
 /* control.c */
 mqttsn_result_t sn_control_start(mqttsn_t *client, uint8_t kind, uint32_t now);
-void sn_control_send(mqttsn_t *client, uint32_t now);
 void sn_control_due(mqttsn_t *client, uint32_t now);
 void sn_on_connack(mqttsn_t *client, const message_t *message, uint32_t now);
 void sn_on_will_request(mqttsn_t *client, const message_t *message, uint32_t now);
@@ -39,11 +34,7 @@ void sn_on_disconnect(mqttsn_t *client);
 /* exchange.c */
 /* The exchange may speak: the client is connected, and nothing stands before it. */
 bool sn_exchange_may_run(const mqttsn_t *client);
-void sn_exchange_send(mqttsn_t *client, uint32_t now);
 void sn_exchange_due(mqttsn_t *client, uint32_t now);
-void sn_exchange_done(mqttsn_t *client, mqttsn_event_kind_t kind);
-/* An answer with a return code that is no acceptance; true when the exchange is over or waits. */
-void sn_exchange_refused(mqttsn_t *client, uint8_t return_code, uint32_t now);
 void sn_exchange_resume(mqttsn_t *client, uint32_t now);
 void sn_on_regack(mqttsn_t *client, const message_t *message, uint32_t now);
 void sn_on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t now);
@@ -61,7 +52,6 @@ void sn_on_search(mqttsn_t *client, const message_t *message, uint32_t now);
 void sn_search_poll(mqttsn_t *client, uint32_t now);
 
 /* topics.c: 1 + place in the table, 0 = not there */
-uint8_t sn_topic_by_name(const mqttsn_t *client, const char *name, size_t name_bytes);
 uint8_t sn_topic_by_id(const mqttsn_t *client, uint16_t id);
 /* Finds or makes room; the one that an exchange needs stays. */
 uint8_t sn_topic_place(mqttsn_t *client, const char *name, size_t name_bytes);
