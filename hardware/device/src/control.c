@@ -1,8 +1,12 @@
 /* CONNECT with its will dialogue, DISCONNECT, sleep, wake and ping: one at a time, repeated T_retry apart N_retry times.
  * [MQTT-SN 1.2 §6.2, §6.11, §6.12, §6.13, §6.14] */
+#include "control.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
+#include "exchange.h"
+#include "topics.h"
 
 /* `control.stage` of a CONNECT */
 enum { STAGE_CONNECT, STAGE_WILL_TOPIC, STAGE_WILL_MESSAGE };

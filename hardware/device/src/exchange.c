@@ -1,9 +1,12 @@
 /* PUBLISH with the REGISTER before and the PUBREL behind it, SUBSCRIBE, UNSUBSCRIBE, will updates: one at a time, kept as it
  * is sent, repeated with DUP where there is one. The loss of the gateway interrupts it; behind the next CONNACK it goes on
  * under the same MsgId. [MQTT-SN 1.2 §6.4, §6.5, §6.6, §6.9, §6.13] */
+#include "exchange.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
+#include "topics.h"
 
 /* `exchange.stage` of a PUBLISH; the others have MESSAGE only */
 enum { STAGE_MESSAGE, STAGE_REGISTER, STAGE_RELEASE };

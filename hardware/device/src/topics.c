@@ -1,9 +1,11 @@
 /* Topic names and the ids that the gateway gave them. An id belongs to one name; a name that made way for another is
  * registered again when it is needed, and a PUBLISH under its old id is answered "invalid topic id", upon which the gateway
  * registers it anew. [MQTT-SN 1.2 §6.5, §6.10] */
+#include "topics.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
 
 mqttsn_topic_t mqttsn_name(const char *terminated) {
   mqttsn_topic_t topic = {MQTTSN_TOPIC_NAME, 0, terminated, strlen(terminated)};
