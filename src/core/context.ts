@@ -41,6 +41,11 @@ export class Context {
   readonly out = new Effects(this.counters);
   readonly deadlines = new Deadlines<AnyDeadline>();
   readonly sessions: SessionTable;
+  /**
+   * Sessions that an input of this turn is about, or that have a reason to go on: at the end of the turn each one's outbox is
+   * moved on, once (session/turn-end.ts).
+   */
+  readonly touched: Session[] = [];
   /** CONNECTs under way, by peer. */
   readonly setups = new Map<PeerId, Setup<Session>>();
   readonly links = new Map<LinkId, Link>();
@@ -85,6 +90,13 @@ export class Context {
       totalMax: options.clients.newPerSecondMax,
       perKeyMax: options.clients.newPerSecondPerHostMax,
     });
+  }
+
+  /** The session may have something to send to its client, or may send it now: it is looked at when the turn ends. */
+  touch(session: Session): void {
+    if (session.touched) return;
+    session.touched = true;
+    this.touched.push(session);
   }
 
   /** Counts and reports something that is not done. */

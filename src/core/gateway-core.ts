@@ -34,8 +34,10 @@ import { onClockSet } from "./session/expiry.ts";
 import { onTrunkDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
+import { moveOn } from "./session/turn-end.ts";
+import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
-import type { ClientState, Instant, PeerId } from "./types.ts";
+import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
 const deadlinesPerTimeout = 500;
@@ -67,9 +69,11 @@ export class GatewayCore implements Core {
           onLifeDeadline(context, deadline.owner);
           break;
         case "retry":
+          context.touch(deadline.owner);
           onRetryDeadline(context, deadline.owner);
           break;
         case "expiry":
+          context.touch(deadline.owner);
           dropExpired(context, deadline.owner);
           break;
         case "setup":
@@ -167,38 +171,38 @@ export class GatewayCore implements Core {
       case "datagram":
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;
       }
       case "brokerAck": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onBrokerAck(context, link, input);
         return;
       }
       case "released": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onReleased(context, link, input.packetId);
         return;
       }
       case "linkUp": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }
       case "linkRefused": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onLinkRefused(context, link, input.refusal, input.reason);
         return;
       }
       case "linkDown": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onLinkDown(context, link, input.reason, input.takenOver);
         return;
       }
       case "linkCongested": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (!link) return;
         link.congested = input.congested;
         if (input.congested) return;
@@ -231,8 +235,16 @@ export class GatewayCore implements Core {
     }
   }
 
+  /** The connection that an input is about; with it, the session that it serves. */
+  #linkOf(linkId: LinkId): Link | undefined {
+    const link = this.#context.links.get(linkId);
+    if (link?.session) this.#context.touch(link.session);
+    return link;
+  }
+
   #endTurn(): readonly Effect[] {
     const context = this.#context;
+    if (!context.stopping) moveOn(context);
     const behind = context.journal.flush();
     watchStore(context);
     if (context.reads.length > 0) for (const read of context.reads.splice(0)) context.out.add(read);

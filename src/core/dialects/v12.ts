@@ -34,6 +34,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
   const session = context.sessions.byPeer(peer);
   if (session) {
     session.lastHeard = context.now;
+    context.touch(session);
     onMessageOfClient(context, session, peer, message);
   } else if (setup) {
     context.drop("unexpected-type", { clientId: setup.clientId, peer, detail: `${message.type} before CONNACK` });

@@ -13,7 +13,6 @@ import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
 import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
-import { pump } from "../session/publish-down.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
@@ -40,7 +39,6 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
   else if (session.lingers && session.account.owed === 0) onPaid(context, session);
   else if (session.farewell && session.account.owed === 0) publishWill(context, session);
-  else pump(context, session);
   drainSoon(context, session);
 }
 

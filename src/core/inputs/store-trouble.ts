@@ -6,7 +6,6 @@ import type { Message } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { drainSoon } from "../session/backlog.ts";
 import { acknowledgeUnkept } from "../session/fan-out.ts";
-import { pump } from "../session/publish-down.ts";
 import type { CommitToken } from "../types.ts";
 
 const probeMs = 2_000;
@@ -65,7 +64,7 @@ export function onPersisted(context: Context, token: CommitToken): void {
   context.out.report({ event: "persist_recovered" });
   for (const { trunks } of context.upstreams.all) for (const trunk of trunks) acknowledgeUnkept(context, trunk);
   for (const session of [...context.sessions.all()]) {
-    pump(context, session);
+    context.touch(session);
     drainSoon(context, session);
   }
 }

@@ -14,7 +14,6 @@ import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeOrFail, completeSetup } from "../session/connect.ts";
 import { onPaid } from "../session/departure.ts";
-import { pump } from "../session/publish-down.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
@@ -46,9 +45,9 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
 }
 
 function catchUp(context: Context, session: Session): void {
+  context.touch(session);
   if (session.lingers && session.account.owed === 0) onPaid(context, session);
   else if (session.farewell && session.account.owed === 0) publishWill(context, session);
-  else pump(context, session);
   drainSoon(context, session);
 }
 

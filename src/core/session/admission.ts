@@ -44,6 +44,7 @@ export function take(context: Context, session: Session, entry: OutboxEntry): Ad
   session.outbox.push(entry);
   context.counters.bufferedMessages++;
   context.counters.bufferedBytes += entryBytes(entry);
+  context.touch(session);
   watchExpiry(context, session, entry.expiresAt);
   if (session.state !== "active" && session.state !== "awake") takeCustody(context, session, entry);
   return "in";

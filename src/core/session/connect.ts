@@ -22,7 +22,6 @@ import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
-import { pump } from "./publish-down.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 /** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
@@ -317,7 +316,6 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
   context.out.send(peer, connAck(returnCodes.accepted));
-  pump(context, session);
 }
 
 /** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
@@ -343,19 +341,13 @@ export function failSetup(
 export function cancelSetup(context: Context, setup: Setup<Session>): void {
   const { session } = setup;
   forget(context, setup);
-  if (!session) return resumeAt(context, setup.peer);
+  if (!session) return;
   if (setup.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
   } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
     detach(context, session, { how: "disconnect", endSession: false });
   }
-}
-
-/** The client at this address goes on where its CONNECT had held it up. */
-function resumeAt(context: Context, peer: PeerId): void {
-  const session = context.sessions.byPeer(peer);
-  if (session) pump(context, session);
 }
 
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
@@ -374,4 +366,8 @@ function forget(context: Context, setup: Setup<Session>): void {
   context.deadlines.clear(setup.expiry);
   if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
   if (setup.session?.setup === setup) setup.session.setup = undefined;
+  // What the CONNECT had held up goes on: for the client that connects, and for one at its address.
+  if (setup.session) context.touch(setup.session);
+  const present = context.sessions.byPeer(setup.peer);
+  if (present) context.touch(present);
 }

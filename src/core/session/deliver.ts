@@ -13,7 +13,6 @@ import type { CommitToken, Publication } from "../types.ts";
 import { letIn, take } from "./admission.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
-import { pump } from "./publish-down.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
 
 /** Deliveries remembered per client for which there is no room. */
@@ -30,7 +29,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
     const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
-    if (take(context, session, entry) === "in") pump(context, session);
+    take(context, session, entry);
     return;
   }
   const known = broker.received.get(input.packetId);
@@ -79,14 +78,12 @@ function offer(context: Context, session: Session, received: Received): void {
   }
   outside.set(received, true);
   letIn(context, session);
-  if (received.held) pump(context, session);
 }
 
 /** What has waited too long goes, and makes room. */
 export function dropExpired(context: Context, session: Session): void {
   for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
   letIn(context, session);
-  pump(context, session);
 }
 
 /** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
@@ -124,7 +121,6 @@ export function handOver(context: Context, session: Session, publication: Public
   const entry = newEntry(context, clientId, publication, { expiresAt });
   if (take(context, session, entry) !== "in") return;
   entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
-  pump(context, session);
 }
 
 /**
@@ -147,6 +143,5 @@ export function deliver(
     entry.seq = kept.seq;
     after = kept.after;
   }
-  pump(context, session);
   return after;
 }

@@ -13,7 +13,6 @@ import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import { storesFor } from "./backlog.ts";
-import { pump } from "./publish-down.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
 
@@ -111,12 +110,13 @@ export function onSubscribeAck(
   if (!origin) return dropLateRefused(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribing.delete(msgId);
+  context.touch(session); // a message may have waited for this answer
   const returnCode = returnCodeOf(code);
   if (returnCode !== returnCodes.accepted) {
     if (session.trunk) settleMembership(context, session.trunk, session, filter);
     if (session.peer !== undefined)
       context.out.send(session.peer, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
-    return pump(context, session);
+    return;
   }
   session.subscriptions.set(filter, { filter, qos, by, predefinedId });
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
@@ -127,7 +127,6 @@ export function onSubscribeAck(
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
   if (session.peer !== undefined) context.out.send(session.peer, subAck({ qos: granted, topicId, msgId, returnCode }));
-  pump(context, session);
 }
 
 export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {

@@ -80,6 +80,8 @@ export class Session {
   dropped = 0;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
+  /** It stands in `Context.touched`. */
+  touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
   readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");
   /** The next try of what is in flight towards the client. */

@@ -141,3 +141,13 @@ test("a client that left for good leaves nothing", () => {
   expect(bench.core.sizes.sessions).toBe(0);
   expect(life.records).toBe(0);
 });
+
+test("what waited goes on with the client's first message, also while the broker has not answered yet", () => {
+  const { life } = withClient();
+  const told = life.keep(life.bench.link().delivers({ qos: 2 })).message("PUBLISH");
+  life.keep(life.bench.client({ type: "PUBREC", msgId: told.msgId })).gets("PUBREL");
+  const { bench } = life.next();
+  bench.client({ type: "PINGREQ", clientId: "" }).gets("PINGRESP", "PUBREL");
+  bench.client({ type: "PUBCOMP", msgId: told.msgId }).gets();
+  bench.link().up(true).gets();
+});
