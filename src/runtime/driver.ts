@@ -257,6 +257,7 @@ function destinationOf(effect: Effect): string | undefined {
     case "ackBroker":
     case "subscribe":
     case "unsubscribe":
+    case "ping":
     case "closeLink":
       return clientOf(effect.linkId);
     case "openLink":

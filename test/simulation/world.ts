@@ -390,7 +390,8 @@ export class World {
     upstream.startNow({
       up: (linkId, sessionPresent, limits) => handle({ kind: "linkUp", linkId, sessionPresent, limits }),
       refused: (linkId, refusal, reason) => handle({ kind: "linkRefused", linkId, refusal, reason }),
-      down: (linkId, reason, takenOver) => handle({ kind: "linkDown", linkId, reason, takenOver }),
+      down: (linkId, end) => handle({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => handle({ kind: "pong", linkId }),
       congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
       delivered: (linkId, delivery) => {
         const clientId = upstream.clientOf(linkId);
