@@ -1,6 +1,7 @@
 /**
  * The gateway's decisions, all of them, without a device: datagrams, broker's answers and the time go in, effects come
- * out. This file takes the inputs apart; what is done about them is in session/, routing/ and dialects/.
+ * out. This file takes the inputs apart; what is done about them is in dialects/ (messages of clients) and inputs/ (all
+ * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
  */
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
