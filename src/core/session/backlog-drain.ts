@@ -11,7 +11,7 @@ import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
 import { onPaid } from "./departure.ts";
@@ -104,20 +104,8 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     paidIfSo(context, session);
     return true;
   }
-  const exchange: PublishExchange<Session> = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: undefined,
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: true,
-    backlogId: publication.qos === 1 ? id : 0,
-  };
+  const backlogId = publication.qos === 1 ? id : 0;
+  const exchange = newPublishExchange({ packetId, publication, owner: session, accepted: true, backlogId });
   broker.add(exchange);
   if (publication.qos === 2) {
     storeExchange(context, clientId, exchange);

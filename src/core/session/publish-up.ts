@@ -14,7 +14,7 @@ import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -85,20 +85,8 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange: PublishExchange<Session> = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: { session, msgId: message.msgId, topicId: message.topicId },
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: false,
-    backlogId: 0,
-  };
+  const origin = { session, msgId: message.msgId, topicId: message.topicId };
+  const exchange = newPublishExchange<Session>({ packetId, publication, owner: session, origin });
   broker.add(exchange);
   session.uplink.set(message.msgId, exchange);
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
