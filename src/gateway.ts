@@ -9,6 +9,7 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
+import { transportNameOf } from "./core/peer-id.ts";
 import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
@@ -180,7 +181,7 @@ export class Gateway {
   /** A transport may have gone from the configuration: its clients are known by their ids alone. */
   #withKnownPeer(state: StoredState): StoredState {
     const { peer } = state.session;
-    if (peer === undefined || this.#transports.has(peer.slice(0, peer.indexOf("/")))) return state;
+    if (peer === undefined || this.#transports.has(transportNameOf(peer))) return state;
     return { ...state, session: { ...state.session, peer: undefined } };
   }
 

@@ -25,6 +25,7 @@ import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
@@ -268,7 +269,7 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
         hint: admission.hint,
       });
     }
-    peer = `${from}#${hex(decoded.forwarded.nodeId)}`;
+    peer = peerBehind(from, decoded.forwarded.nodeId);
   }
   if (decoded.ok) {
     context.counters.countReceived(decoded.message.type);
@@ -280,12 +281,6 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
     onWrongIdSize(context, peer, decoded.type, decoded.msgId);
   }
   context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
-}
-
-function hex(octets: Uint8Array): string {
-  let text = "";
-  for (const octet of octets) text += octet.toString(16).padStart(2, "0");
-  return text;
 }
 
 /** One client, for people and metrics. */

@@ -6,6 +6,7 @@ import { coreOptions } from "../../src/config/core-options.ts";
 import { configurationMarkdown, configurationSchema } from "../../src/config/documentation.ts";
 import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import { admitAll } from "../../src/core/access.ts";
+import type { PeerId } from "../../src/core/types.ts";
 import { errorCodes, GatewayError } from "../../src/errors.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
@@ -126,7 +127,7 @@ describe("who gets in", () => {
     expect(refused).toEqual({ admitted: false, hint: 'access.rules: put first {"allow":"n","from":["192.0.2.7"]}' });
   });
 
-  test.each([
+  test.each<[PeerId, boolean]>([
     ["udp/127.0.0.1:1", true],
     ["udp/10.1.2.3:1", true],
     ["udp6/[fe80::1%eth0]:1", true],

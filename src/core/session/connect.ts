@@ -14,7 +14,7 @@ import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
-import type { PeerId, Publication } from "../types.ts";
+import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { bidGoodbye, lose, tellDisconnected } from "./departure.ts";
@@ -291,7 +291,7 @@ function startAnew(context: Context, session: Session): void {
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });
 }
 
-function willAtOnce(linkId: string, will: Publication): Effect {
+function willAtOnce(linkId: LinkId, will: Publication): Effect {
   return { kind: "publish", linkId, publication: { ...will, qos: 0 }, packetId: 0, dup: false };
 }
 

@@ -27,7 +27,7 @@ import { onWillSettled } from "./will-delivery.ts";
 const mqttOverheadBytes = 16;
 
 export function onPublish(context: Context, session: Session, message: Publish): void {
-  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer ?? "", session, message);
+  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer, session, message);
   if (message.qos > 0) {
     if (message.msgId === 0) {
       return context.drop("message-id-zero", { clientId: session.clientId, peer: session.peer, detail: "PUBLISH" });
@@ -96,7 +96,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
 /** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
 export function onPublishWithoutAnswer(
   context: Context,
-  peer: PeerId,
+  peer: PeerId | undefined,
   session: Session | undefined,
   message: Publish,
 ): void {
