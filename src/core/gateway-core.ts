@@ -3,6 +3,7 @@
  * out. This file takes the inputs apart; what is done about them is in dialects/ (messages of clients) and inputs/ (all
  * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
  */
+
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
@@ -29,7 +30,7 @@ import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
-import { onSetupDeadline } from "./session/connect.ts";
+import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";

@@ -2,12 +2,14 @@
  * MQTT-SN 1.2: which procedure a message belongs to, for a client we know, for one that is connecting, and for a
  * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
  */
+
 import type { Message } from "../../wire/v12/messages.ts";
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
 import { disconnect, returnCodes, subAck } from "../messages.ts";
 import { neighbourOf } from "../peer-id.ts";
-import { cancelSetup, onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { cancelSetup } from "../session/connect-outcome.ts";
 import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
