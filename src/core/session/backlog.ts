@@ -12,51 +12,6 @@ export const readMax = 64;
 
 export const tickMs = 20;
 
-/** There may be something to send for this client: its turn comes. */
-export function drainSoon(context: Context, session: Session): void {
-  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
-  context.draining.add(session);
-  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
-}
-
-export function readAhead(context: Context, session: Session): void {
-  const { backlog } = session.account;
-  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
-  backlog.readingUpTo = backlog.next - 1;
-  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
-}
-
-/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
-export function dropOldest(context: Context, session: Session, bytes: number): boolean {
-  const { backlog } = session.account;
-  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
-  makeRoom(context, session, bytes);
-  // So much may wait beyond the limit until the disk has answered.
-  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
-}
-
-export function makeRoom(context: Context, session: Session, bytes = 0): void {
-  const { backlog } = session.account;
-  const { uplink } = context.options;
-  const policy = uplink.policyOf(session.clientId);
-  if (policy.atLimit !== "oldest") return;
-  const isOver = () =>
-    backlog.count + (bytes > 0 ? 1 : 0) > policy.messagesMax ||
-    backlog.bytes + bytes > policy.bytesMax ||
-    context.counters.backlogMessages + (bytes > 0 ? 1 : 0) > uplink.messagesMax ||
-    context.counters.backlogBytes + bytes > uplink.bytesMax;
-  while (isOver()) {
-    const oldest = backlog.shift();
-    if (!oldest) return readAhead(context, session);
-    const { publication, id } = oldest;
-    const { clientId } = session;
-    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
-    context.drop("backlog-full", { clientId, detail });
-    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
-    context.journal.remove({ of: "backlog", clientId, id, record: undefined });
-  }
-}
-
 /** Does the gateway answer this client while the broker is away? */
 export function storesFor(context: Context, clientId: string): boolean {
   return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
@@ -81,4 +36,49 @@ export function append(context: Context, session: Session, publication: Publicat
   }
   drainSoon(context, session);
   return after;
+}
+
+export function makeRoom(context: Context, session: Session, bytes = 0): void {
+  const { backlog } = session.account;
+  const { uplink } = context.options;
+  const policy = uplink.policyOf(session.clientId);
+  if (policy.atLimit !== "oldest") return;
+  const isOver = () =>
+    backlog.count + (bytes > 0 ? 1 : 0) > policy.messagesMax ||
+    backlog.bytes + bytes > policy.bytesMax ||
+    context.counters.backlogMessages + (bytes > 0 ? 1 : 0) > uplink.messagesMax ||
+    context.counters.backlogBytes + bytes > uplink.bytesMax;
+  while (isOver()) {
+    const oldest = backlog.shift();
+    if (!oldest) return readAhead(context, session);
+    const { publication, id } = oldest;
+    const { clientId } = session;
+    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
+    context.drop("backlog-full", { clientId, detail });
+    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
+    context.journal.remove({ of: "backlog", clientId, id, record: undefined });
+  }
+}
+
+/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
+export function dropOldest(context: Context, session: Session, bytes: number): boolean {
+  const { backlog } = session.account;
+  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
+  makeRoom(context, session, bytes);
+  // So much may wait beyond the limit until the disk has answered.
+  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
+}
+
+/** There may be something to send for this client: its turn comes. */
+export function drainSoon(context: Context, session: Session): void {
+  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
+  context.draining.add(session);
+  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
+}
+
+export function readAhead(context: Context, session: Session): void {
+  const { backlog } = session.account;
+  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
+  backlog.readingUpTo = backlog.next - 1;
+  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
 }
