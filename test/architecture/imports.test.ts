@@ -18,7 +18,7 @@ const rules: Record<string, readonly string[]> = {
   transports: ["errors.ts", "types:core", "pkg"],
   upstream: ["errors.ts", "types:core", "pkg"],
   storage: ["errors.ts", "types:core", "pkg"],
-  observe: ["errors.ts", "types:core", "types:transports", "pkg"],
+  observe: ["errors.ts", "roles.ts", "types:core", "types:transports", "pkg"],
   config: ["errors.ts", "wire", "transports", "upstream", "storage", "observe", "types:core", "core/peer-id.ts", "pkg"],
   runtime: ["core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
   api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
@@ -27,6 +27,7 @@ const rules: Record<string, readonly string[]> = {
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],
   "errors.ts": [],
+  "roles.ts": [],
 };
 
 const words = ["words"];

@@ -8,6 +8,7 @@ import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import { admitAll } from "../../src/core/access.ts";
 import type { PeerId } from "../../src/core/types.ts";
 import { errorCodes, GatewayError } from "../../src/errors.ts";
+import { eventsMarkdown } from "../../src/observe/documentation.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 
@@ -98,11 +99,12 @@ describe("configuration", () => {
     expect(predefined.byClientId.get("c1")?.get(7)).toBe("b");
   });
 
-  test("schema and manual are what `npm run docs` makes", () => {
+  test("schema and manuals are what `npm run docs` makes", () => {
     expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(
       JSON.parse(JSON.stringify(configurationSchema())),
     );
     expect(readFileSync(new URL("docs/configuration.md", root), "utf8")).toBe(configurationMarkdown());
+    expect(readFileSync(new URL("docs/events.md", root), "utf8")).toBe(eventsMarkdown());
   });
 });
 

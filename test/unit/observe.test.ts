@@ -2,6 +2,9 @@ import { describe, expect, test } from "vitest";
 import { ApiServer } from "../../src/api/server.ts";
 import { Counters } from "../../src/core/counters.ts";
 import { dropReasons, type GatewayEvent } from "../../src/core/event.ts";
+import { examples } from "../../src/observe/documentation.ts";
+import { dropReasonRows } from "../../src/observe/drop-reasons.ts";
+import { seenBy } from "../../src/observe/events.ts";
 import type { Log } from "../../src/observe/log.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import { ReportLog } from "../../src/observe/reports.ts";
@@ -181,6 +184,36 @@ describe("the log", () => {
     const { lines, report } = recorded("info");
     report(malformed);
     expect(lines).toEqual([]);
+  });
+});
+
+describe("the table of events", () => {
+  test("each kind has examples in the manual, of its kind", () => {
+    for (const [kind, events] of Object.entries(examples)) {
+      expect(events.length).toBeGreaterThan(0);
+      for (const { event } of events) expect(event).toBe(kind);
+    }
+  });
+
+  test("a viewer sees clients and numbers; whom a rule turns away, and what of the configuration lets him in, does not", () => {
+    const event = { event: "not_admitted", clientId: "n", peer, what: "client", hint: "access.rules: X" } as const;
+    expect(seenBy("viewer", event)).toEqual({ event: "not_admitted", what: "client" });
+    expect(seenBy("operator", event)).toEqual(event);
+    const moved = { event: "client_moved", clientId: "c", from: undefined, to: peer } as const;
+    expect(seenBy("viewer", moved)).toEqual(moved);
+  });
+
+  test("a field that the table does not know is the operator's", () => {
+    const event = { event: "persist_recovered", secret: "x" } as const;
+    expect(seenBy("viewer", event)).toEqual({ event: "persist_recovered" });
+    expect(seenBy("operator", event)).toEqual(event);
+  });
+
+  test("each reason says what happened and what to do, in whole sentences", () => {
+    for (const { meaning, advice } of Object.values(dropReasonRows)) {
+      expect(meaning).toMatch(/^[A-Z].*\.$/s);
+      expect(advice).toMatch(/^[A-Z`].*\.$/s);
+    }
   });
 });
 
