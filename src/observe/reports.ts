@@ -8,6 +8,8 @@ import { floodKeyOf, levelOf, sentenceOf } from "./events.ts";
 import type { Log } from "./log.ts";
 
 const quietMs = 60_000;
+/** Different lines a minute of one kind and level: client ids can be made up, so being different says nothing. */
+const differentMax = 100;
 /** Kinds of repeated lines remembered at a time; beyond, the oldest is forgotten and may be logged again. */
 const rememberedMax = 1_000;
 
@@ -15,6 +17,7 @@ export class ReportLog {
   readonly #log: Log;
   readonly #now: () => number;
   readonly #seen = new Map<string, { since: number; held: number }>();
+  readonly #minutes = new Map<string, { since: number; lines: number; leftOut: number }>();
 
   constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
@@ -25,25 +28,42 @@ export class ReportLog {
     const level = levelOf(event);
     if (!this.#log.isLevelEnabled(level)) return;
     const key = floodKeyOf(event);
-    const held = key === undefined ? 0 : this.#heldBefore(key);
-    if (held === undefined) return;
-    this.#log[level]({ ...event }, sentenceOf(event) + (held > 0 ? ` (and ${held} more like it since)` : ""));
+    const before = key === undefined ? "" : this.#heldBefore(`${event.event} ${level}`, key);
+    if (before !== undefined) this.#log[level]({ ...event }, sentenceOf(event) + before);
   };
 
-  /** How many like it were held back since the last one that was logged; undefined: this one is held back too. */
-  #heldBefore(key: string): number | undefined {
+  /** What was held back since the last one that was logged, in words; undefined: this one is held back too. */
+  #heldBefore(kind: string, key: string): string | undefined {
     const now = this.#now();
     const seen = this.#seen.get(key);
     if (seen && now - seen.since < quietMs) {
       seen.held++;
       return undefined;
     }
+    const leftOut = this.#leftOutBefore(kind, now);
+    if (leftOut === undefined) return undefined;
     this.#seen.delete(key);
     this.#seen.set(key, { since: now, held: 0 });
     if (this.#seen.size > rememberedMax) {
       const oldest = this.#seen.keys().next();
       if (!oldest.done) this.#seen.delete(oldest.value);
     }
-    return seen?.held ?? 0;
+    const more = seen && seen.held > 0 ? ` (and ${seen.held} more like it since)` : "";
+    return leftOut > 0 ? `${more} (${leftOut} others of this kind were left out)` : more;
+  }
+
+  /** How many of this kind were left out in the minute before; undefined: this minute has had its lines. */
+  #leftOutBefore(kind: string, now: number): number | undefined {
+    const minute = this.#minutes.get(kind);
+    if (!minute || now - minute.since >= quietMs) {
+      this.#minutes.set(kind, { since: now, lines: 1, leftOut: 0 });
+      return minute?.leftOut ?? 0;
+    }
+    if (minute.lines >= differentMax) {
+      minute.leftOut++;
+      return undefined;
+    }
+    minute.lines++;
+    return 0;
   }
 }

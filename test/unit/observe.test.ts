@@ -166,6 +166,22 @@ describe("the log", () => {
     expect(lines[1]).toContain("and 999 more like it");
   });
 
+  test("a flood of CONNECTs, each under another client id, does not fill the log; what was left out is counted", () => {
+    const { lines, report, later } = recorded();
+    const refused = (clientId: string) =>
+      report({ event: "connect_refused", clientId, peer, returnCode: 1, why: "too many new sessions per second" });
+    for (let i = 0; i < 5_000; i++) refused(`made-up-${i}`);
+    expect(lines.length).toBe(100);
+    report(malformed); // another kind, another level: not held back by that
+    expect(lines.length).toBe(101);
+    later(60_000);
+    refused("made-up-5000");
+    expect(lines[101]).toContain('CONNECT of "made-up-5000"');
+    expect(lines[101]).toContain("4900 others of this kind were left out");
+    for (let i = 0; i < 5_000; i++) refused(`again-${i}`);
+    expect(lines.length).toBe(201);
+  });
+
   test("a client that is not admitted is named once, with the line that would admit it", () => {
     const { lines, report } = recorded();
     const event: GatewayEvent = {
