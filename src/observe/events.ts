@@ -147,7 +147,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       "Let the broker keep its sessions (persistence; MQTT 5, or clean session off). Whoever counts such messages looks whether one is missing or double.",
     level: "warn",
     sentence: ({ clientId }) =>
-      `the broker forgot the session of ${clientId}: a QoS 2 message may be missing or double`,
+      `the broker forgot the session of ${clientId}, or it goes by another one now: a QoS 2 message may be missing or double`,
     limitedBy: () => "",
     metrics: ["qos2_uncertain_total"],
     audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },

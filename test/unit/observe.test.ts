@@ -75,7 +75,7 @@ const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
   ],
   [
     { event: "qos2_uncertain", clientId: "c", packetId: 7 },
-    "warn the broker forgot the session of c: a QoS 2 message may be missing or double",
+    "warn the broker forgot the session of c, or it goes by another one now: a QoS 2 message may be missing or double",
   ],
   [{ event: "persist_failed", why: "disk full" }, "error the session store failed: disk full"],
   [{ event: "persist_recovered" }, "info the session store works again"],
