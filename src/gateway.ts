@@ -13,12 +13,14 @@ import { transportNameOf } from "./core/peer-id.ts";
 import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
+import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
+import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { operatorSources } from "./runtime/operator.ts";
+import { createOperator } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
@@ -272,10 +274,10 @@ export class Gateway {
   async #startControl(): Promise<void> {
     const { store } = this.#config;
     if (store.kind !== "disk") return;
-    const server = new ControlServer(
-      join(store.folder, "control.sock"),
-      operatorSources(this.#core, this.#store, this.#driver, () => this.#clock.now(), backupOctets),
-    );
+    const now = () => this.#clock.now();
+    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets);
+    const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
+    const server = new ControlServer(join(store.folder, "control.sock"), desk);
     try {
       await server.start();
       this.#control = server;

@@ -1,6 +1,6 @@
 /** A gateway with a sleeper that has room for two and was sent three: two wait, one is a dead letter. */
 import { Driver } from "../../src/runtime/driver.ts";
-import { operatorSources } from "../../src/runtime/operator.ts";
+import { createOperator } from "../../src/runtime/operator.ts";
 import { backupOctets } from "../../src/storage/backup.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -31,5 +31,5 @@ export function threeForTwo() {
     report: () => {},
   };
   const driver = new Driver(bench.core, edges, new VirtualClock(new VirtualTime()));
-  return { store, sources: operatorSources(bench.core, store, driver, () => bench.now, backupOctets) };
+  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets) };
 }
