@@ -1,4 +1,5 @@
 /** What the operator is shown of messages that wait, and of those that were dropped. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import {
@@ -86,6 +87,15 @@ test("the list: each command has a place of its own, what changes something is t
   expect(new Set(all.map(({ method, path }) => `${method} ${path}`)).size).toBe(all.length);
   for (const { method, role, audited } of all) {
     if (method !== "GET") expect([role, audited]).toEqual(["operator", true]);
+  }
+});
+
+test("the manual has every command with its inputs", () => {
+  const manual = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  for (const { method, path, input } of Object.values(commands)) {
+    const row = manual.split("\n").find((line) => line.startsWith(`| \`${method} ${path}\` |`));
+    expect(row, `${method} ${path}`).toBeDefined();
+    for (const name of Object.keys(input.shape)) expect(row).toContain(`\`${name}\``);
   }
 });
 
