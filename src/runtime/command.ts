@@ -75,16 +75,15 @@ export function stream<In extends z.ZodObject>(spec: StreamSpec<In>) {
   return { ...spec, answer };
 }
 
-/** Each problem in words, with the name of what it is about. */
-export function problemsOf(error: z.core.$ZodError): string[] {
-  return error.issues.flatMap((issue) => {
+/** Each problem in words, with the name of what it is about; the first few of many. */
+function wrongInput(error: z.core.$ZodError): Answer {
+  const problems = error.issues.flatMap((issue) => {
     if (issue.code === "unrecognized_keys")
-      return issue.keys.map((key) => `${key.slice(0, 40)}: there is no such input`);
+      return issue.keys.slice(0, problemsMax).map((key) => `${key.slice(0, 40)}: there is no such input`);
     const [name = "input"] = issue.path;
     return [`${String(name)}: ${issue.message}`];
   });
+  return { kind: "wrong-input", problems: problems.slice(0, problemsMax) };
 }
 
-function wrongInput(error: z.core.$ZodError): Answer {
-  return { kind: "wrong-input", problems: problemsOf(error) };
-}
+const problemsMax = 10;

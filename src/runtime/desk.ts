@@ -1,6 +1,6 @@
 /** Where commands are asked for, whatever way they came: who may, what is read from the question, what is noted down. */
 import { mayAs, type Role } from "../roles.ts";
-import type { Answer, AnyCommand, Query } from "./command.ts";
+import type { Answer, AnyCommand } from "./command.ts";
 import { type CommandName, commands } from "./commands.ts";
 import type { Operator } from "./operator.ts";
 
@@ -62,11 +62,12 @@ export class OperatorDesk {
 
   async #answer(who: Asker, command: AnyCommand, query: URLSearchParams): Promise<Answer> {
     if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
-    const values: Query = Object.fromEntries(query);
-    const names = [...query.keys()];
-    const twice = [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
-    if (twice.length > 0) {
-      return { kind: "wrong-input", problems: twice.map((name) => `${name.slice(0, 40)}: it is there more than once`) };
+    const values: Record<string, string> = {};
+    for (const [name, value] of query) {
+      if (Object.hasOwn(values, name)) {
+        return { kind: "wrong-input", problems: [`${name.slice(0, 40)}: it is there more than once`] };
+      }
+      Object.defineProperty(values, name, { value, enumerable: true }); // __proto__ is a name like others
     }
     return command.answer(this.#operator, values);
   }
