@@ -9,15 +9,18 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
+import { transportNameOf } from "./core/peer-id.ts";
 import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
+import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
+import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { operatorSources } from "./runtime/operator.ts";
+import { createOperator } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
@@ -180,7 +183,7 @@ export class Gateway {
   /** A transport may have gone from the configuration: its clients are known by their ids alone. */
   #withKnownPeer(state: StoredState): StoredState {
     const { peer } = state.session;
-    if (peer === undefined || this.#transports.has(peer.slice(0, peer.indexOf("/")))) return state;
+    if (peer === undefined || this.#transports.has(transportNameOf(peer))) return state;
     return { ...state, session: { ...state.session, peer: undefined } };
   }
 
@@ -273,10 +276,10 @@ export class Gateway {
   async #startControl(): Promise<void> {
     const { store } = this.#config;
     if (store.kind !== "disk") return;
-    const server = new ControlServer(
-      join(store.folder, "control.sock"),
-      operatorSources(this.#core, this.#store, this.#driver, () => this.#clock.now(), backupOctets),
-    );
+    const now = () => this.#clock.now();
+    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets);
+    const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
+    const server = new ControlServer(join(store.folder, "control.sock"), desk);
     try {
       await server.start();
       this.#control = server;

@@ -10,7 +10,9 @@ import { Effects } from "./effects.ts";
 import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
+import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import type { RetainedWait } from "./state/exchanges.ts";
 import { Letters } from "./state/letters.ts";
@@ -120,7 +122,7 @@ export class Context {
   }
 
   nextLinkId(of: string): LinkId {
-    return `${of}~${++this.#lastLink}`;
+    return linkIdOf(of, ++this.#lastLink);
   }
 
   /** How long a peer may go on repeating itself: T_retry x (N_retry + 1). */
@@ -130,14 +132,13 @@ export class Context {
   }
 
   hostOf(peer: PeerId): string {
-    const node = peer.indexOf("#");
-    return this.environment.hostOf(node < 0 ? peer : peer.slice(0, node));
+    return this.environment.hostOf(neighbourOf(peer));
   }
 }
 
 /** Octets of one message that this peer can take, encapsulation paid. */
 export function maxMessageBytes(context: Context, peer: PeerId): number {
-  const node = peer.indexOf("#");
-  if (node < 0) return context.environment.maxMessageBytes(peer);
-  return context.environment.maxMessageBytes(peer.slice(0, node)) - 3 - (peer.length - node - 1) / 2;
+  const node = forwardedNodeOf(peer);
+  if (!node) return context.environment.maxMessageBytes(peer);
+  return context.environment.maxMessageBytes(node.forwarder) - 3 - node.nodeId.length / 2;
 }

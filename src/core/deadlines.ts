@@ -2,7 +2,7 @@
  * All deadlines of the gateway. A deadline belongs to somebody, has a name, and costs nothing while it waits: timers
  * that fall due in the same millisecond share a slot, a heap holds only the slots, and cancelling leaves no trace.
  *
- * Silence of a client is supervised lazily (keep-alive.ts), so a datagram moves no deadline.
+ * Silence of a client is supervised lazily (session/client-life.ts), so a datagram moves no deadline.
  */
 import type { Instant } from "./types.ts";
 

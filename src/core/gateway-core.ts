@@ -1,7 +1,9 @@
 /**
  * The gateway's decisions, all of them, without a device: datagrams, broker's answers and the time go in, effects come
- * out. This file takes the inputs apart; what is done about them is in session/, routing/ and dialects/.
+ * out. This file takes the inputs apart; what is done about them is in dialects/ (messages of clients) and inputs/ (all
+ * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
  */
+
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
@@ -24,10 +26,11 @@ import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
-import { onSetupDeadline } from "./session/connect.ts";
+import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
@@ -269,7 +272,7 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
         hint: admission.hint,
       });
     }
-    peer = `${from}#${hex(decoded.forwarded.nodeId)}`;
+    peer = peerBehind(from, decoded.forwarded.nodeId);
   }
   if (decoded.ok) {
     context.counters.countReceived(decoded.message.type);
@@ -281,12 +284,6 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
     onWrongIdSize(context, peer, decoded.type, decoded.msgId);
   }
   context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
-}
-
-function hex(octets: Uint8Array): string {
-  let text = "";
-  for (const octet of octets) text += octet.toString(16).padStart(2, "0");
-  return text;
 }
 
 /** One client, for people and metrics. */

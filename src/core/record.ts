@@ -1,11 +1,11 @@
 /** What of a session survives a restart: plain data, versioned, written as deltas. */
-import type { Publication, QoS, Will } from "./types.ts";
+import type { PeerId, Publication, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {
   /** Format of this record. A later version reads all earlier ones. */
   readonly v: 1;
   readonly clientId: string;
-  readonly peer: string | undefined;
+  readonly peer: PeerId | undefined;
   readonly state: "active" | "asleep" | "disconnected" | "lost";
   readonly clean: boolean;
   readonly keepAliveSeconds: number;

@@ -5,12 +5,16 @@ export type Instant = number;
 
 /**
  * A transport address: `<transport name>/<address within it>`, for a node behind a forwarder followed by
- * `#<Wireless Node Id in hex>`. Opaque to the core except for that `#`.
+ * `#<Wireless Node Id in hex>`. A transport makes those of its own network; whatever else is to be made of one or read in
+ * one is in peer-id.ts.
  */
-export type PeerId = string;
+export type PeerId = `${string}/${string}`;
 
-/** One MQTT connection with its reconnects. A new one gets a new id, also for the same client. */
-export type LinkId = string;
+/**
+ * One MQTT connection with its reconnects. A new one gets a new id, also for the same client. Made and read in link-id.ts
+ * only.
+ */
+export type LinkId = `${string}~${number}`;
 
 /** Names a group of changes that is on disk as a whole, or not at all. Counts up from 1. */
 export type CommitToken = number;

@@ -10,6 +10,7 @@
 import type { Core } from "../core/core.ts";
 import { type Effect, isExactlyOnce } from "../core/effect.ts";
 import type { Input } from "../core/input.ts";
+import { ownerOfLink } from "../core/link-id.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "../core/types.ts";
 import type { Message } from "../wire/v12/messages.ts";
 import type { Clock } from "./clock.ts";
@@ -130,14 +131,14 @@ export class Driver {
   /** Keeps it back if it may not leave while the store fails; also a repetition of what is kept back. */
   #isStuck(effect: Effect, isVoid = false): boolean {
     const isFollower =
-      effect.kind === "publish" && effect.publication.qos > 0 && this.#stuckClients.has(clientOf(effect.linkId));
+      effect.kind === "publish" && effect.publication.qos > 0 && this.#stuckClients.has(ownerOfLink(effect.linkId));
     if (!isFollower && !isExactlyOnce(effect)) return false;
     const token = "behind" in effect ? (effect.behind ?? 0) : 0;
     const key = stepOf(effect);
     const isFailed = this.#failedFrom !== undefined && token >= this.#failedFrom && token <= this.#committed;
     if (!isFollower && !isFailed && !this.#stuck.has(key)) return false;
     this.#stuck.set(key, { effect, to: destinationOf(effect), isVoid });
-    if (effect.kind === "publish") this.#stuckClients.add(clientOf(effect.linkId));
+    if (effect.kind === "publish") this.#stuckClients.add(ownerOfLink(effect.linkId));
     return true;
   }
 
@@ -204,7 +205,7 @@ export class Driver {
    */
   #voidAcks(linkId: LinkId): void {
     // Ten thousand connections may end at once: nothing is looked through for one that nothing waits for.
-    const held = this.#lastHeld.has(clientOf(linkId)) ? [...this.#held.values()].flat() : [];
+    const held = this.#lastHeld.has(ownerOfLink(linkId)) ? [...this.#held.values()].flat() : [];
     for (const each of [...this.#stuck.values(), ...held]) {
       if (each.effect.kind === "ackBroker" && each.effect.linkId === linkId) each.isVoid = true;
     }
@@ -239,7 +240,7 @@ function stepOf(effect: Effect): string {
     case "publish":
     case "release":
     case "ackBroker":
-      return `${effect.kind} ${clientOf(effect.linkId)} ${effect.packetId}`;
+      return `${effect.kind} ${ownerOfLink(effect.linkId)} ${effect.packetId}`;
     case "send":
       return `${effect.to} ${effect.message.type} ${"msgId" in effect.message ? effect.message.msgId : 0}`;
     default:
@@ -247,7 +248,10 @@ function stepOf(effect: Effect): string {
   }
 }
 
-/** Where an effect goes that must stay in order with others. */
+/**
+ * Where an effect goes that must stay in order with others. All links of a client are one place: the next one opens when
+ * the last is closed.
+ */
 function destinationOf(effect: Effect): string | undefined {
   switch (effect.kind) {
     case "send":
@@ -259,15 +263,10 @@ function destinationOf(effect: Effect): string | undefined {
     case "unsubscribe":
     case "ping":
     case "closeLink":
-      return clientOf(effect.linkId);
+      return ownerOfLink(effect.linkId);
     case "openLink":
-      return clientOf(effect.link.linkId);
+      return ownerOfLink(effect.link.linkId);
     default:
       return undefined;
   }
-}
-
-/** All links of a client are one place: the next one opens when the last is closed. Link ids are `client~number`. */
-function clientOf(linkId: string): string {
-  return linkId.slice(0, linkId.lastIndexOf("~") + 1);
 }

@@ -221,11 +221,12 @@ export class UdpBatch {
     for (let i = 0; i < count; i++) {
       const at = i * wordsPerDatagram;
       const length = words[at + lengthAt] ?? lost;
-      if (length === lost || done < 0) refused++;
+      const to = this.#outPeers[i];
+      if (length === lost || done < 0 || to === undefined) refused++;
       else if (i >= done) {
         const offset = words[at + offsetAt] ?? 0;
         if (this.#waiting.length === 0) this.#native.wake(this.#watch, true);
-        if (!this.#wait(this.#outPeers[i] ?? "", this.#outArena.slice(offset, offset + length))) refused++;
+        if (!this.#wait(to, this.#outArena.slice(offset, offset + length))) refused++;
       }
     }
     if (refused > 0) this.#events.notSent(refused);

@@ -3,6 +3,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
+import type { PeerId } from "../../src/core/types.ts";
 import { UdpTransport } from "../../src/transports/udp.ts";
 import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
@@ -47,7 +48,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const calls = { received: 0, sent: 0 };
     const options = udpOptions.parse({ type: "udp", host, port: 0, maxMessageBytes: 65_507, gatherMilliseconds });
     const transport = new UdpTransport(options, { ...counted(native, calls), ...changed });
-    const seen: { from: string; bytes: Uint8Array }[] = [];
+    const seen: { from: PeerId; bytes: Uint8Array }[] = [];
     await transport.start({
       datagram: (from, bytes) => seen.push({ from, bytes }),
       peerGone: () => {},
@@ -123,7 +124,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     socket.send("hello", port, "127.0.0.1");
     await until("it", () => seen.length === 1);
-    const from = seen[0]?.from ?? "";
+    const from = seen[0]?.from ?? "/";
     const tooLong = new Uint8Array(70_000);
     transport.send(from, tooLong);
     transport.send("udp/255.255.255.255:9", Uint8Array.of(1)); // a broadcast, which this socket may not send
@@ -142,7 +143,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     socket.send("hello", port, "127.0.0.1");
     await until("it", () => seen.length === 1);
-    for (let i = 0; i < 10; i++) transport.send(seen[0]?.from ?? "", Buffer.from(`answer ${i}`));
+    for (let i = 0; i < 10; i++) transport.send(seen[0]?.from ?? "/", Buffer.from(`answer ${i}`));
     await until("ten", () => received.length === 10);
     expect(received).toEqual(Array.from({ length: 10 }, (_, i) => `answer ${i}`));
     expect(transport.stats()).toMatchObject({ datagramsOut: 10, sendErrors: 0 });
@@ -171,7 +172,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     for (const text of ["once more", "and again"]) {
       socket.send(text, port, "127.0.0.1");
       await until(text, () => Buffer.from(seen.at(-1)?.bytes ?? []).toString() === text);
-      transport.send(seen.at(-1)?.from ?? "", Buffer.from(`to ${text}`));
+      transport.send(seen.at(-1)?.from ?? "/", Buffer.from(`to ${text}`));
       await until("the answer", () => received.at(-1) === `to ${text}`);
     }
   });
@@ -187,7 +188,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       await new Promise((done) => setImmediate(done));
     }
     await until("fifty", () => seen.length === 50);
-    transport.send(seen[0]?.from ?? "", Buffer.from("answer"));
+    transport.send(seen[0]?.from ?? "/", Buffer.from("answer"));
     await until("the answer", () => received.includes("answer"));
   });
 
@@ -217,7 +218,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     for (let i = 0; i < 50; i++) socket.send(`${i}`, port, "127.0.0.1");
     await until("fifty", () => seen.length === 50);
-    transport.send(seen[0]?.from ?? "", Buffer.from("back"));
+    transport.send(seen[0]?.from ?? "/", Buffer.from("back"));
     await until("one back", () => received.length === 1);
     expect(calls).toEqual({ received: 0, sent: 0 });
   });

@@ -45,7 +45,14 @@ test("it is named as a matter of the clock, and tried again when the clock is se
     acked: ignore,
   });
   try {
-    const whose = { linkId: "l", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined };
+    const whose = {
+      linkId: "l~1" as const,
+      upstream: "",
+      mqttClientId: "c",
+      identity: "c",
+      clean: true,
+      will: undefined,
+    };
     upstream.open(whose);
     await until("the first attempt", () => downs.length === 1);
     expect(downs[0]).toMatch(/certificate is not valid yet, but the clock of this machine is not to be trusted/);

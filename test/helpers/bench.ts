@@ -6,7 +6,7 @@ import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { LinkEnd } from "../../src/core/input.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
-import { noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
+import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
 import { type Decoded, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "../simulation/options.ts";
@@ -128,7 +128,7 @@ export class Bench {
   /** The wall clock is so much ahead of `now`; undefined = it cannot be trusted. */
   wallAhead: number | undefined = undefined;
   /** The link that was opened last, by MQTT client id. */
-  readonly links = new Map<string, string>();
+  readonly links = new Map<string, LinkId>();
   #packetId = 0;
 
   /** `states`: what a store kept of an earlier life. */

@@ -5,6 +5,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { generate, type Packet, parser } from "mqtt-packet";
 import type { LinkRequest } from "../../src/core/effect.ts";
+import { linkIdOf } from "../../src/core/link-id.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { type BrokerFaults, type Connection, SimBroker } from "../simulation/broker.ts";
@@ -146,7 +147,7 @@ export class RecordingBroker {
 function linkRequestOf(packet: Extract<Packet, { cmd: "connect" }>): LinkRequest {
   const { clientId, clean = true, will } = packet;
   return {
-    linkId: clientId,
+    linkId: linkIdOf(clientId, 1),
     upstream: "",
     mqttClientId: clientId,
     identity: clientId,

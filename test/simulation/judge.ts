@@ -37,7 +37,7 @@ class PeerTrack {
 }
 
 class ClientTrack {
-  address: PeerId = "";
+  address: PeerId = "/";
   /** Messages that the gateway took over from the broker, at QoS 1 and 2, and when. */
   readonly promised = new Map<string, number>();
   /** What it took since its last reset, how often; and ever. */

@@ -87,7 +87,7 @@ const bugs: Record<string, (core: Core) => Core> = {
       const asleep = [...(core as GatewayCore).sessions()].filter(
         ({ state, peer }) => state === "asleep" && peer !== undefined,
       );
-      return [...effects, ...asleep.map(({ peer }): Effect => ({ kind: "send", to: peer ?? "", message }))];
+      return [...effects, ...asleep.map(({ peer }): Effect => ({ kind: "send", to: peer ?? "/", message }))];
     }),
   "the old will is published": (core) =>
     changing(core, (effects) =>

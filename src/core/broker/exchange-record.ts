@@ -5,7 +5,7 @@
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 
@@ -44,18 +44,15 @@ export function exchangeFrom(
   of: { readonly owner: Session; readonly origin: PublishExchange<Session>["origin"] },
 ): PublishExchange<Session> {
   const { owner, origin } = of;
-  return {
-    kind: "publish",
+  return newPublishExchange({
     packetId,
     publication: record.publication,
     owner,
     origin,
-    orphan: false,
     stage: record.stage === "released" ? "released" : "waiting",
     sentBefore: true,
     isWill: record.isWill,
     stored: true,
     accepted: origin === undefined && !record.isWill,
-    backlogId: 0,
-  };
+  });
 }

@@ -8,58 +8,6 @@ import type { Upstream } from "../state/upstream.ts";
 import { statusWill } from "./service.ts";
 import { brokerWill } from "./will.ts";
 
-export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
-  const { broker, mqttClientId } = trunk;
-  const clean = !trunk.resumes;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    trunk,
-    upstream,
-    broker,
-    clean,
-    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
-  });
-  context.links.set(link.id, link);
-  broker.link = link;
-  const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
-  context.out.add({ kind: "openLink", link: request });
-}
-
-export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
-    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
-  }
-}
-
-function openServiceLink(context: Context, upstream: Upstream<Session>): void {
-  const { serviceClientId, clientIdPrefix } = upstream.options;
-  const mqttClientId = clientIdPrefix + serviceClientId;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    upstream,
-    broker: upstream.service,
-    clean: true,
-    will: statusWill(context, upstream),
-  });
-  context.links.set(link.id, link);
-  upstream.service.link = link;
-  context.out.add({
-    kind: "openLink",
-    link: {
-      linkId: link.id,
-      upstream: upstream.name,
-      mqttClientId,
-      identity: undefined,
-      clean: true,
-      will: link.will,
-    },
-  });
-}
-
 /**
  * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
  * had one, and what the broker kept of it is wanted.
@@ -88,6 +36,58 @@ export function openLink(context: Context, session: Session, options: { clean: b
       identity: session.clientId,
       clean: options.clean,
       ...(options.resume === true && { resume: true }),
+      will: link.will,
+    },
+  });
+}
+
+export function openServiceLinks(context: Context): void {
+  for (const upstream of context.upstreams.all) {
+    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
+    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
+  }
+}
+
+export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
+  const { broker, mqttClientId } = trunk;
+  const clean = !trunk.resumes;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    trunk,
+    upstream,
+    broker,
+    clean,
+    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+  });
+  context.links.set(link.id, link);
+  broker.link = link;
+  const { will } = link;
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  context.out.add({ kind: "openLink", link: request });
+}
+
+function openServiceLink(context: Context, upstream: Upstream<Session>): void {
+  const { serviceClientId, clientIdPrefix } = upstream.options;
+  const mqttClientId = clientIdPrefix + serviceClientId;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    upstream,
+    broker: upstream.service,
+    clean: true,
+    will: statusWill(context, upstream),
+  });
+  context.links.set(link.id, link);
+  upstream.service.link = link;
+  context.out.add({
+    kind: "openLink",
+    link: {
+      linkId: link.id,
+      upstream: upstream.name,
+      mqttClientId,
+      identity: undefined,
+      clean: true,
       will: link.will,
     },
   });

@@ -12,10 +12,6 @@ import type { Received } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
-export function samePublication(a: Publication, b: Publication): boolean {
-  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
-}
-
 /** `seq`: the queued message that it is, while it is not acknowledged; 0 afterwards. */
 export function storeReceived(
   context: Context,
@@ -32,19 +28,6 @@ export function storeReceived(
     id,
     record: { v: 1, seq, ...(hash !== undefined && { hash }) },
   });
-}
-
-/** Of topic name and payload, FNV-1a. */
-export function contentHash({ topicName, payload }: Publication): number {
-  let hash = 0x811c9dc5 ^ payload.byteLength;
-  for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);
-  for (let i = 0; i < payload.byteLength; i++) hash = Math.imul(hash ^ (payload[i] ?? 0), 0x01000193);
-  return hash;
-}
-
-/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
-export function isSameMessage({ hash }: Received, publication: Publication): boolean {
-  return hash === undefined || hash === contentHash(publication);
 }
 
 /** Released by the broker, or forgotten by it. The id may mean another message from now on: that must be on disk first. */
@@ -76,4 +59,21 @@ export function acknowledge(
   const { packetId } = received;
   const ack = qos === 1 ? "puback" : "pubrec";
   context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
+}
+
+/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
+export function isSameMessage({ hash }: Received, publication: Publication): boolean {
+  return hash === undefined || hash === contentHash(publication);
+}
+
+/** Of topic name and payload, FNV-1a. */
+export function contentHash({ topicName, payload }: Publication): number {
+  let hash = 0x811c9dc5 ^ payload.byteLength;
+  for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);
+  for (let i = 0; i < payload.byteLength; i++) hash = Math.imul(hash ^ (payload[i] ?? 0), 0x01000193);
+  return hash;
+}
+
+export function samePublication(a: Publication, b: Publication): boolean {
+  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
 }

@@ -8,11 +8,6 @@ import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
 
-/** Is any broker there? Then the gateway is worth looking for. */
-function isSomeBrokerThere(context: Context): boolean {
-  return context.upstreams.all.some(({ isThere }) => isThere);
-}
-
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
   publishStatus(context, upstream, "gateway", "online");
   if (context.options.status.topic !== undefined) {
@@ -24,6 +19,11 @@ export function onServiceUp(context: Context, upstream: Upstream<Session>): void
 
 export function onServiceDown(context: Context): void {
   if (!isSomeBrokerThere(context)) context.deadlines.clear(context.advertise);
+}
+
+/** Is any broker there? Then the gateway is worth looking for. */
+function isSomeBrokerThere(context: Context): boolean {
+  return context.upstreams.all.some(({ isThere }) => isThere);
 }
 
 /** ADVERTISE, now and every T_ADV, as long as the broker is there. */

@@ -16,10 +16,6 @@ import type { QoS } from "../types.ts";
 import { expectRetained } from "./retained.ts";
 import { sendExchange } from "./sending.ts";
 
-export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {
-  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
-}
-
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;
 
@@ -86,6 +82,11 @@ function begin(
   return exchange;
 }
 
+/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
+export function askAll(context: Context, trunk: Trunk<Session>): void {
+  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
+}
+
 /** What a request had made of the membership before the broker could answer is undone. */
 export function settleMembership(context: Context, trunk: Trunk<Session>, session: Session, filter: string): void {
   const entry = trunk.filters.get(filter);
@@ -126,7 +127,6 @@ export function leaveTrunk(context: Context, trunk: Trunk<Session>, session: Ses
   }
 }
 
-/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
-export function askAll(context: Context, trunk: Trunk<Session>): void {
-  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
+export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {
+  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
 }

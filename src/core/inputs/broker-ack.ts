@@ -31,14 +31,6 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
   }
 }
 
-/** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
-function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
-  context.counters.dropped["unmatched-ack"]++;
-  if (input.ack === "pubrec" && input.code < 0x80) {
-    context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });
-  }
-}
-
 export function onTrunkSubscribed(
   context: Context,
   trunk: Trunk<Session>,
@@ -70,5 +62,13 @@ export function onTrunkSubscribed(
   for (const waiting of trunk.unasked) {
     trunk.unasked.delete(waiting);
     if (waiting.members.size > 0) return ask(context, trunk, waiting);
+  }
+}
+
+/** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
+function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
+  context.counters.dropped["unmatched-ack"]++;
+  if (input.ack === "pubrec" && input.code < 0x80) {
+    context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });
   }
 }

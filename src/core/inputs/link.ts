@@ -5,13 +5,14 @@
  * Here: opening, losing and regaining that connection. A connection that comes back takes up where the last one ended,
  * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
  */
+
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
+import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";

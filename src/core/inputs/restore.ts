@@ -9,14 +9,14 @@ import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
+import type { StoredState, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
-import { bindDelivery, entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
@@ -45,7 +45,7 @@ export function restoreSession(context: Context, stored: StoredState): void {
     moveSubscriptions(context, session);
     markChanged(context, session);
   }
-  restoreBacklog(context, session, stored);
+  restoreBacklog(session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
@@ -75,8 +75,6 @@ function restoreOutbox(context: Context, session: Session, { queued }: StoredSta
     session.outbox.push(entry);
     session.outbox.skipMsgId(record.msgId);
     watchExpiry(context, session, isFree(entry) ? entry.expiresAt : undefined);
-    context.counters.bufferedMessages++;
-    context.counters.bufferedBytes += entryBytes(entry);
     context.journal.startAbove(seq);
   }
   return entries;
@@ -101,16 +99,11 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
   }
 }
 
-function restoreBacklog(context: Context, session: Session, { backlog, taken }: StoredState): void {
+function restoreBacklog(session: Session, { backlog, taken }: StoredState): void {
   for (const [msgId, { topicId, hash }] of taken) {
     session.taken.set(msgId, { topicId, hash, after: undefined, orphan: false });
   }
-  if (!backlog) return;
-  const { count, octets, first, last } = backlog;
-  const bytes = octets + count * backlogShare;
-  Object.assign(session.account.backlog, { count, bytes, next: last + 1, readUpTo: first - 1 });
-  context.counters.backlogMessages += count;
-  context.counters.backlogBytes += bytes;
+  if (backlog) session.account.backlog.restore(backlog);
 }
 
 function restoreUplink(context: Context, session: Session, { uplink }: StoredState, isMoved: boolean): void {

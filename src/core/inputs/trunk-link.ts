@@ -6,13 +6,14 @@
  * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
  * as their policy says.
  */
+
 import { closeLink, openTrunk } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeOrFail, completeSetup } from "../session/connect.ts";
+import { completeOrFail, completeSetup } from "../session/connect-outcome.ts";
 import { onPaid } from "../session/departure.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";

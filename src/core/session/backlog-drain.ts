@@ -11,9 +11,9 @@ import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
-import { countOff, drainSoon, makeRoom, readAhead, readMax, recount, tickMs, windowMax } from "./backlog.ts";
+import { drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
 import { onPaid } from "./departure.ts";
 
 /** After a read that failed. */
@@ -47,10 +47,7 @@ function sendNext(context: Context, session: Session): boolean {
   if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
-  for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
-    countOff(context, backlog, entry);
-    if (send(context, session, entry)) return true;
-  }
+  for (let entry = backlog.shift(); entry; entry = backlog.shift()) if (send(context, session, entry)) return true;
   paidIfSo(context, session);
   return false;
 }
@@ -82,7 +79,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   backlog.readUpTo = Math.max(backlog.readUpTo, entries.length < readMax ? upTo : 0, last);
   for (const id of backlog.withdrawn) if (id <= backlog.readUpTo) backlog.withdrawn.delete(id);
   if (backlog.readUpTo >= backlog.next - 1 && backlog.unread !== 0) {
-    recount(context, backlog); // damaged records: the store has told
+    backlog.recount(); // damaged records: the store has told
   }
   makeRoom(context, session);
   if (!paidIfSo(context, session)) drainSoon(context, session);
@@ -107,20 +104,8 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     paidIfSo(context, session);
     return true;
   }
-  const exchange: PublishExchange<Session> = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: undefined,
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: true,
-    backlogId: publication.qos === 1 ? id : 0,
-  };
+  const backlogId = publication.qos === 1 ? id : 0;
+  const exchange = newPublishExchange({ packetId, publication, owner: session, accepted: true, backlogId });
   broker.add(exchange);
   if (publication.qos === 2) {
     storeExchange(context, clientId, exchange);

@@ -4,6 +4,7 @@
  * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
  */
+
 import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
@@ -13,38 +14,22 @@ import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { Setup } from "../state/setup.ts";
-import type { Trunk } from "../state/trunk.ts";
-import type { PeerId, Publication } from "../types.ts";
+import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
-import { bidGoodbye, lose, tellDisconnected } from "./departure.ts";
+import { cancelSetup, completeSetup, connectOverTrunk, isTrusted, refuseConnect } from "./connect-outcome.ts";
+import { lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
+import { forgetSetup } from "./setup-end.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
-
-/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(
-  context: Context,
-  trunk: Trunk<Session>,
-  session: Session,
-  setup: Setup<Session>,
-): void {
-  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
-  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
-  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
-}
-
-export function completeOrFail(context: Context, session: Session, setup: Setup<Session>, why: string): void {
-  if (goOnWithoutBroker(context, session, setup)) return;
-  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
-}
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
   const clientId = validClientId(context, message);
   if (clientId === undefined || message.protocolId !== 1) {
-    return refuse(
+    return refuseConnect(
       context,
       peer,
       message,
@@ -67,7 +52,7 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   if (!present && !mayBeNew(context, peer, message)) return;
   if (context.setups.size >= context.options.clients.pendingMax) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
-    return refuse(context, peer, message, returnCodes.congestion, "too many set-ups under way");
+    return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
   context.setups.set(peer, setup);
@@ -80,12 +65,6 @@ function validClientId(context: Context, message: Connect): string | undefined {
   const { clientId } = message;
   if (typeof clientId !== "string" || clientId === "" || clientId.includes("\0")) return undefined;
   return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
-}
-
-function refuse(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
-  const clientId = typeof message.clientId === "string" ? message.clientId : "";
-  context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
-  context.out.send(peer, connAck(returnCode));
 }
 
 /** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
@@ -143,13 +122,13 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
 function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
-    refuse(context, peer, message, returnCodes.congestion, "too many new sessions per second");
+    refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
     return false;
   }
   if (context.sessions.size < context.options.clients.sessionsMax) return true;
   const idle = context.sessions.longestIdle();
   if (!idle) {
-    refuse(context, peer, message, returnCodes.congestion, "too many sessions");
+    refuseConnect(context, peer, message, returnCodes.congestion, "too many sessions");
     return false;
   }
   detach(context, idle, { how: "disconnect", endSession: true });
@@ -169,8 +148,8 @@ export function onWillTopic(context: Context, setup: Setup<Session>, message: Wi
   const isShared = context.upstreams.of(setup.clientId, setup.peer).trunks.length > 0;
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && (!isShared || isSafeToShare(willTopic));
   if (!isUsable || qos === -1) {
-    forget(context, setup);
-    return refuse(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
+    forgetSetup(context, setup);
+    return refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
   }
   setup.willTopic = { topicName: willTopic, qos, retain };
   setup.stage = "willMsg";
@@ -201,7 +180,7 @@ function finishDialogue(context: Context, setup: Setup<Session>): void {
   const session = context.sessions.byClientId(setup.clientId);
   const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
   if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
-    forget(context, setup);
+    forgetSetup(context, setup);
     return context.out.send(setup.peer, connAck(returnCodes.accepted));
   }
   setup.stage = "broker";
@@ -251,20 +230,6 @@ function commit(context: Context, setup: Setup<Session>): void {
   if (mayGoOn) completeSetup(context, session, setup);
 }
 
-/** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
-function isTrusted(context: Context, session: Session, setup: Setup<Session>): boolean {
-  // Over a shared connection the broker accepts nobody by name.
-  if (session.trunk) return storesFor(context, session.clientId);
-  return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
-}
-
-/** The broker did not answer, or was not there: a client that it knows goes on without it. */
-export function goOnWithoutBroker(context: Context, session: Session, setup: Setup<Session>): boolean {
-  if (!isTrusted(context, session, setup)) return false;
-  completeSetup(context, session, setup);
-  return true;
-}
-
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
 function endForNewStart(context: Context, session: Session, cleanStart: boolean): void {
   const { link } = session.broker;
@@ -291,83 +256,6 @@ function startAnew(context: Context, session: Session): void {
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });
 }
 
-function willAtOnce(linkId: string, will: Publication): Effect {
+function willAtOnce(linkId: LinkId, will: Publication): Effect {
   return { kind: "publish", linkId, publication: { ...will, qos: 0 }, packetId: 0, dup: false };
-}
-
-/** The broker has accepted: so do we. */
-export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
-  const { message, peer } = setup;
-  forget(context, setup);
-  if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
-  session.lingers = false;
-  context.sessions.bind(session, peer);
-  session.clean = message.cleanSession;
-  session.keepAliveSeconds = message.duration;
-  session.lastHeard = context.now;
-  stopInFlight(context, session);
-  session.outbox.allowance = Number.POSITIVE_INFINITY;
-  if (!setup.wakes) {
-    session.registry.forgetKnown();
-    orphanUplink(context, session);
-  }
-  const { will, cleanSession, duration } = message;
-  const byWillMsg = setup.willTopic !== undefined;
-  session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
-  changeState(context, session, "connect", "CONNECT");
-  context.out.send(peer, connAck(returnCodes.accepted));
-}
-
-/** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
-export function failSetup(
-  context: Context,
-  session: Session,
-  setup: Setup<Session>,
-  refusal: { returnCode: number; why: string },
-): void {
-  forget(context, setup);
-  refuse(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
-  if (setup.isNew) {
-    detach(context, session, { how: "disconnect", endSession: session.clean });
-    return endSession(context, session, refusal.why);
-  }
-  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
-  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
-  if (session.lingers) return;
-  detach(context, session, { how: "disconnect", endSession: false });
-}
-
-/** A set-up that nobody waits for any more. */
-export function cancelSetup(context: Context, setup: Setup<Session>): void {
-  const { session } = setup;
-  forget(context, setup);
-  if (!session) return;
-  if (setup.isNew) {
-    detach(context, session, { how: "disconnect", endSession: session.clean });
-    endSession(context, session, "set-up abandoned");
-  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
-    detach(context, session, { how: "disconnect", endSession: false });
-  }
-}
-
-/** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
-export function onSetupDeadline(context: Context, setup: Setup<Session>): void {
-  if (setup.stage === "broker" && setup.session) {
-    if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
-    return failSetup(context, setup.session, setup, {
-      returnCode: returnCodes.congestion,
-      why: "no answer from the broker",
-    });
-  }
-  cancelSetup(context, setup);
-}
-
-function forget(context: Context, setup: Setup<Session>): void {
-  context.deadlines.clear(setup.expiry);
-  if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
-  if (setup.session?.setup === setup) setup.session.setup = undefined;
-  // What the CONNECT had held up goes on: for the client that connects, and for one at its address.
-  if (setup.session) context.touch(setup.session);
-  const present = context.sessions.byPeer(setup.peer);
-  if (present) context.touch(present);
 }

@@ -3,7 +3,7 @@ import { bury } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
-import { entryBytes, type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 
 /** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
@@ -28,8 +28,6 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
 /** Takes an entry off, wherever it stands. */
 export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
   session.outbox.remove(entry);
-  context.counters.bufferedMessages--;
-  context.counters.bufferedBytes -= entryBytes(entry);
   context.journal.drop(session.clientId, entry.seq);
 }
 
@@ -51,8 +49,6 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
     bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
     unbindDelivery(entry);
   }
-  context.counters.bufferedMessages -= held;
-  context.counters.bufferedBytes -= session.outbox.bytes;
   session.outbox.clear();
   if (held === 0) return;
   context.counters.dropped[reason] += held - 1;

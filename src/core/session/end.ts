@@ -1,4 +1,5 @@
 /** The end of a session: nothing is left of it here. */
+
 import { acknowledge } from "../broker/received-record.ts";
 import { filterToBroker } from "../broker/topic-prefix.ts";
 import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
@@ -6,6 +7,40 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
+import { forgetSetup } from "./setup-end.ts";
+
+/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
+export function endSession(context: Context, session: Session, why: string): void {
+  if (session.setup) forgetSetup(context, session.setup);
+  dropWaiting(context, session, "session-ended");
+  if (session.trunk) {
+    leaveTrunk(context, session.trunk, session);
+    orphanUplink(context, session);
+    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+  }
+  forgetBrokerState(context, session);
+  context.deadlines.clear(session.life);
+  context.deadlines.clear(session.retry);
+  context.deadlines.clear(session.expiry);
+  context.sessions.remove(session);
+  context.journal.forget(session);
+  context.out.report({ event: "session_ended", clientId: session.clientId, why });
+}
+
+function forgetBrokerState(context: Context, session: Session): void {
+  const { clientId, broker } = session;
+  for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
+    if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
+  }
+  for (const msgId of session.taken.keys()) {
+    context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
+  }
+  // What is under way over a shared connection goes on, and its records go with its end.
+  for (const exchange of session.trunk ? [] : broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || !exchange.stored) continue;
+    context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
+  }
+}
 
 /** A clean session is over for the client, whatever it left behind. */
 export function forgetDevice(context: Context, session: Session): void {
@@ -31,41 +66,4 @@ export function forgetDevice(context: Context, session: Session): void {
   session.lastConnect = undefined;
   session.lately.clear();
   session.willMessage = undefined;
-}
-
-function forgetBrokerState(context: Context, session: Session): void {
-  const { clientId, broker } = session;
-  for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
-    if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
-  }
-  for (const msgId of session.taken.keys()) {
-    context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
-  }
-  // What is under way over a shared connection goes on, and its records go with its end.
-  for (const exchange of session.trunk ? [] : broker.inFlight.values()) {
-    if (exchange.kind !== "publish" || !exchange.stored) continue;
-    context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
-  }
-}
-
-/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
-export function endSession(context: Context, session: Session, why: string): void {
-  if (session.setup) {
-    context.deadlines.clear(session.setup.expiry);
-    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
-    session.setup = undefined;
-  }
-  dropWaiting(context, session, "session-ended");
-  if (session.trunk) {
-    leaveTrunk(context, session.trunk, session);
-    orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) exchange.origin = undefined;
-  }
-  forgetBrokerState(context, session);
-  context.deadlines.clear(session.life);
-  context.deadlines.clear(session.retry);
-  context.deadlines.clear(session.expiry);
-  context.sessions.remove(session);
-  context.journal.forget(session);
-  context.out.report({ event: "session_ended", clientId: session.clientId, why });
 }

@@ -14,7 +14,7 @@ import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -26,8 +26,10 @@ import { onWillSettled } from "./will-delivery.ts";
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
 const mqttOverheadBytes = 16;
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 export function onPublish(context: Context, session: Session, message: Publish): void {
-  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer ?? "", session, message);
+  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer, session, message);
   if (message.qos > 0) {
     if (message.msgId === 0) {
       return context.drop("message-id-zero", { clientId: session.clientId, peer: session.peer, detail: "PUBLISH" });
@@ -85,20 +87,8 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange: PublishExchange<Session> = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: { session, msgId: message.msgId, topicId: message.topicId },
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: false,
-    backlogId: 0,
-  };
+  const origin = { session, msgId: message.msgId, topicId: message.topicId };
+  const exchange = newPublishExchange<Session>({ packetId, publication, owner: session, origin });
   broker.add(exchange);
   session.uplink.set(message.msgId, exchange);
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
@@ -108,7 +98,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
 /** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
 export function onPublishWithoutAnswer(
   context: Context,
-  peer: PeerId,
+  peer: PeerId | undefined,
   session: Session | undefined,
   message: Publish,
 ): void {
@@ -155,67 +145,6 @@ function withoutAnswerTopic(
         ? predefinedName(context.predefined, session?.clientId, message.topicId)
         : undefined;
   return topicName === undefined ? undefined : { topicName, payload: message.data };
-}
-
-/** The name behind the id, or the return code that says why there is none. */
-function topicNameOf(context: Context, session: Session, message: Publish): string | number {
-  switch (message.topicIdType) {
-    case "normal": {
-      const topic = session.registry.byId(message.topicId);
-      if (!topic) return returnCodes.invalidTopicId;
-      topic.known = true;
-      return topic.name;
-    }
-    case "predefined":
-      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
-    case "short":
-      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
-    case "reserved":
-      return returnCodes.notSupported;
-  }
-}
-
-/** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
-function isRepeat(context: Context, session: Session, message: Publish): boolean {
-  const { peer, clientId } = session;
-  const exchange = adopted(session, message);
-  if (exchange) {
-    if (exchange.stage === "received" || exchange.stage === "released") {
-      if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
-    }
-    context.counters.dropped.repeat++;
-    return true;
-  }
-  if (isTaken(context, session, message)) return true;
-  // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
-  if (!message.dup) return false;
-  const done = session.lately.find(message.msgId);
-  if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;
-  if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
-  context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
-  if (peer === undefined) return true;
-  if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
-  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted), done.after);
-  return true;
-}
-
-function refuse(
-  context: Context,
-  session: Session,
-  message: Publish,
-  returnCode: number,
-  reason:
-    | "unknown-topic-id"
-    | "unsafe-topic"
-    | "too-large-for-broker"
-    | "link-down"
-    | "uplink-congested"
-    | "backlog-full"
-    | "store-failing",
-): void {
-  const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
-  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
-  if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
 }
 
 /** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
@@ -299,7 +228,66 @@ function onReceivedOverTrunk(
   if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
+function isRepeat(context: Context, session: Session, message: Publish): boolean {
+  const { peer, clientId } = session;
+  const exchange = adopted(session, message);
+  if (exchange) {
+    if (exchange.stage === "received" || exchange.stage === "released") {
+      if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
+    }
+    context.counters.dropped.repeat++;
+    return true;
+  }
+  if (isTaken(context, session, message)) return true;
+  // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
+  if (!message.dup) return false;
+  const done = session.lately.find(message.msgId);
+  if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;
+  if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
+  context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
+  if (peer === undefined) return true;
+  if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
+  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted), done.after);
+  return true;
+}
+
+function refuse(
+  context: Context,
+  session: Session,
+  message: Publish,
+  returnCode: number,
+  reason:
+    | "unknown-topic-id"
+    | "unsafe-topic"
+    | "too-large-for-broker"
+    | "link-down"
+    | "uplink-congested"
+    | "backlog-full"
+    | "store-failing",
+): void {
+  const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
+  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
+}
+
+/** The name behind the id, or the return code that says why there is none. */
+function topicNameOf(context: Context, session: Session, message: Publish): string | number {
+  switch (message.topicIdType) {
+    case "normal": {
+      const topic = session.registry.byId(message.topicId);
+      if (!topic) return returnCodes.invalidTopicId;
+      topic.known = true;
+      return topic.name;
+    }
+    case "predefined":
+      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+    case "short":
+      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
+    case "reserved":
+      return returnCodes.notSupported;
+  }
+}
 
 function topicNameFrom(octets: Uint8Array): string | undefined {
   try {

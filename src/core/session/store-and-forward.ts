@@ -2,7 +2,7 @@
  * Publications accepted without the broker. [store and forward]
  *
  * While the broker is away, and until what waits from then is sent, QoS 1 and 2 go onto disk and the client is answered
- * after the commit: its leg ends here, the broker's goes on without it (routing/drain.ts). A QoS 2 MsgId is remembered
+ * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
 import type { Publish } from "../../wire/v12/messages.ts";

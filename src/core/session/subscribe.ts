@@ -16,42 +16,6 @@ import { storesFor } from "./backlog.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
 
-/** A client unsubscribes; answered at once when others still want the filter. */
-export function unsubscribeOverTrunk(
-  context: Context,
-  trunk: Trunk<Session>,
-  session: Session,
-  request: UnsubscribeExchange<Session>,
-): void {
-  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
-  if (!asked) onUnsubscribeAck(context, request);
-}
-
-/** What the message names: a filter and how it was named, or the return code that says why not. */
-type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
-
-function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
-  const { topic } = message;
-  switch (message.topicIdType) {
-    case "normal":
-      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
-      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
-      return { filter: topic, by: "name", predefinedId: 0 };
-    case "predefined": {
-      if (typeof topic !== "number") return returnCodes.notSupported;
-      const filter = predefinedName(context.predefined, session.clientId, topic);
-      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
-    }
-    case "short": {
-      const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
-      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
-      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
-    }
-    case "reserved":
-      return returnCodes.notSupported;
-  }
-}
-
 export function onSubscribe(context: Context, session: Session, message: Subscribe): void {
   const { peer, clientId, broker } = session;
   const { msgId } = message;
@@ -161,6 +125,17 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   if (!session.trunk) sendExchange(context, link, exchange);
 }
 
+/** A client unsubscribes; answered at once when others still want the filter. */
+export function unsubscribeOverTrunk(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  request: UnsubscribeExchange<Session>,
+): void {
+  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
+  if (!asked) onUnsubscribeAck(context, request);
+}
+
 export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange<Session>): void {
   const { origin, filter } = exchange;
   if (!origin) return;
@@ -210,4 +185,29 @@ export function failPendingRequests(context: Context, session: Session): void {
     }
   }
   session.subscribing.clear();
+}
+
+/** What the message names: a filter and how it was named, or the return code that says why not. */
+type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
+
+function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
+  const { topic } = message;
+  switch (message.topicIdType) {
+    case "normal":
+      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
+      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
+      return { filter: topic, by: "name", predefinedId: 0 };
+    case "predefined": {
+      if (typeof topic !== "number") return returnCodes.notSupported;
+      const filter = predefinedName(context.predefined, session.clientId, topic);
+      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
+    }
+    case "short": {
+      const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
+      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
+      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
+    }
+    case "reserved":
+      return returnCodes.notSupported;
+  }
 }

@@ -10,7 +10,7 @@ import { detach } from "../broker/links.ts";
 import { sendOrWait } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import type { PublishExchange } from "../state/exchanges.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { supervise } from "./client-life.ts";
@@ -76,20 +76,7 @@ export function publishWill(context: Context, session: Session): void {
     });
     return part(context, session, "disconnect");
   }
-  const exchange: PublishExchange<Session> = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: undefined,
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: true,
-    stored: false,
-    accepted: false,
-    backlogId: 0,
-  };
+  const exchange = newPublishExchange({ packetId, publication, owner: session, isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
 }

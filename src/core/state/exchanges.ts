@@ -39,6 +39,27 @@ export interface PublishExchange<Client extends ExchangeClient> {
   readonly backlogId: number;
 }
 
+/** A publication that begins its way to a broker: not sent, nobody's answer owed, of no record, unless `of` says so. */
+export function newPublishExchange<Client extends ExchangeClient>(
+  of: Pick<PublishExchange<Client>, "packetId" | "publication" | "owner"> &
+    Partial<Omit<PublishExchange<Client>, "kind" | "orphan">>,
+): PublishExchange<Client> {
+  return {
+    kind: "publish",
+    packetId: of.packetId,
+    publication: of.publication,
+    owner: of.owner,
+    origin: of.origin,
+    orphan: false,
+    stage: of.stage ?? "waiting",
+    sentBefore: of.sentBefore ?? false,
+    isWill: of.isWill ?? false,
+    stored: of.stored ?? false,
+    accepted: of.accepted ?? false,
+    backlogId: of.backlogId ?? 0,
+  };
+}
+
 export interface SubscribeExchange<Client extends ExchangeClient> {
   readonly kind: "subscribe";
   readonly packetId: number;

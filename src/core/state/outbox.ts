@@ -6,6 +6,7 @@
  * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
  * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
+import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
@@ -61,12 +62,6 @@ export function unbindDelivery(entry: OutboxEntry): Received | undefined {
   return received;
 }
 
-/** How many wait, and their size, see `entryBytes`. */
-export interface Tally {
-  messages: number;
-  bytes: number;
-}
-
 const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
 
 export type InFlight =
@@ -84,6 +79,8 @@ export class Outbox {
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
+  /** Of all outboxes together. */
+  readonly #total: Tally;
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   #lastMsgId: number;
   inFlight: InFlight | undefined = undefined;
@@ -94,10 +91,12 @@ export class Outbox {
 
   /**
    * `start`: where MsgIds towards the client begin. Random, since the client may hold a QoS 2 message of an earlier
-   * life of the gateway, under an id that must not mean a new one.
+   * life of the gateway, under an id that must not mean a new one. `total`: what waits in all outboxes together; each
+   * counts its own in there.
    */
-  constructor(start: number) {
+  constructor(start: number, total: Tally) {
     this.#lastMsgId = start;
+    this.#total = total;
   }
 
   get length(): number {
@@ -131,6 +130,8 @@ export class Outbox {
   #count(entry: OutboxEntry, messages: 1 | -1): void {
     const bytes = messages * entryBytes(entry);
     this.#bytes += bytes;
+    this.#total.messages += messages;
+    this.#total.bytes += bytes;
     const tally = this.#byPolicy.get(entry.policy);
     if (!tally) this.#byPolicy.set(entry.policy, { messages, bytes });
     else {
@@ -186,6 +187,8 @@ export class Outbox {
   /** Takes all off. */
   clear(): readonly OutboxEntry[] {
     const all = [...this];
+    this.#total.messages -= all.length;
+    this.#total.bytes -= this.#bytes;
     this.#entries = [];
     this.#head = 0;
     this.#bytes = 0;

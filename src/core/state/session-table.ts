@@ -7,7 +7,7 @@ import type { CoreEnvironment } from "../options.ts";
 import type { PeerId } from "../types.ts";
 import type { Session } from "./session.ts";
 
-/** Topic ids of an ended session start here or later, so that a stale id does not match. See topics/registry.ts. */
+/** Topic ids of an ended session start here or later, so that a stale id does not match. See topic-registry.ts. */
 const rememberedStartsMax = 10_000;
 
 const firstStartMax = 0x1000;

@@ -8,7 +8,7 @@ import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import { SmallMap } from "../small-map.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
-import { Account } from "./account.ts";
+import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
@@ -36,7 +36,7 @@ export class Session {
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession<Session>;
   /** What is owed to the broker on this client's behalf. */
-  readonly account = new Account();
+  readonly account: Account;
   state: ClientState = "disconnected";
   peer: PeerId | undefined = undefined;
   clean: boolean;
@@ -96,6 +96,7 @@ export class Session {
     upstream: Upstream<Session>;
     trunk: Trunk<Session> | undefined;
     broker: BrokerSession<Session>;
+    account: Account;
     outbox: Outbox;
   }) {
     this.clientId = init.clientId;
@@ -104,6 +105,7 @@ export class Session {
     this.upstream = init.upstream;
     this.trunk = init.trunk;
     this.broker = init.broker;
+    this.account = init.account;
     this.outbox = init.outbox;
   }
 }

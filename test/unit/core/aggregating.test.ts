@@ -88,7 +88,7 @@ describe("one connection", () => {
     for (const id of ["gateway-1", "gateway-2"]) gateway.link(id).up();
     const used = new Set<string>();
     for (let i = 0; i < 20; i++) {
-      const peer = `udp/192.0.2.${i}:9`;
+      const peer: PeerId = `udp/192.0.2.${i}:9`;
       gateway.client(connect({ clientId: `device-${i}` }), peer).gets("CONNACK");
       const send = () =>
         gateway.client(publish({ qos: 0, msgId: 0, topicIdType: "short", topicId: 0x6162 }), peer).effect("publish")

@@ -1,5 +1,6 @@
 /** Addresses of batched UDP: their binary form and their names, and the limit of what is remembered. */
 import { beforeEach, describe, expect, test } from "vitest";
+import type { PeerId } from "../../../src/core/types.ts";
 import { RecentMap } from "../../../src/transports/recent-map.ts";
 import { type PeerNames, V4Addresses, V6Addresses } from "../../../src/transports/udp-addresses.ts";
 import { type BatchEvents, UdpBatch } from "../../../src/transports/udp-batch.ts";
@@ -71,7 +72,7 @@ beforeEach(() => {
 describe("IPv4", () => {
   const words = new Uint32Array(16);
 
-  test.each([
+  test.each<[PeerId, number, number]>([
     ["udp/192.0.2.1:1883", 0xc000_0201, 1883],
     ["udp/255.255.255.255:65535", 0xffff_ffff, 65_535],
     ["udp/0.0.0.0:1", 0, 1],
@@ -84,7 +85,7 @@ describe("IPv4", () => {
     expect(v4.peerAt(words, 8)).toBe(peer);
   });
 
-  test.each([
+  test.each<PeerId>([
     "udp/",
     "udp/1.2.3:4",
     "udp/1.2.3.4",
