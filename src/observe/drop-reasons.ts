@@ -154,8 +154,8 @@ export const dropReasonRows = {
   },
   "unsafe-topic": {
     meaning:
-      "A topic name with control characters. Brokers close a connection for it, and others would share this one. The client hears 'not supported'.",
-    advice: "Correct the device, or give it an upstream of its own in mode transparent.",
+      "A topic name with control characters or non-characters, or (where clients share a connection) with more than 100 levels. Brokers close a connection for it. The client hears 'not supported'.",
+    advice: "Correct the device. For so many levels, give it an upstream of its own in mode transparent.",
     level: "debug",
     byStrangers: false,
   },

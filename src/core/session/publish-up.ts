@@ -20,6 +20,7 @@ import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
@@ -39,7 +40,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   const topicName = topicNameOf(context, session, message);
   if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
 
-  if (session.trunk && !isSafeToShare(topicName)) {
+  if (!mayGoToBroker(topicName, session.trunk !== undefined)) {
     return refuse(context, session, message, returnCodes.notSupported, "unsafe-topic");
   }
   const { link } = session.broker;

@@ -1,7 +1,7 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
-import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
+import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
@@ -13,6 +13,7 @@ import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import { storesFor } from "./backlog.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
 
@@ -192,19 +193,22 @@ type Named = { readonly filter: string; readonly by: SubscribedBy; readonly pred
 
 function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
   const { topic } = message;
+  const isShared = session.trunk !== undefined;
   switch (message.topicIdType) {
     case "normal":
       if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
-      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
+      if (!mayGoToBroker(topic, isShared)) return returnCodes.notSupported;
       return { filter: topic, by: "name", predefinedId: 0 };
     case "predefined": {
       if (typeof topic !== "number") return returnCodes.notSupported;
       const filter = predefinedName(context.predefined, session.clientId, topic);
-      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
+      if (filter === undefined) return returnCodes.invalidTopicId;
+      if (!mayGoToBroker(filter, isShared)) return returnCodes.notSupported;
+      return { filter, by: "predefined", predefinedId: topic };
     }
     case "short": {
       const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
-      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
+      const isUsable = filter !== undefined && mayGoToBroker(filter, isShared);
       return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
     }
     case "reserved":
