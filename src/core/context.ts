@@ -14,6 +14,7 @@ import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
+import type { Experience } from "./state/broker-session.ts";
 import type { RetainedWait } from "./state/exchanges.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
@@ -33,6 +34,8 @@ export type AnyDeadline =
   | Session["retry"]
   | Session["expiry"]
   | Setup<Session>["expiry"]
+  | NonNullable<Link["retest"]>
+  | NonNullable<Link["custody"]>
   | GatewayDeadline;
 
 export class Context {
@@ -72,6 +75,8 @@ export class Context {
   /** Publications that may leave the backlogs now. */
   drainCredit = 0;
   readonly letters = new Letters();
+  /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
+  readonly experience = new Map<string, Experience<Session>>();
   /** Reads of backlogs, to be asked for behind what this turn writes. */
   reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");

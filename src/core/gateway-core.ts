@@ -9,6 +9,7 @@ import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
 import { openServiceLinks } from "./broker/links.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
+import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
 import { sessionsOf } from "./broker/trunk-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
@@ -19,6 +20,7 @@ import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
+import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { republish } from "./inputs/republish.ts";
 import { restoreSession } from "./inputs/restore.ts";
@@ -87,6 +89,12 @@ export class GatewayCore implements Core {
           break;
         case "advertise":
           advertise(context);
+          break;
+        case "retest":
+          sendWaiting(context, deadline.owner.broker);
+          break;
+        case "custody":
+          onCustodyDeadline(context, deadline.owner);
           break;
         case "drain":
           onDrainDeadline(context);
@@ -204,8 +212,11 @@ export class GatewayCore implements Core {
         if (link) onLinkDown(context, link, input);
         return;
       }
-      case "pong":
-        return; // nobody asks yet
+      case "pong": {
+        const link = this.#linkOf(input.linkId);
+        if (link) onPong(context, link);
+        return;
+      }
       case "linkCongested": {
         const link = this.#linkOf(input.linkId);
         if (!link) return;

@@ -43,6 +43,26 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     { event: "link_state", clientId, up: true, why: "accepted by the broker" },
   ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
+  packet_taken_out: [
+    {
+      event: "packet_taken_out",
+      clientId,
+      packet: "publish",
+      topic: "site/secret",
+      qos: 1,
+      bytes: 4,
+      ordinal: 1,
+    },
+    {
+      event: "packet_taken_out",
+      clientId: undefined,
+      packet: "subscribe",
+      topic: "site/#",
+      qos: 2,
+      bytes: 0,
+      ordinal: 1,
+    },
+  ],
   persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
   persist_recovered: [{ event: "persist_recovered" }],
   backlog: [

@@ -37,9 +37,11 @@ const kinds = {
   backlog: "b",
   known: "k",
   letter: "d",
+  suspect: "v",
+  kind: "w",
 } as const;
 /** All that belongs to sessions and is read at the start. */
-const sessionKeys = { gte: "q", lt: "v" } as const;
+const sessionKeys = { gte: "q", lt: "x" } as const;
 const backlogKeys = { gte: "b", lt: "c" } as const;
 const letterKeys = { gte: "d", lt: "e" } as const;
 const knownKeys = { gte: "k", lt: "l" } as const;

@@ -3,11 +3,13 @@ import type {
   BacklogRecord,
   BacklogSummary,
   Change,
+  KindRecord,
   LetterRecord,
   QueuedRecord,
   ReceivedRecord,
   SessionRecord,
   StoredState,
+  SuspectRecord,
   TakenRecord,
   UplinkRecord,
 } from "../core/record.ts";
@@ -18,6 +20,8 @@ interface Entry {
   readonly uplink: Map<number, UplinkRecord>;
   readonly received: Map<number, ReceivedRecord>;
   readonly taken: Map<number, TakenRecord>;
+  readonly suspects: Map<number, SuspectRecord>;
+  readonly kinds: Map<number, KindRecord>;
   /** Where the records themselves are kept here. */
   readonly backlog: Map<number, BacklogRecord>;
   /** Where only their sum is. */
@@ -63,12 +67,21 @@ export class StateTable {
         if (change.record) entry.taken.set(change.id, change.record);
         else entry.taken.delete(change.id);
         break;
+      case "suspect":
+        if (change.record) entry.suspects.set(change.id, change.record);
+        else entry.suspects.delete(change.id);
+        break;
+      case "kind":
+        if (change.record) entry.kinds.set(change.id, change.record);
+        else entry.kinds.delete(change.id);
+        break;
       case "backlog":
         if (change.record) entry.backlog.set(change.id, change.record);
         else entry.backlog.delete(change.id);
         break;
     }
-    if (!entry.session && size(entry) === 0) this.#entries.delete(change.clientId);
+    if (!entry.session && size(entry) + entry.suspects.size + entry.kinds.size === 0)
+      this.#entries.delete(change.clientId);
   }
 
   /** Counts a backlog record that stays where it is. */
@@ -98,6 +111,8 @@ export class StateTable {
         received: [...received],
         taken: [...taken],
         backlog,
+        suspects: [...entry.suspects],
+        kinds: [...entry.kinds],
       };
     }
   }
@@ -111,7 +126,7 @@ export class StateTable {
   /** Records that belong to no session: what is left when damage took the session's own. */
   *orphans(): Generator<{ readonly clientId: string; readonly records: number }> {
     for (const [clientId, entry] of this.#entries) {
-      if (!entry.session) yield { clientId, records: size(entry) };
+      if (!entry.session && size(entry) > 0) yield { clientId, records: size(entry) };
     }
   }
 
@@ -124,6 +139,8 @@ export class StateTable {
         uplink: new Map(),
         received: new Map(),
         taken: new Map(),
+        suspects: new Map(),
+        kinds: new Map(),
         backlog: new Map(),
         sum: undefined,
       };
@@ -133,6 +150,7 @@ export class StateTable {
   }
 }
 
+/** What belongs to a session; what was learnt of packets (suspects, kinds) is no loss without one. */
 function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
   return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
 }

@@ -199,6 +199,12 @@ export class MqttLink {
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
+  /** The connection has just ended, and the core says how soon the next attempt is to come. */
+  pause(pause: "first" | "least"): void {
+    if (this.#closed || this.#attempt) return;
+    this.#scheduleRetry(this.#backOff.again(pause));
+  }
+
   ping(): void {
     if (!this.#mayWrite()) return;
     this.#writer.packet(pingReq);
@@ -256,7 +262,6 @@ export class MqttLink {
     this.#everUp = true;
     this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
     this.#congested = false;
-    this.#backOff.reset();
     attempt.client?.stream.on("drain", () => this.#onDrain());
     this.#events.up(
       this.request.linkId,

@@ -353,6 +353,8 @@ export class SimUpstream implements Upstream {
     this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
   }
 
+  pause(): void {}
+
   ping(linkId: LinkId): void {
     this.#with(linkId, (connection) => this.#broker.onPing(connection));
   }

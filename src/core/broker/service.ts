@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
+import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
 
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
@@ -45,14 +46,7 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const { link } = upstream.service;
   if (!link?.up || link.congested) return false;
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
-  context.out.add({
-    kind: "publish",
-    linkId: link.id,
-    publication: { ...publication, topicName, qos: 0 },
-    packetId: 0,
-    dup: false,
-  });
-  return true;
+  return sendUnanswered(context, upstream.service, undefined, { ...publication, topicName, qos: 0 });
 }
 
 /** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */

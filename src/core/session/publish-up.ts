@@ -7,7 +7,8 @@
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
-import { returnCodeOf, sendOrWait, sendWaiting } from "../broker/sending.ts";
+import { storeExperience } from "../broker/experience-record.ts";
+import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
@@ -15,9 +16,11 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
+import { kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
+import { storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
@@ -55,6 +58,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
     qos: message.qos,
     retain: message.retain,
   };
+  const isSuspect = mayBeSuspect(session) && isSuspected(context, session, publication);
+  if (isSuspect === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
+  if (isSuspect) return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why === undefined) context.counters.publishedUp++;
@@ -78,9 +84,42 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   context.counters.publishedUp++;
   if (message.qos === 0) {
-    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    if (!sendUnanswered(context, session.broker, session, publication))
+      refuse(context, session, message, returnCodes.congestion, "uplink-congested");
     return;
   }
+  publishWithAnswer(context, session, message, publication);
+}
+
+/** Is anything known of packets that this broker does not take? */
+function mayBeSuspect({ broker }: Session): boolean {
+  return broker.search.remembers || broker.kinds.size > 0;
+}
+
+/** Is this one suspected, or of a kind that the broker is known to close for? */
+function isSuspected(context: Context, session: Session, publication: Publication): boolean | "refuse" {
+  const { broker, clientId } = session;
+  const isKind = publication.qos === 0;
+  const kind = kindKey(clientId, publication);
+  const key = isKind ? kind : publicationKey(clientId, publication);
+  const octets = publication.payload.byteLength;
+  const verdict = broker.kinds.verdict(context.now, { key: kind, packet: key, octets });
+  if (verdict === "refuse") return "refuse";
+  if (verdict === "suspect") broker.search.suspect({ key, client: clientId, ofKnownKind: true, isKind });
+  storeExperience(context, broker);
+  return broker.search.find(key)?.isSuspect === true && !isKind;
+}
+
+/** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
+function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
+  const { link } = session.broker;
+  const isLive = link?.up === true || storesFor(context, session.clientId);
+  const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
+  if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session))
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  context.counters.publishedUp++;
   publishWithAnswer(context, session, message, publication);
 }
 
@@ -112,15 +151,12 @@ export function onPublishWithoutAnswer(
   const publication: Publication = { ...named, qos: 0, retain: message.retain };
   context.counters.publishedUp++;
   const link = session?.broker.link;
-  if (link?.up && !link.congested) {
+  if (session && link?.up && !link.congested) {
     const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
-    context.out.add({
-      kind: "publish",
-      linkId: link.id,
-      publication: { ...publication, topicName },
-      packetId: 0,
-      dup: false,
-    });
+    if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
+      context.counters.publishedUp--;
+      context.drop("uplink-congested", about);
+    }
   } else if (!publishByService(context, upstream, publication)) {
     context.counters.publishedUp--;
     context.drop("link-down", about);
@@ -174,8 +210,9 @@ export function onPublishAck(
 ): void {
   const { qos } = exchange.publication;
   if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
-  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  broker.answered(exchange, context.now);
+  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
   sendWaiting(context, broker);
@@ -201,7 +238,7 @@ function onReceivedByBroker(
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
-  } else if (exchange.stage === "sent") exchange.stage = "received";
+  }
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
   } else if (origin?.session.peer !== undefined) {
@@ -265,6 +302,7 @@ function refuse(
     | "link-down"
     | "uplink-congested"
     | "backlog-full"
+    | "refused-by-broker"
     | "store-failing",
 ): void {
   const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;

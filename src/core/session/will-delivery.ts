@@ -7,7 +7,7 @@
  * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
 import { detach } from "../broker/links.ts";
-import { sendOrWait } from "../broker/sending.ts";
+import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
@@ -67,13 +67,17 @@ export function publishWill(context: Context, session: Session): void {
   context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
-    context.out.add({
-      kind: "publish",
-      linkId: link.id,
-      publication: { ...publication, qos: 0 },
-      packetId: 0,
-      dup: false,
-    });
+    const { trunk, broker } = session;
+    // Over its own connection it is the last word.
+    if (trunk) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
+    else
+      context.out.add({
+        kind: "publish",
+        linkId: link.id,
+        publication: { ...publication, qos: 0 },
+        packetId: 0,
+        dup: false,
+      });
     return part(context, session, "disconnect");
   }
   const exchange = newPublishExchange({ packetId, publication, owner: session, isWill: true });

@@ -13,6 +13,7 @@
  * One of these per connection. It does no I/O and holds no lines of its own: what waits is shown to it (`Waiting`). While
  * there is no suspect it costs two additions for each packet.
  */
+import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 
@@ -42,6 +43,8 @@ export interface Suspicion<Packet> {
   nextTry: Instant;
   /** One of its kind was taken out before. */
   ofKnownKind: boolean;
+  /** It stands for all of its kind (QoS 0): what was outside is not sent again. */
+  readonly isKind: boolean;
 }
 
 export interface Searched<Packet> {
@@ -52,6 +55,8 @@ export interface Searched<Packet> {
 export interface Waiting<Packet> {
   /** Packets outside. */
   readonly outside: number;
+  /** So many more may be sent now. */
+  readonly room: number;
   /** Somebody waits whose next packet is no suspect. */
   readonly hasOthers: boolean;
   /** The lines whose next packet is a suspect, each from its first on. */
@@ -70,6 +75,13 @@ export type Choice<Packet> =
 /** Until the next attempt: from the beginning, twice the last one, or the shortest although it came to nothing. */
 export type Pause = "first" | "next" | "least";
 
+/** Of what a packet is one: see packet-key.ts. */
+export interface Identity {
+  readonly key: string;
+  readonly client: string;
+  readonly isKind?: boolean;
+}
+
 export interface EndOfConnection {
   /** The broker ended it. */
   readonly blames: boolean;
@@ -80,17 +92,18 @@ export interface EndOfConnection {
 }
 
 const nothing = { kind: "flow", until: undefined } as const;
+const nobody: readonly never[] = [];
 
 export class Suspects<Packet extends Searched<Packet>> {
   /** By key, in the order in which they were sent first. */
-  readonly #known = new Map<string, Suspicion<Packet>>();
+  readonly #known = new SmallMap<string, Suspicion<Packet>>();
   /** Suspects of which a packet is under way. */
   #active = 0;
   #lastOrder = 0;
   /** All packets are tried one by one: the broker is sick. */
   #isSick = false;
   /** Different packets that died since the last answer. */
-  #dying: Suspicion<Packet>[] = [];
+  #dying: readonly Suspicion<Packet>[] = [];
   #sickTurn = 0;
   /** Ends since the last answer. */
   #quick = 0;
@@ -110,8 +123,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   #cleanEnds = 0;
   #mark: Instant = 0;
   /** Clients of which one was taken out without a witness, and nothing was answered since. */
-  readonly #spent = new Set<string>();
-  readonly #changed = new Set<Suspicion<Packet>>();
+  readonly #spent = new SmallMap<string, true>();
+  readonly #changed = new SmallMap<Suspicion<Packet>, true>();
 
   /** Is there a search? Then nothing leaves unless `choose` says so. */
   get isOn(): boolean {
@@ -139,7 +152,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** What is to be stored anew, or forgotten (no deaths), since the last call. */
   takeChanged(): readonly Suspicion<Packet>[] {
     if (this.#changed.size === 0) return [];
-    const changed = [...this.#changed];
+    const changed = [...this.#changed.keys()];
     this.#changed.clear();
     return changed;
   }
@@ -159,9 +172,19 @@ export class Suspects<Packet extends Searched<Packet>> {
     ordinal?: number;
     firstDeath?: Instant;
     ofKnownKind?: boolean;
+    isKind?: boolean;
   }): void {
-    const { key, client, deaths = 0, epochs = 0, ordinal = 0, firstDeath = 0, ofKnownKind = false } = init;
-    const suspicion = this.#known.get(key) ?? this.#remember(key, client);
+    const {
+      key,
+      client,
+      isKind = false,
+      deaths = 0,
+      epochs = 0,
+      ordinal = 0,
+      firstDeath = 0,
+      ofKnownKind = false,
+    } = init;
+    const suspicion = this.#known.get(key) ?? this.#remember({ key, client, isKind });
     if (!suspicion) return;
     Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, ofKnownKind });
     suspicion.witnessed = deaths === 0;
@@ -169,12 +192,17 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /** The packet is over, without an answer. */
-  detach(packet: Packet, now: Instant): void {
+  detach(packet: Packet): void {
     const { suspicion } = packet;
     if (suspicion) this.#unbind(packet, suspicion);
     if (!this.#testing?.includes(packet)) return;
     this.#testing = this.#testing.filter((other) => other !== packet);
-    if (this.#testing.length === 0) this.#endTest(now);
+    if (this.#testing.length === 0) this.#testing = undefined;
+  }
+
+  /** Nothing of what was under way is any more; what is held against it stays. */
+  detachAll(): void {
+    for (const suspicion of [...this.#known.values()]) for (const packet of [...suspicion.packets]) this.detach(packet);
   }
 
   /** What is asked of the broker in this content's name is not asked any more. */
@@ -214,7 +242,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #learn(packet: Packet, now: Instant): void {
-    this.#dying = [];
+    this.#dying = nobody;
     this.#isSick = false;
     const { suspicion } = packet;
     if (suspicion) this.#clear(suspicion);
@@ -241,7 +269,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     now: Instant,
     outside: readonly Packet[],
     end: EndOfConnection,
-    identify: (packet: Packet) => { readonly key: string; readonly client: string },
+    identify: (packet: Packet) => Identity,
   ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
     this.#account(now);
     const isUseful = this.#answered > 0 || (outside.length === 0 && end.showedLife);
@@ -259,11 +287,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return { takenOut, pause: isUseful ? "first" : isQuick ? "least" : "next" };
   }
 
-  #endedInFlow(
-    now: Instant,
-    outside: readonly Packet[],
-    identify: (packet: Packet) => { readonly key: string; readonly client: string },
-  ): undefined {
+  #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
     this.#cleanEnds++;
     for (const packet of outside) {
       const suspicion = packet.suspicion ?? this.#identified(packet, identify);
@@ -283,7 +307,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     testing: readonly Packet[],
     outside: readonly Packet[],
     end: EndOfConnection,
-    identify: (packet: Packet) => { readonly key: string; readonly client: string },
+    identify: (packet: Packet) => Identity,
   ): Suspicion<Packet> | undefined {
     this.#rounds++;
     if (this.#isSick) {
@@ -314,8 +338,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.ordinal = this.#sent;
     suspicion.named ||= isNamed;
     this.#setSuspect(suspicion, true);
-    this.#changed.add(suspicion);
-    if (!this.#dying.includes(suspicion)) this.#dying.push(suspicion);
+    this.#changed.set(suspicion, true);
+    if (!this.#dying.includes(suspicion)) this.#dying = [...this.#dying, suspicion];
     if (this.#dying.length >= figures.differentDeaths) {
       this.#becomeSick();
       return undefined;
@@ -335,14 +359,14 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
     if (!isLong || this.#spent.has(client)) return false;
-    this.#spent.add(client);
+    this.#spent.set(client, true);
     return true;
   }
 
   /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
   #becomeSick(): void {
     for (const suspicion of [...this.#known.values()]) this.#clear(suspicion);
-    this.#dying = [];
+    this.#dying = nobody;
     this.#isSick = true;
   }
 
@@ -361,7 +385,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
-    if (waiting.outside > 0) return { kind: "hold", until: undefined };
+    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
     const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
     return packet ? this.#test(now, [packet]) : nothing;
   }
@@ -385,10 +409,10 @@ export class Suspects<Packet extends Searched<Packet>> {
       };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
-    if (waiting.outside > 0) return { kind: "hold", until: undefined };
+    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
     if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
-    const size = this.#rounds === 0 ? 1 : Math.ceil(dueFresh.length / 2);
+    const size = this.#rounds === 0 ? 1 : Math.min(waiting.room, Math.ceil(dueFresh.length / 2));
     return this.#test(
       now,
       dueFresh.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1)),
@@ -416,17 +440,14 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#cleanEnds /= 2;
   }
 
-  #identified(
-    packet: Packet,
-    identify: (packet: Packet) => { readonly key: string; readonly client: string },
-  ): Suspicion<Packet> | undefined {
-    const { key, client } = identify(packet);
-    const suspicion = this.#known.get(key) ?? this.#remember(key, client);
+  #identified(packet: Packet, identify: (packet: Packet) => Identity): Suspicion<Packet> | undefined {
+    const identity = identify(packet);
+    const suspicion = this.#known.get(identity.key) ?? this.#remember(identity);
     if (suspicion) this.#bind(packet, suspicion);
     return suspicion;
   }
 
-  #remember(key: string, client: string): Suspicion<Packet> | undefined {
+  #remember({ key, client, isKind = false }: Identity): Suspicion<Packet> | undefined {
     if (this.#known.size >= figures.suspectsMax && !this.#makeRoom()) return undefined;
     const suspicion: Suspicion<Packet> = {
       key,
@@ -445,6 +466,7 @@ export class Suspects<Packet extends Searched<Packet>> {
       named: false,
       nextTry: 0,
       ofKnownKind: false,
+      isKind,
     };
     this.#known.set(key, suspicion);
     return suspicion;
@@ -473,7 +495,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.packets.splice(at, 1);
     if (suspicion.packets.length > 0) return;
     if (suspicion.isSuspect) this.#active--;
-    else this.#known.delete(suspicion.key);
+    else if (!suspicion.isKind) this.#known.delete(suspicion.key);
   }
 
   #setSuspect(suspicion: Suspicion<Packet>, isSuspect: boolean): void {
@@ -488,7 +510,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     for (const packet of suspicion.packets) packet.suspicion = undefined;
     suspicion.packets.length = 0;
     this.#known.delete(suspicion.key);
-    if (suspicion.deaths > 0) this.#changed.add(suspicion);
+    if (suspicion.deaths > 0) this.#changed.set(suspicion, true);
     suspicion.deaths = 0;
   }
 }

@@ -1,6 +1,6 @@
 /** Names for which brokers close the connection: refused for good, whoever has the connection. [MQTT-3.1.1 1.5.3] */
 import { describe, expect, test } from "vitest";
-import { Bench, connect, here, octets, publish, register, subscribe } from "../../helpers/bench.ts";
+import { Bench, connect, publish, register, subscribe } from "../../helpers/bench.ts";
 
 const untaken = ["\u0001", "\u001f", "\u007f", "\u0085", "\u009f", "\ufdd0", "\uffff", "\u{1fffe}"];
 const odd = ["\u00a0", "\u2028", "\ufeff", "\ufffd", "\u{1f600}", "\u202e"];

@@ -66,6 +66,7 @@ class Bench {
     const waiting = () => lines().filter((line) => line.length > 0);
     return this.suspects.choose(this.now, {
       outside: this.outside.length,
+      room: 1_000,
       hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
       held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
       inTurn: (turn, each) => {
@@ -427,7 +428,7 @@ test("a packet that is over in the middle of its test leaves the way free", () =
   bench.add("b1");
   expect(bench.upAndSend()).toBe("test a1");
   const [packet] = bench.outside.splice(0);
-  if (packet) bench.suspects.detach(packet, bench.now);
+  if (packet) bench.suspects.detach(packet);
   bench.lines.delete("a");
   expect(bench.send()).toBe("flow b1");
 });
