@@ -59,6 +59,7 @@ export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
   if (!link || !will) return part(context, session, "disconnect");
+  if (isUnderWay(session)) return; // from the connection before this one
   const publication: Publication = {
     ...will,
     qos: Math.min(will.qos, link.limits.maximumQoS) as QoS,
@@ -83,6 +84,12 @@ export function publishWill(context: Context, session: Session): void {
   const exchange = newPublishExchange({ packetId, publication, owner: session, isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
+}
+
+function isUnderWay(session: Session): boolean {
+  for (const exchange of session.broker.inFlight.values())
+    if (exchange.kind === "publish" && exchange.isWill && exchange.owner === session) return true;
+  return false;
 }
 
 /** The broker has the will, or refused it. */

@@ -18,11 +18,13 @@ export const searchFigures = {
   /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
   walkMax: 8,
   deathsBeforeWalk: 2,
-  /** After a death a suspect waits, each time twice as long. */
+  /** After a death a suspect waits for a witness, and so long at least, each time twice as long. */
   waitFirstMs: 1_000,
   waitMaxMs: 60_000,
-  /** The same where one of its kind was taken out before, and it has no witness. */
-  waitOfKindMaxMs: 600_000,
+  /** Where nobody can be its witness, it waits so long after each death: the last of these again and again. */
+  waitsUnwitnessedMs: [500, 6_000, 15_000, 30_000, 70_000],
+  /** The last of them, where one of its kind was taken out before. */
+  waitOfKindMs: 600_000,
   /** After a test that died the next one waits so long behind the new connection, each time twice as long. */
   testFirstMs: 1_000,
   testMaxMs: 8_000,

@@ -40,7 +40,9 @@ export interface Suspicion<Packet> {
   witnessed: boolean;
   /** The broker said that a packet was at fault. */
   named: boolean;
+  /** When it is tried again: with a witness, and without any. */
   nextTry: Instant;
+  nextBlindTry: Instant;
   /** One of its kind was taken out before. */
   ofKnownKind: boolean;
   /** It stands for all of its kind (QoS 0): what was outside is not sent again. */
@@ -344,8 +346,8 @@ export class Suspects<Packet extends Searched<Packet>> {
       this.#becomeSick();
       return undefined;
     }
-    const longest = suspicion.ofKnownKind && suspicion.epochs < 2 ? figures.waitOfKindMaxMs : figures.waitMaxMs;
-    suspicion.nextTry = now + grown(figures.waitFirstMs, suspicion.deaths - 1, longest);
+    suspicion.nextTry = now + grown(figures.waitFirstMs, suspicion.epochs - 1, figures.waitMaxMs);
+    suspicion.nextBlindTry = now + blindWait(suspicion);
     if (!this.#isProof(now, suspicion)) return undefined;
     this.#rounds = 0;
     return suspicion;
@@ -393,20 +395,15 @@ export class Suspects<Packet extends Searched<Packet>> {
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
-    const dueStruck = struck.filter(({ deaths, witnessed, nextTry }) => {
-      if (nextTry > now) return false;
-      return deaths === 0 || witnessed || !(hasOthers || fresh.length > 0);
-    });
-    const walker = dueStruck[0] && !dueStruck[0].witnessed ? walk(dueStruck[0], waiting) : undefined;
+    const isAlone = !hasOthers && fresh.length === 0;
+    const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
+      witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
+    );
+    const walker = isAlone && !struck.some(({ witnessed }) => witnessed) ? walk(struck, waiting) : undefined;
     const dueFresh = fresh.filter(({ nextTry }) => nextTry <= now);
-    if (!dueStruck[0] && dueFresh.length === 0) {
-      return {
-        kind: "flow",
-        until: earliest(
-          [...fresh, ...struck].map(({ nextTry }) => nextTry),
-          now,
-        ),
-      };
+    if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
+      const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
+      return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
     if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
@@ -465,6 +462,7 @@ export class Suspects<Packet extends Searched<Packet>> {
       witnessed: true,
       named: false,
       nextTry: 0,
+      nextBlindTry: 0,
       ofKnownKind: false,
       isKind,
     };
@@ -537,15 +535,23 @@ function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
 
 /** Nobody else has anything to send, and it has died without a witness: one of those behind it is to be the witness. */
 function walk<Packet extends Searched<Packet>>(
-  suspicion: Suspicion<Packet>,
+  struck: readonly Suspicion<Packet>[],
   waiting: Waiting<Packet>,
 ): Packet | undefined {
-  if (suspicion.deaths < figures.deathsBeforeWalk) return undefined;
   for (const line of waiting.held()) {
-    if (line[0]?.suspicion !== suspicion) continue;
-    return line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths);
+    const first = line[0]?.suspicion;
+    if (!first || !struck.includes(first) || first.deaths < figures.deathsBeforeWalk) continue;
+    const witness = line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths);
+    if (witness) return witness;
   }
   return undefined;
+}
+
+/** Until it is tried again without a witness. */
+function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
+  const waits = figures.waitsUnwitnessedMs;
+  const isLast = deaths >= waits.length;
+  return isLast && ofKnownKind ? figures.waitOfKindMs : (waits[Math.min(deaths, waits.length) - 1] ?? 0);
 }
 
 function grown(first: number, times: number, longest: number): number {
