@@ -17,7 +17,7 @@ import { bidGoodbye } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession } from "./end.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { forgetSetup } from "./setups.ts";
 
 /** The broker has accepted: so do we. */
 export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {

@@ -23,7 +23,7 @@ import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
@@ -55,8 +55,7 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
     return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
 }
@@ -96,8 +95,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
 function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
   const setup = new Setup<Session>({ peer, clientId: session.clientId, message, stage: "willTopic" });
   setup.repeats = true;
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  beginSetup(context, setup);
 }
 
 type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
@@ -212,8 +210,7 @@ function commit(context: Context, setup: Setup<Session>): void {
     session = newSession(context, clientId, { clean: message.cleanSession, peer });
     context.sessions.add(session);
   }
-  setup.session = session;
-  session.setup = setup;
+  bindSetup(setup, session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;

@@ -4,10 +4,10 @@ import { acknowledge } from "../broker/received-record.ts";
 import { filterToBroker } from "../broker/topic-prefix.ts";
 import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { forgetTaken, orphanUplink } from "./duplicates.ts";
+import { forgetSetup } from "./setups.ts";
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
 export function endSession(context: Context, session: Session, why: string): void {
@@ -16,7 +16,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   if (session.trunk) {
     leaveTrunk(context, session.trunk, session);
     orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+    for (const exchange of session.uplink.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);
   context.deadlines.clear(session.life);
@@ -47,10 +47,7 @@ export function forgetDevice(context: Context, session: Session): void {
   const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");
   for (const received of undecided) acknowledge(context, session.broker, received, undefined);
-  for (const msgId of [...session.taken.keys()]) {
-    session.taken.delete(msgId);
-    context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
-  }
+  for (const msgId of [...session.taken.keys()]) forgetTaken(context, session, msgId);
   const { broker } = session;
   if (session.trunk) leaveTrunk(context, session.trunk, session);
   for (const filter of session.trunk ? [] : session.subscriptions.keys()) {

@@ -57,9 +57,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     qos,
     origin: { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId },
   };
-  session.subscribing.set(msgId, exchange);
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
-  else broker.add(exchange);
   if (!link?.up) return grantPendingRequests(context, session);
   if (!session.trunk) sendExchange(context, link, exchange);
 }
@@ -115,12 +114,12 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     filter: what.filter,
     origin: { session, msgId },
   };
-  session.subscribing.set(msgId, exchange);
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) {
     session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
     markChanged(context, session);
     unsubscribeOverTrunk(context, session.trunk, session, exchange);
-  } else broker.add(exchange);
+  }
   if (!link?.up) return grantPendingRequests(context, session);
   if (!session.trunk) sendExchange(context, link, exchange);
 }
@@ -151,7 +150,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
  * for is asked there with the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
-  for (const [msgId, exchange] of [...session.subscribing]) {
+  for (const exchange of [...session.subscribing.values()]) {
     const { broker } = session;
     if (session.trunk) {
       // What the broker is to hear stands in the trunk's exchanges.
@@ -170,7 +169,6 @@ export function grantPendingRequests(context: Context, session: Session): void {
       onUnsubscribeAck(context, exchange);
       broker.add({ kind: "unsubscribe", packetId, filter: exchange.filter, origin: undefined });
     }
-    session.subscribing.delete(msgId);
   }
 }
 
@@ -185,6 +183,16 @@ export function failPendingRequests(context: Context, session: Session): void {
     }
   }
   session.subscribing.clear();
+}
+
+/** The client waits for the broker's answer to this. Over a shared connection the trunk asks, once for all who want it. */
+function awaitBroker(
+  session: Session,
+  msgId: number,
+  exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
+): void {
+  session.subscribing.set(msgId, exchange);
+  if (!session.trunk) session.broker.add(exchange);
 }
 
 /** What the message names: a filter and how it was named, or the return code that says why not. */

@@ -73,19 +73,17 @@ export class BrokerSession<Client extends ExchangeClient> {
     return qos < 2 || this.#openExactlyOnce < (limits.exactlyOnceMaximum ?? limits.receiveMaximum);
   }
 
-  /** The client has its answer for this one. */
+  /** The client has its answer for this one, and does not wait for it any more (`unbindUplink`). */
   accept(exchange: PublishExchange<Client>): void {
     if (exchange.accepted) return;
     exchange.accepted = true;
-    exchange.origin = undefined;
     countAccepted(exchange, 1);
   }
 
-  /** The client's answer could not be given after all. */
-  takeBack(exchange: PublishExchange<Client>, origin: NonNullable<PublishExchange<Client>["origin"]>): void {
+  /** The client's answer could not be given after all: it waits again (`bindUplink`). */
+  takeBack(exchange: PublishExchange<Client>): void {
     if (!exchange.accepted) return;
     exchange.accepted = false;
-    exchange.origin = origin;
     countAccepted(exchange, -1);
   }
 
