@@ -159,7 +159,7 @@ export class GatewayCore implements Core {
     const context = this.#context;
     switch (input.kind) {
       case "restored":
-        for (const clientId of input.known ?? []) context.known.add(clientId);
+        for (const clientId of input.known ?? []) context.known.restore(clientId);
         for (const [id, clientId] of input.letters ?? []) context.letters.restore(id, clientId);
         for (const state of input.states) {
           if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
@@ -250,7 +250,8 @@ export class GatewayCore implements Core {
     if (!context.stopping) moveOn(context);
     const behind = context.journal.flush();
     watchStore(context);
-    if (context.reads.length > 0) for (const read of context.reads.splice(0)) context.out.add(read);
+    const { reads } = context.drain;
+    if (reads.length > 0) for (const read of reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }
 }

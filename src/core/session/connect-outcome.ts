@@ -23,7 +23,7 @@ import { forgetSetup } from "./setups.ts";
 export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
   const { message, peer } = setup;
   forgetSetup(context, setup);
-  if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
+  if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
   session.lingers = false;
   context.sessions.bind(session, peer);
   session.clean = message.cleanSession;
