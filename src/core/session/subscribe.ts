@@ -45,8 +45,11 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   }
   let topicId = what.predefinedId;
   if (what.by === "name" && !hasWildcard(what.filter)) {
+    const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = session.registry.assign(what.filter);
     if (!topic) return refuse(returnCodes.congestion);
+    // Also if the broker refuses: a REGISTER may tell the client this id, and a later life may not give it to another name.
+    if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;

@@ -151,3 +151,16 @@ test("what waited goes on with the client's first message, also while the broker
   bench.client({ type: "PUBCOMP", msgId: told.msgId }).gets();
   bench.link().up(true).gets();
 });
+
+test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGISTER may have told it to the client", () => {
+  const { life } = withClient();
+  const { packetId } = life.keep(life.bench.client(subscribe("d/x", 1, 5))).effect("subscribe");
+  life.keep(life.bench.link().acks("suback", packetId, 0x80));
+  const told = life.keep(life.bench.link().delivers({ topicName: "d/x", qos: 0 })).message("REGISTER");
+  life.keep(life.bench.client(regAck(told))).gets("PUBLISH");
+  const { bench } = life.next();
+  bench.link().up(true);
+  expect(bench.client(register("d/y")).message("REGACK").topicId).not.toBe(told.topicId);
+  const sent = bench.client(publish({ topicId: told.topicId })).effect("publish");
+  expect(sent.publication.topicName).toBe("d/x");
+});
