@@ -17,6 +17,7 @@ import { bidGoodbye } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession } from "./end.ts";
+import { moveTo } from "./session-record.ts";
 import { forgetSetup } from "./setups.ts";
 
 /** The broker has accepted: so do we. */
@@ -25,7 +26,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   forgetSetup(context, setup);
   if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
   session.lingers = false;
-  context.sessions.bind(session, peer);
+  moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.keepAliveSeconds = message.duration;
   session.lastHeard = context.now;

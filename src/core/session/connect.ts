@@ -23,6 +23,7 @@ import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
+import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
@@ -113,6 +114,7 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
     stopInFlight(context, before);
     if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
     context.sessions.unbind(before);
+    markChanged(context, before);
   }
 }
 

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   connect,
   disconnect,
+  elsewhere,
   here,
   octets,
   pubAck,
@@ -163,4 +164,27 @@ test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGIST
   expect(bench.client(register("d/y")).message("REGACK").topicId).not.toBe(told.topicId);
   const sent = bench.client(publish({ topicId: told.topicId })).effect("publish");
   expect(sent.publication.topicName).toBe("d/x");
+});
+
+test("a client at the address of one that sleeps has it also in the next life", () => {
+  const life = new Life();
+  const { bench } = life;
+  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" }), elsewhere));
+  life.keep(bench.link("c2").up());
+  life.keep(bench.client(connect({ cleanSession: false })));
+  life.keep(bench.link().up());
+  life.keep(bench.client(sleep(600)));
+  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" })));
+  const { core } = life.next().bench;
+  expect(core.session("c2")?.view.peer).toBe(here);
+  expect(core.session("c1")?.view.peer).toBeUndefined();
+});
+
+test("a client that moved while it was awake is found at its new address in the next life", () => {
+  const { life } = withClient();
+  life.keep(life.bench.client(sleep(600)));
+  life.keep(life.bench.link().delivers({ qos: 1 }));
+  life.keep(life.bench.client(wake())).gets("PUBLISH");
+  life.keep(life.bench.client(wake(), elsewhere));
+  expect(life.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
 });
