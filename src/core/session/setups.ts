@@ -5,6 +5,7 @@
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
+import { markChanged } from "./session-record.ts";
 
 /** A CONNECT came. The set-up is forgotten when it takes longer than a client repeats itself. */
 export function beginSetup(context: Context, setup: Setup<Session>): void {
@@ -22,7 +23,10 @@ export function bindSetup(setup: Setup<Session>, session: Session): void {
 export function forgetSetup(context: Context, setup: Setup<Session>): void {
   context.deadlines.clear(setup.expiry);
   if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
-  if (setup.session?.setup === setup) setup.session.setup = undefined;
+  if (setup.session?.setup === setup) {
+    setup.session.setup = undefined;
+    markChanged(context, setup.session); // its will is that of this CONNECT, also if the broker refused
+  }
   if (setup.session) context.touch(setup.session);
   const present = context.sessions.byPeer(setup.peer);
   if (present) context.touch(present);

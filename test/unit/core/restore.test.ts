@@ -188,3 +188,15 @@ test("a client that moved while it was awake is found at its new address in the 
   life.keep(life.bench.client(wake(), elsewhere));
   expect(life.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
 });
+
+test("the will of a CONNECT that the broker refused is on disk as it is in memory", () => {
+  const { life } = withClient();
+  const { bench } = life;
+  life.keep(bench.client(disconnect));
+  life.keep(bench.client(connect({ cleanSession: false, will: true })));
+  life.keep(bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }));
+  life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+  life.keep(bench.link().refused("congestion")).gets("CONNACK");
+  const will = bench.core.session("c1")?.record.will;
+  expect(life.next().bench.core.session("c1")?.record.will).toEqual(will);
+});
