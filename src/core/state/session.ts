@@ -77,6 +77,7 @@ export class Session {
   readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
   readonly taken = new SmallMap<number, Taken>();
+  // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
