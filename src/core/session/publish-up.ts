@@ -87,7 +87,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange = newPublishExchange({ packetId, publication, owner: session });
+  const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
   bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
