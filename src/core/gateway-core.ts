@@ -30,6 +30,7 @@ import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
+import { silenceAllowedMs } from "./session/client-life.ts";
 import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
@@ -38,6 +39,7 @@ import { onTrunkDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
+import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
 import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
@@ -47,6 +49,8 @@ const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
+  /** Made by the first check: a gateway at work has none. */
+  #checkMemory: CheckMemory | undefined = undefined;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.#context = new Context(options, environment);
@@ -153,6 +157,19 @@ export class GatewayCore implements Core {
   /** Every session, as a read-only picture of the moment. */
   *sessions(): IterableIterator<SessionView> {
     for (const session of this.#context.sessions.all()) yield viewOf(session);
+  }
+
+  /**
+   * Is everything in order after this turn? For tests, after each turn: what was stored is known by what each asked for.
+   * @throws {AssertionError} with the client and the rule, where something is not.
+   */
+  check(turn: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
+    const context = this.#context;
+    this.#checkMemory ??= new CheckMemory();
+    checkInvariants(context, turn, this.#checkMemory, {
+      recordOf,
+      silenceAllowedMs: (session) => silenceAllowedMs(context, session),
+    });
   }
 
   #take(input: Input): void {

@@ -11,6 +11,7 @@ import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
+import { CheckedCore } from "../helpers/checked-core.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge, Violation } from "./judge.ts";
@@ -56,6 +57,8 @@ export interface WorldOptions {
   readonly wrap?: (core: Core) => Core;
   /** Settings that only the core sees: the rules go on judging by the others. */
   readonly cheat?: Partial<CoreOptions>;
+  /** Only what devices and brokers see is judged: the core's state is not looked at. */
+  readonly unchecked?: boolean;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }
@@ -346,7 +349,7 @@ export class World {
   #startGateway(): void {
     this.lives++;
     const { core: overrides, crashes, wrap, cheat } = this.#options;
-    const core = new GatewayCore(
+    const core = new (this.#options.unchecked ? GatewayCore : CheckedCore)(
       { ...testOptions, ...overrides, ...cheat },
       {
         maxMessageBytes: () => 1_024,

@@ -14,6 +14,11 @@ export class RetainedWaits {
     this.#list.push(wait);
   }
 
+  /** Who waits, in the order in which they have waited enough. */
+  all(): readonly RetainedWait<Session>[] {
+    return this.#list;
+  }
+
   /** When the first is over; undefined = nobody waits. */
   get next(): Instant | undefined {
     return this.#list[0]?.until;
