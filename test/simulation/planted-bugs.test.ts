@@ -112,10 +112,7 @@ for (const [name, plant] of Object.entries(bugs)) {
     for (let seed = 1; seed <= seedsMax && found === ""; seed++) {
       try {
         const world = new World({ ...swarm(seed), wrap: plant });
-        world.run(20 * 60_000);
-        world.heal();
-        world.run(15 * 60_000);
-        world.checkLiveness();
+        world.live();
       } catch (error) {
         found = error instanceof Error ? error.message : String(error);
       }

@@ -67,6 +67,9 @@ export interface WorldOptions {
 const worldBeganAt = 1_800_000_000_000;
 const usualPublishMs = [500, 8_000] as const;
 
+/** Devices of every tenth seed, whose lives are shorter. */
+const crowd = 60;
+
 /** Everything by the dice of the seed. */
 export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
   const rng = new Rng(seed ^ 0x5eed);
@@ -87,7 +90,7 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
     absences: new Rng(seed ^ 0xab5e).chance(0.4),
     crashes: rng.chance(0.25),
     garbage: rng.chance(0.3),
-    devices: rng.int(2, 6),
+    devices: seed % 10 === 0 ? crowd : rng.int(2, 6),
     storeFailure: some(0.2, () => 0.05),
     clock: new Rng(seed ^ 0xc10c).pick(["never", "always", "late"]),
     core: {
@@ -244,6 +247,15 @@ export class World {
     for (let i = 0; i < options.devices; i++) this.#addDevice(`c${i}`);
     this.#planPublisher();
     this.#planTroubles();
+  }
+
+  /** A whole life: with all troubles of the seed, then without, until all is settled. */
+  live(): void {
+    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 3 };
+    this.run(minutes.troubled * 60_000);
+    this.heal();
+    this.run(minutes.healed * 60_000);
+    this.checkLiveness();
   }
 
   /** Lives on, judged at every step. */
