@@ -24,6 +24,7 @@ import { republish } from "./inputs/republish.ts";
 import { restoreSession } from "./inputs/restore.ts";
 import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
+import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { peerBehind } from "./peer-id.ts";
@@ -246,6 +247,8 @@ export class GatewayCore implements Core {
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
+      case "stoodStill":
+        return onStoodStill(context, input.ms);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":

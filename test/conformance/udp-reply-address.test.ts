@@ -7,6 +7,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import type { NetworkInterfaceInfo } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
+import type { PeerId } from "../../src/core/types.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { systemTimers, type Timers } from "../../src/transports/timers.ts";
 import { thisMachine, UdpTransport } from "../../src/transports/udp.ts";
@@ -44,7 +45,7 @@ async function start(batch: NativeBatch | undefined, around = surroundings("127.
     ...around,
     native: batch,
   });
-  const seen: { from: string; text: string }[] = [];
+  const seen: { from: PeerId; text: string }[] = [];
   const told: string[] = [];
   await transport.start({
     datagram: (from, bytes) => seen.push({ from, text: Buffer.from(bytes).toString() }),
@@ -57,7 +58,7 @@ async function start(batch: NativeBatch | undefined, around = surroundings("127.
 }
 
 /** Reads from whom what came. Bound to 127.0.0.1, so that the kernel would answer it from there. */
-async function device(): Promise<{ socket: Socket; heard: string[]; name: string }> {
+async function device(): Promise<{ socket: Socket; heard: string[]; name: PeerId }> {
   const socket = createSocket("udp4");
   const heard: string[] = [];
   socket.on("message", (bytes, { address }) => heard.push(`${bytes} from ${address}`));

@@ -19,6 +19,11 @@ export class RetainedWaits {
     return this.#list;
   }
 
+  /** All wait so much longer: nobody could be given anything meanwhile. */
+  prolong(ms: number): void {
+    for (const wait of this.#list) if (wait.until !== undefined) wait.until += ms;
+  }
+
   /** When the first is over; undefined = nobody waits. */
   get next(): Instant | undefined {
     return this.#list[0]?.until;

@@ -254,6 +254,15 @@ describe("retained messages", () => {
     expect(receivers(trunk(gateway).delivers({ ...retained, qos: 0, retain: false })).sort()).toEqual(["a0", "b0"]);
   });
 
+  test("are waited for as long where the process stood still meanwhile", () => {
+    const gateway = connected(bench(), a);
+    subscribed(gateway, a, "ab", 0);
+    gateway.now += 29_000;
+    gateway.input({ kind: "stoodStill", ms: 29_000 });
+    gateway.after(25_000);
+    expect(receivers(trunk(gateway).delivers(retained))).toEqual(["a0r"]);
+  });
+
   test("subscribing again brings them again; some time later nobody waits, and nothing is kept", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab", 0);

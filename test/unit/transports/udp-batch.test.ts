@@ -128,7 +128,7 @@ describe("from which address a peer is answered", () => {
   const v4 = (address: number) => [0, 0, 0, 0xffff, address];
   /** Words with those of the datagram in the middle of others. */
   const came = (local: readonly number[]) => Uint32Array.of(7, 7, 7, 7, 7, ...local, 7, 7, 7, 7, 7);
-  const answered = (addresses: ReplyAddresses, peer: string): number[] => {
+  const answered = (addresses: ReplyAddresses, peer: PeerId): number[] => {
     const words = came([9, 9, 9, 9, 9]);
     addresses.write(peer, words, 5);
     expect([...words.subarray(0, 5), ...words.subarray(10)]).toEqual(Array(10).fill(7));
