@@ -103,6 +103,10 @@ const bugs: Record<string, (core: Core) => Core> = {
           : effect,
       ),
     ),
+  "silence counts also while the gateway stood still": (core) => ({
+    ...changing(core, (effects) => effects),
+    handle: (input, now) => (input.kind === "stoodStill" ? [] : core.handle(input, now)),
+  }),
   "nobody watches the clock": (core) => ({ ...changing(core, (effects) => effects), nextDeadline: () => undefined }),
 };
 
