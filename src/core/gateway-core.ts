@@ -219,9 +219,11 @@ export class GatewayCore implements Core {
       }
       case "linkDown": {
         const link = this.#linkOf(input.linkId);
-        if (link) onLinkDown(context, link, input.reason, input.takenOver);
+        if (link) onLinkDown(context, link, input);
         return;
       }
+      case "pong":
+        return; // nobody asks yet
       case "linkCongested": {
         const link = this.#linkOf(input.linkId);
         if (!link) return;

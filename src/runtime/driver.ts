@@ -325,6 +325,7 @@ function destinationOf(effect: Effect): string | undefined {
     case "ackBroker":
     case "subscribe":
     case "unsubscribe":
+    case "ping":
     case "closeLink":
       return ownerOfLink(effect.linkId);
     case "openLink":

@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { LinkEnd } from "../../src/core/input.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
 import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
@@ -175,7 +176,8 @@ export class Bench {
     return {
       linkId,
       up: (sessionPresent = false, limits = noLimits) => input({ kind: "linkUp", linkId, sessionPresent, limits }),
-      down: (takenOver = false) => input({ kind: "linkDown", linkId, reason: "reset", takenOver }),
+      down: (takenOver = false, end: Partial<LinkEnd> = {}) =>
+        input({ kind: "linkDown", linkId, reason: "reset", takenOver, cause: "network", showedLife: true, ...end }),
       refused: (refusal: "congestion" | "notSupported") =>
         input({ kind: "linkRefused", linkId, refusal, reason: "refused" }),
       congested: (congested: boolean) => input({ kind: "linkCongested", linkId, congested }),

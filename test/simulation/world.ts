@@ -435,7 +435,8 @@ export class World {
     upstream.startNow({
       up: (linkId, sessionPresent, limits) => comes({ kind: "linkUp", linkId, sessionPresent, limits }),
       refused: (linkId, refusal, reason) => comes({ kind: "linkRefused", linkId, refusal, reason }),
-      down: (linkId, reason, takenOver) => comes({ kind: "linkDown", linkId, reason, takenOver }),
+      down: (linkId, end) => comes({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => comes({ kind: "pong", linkId }),
       congested: (linkId, congested) => comes({ kind: "linkCongested", linkId, congested }),
       delivered: (linkId, delivery) => process.comes(() => delivered(linkId, delivery)),
       released: (linkId, packetId) => {
