@@ -4,7 +4,7 @@ import type { LinkEnd } from "../../src/core/input.ts";
 import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
-import { ScriptedBroker, type ScriptedBrokerOptions } from "../helpers/scripted-broker.ts";
+import { connAck, ScriptedBroker, type ScriptedBrokerOptions } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
 
 const toClose: (() => Promise<void>)[] = [];
@@ -174,4 +174,17 @@ test("MQTT 5: taken over is told apart", async () => {
   broker.last.say({ cmd: "disconnect", reasonCode: 0x8e } as never);
   broker.last.socket.end();
   expect(await end()).toMatchObject({ takenOver: true, cause: "peer", reasonCode: 0x8e });
+});
+
+test("answers to the keep-alive are its own, also with a ping of the core among them", async () => {
+  const { broker, upstream, seen, up } = await setUp("5", {
+    answer: ({ cmd }) => (cmd === "connect" ? [connAck(5, { serverKeepAlive: 1 })] : undefined),
+  });
+  await up();
+  const pings = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
+  await until("the first of the keep-alive", () => pings() === 1);
+  upstream.ping("l");
+  await until("two more of the keep-alive", () => pings() === 4);
+  expect(seen).toEqual(["up", "pong"]);
+  expect(broker.visits).toHaveLength(1);
 });
