@@ -32,7 +32,7 @@ async function setUp(protocol: "3.1.1" | "5", script: ScriptedBrokerOptions = {}
     acked: (_link, ack) => seen.push(ack),
   };
   await upstream.start(events);
-  upstream.open({ linkId: "l", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined });
+  upstream.open({ linkId: "l~1", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined });
   const up = () => until("CONNACK", () => seen.includes("up"));
   const end = async () => {
     await until("its end", () => ends.length > 0);
@@ -107,7 +107,7 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("an acknowledgement is life", async () => {
     const { broker, upstream, seen, up, end } = await setUp(protocol);
     await up();
-    upstream.publish("l", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, 7, false);
+    upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, 7, false);
     await until("PUBLISH", () => broker.last.packets.length === 2);
     broker.last.say({ cmd: "puback", messageId: 7 } as never);
     await until("PUBACK", () => seen.includes("puback"));
@@ -118,9 +118,9 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("a ping of the core goes out behind what was said before, and each is answered once", async () => {
     const { broker, upstream, seen, up, end } = await setUp(protocol);
     await up();
-    upstream.publish("l", { topicName: "t", payload: new Uint8Array(1), qos: 0, retain: false }, 0, false);
-    upstream.ping("l");
-    upstream.ping("l");
+    upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 0, retain: false }, 0, false);
+    upstream.ping("l~1");
+    upstream.ping("l~1");
     await until("both answers", () => seen.filter((what) => what === "pong").length === 2);
     expect(broker.last.packets.map(({ cmd }) => cmd)).toEqual(["connect", "publish", "pingreq", "pingreq"]);
     broker.last.say({ cmd: "pingresp" }); // nobody asked: it is not taken for an answer to one of ours
@@ -148,7 +148,7 @@ test("nobody answers PINGREQ of the keep-alive, though pings of the core were an
     { keepAliveSeconds: 5 },
   );
   await up();
-  upstream.ping("l");
+  upstream.ping("l~1");
   await until("its answer", () => seen.includes("pong"));
   expect(await end()).toMatchObject({ cause: "silent", showedLife: true });
   expect(pings).toBe(2);
@@ -183,7 +183,7 @@ test("answers to the keep-alive are its own, also with a ping of the core among 
   await up();
   const pings = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
   await until("the first of the keep-alive", () => pings() === 1);
-  upstream.ping("l");
+  upstream.ping("l~1");
   await until("two more of the keep-alive", () => pings() === 4);
   expect(seen).toEqual(["up", "pong"]);
   expect(broker.visits).toHaveLength(1);
