@@ -439,6 +439,20 @@ describe("publications of clients", () => {
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
+  test("an UNSUBSCRIBE that was answered meanwhile is not answered again by the broker, nor ends what came after it", () => {
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
+    const { packetId } = gateway.client(subscribe("ab"), a).effect("subscribe");
+    trunk(gateway).acks("suback", packetId, 1);
+    const unsubscribe = { type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 2, topic: "ab" } as const;
+    const asked = gateway.client(unsubscribe, a).effect("unsubscribe");
+    trunk(gateway).down().gets("UNSUBACK");
+    gateway.client(subscribe("ab", 1, 3), a).gets("SUBACK");
+    trunk(gateway).up(true);
+    trunk(gateway).acks("unsuback", asked.packetId).gets();
+    expect(gateway.core.session("a")?.view.subscriptions).toBe(1);
+  });
+
   test("QoS 2 does not pass a stored one of QoS 1 that is on its way: a crash would turn them round", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
