@@ -76,7 +76,9 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     if (state === "awake") tell(` is awake, and nothing waits for it`);
     return;
   }
-  if (!session.broker.link?.wasUp) return; // after a restart it is moved on when its connection is up
+  const { link } = session.broker;
+  const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
+  if (isRestored) return; // after a restart it is moved on when its connection is up
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
   for (const request of subscribing.values())
     if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
@@ -131,6 +133,8 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
     tell(`: its backlog is ${count} publications of ${bytes} octets, ${head.length} of them read`);
   if (count === 0 || link?.up !== true || link.congested) return;
   if (gateway.drain.waiting.has(session) || readingUpTo !== undefined || accepted > 0) return;
+  // Its own window is full of others: the next of those that is acknowledged brings it back.
+  if (!session.trunk && session.broker.openPublications >= link.limits.receiveMaximum) return;
   tell(`: ${count} publications wait for the broker, which is there, and nobody sends them`);
 }
 
