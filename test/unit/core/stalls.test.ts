@@ -18,3 +18,15 @@ test("a backlog behind live publications goes on when the broker's window has ro
   bench.link().acks("puback", packetId);
   expect(bench.after(1_000).effect("fetch").clientId).toBe("c1");
 });
+
+test("what a CONNECT of an awake client held up goes on when the broker refuses it", () => {
+  const bench = new Bench().connected({ cleanSession: false }).subscribed("t");
+  bench.client(sleep(600));
+  for (const payload of ["one", "two"]) bench.link().delivers({ payload: octets(payload) });
+  const first = bench.client(wake()).message("PUBLISH");
+  bench.client(connect({ cleanSession: false, will: true })).gets("WILLTOPICREQ");
+  bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" });
+  bench.client({ type: "WILLMSG", willMsg: octets("gone") });
+  bench.client(pubAck(first)).gets();
+  bench.link().refused("congestion").gets("CONNACK", "PUBLISH");
+});
