@@ -5,7 +5,6 @@
  */
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
-import type { Effect } from "./effect.ts";
 import { Effects } from "./effects.ts";
 import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
@@ -15,17 +14,17 @@ import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import type { Experience } from "./state/broker-session.ts";
-import type { RetainedWait } from "./state/exchanges.ts";
+import { DrainQueue } from "./state/drain-queue.ts";
+import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
+import { StoreWatch } from "./state/store-watch.ts";
 import { Upstreams } from "./state/upstream.ts";
-import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
-
-/** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
-const knownMax = 100_000;
+import type { Instant, LinkId, PeerId } from "./types.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
@@ -60,29 +59,14 @@ export class Context {
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   stopping = false;
-  /** The store did not take the last commit, or has not answered one for too long. */
-  storeFails = false;
-  /** All commits up to this one are answered. */
-  answeredCommit: CommitToken = 0;
-  /** Since when the store owes an answer. */
-  storeBusySince: Instant | undefined;
-  readonly probe: GatewayDeadline = new Deadline("gateway", "probe");
-  /** Clients that the broker has accepted, longest ago first: they may connect while it is away. */
-  readonly known = new Set<string>();
-  /** Sessions whose backlog may have something to send. */
-  readonly draining = new Set<Session>();
-  readonly drain: GatewayDeadline = new Deadline("gateway", "drain");
-  /** Publications that may leave the backlogs now. */
-  drainCredit = 0;
+  readonly store = new StoreWatch();
+  readonly known: KnownClients;
+  readonly drain = new DrainQueue();
   readonly letters = new Letters();
   /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
   readonly experience = new Map<string, Experience<Session>>();
-  /** Reads of backlogs, to be asked for behind what this turn writes. */
-  reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
-  /** Who waits for retained messages over a shared connection, longest first. */
-  readonly retainedWaits: RetainedWait<Session>[] = [];
-  readonly retained: GatewayDeadline = new Deadline("gateway", "retained");
+  readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
@@ -92,6 +76,7 @@ export class Context {
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
+    this.known = new KnownClients(this.journal);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
     this.newSessions = new RatePerSecond({
       totalMax: options.clients.newPerSecondMax,
@@ -112,18 +97,9 @@ export class Context {
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
   }
 
-  /** The broker has accepted this client. */
-  noteKnown(clientId: string): void {
-    if (!this.journal.enabled || this.known.has(clientId)) return;
-    this.known.add(clientId);
-    this.journal.remember({ of: "known", clientId, id: 0, record: { v: 1 } });
-    const oldest = this.known.size > knownMax ? this.known.values().next() : undefined;
-    if (oldest && !oldest.done) this.forgetKnown(oldest.value);
-  }
-
-  /** The broker will not have this client. */
-  forgetKnown(clientId: string): void {
-    if (this.known.delete(clientId)) this.journal.remove({ of: "known", clientId, id: 0, record: undefined });
+  /** The store did not take the last commit, or has not answered one for too long. */
+  get storeFails(): boolean {
+    return this.store.fails;
   }
 
   nextLinkId(of: string): LinkId {

@@ -26,12 +26,14 @@ import { republish } from "./inputs/republish.ts";
 import { restoreSession } from "./inputs/restore.ts";
 import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
+import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
+import { silenceAllowedMs } from "./session/client-life.ts";
 import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
@@ -40,6 +42,7 @@ import { onTrunkDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
+import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
 import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
@@ -49,6 +52,8 @@ const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
+  /** Made by the first check: a gateway at work has none. */
+  #checkMemory: CheckMemory | undefined = undefined;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.#context = new Context(options, environment);
@@ -163,11 +168,24 @@ export class GatewayCore implements Core {
     for (const session of this.#context.sessions.all()) yield viewOf(session);
   }
 
+  /**
+   * Is everything in order after this turn? For tests, after each turn: what was stored is known by what each asked for.
+   * @throws {AssertionError} with the client and the rule, where something is not.
+   */
+  check(turn: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
+    const context = this.#context;
+    this.#checkMemory ??= new CheckMemory();
+    checkInvariants(context, turn, this.#checkMemory, {
+      recordOf,
+      silenceAllowedMs: (session) => silenceAllowedMs(context, session),
+    });
+  }
+
   #take(input: Input): void {
     const context = this.#context;
     switch (input.kind) {
       case "restored":
-        for (const clientId of input.known ?? []) context.known.add(clientId);
+        for (const clientId of input.known ?? []) context.known.restore(clientId);
         for (const [id, clientId] of input.letters ?? []) context.letters.restore(id, clientId);
         for (const state of input.states) {
           if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
@@ -242,6 +260,8 @@ export class GatewayCore implements Core {
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
+      case "stoodStill":
+        return onStoodStill(context, input.ms);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":
@@ -263,7 +283,8 @@ export class GatewayCore implements Core {
     if (!context.stopping) moveOn(context);
     const behind = context.journal.flush();
     watchStore(context);
-    if (context.reads.length > 0) for (const read of context.reads.splice(0)) context.out.add(read);
+    const { reads } = context.drain;
+    if (reads.length > 0) for (const read of reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }
 }

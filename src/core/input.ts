@@ -78,6 +78,8 @@ export type Input =
   /** The operator wants dead letters sent again, or gone. */
   | { readonly kind: "republish"; readonly letters: readonly (readonly [id: number, record: LetterRecord])[] }
   | { readonly kind: "purge"; readonly ids: readonly number[] }
+  /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
+  | { readonly kind: "stoodStill"; readonly ms: number }
   /** The wall clock was set, or can be trusted from now on. */
   | { readonly kind: "clockSet" }
   /** The process is going to end: say goodbye where that is due. */

@@ -64,6 +64,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     },
   ],
   persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
+  stood_still: [{ event: "stood_still", ms: 31_400 }],
   persist_recovered: [{ event: "persist_recovered" }],
   backlog: [
     { event: "backlog", clientId, count: 1 },

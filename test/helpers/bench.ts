@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
-import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { LinkEnd } from "../../src/core/input.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
@@ -10,6 +10,7 @@ import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "
 import { type Decoded, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "../simulation/options.ts";
+import { CheckedCore } from "./checked-core.ts";
 
 export type { Decoded };
 
@@ -133,7 +134,7 @@ export class Bench {
 
   /** `states`: what a store kept of an earlier life. */
   constructor(options: Partially<CoreOptions> = {}, states: readonly StoredState[] = []) {
-    this.core = new GatewayCore(merged(testOptions, options) as CoreOptions, {
+    this.core = new CheckedCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
       wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),

@@ -1,7 +1,7 @@
 /** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
-import { newLink } from "../state/link.ts";
+import { type Link, newLink } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Upstream } from "../state/upstream.ts";
@@ -25,8 +25,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
     resumes: options.resume === true,
     will: will.held === "broker" ? brokerWill(session) : undefined,
   });
-  context.links.set(link.id, link);
-  session.broker.link = link;
+  attach(context, link);
   session.brokerRefused = false;
   context.out.add({
     kind: "openLink",
@@ -61,8 +60,7 @@ export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: 
     clean,
     will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
   });
-  context.links.set(link.id, link);
-  broker.link = link;
+  attach(context, link);
   const { will } = link;
   const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
   context.out.add({ kind: "openLink", link: request });
@@ -79,8 +77,7 @@ function openServiceLink(context: Context, upstream: Upstream<Session>): void {
     clean: true,
     will: statusWill(context, upstream),
   });
-  context.links.set(link.id, link);
-  upstream.service.link = link;
+  attach(context, link);
   context.out.add({
     kind: "openLink",
     link: {
@@ -92,6 +89,12 @@ function openServiceLink(context: Context, upstream: Upstream<Session>): void {
       will: link.will,
     },
   });
+}
+
+/** From now on this is the connection of its MQTT session. `closeLink` is the end of it. */
+function attach(context: Context, link: Link): void {
+  context.links.set(link.id, link);
+  link.broker.link = link;
 }
 
 /** Closes the connection of this MQTT session, if it has one. */

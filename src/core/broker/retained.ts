@@ -26,12 +26,10 @@ export function expectRetained(entry: TrunkFilter<Session>, session: Session): R
 
 /** SUBACK came: the time runs. */
 export function noteAnswered(context: Context, waits: readonly RetainedWait<Session>[]): void {
-  for (const wait of waits) {
-    wait.until = context.now + waitMs;
-    context.retainedWaits.push(wait);
-  }
-  if (context.retainedWaits.length > 0 && context.retained.at === undefined)
-    context.deadlines.set(context.retained, context.retainedWaits[0]?.until ?? context.now);
+  const { retainedWaits } = context;
+  for (const wait of waits) retainedWaits.add(wait, context.now + waitMs);
+  const { deadline, next } = retainedWaits;
+  if (next !== undefined && deadline.at === undefined) context.deadlines.set(deadline, next);
 }
 
 /** Is this copy for this wait? If so it is noted. */
@@ -52,16 +50,11 @@ export function noteLive(entry: TrunkFilter<Session>, topicName: string): void {
 
 export function onRetainedDeadline(context: Context): void {
   const { retainedWaits } = context;
-  let over = 0;
-  for (const { until = 0 } of retainedWaits) {
-    if (until > context.now) break;
-    over++;
-  }
-  for (const wait of retainedWaits.splice(0, over)) {
+  for (const wait of retainedWaits.takeDue(context.now)) {
     const { waits } = wait.entry;
     if (waits?.get(wait.session) === wait) waits.delete(wait.session);
     if (waits?.size === 0) wait.entry.waits = undefined;
   }
-  const first = retainedWaits[0];
-  if (first?.until !== undefined) context.deadlines.set(context.retained, first.until);
+  const { deadline, next } = retainedWaits;
+  if (next !== undefined) context.deadlines.set(deadline, next);
 }

@@ -216,7 +216,7 @@ export function sendUnanswered(
     context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
     return true;
   }
-  const exchange = newPublishExchange<Session>({ packetId: 0, publication, owner });
+  const exchange = newPublishExchange<Session>(0, publication, owner);
   const { key } = identityOf(exchange, broker.key);
   const suspicion = broker.search.find(key);
   // Of a suspected kind one is tried at its time; it is not sent again, so more of them would only wait.

@@ -9,7 +9,7 @@ import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { unbindDelivery } from "../state/outbox.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import { Trunk } from "../state/trunk.ts";
 
 /** The broker does not know the session: make it new. */
@@ -42,7 +42,7 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
     broker.finish(exchange);
     forgetExchange(context, exchange);
     if (exchange.stage === "released") answerPubComp(context, exchange);
-    else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
+    else unbindUplink(exchange);
   }
   if (owner instanceof Trunk) askAll(context, owner);
   else subscribeAgain(broker, owner, { withoutRetained: false });
@@ -52,7 +52,7 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
 export function answerPubComp(context: Context, exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;
-  origin.session.uplink.delete(origin.msgId);
+  unbindUplink(exchange);
   if (origin.session.peer !== undefined)
     context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
 }

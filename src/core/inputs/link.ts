@@ -54,7 +54,7 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
   const { setup } = session;
-  if (refusal === "notSupported") context.forgetKnown(session.clientId);
+  if (refusal === "notSupported") context.known.forget(session.clientId);
   if (setup?.stage === "broker") {
     if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
     return failSetup(context, session, setup, {

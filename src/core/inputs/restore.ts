@@ -18,7 +18,7 @@ import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
-import { homeOf, type Session } from "../state/session.ts";
+import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
 export function restoreSession(context: Context, stored: StoredState): void {
@@ -121,7 +121,7 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
     const origin: PublishExchange<Session>["origin"] = isOpen ? { session, ...record.origin } : undefined;
     const exchange = exchangeFrom(packetId, record, { owner: session, origin });
     session.broker.restore(exchange);
-    if (origin) session.uplink.set(origin.msgId, exchange);
+    if (origin) bindUplink(exchange, origin);
   }
 }
 
@@ -148,5 +148,5 @@ function moveExchange(
   const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
   trunk.broker.restore(exchange);
   storeExchange(context, clientId, exchange);
-  if (origin) session.uplink.set(origin.msgId, exchange);
+  if (origin) bindUplink(exchange, origin);
 }

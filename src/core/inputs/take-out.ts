@@ -15,7 +15,7 @@ import type { BrokerSession } from "../state/broker-session.ts";
 import type { Exchange, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
 import { kindKey } from "../state/packet-key.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import type { Suspicion } from "../state/suspects.ts";
 
 /** MQTT 5 reason of a refusal by the broker, as which this counts. */
@@ -79,7 +79,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   context.drop("refused-by-broker", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
   if (!origin) return;
   const { session, msgId, topicId } = origin;
-  session.uplink.delete(msgId);
+  unbindUplink(exchange);
   context.touch(session);
   if (session.peer !== undefined && !exchange.orphan)
     context.out.send(session.peer, pubAck(topicId, msgId, returnCodes.notSupported));

@@ -13,7 +13,7 @@ import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
-import { drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
+import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
 import { onPaid } from "./departure.ts";
 
 /** After a read that failed. */
@@ -22,18 +22,19 @@ const readPauseMs = 1_000;
 /** Sends what the rate of this moment allows, one of each client at a time. */
 export function onDrainDeadline(context: Context): void {
   const perTick = (context.options.uplink.drainPerSecond * tickMs) / 1_000;
-  context.drainCredit = Math.min(context.drainCredit + perTick, Math.max(perTick, 1));
-  const waiting = context.draining;
-  while (context.drainCredit >= 1 && waiting.size > 0) {
+  const { drain } = context;
+  const { waiting } = drain;
+  drain.credit = Math.min(drain.credit + perTick, Math.max(perTick, 1));
+  while (drain.credit >= 1 && waiting.size > 0) {
     for (const session of waiting) {
-      if (context.drainCredit < 1) break;
+      if (drain.credit < 1) break;
       waiting.delete(session);
       if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
-      context.drainCredit--;
+      drain.credit--;
       if (session.account.backlog.count > 0) waiting.add(session);
     }
   }
-  if (waiting.size > 0) context.deadlines.set(context.drain, context.now + tickMs);
+  if (waiting.size > 0) context.deadlines.set(drain.deadline, context.now + tickMs);
 }
 
 /** Sends one publication of the client; false when there is none, or none may go now. */
@@ -69,9 +70,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   if (upTo === undefined) return;
   backlog.readingUpTo = undefined;
   if (input.failed !== undefined) {
-    context.draining.add(session);
-    if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + readPauseMs);
-    return;
+    return drainIn(context, session, readPauseMs);
   }
   for (const [id, { publication, at }] of entries)
     if (id > backlog.readUpTo && !backlog.withdrawn.has(id)) backlog.head.push({ id, publication, at });
@@ -106,7 +105,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     return true;
   }
   const backlogId = publication.qos === 1 ? id : 0;
-  const exchange = newPublishExchange({ packetId, publication, owner: session, accepted: true, backlogId });
+  const exchange = newPublishExchange(packetId, publication, session, { accepted: true, backlogId });
   broker.add(exchange);
   if (publication.qos === 2) {
     storeExchange(context, clientId, exchange);

@@ -72,13 +72,18 @@ export function dropOldest(context: Context, session: Session, bytes: number): b
 /** There may be something to send for this client: its turn comes. */
 export function drainSoon(context: Context, session: Session): void {
   if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
-  context.draining.add(session);
-  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
+  drainIn(context, session, tickMs);
+}
+
+/** Its turn comes with the next that are due, or in so many milliseconds. */
+export function drainIn({ drain, deadlines, now }: Context, session: Session, pauseMs: number): void {
+  drain.waiting.add(session);
+  if (drain.deadline.at === undefined) deadlines.set(drain.deadline, now + pauseMs);
 }
 
 export function readAhead(context: Context, session: Session): void {
   const { backlog } = session.account;
   if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
   backlog.readingUpTo = backlog.next - 1;
-  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
+  context.drain.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
 }

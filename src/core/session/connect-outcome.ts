@@ -17,15 +17,16 @@ import { bidGoodbye } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession } from "./end.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { moveTo } from "./session-record.ts";
+import { forgetSetup } from "./setups.ts";
 
 /** The broker has accepted: so do we. */
 export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
   const { message, peer } = setup;
   forgetSetup(context, setup);
-  if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
+  if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
   session.lingers = false;
-  context.sessions.bind(session, peer);
+  moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.keepAliveSeconds = message.duration;
   session.lastHeard = context.now;
@@ -86,7 +87,7 @@ export function failSetup(
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
-  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
+  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
   if (session.state === "active") return bidGoodbye(context, session, refusal.why);
   if (session.lingers) return;
   detach(context, session, { how: "disconnect", endSession: false });

@@ -24,7 +24,8 @@ import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { markChanged } from "./session-record.ts";
+import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
@@ -56,8 +57,7 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
     return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
 }
@@ -97,8 +97,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
 function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
   const setup = new Setup<Session>({ peer, clientId: session.clientId, message, stage: "willTopic" });
   setup.repeats = true;
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  beginSetup(context, setup);
 }
 
 type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
@@ -111,12 +110,13 @@ function sameConnect(a: Wishes, b: Wishes): boolean {
 function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
-  if (before.state === "active") lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
-  else {
-    stopInFlight(context, before);
-    if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
-    context.sessions.unbind(before);
-  }
+  // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
+  if (before.state === "active" && !before.setup)
+    return lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+  stopInFlight(context, before);
+  if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
+  context.sessions.unbind(before);
+  markChanged(context, before);
 }
 
 /** Is there room and time for one more session? */
@@ -213,8 +213,7 @@ function commit(context: Context, setup: Setup<Session>): void {
     session = newSession(context, clientId, { clean: message.cleanSession, peer });
     context.sessions.add(session);
   }
-  setup.session = session;
-  session.setup = setup;
+  bindSetup(setup, session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;

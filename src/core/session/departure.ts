@@ -11,7 +11,7 @@ import { changeState, silenceAllowedMs, supervise } from "./client-life.ts";
 import { stopInFlight } from "./drop.ts";
 import { endSession } from "./end.ts";
 import { leave } from "./leave.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { forgetSetup } from "./setups.ts";
 import { abandonOrBidFarewell, giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 /**

@@ -4,7 +4,7 @@ import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
@@ -16,8 +16,7 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
     exchange.orphan = false;
     return exchange;
   }
-  session.uplink.delete(message.msgId);
-  exchange.origin = undefined;
+  unbindUplink(exchange);
   return undefined;
 }
 
@@ -28,14 +27,13 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
  */
 export function orphanUplink(context: Context, session: Session): void {
   for (const taken of session.taken.values()) taken.orphan = true;
-  for (const [msgId, exchange] of session.uplink) {
+  for (const exchange of session.uplink.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
       exchange.orphan = true;
       continue;
     }
     remember(context, session, exchange);
-    session.uplink.delete(msgId);
-    exchange.origin = undefined;
+    unbindUplink(exchange);
     if (exchange.stage === "released") continue;
     exchange.stage = "released";
     storeExchange(context, session.clientId, exchange);
@@ -91,13 +89,18 @@ export function forgetTaken(context: Context, session: Session, msgId: number): 
 /** The broker has it: its MsgId is remembered until the client's PUBREL. */
 export function remainTaken(
   context: Context,
-  { clientId, taken }: Session,
+  session: Session,
   { publication, orphan }: PublishExchange<Session>,
   { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  const hash = hashOf(publication.payload);
-  taken.set(msgId, { topicId, hash, after: undefined, orphan });
-  context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+  noteTaken(context, session, msgId, { topicId, hash: hashOf(publication.payload), after: undefined, orphan });
+}
+
+/** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
+export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
+  const { topicId, hash } = what;
+  session.taken.set(msgId, what);
+  return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { v: 1, topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */

@@ -6,10 +6,10 @@ import { sendOrWait } from "../broker/sending.ts";
 import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { newUnsubscribe } from "../state/exchanges.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
-import { forgetSetup } from "./setup-end.ts";
+import { forgetTaken, orphanUplink } from "./duplicates.ts";
+import { forgetSetup } from "./setups.ts";
 
 /** Clients without a session of whose packets something is remembered. */
 const experienceMax = 10_000;
@@ -21,7 +21,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   if (session.trunk) {
     leaveTrunk(context, session.trunk, session);
     orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+    for (const exchange of session.uplink.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);
   forgetExperience(context, session.broker, session.clientId);
@@ -66,10 +66,7 @@ export function forgetDevice(context: Context, session: Session): void {
   const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");
   for (const received of undecided) acknowledge(context, session.broker, received, undefined);
-  for (const msgId of [...session.taken.keys()]) {
-    session.taken.delete(msgId);
-    context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
-  }
+  for (const msgId of [...session.taken.keys()]) forgetTaken(context, session, msgId);
   const { broker } = session;
   if (session.trunk) leaveTrunk(context, session.trunk, session);
   for (const filter of session.trunk ? [] : session.subscriptions.keys()) {

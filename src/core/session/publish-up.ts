@@ -18,9 +18,9 @@ import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import { kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
-import type { Session } from "../state/session.ts";
+import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
-import { storesFor } from "./backlog.ts";
+import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
@@ -127,10 +127,9 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const origin = { session, msgId: message.msgId, topicId: message.topicId };
-  const exchange = newPublishExchange<Session>({ packetId, publication, owner: session, origin });
+  const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
-  session.uplink.set(message.msgId, exchange);
+  bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
 }
@@ -216,13 +215,14 @@ export function onPublishAck(
   broker.finish(exchange);
   forgetExchange(context, exchange);
   sendWaiting(context, broker);
+  if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
   if (!exchange.origin) return;
   const { session, msgId, topicId } = exchange.origin;
-  session.uplink.delete(msgId);
   const returnCode = returnCodeOf(ack.code);
   if (returnCode === returnCodes.accepted) remember(context, session, exchange);
+  unbindUplink(exchange);
   if (session.peer === undefined || exchange.orphan) return;
   if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
   else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
@@ -256,9 +256,8 @@ function onReceivedOverTrunk(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   const { session, msgId } = origin;
-  session.uplink.delete(msgId);
+  unbindUplink(exchange);
   remainTaken(context, session, exchange, origin);
-  exchange.origin = undefined;
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;

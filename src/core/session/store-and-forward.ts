@@ -14,10 +14,10 @@ import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
-import type { Session } from "../state/session.ts";
+import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
-import { noteDone, remainTaken } from "./duplicates.ts";
+import { noteDone, noteTaken, remainTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -89,8 +89,7 @@ function answer(
   const { msgId, topicId } = of;
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
-    session.taken.set(msgId, { topicId, hash, after, orphan: false });
-    const token = context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+    const token = noteTaken(context, session, msgId, { topicId, hash, after, orphan: false });
     if (token !== undefined) {
       context.journal.promised(token, () => {
         session.taken.delete(msgId);
@@ -112,7 +111,7 @@ export function acceptInFlight(context: Context, session: Session): void {
     const { origin, stage, publication } = exchange;
     if (!origin) continue;
     if (stage === "released") {
-      settle(session, msgId, exchange);
+      settle(session, exchange);
       if (peer !== undefined) context.out.send(peer, { type: "PUBCOMP", msgId });
       continue;
     }
@@ -121,13 +120,13 @@ export function acceptInFlight(context: Context, session: Session): void {
     const { topicId } = origin;
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
-      settle(session, msgId, exchange);
+      settle(session, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
       remainTaken(context, session, exchange, origin);
       continue;
     }
-    settle(session, msgId, exchange);
+    settle(session, exchange);
     context.counters.acceptedUp++;
     const after = storeExchange(context, clientId, exchange);
     answer(context, session, publication, { msgId, topicId }, after);
@@ -135,9 +134,9 @@ export function acceptInFlight(context: Context, session: Session): void {
   }
 }
 
-function settle(session: Session, msgId: number, exchange: PublishExchange<Session>): void {
+function settle(session: Session, exchange: PublishExchange<Session>): void {
   session.broker.accept(exchange);
-  session.uplink.delete(msgId);
+  unbindUplink(exchange);
 }
 
 /** The commit failed: the client waits for the broker again. */
@@ -148,6 +147,6 @@ function takeBack(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
-  broker.takeBack(exchange, origin);
-  session.uplink.set(origin.msgId, exchange);
+  broker.takeBack(exchange);
+  bindUplink(exchange, origin);
 }

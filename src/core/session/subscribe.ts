@@ -50,16 +50,18 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   }
   let topicId = what.predefinedId;
   if (what.by === "name" && !hasWildcard(what.filter)) {
+    const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = session.registry.assign(what.filter);
     if (!topic) return refuse(returnCodes.congestion);
+    // Also if the broker refuses: a REGISTER may tell the client this id, and a later life may not give it to another name.
+    if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
   const origin = { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId };
   const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });
-  session.subscribing.set(msgId, exchange);
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
-  else broker.add(exchange);
   if (!link?.up) return grantUnlessSoon(context, session);
   if (!session.trunk) sendOrWait(context, broker, exchange);
 }
@@ -129,13 +131,16 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
-  if (takeBackSubscribe(context, session, what.filter)) return onUnsubscribeAck(context, exchange);
-  session.subscribing.set(msgId, exchange);
+  if (takeBackSubscribe(context, session, what.filter)) {
+    session.subscribing.set(msgId, exchange);
+    return onUnsubscribeAck(context, exchange);
+  }
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) {
     session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
     markChanged(context, session);
     unsubscribeOverTrunk(context, session.trunk, session, exchange);
-  } else broker.add(exchange);
+  }
   if (!link?.up) return grantUnlessSoon(context, session);
   if (!session.trunk) sendOrWait(context, broker, exchange);
 }
@@ -178,6 +183,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
+  if (session.subscribing.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
   session.subscribing.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
@@ -189,7 +195,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
  * for is asked there with the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
-  for (const [msgId, exchange] of [...session.subscribing]) {
+  for (const exchange of [...session.subscribing.values()]) {
     const { broker } = session;
     if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
     if (session.trunk) {
@@ -212,7 +218,6 @@ export function grantPendingRequests(context: Context, session: Session): void {
       broker.finish(exchange);
       onUnsubscribeAck(context, exchange);
     }
-    session.subscribing.delete(msgId);
   }
 }
 
@@ -233,6 +238,16 @@ export function failPendingRequests(context: Context, session: Session): void {
     }
   }
   session.subscribing.clear();
+}
+
+/** The client waits for the broker's answer to this. Over a shared connection the trunk asks, once for all who want it. */
+function awaitBroker(
+  session: Session,
+  msgId: number,
+  exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
+): void {
+  session.subscribing.set(msgId, exchange);
+  if (!session.trunk) session.broker.add(exchange);
 }
 
 /** What the message names: a filter and how it was named, or the return code that says why not. */

@@ -6,6 +6,7 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
+import type { Found } from "../assert.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { BrokerLimits, Instant, LinkId, QoS, Will } from "../types.ts";
@@ -119,19 +120,17 @@ export class BrokerSession<Client extends ExchangeClient> {
     return qos < 2 || this.#openExactlyOnce < (limits.exactlyOnceMaximum ?? limits.receiveMaximum);
   }
 
-  /** The client has its answer for this one. */
+  /** The client has its answer for this one, and does not wait for it any more (`unbindUplink`). */
   accept(exchange: PublishExchange<Client>): void {
     if (exchange.accepted) return;
     exchange.accepted = true;
-    exchange.origin = undefined;
     countAccepted(exchange, 1);
   }
 
-  /** The client's answer could not be given after all. */
-  takeBack(exchange: PublishExchange<Client>, origin: NonNullable<PublishExchange<Client>["origin"]>): void {
+  /** The client's answer could not be given after all: it waits again (`bindUplink`). */
+  takeBack(exchange: PublishExchange<Client>): void {
     if (!exchange.accepted) return;
     exchange.accepted = false;
-    exchange.origin = origin;
     countAccepted(exchange, -1);
   }
 
@@ -157,7 +156,7 @@ export class BrokerSession<Client extends ExchangeClient> {
 
   /** How many wait before it, of the same client. */
   waitingBefore(exchange: Exchange<Client>): number {
-    return this.#lines.lengthBefore(exchange);
+    return this.#lines.lineOf(exchange).length;
   }
 
   /** All that is not sent waits for its turn, in the order in which it came: a suspect is looked for. */
@@ -295,6 +294,49 @@ export class BrokerSession<Client extends ExchangeClient> {
       if (exchange.stage === "waiting") this.queue(exchange);
     }
   }
+
+  /** Is what is open and unanswered counted right, and does the line hold what waits, in its order? For tests. */
+  check(found: Found): void {
+    let open = 0;
+    let exactlyOnce = 0;
+    let unanswered = this.pings.filter((exchange) => exchange !== undefined).length;
+    const waiting = new Map<readonly Exchange<Client>[], PublishExchange<Client>[]>();
+    for (const exchange of this.inFlight.values()) {
+      if (isOutside(exchange)) unanswered++;
+      if (exchange.kind !== "publish") continue;
+      if (exchange.stage !== "waiting") {
+        open++;
+        if (exchange.publication.qos === 2) exactlyOnce++;
+        continue;
+      }
+      const line = this.#lines.lineOf(exchange);
+      const own = waiting.get(line);
+      if (own) own.push(exchange);
+      else waiting.set(line, [exchange]);
+    }
+    if (open !== this.#open || exactlyOnce !== this.#openExactlyOnce)
+      found(
+        `${open} publications are open at the broker (${exactlyOnce} of QoS 2), counted are ${this.#open} (${this.#openExactlyOnce})`,
+      );
+    if (unanswered !== this.#unanswered)
+      found(`${unanswered} packets are not answered by the broker, counted are ${this.#unanswered}`);
+    for (const [all, own] of waiting) {
+      const [first] = own;
+      const whose = first?.owner ? `of client ${first.owner.clientId}` : "of the gateway's own";
+      const line = all.filter(
+        (exchange) => this.#waits(exchange) && exchange.packetId !== 0 && exchange.kind === "publish",
+      );
+      if (line.length !== own.length || line.some((exchange, at) => exchange !== own[at]))
+        found(`packets ${idsOf(own)} ${whose} wait for the broker's window, in the line are ${idsOf(line) || "none"}`);
+      const mayLeave = this.link?.up && !this.search.isOn;
+      if (first && mayLeave && this.link && this.hasRoom(first.publication.qos, this.link.limits))
+        found(`packet ${first.packetId} ${whose} waits, the broker has room for it, and nobody sends it`);
+    }
+  }
+}
+
+function idsOf(exchanges: readonly { readonly packetId: number }[]): string {
+  return exchanges.map(({ packetId }) => packetId).join(", ");
 }
 
 function countAccepted<Client extends ExchangeClient>({ owner }: PublishExchange<Client>, by: 1 | -1): void {

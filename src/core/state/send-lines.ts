@@ -10,6 +10,8 @@ type Owner<Client> = Client | string | undefined;
 
 type Lines<Client extends ExchangeClient> = SmallMap<Owner<Client>, Exchange<Client>[]>;
 
+const nothing: readonly never[] = [];
+
 export class SendLines<Client extends ExchangeClient> {
   readonly #isShared: boolean;
   /** It still waits, and was not given up meanwhile. */
@@ -41,10 +43,10 @@ export class SendLines<Client extends ExchangeClient> {
     else this.#place(owner, [exchange]);
   }
 
-  /** How many of this one's owner wait. */
-  lengthBefore(exchange: Exchange<Client>): number {
+  /** In which this one waits, or would wait. */
+  lineOf(exchange: Exchange<Client>): readonly Exchange<Client>[] {
     const owner = this.#ownerOf(exchange);
-    return (this.#free.get(owner) ?? this.#exactlyOnce.get(owner) ?? this.#held.get(owner))?.length ?? 0;
+    return this.#free.get(owner) ?? this.#exactlyOnce.get(owner) ?? this.#held.get(owner) ?? nothing;
   }
 
   clear(): void {

@@ -29,6 +29,16 @@ export interface Subscription {
   readonly isRefused?: boolean;
 }
 
+/** A QoS 2 publication of the client that we have, or the broker: its PUBREL is awaited. */
+export interface Taken {
+  readonly topicId: number;
+  readonly hash: number;
+  /** The commit that PUBREC waits for. */
+  readonly after: CommitToken | undefined;
+  /** The client has connected anew since and may not know of it. */
+  orphan: boolean;
+}
+
 export class Session {
   readonly clientId: string;
   readonly registry: Registry;
@@ -68,10 +78,8 @@ export class Session {
   /** Publications of the client that are done: to know a repetition that comes late. */
   readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly taken = new SmallMap<
-    number,
-    { readonly topicId: number; readonly hash: number; readonly after: CommitToken | undefined; orphan: boolean }
-  >();
+  readonly taken = new SmallMap<number, Taken>();
+  // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
@@ -110,6 +118,23 @@ export class Session {
     this.account = init.account;
     this.outbox = init.outbox;
   }
+}
+
+/** The client waits for the answer to this publication: the exchange knows where it came from, and is found by its MsgId. */
+export function bindUplink(
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
+): void {
+  exchange.origin = origin;
+  origin.session.uplink.set(origin.msgId, exchange);
+}
+
+/** The client does not wait for it any more: it was answered, or will not hear of it. */
+export function unbindUplink(exchange: PublishExchange<Session>): void {
+  const { origin } = exchange;
+  if (!origin) return;
+  exchange.origin = undefined;
+  origin.session.uplink.delete(origin.msgId);
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
