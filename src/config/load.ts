@@ -4,6 +4,8 @@ import { dirname, isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import { parseBrokerUrl, withoutSecrets } from "../upstream/broker-url.ts";
+import { defaultUrl, urlsOf } from "../upstream/options.ts";
 import { isBluetoothAddress, parseNetwork } from "./access.ts";
 import { type GatewayConfig, gatewayConfig } from "./schema.ts";
 
@@ -107,11 +109,19 @@ function checkUpstreams({ upstream, upstreams, transports }: GatewayConfig): str
   const places = new Set<string>();
   for (const { path, options } of all) {
     const { minSeconds, maxSeconds } = options.reconnect;
+    const urls = urlsOf(options);
+    for (const [i, url] of urls.entries()) {
+      const where = options.urls ? `${path}.urls.${i}` : `${path}.url`;
+      if (!parseBrokerUrl(url)) problems.push(`${where}: "${withoutSecrets(url)}" is no address of a broker`);
+      else if (urls.indexOf(url) !== i) problems.push(`${where}: this broker is in the list already`);
+    }
+    if (options.urls && options.url !== defaultUrl && options.url !== options.urls[0])
+      problems.push(`${path}.url: is not used, since there are urls; leave it out, or put it first in urls`);
     if (minSeconds > maxSeconds) problems.push(`${path}.reconnect: minSeconds is greater than maxSeconds`);
-    const place = `${options.url} ${options.clientIdPrefix}${options.serviceClientId}`;
-    if (places.has(place))
+    const own = urls.map((url) => `${url} ${options.clientIdPrefix}${options.serviceClientId}`);
+    if (own.some((place) => places.has(place)))
       problems.push(`${path}.serviceClientId: another upstream has the same at this broker; the two would take turns`);
-    places.add(place);
+    for (const place of own) places.add(place);
   }
   return problems;
 }
@@ -186,6 +196,9 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile"]);
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
+    // A program with a slash in its name is a file; one without is looked for as a shell does.
+    if (key === "passwordCommand" && Array.isArray(value))
+      return value.map((word, i) => (i === 0 && String(word).includes("/") ? at(String(word)) : word));
     if (Array.isArray(value)) return value.map((item) => walk(item, ""));
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, walk(item, name)]));

@@ -184,6 +184,7 @@ export class GatewayCore implements Core {
       }
       case "linkUp": {
         const link = context.links.get(input.linkId);
+        if (link && input.elsewhere) link.broker.inDoubt = true;
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }

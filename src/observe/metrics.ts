@@ -27,6 +27,8 @@ export interface MetricSources {
   brokerThere(): boolean;
   storeFails(): boolean;
   droppedCongested(): number;
+  /** Connections that we ended because the broker did not keep to receiveMaximum. */
+  receiveMaximumExceeded(): number;
 }
 
 export function createMetrics(sources: MetricSources): Registry {
@@ -98,6 +100,12 @@ export function createMetrics(sources: MetricSources): Registry {
     "QoS 0 publications dropped because the broker's connection was full",
     undefined,
     () => ({ _: sources.droppedCongested() }),
+  );
+  counter(
+    "upstream_receive_maximum_exceeded_total",
+    "Connections ended because the broker sent more than upstream.receiveMaximum",
+    undefined,
+    () => ({ _: sources.receiveMaximumExceeded() }),
   );
   counter("datagrams_received_total", "Datagrams in, by transport", "transport", byTransport("datagramsIn"));
   counter("datagrams_sent_total", "Datagrams out, by transport", "transport", byTransport("datagramsOut"));

@@ -90,7 +90,12 @@ export class ReportLog {
     }
   };
 
-  #limited(key: string, level: "debug" | "warn" | "error", fields: GatewayEvent, sentence: string): void {
+  /** What an edge has to say to the operator. */
+  told(level: "info" | "warn", say: string, kind = say): void {
+    this.#limited(`told ${kind}`, level, {}, say);
+  }
+
+  #limited(key: string, level: "debug" | "info" | "warn" | "error", fields: object, sentence: string): void {
     if (!this.#log.isLevelEnabled(level)) return;
     const now = this.#now();
     const seen = this.#seen.get(key);

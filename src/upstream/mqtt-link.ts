@@ -20,10 +20,12 @@ import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
 import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
 import { BackOff } from "./back-off.ts";
+import type { BrokerList } from "./broker-list.ts";
+import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { refusalOf } from "./connack.ts";
 import { type ConnectionSigns, causeOf } from "./connection-end.ts";
-import type { Identity } from "./credentials.ts";
+import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
@@ -36,25 +38,41 @@ const closeDeadlineMs = 2_000;
 const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
+const receiveMaximumExceeded = 0x93;
+/** Bad user or password, not authorised. */
+const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
+/** Server unavailable, busy, use another, moved: another broker of the list may do. */
+const isAboutBroker = new Set([0x88, 0x89, 0x9c, 0x9d]);
 const pingRespType = 13;
 const disconnectType = 14;
 const pingReq = Uint8Array.of(0xc0, 0);
 
 /** What is known of one attempt to connect, and of the connection that came of it. */
 interface Attempt extends ConnectionSigns {
+  /** Which broker of the list. */
+  readonly index: number;
   client: MqttClient | undefined;
   reason: string;
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
   answered: boolean;
+  refusedWith: number | undefined;
   showedLife: boolean;
   over: boolean;
+  /** `down` was said. */
+  told: boolean;
+  /** It goes to another broker: without a pause. */
+  moves: boolean;
+  /** QoS 1 and 2 publications of the broker that we have not acknowledged: PUBACK or PUBCOMP. */
+  readonly unacknowledged: Set<number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
 }
 
 export interface LinkCounters {
   droppedCongested: number;
+  /** Connections that we ended because the broker sent more than `receiveMaximum` allows. */
+  receiveMaximumExceeded: number;
   packetsIn: number;
   packetsOut: number;
 }
@@ -62,7 +80,8 @@ export interface LinkCounters {
 export class MqttLink {
   readonly request: LinkRequest;
   readonly #options: UpstreamOptions;
-  readonly #identity: Identity;
+  readonly #credentials: Credentials;
+  readonly #brokers: BrokerList;
   readonly #events: UpstreamEvents;
   readonly #counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -84,7 +103,8 @@ export class MqttLink {
   constructor(init: {
     request: LinkRequest;
     options: UpstreamOptions;
-    identity: Identity;
+    credentials: Credentials;
+    brokers: BrokerList;
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
@@ -93,7 +113,8 @@ export class MqttLink {
   }) {
     this.request = init.request;
     this.#options = init.options;
-    this.#identity = init.identity;
+    this.#credentials = init.credentials;
+    this.#brokers = init.brokers;
     this.#events = init.events;
     this.#counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -109,26 +130,77 @@ export class MqttLink {
     return this.#up;
   }
 
+  /** Of the broker that the connection stands to; undefined: it does not. */
+  get brokerIndex(): number | undefined {
+    return this.#up ? this.#attempt?.index : undefined;
+  }
+
+  /** Says goodbye here, and comes again where the list of brokers says. */
+  move(reason: string): void {
+    const attempt = this.#attempt;
+    const stream = attempt?.client?.stream;
+    if (!this.#up || !attempt || !stream) return;
+    attempt.reason ||= reason;
+    attempt.isOurs = true;
+    attempt.moves = true;
+    this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0 }) } as Packet);
+    this.#writeOut();
+    this.#up = false;
+    attempt.told = true;
+    const deadline = setTimeout(() => stream.destroy(), closeDeadlineMs);
+    stream.once("close", () => clearTimeout(deadline));
+    stream.end();
+    this.#events.down(this.request.linkId, endOf(attempt));
+  }
+
   /** One attempt; the next follows by itself. */
   connect(): void {
     if (this.#closed) return;
     this.#blamesClock = false;
-    const attempt = newAttempt();
-    const over = () => {
-      if (attempt.over) return;
-      attempt.over = true;
-      this.#up = false;
-      this.#writer.clear();
-      this.#pingsToWrite = 0;
-      attempt.client?.end(true);
-      if (this.#attempt === attempt) this.#attempt = undefined;
-      if (this.#closed) return;
-      this.#scheduleRetry();
-      if (!attempt.answered || attempt.accepted) this.#events.down(this.request.linkId, endOf(attempt));
-    };
+    const { index, url } = this.#brokers.pick();
+    const attempt = newAttempt(index);
+    this.#attempt = attempt;
+    this.#credentials.of(this.request.identity, url, (identity) => {
+      if (this.#attempt !== attempt || this.#closed) return;
+      if ("failed" in identity) {
+        attempt.reason = identity.failed;
+        attempt.isOurs = true;
+        setImmediate(() => this.#over(attempt));
+      } else this.#begin(attempt, url, identity);
+    });
+  }
+
+  #over(attempt: Attempt): void {
+    if (attempt.over) return;
+    attempt.over = true;
+    this.#up = false;
+    this.#writer.clear();
+    this.#pingsToWrite = 0;
+    attempt.client?.end(true);
+    if (this.#attempt === attempt) this.#attempt = undefined;
+    if (this.#closed) return;
+    const end = endOf(attempt);
+    const isNextOfRound = this.#noteFailure(attempt, end);
+    if (attempt.moves) this.#scheduleRetry(0);
+    else this.#scheduleRetry(isNextOfRound ? this.#backOff.shortest() : this.#backOff.next());
+    if (!attempt.told && (!attempt.answered || attempt.accepted)) this.#events.down(this.request.linkId, end);
+  }
+
+  /** What could not be made tells something of the broker. True: the list of brokers is not gone through yet. */
+  #noteFailure(attempt: Attempt, end: LinkEnd): boolean {
+    const { accepted, refusedWith } = attempt;
+    if (accepted || end.cause === "ours" || (refusedWith !== undefined && !isAboutBroker.has(refusedWith)))
+      return false;
+    this.#failuresInARow++;
+    this.#brokers.failed(attempt.index, this.#failuresInARow, end.reason);
+    return this.#failuresInARow % this.#brokers.size !== 0;
+  }
+
+  #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
+    const over = () => this.#over(attempt);
     let client: MqttClient;
     try {
-      client = mqtt.connect(this.#options.url, this.#clientOptions());
+      client = mqtt.connect(this.#clientOptions(attempt.index, url, identity));
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
@@ -136,7 +208,6 @@ export class MqttLink {
       return;
     }
     attempt.client = client;
-    this.#attempt = attempt;
     const failed = (error: Error) => {
       const trouble = certificateTrouble(error, this.#clock);
       if (trouble !== undefined) this.#blamesClock = true;
@@ -207,6 +278,7 @@ export class MqttLink {
 
   ack(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     if (!this.#mayWrite()) return;
+    if (kind !== "pubrec") this.#attempt?.unacknowledged.delete(packetId);
     this.#writer.acknowledge(kind, packetId);
     this.#watchBuffer();
   }
@@ -239,7 +311,10 @@ export class MqttLink {
   /** The last attempt ended over the time in a certificate. */
   #blamesClock = false;
 
-  #everUp = false;
+  /** The broker of the list that accepted CONNECT last. */
+  #acceptedAt: number | undefined;
+  /** Attempts that came to nothing since one was accepted. */
+  #failuresInARow = 0;
   #hasSubscriptionIds = false;
 
   #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: Attempt): void {
@@ -248,12 +323,16 @@ export class MqttLink {
     if (code !== 0) {
       const { refusal, reason, reasonCode } = refusalOf(this.#isV5, code);
       attempt.reason = reason;
+      attempt.refusedWith = reasonCode;
+      if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.#events.refused(this.request.linkId, refusal, reason, reasonCode);
       return;
     }
+    const elsewhere = this.#brokers.isElsewhere(this.request.mqttClientId, attempt.index);
     this.#up = true;
     attempt.accepted = true;
-    this.#everUp = true;
+    this.#acceptedAt = attempt.index;
+    this.#failuresInARow = 0;
     this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
     this.#congested = false;
     this.#backOff.reset();
@@ -262,7 +341,9 @@ export class MqttLink {
       this.request.linkId,
       packet.sessionPresent,
       limitsOf(packet, this.#isV5 ? undefined : this.#options.qos2InFlightMax),
+      elsewhere,
     );
+    this.#brokers.accepted(attempt.index);
   }
 
   /** Puts our reader between the socket and MQTT.js. */
@@ -273,8 +354,10 @@ export class MqttLink {
     const isOurs = () => this.#attempt === attempt && !this.#closed && this.#up;
     const reader = new PacketReader(this.#isV5 ? "5" : "3.1.1", {
       publish: (packet) => {
-        if (isOurs()) this.#onPublish(packet, attempt);
-        else if (!attempt.accepted) refuse("PUBLISH before CONNACK");
+        if (isOurs()) {
+          if (this.#isTooMany(packet, attempt)) return tooMany();
+          this.#onPublish(packet, attempt);
+        } else if (!attempt.accepted) refuse("PUBLISH before CONNACK");
       },
       ack: (kind, packetId, code) => {
         if (!isOurs()) return;
@@ -300,19 +383,34 @@ export class MqttLink {
       },
       malformed: (why) => refuse(`malformed packet of the broker: ${why}`),
     });
-    const refuse = (why: string) => {
+    const refuse = (why: string, reasonCode = malformedReason) => {
       reader.end();
       attempt.reason ||= why;
       attempt.isOurs = true;
       if (this.#isV5 && isOurs()) {
-        attempt.reasonCode = malformedReason;
-        this.#write({ cmd: "disconnect", reasonCode: malformedReason } as Packet);
+        attempt.reasonCode = reasonCode;
+        this.#write({ cmd: "disconnect", reasonCode } as Packet);
       }
       if (isOurs()) this.#writeOut();
       stream.destroy();
     };
+    const tooMany = () => {
+      const { receiveMaximum } = this.#options;
+      this.#counters.receiveMaximumExceeded++;
+      const say = `the broker has more than ${receiveMaximum} publications under way that are not acknowledged (receiveMaximum)`;
+      const whose = this.request.mqttClientId;
+      this.#events.told?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
+      refuse(say, receiveMaximumExceeded);
+    };
     stream.on("data", (chunk: Buffer) => reader.take(chunk));
     for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
+  }
+
+  /** MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] */
+  #isTooMany({ packetId }: ReadPublish, { unacknowledged }: Attempt): boolean {
+    if (packetId === 0 || !this.#isV5) return false;
+    unacknowledged.add(packetId);
+    return unacknowledged.size > this.#options.receiveMaximum;
   }
 
   #onPublish(packet: ReadPublish, attempt: Attempt): void {
@@ -378,21 +476,25 @@ export class MqttLink {
     this.#scheduleRetry(this.#random() * clockSetSpreadMs);
   }
 
-  #scheduleRetry(pauseMs = this.#backOff.next()): void {
+  #scheduleRetry(pauseMs: number): void {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.connect(), pauseMs);
   }
 
-  #clientOptions(): IClientOptions {
+  #clientOptions(index: number, url: BrokerUrl, identity: IClientOptions): IClientOptions {
     const { request } = this;
     const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
-    const { tls, ...identity } = this.#identity;
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
     // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
     // It ends when the core says so, with an expiry of 0 in DISCONNECT.
-    const clean = request.clean && !(this.#isV5 && (this.#everUp || request.resume));
+    // What another broker of the list keeps of it is old.
+    const clean = request.clean && !(this.#isV5 && (this.#acceptedAt === index || request.resume));
     return {
-      ...tls,
+      // In parts, so that MQTT.js does not read user, password and client id out of a url.
+      protocol: url.scheme,
+      host: url.host,
+      ...(url.port !== undefined && { port: url.port }),
+      transformWsUrl: () => url.webSocketUrl,
       ...identity,
       clientId: request.mqttClientId,
       protocolVersion: this.#isV5 ? 5 : 4,
@@ -418,12 +520,14 @@ export class MqttLink {
   }
 }
 
-function newAttempt(): Attempt {
+function newAttempt(index: number): Attempt {
   return {
+    index,
     client: undefined,
     reason: "",
     reasonCode: undefined,
     answered: false,
+    refusedWith: undefined,
     accepted: false,
     showedLife: false,
     isOurs: false,
@@ -431,6 +535,9 @@ function newAttempt(): Attempt {
     finished: false,
     error: undefined,
     over: false,
+    told: false,
+    moves: false,
+    unacknowledged: new Set(),
     pings: [],
   };
 }

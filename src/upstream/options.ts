@@ -15,6 +15,20 @@ const clientCertificate = {
   passphrase: secretReference.optional().describe("For an encrypted key."),
 };
 
+export const defaultUrl = "mqtt://127.0.0.1:1883";
+
+const brokerUrl = z
+  .string()
+  .max(2_000)
+  .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host");
+
+const passwordCommand = z
+  .array(z.string().min(1))
+  .min(1)
+  .max(64)
+  .optional()
+  .describe("Instead of password: a program and its words, without a shell. What it says is the password.");
+
 const fields = {
   mode: z
     .enum(["transparent", "aggregating"])
@@ -26,11 +40,23 @@ const fields = {
     .max(64)
     .default(1)
     .describe("Aggregating: so many connections; each device keeps to one of them."),
-  url: z
-    .string()
-    .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host")
-    .default("mqtt://127.0.0.1:1883")
+  url: brokerUrl
+    .default(defaultUrl)
     .describe("The broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (WebSocket), with host and port."),
+  urls: z
+    .array(brokerUrl)
+    .min(1)
+    .max(16)
+    .optional()
+    .describe(
+      "Instead of url: brokers of one cluster, the best one first. When the one in use cannot be reached, the next is tried.",
+    ),
+  returnSeconds: seconds(86_400)
+    .default(60)
+    .describe(
+      "With urls: how often a better one is looked for, jittered; longer, up to 16 times, when it takes no CONNECT. One " +
+        "connection goes back first, the others follow when it was accepted, at most 200 a second. 0 = stay.",
+    ),
   protocol: z.enum(["3.1.1", "5"]).default("3.1.1").describe("MQTT version spoken to the broker."),
   clientIdPrefix: z.string().max(100).default("").describe("Put before every device's client id at the broker."),
   topicPrefix: z
@@ -114,6 +140,14 @@ const fields = {
     ),
   username: z.string().min(1).optional().describe("For every connection without credentials of its own."),
   password: secretReference.optional(),
+  passwordCommand,
+  passwordCommandTimeoutSeconds: seconds(600).min(1).default(10).describe("How long a password command may take."),
+  passwordCommandCacheSeconds: seconds(31_536_000)
+    .default(60)
+    .describe(
+      "How long what it said is used for further connections; 0 = it is asked for each. Asked again at once when the broker " +
+        "refuses it.",
+    ),
   credentials: z
     .array(
       z.strictObject({
@@ -123,6 +157,7 @@ const fields = {
           .describe("Pattern of device client ids, with * and ?. The first entry that matches counts."),
         username: z.string().min(1).optional().describe("{clientId} stands for the device's client id."),
         password: secretReference.optional(),
+        passwordCommand,
         ...clientCertificate,
       }),
     )
@@ -172,3 +207,8 @@ export const namedUpstreamOptions = z.strictObject({
 export type NamedUpstreamOptions = z.infer<typeof namedUpstreamOptions>;
 
 export type UpstreamOptions = z.infer<typeof upstreamOptions>;
+
+/** The brokers, the best one first. */
+export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
+  return urls ?? [url];
+}

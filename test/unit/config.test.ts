@@ -7,6 +7,7 @@ import { configurationMarkdown, configurationSchema } from "../../src/config/doc
 import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import { admitAll } from "../../src/core/access.ts";
 import { errorCodes, GatewayError } from "../../src/errors.ts";
+import { type BrokerUrl, parseBrokerUrl } from "../../src/upstream/broker-url.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 
@@ -155,9 +156,17 @@ describe("credentials", () => {
         credentials: [{ clients: "a-*", username: "u-{clientId}", password: { env: "TEST_SECRET" } }],
       }),
     );
-    expect(credentials.of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
-    expect(credentials.of("b-1")).toMatchObject({ username: "all" });
-    expect(credentials.of(undefined)).toMatchObject({ username: "all" });
+    const url = parseBrokerUrl("mqtt://broker") as BrokerUrl;
+    const of = (clientId: string | undefined) => {
+      let found: unknown;
+      credentials.of(clientId, url, (identity) => {
+        found = identity;
+      });
+      return found;
+    };
+    expect(of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
+    expect(of("b-1")).toMatchObject({ username: "all" });
+    expect(of(undefined)).toMatchObject({ username: "all" });
   });
 
   test.each([

@@ -95,6 +95,7 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
     brokerThere: () => true,
     storeFails: () => false,
     droppedCongested: () => 0,
+    receiveMaximumExceeded: () => 0,
   });
   counters.countReceived("PUBLISH");
   counters.dropped.malformed = 7;
