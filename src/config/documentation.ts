@@ -1,5 +1,6 @@
 /** What the schema says about itself: the JSON schema for editors, and docs/configuration.md. */
 import { z } from "zod";
+import { presets } from "../upstream/presets.ts";
 import { gatewayConfig } from "./schema.ts";
 
 interface Node {
@@ -40,8 +41,24 @@ export function configurationMarkdown(): string {
     const rows = name === "upstreams" ? rowsOfUpstreams(node, root.properties?.["upstream"]) : [...rowsOf(name, node)];
     lines.push(`## ${name}`, "", sentence(node.description), "");
     lines.push("| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", ...rows, "");
+    if (name === "upstream") lines.push(...presetLines());
   }
   return lines.join("\n");
+}
+
+function presetLines(): string[] {
+  const rows = Object.entries(presets).map(([name, { sets, why }]) => {
+    const values = Object.entries(sets).map(([key, value]) => `\`${key}\` ${JSON.stringify(value)}`);
+    return `| \`${name}\` | ${values.join(", ")} | ${escaped(why)} |`;
+  });
+  return [
+    "Presets, for what a broker of MQTT 3.1.1 does not take and cannot say (with MQTT 5 the least of both counts):",
+    "",
+    "| `upstream.preset` | Sets | Because |",
+    "| --- | --- | --- |",
+    ...rows,
+    "",
+  ];
 }
 
 /** What is as in `upstream` is not said twice. */

@@ -18,7 +18,7 @@ import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
 import { generate } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
-import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
+import type { BrokerLimits, Publication, QoS, Will } from "../core/types.ts";
 import { BackOff } from "./back-off.ts";
 import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
@@ -30,6 +30,7 @@ import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
+import { type BrokerWays, waysOf } from "./presets.ts";
 import type { TurnEnd } from "./turn-end.ts";
 
 /** For what was written last, before the socket is destroyed. */
@@ -39,6 +40,15 @@ const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
 const receiveMaximumExceeded = 0x93;
+const packetTooLarge = 0x95;
+const retainNotSupported = 0x9a;
+const qosNotSupported = 0x9b;
+/** Of UNSUBACK. [MQTT-5.0 3.11.3] */
+const noSubscriptionExisted = 0x11;
+const wildcardsNotSupported = 0xa2;
+const sharedNotSupported = 0x9e;
+/** Octets of SUBSCRIBE and UNSUBSCRIBE besides the filter, at most. */
+const subscribeBytes = 16;
 /** Bad user or password, not authorised. */
 const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
 /** Server unavailable, busy, use another, moved: another broker of the list may do. */
@@ -61,12 +71,25 @@ interface Attempt extends ConnectionSigns {
   over: boolean;
   /** `down` was said. */
   told: boolean;
-  /** It goes to another broker: without a pause. */
-  moves: boolean;
+  /** What was in the way is out of it: the next attempt is made without a pause. */
+  isRetriedAtOnce: boolean;
+  readonly will: Will | undefined;
   /** QoS 1 and 2 publications of the broker that we have not acknowledged: PUBACK or PUBCOMP. */
   readonly unacknowledged: Set<number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
+}
+
+/** What a broker said of itself, for the wills in the next CONNECT of all connections to it. */
+export interface Learnt {
+  /** In CONNACK. */
+  retain: boolean;
+  qosMax: QoS;
+  /** A CONNECT was refused for this: it holds on, also where CONNACK is silent about it. */
+  refusesRetain: boolean;
+  refusesAbove: QoS;
+  /** The operator knows that nothing is retained. */
+  isTold: boolean;
 }
 
 export interface LinkCounters {
@@ -82,6 +105,8 @@ export class MqttLink {
   readonly #options: UpstreamOptions;
   readonly #credentials: Credentials;
   readonly #brokers: BrokerList;
+  readonly #ways: BrokerWays;
+  readonly #learnt: Learnt;
   readonly #events: UpstreamEvents;
   readonly #counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -105,6 +130,7 @@ export class MqttLink {
     options: UpstreamOptions;
     credentials: Credentials;
     brokers: BrokerList;
+    learnt: Learnt;
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
@@ -115,6 +141,8 @@ export class MqttLink {
     this.#options = init.options;
     this.#credentials = init.credentials;
     this.#brokers = init.brokers;
+    this.#ways = waysOf(init.options);
+    this.#learnt = init.learnt;
     this.#events = init.events;
     this.#counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -142,7 +170,7 @@ export class MqttLink {
     if (!this.#up || !attempt || !stream) return;
     attempt.reason ||= reason;
     attempt.isOurs = true;
-    attempt.moves = true;
+    attempt.isRetriedAtOnce = true;
     this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0 }) } as Packet);
     this.#writeOut();
     this.#up = false;
@@ -158,7 +186,7 @@ export class MqttLink {
     if (this.#closed) return;
     this.#blamesClock = false;
     const { index, url } = this.#brokers.pick();
-    const attempt = newAttempt(index);
+    const attempt = newAttempt(index, this.#willThatIsTaken());
     this.#attempt = attempt;
     this.#credentials.of(this.request.identity, url, (identity) => {
       if (this.#attempt !== attempt || this.#closed) return;
@@ -174,6 +202,7 @@ export class MqttLink {
     if (attempt.over) return;
     attempt.over = true;
     this.#up = false;
+    this.#limits = undefined;
     this.#writer.clear();
     this.#pingsToWrite = 0;
     attempt.client?.end(true);
@@ -181,7 +210,7 @@ export class MqttLink {
     if (this.#closed) return;
     const end = endOf(attempt);
     const isNextOfRound = this.#noteFailure(attempt, end);
-    if (attempt.moves) this.#scheduleRetry(0);
+    if (attempt.isRetriedAtOnce) this.#scheduleRetry(0);
     else this.#scheduleRetry(isNextOfRound ? this.#backOff.shortest() : this.#backOff.next());
     if (!attempt.told && (!attempt.answered || attempt.accepted)) this.#events.down(this.request.linkId, end);
   }
@@ -200,7 +229,7 @@ export class MqttLink {
     const over = () => this.#over(attempt);
     let client: MqttClient;
     try {
-      client = mqtt.connect(this.#clientOptions(attempt.index, url, identity));
+      client = mqtt.connect(this.#clientOptions(attempt, url, identity));
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
@@ -257,16 +286,29 @@ export class MqttLink {
 
   subscribe(packetId: number, topicFilter: string, qos: QoS, details: SubscribeDetails = {}): void {
     const { subscriptionId: subscriptionIdentifier, withoutRetained } = details;
-    const hasId = this.#isV5 && this.#hasSubscriptionIds && subscriptionIdentifier !== undefined;
+    const notTaken = this.#limits && whyNotTaken(this.#limits, topicFilter);
+    if (notTaken !== undefined) return this.#answerInstead("suback", packetId, notTaken);
+    const hasId = this.#isV5 && this.#limits?.subscriptionIdsAvailable && subscriptionIdentifier !== undefined;
+    const qosAsked = Math.min(qos, this.#limits?.maximumQoS ?? 2) as QoS;
     this.#write({
       cmd: "subscribe",
       messageId: packetId,
-      subscriptions: [{ topic: topicFilter, qos, ...(this.#isV5 && withoutRetained && { rh: 2 }) }],
+      subscriptions: [{ topic: topicFilter, qos: qosAsked, ...(this.#isV5 && withoutRetained && { rh: 2 }) }],
       ...(hasId && { properties: { subscriptionIdentifier } }),
     } as Packet);
   }
 
+  /**
+   * A connection comes up and asks for all again, also for what this broker does not take: it would answer by closing.
+   * What it would say if it could, is said in its place.
+   */
+  #answerInstead(ack: "suback" | "unsuback", packetId: number, code: number): void {
+    this.#events.acked(this.request.linkId, ack, packetId, code);
+  }
+
   unsubscribe(packetId: number, topicFilter: string): void {
+    if (this.#limits && whyNotTaken(this.#limits, topicFilter) === packetTooLarge)
+      return this.#answerInstead("unsuback", packetId, noSubscriptionExisted);
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
@@ -315,7 +357,8 @@ export class MqttLink {
   #acceptedAt: number | undefined;
   /** Attempts that came to nothing since one was accepted. */
   #failuresInARow = 0;
-  #hasSubscriptionIds = false;
+  /** Of the connection that stands. */
+  #limits: BrokerLimits | undefined;
 
   #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: Attempt): void {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
@@ -323,6 +366,7 @@ export class MqttLink {
     if (code !== 0) {
       const { refusal, reason, reasonCode } = refusalOf(this.#isV5, code);
       attempt.reason = reason;
+      if (this.#learnsFrom(reasonCode, attempt)) return;
       attempt.refusedWith = reasonCode;
       if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.#events.refused(this.request.linkId, refusal, reason, reasonCode);
@@ -333,17 +377,45 @@ export class MqttLink {
     attempt.accepted = true;
     this.#acceptedAt = attempt.index;
     this.#failuresInARow = 0;
-    this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
+    this.#limits = limitsOf(packet, this.#isV5, this.#ways);
+    if (this.#isV5) this.#learn(this.#limits);
     this.#congested = false;
     this.#backOff.reset();
     attempt.client?.stream.on("drain", () => this.#onDrain());
-    this.#events.up(
-      this.request.linkId,
-      packet.sessionPresent,
-      limitsOf(packet, this.#isV5 ? undefined : this.#options.qos2InFlightMax),
-      elsewhere,
-    );
+    this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);
+  }
+
+  /** The will without what the broker is known not to take. */
+  #willThatIsTaken(): Will | undefined {
+    const { will } = this.request;
+    if (!will) return undefined;
+    const { retain: isRetained, qosMax, refusesRetain, refusesAbove } = this.#learnt;
+    const retain = this.#ways.retain && isRetained && !refusesRetain;
+    if (will.retain && !retain) {
+      const say =
+        "the broker takes no retained messages: wills and status messages are published without being retained";
+      if (!this.#learnt.isTold) this.#events.told?.("warn", say);
+      this.#learnt.isTold = true;
+    }
+    const qos = Math.min(will.qos, this.#ways.qosMax, qosMax, refusesAbove) as QoS;
+    return { ...will, qos, retain: will.retain && retain };
+  }
+
+  /** A CONNECT that was refused for its will is made again with less. True: it was for that. */
+  #learnsFrom(reasonCode: number, attempt: Attempt): boolean {
+    const { will } = attempt;
+    if (!will) return false;
+    if (reasonCode === retainNotSupported && will.retain) this.#learnt.refusesRetain = true;
+    else if (reasonCode === qosNotSupported && will.qos > 0) this.#learnt.refusesAbove = (will.qos - 1) as QoS;
+    else return false;
+    attempt.isRetriedAtOnce = true;
+    return true;
+  }
+
+  #learn({ retainAvailable, maximumQoS }: BrokerLimits): void {
+    this.#learnt.retain = retainAvailable;
+    this.#learnt.qosMax = maximumQoS;
   }
 
   /** Puts our reader between the socket and MQTT.js. */
@@ -481,7 +553,7 @@ export class MqttLink {
     this.#retry = setTimeout(() => this.connect(), pauseMs);
   }
 
-  #clientOptions(index: number, url: BrokerUrl, identity: IClientOptions): IClientOptions {
+  #clientOptions({ index, will: atBroker }: Attempt, url: BrokerUrl, identity: IClientOptions): IClientOptions {
     const { request } = this;
     const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
@@ -507,12 +579,12 @@ export class MqttLink {
       reschedulePings: false,
       log: () => {},
       ...(this.#isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
-      ...(request.will && {
+      ...(atBroker && {
         will: {
-          topic: request.will.topicName,
-          payload: Buffer.from(request.will.payload),
-          qos: request.will.qos,
-          retain: request.will.retain,
+          topic: atBroker.topicName,
+          payload: Buffer.from(atBroker.payload),
+          qos: atBroker.qos,
+          retain: atBroker.retain,
           ...(this.#isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
         },
       }),
@@ -520,9 +592,10 @@ export class MqttLink {
   }
 }
 
-function newAttempt(index: number): Attempt {
+function newAttempt(index: number, will: Will | undefined): Attempt {
   return {
     index,
+    will,
     client: undefined,
     reason: "",
     reasonCode: undefined,
@@ -536,7 +609,7 @@ function newAttempt(index: number): Attempt {
     error: undefined,
     over: false,
     told: false,
-    moves: false,
+    isRetriedAtOnce: false,
     unacknowledged: new Set(),
     pings: [],
   };
@@ -553,14 +626,30 @@ function endOf(attempt: Attempt): LinkEnd {
   };
 }
 
-/** `exactlyOnceMaximum`: where the broker cannot say what it takes. */
-function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, exactlyOnceMaximum: number | undefined): BrokerLimits {
-  const { receiveMaximum, maximumQoS, retainAvailable, maximumPacketSize } = packet.properties ?? {};
+/** The least of what the broker says and what the configuration says for it. */
+function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, isV5: boolean, ways: BrokerWays): BrokerLimits {
+  const said = packet.properties ?? {};
+  const packetBytes = Math.min(
+    said.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    ways.packetBytesMax ?? Number.POSITIVE_INFINITY,
+  );
   return {
-    receiveMaximum: receiveMaximum ?? 65_535,
-    ...(exactlyOnceMaximum !== undefined && { exactlyOnceMaximum }),
-    maximumQoS: (maximumQoS ?? 2) as QoS,
-    retainAvailable: retainAvailable ?? true,
-    maximumPacketBytes: maximumPacketSize,
+    receiveMaximum: said.receiveMaximum ?? 65_535,
+    ...(!isV5 && { exactlyOnceMaximum: ways.qos2InFlightMax }),
+    maximumQoS: Math.min(said.maximumQoS ?? 2, ways.qosMax) as QoS,
+    retainAvailable: (said.retainAvailable ?? true) && ways.retain,
+    maximumPacketBytes: Number.isFinite(packetBytes) ? packetBytes : undefined,
+    wildcardAvailable: said.wildcardSubscriptionAvailable ?? true,
+    sharedAvailable: said.sharedSubscriptionAvailable ?? true,
+    subscriptionIdsAvailable: said.subscriptionIdentifiersAvailable ?? true,
   };
+}
+
+/** The reason code of MQTT 5 for a filter that the broker does not take; undefined: it does. */
+function whyNotTaken(limits: BrokerLimits, topicFilter: string): number | undefined {
+  const { maximumPacketBytes = Number.POSITIVE_INFINITY, wildcardAvailable, sharedAvailable } = limits;
+  if (Buffer.byteLength(topicFilter) + subscribeBytes > maximumPacketBytes) return packetTooLarge;
+  if (!wildcardAvailable && /[+#]/.test(topicFilter)) return wildcardsNotSupported;
+  if (!sharedAvailable && topicFilter.startsWith("$share/")) return sharedNotSupported;
+  return undefined;
 }

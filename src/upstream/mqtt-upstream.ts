@@ -8,7 +8,7 @@ import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts"
 import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, Told, Upstream, UpstreamEvents } from "./link.ts";
-import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
+import { type Learnt, type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import { type UpstreamOptions, urlsOf } from "./options.ts";
 import { probe } from "./probe.ts";
 import { TurnEnd } from "./turn-end.ts";
@@ -17,6 +17,7 @@ export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #credentials: Credentials;
   readonly #brokers: BrokerList;
+  readonly #learnt: Learnt = { retain: true, qosMax: 2, refusesRetain: false, refusesAbove: 2, isTold: false };
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
@@ -61,6 +62,7 @@ export class MqttUpstream implements Upstream {
       options: this.#options,
       credentials: this.#credentials,
       brokers: this.#brokers,
+      learnt: this.#learnt,
       events: this.#events,
       counters: this.counters,
       turnEnd: this.#turnEnd,

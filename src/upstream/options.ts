@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { presetNames } from "./presets.ts";
 
 /** A secret is never in the configuration itself: it is in a file or an environment variable. */
 export const secretReference = z.union([
@@ -116,14 +117,40 @@ const fields = {
     .max(65_535)
     .default(16)
     .describe("Messages at QoS 1 and 2 that the broker may have open per device."),
+  preset: z
+    .enum(presetNames)
+    .optional()
+    .describe(
+      "Sets the next four as this broker needs it; what is set by hand counts more. Values and reasons: below the table.",
+    ),
+  qosMax: z
+    .union([z.literal(0), z.literal(1), z.literal(2)])
+    .optional()
+    .describe(
+      "Highest QoS that the broker takes (absent: 2). A 3.1.1 broker cannot say it and closes the connection. Beyond: the device " +
+        "hears 'not supported'; subscriptions are asked for at this QoS at most.",
+    ),
+  retain: z
+    .boolean()
+    .optional()
+    .describe(
+      "false: the broker takes no retained messages (absent: true). Devices hear 'not supported'; wills and status messages go " +
+        "without the flag.",
+    ),
+  packetBytesMax: z
+    .int()
+    .min(64)
+    .max(268_435_455)
+    .optional()
+    .describe("Octets of the largest MQTT packet that the broker takes (absent: no limit). Beyond: 'not supported'."),
   qos2InFlightMax: z
     .int()
     .min(1)
     .max(65_535)
-    .default(20)
+    .optional()
     .describe(
-      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection. A broker cannot say how many it takes, and ends a " +
-        "connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
+      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection (absent: 20). A broker cannot say how many it takes, and " +
+        "ends a connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
     ),
   payloadBytesMax: z
     .int()
