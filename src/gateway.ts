@@ -29,7 +29,7 @@ import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
-import type { UpstreamOptions } from "./upstream/options.ts";
+import { shownBrokers, type UpstreamOptions } from "./upstream/options.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
@@ -203,7 +203,7 @@ export class Gateway {
     const { hostname, port } = new URL(this.#config.upstream.url);
     const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
     this.#broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
-    const { url } = this.#config.upstream;
+    const url = shownBrokers(this.#config.upstream);
     if (this.#broker.kind === "found") this.#log.info(`a broker answers at ${url}: using that one`);
     else {
       this.#log.warn(

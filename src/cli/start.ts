@@ -6,8 +6,9 @@ import { GatewayError } from "../errors.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
-import type { UpstreamOptions } from "../upstream/options.ts";
+import { shownBrokers, type UpstreamOptions } from "../upstream/options.ts";
 import { sayProblems } from "./problems.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
@@ -20,14 +21,17 @@ export async function start(configFile: string): Promise<void> {
     config = loadConfig(configFile);
     log = await createLog(config.log);
     warnOfOldNode(log);
+    for (const say of warningsOf(config)) log.warn(say);
     gateway = new Gateway(config, log);
     await gateway.start();
   } catch (error) {
     return sayProblems(error);
   }
   const manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
-  manager.ready(`devices to ${config.upstream.url}`);
-  log.info(`ready: devices to ${config.upstream.url}, configured by ${resolve(configFile)}`);
+  // Everybody on the machine can see what systemd is told.
+  const brokers = shownBrokers(config.upstream);
+  manager.ready(`devices to ${brokers}`);
+  log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
 
   process.on("SIGHUP", () => {
     config = reload(gateway, log, configFile, config);

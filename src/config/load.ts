@@ -29,8 +29,9 @@ function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    // Without its cause: that repeats a piece of the file, which may be a secret.
     const problems = [`${path}: not valid JSON${placeOf(cause, text)}`];
-    throw new GatewayError("ERR_CONFIG_INVALID", { problems }, { cause });
+    throw new GatewayError("ERR_CONFIG_INVALID", { problems });
   }
 }
 
@@ -80,6 +81,8 @@ function crossCheck(config: GatewayConfig): string[] {
   networks("access.forwarders.from", config.access.forwarders.from);
   for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);
   problems.push(...checkUpstreams(config));
+  if (config.tryOutBroker && config.upstream.urls)
+    problems.push("tryOutBroker: serves upstream.url alone; leave upstream.urls out, or set it to false");
   if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {
     problems.push("tryOutBroker: is only for upstream.url mqtt://127.0.0.1:PORT; set it to false for a real broker");
   }
@@ -136,9 +139,41 @@ function inWords(issue: z.core.$ZodIssue, raw: unknown): string[] {
       return `${where}: there is no such key${meant ? `; did you mean "${meant}"?` : `; known here: ${known.join(", ")}`}`;
     });
   }
-  const found = valueAt(raw, issue.path);
-  const shown = found === undefined ? "nothing" : JSON.stringify(found)?.slice(0, 80);
-  return [`${path}: ${issue.message} (found ${shown})`];
+  const expected = isSecretReference(issue.path)
+    ? 'must be { "file": ... } or { "env": ... }; the secret itself is never in the configuration'
+    : issue.message;
+  return [`${path}: ${expected} (found ${shownValue(issue.path, valueAt(raw, issue.path))})`];
+}
+
+const secretKeys: ReadonlySet<PropertyKey> = new Set([
+  "password",
+  "passphrase",
+  "passwordCommand",
+  "psk",
+  "key",
+  "keys",
+]);
+
+function isSecretReference(path: readonly PropertyKey[]): boolean {
+  const last = path.at(-1);
+  return (
+    last === "password" || last === "passphrase" || (last === "key" && path.at(-2) === "psk") || path.at(-2) === "keys"
+  );
+}
+
+/** As it may be seen: a secret may stand where none belongs, or in a url, or deep in what has another shape. */
+function shownValue(path: readonly PropertyKey[], found: unknown): string {
+  if (found === undefined) return "nothing";
+  if (found === null) return "null";
+  if (Array.isArray(found)) return "a list";
+  if (typeof found === "object") return "an object";
+  if (path.some((key) => secretKeys.has(key))) return `a ${typeof found} that is not shown here`;
+  return JSON.stringify(typeof found === "string" ? shownText(found) : found)?.slice(0, 80) ?? "nothing";
+}
+
+function shownText(text: string): string {
+  if (/-----BEGIN/.test(text)) return "-----BEGIN...";
+  return text.includes("://") ? withoutSecrets(text) : text;
 }
 
 function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
 import { presetNames } from "./presets.ts";
 
 /** A secret is never in the configuration itself: it is in a file or an environment variable. */
@@ -10,9 +11,14 @@ export type SecretReference = z.infer<typeof secretReference>;
 
 const seconds = (max: number) => z.int().min(0).max(max);
 
+const pemFile = z
+  .string()
+  .min(1)
+  .regex(/^(?!-----BEGIN)[^\n]*$/, "must be the name of a file, not what is in it");
+
 const clientCertificate = {
-  cert: z.string().min(1).optional().describe("File with the client certificate (PEM)."),
-  key: z.string().min(1).optional().describe("File with its private key (PEM)."),
+  cert: pemFile.optional().describe("File with the client certificate (PEM)."),
+  key: pemFile.optional().describe("File with its private key (PEM)."),
   passphrase: secretReference.optional().describe("For an encrypted key."),
 };
 
@@ -28,7 +34,10 @@ const passwordCommand = z
   .min(1)
   .max(64)
   .optional()
-  .describe("Instead of password: a program and its words, without a shell. What it says is the password.");
+  .describe(
+    "Instead of password: a program and its words, without a shell. What it says is the password. Everybody on the machine can see " +
+      "the words: no secret belongs there.",
+  );
 
 const fields = {
   mode: z
@@ -192,9 +201,7 @@ const fields = {
     .describe("Credentials of groups of devices."),
   tls: z
     .strictObject({
-      ca: z
-        .string()
-        .min(1)
+      ca: pemFile
         .optional()
         .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
       ...clientCertificate,
@@ -234,6 +241,16 @@ export const namedUpstreamOptions = z.strictObject({
 export type NamedUpstreamOptions = z.infer<typeof namedUpstreamOptions>;
 
 export type UpstreamOptions = z.infer<typeof upstreamOptions>;
+
+/** The brokers, the best one first, as they may be seen. */
+export function shownBrokers(options: Pick<UpstreamOptions, "url" | "urls">): string {
+  return urlsOf(options).map(withoutSecrets).join(", ");
+}
+
+/** A password in a url is in the configuration itself, where more people see it than should. */
+export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): boolean {
+  return urlsOf(options).some((url) => parseBrokerUrl(url)?.password !== undefined);
+}
 
 /** The brokers, the best one first. */
 export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
