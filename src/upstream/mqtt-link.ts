@@ -23,15 +23,16 @@ import { BackOff } from "./back-off.ts";
 import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
-import { refusalOf } from "./connack.ts";
+import { limitsOf, packetTooLarge, refusalOf, whyNotTaken } from "./connack.ts";
 import { type ConnectionSigns, causeOf } from "./connection-end.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
-import { type BrokerWays, waysOf } from "./presets.ts";
+import type { BrokerWays } from "./presets.ts";
 import type { TurnEnd } from "./turn-end.ts";
+import type { WillRules } from "./will-rules.ts";
 
 /** For what was written last, before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
@@ -40,15 +41,8 @@ const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
 const receiveMaximumExceeded = 0x93;
-const packetTooLarge = 0x95;
-const retainNotSupported = 0x9a;
-const qosNotSupported = 0x9b;
 /** Of UNSUBACK. [MQTT-5.0 3.11.3] */
 const noSubscriptionExisted = 0x11;
-const wildcardsNotSupported = 0xa2;
-const sharedNotSupported = 0x9e;
-/** Octets of SUBSCRIBE and UNSUBSCRIBE besides the filter, at most. */
-const subscribeBytes = 16;
 /** Bad user or password, not authorised. */
 const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
 /** Server unavailable, busy, use another, moved: another broker of the list may do. */
@@ -80,18 +74,6 @@ interface Attempt extends ConnectionSigns {
   readonly pings: ("core" | "keepAlive")[];
 }
 
-/** What a broker said of itself, for the wills in the next CONNECT of all connections to it. */
-export interface Learnt {
-  /** In CONNACK. */
-  retain: boolean;
-  qosMax: QoS;
-  /** A CONNECT was refused for this: it holds on, also where CONNACK is silent about it. */
-  refusesRetain: boolean;
-  refusesAbove: QoS;
-  /** The operator knows that nothing is retained. */
-  isTold: boolean;
-}
-
 export interface LinkCounters {
   droppedCongested: number;
   /** Connections that we ended because the broker sent more than `receiveMaximum` allows. */
@@ -106,7 +88,7 @@ export class MqttLink {
   readonly #credentials: Credentials;
   readonly #brokers: BrokerList;
   readonly #ways: BrokerWays;
-  readonly #learnt: Learnt;
+  readonly #wills: WillRules;
   readonly #events: UpstreamEvents;
   readonly #counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -130,7 +112,8 @@ export class MqttLink {
     options: UpstreamOptions;
     credentials: Credentials;
     brokers: BrokerList;
-    learnt: Learnt;
+    wills: WillRules;
+    ways: BrokerWays;
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
@@ -141,8 +124,8 @@ export class MqttLink {
     this.#options = init.options;
     this.#credentials = init.credentials;
     this.#brokers = init.brokers;
-    this.#ways = waysOf(init.options);
-    this.#learnt = init.learnt;
+    this.#ways = init.ways;
+    this.#wills = init.wills;
     this.#events = init.events;
     this.#counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -174,6 +157,7 @@ export class MqttLink {
     this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0 }) } as Packet);
     this.#writeOut();
     this.#up = false;
+    this.#limits = undefined;
     attempt.told = true;
     const deadline = setTimeout(() => stream.destroy(), closeDeadlineMs);
     stream.once("close", () => clearTimeout(deadline));
@@ -186,7 +170,7 @@ export class MqttLink {
     if (this.#closed) return;
     this.#blamesClock = false;
     const { index, url } = this.#brokers.pick();
-    const attempt = newAttempt(index, this.#willThatIsTaken());
+    const attempt = newAttempt(index, this.request.will && this.#wills.taken(this.request.will));
     this.#attempt = attempt;
     this.#credentials.of(this.request.identity, url, (identity) => {
       if (this.#attempt !== attempt || this.#closed) return;
@@ -217,8 +201,13 @@ export class MqttLink {
 
   /** What could not be made tells something of the broker. True: the list of brokers is not gone through yet. */
   #noteFailure(attempt: Attempt, end: LinkEnd): boolean {
-    const { accepted, refusedWith } = attempt;
-    if (accepted || end.cause === "ours" || (refusedWith !== undefined && !isAboutBroker.has(refusedWith)))
+    const { accepted, refusedWith, isRetriedAtOnce } = attempt;
+    if (
+      accepted ||
+      isRetriedAtOnce ||
+      end.cause === "ours" ||
+      (refusedWith !== undefined && !isAboutBroker.has(refusedWith))
+    )
       return false;
     this.#failuresInARow++;
     this.#brokers.failed(attempt.index, this.#failuresInARow, end.reason);
@@ -366,7 +355,10 @@ export class MqttLink {
     if (code !== 0) {
       const { refusal, reason, reasonCode } = refusalOf(this.#isV5, code);
       attempt.reason = reason;
-      if (this.#learnsFrom(reasonCode, attempt)) return;
+      if (attempt.will && this.#wills.refused(reasonCode, attempt.will)) {
+        attempt.isRetriedAtOnce = true;
+        return;
+      }
       attempt.refusedWith = reasonCode;
       if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.#events.refused(this.request.linkId, refusal, reason, reasonCode);
@@ -378,44 +370,12 @@ export class MqttLink {
     this.#acceptedAt = attempt.index;
     this.#failuresInARow = 0;
     this.#limits = limitsOf(packet, this.#isV5, this.#ways);
-    if (this.#isV5) this.#learn(this.#limits);
+    if (this.#isV5) this.#wills.learn(this.#limits);
     this.#congested = false;
     this.#backOff.reset();
     attempt.client?.stream.on("drain", () => this.#onDrain());
     this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);
-  }
-
-  /** The will without what the broker is known not to take. */
-  #willThatIsTaken(): Will | undefined {
-    const { will } = this.request;
-    if (!will) return undefined;
-    const { retain: isRetained, qosMax, refusesRetain, refusesAbove } = this.#learnt;
-    const retain = this.#ways.retain && isRetained && !refusesRetain;
-    if (will.retain && !retain) {
-      const say =
-        "the broker takes no retained messages: wills and status messages are published without being retained";
-      if (!this.#learnt.isTold) this.#events.told?.("warn", say);
-      this.#learnt.isTold = true;
-    }
-    const qos = Math.min(will.qos, this.#ways.qosMax, qosMax, refusesAbove) as QoS;
-    return { ...will, qos, retain: will.retain && retain };
-  }
-
-  /** A CONNECT that was refused for its will is made again with less. True: it was for that. */
-  #learnsFrom(reasonCode: number, attempt: Attempt): boolean {
-    const { will } = attempt;
-    if (!will) return false;
-    if (reasonCode === retainNotSupported && will.retain) this.#learnt.refusesRetain = true;
-    else if (reasonCode === qosNotSupported && will.qos > 0) this.#learnt.refusesAbove = (will.qos - 1) as QoS;
-    else return false;
-    attempt.isRetriedAtOnce = true;
-    return true;
-  }
-
-  #learn({ retainAvailable, maximumQoS }: BrokerLimits): void {
-    this.#learnt.retain = retainAvailable;
-    this.#learnt.qosMax = maximumQoS;
   }
 
   /** Puts our reader between the socket and MQTT.js. */
@@ -624,32 +584,4 @@ function endOf(attempt: Attempt): LinkEnd {
     ...(reasonCode !== undefined && { reasonCode }),
     showedLife,
   };
-}
-
-/** The least of what the broker says and what the configuration says for it. */
-function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, isV5: boolean, ways: BrokerWays): BrokerLimits {
-  const said = packet.properties ?? {};
-  const packetBytes = Math.min(
-    said.maximumPacketSize ?? Number.POSITIVE_INFINITY,
-    ways.packetBytesMax ?? Number.POSITIVE_INFINITY,
-  );
-  return {
-    receiveMaximum: said.receiveMaximum ?? 65_535,
-    ...(!isV5 && { exactlyOnceMaximum: ways.qos2InFlightMax }),
-    maximumQoS: Math.min(said.maximumQoS ?? 2, ways.qosMax) as QoS,
-    retainAvailable: (said.retainAvailable ?? true) && ways.retain,
-    maximumPacketBytes: Number.isFinite(packetBytes) ? packetBytes : undefined,
-    wildcardAvailable: said.wildcardSubscriptionAvailable ?? true,
-    sharedAvailable: said.sharedSubscriptionAvailable ?? true,
-    subscriptionIdsAvailable: said.subscriptionIdentifiersAvailable ?? true,
-  };
-}
-
-/** The reason code of MQTT 5 for a filter that the broker does not take; undefined: it does. */
-function whyNotTaken(limits: BrokerLimits, topicFilter: string): number | undefined {
-  const { maximumPacketBytes = Number.POSITIVE_INFINITY, wildcardAvailable, sharedAvailable } = limits;
-  if (Buffer.byteLength(topicFilter) + subscribeBytes > maximumPacketBytes) return packetTooLarge;
-  if (!wildcardAvailable && /[+#]/.test(topicFilter)) return wildcardsNotSupported;
-  if (!sharedAvailable && topicFilter.startsWith("$share/")) return sharedNotSupported;
-  return undefined;
 }

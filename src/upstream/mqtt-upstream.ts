@@ -8,16 +8,19 @@ import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts"
 import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, Told, Upstream, UpstreamEvents } from "./link.ts";
-import { type Learnt, type LinkCounters, MqttLink } from "./mqtt-link.ts";
+import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import { type UpstreamOptions, urlsOf } from "./options.ts";
+import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
 import { TurnEnd } from "./turn-end.ts";
+import { WillRules } from "./will-rules.ts";
 
 export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #credentials: Credentials;
   readonly #brokers: BrokerList;
-  readonly #learnt: Learnt = { retain: true, qosMax: 2, refusesRetain: false, refusesAbove: 2, isTold: false };
+  readonly #ways: BrokerWays;
+  readonly #wills: WillRules;
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
@@ -38,6 +41,8 @@ export class MqttUpstream implements Upstream {
     this.#options = options;
     const told: Told = (...words) => this.#events?.told?.(...words);
     this.#credentials = new Credentials(options, told);
+    this.#ways = waysOf(options);
+    this.#wills = new WillRules(this.#ways, told);
     this.#brokers = new BrokerList({
       urls: urlsOf(options).map(parsed),
       returnSeconds: options.returnSeconds,
@@ -62,7 +67,8 @@ export class MqttUpstream implements Upstream {
       options: this.#options,
       credentials: this.#credentials,
       brokers: this.#brokers,
-      learnt: this.#learnt,
+      ways: this.#ways,
+      wills: this.#wills,
       events: this.#events,
       counters: this.counters,
       turnEnd: this.#turnEnd,

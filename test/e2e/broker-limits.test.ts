@@ -164,6 +164,16 @@ describe("a will", () => {
     expect(broker.visits).toHaveLength(visits + 1);
   });
 
+  test("such a refusal is no reason to go to another broker of the list", async () => {
+    const other = await ScriptedBroker.start();
+    toClose.push(() => other.close());
+    const first = await ScriptedBroker.start({ answer: refusing(0x9a, ({ retain }) => retain) });
+    toClose.push(() => first.close());
+    const { sees } = await open(plain, { protocol: "5", urls: [first.url, other.url], url: undefined }, { will });
+    await sees("up");
+    expect([first.visits.length, other.visits.length]).toEqual([2, 0]);
+  });
+
   test("the same refusal without such a will is a refusal", async () => {
     const { sees } = await open(
       refusing(0x9a, () => true),
