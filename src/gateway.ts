@@ -32,7 +32,7 @@ import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
-import type { UpstreamOptions } from "./upstream/options.ts";
+import { shownBrokers, type UpstreamOptions } from "./upstream/options.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
@@ -46,8 +46,10 @@ const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 export class Gateway {
   readonly #config: GatewayConfig;
   readonly #log: Log;
+  readonly #reports: ReportLog;
   readonly #transports = new Map<string, Transport>();
-  readonly #mqtt: readonly MqttUpstream[];
+  /** By name; "" is the general one. */
+  readonly #mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly #upstream: Upstream;
   readonly #store: Store;
   readonly #core: GatewayCore;
@@ -72,20 +74,25 @@ export class Gateway {
       new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd);
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
     const general = upstream(config.upstream);
-    this.#mqtt = [general, ...named.map(([, upstream]) => upstream)];
-    this.#upstream = named.length === 0 ? general : new Upstreams(new Map([["", general], ...named]));
+    this.#mqtt = new Map([["", general], ...named]);
+    this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
-    const report = new ReportLog(log).report;
+    this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
         ? new DiskStore(config.store, (say) => log.error(`store: ${say}`))
         : new MemoryStore();
-    const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
+    const edges = {
+      transports: this.#transports,
+      upstream: this.#upstream,
+      store: this.#store,
+      report: this.#reports.report,
+    };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
 
@@ -113,10 +120,17 @@ export class Gateway {
     return this.#stopping;
   }
 
-  /** Takes over what can change while running: predefined topics and the log level. */
+  /**
+   * Takes over what can change while running: predefined topics, credentials and certificates, the log level.
+   * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
+   */
   reload(config: GatewayConfig): void {
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#log.level = config.log.level;
+    for (const [name, upstream] of this.#mqtt) {
+      const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
+      if (options) upstream.reload(options);
+    }
   }
 
   health(): { ok: boolean; broker: string; uptimeSeconds: number; clients: number; transports: string[] } {
@@ -192,7 +206,7 @@ export class Gateway {
     const { hostname, port } = new URL(this.#config.upstream.url);
     const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
     this.#broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
-    const { url } = this.#config.upstream;
+    const url = shownBrokers(this.#config.upstream);
     if (this.#broker.kind === "found") this.#log.info(`a broker answers at ${url}: using that one`);
     else {
       this.#log.warn(
@@ -204,7 +218,9 @@ export class Gateway {
 
   async #startUpstream(): Promise<void> {
     await this.#upstream.start({
-      up: (linkId, sessionPresent, limits) => this.#handle({ kind: "linkUp", linkId, sessionPresent, limits }),
+      up: (linkId, sessionPresent, limits, elsewhere = false) =>
+        this.#handle({ kind: "linkUp", linkId, sessionPresent, limits, elsewhere }),
+      told: (level, say, kind) => this.#reports.told(level, say, kind),
       refused: (linkId, refusal, reason, reasonCode) =>
         this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
       down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
@@ -236,7 +252,7 @@ export class Gateway {
     }
     this.#wallClock.start(() => {
       this.#log.info(say("was set"));
-      for (const upstream of this.#mqtt) upstream.onClockSet();
+      for (const upstream of this.#mqtt.values()) upstream.onClockSet();
       if (this.#wallClock.trusted() !== undefined) this.#handle({ kind: "clockSet" });
     });
   }
@@ -254,10 +270,11 @@ export class Gateway {
       transports: () =>
         [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
-      linksUp: () => this.#mqtt.reduce((sum, { linksUp }) => sum + linksUp, 0),
+      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
       brokerThere: () => this.#core.brokerThere,
       storeFails: () => this.#core.storeFails,
-      droppedCongested: () => this.#mqtt.reduce((sum, { counters }) => sum + counters.droppedCongested, 0),
+      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
+      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
     });
     const server = new ApiServer(api, {
       health: () => this.health(),
@@ -271,6 +288,12 @@ export class Gateway {
       if (!(error instanceof GatewayError)) throw error;
       this.#log.warn(`${error.message}. The gateway runs without`);
     }
+  }
+
+  #sumOfUpstreams(of: (upstream: MqttUpstream) => number): number {
+    let sum = 0;
+    for (const upstream of this.#mqtt.values()) sum += of(upstream);
+    return sum;
   }
 
   async #startControl(): Promise<void> {

@@ -19,6 +19,8 @@ export type Input =
       readonly kind: "linkUp";
       readonly linkId: LinkId;
       readonly sessionPresent: boolean;
+      /** Another broker of the list than the last time: what it remembers of this session may be old. */
+      readonly elsewhere?: boolean;
       readonly limits: BrokerLimits;
     }
   /**

@@ -35,7 +35,10 @@ export interface Publication {
 /** What is published when a client is lost. [MQTT-SN 1.2 §6.3] */
 export interface Will extends Publication {}
 
-/** What a broker said about itself in CONNACK; the core keeps to it. MQTT 3.1.1 says nothing: the defaults hold. */
+/**
+ * What a broker takes: the least of what it said in CONNACK and what the configuration says; the core keeps to it. MQTT
+ * 3.1.1 says nothing.
+ */
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
   readonly receiveMaximum: number;
@@ -45,6 +48,10 @@ export interface BrokerLimits {
   readonly retainAvailable: boolean;
   /** Bytes of a whole MQTT packet; undefined = no limit said. */
   readonly maximumPacketBytes: number | undefined;
+  readonly wildcardAvailable: boolean;
+  /** `$share/`. */
+  readonly sharedAvailable: boolean;
+  readonly subscriptionIdsAvailable: boolean;
 }
 
 export const noLimits: BrokerLimits = {
@@ -52,6 +59,9 @@ export const noLimits: BrokerLimits = {
   maximumQoS: 2,
   retainAvailable: true,
   maximumPacketBytes: undefined,
+  wildcardAvailable: true,
+  sharedAvailable: true,
+  subscriptionIdsAvailable: true,
 };
 
 /** The client's state as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4] */

@@ -17,6 +17,11 @@ export class BackOff {
     return full * (0.5 + this.#random() / 2);
   }
 
+  /** The first pause, whatever has failed. */
+  shortest(): number {
+    return this.#minMs * (0.5 + this.#random() / 2);
+  }
+
   /** It worked: the next failure starts from the beginning. */
   reset(): void {
     this.#failures = 0;

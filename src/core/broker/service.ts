@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
+import { takesPublication } from "./limits.ts";
 import { toBroker } from "./topic-prefix.ts";
 
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
@@ -45,13 +46,9 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const { link } = upstream.service;
   if (!link?.up || link.congested) return false;
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
-  context.out.add({
-    kind: "publish",
-    linkId: link.id,
-    publication: { ...publication, topicName, qos: 0 },
-    packetId: 0,
-    dup: false,
-  });
+  const published: Publication = { ...publication, topicName, qos: 0 };
+  if (!takesPublication(link.limits, published)) return false;
+  context.out.add({ kind: "publish", linkId: link.id, publication: published, packetId: 0, dup: false });
   return true;
 }
 
@@ -70,7 +67,9 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   const { topic } = context.options.status;
   if (topic === undefined) return;
   const topicName = `${topic}/${what}`;
-  publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain: true });
+  // Where nothing is retained, who listens hears it all the same.
+  const retain = upstream.service.link?.limits.retainAvailable === true;
+  publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
 
 export function statusWill(context: Context, upstream: Upstream<Session>): Will | undefined {

@@ -3,6 +3,7 @@
  */
 import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
+import { takesFilter } from "../broker/limits.ts";
 import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
@@ -34,6 +35,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
   }
   const { link } = broker;
+  if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
+    return refuse(returnCodes.notSupported);
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
