@@ -258,7 +258,7 @@ export class World {
 
   /** A whole life: with all troubles of the seed, then without, until all is settled. */
   live(): void {
-    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 3 };
+    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 10 };
     this.run(minutes.troubled * 60_000);
     this.heal();
     this.run(minutes.healed * 60_000);
