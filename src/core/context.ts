@@ -92,7 +92,7 @@ export class Context {
   noteKnown(clientId: string): void {
     if (!this.journal.enabled || this.known.has(clientId)) return;
     this.known.add(clientId);
-    this.journal.remember({ of: "known", clientId, id: 0, record: { v: 1 } });
+    this.journal.remember({ of: "known", clientId, id: 0, record: {} });
     const oldest = this.known.size > knownMax ? this.known.values().next() : undefined;
     if (oldest && !oldest.done) this.forgetKnown(oldest.value);
   }

@@ -46,6 +46,7 @@ export class Driver {
   readonly #stuckClients = new Set<string>();
   #armed: Instant | undefined;
   #busy = false;
+  #started = false;
   #stopped = false;
 
   constructor(core: Core, edges: Edges, clock: Clock) {
@@ -54,8 +55,9 @@ export class Driver {
     this.#clock = clock;
   }
 
-  /** Arms the first timer. */
+  /** Arms the first timer. Before this, inputs are taken and no deadline comes up: see `restored`. */
   start(): void {
+    this.#started = true;
     this.#rearm();
   }
 
@@ -226,7 +228,7 @@ export class Driver {
   /** The timer moves only when the earliest deadline moved earlier; a call too early does nothing. */
   #rearm(): void {
     const at = this.#core.nextDeadline();
-    if (at === undefined || this.#stopped) return;
+    if (at === undefined || !this.#started || this.#stopped) return;
     if (this.#armed !== undefined && this.#armed <= at) return;
     this.#armed = at;
     this.#clock.wakeAt(at, this.#due);

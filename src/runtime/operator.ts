@@ -5,6 +5,7 @@ import type { Driver } from "./driver.ts";
 
 /** Clients named one by one. */
 const clientsNamed = 50;
+const lettersAtOnce = 1_000;
 
 /** `backup` turns a snapshot of the store into a file's octets. */
 export function operatorSources(
@@ -15,7 +16,7 @@ export function operatorSources(
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
 ) {
   const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> =>
-    (await store.letters()).filter(({ id }) => ids === undefined || ids.includes(id));
+    (await allLetters(store)).filter(({ id }) => ids === undefined || ids.includes(id));
   return {
     sessions: () => [...core.sessions()].map((session) => facts(session, now())),
     session: (clientId: string) => {
@@ -45,7 +46,7 @@ export function operatorSources(
       };
     },
     letters: async () =>
-      (await store.letters()).map(({ id, clientId, record }) => {
+      (await allLetters(store)).map(({ id, clientId, record }) => {
         const { direction, reason, publication, at } = record;
         const { topicName, payload, qos, retain } = publication;
         return { id, clientId, direction, reason, topic: topicName, qos, retain, bytes: payload.length, at, payload };
@@ -67,6 +68,17 @@ export function operatorSources(
       return backup(snapshot);
     },
   };
+}
+
+/** As many as `deadLetters.max` lets there be. */
+async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
+  const all: StoredLetter[] = [];
+  for (let isMore = true; isMore; ) {
+    const next = await store.letters(all.at(-1)?.id ?? 0, lettersAtOnce);
+    all.push(...next);
+    isMore = next.length === lettersAtOnce;
+  }
+  return all;
 }
 
 /** Clients that messages wait for, or were dropped for: the most first. */

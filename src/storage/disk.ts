@@ -20,37 +20,25 @@ import {
   openOrRepair,
   syncFolder,
 } from "./database.ts";
-import { decodeRecord, encodeRecord } from "./encoding.ts";
+import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
+import { epochKey, formatKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
+import { lookThrough, noticesOf } from "./look-through.ts";
 import type { StoreOptions } from "./options.ts";
-import { StateTable } from "./state-table.ts";
-import type { Fetched, Store, StoredLetter, StoreReport } from "./store.ts";
+import { readDue, readKnown, readLetters, readSession, readSessions } from "./reading.ts";
+import { standIn } from "./state-table.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-const kinds = {
-  session: "s",
-  queued: "q",
-  uplink: "u",
-  received: "r",
-  taken: "t",
-  backlog: "b",
-  known: "k",
-  letter: "d",
-} as const;
-/** All that belongs to sessions and is read at the start. */
-const sessionKeys = { gte: "q", lt: "v" } as const;
-const backlogKeys = { gte: "b", lt: "c" } as const;
-const letterKeys = { gte: "d", lt: "e" } as const;
-const knownKeys = { gte: "k", lt: "l" } as const;
-const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
 const format = 1;
-/** There while a store without flushing is open. */
-const openKey = "open";
+/** Repairs written at once. */
+const repairsAtOnce = 1_000;
 
 /** A commit, or (without changes) a read that sees all commits before it. */
 interface Waiting {
   readonly changes: readonly Change[] | undefined;
+  readonly epoch: number | undefined;
   readonly done: (error: GatewayError | undefined) => void;
 }
 
@@ -61,6 +49,9 @@ export class DiskStore implements Store {
   readonly #folder: string;
   #database: Database | undefined;
   #commit = 0;
+  /** The highest that a commit came with. */
+  #epoch = 0;
+  #storedEpoch = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
   /** Changes of commits that failed, the latest per key: they go with the next one. */
@@ -82,26 +73,29 @@ export class DiskStore implements Store {
 
   async open(): Promise<StoreReport> {
     const notices: string[] = [];
+    let highest: StoreReport["highest"];
     try {
       makeFolder(resolve(this.#folder));
-      await this.#openDatabase(notices);
+      highest = await this.#openDatabase(notices);
       for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
     } catch (error) {
       await this.#shut();
       throw error instanceof GatewayError ? error : this.#openError(error);
     }
-    return { notices };
+    return { notices, highest };
   }
 
   /** Opened, repaired if need be, and looked through. */
-  async #openDatabase(notices: string[]): Promise<void> {
+  async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
       await this.#checkFormat();
-      return [...(await this.#check()), ...(await this.#beginLife(database))];
+      const { notices: ofRecords, highest } = await this.#check();
+      return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
     });
-    notices.push(...found);
+    notices.push(...found.notices);
     await this.#names.sync();
+    return found.highest;
   }
 
   /**
@@ -110,10 +104,10 @@ export class DiskStore implements Store {
    */
   async #beginLife(database: Database): Promise<string[]> {
     const stored = await database.get(openKey);
-    const before = stored === undefined ? undefined : decodeRecord(stored)?.record;
+    const before = stored === undefined ? undefined : decodeValue(stored)?.value;
     if (this.#options.durability !== "none") {
       if (stored !== undefined) await database.del(openKey, { sync: true });
-    } else await database.put(openKey, encodeRecord(this.#boot, 0), { sync: true });
+    } else await database.put(openKey, encodeValue(this.#boot, 0), { sync: true });
     if (before === undefined || before === this.#boot) return [];
     return [
       "the system went down while the store was open with durability none: " +
@@ -121,29 +115,42 @@ export class DiskStore implements Store {
     ];
   }
 
-  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
-    this.#waiting.push({ changes, done });
+  commit(
+    changes: readonly Change[],
+    done: (error: GatewayError | undefined) => void,
+    { epoch }: CommitOptions = {},
+  ): void {
+    this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
   }
 
-  async *all(): AsyncIterable<StoredState> {
-    const { table } = await this.#read();
-    yield* table.states();
+  sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    return this.#read((database) => readSessions(database, after, limit));
   }
 
-  async known(): Promise<readonly string[]> {
-    const keys = await this.#open().keys(knownKeys).all();
-    return keys.map((key) => decodeURIComponent(key.slice(1)));
+  load(clientId: string): Promise<StoredState | undefined> {
+    return this.#read((database) => readSession(database, clientId));
   }
 
-  async letters(): Promise<readonly StoredLetter[]> {
-    const letters: StoredLetter[] = [];
-    for await (const [key, stored] of this.#open().iterator(letterKeys)) {
-      const change = changeOf(key, decodeRecord(stored)?.record);
-      if (change?.of === "letter" && change.record)
-        letters.push({ id: change.id, clientId: change.clientId, record: change.record });
+  due(before: number, limit: number): Promise<readonly StoredDue[]> {
+    return this.#read((database) => readDue(database, before, limit));
+  }
+
+  known(after: string | undefined, limit: number): Promise<readonly string[]> {
+    return this.#read((database) => readKnown(database, after, limit));
+  }
+
+  letters(after: number, limit: number): Promise<readonly StoredLetter[]> {
+    return this.#read((database) => readLetters(database, after, limit));
+  }
+
+  async #read<T>(read: (database: Database) => Promise<T>): Promise<T> {
+    const database = this.#open();
+    try {
+      return await read(database);
+    } catch (cause) {
+      throw new GatewayError("ERR_STORE_OPEN", { folder: this.#folder }, { cause });
     }
-    return letters.sort((a, b) => a.id - b.id);
   }
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
@@ -154,6 +161,7 @@ export class DiskStore implements Store {
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
     this.#waiting.push({
       changes: undefined,
+      epoch: undefined,
       done: (error) => {
         if (error) done([], error);
         else void this.#fetch(clientId, from, limit, done);
@@ -163,10 +171,7 @@ export class DiskStore implements Store {
   }
 
   async #fetch(clientId: string, from: number, limit: number, done: Fetched): Promise<void> {
-    const range = {
-      gte: keyOf({ of: "backlog", clientId, id: from }),
-      lt: `${kinds.backlog}${encodeURIComponent(clientId)}0`,
-    };
+    const range = rangeOfClient("backlog", clientId, from);
     let found: [string, Uint8Array][];
     try {
       found = await this.#open()
@@ -177,8 +182,9 @@ export class DiskStore implements Store {
     }
     const entries: [number, BacklogRecord][] = [];
     for (const [key, stored] of found) {
-      const change = changeOf(key, decodeRecord(stored)?.record);
-      if (change?.of === "backlog" && change.record) entries.push([change.id, change.record]);
+      const decoded = decodeRecord(key, stored);
+      if (decoded.is !== "record" || decoded.change.of !== "backlog" || !decoded.change.record) continue;
+      entries.push([decoded.change.id, decoded.change.record]);
     }
     done(entries, undefined);
   }
@@ -200,20 +206,37 @@ export class DiskStore implements Store {
     );
     while (this.#waiting.length > 0) {
       const batch = this.#options.durability === "each" ? this.#waiting.splice(0, 1) : this.#waiting.splice(0);
-      const error = batch.some(({ changes }) => changes) ? await this.#write(batch) : undefined;
-      for (const { done } of batch) done(error);
+      const refused = this.#refuse(batch);
+      const taken = batch.filter((each) => each.changes && !refused.has(each));
+      const error = taken.length > 0 ? await this.#write(taken) : undefined;
+      for (const each of batch) each.done(refused.get(each) ?? error);
     }
     this.#writing = undefined;
+  }
+
+  /** Those that come from before another took over. */
+  #refuse(batch: readonly Waiting[]): ReadonlyMap<Waiting, GatewayError> {
+    const refused = new Map<Waiting, GatewayError>();
+    for (const each of batch) {
+      const { epoch } = each;
+      if (epoch === undefined) continue;
+      const about = { folder: this.#folder, epoch, now: this.#epoch };
+      if (epoch < this.#epoch) refused.set(each, new GatewayError("ERR_STORE_EPOCH", about));
+      else this.#epoch = epoch;
+    }
+    return refused;
   }
 
   async #write(batch: readonly Waiting[]): Promise<GatewayError | undefined> {
     const number = ++this.#commit;
     const operations = new Map(this.#owed);
-    for (const { changes } of batch) {
+    for (const { changes, epoch } of batch) {
+      if (epoch !== undefined && epoch !== this.#storedEpoch)
+        operations.set(epochKey, { type: "put", key: epochKey, value: encodeValue(epoch, number) });
       for (const change of changes ?? []) {
         const key = keyOf(change);
         if (change.record === undefined) operations.set(key, { type: "del", key });
-        else operations.set(key, { type: "put", key, value: encodeRecord(change.record, number) });
+        else operations.set(key, { type: "put", key, value: encodeRecord(change, number) });
       }
     }
     try {
@@ -225,11 +248,12 @@ export class DiskStore implements Store {
         if (operation.type === "put") all.put(operation.key, operation.value);
         else all.del(operation.key);
       }
-      all.put(markKey(number), encodeRecord(null, number));
+      all.put(markKey(number), encodeValue(null, number));
       if (number > marksKept) all.del(markKey(number - marksKept));
       await all.write({ sync });
       if (sync) await this.#names.sync();
       this.#owed.clear();
+      if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
       return undefined;
     } catch (error) {
       this.#commit--;
@@ -263,10 +287,11 @@ export class DiskStore implements Store {
 
   async #checkFormat(): Promise<void> {
     const database = this.#open();
-    const stored = await database.get("format");
-    if (stored === undefined) return database.put("format", encodeRecord(format, 0), { sync: true });
-    const found = decodeRecord(stored)?.record;
-    if (typeof found !== "number" || found <= format) return;
+    const stored = await database.get(formatKey);
+    const found = stored && decodeValue(stored)?.value;
+    if (found === format) return;
+    if (typeof found !== "number" || found < format)
+      return database.put(formatKey, encodeValue(format, 0), { sync: true });
     throw new GatewayError(
       "ERR_STORE_OPEN",
       { folder: this.#folder, format: found },
@@ -276,53 +301,33 @@ export class DiskStore implements Store {
     );
   }
 
-  /** Looks at every record once: drops damaged ones, finds missing commits. */
-  async #check(): Promise<string[]> {
+  /** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
+  async #check(): Promise<{ readonly notices: string[]; readonly highest: StoreReport["highest"] }> {
     const database = this.#open();
-    const { table, damaged, latest } = await this.#read();
-    const marks: number[] = [];
-    for await (const key of database.keys({ gte: "c", lt: "d" })) marks.push(Number(key.slice(1)));
+    const epoch = await database.get(epochKey);
+    const value = epoch && decodeValue(epoch)?.value;
+    this.#epoch = this.#storedEpoch = typeof value === "number" ? value : 0;
+    const findings = await lookThrough(this.snapshot());
+    const { wrong, orphans, marks, latest, highest } = findings;
     const last = marks.at(-1) ?? 0;
     let missing = Math.max(0, latest - last);
     for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
     this.#commit = Math.max(last, latest);
-    const orphans = [...table.orphans()];
-    const repairs: Operation[] = damaged.map((key) => ({ type: "del", key }));
+    const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
+    for (const [clientId, counts] of orphans) {
+      const record = standIn(clientId, counts.has("queued"));
+      const change = { of: "session", clientId, id: 0, record } as const;
+      repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, this.#commit) });
+    }
     if (missing > 0) {
       // The gap is told once: the marks begin anew.
       for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
       this.#commit++;
-      repairs.push({ type: "put", key: markKey(this.#commit), value: encodeRecord(null, this.#commit) });
+      repairs.push({ type: "put", key: markKey(this.#commit), value: encodeValue(null, this.#commit) });
     }
-    if (repairs.length > 0) await database.batch(repairs, { sync: true });
-    const notices: string[] = [];
-    if (damaged.length > 0) notices.push(`${damaged.length} records were damaged and are gone`);
-    if (missing > 0) notices.push(`${missing} commits are missing: messages or sessions of that time may be lost`);
-    for (const { clientId, records } of orphans) {
-      notices.push(`the session of ${clientId} is gone, with ${records} records that belonged to it`);
-    }
-    return notices;
-  }
-
-  /** Every record once; of backlogs only the sums stay. */
-  async #read(): Promise<{ table: StateTable; damaged: string[]; latest: number }> {
-    const table = new StateTable();
-    const damaged: string[] = [];
-    let latest = 0;
-    for (const range of [sessionKeys, backlogKeys]) {
-      for await (const [key, stored] of this.#open().iterator({ ...range, highWaterMarkBytes: 262_144 })) {
-        const decoded = decodeRecord(stored);
-        const change = decoded && changeOf(key, decoded.record);
-        if (!decoded || !change) {
-          damaged.push(key);
-          continue;
-        }
-        latest = Math.max(latest, decoded.commit);
-        if (change.of === "backlog" && change.record) table.count(change.clientId, change.id, change.record);
-        else table.apply(change);
-      }
-    }
-    return { table, damaged, latest };
+    for (let at = 0; at < repairs.length; at += repairsAtOnce)
+      await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
+    return { notices: noticesOf(findings, missing), highest };
   }
 
   #openError(cause: unknown): GatewayError {
@@ -333,23 +338,6 @@ export class DiskStore implements Store {
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
     return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
   }
-}
-
-function keyOf(change: Pick<Change, "of" | "clientId" | "id">): string {
-  const id = change.of === "session" || change.of === "known" ? "" : `/${change.id.toString(16).padStart(12, "0")}`;
-  return `${kinds[change.of]}${encodeURIComponent(change.clientId)}${id}`;
-}
-
-/** Back from key and record; undefined where they make no sense. */
-function changeOf(key: string, record: unknown): Change | undefined {
-  const of = kindOf.get(key.charAt(0));
-  if (!of || typeof record !== "object" || record === null || !("v" in record)) return undefined;
-  const [name = "", id = "0"] = key.slice(1).split("/");
-  return { of, clientId: decodeURIComponent(name), id: Number.parseInt(id, 16), record } as Change;
-}
-
-function markKey(commit: number): string {
-  return `c${commit.toString().padStart(16, "0")}`;
 }
 
 /** Changes with every start of the system; where that is not told, with every start of ours. */

@@ -12,12 +12,16 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
-import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
+import { decodeRecord, encodeRecord, encodeValue } from "../../src/storage/encoding.ts";
+import { keyOf } from "../../src/storage/keys.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import { storeOptions } from "../../src/storage/options.ts";
 import { commit, queued, session, stored, storeSuite } from "./store-suite.ts";
+
+const gone = (change: Change): Change => ({ ...change, record: undefined });
 
 const folders: string[] = [];
 afterAll(() => {
@@ -42,17 +46,16 @@ for (const durability of ["group", "each", "none"]) {
 }
 
 test("a record that was changed by one bit is no record", () => {
-  const bytes = encodeRecord({ v: 1, text: "ä", octets: Uint8Array.of(1, 2), buffer: Buffer.of(3) }, 77);
-  expect(decodeRecord(bytes)).toEqual({
-    commit: 77,
-    record: { v: 1, text: "ä", octets: Uint8Array.of(1, 2), buffer: Uint8Array.of(3) },
-  });
+  const change = queued("ä", 7);
+  const key = keyOf(change);
+  const bytes = encodeRecord(change, 77);
+  expect(decodeRecord(key, bytes)).toEqual({ is: "record", change, commit: 77 });
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const changed = Uint8Array.from(bytes);
     changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    expect(decodeRecord(changed)).toBeUndefined();
+    expect(decodeRecord(key, changed)).toEqual({ is: "wrong", why: "damaged" });
   }
-  expect(decodeRecord(new Uint8Array(3))).toBeUndefined();
+  expect(decodeRecord(key, new Uint8Array(3))).toEqual({ is: "wrong", why: "damaged" });
 });
 
 describe("a disk store in trouble", () => {
@@ -98,12 +101,115 @@ describe("a disk store in trouble", () => {
     await written(at, 1);
     const { ClassicLevel } = await import("classic-level");
     const raw = new ClassicLevel<string, Uint8Array>(join(at, "sessions"), { valueEncoding: "view" });
-    await raw.put("format", encodeRecord(2, 0));
+    await raw.put("format", encodeValue(2, 0));
     await raw.close();
     const error = await disk(at)
       .open()
       .catch((thrown: unknown) => thrown);
     expect(String(error)).toMatch(/later version \(format 2\)/);
+  });
+
+  /** Puts these beside what a store holds, as a backup by other hands might. */
+  async function putRaw(at: string, entries: readonly (readonly [key: string, value: Uint8Array])[]): Promise<void> {
+    const { ClassicLevel } = await import("classic-level");
+    const raw = new ClassicLevel<string, Uint8Array>(join(at, "sessions"), { valueEncoding: "view" });
+    for (const [key, value] of entries) await raw.put(key, value);
+    await raw.close();
+  }
+
+  test("records with a right checksum and without sense, and keys of no client: lost alone, named, once", async () => {
+    const at = folder();
+    await written(at, 3);
+    const value = encodeValue({ v: 1 }, 1);
+    const { record } = session("b");
+    const wrong: [string, Uint8Array][] = [
+      ["s%zz", encodeRecord(session("b"), 1)],
+      ["sb", encodeRecord(session("c"), 1)],
+      ["sc", encodeValue({ v: 1, ...record, clientId: "c", topics: 5 }, 1)],
+      ["sd", encodeValue({ v: 2, ...record, clientId: "d", keepAliveSeconds: 1e300 }, 1)],
+      ["se", encodeValue({ v: 2, ...record, clientId: "e", peer: "udp" }, 1)],
+      ["sf", encodeValue({ v: 1, ...record, clientId: "f", subscriptions: [{ filter: "a/#/b" }] }, 1)],
+      ["qa/zzzz", value],
+      ["qa/0000000000ff", value],
+      ["ua/000000000001", encodeValue({ v: 1, publication: null }, 1)],
+      ["ra/000000000001", value],
+      ["ta/000000010000", encodeValue({ v: 1, topicId: 1, hash: 1 }, 1)],
+      ["ba/000000000001", value],
+      ["dx/000000000001", value],
+      ["k%zz", value],
+    ];
+    await putRaw(at, wrong);
+    const store = disk(at);
+    const { notices } = await store.open();
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toMatch(/^14 records were damaged and are gone: /);
+    for (const name of ["the record s%zz (its key", "session of b (it lies under another", "session of c (topics: "])
+      expect(notices[0]).toContain(name);
+    expect((await stored(store)).map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([
+      ["a", 2],
+    ]);
+    expect(await store.known(undefined, 10)).toEqual([]);
+    expect(await store.letters(0, 10)).toEqual([]);
+    await store.close();
+    expect((await disk(at).open()).notices).toEqual([]);
+  });
+
+  test("a session that is lost alone leaves what waits for its client, and for the broker", async () => {
+    const at = folder();
+    await written(at, 3);
+    await putRaw(at, [["sa", encodeValue({ v: 1 }, 1)]]);
+    for (const notices of [
+      [
+        expect.stringMatching(/^1 record was damaged and is gone: session of a \(/),
+        "the session of a is gone; 2 records that belong to it are kept for it",
+      ],
+      [],
+    ]) {
+      const store = disk(at);
+      expect((await store.open()).notices).toEqual(notices);
+      expect(await stored(store)).toMatchObject([
+        {
+          session: { clientId: "a", state: "disconnected", clean: false },
+          queued: [
+            [1, {}],
+            [2, {}],
+          ],
+        },
+      ]);
+      await store.close();
+    }
+  });
+
+  test("what a later version wrote is counted, told and kept as it is; new numbers begin above it", async () => {
+    const at = folder();
+    await written(at, 2);
+    const later: [string, Uint8Array][] = [
+      ["pa/000000000001", encodeValue({ v: 1, deaths: 3 }, 1)], // a kind that is not known here
+      ["x", Uint8Array.of(1)],
+      ["sb", encodeValue({ v: 3, name: "b" }, 1)],
+      ["qa/000000000100", encodeValue({ v: 3 }, 1)],
+      ["qb/000000000200", encodeRecord(queued("b", 0x200), 1)], // belongs to a session that is not to be touched
+      ["ba/000000000009", encodeValue({ v: 9 }, 1)],
+      ["dz/000000000007", encodeValue({ v: 3 }, 1)],
+    ];
+    await putRaw(at, later);
+    for (let life = 0; life < 2; life++) {
+      const store = disk(at);
+      const { notices, highest } = await store.open();
+      expect(notices).toHaveLength(1);
+      expect(notices[0]).toMatch(/^6 records are of a later version, and left as they are: .*1 of kind p/);
+      expect(notices[0]).toContain("1 of session record of version 3");
+      expect(highest).toEqual({ queued: 0x200, letter: 7 });
+      const states = await stored(store);
+      expect(states.map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([["a", 1]]);
+      expect(states[0]?.backlog).toEqual({ count: 0, octets: 0, first: 9, last: 9 });
+      expect(await store.load("b")).toBeUndefined();
+      const there = new Map<string, Uint8Array>();
+      for await (const [key, stored] of store.snapshot()) there.set(key, Uint8Array.from(stored));
+      for (const [key, value] of later) expect(there.get(key)).toEqual(Uint8Array.from(value));
+      await commit(store, session("new"), gone(session("new")));
+      await store.close();
+    }
   });
 
   test("zeroes in the middle of the log: it opens, and says how many commits are missing, once", async () => {
@@ -210,13 +316,16 @@ describe("a disk store in trouble", () => {
       import { DiskStore } from ${JSON.stringify(new URL("../../dist/storage/disk.js", import.meta.url).href)};
       const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1 });
       await store.open();
-      const record = { v: 1, clientId: "k", topics: [], subscriptions: [] };
+      const record = {
+        clientId: "k", state: "disconnected", clean: false, keepAliveSeconds: 0, sleepSeconds: 0, farewell: false,
+        topics: [], nextTopicId: 1, subscriptions: [],
+      };
       const publication = { topicName: "t", payload: Buffer.alloc(100), qos: 1, retain: false };
       store.commit([{ of: "session", clientId: "k", id: 0, record }], () => {});
       let seq = 0;
       const next = () => {
         const id = ++seq;
-        store.commit([{ of: "queued", clientId: "k", id, record: { v: 1, publication, msgId: 0, released: false } }], (error) => {
+        store.commit([{ of: "queued", clientId: "k", id, record: { publication, msgId: 0, released: false } }], (error) => {
           if (!error) process.stdout.write(id + "\\n");
         });
         setImmediate(next);
@@ -245,9 +354,20 @@ describe("a disk store in trouble", () => {
   });
 });
 
-test("a dead letter is read as it was written, though a backlog record looks much like it", () => {
+test("the kind decides how a record is written, not what it looks like", () => {
   const publication = { topicName: "t", payload: Uint8Array.of(1, 2), qos: 1, retain: false } as const;
-  const letter = { v: 1, direction: "down", reason: "expired", publication, at: 1_800_000_000_000 } as const;
-  const backlog = { v: 1, publication, at: 1_800_000_000_000 } as const;
-  for (const record of [letter, backlog]) expect(decodeRecord(encodeRecord(record, 1))?.record).toEqual(record);
+  const at = 1_800_000_000_000;
+  // A later version may give an exchange a time: that makes it no backlog record, and its stage stays.
+  const uplink = { publication, origin: undefined, stage: "released", isWill: false, at } as const;
+  const changes: Change[] = [
+    { of: "letter", clientId: "c", id: 1, record: { direction: "down", reason: "expired", publication, at } },
+    { of: "backlog", clientId: "c", id: 1, record: { publication, at } },
+    { of: "uplink", clientId: "c", id: 1, record: uplink },
+  ];
+  for (const change of changes) {
+    const { at: _, ...known } = uplink;
+    const record = change.of === "uplink" ? known : change.record;
+    const decoded = decodeRecord(keyOf(change), encodeRecord(change, 1));
+    expect(decoded).toEqual({ is: "record", change: { ...change, record }, commit: 1 });
+  }
 });

@@ -25,7 +25,6 @@ export function forgetExchange(context: Context, exchange: PublishExchange): voi
 
 function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange): UplinkRecord {
   return {
-    v: 1,
     publication,
     origin: origin && { msgId: origin.msgId, topicId: origin.topicId },
     stage: stage === "released" ? "released" : "open",

@@ -87,7 +87,7 @@ export function append(context: Context, session: Session, publication: Publicat
   const { backlog } = session.account;
   const id = backlog.next++;
   const bytes = backlogBytes(publication);
-  const record = { v: 1, publication, at: context.environment.wallClock() ?? 0 } as const;
+  const record = { publication, at: context.environment.wallClock() ?? 0 };
   const after = context.journal.put({ of: "backlog", clientId, id, record });
   count(context, session, 1, bytes);
   if (!session.reported) {

@@ -97,7 +97,7 @@ export function remainTaken(
 ): void {
   const hash = hashOf(publication.payload);
   taken.set(msgId, { topicId, hash, after: undefined, orphan });
-  context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+  context.journal.put({ of: "taken", clientId, id: msgId, record: { topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */

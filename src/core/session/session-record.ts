@@ -5,7 +5,6 @@ import { homeOf, type Session } from "../state/session.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
-    v: 1,
     clientId: session.clientId,
     peer: session.peer,
     state: session.state === "awake" ? "asleep" : session.state,

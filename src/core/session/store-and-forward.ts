@@ -90,7 +90,7 @@ function answer(
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
     session.taken.set(msgId, { topicId, hash, after, orphan: false });
-    const token = context.journal.put({ of: "taken", clientId, id: msgId, record: { v: 1, topicId, hash } });
+    const token = context.journal.put({ of: "taken", clientId, id: msgId, record: { topicId, hash } });
     if (token !== undefined) {
       context.journal.promised(token, () => {
         session.taken.delete(msgId);

@@ -7,6 +7,7 @@
  * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
 import type { BufferPolicy } from "../options.ts";
+import { backlogBytes } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
 import type { Received } from "./broker-session.ts";
@@ -195,5 +196,5 @@ export class Outbox {
 
 /** What a waiting message is taken to cost: its octets and a flat share for the bookkeeping. */
 export function entryBytes(entry: OutboxEntry): number {
-  return entry.publication.payload.byteLength + entry.publication.topicName.length + 100;
+  return backlogBytes(entry.publication);
 }
