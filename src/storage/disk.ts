@@ -6,7 +6,7 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -16,7 +16,9 @@ import {
   codeOf,
   type Database,
   FolderSync,
+  makeFolder,
   messageOf,
+  openDatabase,
   openOrRepair,
   syncFolder,
 } from "./database.ts";
@@ -24,6 +26,7 @@ import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding
 import { epochKey, formatKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
 import { lookThrough, noticesOf } from "./look-through.ts";
 import type { StoreOptions } from "./options.ts";
+import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
 import { readDue, readKnown, readLetters, readSession, readSessions } from "./reading.ts";
 import { standIn } from "./state-table.ts";
 import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
@@ -31,6 +34,8 @@ import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreRepor
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
+/** Between two looks at the folder while nothing is written. */
+const watchMs = 5_000;
 const format = 1;
 /** Repairs written at once. */
 const repairsAtOnce = 1_000;
@@ -59,6 +64,10 @@ export class DiskStore implements Store {
   #closed = false;
   #reopenAt = 0;
   readonly #names: FolderSync;
+  readonly #place: Place;
+  #watch: NodeJS.Timeout | undefined;
+  /** What was told of its place last, so that it is told once. */
+  #toldOfPlace: Whereabouts = "there";
   readonly #told: (notice: string) => void;
   readonly #boot: string;
 
@@ -67,6 +76,7 @@ export class DiskStore implements Store {
     this.#options = options;
     this.#folder = join(options.folder, "sessions");
     this.#names = new FolderSync(this.#folder);
+    this.#place = new Place(this.#folder);
     this.#told = told;
     this.#boot = boot;
   }
@@ -75,6 +85,9 @@ export class DiskStore implements Store {
     const notices: string[] = [];
     let highest: StoreReport["highest"];
     try {
+      makeFolder(dirname(resolve(this.#folder)));
+      if (await putInPlace(this.#folder))
+        notices.push("the store was removed in an earlier life; its saved copy is used");
       makeFolder(resolve(this.#folder));
       highest = await this.#openDatabase(notices);
       for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
@@ -95,6 +108,8 @@ export class DiskStore implements Store {
     });
     notices.push(...found.notices);
     await this.#names.sync();
+    this.#place.note();
+    this.#watch = setInterval(() => this.#lookAfter(), watchMs).unref();
     return found.highest;
   }
 
@@ -191,6 +206,7 @@ export class DiskStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#watch);
     while (this.#writing) await this.#writing;
     if (this.#options.durability === "none") await this.#database?.del(openKey, { sync: true }).catch(() => {});
     await this.#database?.close();
@@ -240,6 +256,7 @@ export class DiskStore implements Store {
       }
     }
     try {
+      await this.#keepPlace();
       const database = await this.#writable();
       const sync = this.#options.durability !== "none";
       // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
@@ -251,6 +268,7 @@ export class DiskStore implements Store {
       all.put(markKey(number), encodeValue(null, number));
       if (number > marksKept) all.del(markKey(number - marksKept));
       await all.write({ sync });
+      await this.#keepPlace();
       if (sync) await this.#names.sync();
       this.#owed.clear();
       if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
@@ -258,9 +276,46 @@ export class DiskStore implements Store {
     } catch (error) {
       this.#commit--;
       for (const [key, operation] of operations) this.#owed.set(key, operation);
-      await this.#shut(); // LevelDB takes no writes after a failed one, until it is opened again
+      // LevelDB takes no writes after a failed one, until it is opened again. Where its files are gone, all there is of
+      // them is what is open.
+      if (this.#place.look() === "there") await this.#shut();
       return new GatewayError("ERR_STORE_WRITE", { folder: this.#folder }, { cause: error, say: sayWrite(error) });
     }
+  }
+
+  /** Nobody may write for hours: what is removed in that time is missed before the next kill. */
+  #lookAfter(): void {
+    const found = this.#place.look();
+    if (found === "there" || found === this.#toldOfPlace) return;
+    this.commit([], (error) => {
+      if (error) this.#told(error.message);
+    });
+    this.#toldOfPlace = found;
+  }
+
+  /**
+   * What is answered must be found by the next life. Where the folder was removed under an open database, all of it is
+   * written again; where that cannot be, the commit fails, and so the operator hears of it.
+   */
+  async #keepPlace(): Promise<void> {
+    const found = this.#place.look();
+    if (found === "there") {
+      this.#toldOfPlace = found;
+      return;
+    }
+    if (found !== "gone") throw new Error(`${sayPlace[found]}: end the gateway, see to the folder, and start it again`);
+    if (!this.#database) {
+      if (!(await putInPlace(this.#folder))) throw new Error(sayPlace.gone);
+      this.#place.note();
+    } else {
+      const records = await saveCopy(this.#database, this.#folder);
+      await this.#shut();
+      await putInPlace(this.#folder);
+      this.#place.note();
+      this.#told(`the folder of the store was removed while it was in use: its ${records} records were written again`);
+    }
+    this.#database = await openDatabase(this.#folder);
+    await this.#names.sync();
   }
 
   async #writable(): Promise<Database> {
@@ -271,6 +326,7 @@ export class DiskStore implements Store {
     const notices: string[] = [];
     this.#database = await openOrRepair(this.#folder, notices, async (database) => database);
     for (const notice of notices) this.#told(notice);
+    this.#place.note();
     return this.#database;
   }
 
@@ -349,19 +405,12 @@ function bootOfSystem(): string {
   }
 }
 
+const sayPlace = {
+  gone: "its folder was removed, and nothing is left to write it again from",
+  replaced: "another store lies in the place of the one that is in use",
+  elsewhere: "its folder is on another file system than when it was opened",
+} as const;
+
 function sayWrite(error: unknown): string {
   return `the store could not be written: ${messageOf(error)}; what it promised is not promised`;
-}
-
-/** With what is missing above it. Node's own `recursive` says ENOENT where a file system is read-only. */
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "EEXIST" && statSync(path).isDirectory()) return;
-    if (code !== "ENOENT" || dirname(path) === path) throw error;
-    makeFolder(dirname(path));
-    mkdirSync(path, { mode: 0o700 });
-  }
 }
