@@ -3,11 +3,12 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { crc32 } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import type { GatewayError } from "../../src/errors.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { storeOptions } from "../../src/storage/options.ts";
-import { stored } from "./store-suite.ts";
+import { session, stored } from "./store-suite.ts";
 
 const folders: string[] = [];
 afterAll(() => {
@@ -156,5 +157,57 @@ test("a store of 0.1.0 with records of version 1: all of every kind is there, in
       },
     },
   ]);
+  await store.close();
+});
+
+/**
+ * How 0.1.0 (commit b93fc37) reads: keys of the kinds that it knows, and of those nothing but the checksum, the form and that
+ * there is a `v`. What is in the way of that it deletes; all other keys it never looks at.
+ */
+function asRead010(key: string, stored: Uint8Array): unknown {
+  const isLookedAt = (key >= "q" && key < "v") || (key >= "b" && key < "c");
+  if (!isLookedAt) return "untouched";
+  const bytes = Buffer.from(stored);
+  if (bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return "deleted";
+  if (bytes[10] === 1) return bytes.subarray(20 + bytes.readUInt16BE(18)).toString();
+  try {
+    const record: unknown = JSON.parse(bytes.toString("utf8", 10));
+    return typeof record === "object" && record !== null && "v" in record ? record : "deleted";
+  } catch {
+    return "deleted";
+  }
+}
+
+test("0.1.0 reads what we write: nothing in it is damage to it, and what it does not know it leaves alone", async () => {
+  const folder = copyOf("store-0.1.0-v1");
+  const store = new DiskStore(storeOptions.parse({ folder }));
+  await store.open();
+  const meta = { contentType: "text/plain", userProperties: [["a", "b"]] } as const;
+  const about = { ...publication("a/b", "payload", 2), meta };
+  const of = { clientId: "new", id: 1 };
+  await new Promise<void>((resolve, reject) =>
+    store.commit(
+      [
+        { ...session("new"), id: 0 },
+        { of: "queued", ...of, record: { publication: about, msgId: 0, released: false } },
+        { of: "uplink", ...of, record: { publication: about, origin: undefined, stage: "open", isWill: false } },
+        { of: "received", ...of, record: { seq: 0, hash: 1 } },
+        { of: "taken", ...of, record: { topicId: 1, hash: 1 } },
+        { of: "backlog", ...of, record: { publication: publication("a/b", "payload", 1), at: 1 } },
+        { of: "backlog", ...of, id: 2, record: { publication: about, at: 1 } },
+        { of: "known", ...of, id: 0, record: {} },
+        { of: "letter", ...of, record: { direction: "up", reason: "r", publication: about, at: 1 } },
+      ],
+      (error) => (error ? reject(error) : resolve()),
+      { epoch: 3 },
+    ),
+  );
+  const read = new Map<string, unknown>();
+  for await (const [key, stored] of store.snapshot()) read.set(key, asRead010(key, stored));
+  expect([...read].filter(([, record]) => record === "deleted")).toEqual([]);
+  expect(read.get("bnew/000000000001")).toBe("payload");
+  expect(read.get("bnew/000000000002")).toMatchObject({ v: 2, at: 1, publication: { topicName: "a/b", qos: 2 } });
+  expect(read.get("qnew/000000000001")).toMatchObject({ v: 2, publication: { topicName: "a/b" }, msgId: 0 });
+  expect(read.get("epoch")).toBe("untouched");
   await store.close();
 });
