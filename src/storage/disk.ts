@@ -23,12 +23,11 @@ import {
   syncFolder,
 } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
-import { epochKey, formatKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
-import { lookThrough, noticesOf } from "./look-through.ts";
+import { commitMax, epochKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
+import { checkFormat, checkRecords, type Operation, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
 import { readDue, readKnown, readLetters, readSession, readSessions } from "./reading.ts";
-import { standIn } from "./state-table.ts";
 import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
@@ -36,18 +35,12 @@ const marksKept = 20_000;
 const reopenPauseMs = 1_000;
 /** Between two looks at the folder while nothing is written. */
 const watchMs = 5_000;
-const format = 1;
-/** Repairs written at once. */
-const repairsAtOnce = 1_000;
-
 /** A commit, or (without changes) a read that sees all commits before it. */
 interface Waiting {
   readonly changes: readonly Change[] | undefined;
   readonly epoch: number | undefined;
   readonly done: (error: GatewayError | undefined) => void;
 }
-
-type Operation = { type: "put"; key: string; value: Uint8Array } | { type: "del"; key: string };
 
 export class DiskStore implements Store {
   readonly #options: StoreOptions;
@@ -102,8 +95,10 @@ export class DiskStore implements Store {
   async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
-      await this.#checkFormat();
-      const { notices: ofRecords, highest } = await this.#check();
+      await checkFormat(database, this.#folder);
+      this.#epoch = this.#storedEpoch = await storedEpoch(database);
+      const { notices: ofRecords, highest, commit } = await checkRecords(database);
+      this.#commit = commit;
       return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);
@@ -244,7 +239,9 @@ export class DiskStore implements Store {
   }
 
   async #write(batch: readonly Waiting[]): Promise<GatewayError | undefined> {
-    const number = ++this.#commit;
+    const before = this.#commit;
+    const number = Math.min(before + 1, commitMax);
+    this.#commit = number;
     const operations = new Map(this.#owed);
     for (const { changes, epoch } of batch) {
       if (epoch !== undefined && epoch !== this.#storedEpoch)
@@ -274,7 +271,7 @@ export class DiskStore implements Store {
       if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
       return undefined;
     } catch (error) {
-      this.#commit--;
+      this.#commit = before;
       for (const [key, operation] of operations) this.#owed.set(key, operation);
       // LevelDB takes no writes after a failed one, until it is opened again. Where its files are gone, all there is of
       // them is what is open.
@@ -339,51 +336,6 @@ export class DiskStore implements Store {
   #open(): Database {
     if (!this.#database || this.#closed) throw new GatewayError("ERR_STORE_OPEN", { folder: this.#folder });
     return this.#database;
-  }
-
-  async #checkFormat(): Promise<void> {
-    const database = this.#open();
-    const stored = await database.get(formatKey);
-    const found = stored && decodeValue(stored)?.value;
-    if (found === format) return;
-    if (typeof found !== "number" || found < format)
-      return database.put(formatKey, encodeValue(format, 0), { sync: true });
-    throw new GatewayError(
-      "ERR_STORE_OPEN",
-      { folder: this.#folder, format: found },
-      {
-        say: `the store at ${this.#folder} was written by a later version (format ${found}); this one reads up to ${format}`,
-      },
-    );
-  }
-
-  /** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
-  async #check(): Promise<{ readonly notices: string[]; readonly highest: StoreReport["highest"] }> {
-    const database = this.#open();
-    const epoch = await database.get(epochKey);
-    const value = epoch && decodeValue(epoch)?.value;
-    this.#epoch = this.#storedEpoch = typeof value === "number" ? value : 0;
-    const findings = await lookThrough(this.snapshot());
-    const { wrong, orphans, marks, latest, highest } = findings;
-    const last = marks.at(-1) ?? 0;
-    let missing = Math.max(0, latest - last);
-    for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
-    this.#commit = Math.max(last, latest);
-    const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
-    for (const [clientId, counts] of orphans) {
-      const record = standIn(clientId, counts.has("queued"));
-      const change = { of: "session", clientId, id: 0, record } as const;
-      repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, this.#commit) });
-    }
-    if (missing > 0) {
-      // The gap is told once: the marks begin anew.
-      for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
-      this.#commit++;
-      repairs.push({ type: "put", key: markKey(this.#commit), value: encodeValue(null, this.#commit) });
-    }
-    for (let at = 0; at < repairs.length; at += repairsAtOnce)
-      await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
-    return { notices: noticesOf(findings, missing), highest };
   }
 
   #openError(cause: unknown): GatewayError {

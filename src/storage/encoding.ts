@@ -7,7 +7,7 @@
 import { crc32 } from "node:zlib";
 import type { BacklogRecord, Change } from "../core/record.ts";
 import type { QoS } from "../core/types.ts";
-import { nameOf } from "./keys.ts";
+import { commitMax, nameOf } from "./keys.ts";
 import { parseRecord, version } from "./records.ts";
 
 const headBytes = 10;
@@ -78,7 +78,8 @@ function sealed(body: Buffer, commit: number): Uint8Array {
 function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: number } | undefined {
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
   if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
-  return { body: bytes.subarray(headBytes), commit: bytes.readUIntBE(4, 6) };
+  const commit = bytes.readUIntBE(4, 6);
+  return commit <= commitMax ? { body: bytes.subarray(headBytes), commit } : undefined;
 }
 
 function parse(body: Buffer): { readonly parsed: unknown } | undefined {

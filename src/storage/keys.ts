@@ -48,7 +48,7 @@ export function keyOf({ of, clientId, id }: RecordName): string {
 /** `unknown`: of a kind that another version may know. `wrong`: of a kind of ours, and yet no key that we would write. */
 export function nameOf(key: string): RecordName | "unknown" | "wrong" {
   const of = kinds.get(key.charAt(0));
-  if (!of) return "unknown";
+  if (!of) return key.startsWith("c") ? "wrong" : "unknown";
   const [name = "", number] = key.slice(1).split("/");
   const id = isSingle.has(of) ? 0 : Number.parseInt(number ?? "", 16);
   const max = of in numberMax ? numberMax[of as keyof typeof numberMax] : 65_535;
@@ -76,9 +76,16 @@ export function markKey(commit: number): string {
   return `c${commit.toString().padStart(16, "0")}`;
 }
 
+/**
+ * More than a gateway ever gets to. A number beyond is from elsewhere, and would leave no room to count on; at this one
+ * counting ends, and missing commits are noticed no more.
+ */
+export const commitMax = 2 ** 40;
+
 /** The number of a commit's mark; undefined: no such key. */
 export function commitOf(key: string): number | undefined {
-  return /^c\d{16}$/.test(key) ? Number(key.slice(1)) : undefined;
+  const commit = /^c\d{16}$/.test(key) ? Number(key.slice(1)) : 0;
+  return commit >= 1 && commit <= commitMax ? commit : undefined;
 }
 
 function digits(id: number): string {

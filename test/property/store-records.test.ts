@@ -16,7 +16,7 @@ import { DiskStore } from "../../src/storage/disk.ts";
 import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf, nameOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
-import { stored } from "../conformance/store-suite.ts";
+import { commit, session, stored } from "../conformance/store-suite.ts";
 import { Bench, connect, sleep } from "../helpers/bench.ts";
 import { testOptions } from "../simulation/options.ts";
 
@@ -94,9 +94,9 @@ function recordsOf(clientId: string, number: number): readonly Change[] {
 }
 
 /** As `encodeRecord` seals it: the checksum is right, whatever the body is. */
-function sealed(body: Uint8Array): Uint8Array {
+function sealed(body: Uint8Array, commitNumber = 1): Uint8Array {
   const bytes = Buffer.concat([Buffer.alloc(10), body]);
-  bytes.writeUIntBE(1, 4, 6);
+  bytes.writeUIntBE(commitNumber, 4, 6);
   bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
   return bytes;
 }
@@ -150,14 +150,19 @@ const junk = fc.oneof(
   fc.jsonValue(),
 );
 
+/** Keys of nobody's. */
+const nobodys = ["c1", "c9999999999999999", "cx", "p", "z/1", "format", "open", "epoch", "ö"];
+
 /** What is in the place of a valid record. */
 const mutants = fc
-  .tuple(fc.nat(9), fc.nat(4), fc.nat(), junk, fc.uint8Array({ maxLength: 60 }), fc.nat())
+  .tuple(fc.nat(9), fc.nat(6), fc.nat(), junk, fc.uint8Array({ maxLength: 60 }), fc.nat())
   .map(([which, how, at, put, random, cut]) => (change: readonly Change[]) => {
     const original = change[which % change.length] as Change;
     const key = keyOf(original);
     const body = bodyOf(original);
     if (how === 0) return { key, value: sealed(random) };
+    if (how === 5) return { key, value: sealed(body, [2, 2 ** 40, 2 ** 40 + 1, 2 ** 48 - 1][at % 4]) };
+    if (how === 6) return { key: nobodys[at % nobodys.length] as string, value: sealed(random) };
     if (how === 1) return { key, value: sealed(body.subarray(0, cut % body.length)) };
     if (how === 2) return { key: wrongKey(key, at), value: sealed(body) };
     if (body[0] !== 0x7b) {
@@ -274,12 +279,17 @@ test("what is wrong is lost alone, named and counted; the core lives with the re
           records.set(key, value);
           mutated.add(key);
         }
-        const { store, notices } = await openWith([...records].map(([key, value]) => ({ key, value })));
+        const { store, notices, folder } = await openWith([...records].map(([key, value]) => ({ key, value })));
         const left = await keysIn(store);
-        const judged = [...records].map(([key, value]) => ({ key, ...decodeRecord(key, value) }));
+        const isRecord = (key: string) => !["format", "open", "epoch"].includes(key);
+        const judged = [...records]
+          .filter(([key]) => isRecord(key))
+          .map(([key, value]) => ({ key, ...decodeRecord(key, value) }));
         const wrong = judged.flatMap(({ key, is }) => (is === "wrong" ? [key] : []));
         expect(wrong.filter((key) => !mutated.has(key))).toEqual([]);
-        expect([...records.keys()].filter((key) => !left.has(key) && !wrong.includes(key))).toEqual([]);
+        expect([...records.keys()].filter((key) => isRecord(key) && !left.has(key) && !wrong.includes(key))).toEqual(
+          [],
+        );
         // A session that was lost, and to which something belongs, has a stand-in under its key.
         expect(wrong.filter((key) => left.has(key) && !key.startsWith("s"))).toEqual([]);
         const told = /^(\d+) records? w/.exec(notices.find((each) => each.includes("damaged")) ?? "");
@@ -293,7 +303,12 @@ test("what is wrong is lost alone, named and counted; the core lives with the re
         expect((await store.letters(0, 100)).map(({ clientId }) => clientId)).toContain("good");
         await store.due(1e15, 100);
         live(states, mode as "transparent" | "aggregating");
+        await commit(store, session("later"));
         await store.close();
+        const again = new DiskStore(storeOptions.parse({ folder, durability: "none" }));
+        expect((await again.open()).notices.filter((each) => !/ of a later version/.test(each))).toEqual([]);
+        expect((await stored(again)).length).toBe(states.length + 1);
+        await again.close();
       },
     ),
     { numRuns: Number(process.env["FUZZ_RUNS"] ?? 50) },
