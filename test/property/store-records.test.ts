@@ -242,11 +242,13 @@ function live(states: readonly StoredState[], mode: "transparent" | "aggregating
 test("whatever the octets and the key, reading them throws nothing", () => {
   const keys = fc.oneof(
     fc.constantFrom(...recordsOf("c", 1).map(keyOf)),
+    fc.tuple(fc.constantFrom(...recordsOf("c", 1).map(keyOf)), fc.nat()).map(([key, at]) => wrongKey(key, at)),
     fc.tuple(fc.constantFrom(..."sqrtubkdcfoxz"), fc.string({ unit: "binary" })).map(([letter, rest]) => letter + rest),
   );
   fc.assert(
     fc.property(keys, fc.uint8Array(), junk, (key, random, value) => {
-      nameOf(key);
+      const name = nameOf(key);
+      if (typeof name !== "string") expect(keyOf(name)).toBe(key);
       decodeRecord(key, random);
       decodeRecord(key, sealed(random));
       decodeRecord(
