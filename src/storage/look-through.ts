@@ -45,7 +45,7 @@ export async function lookThrough(entries: Entries): Promise<Findings> {
     }
     latest = Math.max(latest, decoded.commit);
     if (decoded.is === "later") later.set(decoded.what, (later.get(decoded.what) ?? 0) + 1);
-    const name = nameOf(key);
+    const name = decoded.is === "record" ? decoded.change : nameOf(key);
     if (typeof name === "string") continue;
     const { of, clientId, id } = name;
     if (of === "queued" || of === "letter") highest[of] = Math.max(highest[of], id);
