@@ -54,9 +54,10 @@ async function live(place: string, { seed, durability, first, count, ending }: L
 async function contentOf(store: DiskStore): Promise<Content> {
   const content = new Map<string, number>();
   for await (const [key, value] of store.snapshot()) {
+    if (key.startsWith("c")) continue; // a commit's mark
     const decoded = decodeRecord(key, value);
     if (decoded.is === "wrong") throw new Error(`damaged: ${key}`);
-    if (decoded.is === "later") continue; // marks and the like
+    if (decoded.is === "later") continue; // the format and the like
     const { change } = decoded;
     const commitNumber = commitOf(change.record);
     if (commitNumber > 0) content.set(keyOf(change), commitNumber); // the store's stand-ins have none
