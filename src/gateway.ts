@@ -11,12 +11,14 @@ import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
+import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
+import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { operatorSources } from "./runtime/operator.ts";
+import { createOperator } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
@@ -194,8 +196,10 @@ export class Gateway {
   async #startUpstream(): Promise<void> {
     await this.#upstream.start({
       up: (linkId, sessionPresent, limits) => this.#handle({ kind: "linkUp", linkId, sessionPresent, limits }),
-      refused: (linkId, refusal, reason) => this.#handle({ kind: "linkRefused", linkId, refusal, reason }),
-      down: (linkId, reason, takenOver) => this.#handle({ kind: "linkDown", linkId, reason, takenOver }),
+      refused: (linkId, refusal, reason, reasonCode) =>
+        this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
+      down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => this.#handle({ kind: "pong", linkId }),
       congested: (linkId, congested) => this.#handle({ kind: "linkCongested", linkId, congested }),
       delivered: (linkId, delivery) => this.#handle({ kind: "delivered", linkId, ...delivery }),
       released: (linkId, packetId) => this.#handle({ kind: "released", linkId, packetId }),
@@ -263,10 +267,10 @@ export class Gateway {
   async #startControl(): Promise<void> {
     const { store } = this.#config;
     if (store.kind !== "disk") return;
-    const server = new ControlServer(
-      join(store.folder, "control.sock"),
-      operatorSources(this.#core, this.#store, this.#driver, () => this.#clock.now(), backupOctets),
-    );
+    const now = () => this.#clock.now();
+    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets);
+    const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
+    const server = new ControlServer(join(store.folder, "control.sock"), desk);
     try {
       await server.start();
       this.#control = server;

@@ -1,44 +1,60 @@
 /**
  * What the operator's commands ask of a running gateway, over a Unix socket in the store's folder: who may read that
  * folder may ask, nobody else. HTTP, so that anything can speak it: `curl --unix-socket data/control.sock http://x/queue`.
+ * Which commands there are, and what they take, is in runtime/commands.ts; here they only get a socket.
  */
 import { once } from "node:events";
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
-
-export interface ControlSources {
-  sessions(): unknown;
-  /** undefined: there is none. */
-  session(clientId: string): unknown;
-  /** False: there is none. */
-  dropSession(clientId: string): boolean;
-  queue(): Promise<unknown>;
-  letters(): Promise<unknown>;
-  /** Numbers, or all; answers how many were sent. */
-  republish(ids: readonly number[] | undefined): Promise<number>;
-  purge(ids: readonly number[] | undefined): Promise<number>;
-  backup(): AsyncIterable<Uint8Array>;
-}
+import type { Answer } from "../runtime/command.ts";
+import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 
 /** A Unix socket's path may not be longer. */
 const pathBytesMax = 100;
+const connectionsMax = 8;
+/** Of path and query: two thousand numbers of dead letters. */
+const urlCharactersMax = 20_000;
+/** To send a question whole. */
+const questionMs = 10_000;
+/** Nothing moves on a connection: whoever asked does not read, or the disk does not answer. */
+const idleMs = 60_000;
+
+/** Who may open the socket owns the gateway. */
+const asker: Asker = { name: "control socket", role: "operator" };
+
+export interface ControlLimits {
+  readonly questionMs: number;
+  readonly idleMs: number;
+}
 
 export class ControlServer {
   readonly #path: string;
-  readonly #sources: ControlSources;
+  readonly #desk: Pick<OperatorDesk, "routes" | "ask">;
   readonly #server: Server;
 
-  constructor(path: string, sources: ControlSources) {
+  constructor(path: string, desk: Pick<OperatorDesk, "routes" | "ask">, limits: Partial<ControlLimits> = {}) {
     this.#path = path;
-    this.#sources = sources;
-    this.#server = createServer({ requestTimeout: 10_000 }, (request, response) => {
-      this.#answer(request, response).catch((error: unknown) => {
-        if (response.headersSent) return response.destroy();
-        return json(response, 500, { error: error instanceof Error ? error.message : String(error) });
-      });
-    });
-    this.#server.maxConnections = 8;
+    this.#desk = desk;
+    const { questionMs: requestTimeout, idleMs: timeout } = { questionMs, idleMs, ...limits };
+    this.#server = createServer(
+      {
+        requestTimeout,
+        headersTimeout: requestTimeout,
+        connectionsCheckingInterval: requestTimeout / 5,
+        keepAliveTimeout: 5_000,
+        maxHeaderSize: urlCharactersMax + 8_192,
+      },
+      (request, response) => {
+        this.#answer(request, response).catch((error: unknown) => {
+          if (response.headersSent) return response.destroy();
+          return json(response, 500, { error: error instanceof Error ? error.message : String(error) });
+        });
+      },
+    );
+    this.#server.maxConnections = connectionsMax;
+    this.#server.timeout = timeout;
   }
 
   /** @throws {GatewayError} ERR_API_OPEN */
@@ -64,51 +80,52 @@ export class ControlServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? "/", "http://gateway");
-    const sources = this.#sources;
-    const clientId = url.searchParams.get("client") ?? "";
-    const numbers = url.searchParams.get("ids");
-    const ids = numbers === null ? undefined : numbers.split(",").map(Number);
-    switch (`${request.method} ${url.pathname}`) {
-      case "GET /sessions":
-        return json(response, 200, sources.sessions());
-      case "GET /session": {
-        const session = sources.session(clientId);
-        return session === undefined ? noSession(response, clientId) : json(response, 200, session);
-      }
-      case "DELETE /session":
-        return sources.dropSession(clientId)
-          ? json(response, 200, { dropped: clientId })
-          : noSession(response, clientId);
-      case "GET /queue":
-        return json(response, 200, await sources.queue());
-      case "GET /letters":
-        return json(response, 200, await sources.letters());
-      case "POST /letters":
-        return json(response, 200, { republished: await sources.republish(ids) });
-      case "DELETE /letters":
-        return json(response, 200, { purged: await sources.purge(ids) });
-      case "GET /backup":
-        response.writeHead(200, { "content-type": "application/octet-stream" });
-        for await (const part of sources.backup()) if (!response.write(part)) await once(response, "drain");
-        response.end();
-        return;
-      default:
-        return json(response, 404, { error: "not found" });
+    const { url = "/", method } = request;
+    if (url.length > urlCharactersMax) {
+      return json(response, 414, { error: `more than ${urlCharactersMax} characters; ask for less at a time` });
     }
+    if (hasBody(request)) {
+      response.setHeader("connection", "close"); // it is not read
+      return json(response, 413, { error: "no command takes a body; what it takes goes into the query" });
+    }
+    if (!URL.canParse(url, "http://gateway")) return json(response, 400, { error: "not a path" });
+    const { pathname, searchParams } = new URL(url, "http://gateway");
+    const here = this.#desk.routes.filter(({ path }) => path === pathname);
+    if (here.length === 0) return json(response, 404, { error: "not found" });
+    const route = here.find((each) => each.method === method);
+    if (!route) {
+      const allow = here.map((each) => each.method).join(", ");
+      response.setHeader("allow", allow);
+      return json(response, 405, { error: `${pathname} takes ${allow}` });
+    }
+    await tell(response, await this.#desk.ask(asker, route.command, searchParams));
   }
 }
 
-function noSession(response: ServerResponse, clientId: string): void {
-  json(response, 404, { error: `there is no session of "${clientId}"` });
+async function tell(response: ServerResponse, answer: Answer): Promise<void> {
+  switch (answer.kind) {
+    case "done":
+      return json(response, 200, answer.output);
+    case "stream":
+      response.writeHead(200, { "content-type": answer.contentType });
+      // Also ends the source when whoever asked is gone.
+      return pipeline(answer.octets, response);
+    case "wrong-input":
+      return json(response, 400, { error: answer.problems.join("; ") });
+    case "not-allowed":
+      return json(response, 403, { error: answer.say });
+    case "not-there":
+      return json(response, 404, { error: answer.say });
+    case "not-possible":
+      return json(response, 409, { error: answer.say });
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
 function json(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" });
-  response.end(`${JSON.stringify(body, withText)}\n`);
-}
-
-/** Octets in base64. */
-function withText(_key: string, value: unknown): unknown {
-  return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
+  response.end(`${JSON.stringify(body)}\n`);
 }

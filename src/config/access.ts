@@ -1,6 +1,7 @@
 /** The access rules of the configuration, as the core asks them. */
 import { BlockList, isIP } from "node:net";
 import type { AccessPolicy, Admission } from "../core/access.ts";
+import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId } from "../core/types.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { AccessOptions } from "./access-options.ts";
@@ -28,17 +29,12 @@ export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId
     client(clientId, peer) {
       const rule = rules.find(({ matches }) => matches(clientId, peer));
       if (rule?.allows ?? options.default === "allow") return admitted;
-      const line = JSON.stringify({ allow: clientId, from: [hostOf(basePeer(peer))] });
+      const line = JSON.stringify({ allow: clientId, from: [hostOf(neighbourOf(peer))] });
       return { admitted: false, hint: `access.rules: put first ${line}` };
     },
     qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
     forwarder: (peer) => gate("forwarders", options.forwarders.enabled, forwarders, peer),
   };
-}
-
-function basePeer(peer: PeerId): PeerId {
-  const node = peer.indexOf("#");
-  return node < 0 ? peer : peer.slice(0, node);
 }
 
 export function isBluetoothAddress(text: string): boolean {
@@ -58,9 +54,9 @@ class Network {
   }
 
   has(peer: PeerId): boolean {
-    const base = basePeer(peer);
-    if (this.#transports.has(base.slice(0, base.indexOf("/")))) return true;
-    const host = this.#hostOf(base).replace(/%.*$/, "");
+    const neighbour = neighbourOf(peer);
+    if (this.#transports.has(transportNameOf(neighbour))) return true;
+    const host = this.#hostOf(neighbour).replace(/%.*$/, "");
     if (this.#bluetooth.has(host)) return true;
     const family = isIP(host);
     return family !== 0 && this.#addresses.check(host, family === 6 ? "ipv6" : "ipv4");

@@ -2,6 +2,7 @@
 import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
 import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
+import { transportNameOf } from "../core/peer-id.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { NamedUpstreamOptions, UpstreamOptions } from "../upstream/options.ts";
@@ -82,7 +83,7 @@ function upstreamsPolicy(options: readonly NamedUpstreamOptions[]): UpstreamsPol
       rules.find(
         ({ patterns, transports }) =>
           (patterns === undefined || (clientId !== undefined && patterns.some((pattern) => pattern.test(clientId)))) &&
-          (transports === undefined || (peer !== undefined && transports.has(peer.slice(0, peer.indexOf("/"))))),
+          (transports === undefined || (peer !== undefined && transports.has(transportNameOf(peer)))),
       )?.name,
   };
 }

@@ -5,28 +5,34 @@
  */
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
-import type { Effect } from "./effect.ts";
 import { Effects } from "./effects.ts";
 import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
+import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
-import type { Link } from "./state/broker-session.ts";
+import { DrainQueue } from "./state/drain-queue.ts";
+import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
+import type { Link } from "./state/link.ts";
+import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
-import type { RetainedWait } from "./state/trunk.ts";
+import { StoreWatch } from "./state/store-watch.ts";
 import { Upstreams } from "./state/upstream.ts";
-import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
-
-/** Clients remembered as accepted by the broker; beyond, the first is forgotten. */
-const knownMax = 100_000;
+import type { Instant, LinkId, PeerId } from "./types.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
-export type AnyDeadline = Session["life"] | Session["retry"] | Session["expiry"] | Setup["expiry"] | GatewayDeadline;
+export type AnyDeadline =
+  | Session["life"]
+  | Session["retry"]
+  | Session["expiry"]
+  | Setup<Session>["expiry"]
+  | GatewayDeadline;
 
 export class Context {
   readonly options: CoreOptions;
@@ -36,36 +42,26 @@ export class Context {
   readonly out = new Effects(this.counters);
   readonly deadlines = new Deadlines<AnyDeadline>();
   readonly sessions: SessionTable;
+  /**
+   * Sessions that an input of this turn is about, or that have a reason to go on: at the end of the turn each one's outbox is
+   * moved on, once (session/turn-end.ts).
+   */
+  readonly touched: Session[] = [];
   /** CONNECTs under way, by peer. */
-  readonly setups = new Map<PeerId, Setup>();
+  readonly setups = new Map<PeerId, Setup<Session>>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
-  readonly upstreams: Upstreams;
+  readonly upstreams: Upstreams<Session>;
   readonly strangers: OncePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   stopping = false;
-  /** The store did not take the last commit, or has not answered one for too long. */
-  storeFails = false;
-  /** All commits up to this one are answered. */
-  answeredCommit: CommitToken = 0;
-  /** Since when the store owes an answer. */
-  storeBusySince: Instant | undefined;
-  readonly probe: GatewayDeadline = new Deadline("gateway", "probe");
-  /** Clients that the broker has accepted, longest ago first: they may connect while it is away. */
-  readonly known = new Set<string>();
-  /** Sessions whose backlog may have something to send. */
-  readonly draining = new Set<Session>();
-  readonly drain: GatewayDeadline = new Deadline("gateway", "drain");
-  /** Publications that may leave the backlogs now. */
-  drainCredit = 0;
+  readonly store = new StoreWatch();
+  readonly known: KnownClients;
+  readonly drain = new DrainQueue();
   readonly letters = new Letters();
-  /** Reads of backlogs, to be asked for behind what this turn writes. */
-  reads: Extract<Effect, { kind: "fetch" }>[] = [];
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
-  /** Who waits for retained messages over a shared connection, longest first. */
-  readonly retainedWaits: RetainedWait[] = [];
-  readonly retained: GatewayDeadline = new Deadline("gateway", "retained");
+  readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
@@ -75,11 +71,19 @@ export class Context {
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
+    this.known = new KnownClients(this.journal);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
     this.newSessions = new RatePerSecond({
       totalMax: options.clients.newPerSecondMax,
       perKeyMax: options.clients.newPerSecondPerHostMax,
     });
+  }
+
+  /** The session may have something to send to its client, or may send it now: it is looked at when the turn ends. */
+  touch(session: Session): void {
+    if (session.touched) return;
+    session.touched = true;
+    this.touched.push(session);
   }
 
   /** Counts and reports something that is not done. */
@@ -88,22 +92,13 @@ export class Context {
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
   }
 
-  /** The broker has accepted this client. */
-  noteKnown(clientId: string): void {
-    if (!this.journal.enabled || this.known.has(clientId)) return;
-    this.known.add(clientId);
-    this.journal.remember({ of: "known", clientId, id: 0, record: {} });
-    const oldest = this.known.size > knownMax ? this.known.values().next() : undefined;
-    if (oldest && !oldest.done) this.forgetKnown(oldest.value);
-  }
-
-  /** The broker will not have this client. */
-  forgetKnown(clientId: string): void {
-    if (this.known.delete(clientId)) this.journal.remove({ of: "known", clientId, id: 0, record: undefined });
+  /** The store did not take the last commit, or has not answered one for too long. */
+  get storeFails(): boolean {
+    return this.store.fails;
   }
 
   nextLinkId(of: string): LinkId {
-    return `${of}~${++this.#lastLink}`;
+    return linkIdOf(of, ++this.#lastLink);
   }
 
   /** How long a peer may go on repeating itself: T_retry x (N_retry + 1). */
@@ -113,14 +108,13 @@ export class Context {
   }
 
   hostOf(peer: PeerId): string {
-    const node = peer.indexOf("#");
-    return this.environment.hostOf(node < 0 ? peer : peer.slice(0, node));
+    return this.environment.hostOf(neighbourOf(peer));
   }
 }
 
 /** Octets of one message that this peer can take, encapsulation paid. */
 export function maxMessageBytes(context: Context, peer: PeerId): number {
-  const node = peer.indexOf("#");
-  if (node < 0) return context.environment.maxMessageBytes(peer);
-  return context.environment.maxMessageBytes(peer.slice(0, node)) - 3 - (peer.length - node - 1) / 2;
+  const node = forwardedNodeOf(peer);
+  if (!node) return context.environment.maxMessageBytes(peer);
+  return context.environment.maxMessageBytes(node.forwarder) - 3 - node.nodeId.length / 2;
 }

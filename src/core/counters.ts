@@ -2,6 +2,12 @@
 import type { MessageType } from "../wire/v12/messages.ts";
 import { type DropReason, dropReasons } from "./event.ts";
 
+/** A number of messages, and their size. */
+export interface Tally {
+  messages: number;
+  bytes: number;
+}
+
 export class Counters {
   /** Messages from and to peers, by type. */
   readonly received: Record<string, number> = {};
@@ -15,13 +21,28 @@ export class Counters {
   retransmissions = 0;
   clientsLost = 0;
   qos2Uncertain = 0;
-  /** Messages waiting for clients now, and their size. */
-  bufferedMessages = 0;
-  bufferedBytes = 0;
-  /** Publications accepted while the broker was away, ever; and those that wait on disk now, with their size. */
+  /** Publications accepted while the broker was away, ever. */
   acceptedUp = 0;
-  backlogMessages = 0;
-  backlogBytes = 0;
+  /** Messages waiting for clients now. Each outbox counts its own in here, and nobody else does. */
+  readonly buffered: Readonly<Tally> = { messages: 0, bytes: 0 };
+  /** Publications that wait on disk for the broker now. Each backlog counts its own in here, and nobody else does. */
+  readonly backlog: Readonly<Tally> = { messages: 0, bytes: 0 };
+
+  get bufferedMessages(): number {
+    return this.buffered.messages;
+  }
+
+  get bufferedBytes(): number {
+    return this.buffered.bytes;
+  }
+
+  get backlogMessages(): number {
+    return this.backlog.messages;
+  }
+
+  get backlogBytes(): number {
+    return this.backlog.bytes;
+  }
 
   countReceived(type: MessageType): void {
     this.received[type] = (this.received[type] ?? 0) + 1;

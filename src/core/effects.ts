@@ -3,6 +3,7 @@ import type { Message } from "../wire/v12/messages.ts";
 import type { Counters } from "./counters.ts";
 import type { Effect } from "./effect.ts";
 import type { GatewayEvent } from "./event.ts";
+import { forwardedNodeOf } from "./peer-id.ts";
 import type { CommitToken, PeerId } from "./types.ts";
 
 export class Effects {
@@ -20,7 +21,7 @@ export class Effects {
 
   /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */
   letGo(peer: PeerId): void {
-    if (!peer.includes("#")) this.#list.push({ kind: "letGo", peer });
+    if (!forwardedNodeOf(peer)) this.#list.push({ kind: "letGo", peer });
   }
 
   report(event: GatewayEvent): void {

@@ -1,37 +1,40 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
 import type { ClientState, PeerId } from "./types.ts";
 
-/** Why something was dropped or refused. The names are stable: metrics and tests match them. */
+/**
+ * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
+ * about it: observe/drop-reasons.ts.
+ */
 export const dropReasons = [
   "malformed",
-  "unexpected-type", //        a type that only gateways send, or one out of sequence
+  "unexpected-type",
   "unknown-sender",
   "not-admitted",
   "encapsulation-not-allowed",
   "qos-minus-one-not-allowed",
-  "qos-minus-one-topic", //    unknown predefined id or bad short name
+  "qos-minus-one-topic",
   "message-id-zero",
   "unmatched-ack",
   "unknown-topic-id",
   "too-large-for-peer",
   "too-large-for-broker",
   "buffer-full",
-  "superseded", //             a later message of the same topic replaced it
-  "not-buffered", //           QoS 0 for a sleeper, which the policy does not keep
+  "superseded",
+  "not-buffered",
   "expired",
   "refused-by-client",
   "registration-refused",
   "topic-ids-exhausted",
   "session-ended",
-  "unsafe-topic", //           brokers close a connection for such a name, and others share it
+  "unsafe-topic",
   "link-down",
   "uplink-congested",
-  "backlog-full", //           too much is waiting for the broker
+  "backlog-full",
   "store-failing",
-  "refused-by-broker", //      accepted while the broker was away, and it will not have it
+  "refused-by-broker",
   "too-many-pending",
   "rate-limited",
-  "repeat", //                 a retransmission whose answer is under way
+  "repeat",
 ] as const;
 
 export type DropReason = (typeof dropReasons)[number];
@@ -78,5 +81,7 @@ export type GatewayEvent =
   | { readonly event: "persist_failed"; readonly why: string }
   /** The store takes what it is given again. */
   | { readonly event: "persist_recovered" }
+  /** The process did not run for so long. */
+  | { readonly event: "stood_still"; readonly ms: number }
   /** `count` messages of this client wait on disk for the broker: the first does, or none does any more. */
   | { readonly event: "backlog"; readonly clientId: string; readonly count: number };

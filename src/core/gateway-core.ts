@@ -1,7 +1,9 @@
 /**
  * The gateway's decisions, all of them, without a device: datagrams, broker's answers and the time go in, effects come
- * out. This file takes the inputs apart; what is done about them is in session/, routing/ and dialects/.
+ * out. This file takes the inputs apart; what is done about them is in dialects/ (messages of clients) and inputs/ (all
+ * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
  */
+
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
@@ -21,26 +23,34 @@ import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
+import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
-import { onSetupDeadline } from "./session/connect.ts";
+import { silenceAllowedMs } from "./session/client-life.ts";
+import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
 import { onTrunkDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
+import { moveOn } from "./session/turn-end.ts";
+import { CheckMemory, checkInvariants } from "./state/check.ts";
+import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
-import type { ClientState, Instant, PeerId } from "./types.ts";
+import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
 const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
+  /** Made by the first check: a gateway at work has none. */
+  #checkMemory: CheckMemory | undefined = undefined;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.#context = new Context(options, environment);
@@ -66,9 +76,11 @@ export class GatewayCore implements Core {
           onLifeDeadline(context, deadline.owner);
           break;
         case "retry":
+          context.touch(deadline.owner);
           onRetryDeadline(context, deadline.owner);
           break;
         case "expiry":
+          context.touch(deadline.owner);
           dropExpired(context, deadline.owner);
           break;
         case "setup":
@@ -147,6 +159,19 @@ export class GatewayCore implements Core {
     for (const session of this.#context.sessions.all()) yield viewOf(session);
   }
 
+  /**
+   * Is everything in order after this turn? For tests, after each turn: what was stored is known by what each asked for.
+   * @throws {AssertionError} with the client and the rule, where something is not.
+   */
+  check(turn: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
+    const context = this.#context;
+    this.#checkMemory ??= new CheckMemory();
+    checkInvariants(context, turn, this.#checkMemory, {
+      recordOf,
+      silenceAllowedMs: (session) => silenceAllowedMs(context, session),
+    });
+  }
+
   #take(input: Input): void {
     const context = this.#context;
     switch (input.kind) {
@@ -160,38 +185,40 @@ export class GatewayCore implements Core {
       case "datagram":
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;
       }
       case "brokerAck": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onBrokerAck(context, link, input);
         return;
       }
       case "released": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onReleased(context, link, input.packetId);
         return;
       }
       case "linkUp": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }
       case "linkRefused": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (link) onLinkRefused(context, link, input.refusal, input.reason);
         return;
       }
       case "linkDown": {
-        const link = context.links.get(input.linkId);
-        if (link) onLinkDown(context, link, input.reason, input.takenOver);
+        const link = this.#linkOf(input.linkId);
+        if (link) onLinkDown(context, link, input);
         return;
       }
+      case "pong":
+        return; // nobody asks yet
       case "linkCongested": {
-        const link = context.links.get(input.linkId);
+        const link = this.#linkOf(input.linkId);
         if (!link) return;
         link.congested = input.congested;
         if (input.congested) return;
@@ -215,6 +242,8 @@ export class GatewayCore implements Core {
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
+      case "stoodStill":
+        return onStoodStill(context, input.ms);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":
@@ -224,11 +253,20 @@ export class GatewayCore implements Core {
     }
   }
 
+  /** The connection that an input is about; with it, the session that it serves. */
+  #linkOf(linkId: LinkId): Link | undefined {
+    const link = this.#context.links.get(linkId);
+    if (link?.session) this.#context.touch(link.session);
+    return link;
+  }
+
   #endTurn(): readonly Effect[] {
     const context = this.#context;
+    if (!context.stopping) moveOn(context);
     const behind = context.journal.flush();
     watchStore(context);
-    if (context.reads.length > 0) for (const read of context.reads.splice(0)) context.out.add(read);
+    const { reads } = context.drain;
+    if (reads.length > 0) for (const read of reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }
 }
@@ -248,7 +286,7 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
         hint: admission.hint,
       });
     }
-    peer = `${from}#${hex(decoded.forwarded.nodeId)}`;
+    peer = peerBehind(from, decoded.forwarded.nodeId);
   }
   if (decoded.ok) {
     context.counters.countReceived(decoded.message.type);
@@ -260,12 +298,6 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
     onWrongIdSize(context, peer, decoded.type, decoded.msgId);
   }
   context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
-}
-
-function hex(octets: Uint8Array): string {
-  let text = "";
-  for (const octet of octets) text += octet.toString(16).padStart(2, "0");
-  return text;
 }
 
 /** One client, for people and metrics. */

@@ -1,9 +1,9 @@
 /** What of a session survives a restart: plain data, written as deltas. Its version on disk is the store's business. */
-import type { Publication, PublicationMeta, QoS, Will } from "./types.ts";
+import type { PeerId, Publication, PublicationMeta, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {
   readonly clientId: string;
-  readonly peer: string | undefined;
+  readonly peer: PeerId | undefined;
   readonly state: "active" | "asleep" | "disconnected" | "lost";
   readonly clean: boolean;
   readonly keepAliveSeconds: number;

@@ -5,17 +5,24 @@ export type Instant = number;
 
 /**
  * A transport address: `<transport name>/<address within it>`, for a node behind a forwarder followed by
- * `#<Wireless Node Id in hex>`. Opaque to the core except for that `#`.
+ * `#<Wireless Node Id in hex>`. A transport makes those of its own network; whatever else is to be made of one or read in
+ * one is in peer-id.ts.
  */
-export type PeerId = string;
+export type PeerId = `${string}/${string}`;
 
-/** One MQTT connection with its reconnects. A new one gets a new id, also for the same client. */
-export type LinkId = string;
+/**
+ * One MQTT connection with its reconnects. A new one gets a new id, also for the same client. Made and read in link-id.ts
+ * only.
+ */
+export type LinkId = `${string}~${number}`;
 
 /** Names a group of changes that is on disk as a whole, or not at all. Counts up from 1. */
 export type CommitToken = number;
 
 export type QoS = 0 | 1 | 2;
+
+/** How a client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
+export type SubscribedBy = "name" | "predefined" | "short";
 
 /** The application message that travels through us. */
 export interface Publication {

@@ -1,6 +1,7 @@
 /** Counters as Prometheus reads them: nothing is done per message, everything is read when somebody scrapes. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
+import { type EventMetric, eventMetrics } from "./events.ts";
 import { addLinkMetrics } from "./link-metrics.ts";
 
 /** Where the numbers are. Plain fields, read on scrape. */
@@ -29,111 +30,119 @@ export interface MetricSources {
   droppedCongested(): number;
 }
 
+/** Read on each scrape: one number, or one for each label. */
+type Read = () => number | Readonly<Record<string, number>>;
+
+interface Metric {
+  readonly type: "counter" | "gauge";
+  readonly name: string;
+  readonly help: string;
+  readonly label?: string;
+  readonly read: Read;
+}
+
 export function createMetrics(sources: MetricSources): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  addLinkMetrics(registry, () => sources.links());
+  for (const metric of [...ofEvents(sources), ...ofTraffic(sources)]) add(registry, metric);
+  return registry;
+}
 
-  /** A counter whose truth is elsewhere: set to it on each scrape. */
-  const counter = (
-    name: string,
-    help: string,
-    labelName: string | undefined,
-    read: () => Readonly<Record<string, number>>,
-  ) =>
-    new Counter({
-      name: `mqttsn_${name}`,
-      help,
-      labelNames: labelName === undefined ? [] : [labelName],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const [label, value] of Object.entries(read())) {
-          if (labelName === undefined) this.inc(value);
-          else this.inc({ [labelName]: label }, value);
-        }
-      },
-    });
-  const gauge = (
-    name: string,
-    help: string,
-    labelName: string | undefined,
-    read: () => Readonly<Record<string, number>>,
-  ) =>
-    new Gauge({
-      name: `mqttsn_${name}`,
-      help,
-      labelNames: labelName === undefined ? [] : [labelName],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const [label, value] of Object.entries(read())) {
-          if (labelName === undefined) this.set(value);
-          else this.set({ [labelName]: label }, value);
-        }
-      },
-    });
+/** What counts an event is described in the table of events. */
+function ofEvents(sources: MetricSources): Metric[] {
+  const { core } = sources;
+  const read: Readonly<Record<EventMetric, Read>> = {
+    sessions: () => sources.sessionsByState(),
+    clients_lost_total: () => core.clientsLost,
+    dropped_total: () => core.dropped,
+    upstream_links_up: () => sources.linksUp(),
+    broker_up: () => (sources.brokerThere() ? 1 : 0),
+    qos2_uncertain_total: () => core.qos2Uncertain,
+    store_failing: () => (sources.storeFails() ? 1 : 0),
+    backlog_messages: () => core.backlogMessages,
+    backlog_bytes: () => core.backlogBytes,
+  };
+  const names = Object.keys(eventMetrics) as EventMetric[];
+  return names.map((name) => ({ name, ...eventMetrics[name], read: read[name] }));
+}
+
+/** What is counted without an event: it happens too often for one. */
+function ofTraffic(sources: MetricSources): Metric[] {
+  const { core } = sources;
   const byTransport = (field: keyof TransportStats) => () =>
     Object.fromEntries(
       sources.transports().flatMap(({ name, stats }) => (stats[field] === undefined ? [] : [[name, stats[field]]])),
     );
+  const counter = (name: string, help: string, read: Read, label?: string): Metric => ({
+    type: "counter",
+    name,
+    help,
+    read,
+    ...(label === undefined ? {} : { label }),
+  });
+  const gauge = (name: string, help: string, read: Read): Metric => ({ type: "gauge", name, help, read });
+  return [
+    counter("messages_received_total", "MQTT-SN messages from devices, by type", () => core.received, "type"),
+    counter("messages_sent_total", "MQTT-SN messages to devices, by type", () => core.sent, "type"),
+    counter("published_total", "Publications from devices handed to the broker", () => core.publishedUp),
+    counter("delivered_total", "Publications that devices have, or were sent at QoS 0", () => core.deliveredDown),
+    counter("retransmissions_total", "Messages repeated towards devices", () => core.retransmissions),
+    counter("upstream_dropped_total", "QoS 0 publications dropped because the broker's connection was full", () =>
+      sources.droppedCongested(),
+    ),
+    counter("datagrams_received_total", "Datagrams in, by transport", byTransport("datagramsIn"), "transport"),
+    counter("datagrams_sent_total", "Datagrams out, by transport", byTransport("datagramsOut"), "transport"),
+    counter(
+      "send_errors_total",
+      "Datagrams that could not be sent, by transport",
+      byTransport("sendErrors"),
+      "transport",
+    ),
+    counter(
+      "kernel_drops_total",
+      "Datagrams that the kernel dropped before we could read them, by transport",
+      byTransport("kernelDrops"),
+      "transport",
+    ),
+    counter(
+      "accepted_publications_total",
+      "Publications acknowledged to devices while the broker was away",
+      () => core.acceptedUp,
+    ),
+    gauge("buffered_messages", "Messages waiting for devices", () => core.bufferedMessages),
+    gauge("buffered_bytes", "Size of the messages waiting for devices", () => core.bufferedBytes),
+  ];
+}
 
-  addLinkMetrics(registry, () => sources.links());
-  const { core } = sources;
-  counter("messages_received_total", "MQTT-SN messages from devices, by type", "type", () => core.received);
-  counter("messages_sent_total", "MQTT-SN messages to devices, by type", "type", () => core.sent);
-  counter("dropped_total", "What was dropped or refused, by reason", "reason", () => core.dropped);
-  counter("published_total", "Publications from devices handed to the broker", undefined, () => ({
-    _: core.publishedUp,
-  }));
-  counter("delivered_total", "Publications that devices have, or were sent at QoS 0", undefined, () => ({
-    _: core.deliveredDown,
-  }));
-  counter("retransmissions_total", "Messages repeated towards devices", undefined, () => ({ _: core.retransmissions }));
-  counter("clients_lost_total", "Clients that went without a goodbye", undefined, () => ({ _: core.clientsLost }));
-  counter("qos2_uncertain_total", "QoS 2 publications that a forgetful broker made uncertain", undefined, () => ({
-    _: core.qos2Uncertain,
-  }));
-  counter(
-    "upstream_dropped_total",
-    "QoS 0 publications dropped because the broker's connection was full",
-    undefined,
-    () => ({ _: sources.droppedCongested() }),
-  );
-  counter("datagrams_received_total", "Datagrams in, by transport", "transport", byTransport("datagramsIn"));
-  counter("datagrams_sent_total", "Datagrams out, by transport", "transport", byTransport("datagramsOut"));
-  counter(
-    "send_errors_total",
-    "Datagrams that could not be sent, by transport",
-    "transport",
-    byTransport("sendErrors"),
-  );
-  counter(
-    "kernel_drops_total",
-    "Datagrams that the kernel dropped before we could read them, by transport",
-    "transport",
-    byTransport("kernelDrops"),
-  );
-  gauge("sessions", "Sessions by state", "state", () => sources.sessionsByState());
-  counter(
-    "accepted_publications_total",
-    "Publications acknowledged to devices while the broker was away",
-    undefined,
-    () => ({
-      _: core.acceptedUp,
-    }),
-  );
-  gauge("backlog_messages", "Accepted publications that wait on disk for the broker", undefined, () => ({
-    _: core.backlogMessages,
-  }));
-  gauge("backlog_bytes", "Their size, as uplink.totalBytesMax counts", undefined, () => ({ _: core.backlogBytes }));
-  gauge("store_failing", "1 while the store does not take what it is given", undefined, () => ({
-    _: sources.storeFails() ? 1 : 0,
-  }));
-  gauge("buffered_messages", "Messages waiting for devices", undefined, () => ({ _: core.bufferedMessages }));
-  gauge("buffered_bytes", "Size of the messages waiting for devices", undefined, () => ({ _: core.bufferedBytes }));
-  gauge("upstream_links_up", "Connections to the broker", undefined, () => ({ _: sources.linksUp() }));
-  gauge("broker_up", "1 while the gateway's own connection to the broker stands", undefined, () => ({
-    _: sources.brokerThere() ? 1 : 0,
-  }));
-  return registry;
+/** A metric whose truth is elsewhere: set to it on each scrape. */
+function add(registry: Registry, { type, name, help, label, read }: Metric): void {
+  const settings = {
+    name: `mqttsn_${name}`,
+    help,
+    labelNames: label === undefined ? [] : [label],
+    registers: [registry],
+  };
+  const values = (): [labels: Record<string, string>, value: number][] => {
+    const now = read();
+    if (typeof now === "number") return [[{}, now]];
+    return Object.entries(now).map(([of, value]) => [label === undefined ? {} : { [label]: of }, value]);
+  };
+  if (type === "counter") {
+    new Counter({
+      ...settings,
+      collect() {
+        this.reset();
+        for (const [labels, value] of values()) this.inc(labels, value);
+      },
+    });
+  } else {
+    new Gauge({
+      ...settings,
+      collect() {
+        this.reset();
+        for (const [labels, value] of values()) this.set(labels, value);
+      },
+    });
+  }
 }

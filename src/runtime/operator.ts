@@ -1,4 +1,4 @@
-/** What the operator may see and do, from the core and the store: the answers behind the commands. */
+/** What the operator may see and do, from the core and the store: the answers behind the commands of commands.ts. */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
 import type { Driver } from "./driver.ts";
@@ -7,16 +7,21 @@ import type { Driver } from "./driver.ts";
 const clientsNamed = 50;
 const lettersAtOnce = 1_000;
 
+export type Operator = ReturnType<typeof createOperator>;
+
 /** `backup` turns a snapshot of the store into a file's octets. */
-export function operatorSources(
+export function createOperator(
   core: GatewayCore,
   store: Store,
   driver: Driver,
   now: () => number,
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
 ) {
-  const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> =>
-    (await allLetters(store)).filter(({ id }) => ids === undefined || ids.includes(id));
+  const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
+    const letters = await allLetters(store);
+    const wanted = ids && new Set(ids);
+    return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
+  };
   return {
     sessions: () => [...core.sessions()].map((session) => facts(session, now())),
     session: (clientId: string) => {
@@ -49,8 +54,21 @@ export function operatorSources(
       (await allLetters(store)).map(({ id, clientId, record }) => {
         const { direction, reason, publication, at } = record;
         const { topicName, payload, qos, retain } = publication;
-        return { id, clientId, direction, reason, topic: topicName, qos, retain, bytes: payload.length, at, payload };
+        const text = Buffer.from(payload).toString("base64");
+        return {
+          id,
+          clientId,
+          direction,
+          reason,
+          topic: topicName,
+          qos,
+          retain,
+          bytes: payload.length,
+          at,
+          payload: text,
+        };
       }),
+    /** Numbers, or all; answers how many were sent. */
     republish: async (ids: readonly number[] | undefined) => {
       const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
       driver.handle({ kind: "republish", letters: letters.map(({ id, record }) => [id, record] as const) });
@@ -62,10 +80,10 @@ export function operatorSources(
       driver.handle({ kind: "purge", ids: (await chosen(ids)).map(({ id }) => id) });
       return before - core.letters;
     },
+    /** undefined: there is nothing to back up. */
     backup: () => {
       const snapshot = store.snapshot();
-      if (!snapshot) throw new Error("a store in memory has nothing to back up");
-      return backup(snapshot);
+      return snapshot && backup(snapshot);
     },
   };
 }

@@ -3,6 +3,7 @@ import { assert, assertNever } from "../core/assert.ts";
 import type { Effect } from "../core/effect.ts";
 import type { GatewayEvent } from "../core/event.ts";
 import type { Input } from "../core/input.ts";
+import { forwardedNodeOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId } from "../core/types.ts";
 import type { Store } from "../storage/store.ts";
 import type { Transport } from "../transports/transport.ts";
@@ -33,6 +34,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       return edges.upstream.subscribe(effect.linkId, effect.packetId, effect.topicFilter, effect.qos, effect);
     case "unsubscribe":
       return edges.upstream.unsubscribe(effect.linkId, effect.packetId, effect.topicFilter);
+    case "ping":
+      return edges.upstream.ping(effect.linkId);
     case "openLink":
       return edges.upstream.open(effect.link);
     case "closeLink":
@@ -68,9 +71,9 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
 
 function send(to: PeerId, message: Parameters<typeof encode>[0], edges: Edges): void {
   const transport = transportOf(to, edges.transports);
-  const node = to.indexOf("#");
-  if (node < 0) transport.send(to, encode(message));
-  else transport.send(to.slice(0, node), encode(message, forwardedTo(to.slice(node + 1))));
+  const node = forwardedNodeOf(to);
+  if (!node) transport.send(to, encode(message));
+  else transport.send(node.forwarder, encode(message, forwardedTo(node.nodeId)));
 }
 
 function forwardedTo(nodeIdHex: string): Forwarded {
@@ -78,7 +81,7 @@ function forwardedTo(nodeIdHex: string): Forwarded {
 }
 
 export function transportOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): Transport {
-  const transport = transports.get(peer.slice(0, peer.indexOf("/")));
+  const transport = transports.get(transportNameOf(peer));
   assert(transport, `no transport for peer ${peer}`);
   return transport;
 }

@@ -6,6 +6,7 @@
  * Letters and known clients go first: what a session brings about (a message that is dropped, a refusal) may add to them.
  */
 import type { Input } from "../core/input.ts";
+import { transportNameOf } from "../core/peer-id.ts";
 import type { SessionRecord, StoredState } from "../core/record.ts";
 import type { Store, StoreReport } from "../storage/store.ts";
 
@@ -71,7 +72,7 @@ export async function restore(
 
 function withKnownPeer(state: StoredState, hasTransport: (name: string) => boolean): StoredState {
   const { peer } = state.session;
-  if (peer === undefined || hasTransport(peer.slice(0, peer.indexOf("/")))) return state;
+  if (peer === undefined || hasTransport(transportNameOf(peer))) return state;
   const session: SessionRecord = { ...state.session, peer: undefined };
   return { ...state, session };
 }

@@ -16,7 +16,7 @@ import type {
   TakenRecord,
   UplinkRecord,
 } from "../core/record.ts";
-import type { Publication, PublicationMeta } from "../core/types.ts";
+import type { PeerId, Publication, PublicationMeta } from "../core/types.ts";
 import { isTopicFilter, isTopicName } from "../wire/topic.ts";
 import type { Kind } from "./keys.ts";
 
@@ -114,7 +114,11 @@ const downlink: z.ZodType<Publication> = z.object({
 const orNothing = <Of extends z.ZodType>(of: Of) => of.optional().default(undefined as never);
 
 /** `transport/address`, and behind a forwarder `#` with the node's id. */
-const peer = text.regex(/^[^/#]+\/[^#]*(#([0-9a-f]{2}){0,252})?$/, "no address").max(1_000);
+const peer = z.custom<PeerId>(
+  (value) => typeof value === "string" && value.length <= 1_000 && !lone.test(value) && address.test(value),
+  "no address",
+);
+const address = /^[^/#]+\/[^#]*(#([0-9a-f]{2}){0,252})?$/;
 
 const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
   session: z.object({

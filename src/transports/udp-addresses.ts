@@ -7,7 +7,7 @@
  */
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";
-import type { NativeBatch } from "./udp-batch.ts";
+import type { NativeBatch } from "./udp-native.ts";
 
 /** Of each datagram, in 32-bit words; the same in native/udp-batch.c. */
 export const wordsPerDatagram = 8;

@@ -4,7 +4,6 @@
  * `sendmsg` for each answer, and reads once more to find that there is nothing: most of what a datagram costs.
  * Without the compiled part everything goes through node:dgram, and nothing else changes.
  */
-import { createRequire } from "node:module";
 import { isIPv6 } from "node:net";
 import { getSystemErrorName } from "node:util";
 import type { PeerId } from "../core/types.ts";
@@ -17,20 +16,8 @@ import {
   V6Addresses,
   wordsPerDatagram,
 } from "./udp-addresses.ts";
-
-/** What the compiled part offers; see there. */
-export interface NativeBatch {
-  open(host: string, port: number): number;
-  duplicate(fd: number): number;
-  host(words: Uint32Array, index: number): string;
-  address(host: string, port: number, words: Uint32Array, index: number): number;
-  receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
-  send(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
-  hops(fd: number, count: number): number;
-  watch(fd: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
-  wake(watch: unknown, whenWritable: boolean): number;
-  unwatch(watch: unknown): void;
-}
+import type { NativeBatch } from "./udp-native.ts";
+import { ReplyAddresses, wordsPerLocal } from "./udp-reply-addresses.ts";
 
 /**
  * Datagrams per system call, and in one turn of the event loop: what they cause is done before more are read. With eight
@@ -48,16 +35,6 @@ const lost = 0xffff_ffff;
 const readable = 1;
 const writable = 2;
 
-/** The compiled part; undefined where it is not there, or is not for this system. */
-export function loadNativeBatch(): NativeBatch | undefined {
-  if (process.platform !== "linux") return undefined;
-  try {
-    return createRequire(import.meta.url)("../../native/build/udp-batch.node") as NativeBatch;
-  } catch {
-    return undefined; // not compiled: no compiler, or the package was installed without running scripts
-  }
-}
-
 export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;
   /** Calls `work`, in which several datagrams come. */
@@ -66,6 +43,13 @@ export interface BatchEvents extends PeerNames {
   notSent(count: number): void;
   /** The socket is of no use any more. */
   failed(error: Error): void;
+}
+
+/** Of a socket that is bound to all addresses: to which of them datagrams came, and from which they leave. */
+interface Locals {
+  readonly addresses: ReplyAddresses;
+  readonly came: Uint32Array;
+  readonly leave: Uint32Array;
 }
 
 export class UdpBatch {
@@ -88,6 +72,8 @@ export class UdpBatch {
   /** Found no room in the socket's buffer, oldest first. */
   #waiting: { readonly to: PeerId; readonly bytes: Uint8Array }[] = [];
   readonly #addresses: Addresses;
+  /** Undefined where the socket has one address. */
+  readonly #locals: Locals | undefined;
 
   private constructor(
     native: NativeBatch,
@@ -98,6 +84,7 @@ export class UdpBatch {
   ) {
     this.#native = native;
     this.#fd = fd;
+    this.#locals = native.locals(fd) === 1 ? newLocals() : undefined;
     this.#addresses = addresses;
     this.#events = events;
     this.#watch = native.watch(fd, this.#onWake, gatherMilliseconds);
@@ -154,6 +141,7 @@ export class UdpBatch {
     const words = this.#outWords;
     const at = this.#out * wordsPerDatagram;
     if (!this.#addresses.write(to, words, at)) return false;
+    this.#locals?.addresses.write(to, this.#locals.leave, this.#out * wordsPerLocal);
     words[at + offsetAt] = this.#outBytes;
     words[at + lengthAt] = bytes.byteLength;
     this.#outArena.set(bytes, this.#outBytes);
@@ -190,7 +178,7 @@ export class UdpBatch {
   readonly #receive = (): void => {
     this.#receiving = true;
     try {
-      const count = this.#native.receive(this.#fd, this.#arena, this.#words, 0);
+      const count = this.#native.receive(this.#fd, this.#arena, this.#words, 0, this.#locals?.came);
       if (count < 0) return this.#fail(count);
       this.#received = count;
       this.#handOver(count);
@@ -207,7 +195,9 @@ export class UdpBatch {
       const length = words[at + lengthAt] ?? lost;
       const offset = words[at + offsetAt] ?? 0;
       if (length === lost) continue; // longer than any datagram: cannot be
-      this.#events.datagram(this.#addresses.peerAt(words, at, i), this.#arena.slice(offset, offset + length));
+      const from = this.#addresses.peerAt(words, at, i);
+      this.#locals?.addresses.heard(from, this.#locals.came, i * wordsPerLocal);
+      this.#events.datagram(from, this.#arena.slice(offset, offset + length));
     }
   }
 
@@ -240,18 +230,27 @@ export class UdpBatch {
     this.#out = 0;
     this.#outBytes = 0;
     const words = this.#outWords;
-    const done = this.#native.send(this.#fd, this.#outArena, words, count);
+    const done = this.#native.send(this.#fd, this.#outArena, words, count, this.#locals?.leave);
     let refused = 0;
     for (let i = 0; i < count; i++) {
       const at = i * wordsPerDatagram;
       const length = words[at + lengthAt] ?? lost;
-      if (length === lost || done < 0) refused++;
+      const to = this.#outPeers[i];
+      if (length === lost || done < 0 || to === undefined) refused++;
       else if (i >= done) {
         const offset = words[at + offsetAt] ?? 0;
         if (this.#waiting.length === 0) this.#native.wake(this.#watch, true);
-        if (!this.#wait(this.#outPeers[i] ?? "", this.#outArena.slice(offset, offset + length))) refused++;
+        if (!this.#wait(to, this.#outArena.slice(offset, offset + length))) refused++;
       }
     }
     if (refused > 0) this.#events.notSent(refused);
   }
+}
+
+function newLocals(): Locals {
+  return {
+    addresses: new ReplyAddresses(),
+    came: new Uint32Array(batchMax * wordsPerLocal),
+    leave: new Uint32Array(batchMax * wordsPerLocal),
+  };
 }

@@ -50,7 +50,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
       const other = await node();
       other.send(Uint8Array.of(2, 0x16));
       await until("the first message", () => seen.length === 1);
-      const peer = seen[0]?.from ?? "";
+      const peer = seen[0]?.from ?? "/";
       const largest = transport.maxMessageBytes(peer);
       for (const size of [2, 3, 255, 256, 1_000, largest].filter((bytes) => bytes <= largest)) {
         const bytes = messageOf(size);
@@ -81,7 +81,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
       const { transport, node, seen } = await started();
       (await node()).send(Uint8Array.of(2, 0x16));
       await until("a peer", () => seen.length === 1);
-      const peer = seen[0]?.from ?? "";
+      const peer = seen[0]?.from ?? "/";
       for (const wrong of [
         "",
         transport.name,
@@ -90,7 +90,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
         peer.replace(/\d+$/, "0"),
         peer.replace(/\d+$/, "99999"),
       ]) {
-        transport.send(wrong, Uint8Array.of(2, 0x16));
+        transport.send(wrong as PeerId, Uint8Array.of(2, 0x16));
       }
       transport.broadcast(Uint8Array.of(2, 0x16), 0);
       await transport.close();
@@ -103,7 +103,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
       const other = await node();
       for (let i = 0; i < 3; i++) other.send(Uint8Array.of(3, 1, i));
       await until("three", () => seen.length === 3);
-      transport.send(seen[0]?.from ?? "", Uint8Array.of(3, 2, 1));
+      transport.send(seen[0]?.from ?? "/", Uint8Array.of(3, 2, 1));
       await until("one back", () => other.received.length === 1);
       expect(transport.stats()).toMatchObject({ datagramsIn: 3, datagramsOut: 1, bytesIn: 9, bytesOut: 3 });
     });

@@ -3,8 +3,9 @@ import { createSocket, type Socket } from "node:dgram";
 import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
-import { UdpTransport } from "../../src/transports/udp.ts";
-import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-batch.ts";
+import type { PeerId } from "../../src/core/types.ts";
+import { thisMachine, UdpTransport } from "../../src/transports/udp.ts";
+import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { until } from "../helpers/test-gateway.ts";
 
@@ -46,8 +47,11 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     if (!native) throw new Error("not compiled");
     const calls = { received: 0, sent: 0 };
     const options = udpOptions.parse({ type: "udp", host, port: 0, maxMessageBytes: 65_507, gatherMilliseconds });
-    const transport = new UdpTransport(options, { ...counted(native, calls), ...changed });
-    const seen: { from: string; bytes: Uint8Array }[] = [];
+    const transport = new UdpTransport(options, {
+      ...thisMachine(),
+      native: { ...counted(native, calls), ...changed },
+    });
+    const seen: { from: PeerId; bytes: Uint8Array }[] = [];
     await transport.start({
       datagram: (from, bytes) => seen.push({ from, bytes }),
       peerGone: () => {},
@@ -123,7 +127,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     socket.send("hello", port, "127.0.0.1");
     await until("it", () => seen.length === 1);
-    const from = seen[0]?.from ?? "";
+    const from = seen[0]?.from ?? "/";
     const tooLong = new Uint8Array(70_000);
     transport.send(from, tooLong);
     transport.send("udp/255.255.255.255:9", Uint8Array.of(1)); // a broadcast, which this socket may not send
@@ -142,7 +146,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     socket.send("hello", port, "127.0.0.1");
     await until("it", () => seen.length === 1);
-    for (let i = 0; i < 10; i++) transport.send(seen[0]?.from ?? "", Buffer.from(`answer ${i}`));
+    for (let i = 0; i < 10; i++) transport.send(seen[0]?.from ?? "/", Buffer.from(`answer ${i}`));
     await until("ten", () => received.length === 10);
     expect(received).toEqual(Array.from({ length: 10 }, (_, i) => `answer ${i}`));
     expect(transport.stats()).toMatchObject({ datagramsOut: 10, sendErrors: 0 });
@@ -171,7 +175,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     for (const text of ["once more", "and again"]) {
       socket.send(text, port, "127.0.0.1");
       await until(text, () => Buffer.from(seen.at(-1)?.bytes ?? []).toString() === text);
-      transport.send(seen.at(-1)?.from ?? "", Buffer.from(`to ${text}`));
+      transport.send(seen.at(-1)?.from ?? "/", Buffer.from(`to ${text}`));
       await until("the answer", () => received.at(-1) === `to ${text}`);
     }
   });
@@ -187,7 +191,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       await new Promise((done) => setImmediate(done));
     }
     await until("fifty", () => seen.length === 50);
-    transport.send(seen[0]?.from ?? "", Buffer.from("answer"));
+    transport.send(seen[0]?.from ?? "/", Buffer.from("answer"));
     await until("the answer", () => received.includes("answer"));
   });
 
@@ -195,7 +199,10 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     for (let i = 0; i < 20; i++) {
       const { transport, port } = await start("127.0.0.1", {}, i % 2);
       await transport.close();
-      const again = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }), native);
+      const again = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }), {
+        ...thisMachine(),
+        native,
+      });
       open.push(again);
       await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
       await again.close();
@@ -217,7 +224,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     const { socket, received } = await node("127.0.0.1");
     for (let i = 0; i < 50; i++) socket.send(`${i}`, port, "127.0.0.1");
     await until("fifty", () => seen.length === 50);
-    transport.send(seen[0]?.from ?? "", Buffer.from("back"));
+    transport.send(seen[0]?.from ?? "/", Buffer.from("back"));
     await until("one back", () => received.length === 1);
     expect(calls).toEqual({ received: 0, sent: 0 });
   });
@@ -242,6 +249,9 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       () => native.wake(7, true),
       () => native.unwatch({}),
       () => native.duplicate("x" as unknown as number),
+      () => native.locals("x" as unknown as number),
+      () => native.receive(0, arena, words, 0, new Uint32Array(9)),
+      () => native.send(0, arena, words, 0, arena as unknown as Uint32Array),
     ];
     for (const call of nonsense) expect(call).toThrow(TypeError);
     words[0] = 999;
@@ -251,6 +261,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     expect(native.address("no literal", 1, words, 0)).toBe(0);
     expect(native.receive(0x7fff, arena, words, 0)).toBe(-9);
     expect(native.duplicate(0x7fff)).toBe(-9);
+    expect(native.locals(0x7fff)).toBe(-9);
     expect(native.hops(0x7fff, 1)).toBe(-9);
   });
 });

@@ -37,14 +37,22 @@ test("it is named as a matter of the clock, and tried again when the clock is se
   await upstream.start({
     up: ignore,
     refused: ignore,
-    down: (_link, reason) => downs.push(reason),
+    down: (_link, { reason }) => downs.push(reason),
+    pong: ignore,
     congested: ignore,
     delivered: ignore,
     released: ignore,
     acked: ignore,
   });
   try {
-    const whose = { linkId: "l", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined };
+    const whose = {
+      linkId: "l~1" as const,
+      upstream: "",
+      mqttClientId: "c",
+      identity: "c",
+      clean: true,
+      will: undefined,
+    };
     upstream.open(whose);
     await until("the first attempt", () => downs.length === 1);
     expect(downs[0]).toMatch(/certificate is not valid yet, but the clock of this machine is not to be trusted/);

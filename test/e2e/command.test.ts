@@ -106,6 +106,42 @@ describe("start", () => {
     expect(sub.output.code).toBe(0);
   });
 
+  test("sessions and queue are asked for over the socket; what changes something is a line in the log", async () => {
+    const { ports } = await config({ log: { level: "debug" } });
+    const gateway = run("start");
+    await gateway.says("ready");
+    const sub = run("sub", "-p", String(ports.udp), "-i", "sleeper", "-t", "a", "-q", "1", "--sleep", "60");
+    await sub.says("subscribed");
+    const said = async (...words: string[]) => {
+      const command = run(...words);
+      await command.ends();
+      return { ...command.output };
+    };
+    await gateway.says("client sleeper is asleep");
+    expect((await said("sessions")).text).toMatch(/^client .*\nsleeper +asleep +udp\/127/);
+    expect(JSON.parse((await said("sessions", "--json")).text)).toMatchObject([{ clientId: "sleeper", linkUp: true }]);
+    expect(await said("queue")).toMatchObject({
+      code: 0,
+      text: expect.stringContaining("dead letters:   0") as string,
+    });
+    expect(await said("queue", "purge", "3")).toEqual({ code: 0, text: "0 deleted\n" });
+    expect(await said("sessions", "drop", "sleeper")).toEqual({
+      code: 0,
+      text: "the session of sleeper is ended\n",
+    });
+    expect(await said("sessions", "drop", "sleeper")).toEqual({
+      code: 1,
+      text: 'there is no session of "sleeper"\n',
+    });
+    expect(gateway.output.text).toContain("client sleeper is disconnected: ended by the operator");
+    const audit = gateway.output.text.split("\n").filter((line) => line.includes('"operator_command"'));
+    expect(audit.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
+      'control socket: queue.purge {"ids":"3"}: done {"purged":0}',
+      'control socket: sessions.drop {"client":"sleeper"}: done {"dropped":"sleeper"}',
+      'control socket: sessions.drop {"client":"sleeper"}: refused: there is no session of "sleeper"',
+    ]);
+  });
+
   test("SIGHUP: new predefined topics count at once, a broken file changes nothing, other keys are named", async () => {
     const { ports, write, file } = await config();
     const gateway = run("start");

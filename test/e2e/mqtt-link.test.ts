@@ -27,6 +27,7 @@ async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}
     up: (link, present) => seen.push(`up ${link} ${present}`),
     refused: (link) => seen.push(`refused ${link}`),
     down: (link) => seen.push(`down ${link}`),
+    pong: (link) => seen.push(`pong ${link}`),
     congested: (link, congested) => seen.push(`congested ${link} ${congested}`),
     delivered: (_link, { publication, packetId, dup }) =>
       seen.push(`delivered ${publication.topicName} q${publication.qos} ${packetId} ${dup}`),
@@ -35,7 +36,7 @@ async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}
   };
   await upstream.start(events);
   const request = (over: Partial<LinkRequest> = {}): LinkRequest => ({
-    linkId: "l1",
+    linkId: "l~1",
     upstream: "",
     mqttClientId: "c1",
     identity: "c1",
@@ -51,21 +52,21 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("MQTT.js sees no packet that carries a message", async () => {
     const { broker, upstream, sees, request, seen } = await setUp(protocol);
     upstream.open(request());
-    await sees("up l1 false");
-    upstream.subscribe("l1", 1, "t", 2);
+    await sees("up l~1 false");
+    upstream.subscribe("l~1", 1, "t", 2);
     await sees("suback 1 2");
     for (const qos of [1, 2] as const)
       broker.broker.publish({ topicName: "t", payload: octets(`q${qos}`), qos, retain: false });
     await until("both deliveries", () => seen.filter((line) => line.startsWith("delivered")).length === 2);
     // A ping there and back: whatever MQTT.js would have answered is at the broker before.
-    upstream.publish("l1", { topicName: "marker", payload: octets("m"), qos: 1, retain: false }, 9, false);
+    upstream.publish("l~1", { topicName: "marker", payload: octets("m"), qos: 1, retain: false }, 9, false);
     await sees("puback 9 0");
     expect(broker.packets.map(({ packet }) => packet.cmd)).toEqual(["connect", "subscribe", "publish"]);
     const ids = seen.flatMap((line) => /^delivered t q(\d) (\d+)/.exec(line)?.slice(1).map(Number) ?? []);
-    upstream.ack("l1", "puback", ids[1] ?? 0);
-    upstream.ack("l1", "pubrec", ids[3] ?? 0);
+    upstream.ack("l~1", "puback", ids[1] ?? 0);
+    upstream.ack("l~1", "pubrec", ids[3] ?? 0);
     await sees(`released ${ids[3]}`);
-    upstream.ack("l1", "pubcomp", ids[3] ?? 0);
+    upstream.ack("l~1", "pubcomp", ids[3] ?? 0);
     await until("our acknowledgements", () => broker.packets.length === 6);
     expect(broker.packets.slice(3).map(({ packet }) => packet.cmd)).toEqual(["puback", "pubrec", "pubcomp"]);
   });
@@ -73,10 +74,10 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("a SUBSCRIBE says in MQTT 5 what is asked for: no retained messages, its identifier", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request());
-    await sees("up l1 false");
-    upstream.subscribe("l1", 1, "plain", 1);
-    upstream.subscribe("l1", 2, "again", 1, { withoutRetained: true });
-    upstream.subscribe("l1", 3, "shared", 1, { subscriptionId: 77, withoutRetained: true });
+    await sees("up l~1 false");
+    upstream.subscribe("l~1", 1, "plain", 1);
+    upstream.subscribe("l~1", 2, "again", 1, { withoutRetained: true });
+    upstream.subscribe("l~1", 3, "shared", 1, { subscriptionId: 77, withoutRetained: true });
     await sees("suback 3 1");
     const asked = broker.packets.flatMap(({ packet }) =>
       packet.cmd === "subscribe"
@@ -91,11 +92,11 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("QoS 2 up goes step by step, by the packet id we gave", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request());
-    await sees("up l1 false");
-    upstream.publish("l1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, false);
+    await sees("up l~1 false");
+    upstream.publish("l~1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, false);
     await sees("pubrec 500 0");
-    upstream.publish("l1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, true);
-    upstream.release("l1", 500);
+    upstream.publish("l~1", { topicName: "t", payload: octets("once"), qos: 2, retain: true }, 500, true);
+    upstream.release("l~1", 500);
     await sees("pubcomp 500 0");
     expect(broker.saved.get("once")).toBe(1);
   });
@@ -103,23 +104,23 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("a cut connection comes back by itself, with the session", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request());
-    await sees("up l1 false");
+    await sees("up l~1 false");
     broker.broker.cutAll();
-    await sees("down l1");
-    await sees("up l1 true");
+    await sees("down l~1");
+    await sees("up l~1 true");
   });
 
   test("a clean session is made new once; with MQTT 5 it outlives a cut, and ends with its DISCONNECT", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request({ clean: true }));
-    await sees("up l1 false");
+    await sees("up l~1 false");
     broker.broker.cutAll();
-    await sees("down l1");
-    if (protocol === "5") await sees("up l1 true");
+    await sees("down l~1");
+    if (protocol === "5") await sees("up l~1 true");
     else
       await until("up again, anew", () => broker.packets.filter(({ packet }) => packet.cmd === "connect").length === 2);
     if (protocol === "3.1.1") return;
-    upstream.close("l1", "disconnect", true);
+    upstream.close("l~1", "disconnect", true);
     await until("its end", () => broker.packets.at(-1)?.packet.cmd === "disconnect");
     expect(broker.packets.at(-1)?.packet).toMatchObject({ properties: { sessionExpiryInterval: 0 } });
   });
@@ -127,7 +128,7 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
   test("the will delay of MQTT 5 is in CONNECT, never beyond the expiry of the session", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol, { sessionExpirySeconds: 60 });
     upstream.open(request({ will: { topicName: "w", payload: octets("x"), qos: 0, retain: false } }));
-    await sees("up l1 false");
+    await sees("up l~1 false");
     const connect = broker.packets[0]?.packet;
     const delay = connect?.cmd === "connect" ? connect.will?.properties?.willDelayInterval : undefined;
     expect(delay).toBe(protocol === "5" ? 60 : undefined);
@@ -151,16 +152,16 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     const url = `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
     const { upstream, sees, request, seen } = await setUp(protocol, { url, sendBufferBytesMax: 65_536 });
     upstream.open(request());
-    await sees("up l1 false");
+    await sees("up l~1 false");
     const payload = new Uint8Array(1_000);
     for (let i = 0; i < 20_000; i++) {
-      upstream.publish("l1", { topicName: "t", payload, qos: 0, retain: false }, 0, false);
+      upstream.publish("l~1", { topicName: "t", payload, qos: 0, retain: false }, 0, false);
       if (i % 100 === 0) await new Promise((done) => setImmediate(done));
     }
-    expect(seen).toContain("congested l1 true");
+    expect(seen).toContain("congested l~1 true");
     expect(upstream.counters.droppedCongested).toBeGreaterThan(1_000);
     for (const socket of sockets) socket.resume();
-    await sees("congested l1 false");
+    await sees("congested l~1 false");
   });
 
   test.each([
@@ -181,8 +182,8 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     toClose.push(() => new Promise<void>((done) => server.close(() => done())));
     const { upstream, seen, request } = await setUp(protocol, { url });
     upstream.open(request());
-    await until("up again", () => seen.filter((line) => line === "up l1 false").length === 2);
-    expect(seen).toEqual(["up l1 false", "down l1", "up l1 false"]);
+    await until("up again", () => seen.filter((line) => line === "up l~1 false").length === 2);
+    expect(seen).toEqual(["up l~1 false", "down l~1", "up l~1 false"]);
     const saysWhy = Buffer.concat(heard).includes(Buffer.from("e00281", "hex"));
     expect(saysWhy).toBe(protocol === "5");
   });
@@ -191,22 +192,22 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     const will = { topicName: "w", payload: octets("gone"), qos: 0, retain: false } as const;
     upstream.open(request({ will }));
-    await sees("up l1 false");
-    upstream.close("l1", "disconnect", false);
-    upstream.open(request({ linkId: "l2", will }));
-    await sees("up l2 true");
+    await sees("up l~1 false");
+    upstream.close("l~1", "disconnect", false);
+    upstream.open(request({ linkId: "l~2", will }));
+    await sees("up l~2 true");
     expect(broker.wills).toEqual([]);
-    upstream.close("l2", "abandon", false);
+    upstream.close("l~2", "abandon", false);
     await until("the will", () => broker.wills.length === 1);
   });
 
   test("what was written before the end arrives", async () => {
     const { broker, upstream, sees, request } = await setUp(protocol);
     upstream.open(request());
-    await sees("up l1 false");
+    await sees("up l~1 false");
     for (let i = 0; i < 100; i++)
-      upstream.publish("l1", { topicName: "t", payload: octets(`m${i}`), qos: 0, retain: false }, 0, false);
-    upstream.close("l1", "disconnect", false);
+      upstream.publish("l~1", { topicName: "t", payload: octets(`m${i}`), qos: 0, retain: false }, 0, false);
+    upstream.close("l~1", "disconnect", false);
     await until("all messages", () => broker.saved.size === 100);
   });
 
@@ -214,8 +215,8 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     const { broker, upstream, seen, request } = await setUp(protocol);
     await broker.close();
     upstream.open(request());
-    await until("two failures", () => seen.filter((line) => line === "down l1").length >= 2);
-    upstream.close("l1", "disconnect", false);
+    await until("two failures", () => seen.filter((line) => line === "down l~1").length >= 2);
+    upstream.close("l~1", "disconnect", false);
     const before = seen.length;
     await upstream.shutdown(500);
     expect(seen.length).toBe(before);

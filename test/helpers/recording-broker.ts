@@ -5,6 +5,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { generate, type Packet, parser } from "mqtt-packet";
 import type { LinkRequest } from "../../src/core/effect.ts";
+import { linkIdOf } from "../../src/core/link-id.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { type BrokerFaults, type Connection, SimBroker } from "../simulation/broker.ts";
@@ -75,6 +76,7 @@ export class RecordingBroker {
         this.cuts++;
         socket.resetAndDestroy();
       },
+      pong: () => write({ cmd: "pingresp" }),
       congested: () => {},
       delivered: (_link, { publication, packetId, dup }) => write(publishPacket(publication, packetId, dup)),
       released: (_link, messageId) => write({ cmd: "pubrel", messageId }),
@@ -100,7 +102,6 @@ export class RecordingBroker {
       }
       if (!connection) return;
       this.packets.push({ clientId: connection.request.mqttClientId, packet });
-      if (packet.cmd === "pingreq") return write({ cmd: "pingresp" });
       if (packet.cmd === "disconnect") orderly = true;
       const from = connection;
       this.broker.fromGateway(from, () => this.#process(from, packet));
@@ -133,6 +134,8 @@ export class RecordingBroker {
       case "unsubscribe":
         for (const topic of packet.unsubscriptions) this.broker.onUnsubscribe(connection, packet.messageId ?? 0, topic);
         return;
+      case "pingreq":
+        return this.broker.onPing(connection);
       case "disconnect":
         return this.broker.onClose(connection, "disconnect", false);
       default:
@@ -144,7 +147,7 @@ export class RecordingBroker {
 function linkRequestOf(packet: Extract<Packet, { cmd: "connect" }>): LinkRequest {
   const { clientId, clean = true, will } = packet;
   return {
-    linkId: clientId,
+    linkId: linkIdOf(clientId, 1),
     upstream: "",
     mqttClientId: clientId,
     identity: clientId,

@@ -230,7 +230,7 @@ function live(states: readonly StoredState[], mode: "transparent" | "aggregating
   for (const { session, queued } of states) {
     const { clientId } = session;
     if (clientId.startsWith("\0") || Buffer.byteLength(clientId) > 23) continue;
-    const from = `udp/198.51.100.${host++ % 256}:${host}`;
+    const from = `udp/198.51.100.${host++ % 256}:${host}` as const;
     bench.client(connect({ clientId, cleanSession: queued.length % 2 === 0 }), from);
     bench.client(sleep(60), from);
   }

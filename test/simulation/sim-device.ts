@@ -115,7 +115,7 @@ export class SimDevice {
   }
 
   #newAddress(): PeerId {
-    const address = `sim/${this.clientId}:${++this.#lastAddress}`;
+    const address: PeerId = `sim/${this.clientId}:${++this.#lastAddress}`;
     this.#network.attach(address, (bytes) => {
       if (!this.#silent()) this.#act(() => this.device.receive(bytes, this.#time.now()));
     });

@@ -6,7 +6,9 @@ import { coreOptions } from "../../src/config/core-options.ts";
 import { configurationMarkdown, configurationSchema } from "../../src/config/documentation.ts";
 import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import { admitAll } from "../../src/core/access.ts";
+import type { PeerId } from "../../src/core/types.ts";
 import { errorCodes, GatewayError } from "../../src/errors.ts";
+import { eventsMarkdown } from "../../src/observe/documentation.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 
@@ -97,11 +99,12 @@ describe("configuration", () => {
     expect(predefined.byClientId.get("c1")?.get(7)).toBe("b");
   });
 
-  test("schema and manual are what `npm run docs` makes", () => {
+  test("schema and manuals are what `npm run docs` makes", () => {
     expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(
       JSON.parse(JSON.stringify(configurationSchema())),
     );
     expect(readFileSync(new URL("docs/configuration.md", root), "utf8")).toBe(configurationMarkdown());
+    expect(readFileSync(new URL("docs/events.md", root), "utf8")).toBe(eventsMarkdown());
   });
 });
 
@@ -126,7 +129,7 @@ describe("who gets in", () => {
     expect(refused).toEqual({ admitted: false, hint: 'access.rules: put first {"allow":"n","from":["192.0.2.7"]}' });
   });
 
-  test.each([
+  test.each<[PeerId, boolean]>([
     ["udp/127.0.0.1:1", true],
     ["udp/10.1.2.3:1", true],
     ["udp6/[fe80::1%eth0]:1", true],

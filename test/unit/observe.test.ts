@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { ApiServer } from "../../src/api/server.ts";
 import { Counters } from "../../src/core/counters.ts";
-import type { GatewayEvent } from "../../src/core/event.ts";
+import { dropReasons, type GatewayEvent } from "../../src/core/event.ts";
+import { examples } from "../../src/observe/documentation.ts";
+import { dropReasonRows } from "../../src/observe/drop-reasons.ts";
+import { seenBy } from "../../src/observe/events.ts";
 import type { Log } from "../../src/observe/log.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import { ReportLog } from "../../src/observe/reports.ts";
@@ -29,7 +32,131 @@ const malformed: GatewayEvent = {
   detail: "too-short",
 };
 
+/** Log lines are searched for and alerted on: word for word, each branch of each kind. */
+const peer = "udp/192.0.2.1:1";
+const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
+  [{ event: "client_state", clientId: "c", state: "active", peer, why: "CONNECT" }, "info client c is active: CONNECT"],
+  [{ event: "client_state", clientId: "c", state: "asleep", peer, why: "30 s" }, "debug client c is asleep: 30 s"],
+  [{ event: "client_state", clientId: "c", state: "awake", peer, why: "PINGREQ" }, "debug client c is awake: PINGREQ"],
+  [{ event: "client_state", clientId: "c", state: "lost", peer, why: "silence" }, "warn client c is lost: silence"],
+  [
+    { event: "client_state", clientId: "c", state: "disconnected", peer, why: "DISCONNECT" },
+    "info client c is disconnected: DISCONNECT",
+  ],
+  [{ event: "client_moved", clientId: "c", from: undefined, to: peer }, `info client c moved to ${peer}`],
+  [{ event: "session_ended", clientId: "c", why: "new start" }, "debug session of c ended: new start"],
+  [
+    { event: "connect_refused", clientId: "c", peer, returnCode: 1, why: "too many sessions" },
+    `warn CONNECT of "c" from ${peer} refused: too many sessions`,
+  ],
+  [
+    { event: "not_admitted", clientId: "c", peer, what: "client", hint: "access.rules: X" },
+    `warn client "c" at ${peer} is not admitted; to admit it: access.rules: X`,
+  ],
+  [
+    { event: "not_admitted", clientId: undefined, peer, what: "qosMinusOne", hint: "access.qosMinusOne: X" },
+    `warn ${peer} is not admitted; to admit it: access.qosMinusOne: X`,
+  ],
+  [
+    { event: "drop", reason: "malformed", clientId: undefined, peer, detail: "too-short" },
+    "debug dropped (malformed): too-short",
+  ],
+  [
+    { event: "drop", reason: "buffer-full", clientId: "c", peer, detail: "QoS 1 t: not taken" },
+    "warn dropped (buffer-full): QoS 1 t: not taken",
+  ],
+  [{ event: "will_published", clientId: "c", by: "broker" }, "info will of c published by the broker"],
+  [{ event: "link_state", clientId: "c", up: true, why: "accepted" }, "debug broker connection of c: accepted"],
+  [{ event: "link_state", clientId: "c", up: false, why: "reset" }, "debug broker connection of c: reset"],
+  [{ event: "link_state", clientId: undefined, up: true, why: "accepted" }, "info the broker is there"],
+  [
+    { event: "link_state", clientId: undefined, up: false, why: "refused" },
+    "warn the broker is not there: refused; trying again",
+  ],
+  [
+    { event: "qos2_uncertain", clientId: "c", packetId: 7 },
+    "warn the broker forgot the session of c, or it goes by another one now: a QoS 2 message may be missing or double",
+  ],
+  [{ event: "persist_failed", why: "disk full" }, "error the session store failed: disk full"],
+  [{ event: "persist_recovered" }, "info the session store works again"],
+  [{ event: "backlog", clientId: "c", count: 1 }, "debug publications of c wait on disk for the broker"],
+  [{ event: "backlog", clientId: "c", count: 0 }, "info all that c published is at the broker"],
+];
+
 describe("the log", () => {
+  test.each(spoken)("%j", (event, line) => {
+    const { lines, report } = recorded();
+    report(event);
+    expect(lines).toEqual([line]);
+  });
+
+  test("every reason but a full buffer is dropped quietly", () => {
+    const { lines, report } = recorded();
+    for (const reason of dropReasons) report({ event: "drop", reason, clientId: "c", peer, detail: "x" });
+    expect(lines).toEqual(
+      dropReasons.map((reason) => `${reason === "buffer-full" ? "warn" : "debug"} dropped (${reason}): x`),
+    );
+  });
+
+  test("what is said once a minute, however often it happens; all else is always said", () => {
+    const limited = spoken.filter(([event]) => {
+      const { lines, report } = recorded();
+      for (let i = 0; i < 3; i++) report(event);
+      if (lines.length !== 3) expect(lines).toHaveLength(1);
+      return lines.length === 1;
+    });
+    expect(limited.map(([, line]) => line.split(" ").slice(0, 4).join(" "))).toEqual([
+      'warn CONNECT of "c"',
+      'warn client "c" at',
+      `warn ${peer} is not`,
+      "debug dropped (malformed): too-short",
+      "warn dropped (buffer-full): QoS",
+      "warn the broker is",
+      "warn the broker forgot",
+      "error the session store",
+    ]);
+  });
+
+  test("what counts as the same: reason and client, what is asked for and by whom, the start of a fault", () => {
+    const { lines, report } = recorded();
+    const drop = { event: "drop", reason: "expired", clientId: "a", peer, detail: "" } as const;
+    for (const event of [
+      drop,
+      { ...drop, detail: "another", peer: "udp/192.0.2.1:2" },
+      { ...drop, clientId: "b" },
+      { ...drop, reason: "repeat" },
+      { event: "connect_refused", clientId: "a", peer, returnCode: 1, why: "x" },
+      { event: "connect_refused", clientId: "a", peer: "udp/192.0.2.1:2", returnCode: 2, why: "x" },
+      { event: "connect_refused", clientId: "a", peer, returnCode: 1, why: "y" },
+      { event: "not_admitted", clientId: "a", peer, what: "client", hint: "" },
+      { event: "not_admitted", clientId: "a", peer: "udp/192.0.2.1:2", what: "client", hint: "" },
+      { event: "not_admitted", clientId: undefined, peer, what: "forwarder", hint: "" },
+      { event: "not_admitted", clientId: undefined, peer, what: "qosMinusOne", hint: "" },
+      { event: "link_state", clientId: undefined, up: false, why: `${"x".repeat(40)}1` },
+      { event: "link_state", clientId: undefined, up: false, why: `${"x".repeat(40)}2` },
+      { event: "link_state", clientId: undefined, up: false, why: "other" },
+      { event: "qos2_uncertain", clientId: "a", packetId: 1 },
+      { event: "qos2_uncertain", clientId: "b", packetId: 2 },
+      { event: "persist_failed", why: "full" },
+      { event: "persist_failed", why: "slow" },
+    ] as const)
+      report(event);
+    expect(lines.map((line) => line.slice(0, 30))).toEqual([
+      "debug dropped (expired): ",
+      "debug dropped (expired): ",
+      "debug dropped (repeat): ",
+      `warn CONNECT of "a" from ${peer}`.slice(0, 30),
+      `warn CONNECT of "a" from ${peer}`.slice(0, 30),
+      'warn client "a" at udp/192.0.2',
+      `warn ${peer} is not admitted`.slice(0, 30),
+      `warn ${peer} is not admitted`.slice(0, 30),
+      "warn the broker is not there: ",
+      "warn the broker is not there: ",
+      "warn the broker forgot the ses",
+      "error the session store failed",
+    ]);
+  });
+
   test("a flood of one kind is one line a minute, with a count", () => {
     const { lines, report, later } = recorded();
     for (let i = 0; i < 1_000; i++) report(malformed);
@@ -37,6 +164,22 @@ describe("the log", () => {
     later(60_000);
     report(malformed);
     expect(lines[1]).toContain("and 999 more like it");
+  });
+
+  test("a flood of CONNECTs, each under another client id, does not fill the log; what was left out is counted", () => {
+    const { lines, report, later } = recorded();
+    const refused = (clientId: string) =>
+      report({ event: "connect_refused", clientId, peer, returnCode: 1, why: "too many new sessions per second" });
+    for (let i = 0; i < 5_000; i++) refused(`made-up-${i}`);
+    expect(lines.length).toBe(100);
+    report(malformed); // another kind, another level: not held back by that
+    expect(lines.length).toBe(101);
+    later(60_000);
+    refused("made-up-5000");
+    expect(lines[101]).toContain('CONNECT of "made-up-5000"');
+    expect(lines[101]).toContain("4900 others of this kind were left out");
+    for (let i = 0; i < 5_000; i++) refused(`again-${i}`);
+    expect(lines.length).toBe(201);
   });
 
   test("a client that is not admitted is named once, with the line that would admit it", () => {
@@ -57,6 +200,36 @@ describe("the log", () => {
     const { lines, report } = recorded("info");
     report(malformed);
     expect(lines).toEqual([]);
+  });
+});
+
+describe("the table of events", () => {
+  test("each kind has examples in the manual, of its kind", () => {
+    for (const [kind, events] of Object.entries(examples)) {
+      expect(events.length).toBeGreaterThan(0);
+      for (const { event } of events) expect(event).toBe(kind);
+    }
+  });
+
+  test("a viewer sees clients and numbers; whom a rule turns away, and what of the configuration lets him in, does not", () => {
+    const event = { event: "not_admitted", clientId: "n", peer, what: "client", hint: "access.rules: X" } as const;
+    expect(seenBy("viewer", event)).toEqual({ event: "not_admitted", what: "client" });
+    expect(seenBy("operator", event)).toEqual(event);
+    const moved = { event: "client_moved", clientId: "c", from: undefined, to: peer } as const;
+    expect(seenBy("viewer", moved)).toEqual(moved);
+  });
+
+  test("a field that the table does not know is the operator's", () => {
+    const event = { event: "persist_recovered", secret: "x" } as const;
+    expect(seenBy("viewer", event)).toEqual({ event: "persist_recovered" });
+    expect(seenBy("operator", event)).toEqual(event);
+  });
+
+  test("each reason says what happened and what to do, in whole sentences", () => {
+    for (const { meaning, advice } of Object.values(dropReasonRows)) {
+      expect(meaning).toMatch(/^[A-Z].*\.$/s);
+      expect(advice).toMatch(/^[A-Z`].*\.$/s);
+    }
   });
 });
 
@@ -117,6 +290,51 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
   text = await metrics.metrics();
   expect(text).toContain('mqttsn_messages_received_total{type="PUBLISH"} 2');
   expect(text).not.toContain('state="active"');
+});
+
+test("metrics keep their names, kinds and help", async () => {
+  const metrics = createMetrics({
+    core: new Counters(),
+    sessionsByState: () => ({}),
+    transports: () => [],
+    links: () => [],
+    linksUp: () => 0,
+    brokerThere: () => true,
+    storeFails: () => false,
+    droppedCongested: () => 0,
+  });
+  const own = (await metrics.getMetricsAsJSON()).filter(({ name }) => name.startsWith("mqttsn_"));
+  expect(own.map(({ name, type, help }) => `${name} ${String(type)}: ${help}`).sort()).toEqual([
+    "mqttsn_accepted_publications_total counter: Publications acknowledged to devices while the broker was away",
+    "mqttsn_adapter_total counter: What happened at the adapter: links made, failed and lost, broadcasts, restarts of its process, …",
+    "mqttsn_adapter_up gauge: 1 while the adapter works; the label says how, or what is missing",
+    "mqttsn_backlog_bytes gauge: Their size, as uplink.totalBytesMax counts",
+    "mqttsn_backlog_messages gauge: Accepted publications that wait on disk for the broker",
+    "mqttsn_broker_up gauge: 1 while the gateway's own connection to the broker stands",
+    "mqttsn_buffered_bytes gauge: Size of the messages waiting for devices",
+    "mqttsn_buffered_messages gauge: Messages waiting for devices",
+    "mqttsn_clients_lost_total counter: Clients that went without a goodbye",
+    "mqttsn_datagrams_received_total counter: Datagrams in, by transport",
+    "mqttsn_datagrams_sent_total counter: Datagrams out, by transport",
+    "mqttsn_delivered_total counter: Publications that devices have, or were sent at QoS 0",
+    "mqttsn_device_failures gauge: Failed attempts to connect, in a row",
+    "mqttsn_device_last_failure gauge: 1, with the reason of the device's last failure as a label",
+    "mqttsn_device_linked gauge: 1 while the device is connected",
+    "mqttsn_device_rssi_dbm gauge: Signal strength when it was last seen",
+    "mqttsn_device_seen_seconds gauge: Time since it was last seen",
+    "mqttsn_dropped_total counter: What was dropped or refused, by reason",
+    "mqttsn_kernel_drops_total counter: Datagrams that the kernel dropped before we could read them, by transport",
+    "mqttsn_messages_received_total counter: MQTT-SN messages from devices, by type",
+    "mqttsn_messages_sent_total counter: MQTT-SN messages to devices, by type",
+    "mqttsn_published_total counter: Publications from devices handed to the broker",
+    "mqttsn_qos2_uncertain_total counter: QoS 2 publications that a forgetful broker made uncertain",
+    "mqttsn_retransmissions_total counter: Messages repeated towards devices",
+    "mqttsn_send_errors_total counter: Datagrams that could not be sent, by transport",
+    "mqttsn_sessions gauge: Sessions by state",
+    "mqttsn_store_failing gauge: 1 while the store does not take what it is given",
+    "mqttsn_upstream_dropped_total counter: QoS 0 publications dropped because the broker's connection was full",
+    "mqttsn_upstream_links_up gauge: Connections to the broker",
+  ]);
 });
 
 test("health says 200 or 503, everything else is nothing", async () => {

@@ -1,56 +1,107 @@
 /** What the operator is shown of messages that wait, and of those that were dropped. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Driver } from "../../src/runtime/driver.ts";
-import { operatorSources } from "../../src/runtime/operator.ts";
-import { MemoryStore } from "../../src/storage/memory.ts";
-import { octets, sleep } from "../helpers/bench.ts";
-import { Life } from "../helpers/life.ts";
-import { keepAll, testOptions } from "../simulation/options.ts";
-import { VirtualClock, VirtualTime } from "../simulation/virtual-time.ts";
-
-/** A sleeper with room for two that was sent three. */
-function threeForTwo() {
-  const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
-  const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
-  const { bench } = life;
-  bench.connected({ cleanSession: false }).subscribed("t");
-  life.keep(bench.client(sleep(3_600)));
-  for (const text of ["1", "2", "3"]) {
-    life.keep(bench.link().delivers({ payload: octets(text) }));
-    life.keep(bench.after(10_000));
-  }
-  const store = new MemoryStore();
-  store.letters = async () => [...life.table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
-  const unused = { transports: new Map(), upstream: {} as never, store, report: () => {} };
-  const driver = new Driver(bench.core, unused, new VirtualClock(new VirtualTime()));
-  const sources = operatorSources(
-    bench.core,
-    store,
-    driver,
-    () => bench.now,
-    async function* () {},
-  );
-  return sources;
-}
+import { z } from "zod";
+import {
+  type CommandName,
+  commands,
+  type InputOf,
+  type JsonCommandName,
+  type OutputOf,
+} from "../../src/runtime/commands.ts";
+import { OperatorDesk } from "../../src/runtime/desk.ts";
+import { threeForTwo } from "../helpers/waiting.ts";
 
 test("how many wait for whom, how long the oldest does, and what was dropped and why", async () => {
-  const sources = threeForTwo();
+  const { operator } = threeForTwo();
   const waiting = { clientId: "c1", state: "asleep", messages: 2, waitingSeconds: 20, dropped: 1 };
-  expect(await sources.queue()).toMatchObject({
+  expect(await operator.queue()).toMatchObject({
     forClients: { messages: 2, clients: [waiting] },
     deadLetters: 1,
     dropped: { "buffer-full": 1 },
   });
-  expect(sources.session("c1")).toMatchObject({ waitingMessages: 2, waitingSeconds: 20, droppedMessages: 1 });
+  expect(operator.session("c1")).toMatchObject({ waitingMessages: 2, waitingSeconds: 20, droppedMessages: 1 });
 });
 
 test("what is sent once more is counted, also where it pushes another out; what is gone is not sent again", async () => {
-  const sources = threeForTwo();
-  expect(await sources.republish([1])).toBe(1);
-  expect(await sources.queue()).toMatchObject({
+  const { operator } = threeForTwo();
+  expect(await operator.republish([1])).toBe(1);
+  expect(await operator.queue()).toMatchObject({
     forClients: { messages: 2 },
     deadLetters: 1,
     dropped: { "buffer-full": 2 },
   });
-  expect(await sources.republish([1])).toBe(0);
+  expect(await operator.republish([1])).toBe(0);
+});
+
+const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
+  "sessions.list": {},
+  "sessions.show": { client: "c1" },
+  "queue.depth": {},
+  "queue.dead": {},
+  "queue.republish": { ids: [1] },
+  "queue.purge": { ids: [1, 2] },
+  "sessions.drop": { client: "c1" },
+};
+const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
+
+/** As it is sent: without what JSON leaves out. */
+const sent = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+function queryOf<Name extends JsonCommandName>(name: Name): URLSearchParams {
+  return new URLSearchParams(z.encode(commands[name].input, inputs[name]) as Record<string, string>);
+}
+
+test("every command answers what its schema says, and nothing besides", async () => {
+  const { operator } = threeForTwo();
+  const desk = new OperatorDesk(operator, () => {});
+  for (const name of Object.keys(inputs) as JsonCommandName[]) {
+    const answer = await desk.ask({ name: "test", role: "operator" }, name, queryOf(name));
+    if (answer.kind !== "done") throw new Error(`${name}: ${JSON.stringify(answer)}`);
+    const output = sent(answer.output);
+    expect(outputs[name].output.parse(output), name).toEqual(output);
+  }
+});
+
+test("a viewer sees, and changes nothing", async () => {
+  const { operator } = threeForTwo();
+  const desk = new OperatorDesk(operator, () => {});
+  const kinds: Partial<Record<CommandName, string>> = {};
+  for (const name of Object.keys(inputs) as JsonCommandName[]) {
+    kinds[name] = (await desk.ask({ name: "test", role: "viewer" }, name, queryOf(name))).kind;
+  }
+  expect(kinds).toEqual({
+    "sessions.list": "done",
+    "sessions.show": "done",
+    "queue.depth": "done",
+    "queue.dead": "not-allowed", // it shows payloads
+    "queue.republish": "not-allowed",
+    "queue.purge": "not-allowed",
+    "sessions.drop": "not-allowed",
+  });
+  expect(await operator.queue()).toMatchObject({ forClients: { messages: 2 }, deadLetters: 1 });
+});
+
+test("the list: each command has a place of its own, what changes something is the operator's and audited", () => {
+  const all = Object.values(commands);
+  expect(new Set(all.map(({ method, path }) => `${method} ${path}`)).size).toBe(all.length);
+  for (const { method, role, audited } of all) {
+    if (method !== "GET") expect([role, audited]).toEqual(["operator", true]);
+  }
+});
+
+test("the manual has every command with its inputs", () => {
+  const manual = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  for (const { method, path, input } of Object.values(commands)) {
+    const row = manual.split("\n").find((line) => line.startsWith(`| \`${method} ${path}\` |`));
+    expect(row, `${method} ${path}`).toBeDefined();
+    for (const name of Object.keys(input.shape)) expect(row).toContain(`\`${name}\``);
+  }
+});
+
+test("every input and output can be said as a JSON schema, for an HTTP interface", () => {
+  for (const command of Object.values(commands)) {
+    expect(z.toJSONSchema(command.input, { io: "input" })).toMatchObject({ additionalProperties: false });
+    if ("output" in command) expect(z.toJSONSchema(command.output)).toHaveProperty("type");
+  }
 });

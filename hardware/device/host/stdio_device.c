@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/client.h"
+#include "../src/engine.h"
 
 enum { LINE_MAX = 140000, OCTETS_MAX = 66000, WORDS_MAX = 8, TEXT_MAX = 300 };
 

@@ -1,14 +1,20 @@
 /* CONNECT with its will dialogue, DISCONNECT, sleep, wake and ping: one at a time, repeated T_retry apart N_retry times.
  * [MQTT-SN 1.2 §6.2, §6.11, §6.12, §6.13, §6.14] */
+#include "control.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
+#include "exchange.h"
+#include "topics.h"
 
+/* `control.stage` of a CONNECT */
+enum { STAGE_CONNECT, STAGE_WILL_TOPIC, STAGE_WILL_MESSAGE };
 enum { PROTOCOL_ID = 1 };
 
 static const uint8_t *octets(const char *text) { return (const uint8_t *)text; }
 
-void sn_control_send(mqttsn_t *client, uint32_t now) {
+static void send_control(mqttsn_t *client, uint32_t now) {
   const mqttsn_config_t *config = &client->config;
   const mqttsn_will_t *will = config->will;
   message_t message;
@@ -57,7 +63,7 @@ mqttsn_result_t sn_control_start(mqttsn_t *client, uint8_t kind, uint32_t now) {
   client->control.stage = STAGE_CONNECT;
   client->control.tries = 0;
   client->control.paused = false;
-  sn_control_send(client, now);
+  send_control(client, now);
   return MQTTSN_OK;
 }
 
@@ -66,10 +72,10 @@ void sn_control_due(mqttsn_t *client, uint32_t now) {
     client->control.paused = false;
     client->control.stage = STAGE_CONNECT;
     client->control.tries = 0;
-    sn_control_send(client, now);
+    send_control(client, now);
   } else if (client->control.tries < client->config.retry_limit) {
     client->control.tries++;
-    sn_control_send(client, now);
+    send_control(client, now);
   } else {
     sn_disconnected(client, client->control.kind == CONTROL_DISCONNECT);
   }
@@ -137,7 +143,7 @@ void sn_on_will_request(mqttsn_t *client, const message_t *message, uint32_t now
   if (client->control.kind != CONTROL_CONNECT || client->control.paused || client->config.will == NULL) return;
   client->control.stage = message->type == WILLTOPICREQ ? STAGE_WILL_TOPIC : STAGE_WILL_MESSAGE;
   client->control.tries = 0;
-  sn_control_send(client, now);
+  send_control(client, now);
 }
 
 void sn_on_pingresp(mqttsn_t *client) {

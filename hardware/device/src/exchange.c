@@ -1,10 +1,15 @@
 /* PUBLISH with the REGISTER before and the PUBREL behind it, SUBSCRIBE, UNSUBSCRIBE, will updates: one at a time, kept as it
  * is sent, repeated with DUP where there is one. The loss of the gateway interrupts it; behind the next CONNACK it goes on
  * under the same MsgId. [MQTT-SN 1.2 §6.4, §6.5, §6.6, §6.9, §6.13] */
+#include "exchange.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
+#include "topics.h"
 
+/* `exchange.stage` of a PUBLISH; the others have MESSAGE only */
+enum { STAGE_MESSAGE, STAGE_REGISTER, STAGE_RELEASE };
 enum { REGISTER_HEAD_BYTES = 6 };
 
 bool sn_exchange_may_run(const mqttsn_t *client) {
@@ -52,7 +57,16 @@ static void send_kept(mqttsn_t *client, uint32_t now) {
   sn_send_bytes(client, client->exchange.message, client->exchange.bytes, now);
 }
 
-void sn_exchange_send(mqttsn_t *client, uint32_t now) {
+static void finish(mqttsn_t *client, mqttsn_event_kind_t kind) {
+  mqttsn_event_t event;
+  memset(&event, 0, sizeof event);
+  event.kind = kind;
+  event.msg_id = client->exchange.msg_id;
+  client->exchange.kind = EXCHANGE_NONE;
+  client->config.on_event(client->config.context, &event);
+}
+
+static void send_exchange(mqttsn_t *client, uint32_t now) {
   client->exchange.due = now + sn_retry_ms(client);
   if (client->exchange.stage == STAGE_RELEASE) {
     message_t message = {.type = PUBREL};
@@ -72,7 +86,7 @@ void sn_exchange_send(mqttsn_t *client, uint32_t now) {
   }
   send_kept(client, now);
   if (client->exchange.kind == EXCHANGE_PUBLISH && exchange_qos(client) == 0) {
-    sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    finish(client, MQTTSN_EVENT_PUBLISHED);
   }
 }
 
@@ -98,28 +112,20 @@ static void interrupted(mqttsn_t *client) {
 void sn_exchange_due(mqttsn_t *client, uint32_t now) {
   if (client->exchange.paused) {
     client->exchange.paused = false;
-    sn_exchange_send(client, now);
+    send_exchange(client, now);
   } else if (client->exchange.resumed && is_beyond_resuming(client, now)) {
     interrupted(client);
   } else if (client->exchange.tries < client->config.retry_limit) {
     client->exchange.tries++;
-    sn_exchange_send(client, now);
+    send_exchange(client, now);
   } else {
     client->exchange.tries = 0;
     sn_disconnected(client, false); /* no gateway any more, as far as we can tell */
   }
 }
 
-void sn_exchange_done(mqttsn_t *client, mqttsn_event_kind_t kind) {
-  mqttsn_event_t event;
-  memset(&event, 0, sizeof event);
-  event.kind = kind;
-  event.msg_id = client->exchange.msg_id;
-  client->exchange.kind = EXCHANGE_NONE;
-  client->config.on_event(client->config.context, &event);
-}
-
-void sn_exchange_refused(mqttsn_t *client, uint8_t return_code, uint32_t now) {
+/* An answer with a return code that is no acceptance: the exchange is over, or waits. */
+static void refuse(mqttsn_t *client, uint8_t return_code, uint32_t now) {
   if (return_code == MQTTSN_CONGESTION) {
     /* It was not taken: the next time it is a new message, not a repetition. */
     client->exchange.paused = true;
@@ -143,7 +149,7 @@ void sn_exchange_resume(mqttsn_t *client, uint32_t now) {
   if (client->exchange.stage == STAGE_REGISTER) client->exchange.stage = STAGE_MESSAGE;
   client->exchange.resumed = client->exchange.sent;
   if (is_beyond_resuming(client, now)) interrupted(client);
-  else sn_exchange_send(client, now);
+  else send_exchange(client, now);
 }
 
 /* A message to be kept and sent. */
@@ -162,7 +168,7 @@ static mqttsn_result_t begin(mqttsn_t *client, uint8_t kind, message_t *message,
   client->exchange.msg_id = message->msg_id;
   client->exchange.bytes = (uint16_t)bytes;
   if (msg_id != NULL) *msg_id = message->msg_id;
-  sn_exchange_send(client, now);
+  send_exchange(client, now);
   return MQTTSN_OK;
 }
 
@@ -214,7 +220,7 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
     client->exchange.topic = place;
     client->exchange.msg_id = own_id;
     if (msg_id != NULL) *msg_id = own_id;
-    sn_exchange_send(client, now);
+    send_exchange(client, now);
     return MQTTSN_OK;
   }
   return begin(client, EXCHANGE_PUBLISH, &message, place, msg_id, now);
@@ -306,25 +312,25 @@ void sn_on_regack(mqttsn_t *client, const message_t *message, uint32_t now) {
     return;
   if (message->msg_id != client->exchange.register_id) return;
   if (message->code != MQTTSN_ACCEPTED || message->topic_id == 0) {
-    sn_exchange_refused(client, message->code == MQTTSN_ACCEPTED ? MQTTSN_INVALID_TOPIC_ID : message->code, now);
+    refuse(client, message->code == MQTTSN_ACCEPTED ? MQTTSN_INVALID_TOPIC_ID : message->code, now);
     return;
   }
   sn_topic_learn(client, client->exchange.topic, message->topic_id);
   client->exchange.stage = STAGE_MESSAGE;
   client->exchange.tries = 0;
-  if (sn_exchange_may_run(client)) sn_exchange_send(client, now);
+  if (sn_exchange_may_run(client)) send_exchange(client, now);
 }
 
 /* "Invalid topic id": the gateway has forgotten it. Once more under a new one. [§6.6] */
 static void on_invalid_topic(mqttsn_t *client, uint32_t now) {
   if (client->exchange.topic == 0 || client->exchange.registered) {
-    sn_exchange_refused(client, MQTTSN_INVALID_TOPIC_ID, now);
+    refuse(client, MQTTSN_INVALID_TOPIC_ID, now);
     return;
   }
   client->exchange.registered = true;
   client->exchange.tries = 0;
   sn_topic_entry(client, client->exchange.topic)->id = 0;
-  sn_exchange_send(client, now);
+  send_exchange(client, now);
 }
 
 void sn_on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
@@ -341,14 +347,14 @@ void sn_on_publish_answer(mqttsn_t *client, const message_t *message, uint32_t n
   if (message->type == PUBACK) {
     if (client->exchange.stage == STAGE_RELEASE) return;
     if (message->code == MQTTSN_INVALID_TOPIC_ID) on_invalid_topic(client, now);
-    else if (message->code != MQTTSN_ACCEPTED) sn_exchange_refused(client, message->code, now);
-    else if (exchange_qos(client) == 1) sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    else if (message->code != MQTTSN_ACCEPTED) refuse(client, message->code, now);
+    else if (exchange_qos(client) == 1) finish(client, MQTTSN_EVENT_PUBLISHED);
   } else if (exchange_qos(client) == 2 && message->type == PUBREC) {
     client->exchange.stage = STAGE_RELEASE;
     client->exchange.tries = 0;
-    sn_exchange_send(client, now);
+    send_exchange(client, now);
   } else if (exchange_qos(client) == 2 && client->exchange.stage == STAGE_RELEASE) {
-    sn_exchange_done(client, MQTTSN_EVENT_PUBLISHED);
+    finish(client, MQTTSN_EVENT_PUBLISHED);
   }
 }
 
@@ -357,11 +363,11 @@ void sn_on_subscribe_answer(mqttsn_t *client, const message_t *message, uint32_t
   mqttsn_event_t event;
   if (client->exchange.kind != kind || client->exchange.paused || message->msg_id != client->exchange.msg_id) return;
   if (kind == EXCHANGE_UNSUBSCRIBE) {
-    sn_exchange_done(client, MQTTSN_EVENT_UNSUBSCRIBED);
+    finish(client, MQTTSN_EVENT_UNSUBSCRIBED);
     return;
   }
   if (message->code != MQTTSN_ACCEPTED) {
-    sn_exchange_refused(client, message->code, now);
+    refuse(client, message->code, now);
     return;
   }
   if (client->exchange.topic != 0 && message->topic_id != 0) sn_topic_learn(client, client->exchange.topic, message->topic_id);
@@ -377,6 +383,6 @@ void sn_on_subscribe_answer(mqttsn_t *client, const message_t *message, uint32_t
 void sn_on_will_answer(mqttsn_t *client, const message_t *message, uint32_t now) {
   uint8_t kind = message->type == WILLTOPICRESP ? EXCHANGE_WILL_TOPIC : EXCHANGE_WILL_MESSAGE;
   if (client->exchange.kind != kind || client->exchange.paused) return;
-  if (message->code == MQTTSN_ACCEPTED) sn_exchange_done(client, MQTTSN_EVENT_WILL_UPDATED);
-  else sn_exchange_refused(client, message->code, now);
+  if (message->code == MQTTSN_ACCEPTED) finish(client, MQTTSN_EVENT_WILL_UPDATED);
+  else refuse(client, message->code, now);
 }

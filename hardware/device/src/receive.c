@@ -1,8 +1,11 @@
 /* Messages for us: acknowledged, told once at QoS 2, and "invalid topic id" to what we have no name for.
  * [MQTT-SN 1.2 §6.6, §6.10] */
+#include "receive.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
+#include "topics.h"
 
 /* No sleep is longer than 65535 s and its grace: an exchange that is open for longer nobody will go on with. [§5.3.3] */
 #define ABANDONED_MS UINT32_C(86400000)

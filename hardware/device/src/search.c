@@ -1,7 +1,9 @@
 /* Finding a gateway, noticing that it has gone, and telling others of ours. [MQTT-SN 1.2 §6.1] */
+#include "search.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
 
 /* N_ADV: so many periods without ADVERTISE, and it is gone. */
 enum { ADVERTISE_PERIODS = 3 };

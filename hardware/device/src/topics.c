@@ -1,9 +1,11 @@
 /* Topic names and the ids that the gateway gave them. An id belongs to one name; a name that made way for another is
  * registered again when it is needed, and a PUBLISH under its old id is answered "invalid topic id", upon which the gateway
  * registers it anew. [MQTT-SN 1.2 §6.5, §6.10] */
+#include "topics.h"
+
 #include <string.h>
 
-#include "client.h"
+#include "engine.h"
 
 mqttsn_topic_t mqttsn_name(const char *terminated) {
   mqttsn_topic_t topic = {MQTTSN_TOPIC_NAME, 0, terminated, strlen(terminated)};
@@ -23,7 +25,7 @@ mqttsn_topic_t mqttsn_short(char first, char second) {
 
 mqttsn_topic_entry_t *sn_topic_entry(mqttsn_t *client, uint8_t place) { return &client->topics[place - 1]; }
 
-uint8_t sn_topic_by_name(const mqttsn_t *client, const char *name, size_t name_bytes) {
+static uint8_t by_name(const mqttsn_t *client, const char *name, size_t name_bytes) {
   for (uint8_t i = 0; i < MQTTSN_TOPICS; i++) {
     const mqttsn_topic_entry_t *entry = &client->topics[i];
     if (entry->name_bytes == name_bytes && name_bytes > 0 && memcmp(entry->name, name, name_bytes) == 0) {
@@ -41,7 +43,7 @@ uint8_t sn_topic_by_id(const mqttsn_t *client, uint16_t id) {
 }
 
 uint8_t sn_topic_place(mqttsn_t *client, const char *name, size_t name_bytes) {
-  uint8_t place = sn_topic_by_name(client, name, name_bytes);
+  uint8_t place = by_name(client, name, name_bytes);
   mqttsn_topic_entry_t *entry;
   if (place != 0) return place;
   if (name_bytes == 0 || name_bytes > MQTTSN_TOPIC_BYTES) return 0;

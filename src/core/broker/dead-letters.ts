@@ -4,6 +4,7 @@
  */
 import type { Context } from "../context.ts";
 import type { DeadLetter } from "../state/letters.ts";
+import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import { publishByService } from "./service.ts";
 
@@ -46,7 +47,7 @@ function announce(context: Context, topic: string, { clientId, direction, reason
   });
 }
 
-function upstreamOf(context: Context, clientId: string): Upstream {
+function upstreamOf(context: Context, clientId: string): Upstream<Session> {
   return context.sessions.byClientId(clientId)?.upstream ?? context.upstreams.of(clientId, undefined);
 }
 

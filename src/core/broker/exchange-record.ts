@@ -5,25 +5,29 @@
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 
-export function storeExchange(context: Context, clientId: string, exchange: PublishExchange): CommitToken | undefined {
+export function storeExchange(
+  context: Context,
+  clientId: string,
+  exchange: PublishExchange<Session>,
+): CommitToken | undefined {
   if (!context.journal.enabled) return undefined;
   exchange.stored = true;
   return context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record: recordOfExchange(exchange) });
 }
 
 /** The exchange is over. */
-export function forgetExchange(context: Context, exchange: PublishExchange): void {
+export function forgetExchange(context: Context, exchange: PublishExchange<Session>): void {
   const clientId = exchange.owner?.clientId;
   if (!exchange.stored || clientId === undefined) return;
   exchange.stored = false;
   context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
 }
 
-function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange): UplinkRecord {
+function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange<Session>): UplinkRecord {
   return {
     publication,
     origin: origin && { msgId: origin.msgId, topicId: origin.topicId },
@@ -36,21 +40,15 @@ function recordOfExchange({ publication, origin, stage, isWill }: PublishExchang
 export function exchangeFrom(
   packetId: number,
   record: UplinkRecord,
-  of: { readonly owner: Session; readonly origin: PublishExchange["origin"] },
-): PublishExchange {
+  of: { readonly owner: Session; readonly origin: PublishExchange<Session>["origin"] },
+): PublishExchange<Session> {
   const { owner, origin } = of;
-  return {
-    kind: "publish",
-    packetId,
-    publication: record.publication,
-    owner,
+  return newPublishExchange(packetId, record.publication, owner, {
     origin,
-    orphan: false,
     stage: record.stage === "released" ? "released" : "waiting",
     sentBefore: true,
     isWill: record.isWill,
     stored: true,
     accepted: origin === undefined && !record.isWill,
-    backlogId: 0,
-  };
+  });
 }

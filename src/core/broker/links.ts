@@ -1,63 +1,12 @@
 /** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
 import type { Context } from "../context.ts";
-import { type BrokerSession, newLink } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import { type Link, newLink } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Upstream } from "../state/upstream.ts";
 import { statusWill } from "./service.ts";
 import { brokerWill } from "./will.ts";
-
-export function openTrunk(context: Context, trunk: Trunk): void {
-  const { upstream, broker, mqttClientId } = trunk;
-  const clean = !trunk.resumes;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    trunk,
-    upstream,
-    broker,
-    clean,
-    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
-  });
-  context.links.set(link.id, link);
-  broker.link = link;
-  const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
-  context.out.add({ kind: "openLink", link: request });
-}
-
-export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, trunk);
-    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
-  }
-}
-
-function openServiceLink(context: Context, upstream: Upstream): void {
-  const { serviceClientId, clientIdPrefix } = upstream.options;
-  const mqttClientId = clientIdPrefix + serviceClientId;
-  const link = newLink({
-    id: context.nextLinkId(mqttClientId),
-    session: undefined,
-    upstream,
-    broker: upstream.service,
-    clean: true,
-    will: statusWill(context, upstream),
-  });
-  context.links.set(link.id, link);
-  upstream.service.link = link;
-  context.out.add({
-    kind: "openLink",
-    link: {
-      linkId: link.id,
-      upstream: upstream.name,
-      mqttClientId,
-      identity: undefined,
-      clean: true,
-      will: link.will,
-    },
-  });
-}
 
 /**
  * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
@@ -75,8 +24,7 @@ export function openLink(context: Context, session: Session, options: { clean: b
     resumes: options.resume === true,
     will: will.held === "broker" ? brokerWill(session) : undefined,
   });
-  context.links.set(link.id, link);
-  session.broker.link = link;
+  attach(context, link);
   session.brokerRefused = false;
   context.out.add({
     kind: "openLink",
@@ -92,10 +40,66 @@ export function openLink(context: Context, session: Session, options: { clean: b
   });
 }
 
+export function openServiceLinks(context: Context): void {
+  for (const upstream of context.upstreams.all) {
+    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
+    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
+  }
+}
+
+export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
+  const { broker, mqttClientId } = trunk;
+  const clean = !trunk.resumes;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    trunk,
+    upstream,
+    broker,
+    clean,
+    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+  });
+  attach(context, link);
+  const { will } = link;
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  context.out.add({ kind: "openLink", link: request });
+}
+
+function openServiceLink(context: Context, upstream: Upstream<Session>): void {
+  const { serviceClientId, clientIdPrefix } = upstream.options;
+  const mqttClientId = clientIdPrefix + serviceClientId;
+  const link = newLink({
+    id: context.nextLinkId(mqttClientId),
+    session: undefined,
+    upstream,
+    broker: upstream.service,
+    clean: true,
+    will: statusWill(context, upstream),
+  });
+  attach(context, link);
+  context.out.add({
+    kind: "openLink",
+    link: {
+      linkId: link.id,
+      upstream: upstream.name,
+      mqttClientId,
+      identity: undefined,
+      clean: true,
+      will: link.will,
+    },
+  });
+}
+
+/** From now on this is the connection of its MQTT session. `closeLink` is the end of it. */
+function attach(context: Context, link: Link): void {
+  context.links.set(link.id, link);
+  link.broker.link = link;
+}
+
 /** Closes the connection of this MQTT session, if it has one. */
 export function closeLink(
   context: Context,
-  broker: BrokerSession,
+  broker: BrokerSession<Session>,
   options: { how: "disconnect" | "abandon"; endSession: boolean },
 ): void {
   const link = broker.link;

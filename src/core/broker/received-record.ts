@@ -7,12 +7,10 @@
  */
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";
-import type { BrokerSession, Received } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { Received } from "../state/exchanges.ts";
+import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
-
-export function samePublication(a: Publication, b: Publication): boolean {
-  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
-}
 
 /** `seq`: the queued message that it is, while it is not acknowledged; 0 afterwards. */
 export function storeReceived(
@@ -32,19 +30,6 @@ export function storeReceived(
   });
 }
 
-/** Of topic name and payload, FNV-1a. */
-export function contentHash({ topicName, payload }: Publication): number {
-  let hash = 0x811c9dc5 ^ payload.byteLength;
-  for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);
-  for (let i = 0; i < payload.byteLength; i++) hash = Math.imul(hash ^ (payload[i] ?? 0), 0x01000193);
-  return hash;
-}
-
-/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
-export function isSameMessage({ hash }: Received, publication: Publication): boolean {
-  return hash === undefined || hash === contentHash(publication);
-}
-
 /** Released by the broker, or forgotten by it. The id may mean another message from now on: that must be on disk first. */
 export function forgetReceived(context: Context, clientId: string, received: Received): void {
   if (!received.stored) return;
@@ -52,18 +37,19 @@ export function forgetReceived(context: Context, clientId: string, received: Rec
   context.journal.put({ of: "received", clientId, id: received.packetId, record: undefined });
 }
 
-/** Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. */
+/**
+ * Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. An entry of the
+ * outbox that was this delivery is parted from it first (`unbindDelivery`).
+ */
 export function acknowledge(
   context: Context,
-  broker: BrokerSession,
+  broker: BrokerSession<Session>,
   received: Received,
   after: CommitToken | undefined,
 ): void {
   if (received.stage !== "open" && received.stage !== "done") return;
   const { link } = broker;
   const { qos } = received.publication;
-  if (received.entry) received.entry.received = undefined;
-  received.entry = undefined;
   if (!link?.up || received.connection !== broker.connection) {
     received.stage = "done";
     return;
@@ -73,4 +59,21 @@ export function acknowledge(
   const { packetId } = received;
   const ack = qos === 1 ? "puback" : "pubrec";
   context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
+}
+
+/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
+export function isSameMessage({ hash }: Received, publication: Publication): boolean {
+  return hash === undefined || hash === contentHash(publication);
+}
+
+/** Of topic name and payload, FNV-1a. */
+export function contentHash({ topicName, payload }: Publication): number {
+  let hash = 0x811c9dc5 ^ payload.byteLength;
+  for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);
+  for (let i = 0; i < payload.byteLength; i++) hash = Math.imul(hash ^ (payload[i] ?? 0), 0x01000193);
+  return hash;
+}
+
+export function samePublication(a: Publication, b: Publication): boolean {
+  return a.topicName === b.topicName && sameBytes(a.payload, b.payload);
 }

@@ -7,8 +7,8 @@
  * broker repeats them all for the next one who subscribes.
  */
 import type { Context } from "../context.ts";
+import type { RetainedWait, TrunkFilter } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
-import type { RetainedWait, TrunkFilter } from "../state/trunk.ts";
 
 /** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
 const waitMs = 30_000;
@@ -17,25 +17,23 @@ const waitMs = 30_000;
 const seenMax = 1_000;
 
 /** The SUBSCRIBE for this client is about to go out. */
-export function expectRetained(entry: TrunkFilter, session: Session): RetainedWait {
-  const wait: RetainedWait = { session, entry, seen: undefined, until: undefined };
+export function expectRetained(entry: TrunkFilter<Session>, session: Session): RetainedWait<Session> {
+  const wait: RetainedWait<Session> = { session, entry, seen: undefined, until: undefined };
   entry.waits ??= new Map();
   entry.waits.set(session, wait); // a later SUBSCRIBE of the same client wants everything again
   return wait;
 }
 
 /** SUBACK came: the time runs. */
-export function noteAnswered(context: Context, waits: readonly RetainedWait[]): void {
-  for (const wait of waits) {
-    wait.until = context.now + waitMs;
-    context.retainedWaits.push(wait);
-  }
-  if (context.retainedWaits.length > 0 && context.retained.at === undefined)
-    context.deadlines.set(context.retained, context.retainedWaits[0]?.until ?? context.now);
+export function noteAnswered(context: Context, waits: readonly RetainedWait<Session>[]): void {
+  const { retainedWaits } = context;
+  for (const wait of waits) retainedWaits.add(wait, context.now + waitMs);
+  const { deadline, next } = retainedWaits;
+  if (next !== undefined && deadline.at === undefined) context.deadlines.set(deadline, next);
 }
 
 /** Is this copy for this wait? If so it is noted. */
-export function wants(wait: RetainedWait, topicName: string): boolean {
+export function wants(wait: RetainedWait<Session>, topicName: string): boolean {
   wait.seen ??= new Set();
   if (wait.seen.has(topicName)) return false;
   if (wait.seen.size < seenMax) wait.seen.add(topicName);
@@ -46,22 +44,17 @@ export function wants(wait: RetainedWait, topicName: string): boolean {
  * A live message goes to all: after SUBACK a client that waits has this name by it. Before, what is retained may be another
  * message, and still to come.
  */
-export function noteLive(entry: TrunkFilter, topicName: string): void {
+export function noteLive(entry: TrunkFilter<Session>, topicName: string): void {
   for (const wait of entry.waits?.values() ?? []) if (wait.until !== undefined) wants(wait, topicName);
 }
 
 export function onRetainedDeadline(context: Context): void {
   const { retainedWaits } = context;
-  let over = 0;
-  for (const { until = 0 } of retainedWaits) {
-    if (until > context.now) break;
-    over++;
-  }
-  for (const wait of retainedWaits.splice(0, over)) {
+  for (const wait of retainedWaits.takeDue(context.now)) {
     const { waits } = wait.entry;
     if (waits?.get(wait.session) === wait) waits.delete(wait.session);
     if (waits?.size === 0) wait.entry.waits = undefined;
   }
-  const first = retainedWaits[0];
-  if (first?.until !== undefined) context.deadlines.set(context.retained, first.until);
+  const { deadline, next } = retainedWaits;
+  if (next !== undefined) context.deadlines.set(deadline, next);
 }

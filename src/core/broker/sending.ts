@@ -7,19 +7,14 @@
  */
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
-import type {
-  BrokerSession,
-  Link,
-  PublishExchange,
-  SubscribeExchange,
-  UnsubscribeExchange,
-} from "../state/broker-session.ts";
+import type { BrokerSession, Connection } from "../state/broker-session.ts";
+import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
 /** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
 export function subscribeAgain(
-  broker: BrokerSession,
+  broker: BrokerSession<Session>,
   session: Session,
   { withoutRetained }: { withoutRetained: boolean },
 ): void {
@@ -37,7 +32,7 @@ export function subscribeAgain(
   }
 }
 
-export function resendAll(context: Context, broker: BrokerSession): void {
+export function resendAll(context: Context, broker: BrokerSession<Session>): void {
   const { link } = broker;
   if (!link) return;
   for (const exchange of broker.inFlight.values()) {
@@ -49,9 +44,13 @@ export function resendAll(context: Context, broker: BrokerSession): void {
 }
 
 /** SUBSCRIBE or UNSUBSCRIBE. */
-export function sendExchange(context: Context, link: Link, exchange: SubscribeExchange | UnsubscribeExchange): void {
+export function sendExchange(
+  context: Context,
+  link: Connection,
+  exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
+): void {
   const { packetId } = exchange;
-  const topicFilter = filterToBroker(link.upstream.options.topicPrefix, exchange.filter);
+  const topicFilter = filterToBroker(link.policy.topicPrefix, exchange.filter);
   if (exchange.kind === "unsubscribe") {
     context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
     return;
@@ -70,7 +69,7 @@ export function sendExchange(context: Context, link: Link, exchange: SubscribeEx
 }
 
 /** Sends what waits, in order, as far as the broker's window goes. */
-export function sendWaiting(context: Context, broker: BrokerSession): void {
+export function sendWaiting(context: Context, broker: BrokerSession<Session>): void {
   const { link } = broker;
   if (!link?.up) return;
   while (broker.hasLine && broker.openPublications < link.limits.receiveMaximum) {
@@ -81,7 +80,7 @@ export function sendWaiting(context: Context, broker: BrokerSession): void {
 }
 
 /** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
-export function sendOrWait(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+export function sendOrWait(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
   const { link } = broker;
   if (link?.up && !broker.hasLine && broker.hasRoom(exchange.publication.qos, link.limits))
     return sendPublish(context, broker, exchange);
@@ -89,7 +88,7 @@ export function sendOrWait(context: Context, broker: BrokerSession, exchange: Pu
   sendWaiting(context, broker);
 }
 
-function sendPublish(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
+function sendPublish(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
   const { link } = broker;
   if (!link) return;
   broker.sent(exchange);

@@ -8,12 +8,7 @@ import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
 
-/** Is any broker there? Then the gateway is worth looking for. */
-function isSomeBrokerThere(context: Context): boolean {
-  return context.upstreams.all.some(({ isThere }) => isThere);
-}
-
-export function onServiceUp(context: Context, upstream: Upstream): void {
+export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
   publishStatus(context, upstream, "gateway", "online");
   if (context.options.status.topic !== undefined) {
     for (const session of context.sessions.all())
@@ -24,6 +19,11 @@ export function onServiceUp(context: Context, upstream: Upstream): void {
 
 export function onServiceDown(context: Context): void {
   if (!isSomeBrokerThere(context)) context.deadlines.clear(context.advertise);
+}
+
+/** Is any broker there? Then the gateway is worth looking for. */
+function isSomeBrokerThere(context: Context): boolean {
+  return context.upstreams.all.some(({ isThere }) => isThere);
 }
 
 /** ADVERTISE, now and every T_ADV, as long as the broker is there. */
@@ -41,7 +41,7 @@ export function advertise(context: Context): void {
 }
 
 /** Publishes at QoS 0 over the gateway's own connection; false when that is not possible now. */
-export function publishByService(context: Context, upstream: Upstream, publication: Publication): boolean {
+export function publishByService(context: Context, upstream: Upstream<Session>, publication: Publication): boolean {
   const { link } = upstream.service;
   if (!link?.up || link.congested) return false;
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
@@ -66,14 +66,14 @@ export function publishOffline(context: Context): void {
   for (const upstream of context.upstreams.all) publishStatus(context, upstream, "gateway", "offline");
 }
 
-function publishStatus(context: Context, upstream: Upstream, what: string, state: string): void {
+function publishStatus(context: Context, upstream: Upstream<Session>, what: string, state: string): void {
   const { topic } = context.options.status;
   if (topic === undefined) return;
   const topicName = `${topic}/${what}`;
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain: true });
 }
 
-export function statusWill(context: Context, upstream: Upstream): Will | undefined {
+export function statusWill(context: Context, upstream: Upstream<Session>): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;
   const topicName = toBroker(upstream.options.topicPrefix, `${topic}/gateway`);

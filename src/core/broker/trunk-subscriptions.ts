@@ -8,23 +8,19 @@
  */
 import type { Context } from "../context.ts";
 import { SmallMap } from "../small-map.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
+import type { RetainedWait, SubscribeExchange, TrunkFilter, UnsubscribeExchange } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
-import { hashOfText, type RetainedWait, type Trunk, type TrunkFilter } from "../state/trunk.ts";
+import { hashOfText, type Trunk } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
 import { expectRetained } from "./retained.ts";
 import { sendExchange } from "./sending.ts";
-
-export function* sessionsOf(context: Context, trunk: Trunk): Generator<Session> {
-  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
-}
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;
 
 /** The client is one of those who get what matches, from now on. */
-export function join(trunk: Trunk, session: Session, filter: string, qos: QoS): TrunkFilter {
+export function join(trunk: Trunk<Session>, session: Session, filter: string, qos: QoS): TrunkFilter<Session> {
   let entry = trunk.filters.get(filter);
   if (!entry) {
     const id = (hashOfText(filter) % subscriptionIdMax) + 1;
@@ -36,35 +32,44 @@ export function join(trunk: Trunk, session: Session, filter: string, qos: QoS): 
 }
 
 /** A client subscribes: `request` is answered when the broker has answered. */
-export function subscribeOverTrunk(context: Context, trunk: Trunk, session: Session, request: SubscribeExchange): void {
+export function subscribeOverTrunk(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  request: SubscribeExchange<Session>,
+): void {
   const entry = join(trunk, session, request.filter, request.qos);
   entry.next.push(request);
   ask(context, trunk, entry);
 }
 
 /** Asks the broker, unless it is being asked. */
-export function ask(context: Context, trunk: Trunk, entry: TrunkFilter): void {
+export function ask(context: Context, trunk: Trunk<Session>, entry: TrunkFilter<Session>): void {
   const exchange = begin(context, trunk, entry);
   if (exchange && trunk.broker.link?.up) sendExchange(context, trunk.broker.link, exchange);
 }
 
 /** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
-function begin(context: Context, trunk: Trunk, entry: TrunkFilter): SubscribeExchange | undefined {
+function begin(
+  context: Context,
+  trunk: Trunk<Session>,
+  entry: TrunkFilter<Session>,
+): SubscribeExchange<Session> | undefined {
   if (entry.asking) return undefined;
   const packetId = trunk.broker.freePacketId();
   if (packetId === undefined) {
     trunk.unasked.add(entry);
     return undefined;
   }
-  let qos: QoS = trunk.upstream.options.protocol === "5" ? 0 : context.options.clients.subscriptionQoSMax;
+  let qos: QoS = trunk.policy.protocol === "5" ? 0 : context.options.clients.subscriptionQoSMax;
   for (const asked of entry.members.values()) if (asked > qos) qos = asked;
   const requests = entry.next;
   entry.next = [];
-  const waits: RetainedWait[] = [];
+  const waits: RetainedWait<Session>[] = [];
   if (!isShared(entry.filter)) {
     for (const { origin } of requests) if (origin) waits.push(expectRetained(entry, origin.session));
   }
-  const exchange: SubscribeExchange = {
+  const exchange: SubscribeExchange<Session> = {
     kind: "subscribe",
     packetId,
     filter: entry.filter,
@@ -77,8 +82,13 @@ function begin(context: Context, trunk: Trunk, entry: TrunkFilter): SubscribeExc
   return exchange;
 }
 
+/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
+export function askAll(context: Context, trunk: Trunk<Session>): void {
+  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
+}
+
 /** What a request had made of the membership before the broker could answer is undone. */
-export function settleMembership(context: Context, trunk: Trunk, session: Session, filter: string): void {
+export function settleMembership(context: Context, trunk: Trunk<Session>, session: Session, filter: string): void {
   const entry = trunk.filters.get(filter);
   const subscription = session.subscriptions.get(filter);
   if (entry && subscription) entry.members.set(session, subscription.qos);
@@ -88,10 +98,10 @@ export function settleMembership(context: Context, trunk: Trunk, session: Sessio
 /** The client is no member any more. True when the broker was asked to end the subscription. */
 export function leaveFilter(
   context: Context,
-  trunk: Trunk,
+  trunk: Trunk<Session>,
   session: Session,
   filter: string,
-  origin: UnsubscribeExchange["origin"],
+  origin: UnsubscribeExchange<Session>["origin"],
 ): boolean {
   const entry = trunk.filters.get(filter);
   if (!entry?.members.delete(session)) return false;
@@ -103,21 +113,20 @@ export function leaveFilter(
   const { broker } = trunk;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return false;
-  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin };
+  const exchange: UnsubscribeExchange<Session> = { kind: "unsubscribe", packetId, filter, origin };
   broker.add(exchange);
   if (broker.link?.up) sendExchange(context, broker.link, exchange);
   return true;
 }
 
 /** The client's session ends, or is over but for what it is owed. */
-export function leaveTrunk(context: Context, trunk: Trunk, session: Session): void {
+export function leaveTrunk(context: Context, trunk: Trunk<Session>, session: Session): void {
   for (const filter of session.subscriptions.keys()) leaveFilter(context, trunk, session, filter, undefined);
   for (const request of session.subscribing.values()) {
     if (request.kind === "subscribe") leaveFilter(context, trunk, session, request.filter, undefined);
   }
 }
 
-/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
-export function askAll(context: Context, trunk: Trunk): void {
-  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
+export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {
+  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
 }

@@ -2,11 +2,14 @@
  * MQTT-SN 1.2: which procedure a message belongs to, for a client we know, for one that is connecting, and for a
  * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
  */
+
 import type { Message } from "../../wire/v12/messages.ts";
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
 import { disconnect, returnCodes, subAck } from "../messages.ts";
-import { cancelSetup, onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { neighbourOf } from "../peer-id.ts";
+import { onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { cancelSetup } from "../session/connect-outcome.ts";
 import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
@@ -34,6 +37,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
   const session = context.sessions.byPeer(peer);
   if (session) {
     session.lastHeard = context.now;
+    context.touch(session);
     onMessageOfClient(context, session, peer, message);
   } else if (setup) {
     context.drop("unexpected-type", { clientId: setup.clientId, peer, detail: `${message.type} before CONNACK` });
@@ -43,7 +47,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
 }
 
 /** True when the message belonged to the set-up. */
-function onMessageInSetup(context: Context, setup: Setup, message: Message): boolean {
+function onMessageInSetup(context: Context, setup: Setup<Session>, message: Message): boolean {
   switch (message.type) {
     case "WILLTOPIC":
       onWillTopic(context, setup, message);
@@ -142,8 +146,7 @@ function onMessageOfStranger(context: Context, peer: PeerId, message: Message): 
 }
 
 function onQoSMinusOne(context: Context, peer: PeerId, message: Extract<Message, { type: "PUBLISH" }>): void {
-  const node = peer.indexOf("#");
-  const admission = context.options.access.qosMinusOne(node < 0 ? peer : peer.slice(0, node));
+  const admission = context.options.access.qosMinusOne(neighbourOf(peer));
   if (!admission.admitted) {
     context.counters.dropped["qos-minus-one-not-allowed"]++;
     return context.out.report({

@@ -6,7 +6,9 @@ import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import { dropLateRefused } from "../session/subscription-loss.ts";
-import type { Link, SubscribeExchange } from "../state/broker-session.ts";
+import type { SubscribeExchange } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
@@ -29,15 +31,12 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
   }
 }
 
-/** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
-function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
-  context.counters.dropped["unmatched-ack"]++;
-  if (input.ack === "pubrec" && input.code < 0x80) {
-    context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });
-  }
-}
-
-export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: SubscribeExchange, code: number): void {
+export function onTrunkSubscribed(
+  context: Context,
+  trunk: Trunk<Session>,
+  exchange: SubscribeExchange<Session>,
+  code: number,
+): void {
   if (!exchange.trunk) return;
   const { entry, requests, waits } = exchange.trunk;
   entry.asking = undefined;
@@ -63,5 +62,13 @@ export function onTrunkSubscribed(context: Context, trunk: Trunk, exchange: Subs
   for (const waiting of trunk.unasked) {
     trunk.unasked.delete(waiting);
     if (waiting.members.size > 0) return ask(context, trunk, waiting);
+  }
+}
+
+/** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
+function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
+  context.counters.dropped["unmatched-ack"]++;
+  if (input.ack === "pubrec" && input.code < 0x80) {
+    context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });
   }
 }

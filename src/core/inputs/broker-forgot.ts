@@ -1,20 +1,26 @@
 /** A connection came up and the broker does not know the session: what it had is made anew. [MQTT-3.1.1 4.4] */
+
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { forgetReceived } from "../broker/received-record.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { askAll } from "../broker/trunk-subscriptions.ts";
+import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
-import type { Session } from "../state/session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
+import { unbindDelivery } from "../state/outbox.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import { Trunk } from "../state/trunk.ts";
 
 /** The broker does not know the session: make it new. */
-export function brokerForgot(context: Context, broker: BrokerSession, owner: Session | Trunk): void {
+export function brokerForgot(context: Context, broker: BrokerSession<Session>, owner: Session | Trunk<Session>): void {
+  let someHeld = false;
   for (const received of broker.received.values()) {
-    // It will not ask again: what is buffered is ours alone now.
-    if (received.entry) received.entry.received = undefined;
+    someHeld ||= received.held;
     forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
   }
+  // It will not ask again: what is buffered is ours alone now.
+  const holders = owner instanceof Trunk ? sessionsOf(context, owner) : [owner];
+  if (someHeld) for (const { outbox } of holders) for (const entry of outbox) unbindDelivery(entry);
   broker.received.clear();
   if (owner instanceof Trunk) owner.lately.clear();
   broker.outside.clear();
@@ -32,17 +38,17 @@ export function brokerForgot(context: Context, broker: BrokerSession, owner: Ses
     broker.finish(exchange);
     forgetExchange(context, exchange);
     if (exchange.stage === "released") answerPubComp(context, exchange);
-    else exchange.origin?.session.uplink.delete(exchange.origin.msgId);
+    else unbindUplink(exchange);
   }
   if (owner instanceof Trunk) askAll(context, owner);
   else subscribeAgain(broker, owner, { withoutRetained: false });
 }
 
 /** PUBCOMP to the client for an exchange that ended otherwise. */
-export function answerPubComp(context: Context, exchange: PublishExchange): void {
+export function answerPubComp(context: Context, exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;
-  origin.session.uplink.delete(origin.msgId);
+  unbindUplink(exchange);
   if (origin.session.peer !== undefined)
     context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
 }

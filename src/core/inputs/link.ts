@@ -5,19 +5,19 @@
  * Here: opening, losing and regaining that connection. A connection that comes back takes up where the last one ended,
  * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
  */
+
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import type { Context } from "../context.ts";
-import type { LinkRefusal } from "../input.ts";
+import type { LinkEnd, LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect.ts";
+import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
-import { pump } from "../session/publish-down.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
-import type { Link } from "../state/broker-session.ts";
+import type { Link } from "../state/link.ts";
 import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
@@ -40,7 +40,6 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
   else if (session.lingers && session.account.owed === 0) onPaid(context, session);
   else if (session.farewell && session.account.owed === 0) publishWill(context, session);
-  else pump(context, session);
   drainSoon(context, session);
 }
 
@@ -51,7 +50,7 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
   const { setup } = session;
-  if (refusal === "notSupported") context.forgetKnown(session.clientId);
+  if (refusal === "notSupported") context.known.forget(session.clientId);
   if (setup?.stage === "broker") {
     if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
     return failSetup(context, session, setup, {
@@ -62,7 +61,7 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   if (refusal === "notSupported") session.brokerRefused = true;
 }
 
-export function onLinkDown(context: Context, link: Link, reason: string, takenOver: boolean): void {
+export function onLinkDown(context: Context, link: Link, { reason, takenOver }: LinkEnd): void {
   const wasUp = link.up;
   if (!wasUp) link.broker.inDoubt = true;
   link.up = false;

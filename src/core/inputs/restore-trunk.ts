@@ -1,10 +1,11 @@
 /** The record of a shared connection: that the session at the broker is ours. */
 import type { Context } from "../context.ts";
 import type { SessionRecord, StoredState } from "../record.ts";
+import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
 /** The trunk's own record: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
-export function recordOfTrunk(trunk: Trunk): SessionRecord {
+export function recordOfTrunk(trunk: Trunk<Session>): SessionRecord {
   return {
     clientId: trunk.key,
     peer: undefined,
@@ -42,7 +43,7 @@ export function restoreTrunk(context: Context, { session: { clientId }, received
       connection: 0,
       stage: "acknowledged", // all of its copies are on disk: they were in one commit with it
       expiresAt: undefined,
-      entry: undefined,
+      held: false,
       stored: true,
       hash,
     });

@@ -10,15 +10,15 @@ import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { backlogShare, type StoredState, type UplinkRecord } from "../record.ts";
+import type { StoredState, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
-import type { PublishExchange, Received } from "../state/broker-session.ts";
-import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
-import { homeOf, type Session } from "../state/session.ts";
+import type { PublishExchange, Received } from "../state/exchanges.ts";
+import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
 
@@ -29,7 +29,7 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
     context.journal.startAbove(highest.queued);
     context.letters.last = Math.max(context.letters.last, highest.letter);
   }
-  for (const clientId of known) context.known.add(clientId);
+  for (const clientId of known) context.known.restore(clientId);
   for (const [id, clientId] of letters) context.letters.restore(id, clientId);
   for (const state of states) {
     if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
@@ -62,7 +62,7 @@ function restoreSession(context: Context, stored: StoredState): void {
     moveSubscriptions(context, session);
     markChanged(context, session);
   }
-  restoreBacklog(context, session, stored);
+  restoreBacklog(session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
@@ -92,8 +92,6 @@ function restoreOutbox(context: Context, session: Session, { queued }: StoredSta
     session.outbox.push(entry);
     session.outbox.skipMsgId(record.msgId);
     watchExpiry(context, session, isFree(entry) ? entry.expiresAt : undefined);
-    context.counters.bufferedMessages++;
-    context.counters.bufferedBytes += entryBytes(entry);
     context.journal.startAbove(seq);
   }
   return entries;
@@ -109,25 +107,20 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
       connection: 0,
       stage: entry ? "open" : "done",
       expiresAt: undefined,
-      entry,
+      held: false,
       stored: true,
       hash,
     };
-    if (entry) entry.received = received;
+    if (entry) bindDelivery(entry, received);
     session.broker.received.set(packetId, received);
   }
 }
 
-function restoreBacklog(context: Context, session: Session, { backlog, taken }: StoredState): void {
+function restoreBacklog(session: Session, { backlog, taken }: StoredState): void {
   for (const [msgId, { topicId, hash }] of taken) {
     session.taken.set(msgId, { topicId, hash, after: undefined, orphan: false });
   }
-  if (!backlog) return;
-  const { count, octets, first, last } = backlog;
-  const bytes = octets + count * backlogShare;
-  Object.assign(session.account.backlog, { count, bytes, next: last + 1, readUpTo: first - 1 });
-  context.counters.backlogMessages += count;
-  context.counters.backlogBytes += bytes;
+  if (backlog) session.account.backlog.restore(backlog);
 }
 
 function restoreUplink(context: Context, session: Session, { uplink }: StoredState, isMoved: boolean): void {
@@ -138,10 +131,10 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
     }
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
-    const origin: PublishExchange["origin"] = isOpen ? { session, ...record.origin } : undefined;
+    const origin: PublishExchange<Session>["origin"] = isOpen ? { session, ...record.origin } : undefined;
     const exchange = exchangeFrom(packetId, record, { owner: session, origin });
     session.broker.restore(exchange);
-    if (origin) session.uplink.set(origin.msgId, exchange);
+    if (origin) bindUplink(exchange, origin);
   }
 }
 
@@ -149,7 +142,13 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
  * The exchange was begun in another MQTT session: whether the broker had it cannot be known here. It is published anew,
  * unless the other broker had answered PUBREC.
  */
-function moveExchange(context: Context, session: Session, trunk: Trunk, id: number, record: UplinkRecord): void {
+function moveExchange(
+  context: Context,
+  session: Session,
+  trunk: Trunk<Session>,
+  id: number,
+  record: UplinkRecord,
+): void {
   const { clientId } = session;
   context.journal.remove({ of: "uplink", clientId, id, record: undefined });
   const packetId = trunk.broker.freePacketId();
@@ -162,5 +161,5 @@ function moveExchange(context: Context, session: Session, trunk: Trunk, id: numb
   const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
   trunk.broker.restore(exchange);
   storeExchange(context, clientId, exchange);
-  if (origin) session.uplink.set(origin.msgId, exchange);
+  if (origin) bindUplink(exchange, origin);
 }

@@ -6,7 +6,6 @@ import type { Message } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { drainSoon } from "../session/backlog.ts";
 import { acknowledgeUnkept } from "../session/fan-out.ts";
-import { pump } from "../session/publish-down.ts";
 import type { CommitToken } from "../types.ts";
 
 const probeMs = 2_000;
@@ -33,54 +32,54 @@ const needNoStore: ReadonlySet<Message["type"]> = new Set([
 
 /** Has too much gathered for a store that does not answer to let this in? The device asks again, here or elsewhere. */
 export function isBeyondStore(context: Context, message: Message): boolean {
-  if (!context.storeFails || context.journal.lastCommit - context.answeredCommit < unansweredMax) return false;
+  const { store, journal } = context;
+  if (!store.fails || journal.lastCommit - store.answered < unansweredMax) return false;
   return !needNoStore.has(message.type) && !(message.type === "PINGREQ" && message.clientId === "");
 }
 
 /** At the end of each turn: an answer is owed from now on. */
 export function watchStore(context: Context): void {
-  if (context.storeBusySince !== undefined || context.journal.lastCommit <= context.answeredCommit) return;
-  context.storeBusySince = context.now;
-  if (context.probe.at === undefined) context.deadlines.set(context.probe, context.now + slowMs);
-}
-
-function noteAnswer(context: Context, token: CommitToken): void {
-  context.answeredCommit = Math.max(context.answeredCommit, token);
-  context.storeBusySince = context.journal.lastCommit > context.answeredCommit ? context.now : undefined;
+  const { store, journal, now } = context;
+  if (store.busySince !== undefined || journal.lastCommit <= store.answered) return;
+  store.busySince = now;
+  if (store.probe.at === undefined) context.deadlines.set(store.probe, now + slowMs);
 }
 
 export function onPersistFailed(context: Context, token: CommitToken, why: string): void {
-  noteAnswer(context, token);
+  const { store, journal } = context;
+  store.noteAnswer(token, journal.lastCommit, context.now);
   context.out.report({ event: "persist_failed", why });
-  for (const undo of context.journal.settle(token)) undo();
-  context.storeFails = true;
-  context.deadlines.set(context.probe, context.now + probeMs);
+  for (const undo of journal.settle(token)) undo();
+  store.fails = true;
+  context.deadlines.set(store.probe, context.now + probeMs);
 }
 
 export function onPersisted(context: Context, token: CommitToken): void {
-  noteAnswer(context, token);
-  if (!context.storeFails) return;
-  context.storeFails = false;
-  context.deadlines.clear(context.probe);
+  const { store, journal } = context;
+  store.noteAnswer(token, journal.lastCommit, context.now);
+  if (!store.fails) return;
+  store.fails = false;
+  context.deadlines.clear(store.probe);
   context.out.report({ event: "persist_recovered" });
   for (const { trunks } of context.upstreams.all) for (const trunk of trunks) acknowledgeUnkept(context, trunk);
   for (const session of [...context.sessions.all()]) {
-    pump(context, session);
+    context.touch(session);
     drainSoon(context, session);
   }
 }
 
 /** Is it slow? Otherwise a commit of nothing, if it failed: what the store could not write before goes with it. */
 export function probeStore(context: Context): void {
-  const since = context.storeBusySince;
+  const { store } = context;
+  const since = store.busySince;
   if (since === undefined) {
-    if (context.storeFails) context.journal.touch();
+    if (store.fails) context.journal.touch();
     return;
   }
   const isSlow = context.now - since >= slowMs;
-  if (isSlow && !context.storeFails) {
-    context.storeFails = true;
+  if (isSlow && !store.fails) {
+    store.fails = true;
     context.out.report({ event: "persist_failed", why: `it has not answered for ${slowMs / 1_000} s` });
   }
-  context.deadlines.set(context.probe, isSlow ? context.now + probeMs : since + slowMs);
+  context.deadlines.set(store.probe, isSlow ? context.now + probeMs : since + slowMs);
 }

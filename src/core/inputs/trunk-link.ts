@@ -6,32 +6,32 @@
  * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
  * as their policy says.
  */
+
 import { closeLink, openTrunk } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeOrFail, completeSetup } from "../session/connect.ts";
+import { completeOrFail, completeSetup } from "../session/connect-outcome.ts";
 import { onPaid } from "../session/departure.ts";
-import { pump } from "../session/publish-down.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
-import type { Link } from "../state/broker-session.ts";
+import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { recordOfTrunk } from "./restore-trunk.ts";
 
-export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPresent: boolean): void {
+export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
   if (link.clean) {
     // What was there is gone now; the session to stay begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
     trunk.resumes = true;
-    return openTrunk(context, trunk);
+    return openTrunk(context, link.upstream, trunk);
   }
   trunk.isAway = false;
   context.journal.mark({ clientId: trunk.key }, () => recordOfTrunk(trunk));
@@ -42,18 +42,18 @@ export function onTrunkUp(context: Context, trunk: Trunk, link: Link, sessionPre
   resendAll(context, broker);
   for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
   for (const session of sessionsOf(context, trunk)) catchUp(context, session);
-  if (trunk.index === 0) onServiceUp(context, trunk.upstream);
+  if (trunk.index === 0) onServiceUp(context, link.upstream);
 }
 
 function catchUp(context: Context, session: Session): void {
+  context.touch(session);
   if (session.lingers && session.account.owed === 0) onPaid(context, session);
   else if (session.farewell && session.account.owed === 0) publishWill(context, session);
-  else pump(context, session);
   drainSoon(context, session);
 }
 
 /** The connection ended, could not be made, or was refused. */
-export function onTrunkAway(context: Context, trunk: Trunk, reason: string): void {
+export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: string): void {
   trunk.isAway = true;
   trunk.broker.cut();
   for (const session of sessionsOf(context, trunk)) {
@@ -69,6 +69,6 @@ export function onTrunkAway(context: Context, trunk: Trunk, reason: string): voi
   if (trunk.index === 0) onServiceDown(context);
 }
 
-function setupsOf(context: Context, trunk: Trunk): Setup[] {
+function setupsOf(context: Context, trunk: Trunk<Session>): Setup<Session>[] {
   return [...context.setups.values()].filter(({ stage, session }) => stage === "broker" && session?.trunk === trunk);
 }

@@ -2,7 +2,7 @@
 import { acknowledge } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
-import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
+import { bindDelivery, type OutboxEntry } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import { takeCustody } from "./custody.ts";
 import { turnAway } from "./drop.ts";
@@ -40,10 +40,9 @@ export function take(context: Context, session: Session, entry: OutboxEntry): Ad
   const admission = admit(context, session, entry);
   if (admission !== "in") return admission;
   const { received } = entry;
-  if (received) received.entry = entry;
+  if (received) bindDelivery(entry, received);
   session.outbox.push(entry);
-  context.counters.bufferedMessages++;
-  context.counters.bufferedBytes += entryBytes(entry);
+  context.touch(session);
   watchExpiry(context, session, entry.expiresAt);
   if (session.state !== "active" && session.state !== "awake") takeCustody(context, session, entry);
   return "in";

@@ -11,9 +11,9 @@ import { sendOrWait } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
-import { countOff, drainSoon, makeRoom, readAhead, readMax, recount, tickMs, windowMax } from "./backlog.ts";
+import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
 import { onPaid } from "./departure.ts";
 
 /** After a read that failed. */
@@ -22,18 +22,19 @@ const readPauseMs = 1_000;
 /** Sends what the rate of this moment allows, one of each client at a time. */
 export function onDrainDeadline(context: Context): void {
   const perTick = (context.options.uplink.drainPerSecond * tickMs) / 1_000;
-  context.drainCredit = Math.min(context.drainCredit + perTick, Math.max(perTick, 1));
-  const waiting = context.draining;
-  while (context.drainCredit >= 1 && waiting.size > 0) {
+  const { drain } = context;
+  const { waiting } = drain;
+  drain.credit = Math.min(drain.credit + perTick, Math.max(perTick, 1));
+  while (drain.credit >= 1 && waiting.size > 0) {
     for (const session of waiting) {
-      if (context.drainCredit < 1) break;
+      if (drain.credit < 1) break;
       waiting.delete(session);
       if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
-      context.drainCredit--;
+      drain.credit--;
       if (session.account.backlog.count > 0) waiting.add(session);
     }
   }
-  if (waiting.size > 0) context.deadlines.set(context.drain, context.now + tickMs);
+  if (waiting.size > 0) context.deadlines.set(drain.deadline, context.now + tickMs);
 }
 
 /** Sends one publication of the client; false when there is none, or none may go now. */
@@ -47,10 +48,7 @@ function sendNext(context: Context, session: Session): boolean {
   if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
-  for (let entry = backlog.head.shift(); entry; entry = backlog.head.shift()) {
-    countOff(context, backlog, entry);
-    if (send(context, session, entry)) return true;
-  }
+  for (let entry = backlog.shift(); entry; entry = backlog.shift()) if (send(context, session, entry)) return true;
   paidIfSo(context, session);
   return false;
 }
@@ -72,9 +70,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   if (upTo === undefined) return;
   backlog.readingUpTo = undefined;
   if (input.failed !== undefined) {
-    context.draining.add(session);
-    if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + readPauseMs);
-    return;
+    return drainIn(context, session, readPauseMs);
   }
   for (const [id, { publication, at }] of entries)
     if (id > backlog.readUpTo && !backlog.withdrawn.has(id)) backlog.head.push({ id, publication, at });
@@ -82,7 +78,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   backlog.readUpTo = Math.max(backlog.readUpTo, entries.length < readMax ? upTo : 0, last);
   for (const id of backlog.withdrawn) if (id <= backlog.readUpTo) backlog.withdrawn.delete(id);
   if (backlog.readUpTo >= backlog.next - 1 && backlog.unread !== 0) {
-    recount(context, backlog); // damaged records: the store has told
+    backlog.recount(); // damaged records: the store has told
   }
   makeRoom(context, session);
   if (!paidIfSo(context, session)) drainSoon(context, session);
@@ -107,20 +103,8 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     paidIfSo(context, session);
     return true;
   }
-  const exchange: PublishExchange = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: undefined,
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: true,
-    backlogId: publication.qos === 1 ? id : 0,
-  };
+  const backlogId = publication.qos === 1 ? id : 0;
+  const exchange = newPublishExchange(packetId, publication, session, { accepted: true, backlogId });
   broker.add(exchange);
   if (publication.qos === 2) {
     storeExchange(context, clientId, exchange);
@@ -149,7 +133,12 @@ function whyNot(
 }
 
 /** An accepted publication is over: the next of its client, or all is done. */
-export function onAcceptedSettled(context: Context, session: Session, exchange: PublishExchange, code: number): void {
+export function onAcceptedSettled(
+  context: Context,
+  session: Session,
+  exchange: PublishExchange<Session>,
+  code: number,
+): void {
   const { clientId } = session;
   if (exchange.backlogId > 0)
     context.journal.remove({ of: "backlog", clientId, id: exchange.backlogId, record: undefined });

@@ -1,8 +1,6 @@
 /** What waits for the broker on one client's behalf: put behind, counted, made room for. Sent by backlog-drain.ts. */
 import { bury } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
-import { backlogBytes } from "../record.ts";
-import type { Backlog, BacklogEntry } from "../state/backlog.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
@@ -14,27 +12,30 @@ export const readMax = 64;
 
 export const tickMs = 20;
 
-/** There may be something to send for this client: its turn comes. */
-export function drainSoon(context: Context, session: Session): void {
-  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
-  context.draining.add(session);
-  if (context.drain.at === undefined) context.deadlines.set(context.drain, context.now + tickMs);
+/** Does the gateway answer this client while the broker is away? */
+export function storesFor(context: Context, clientId: string): boolean {
+  return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
 }
 
-export function readAhead(context: Context, session: Session): void {
+/** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
+export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
+  const { clientId } = session;
   const { backlog } = session.account;
-  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
-  backlog.readingUpTo = backlog.next - 1;
-  context.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
-}
-
-/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
-export function dropOldest(context: Context, session: Session, bytes: number): boolean {
-  const { backlog } = session.account;
-  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
-  makeRoom(context, session, bytes);
-  // So much may wait beyond the limit until the disk has answered.
-  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
+  const id = backlog.add(publication);
+  const record = { publication, at: context.environment.wallClock() ?? 0 };
+  const after = context.journal.put({ of: "backlog", clientId, id, record });
+  if (!session.reported) {
+    session.reported = true;
+    context.out.report({ event: "backlog", clientId, count: backlog.count });
+  }
+  if (after !== undefined) {
+    context.journal.promised(after, () => {
+      backlog.withdraw(id, publication); // the client was not answered and will say it again
+      context.journal.remove({ of: "backlog", clientId, id, record: undefined });
+    });
+  }
+  drainSoon(context, session);
+  return after;
 }
 
 export function makeRoom(context: Context, session: Session, bytes = 0): void {
@@ -48,9 +49,8 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
     context.counters.backlogMessages + (bytes > 0 ? 1 : 0) > uplink.messagesMax ||
     context.counters.backlogBytes + bytes > uplink.bytesMax;
   while (isOver()) {
-    const oldest = backlog.head.shift();
+    const oldest = backlog.shift();
     if (!oldest) return readAhead(context, session);
-    countOff(context, backlog, oldest);
     const { publication, id } = oldest;
     const { clientId } = session;
     const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
@@ -60,55 +60,30 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
   }
 }
 
-export function recount(context: Context, backlog: Backlog): void {
-  const bytes = backlog.head.reduce((sum, { publication }) => sum + backlogBytes(publication), 0);
-  context.counters.backlogMessages += backlog.head.length - backlog.count;
-  context.counters.backlogBytes += bytes - backlog.bytes;
-  backlog.count = backlog.head.length;
-  backlog.bytes = bytes;
-}
-
-export function countOff(context: Context, backlog: Backlog, { publication }: BacklogEntry): void {
-  const bytes = backlogBytes(publication);
-  backlog.count--;
-  backlog.bytes -= bytes;
-  context.counters.backlogMessages--;
-  context.counters.backlogBytes -= bytes;
-}
-
-/** Does the gateway answer this client while the broker is away? */
-export function storesFor(context: Context, clientId: string): boolean {
-  return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
-}
-
-/** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
-export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
-  const { clientId } = session;
+/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
+export function dropOldest(context: Context, session: Session, bytes: number): boolean {
   const { backlog } = session.account;
-  const id = backlog.next++;
-  const bytes = backlogBytes(publication);
-  const record = { publication, at: context.environment.wallClock() ?? 0 };
-  const after = context.journal.put({ of: "backlog", clientId, id, record });
-  count(context, session, 1, bytes);
-  if (!session.reported) {
-    session.reported = true;
-    context.out.report({ event: "backlog", clientId, count: backlog.count });
-  }
-  if (after !== undefined) {
-    context.journal.promised(after, () => {
-      // The client was not answered and will say it again. On disk it may be yet, with the next commit, for a moment.
-      backlog.withdrawn.add(id);
-      count(context, session, -1, -bytes);
-      context.journal.remove({ of: "backlog", clientId, id, record: undefined });
-    });
-  }
-  drainSoon(context, session);
-  return after;
+  if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
+  makeRoom(context, session, bytes);
+  // So much may wait beyond the limit until the disk has answered.
+  return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
 }
 
-function count(context: Context, session: Session, messages: number, bytes: number): void {
-  session.account.backlog.count += messages;
-  session.account.backlog.bytes += bytes;
-  context.counters.backlogMessages += messages;
-  context.counters.backlogBytes += bytes;
+/** There may be something to send for this client: its turn comes. */
+export function drainSoon(context: Context, session: Session): void {
+  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
+  drainIn(context, session, tickMs);
+}
+
+/** Its turn comes with the next that are due, or in so many milliseconds. */
+export function drainIn({ drain, deadlines, now }: Context, session: Session, pauseMs: number): void {
+  drain.waiting.add(session);
+  if (drain.deadline.at === undefined) deadlines.set(drain.deadline, now + pauseMs);
+}
+
+export function readAhead(context: Context, session: Session): void {
+  const { backlog } = session.account;
+  if (backlog.head.length >= windowMax || backlog.unread <= 0 || backlog.readingUpTo !== undefined) return;
+  backlog.readingUpTo = backlog.next - 1;
+  context.drain.reads.push({ kind: "fetch", clientId: session.clientId, from: backlog.readUpTo + 1, limit: readMax });
 }

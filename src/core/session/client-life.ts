@@ -10,7 +10,7 @@ import { type ClientEvent, nextState } from "../state/client-state.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
-/** Goes one step in the table of state.ts; false where that step does not exist. */
+/** Goes one step in the table of client-state.ts; false where that step does not exist. */
 export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {
   const next = nextState(session.state, event);
   if (!next) return false;

@@ -4,6 +4,7 @@
  * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
  */
+
 import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
@@ -13,34 +14,23 @@ import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { Setup } from "../state/setup.ts";
-import type { Trunk } from "../state/trunk.ts";
-import type { PeerId, Publication } from "../types.ts";
+import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
-import { bidGoodbye, lose, tellDisconnected } from "./departure.ts";
+import { cancelSetup, completeSetup, connectOverTrunk, isTrusted, refuseConnect } from "./connect-outcome.ts";
+import { lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
-import { pump } from "./publish-down.ts";
+import { markChanged } from "./session-record.ts";
+import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
-
-/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(context: Context, trunk: Trunk, session: Session, setup: Setup): void {
-  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
-  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
-  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
-}
-
-export function completeOrFail(context: Context, session: Session, setup: Setup, why: string): void {
-  if (goOnWithoutBroker(context, session, setup)) return;
-  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
-}
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
   const clientId = validClientId(context, message);
   if (clientId === undefined || message.protocolId !== 1) {
-    return refuse(
+    return refuseConnect(
       context,
       peer,
       message,
@@ -63,11 +53,10 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   if (!present && !mayBeNew(context, peer, message)) return;
   if (context.setups.size >= context.options.clients.pendingMax) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
-    return refuse(context, peer, message, returnCodes.congestion, "too many set-ups under way");
+    return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
-  const setup = new Setup({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
 }
@@ -76,12 +65,6 @@ function validClientId(context: Context, message: Connect): string | undefined {
   const { clientId } = message;
   if (typeof clientId !== "string" || clientId === "" || clientId.includes("\0")) return undefined;
   return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
-}
-
-function refuse(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
-  const clientId = typeof message.clientId === "string" ? message.clientId : "";
-  context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
-  context.out.send(peer, connAck(returnCode));
 }
 
 /** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
@@ -111,10 +94,9 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
 
 /** A CONNECT with Will that is repeated after its CONNACK goes through the dialogue once more; the session stays. */
 function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
-  const setup = new Setup({ peer, clientId: session.clientId, message, stage: "willTopic" });
+  const setup = new Setup<Session>({ peer, clientId: session.clientId, message, stage: "willTopic" });
   setup.repeats = true;
-  context.setups.set(peer, setup);
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+  beginSetup(context, setup);
 }
 
 type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
@@ -127,25 +109,26 @@ function sameConnect(a: Wishes, b: Wishes): boolean {
 function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
-  if (before.state === "active") lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
-  else {
-    stopInFlight(context, before);
-    if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
-    context.sessions.unbind(before);
-  }
+  // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
+  if (before.state === "active" && !before.setup)
+    return lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+  stopInFlight(context, before);
+  if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
+  context.sessions.unbind(before);
+  markChanged(context, before);
 }
 
 /** Is there room and time for one more session? */
 function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
-    refuse(context, peer, message, returnCodes.congestion, "too many new sessions per second");
+    refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
     return false;
   }
   if (context.sessions.size < context.options.clients.sessionsMax) return true;
   const idle = context.sessions.longestIdle();
   if (!idle) {
-    refuse(context, peer, message, returnCodes.congestion, "too many sessions");
+    refuseConnect(context, peer, message, returnCodes.congestion, "too many sessions");
     return false;
   }
   detach(context, idle, { how: "disconnect", endSession: true });
@@ -153,7 +136,7 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
   return true;
 }
 
-export function onWillTopic(context: Context, setup: Setup, message: WillTopic): void {
+export function onWillTopic(context: Context, setup: Setup<Session>, message: WillTopic): void {
   if (setup.stage === "broker") return;
   context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
   const { willTopic, qos, retain } = message;
@@ -165,15 +148,15 @@ export function onWillTopic(context: Context, setup: Setup, message: WillTopic):
   const isShared = context.upstreams.of(setup.clientId, setup.peer).trunks.length > 0;
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && (!isShared || isSafeToShare(willTopic));
   if (!isUsable || qos === -1) {
-    forget(context, setup);
-    return refuse(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
+    forgetSetup(context, setup);
+    return refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
   }
   setup.willTopic = { topicName: willTopic, qos, retain };
   setup.stage = "willMsg";
   context.out.send(setup.peer, willMsgReq);
 }
 
-export function onWillMsg(context: Context, setup: Setup, message: WillMsg): void {
+export function onWillMsg(context: Context, setup: Setup<Session>, message: WillMsg): void {
   if (setup.stage !== "willMsg" || !setup.willTopic) {
     return context.drop("unexpected-type", {
       clientId: setup.clientId,
@@ -193,11 +176,11 @@ export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   return true;
 }
 
-function finishDialogue(context: Context, setup: Setup): void {
+function finishDialogue(context: Context, setup: Setup<Session>): void {
   const session = context.sessions.byClientId(setup.clientId);
   const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
   if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
-    forget(context, setup);
+    forgetSetup(context, setup);
     return context.out.send(setup.peer, connAck(returnCodes.accepted));
   }
   setup.stage = "broker";
@@ -205,7 +188,7 @@ function finishDialogue(context: Context, setup: Setup): void {
 }
 
 /** Everything is known: take the session over, or make one, and see to its connection. */
-function commit(context: Context, setup: Setup): void {
+function commit(context: Context, setup: Setup<Session>): void {
   const { message, peer, clientId } = setup;
   let session = context.sessions.byClientId(clientId);
   if (session?.setup && session.setup !== setup) {
@@ -229,8 +212,7 @@ function commit(context: Context, setup: Setup): void {
     session = newSession(context, clientId, { clean: message.cleanSession, peer });
     context.sessions.add(session);
   }
-  setup.session = session;
-  session.setup = setup;
+  bindSetup(setup, session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;
@@ -245,20 +227,6 @@ function commit(context: Context, setup: Setup): void {
   closeLink(context, session.broker, { how: "disconnect", endSession: false });
   openLink(context, session, { clean: message.cleanSession });
   if (mayGoOn) completeSetup(context, session, setup);
-}
-
-/** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
-function isTrusted(context: Context, session: Session, setup: Setup): boolean {
-  // Over a shared connection the broker accepts nobody by name.
-  if (session.trunk) return storesFor(context, session.clientId);
-  return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
-}
-
-/** The broker did not answer, or was not there: a client that it knows goes on without it. */
-export function goOnWithoutBroker(context: Context, session: Session, setup: Setup): boolean {
-  if (!isTrusted(context, session, setup)) return false;
-  completeSetup(context, session, setup);
-  return true;
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
@@ -287,86 +255,6 @@ function startAnew(context: Context, session: Session): void {
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });
 }
 
-function willAtOnce(linkId: string, will: Publication): Effect {
+function willAtOnce(linkId: LinkId, will: Publication): Effect {
   return { kind: "publish", linkId, publication: { ...will, qos: 0 }, packetId: 0, dup: false };
-}
-
-/** The broker has accepted: so do we. */
-export function completeSetup(context: Context, session: Session, setup: Setup): void {
-  const { message, peer } = setup;
-  forget(context, setup);
-  if (session.broker.link?.up && !session.trunk) context.noteKnown(session.clientId);
-  session.lingers = false;
-  context.sessions.bind(session, peer);
-  session.clean = message.cleanSession;
-  session.keepAliveSeconds = message.duration;
-  session.lastHeard = context.now;
-  stopInFlight(context, session);
-  session.outbox.allowance = Number.POSITIVE_INFINITY;
-  if (!setup.wakes) {
-    session.registry.forgetKnown();
-    orphanUplink(context, session);
-  }
-  const { will, cleanSession, duration } = message;
-  const byWillMsg = setup.willTopic !== undefined;
-  session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
-  changeState(context, session, "connect", "CONNECT");
-  context.out.send(peer, connAck(returnCodes.accepted));
-  pump(context, session);
-}
-
-/** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
-export function failSetup(
-  context: Context,
-  session: Session,
-  setup: Setup,
-  refusal: { returnCode: number; why: string },
-): void {
-  forget(context, setup);
-  refuse(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
-  if (setup.isNew) {
-    detach(context, session, { how: "disconnect", endSession: session.clean });
-    return endSession(context, session, refusal.why);
-  }
-  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
-  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
-  if (session.lingers) return;
-  detach(context, session, { how: "disconnect", endSession: false });
-}
-
-/** A set-up that nobody waits for any more. */
-export function cancelSetup(context: Context, setup: Setup): void {
-  const { session } = setup;
-  forget(context, setup);
-  if (!session) return resumeAt(context, setup.peer);
-  if (setup.isNew) {
-    detach(context, session, { how: "disconnect", endSession: session.clean });
-    endSession(context, session, "set-up abandoned");
-  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
-    detach(context, session, { how: "disconnect", endSession: false });
-  }
-}
-
-/** The client at this address goes on where its CONNECT had held it up. */
-function resumeAt(context: Context, peer: PeerId): void {
-  const session = context.sessions.byPeer(peer);
-  if (session) pump(context, session);
-}
-
-/** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
-export function onSetupDeadline(context: Context, setup: Setup): void {
-  if (setup.stage === "broker" && setup.session) {
-    if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
-    return failSetup(context, setup.session, setup, {
-      returnCode: returnCodes.congestion,
-      why: "no answer from the broker",
-    });
-  }
-  cancelSetup(context, setup);
-}
-
-function forget(context: Context, setup: Setup): void {
-  context.deadlines.clear(setup.expiry);
-  if (context.setups.get(setup.peer) === setup) context.setups.delete(setup.peer);
-  if (setup.session?.setup === setup) setup.session.setup = undefined;
 }

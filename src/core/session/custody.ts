@@ -8,8 +8,8 @@
  */
 import { acknowledge, storeReceived } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
-import type { Received } from "../state/broker-session.ts";
-import type { OutboxEntry } from "../state/outbox.ts";
+import type { Received } from "../state/exchanges.ts";
+import { bindDelivery, type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import { queuedRecord } from "./queued-record.ts";
@@ -28,6 +28,7 @@ export function takeCustody(context: Context, session: Session, entry: OutboxEnt
   storeReceived(context, session.clientId, received, 0);
   if (kept.after !== undefined)
     context.journal.promised(kept.after, () => takeBackCustody(context, { session, received, entry }));
+  unbindDelivery(entry);
   acknowledge(context, session.broker, received, kept.after);
 }
 
@@ -59,6 +60,5 @@ function takeBackCustody(
   received.stage = "open";
   session.broker.received.set(received.packetId, received);
   if (!session.outbox.has(entry)) return acknowledge(context, session.broker, received, undefined);
-  received.entry = entry;
-  entry.received = received;
+  bindDelivery(entry, received);
 }

@@ -1,15 +1,18 @@
 /** A publication came from the broker for a client: into the outbox, or it waits at the broker. See custody.ts. */
+
 import { acknowledge, contentHash, forgetReceived, isSameMessage, samePublication } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { BrokerSession, Link, Received } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { Received } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import { unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { letIn, take } from "./admission.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
-import { pump } from "./publish-down.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
 
 /** Deliveries remembered per client for which there is no room. */
@@ -26,12 +29,16 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
     const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
-    if (take(context, session, entry) === "in") pump(context, session);
+    take(context, session, entry);
     return;
   }
   const known = broker.received.get(input.packetId);
   if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
-  if (known?.entry) known.entry.received = undefined; // the broker reused the id: the old one is ours alone
+  if (known?.held) {
+    // The broker reused the id: the old one is ours alone.
+    const entry = session.outbox.find(({ received }) => received === known);
+    if (entry) unbindDelivery(entry);
+  }
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   offer(context, session, received);
@@ -47,7 +54,7 @@ function leaveAtBroker(context: Context, session: Session, input: Delivered): vo
   acknowledge(context, broker, received, undefined);
 }
 
-function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Received["expiresAt"]): Received {
+function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt: Received["expiresAt"]): Received {
   const { packetId, publication } = input;
   return {
     packetId,
@@ -55,7 +62,7 @@ function newReceived(broker: BrokerSession, input: Delivered, expiresAt: Receive
     connection: broker.connection,
     stage: "open",
     expiresAt,
-    entry: undefined,
+    held: false,
     stored: false,
     hash: publication.qos === 2 ? contentHash(publication) : undefined,
   };
@@ -71,14 +78,12 @@ function offer(context: Context, session: Session, received: Received): void {
   }
   outside.set(received, true);
   letIn(context, session);
-  if (received.entry) pump(context, session);
 }
 
 /** What has waited too long goes, and makes room. */
 export function dropExpired(context: Context, session: Session): void {
   for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
   letIn(context, session);
-  pump(context, session);
 }
 
 /** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
@@ -92,7 +97,7 @@ function isSame(known: Received, { publication, dup }: Delivered): boolean {
 function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
   const { broker } = session;
   known.connection = broker.connection;
-  if (known.stage === "open" && !known.entry) return offer(context, session, known); // no room last time
+  if (known.stage === "open" && !known.held) return offer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client
   if (known.stage === "done") return acknowledge(context, broker, known, undefined);
@@ -116,7 +121,6 @@ export function handOver(context: Context, session: Session, publication: Public
   const entry = newEntry(context, clientId, publication, { expiresAt });
   if (take(context, session, entry) !== "in") return;
   entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
-  pump(context, session);
 }
 
 /**
@@ -139,6 +143,5 @@ export function deliver(
     entry.seq = kept.seq;
     after = kept.after;
   }
-  pump(context, session);
   return after;
 }

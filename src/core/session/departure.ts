@@ -2,6 +2,7 @@
  * The turns of a client's life that several procedures share: a change of state, being lost, the end of a session.
  * [MQTT-SN 1.2 §6.14]
  */
+
 import { detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import { disconnect } from "../messages.ts";
@@ -10,21 +11,8 @@ import { changeState, silenceAllowedMs, supervise } from "./client-life.ts";
 import { stopInFlight } from "./drop.ts";
 import { endSession } from "./end.ts";
 import { leave } from "./leave.ts";
+import { forgetSetup } from "./setups.ts";
 import { abandonOrBidFarewell, giveUpFarewell, publishWill } from "./will-delivery.ts";
-
-/** Everything that was accepted from this client is at the broker. */
-export function onPaid(context: Context, session: Session): void {
-  if (session.reported) {
-    session.reported = false;
-    context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
-  }
-  if (!session.lingers || session.setup) return;
-  if (session.farewell) {
-    if (session.broker.link?.up) publishWill(context, session);
-    return;
-  }
-  leave(context, session, "everything it sent is at the broker", "disconnect");
-}
 
 /**
  * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
@@ -40,13 +28,6 @@ export function lose(context: Context, session: Session, options: { why: string;
   abandonOrBidFarewell(context, session);
 }
 
-/** DISCONNECT that nobody asked for; its echo shall not be answered. */
-export function tellDisconnected(context: Context, session: Session): void {
-  if (session.peer === undefined) return;
-  context.out.send(session.peer, disconnect);
-  context.strangers.note(session.peer, context.now);
-}
-
 /**
  * The client is disconnected in order, by itself or by us. The will is not published; a clean session ends.
  * The connection to the broker closes with MQTT DISCONNECT.
@@ -58,16 +39,19 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
   leave(context, session, why, "disconnect");
 }
 
+/** DISCONNECT that nobody asked for; its echo shall not be answered. */
+export function tellDisconnected(context: Context, session: Session): void {
+  if (session.peer === undefined) return;
+  context.out.send(session.peer, disconnect);
+  context.strangers.note(session.peer, context.now);
+}
+
 /** The operator wants this session gone, as if its client had left and started clean. */
 export function endByOperator(context: Context, clientId: string): void {
   const session = context.sessions.byClientId(clientId);
   if (!session) return;
   tellDisconnected(context, session);
-  if (session.setup) {
-    context.deadlines.clear(session.setup.expiry);
-    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
-    session.setup = undefined;
-  }
+  if (session.setup) forgetSetup(context, session.setup);
   session.clean = true;
   session.farewell = false;
   if (session.state !== "disconnected" && session.state !== "lost") {
@@ -91,4 +75,18 @@ export function onLifeDeadline(context: Context, session: Session): void {
     why: session.state === "active" ? "keep alive ran out" : "slept too long",
     tell: session.state === "active",
   });
+}
+
+/** Everything that was accepted from this client is at the broker. */
+export function onPaid(context: Context, session: Session): void {
+  if (session.reported) {
+    session.reported = false;
+    context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
+  }
+  if (!session.lingers || session.setup) return;
+  if (session.farewell) {
+    if (session.broker.link?.up) publishWill(context, session);
+    return;
+  }
+  leave(context, session, "everything it sent is at the broker", "disconnect");
 }

@@ -3,7 +3,7 @@ import { bury } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
-import { entryBytes, type OutboxEntry } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 
 /** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
@@ -21,14 +21,13 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
-  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
+  const received = unbindDelivery(entry);
+  if (received) acknowledge(context, session.broker, received, undefined);
 }
 
 /** Takes an entry off, wherever it stands. */
 export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
   session.outbox.remove(entry);
-  context.counters.bufferedMessages--;
-  context.counters.bufferedBytes -= entryBytes(entry);
   context.journal.drop(session.clientId, entry.seq);
 }
 
@@ -48,10 +47,8 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
   for (const entry of session.outbox) {
     context.journal.drop(session.clientId, entry.seq);
     bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
-    if (entry.received) entry.received.entry = undefined;
+    unbindDelivery(entry);
   }
-  context.counters.bufferedMessages -= held;
-  context.counters.bufferedBytes -= session.outbox.bytes;
   session.outbox.clear();
   if (held === 0) return;
   context.counters.dropped[reason] += held - 1;

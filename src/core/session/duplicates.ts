@@ -3,12 +3,12 @@ import type { Publish } from "../../wire/v12/messages.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
-import type { Session } from "../state/session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
+import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
-export function adopted(session: Session, message: Publish): PublishExchange | undefined {
+export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.uplink.get(message.msgId);
   if (!exchange?.orphan) return exchange;
   const { qos, payload } = exchange.publication;
@@ -16,8 +16,7 @@ export function adopted(session: Session, message: Publish): PublishExchange | u
     exchange.orphan = false;
     return exchange;
   }
-  session.uplink.delete(message.msgId);
-  exchange.origin = undefined;
+  unbindUplink(exchange);
   return undefined;
 }
 
@@ -28,14 +27,13 @@ export function adopted(session: Session, message: Publish): PublishExchange | u
  */
 export function orphanUplink(context: Context, session: Session): void {
   for (const taken of session.taken.values()) taken.orphan = true;
-  for (const [msgId, exchange] of session.uplink) {
+  for (const exchange of session.uplink.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
       exchange.orphan = true;
       continue;
     }
     remember(context, session, exchange);
-    session.uplink.delete(msgId);
-    exchange.origin = undefined;
+    unbindUplink(exchange);
     if (exchange.stage === "released") continue;
     exchange.stage = "released";
     storeExchange(context, session.clientId, exchange);
@@ -45,7 +43,7 @@ export function orphanUplink(context: Context, session: Session): void {
 }
 
 /** Remembers a finished publication, for as long as the client may repeat it. */
-export function remember(context: Context, session: Session, exchange: PublishExchange): void {
+export function remember(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
   const { qos, payload } = exchange.publication;
@@ -91,13 +89,18 @@ export function forgetTaken(context: Context, session: Session, msgId: number): 
 /** The broker has it: its MsgId is remembered until the client's PUBREL. */
 export function remainTaken(
   context: Context,
-  { clientId, taken }: Session,
-  { publication, orphan }: PublishExchange,
-  { msgId, topicId }: NonNullable<PublishExchange["origin"]>,
+  session: Session,
+  { publication, orphan }: PublishExchange<Session>,
+  { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  const hash = hashOf(publication.payload);
-  taken.set(msgId, { topicId, hash, after: undefined, orphan });
-  context.journal.put({ of: "taken", clientId, id: msgId, record: { topicId, hash } });
+  noteTaken(context, session, msgId, { topicId, hash: hashOf(publication.payload), after: undefined, orphan });
+}
+
+/** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
+export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
+  const { topicId, hash } = what;
+  session.taken.set(msgId, what);
+  return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */

@@ -1,36 +1,30 @@
 /** The end of a session: nothing is left of it here. */
+
 import { acknowledge } from "../broker/received-record.ts";
 import { filterToBroker } from "../broker/topic-prefix.ts";
 import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import type { Session } from "../state/session.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
+import { forgetTaken, orphanUplink } from "./duplicates.ts";
+import { forgetSetup } from "./setups.ts";
 
-/** A clean session is over for the client, whatever it left behind. */
-export function forgetDevice(context: Context, session: Session): void {
-  const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
+/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
+export function endSession(context: Context, session: Session, why: string): void {
+  if (session.setup) forgetSetup(context, session.setup);
   dropWaiting(context, session, "session-ended");
-  for (const received of undecided) acknowledge(context, session.broker, received, undefined);
-  for (const msgId of [...session.taken.keys()]) {
-    session.taken.delete(msgId);
-    context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
+  if (session.trunk) {
+    leaveTrunk(context, session.trunk, session);
+    orphanUplink(context, session);
+    for (const exchange of session.uplink.values()) unbindUplink(exchange);
   }
-  const { broker } = session;
-  if (session.trunk) leaveTrunk(context, session.trunk, session);
-  for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
-    const packetId = broker.freePacketId();
-    if (packetId === undefined) break;
-    broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
-    if (!broker.link?.up) continue;
-    const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
-    context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
-  }
-  session.subscriptions.clear();
-  session.registry.clear();
-  session.lastConnect = undefined;
-  session.lately.clear();
-  session.willMessage = undefined;
+  forgetBrokerState(context, session);
+  context.deadlines.clear(session.life);
+  context.deadlines.clear(session.retry);
+  context.deadlines.clear(session.expiry);
+  context.sessions.remove(session);
+  context.journal.forget(session);
+  context.out.report({ event: "session_ended", clientId: session.clientId, why });
 }
 
 function forgetBrokerState(context: Context, session: Session): void {
@@ -48,24 +42,25 @@ function forgetBrokerState(context: Context, session: Session): void {
   }
 }
 
-/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
-export function endSession(context: Context, session: Session, why: string): void {
-  if (session.setup) {
-    context.deadlines.clear(session.setup.expiry);
-    if (context.setups.get(session.setup.peer) === session.setup) context.setups.delete(session.setup.peer);
-    session.setup = undefined;
-  }
+/** A clean session is over for the client, whatever it left behind. */
+export function forgetDevice(context: Context, session: Session): void {
+  const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");
-  if (session.trunk) {
-    leaveTrunk(context, session.trunk, session);
-    orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) exchange.origin = undefined;
+  for (const received of undecided) acknowledge(context, session.broker, received, undefined);
+  for (const msgId of [...session.taken.keys()]) forgetTaken(context, session, msgId);
+  const { broker } = session;
+  if (session.trunk) leaveTrunk(context, session.trunk, session);
+  for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
+    const packetId = broker.freePacketId();
+    if (packetId === undefined) break;
+    broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
+    if (!broker.link?.up) continue;
+    const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
+    context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
   }
-  forgetBrokerState(context, session);
-  context.deadlines.clear(session.life);
-  context.deadlines.clear(session.retry);
-  context.deadlines.clear(session.expiry);
-  context.sessions.remove(session);
-  context.journal.forget(session);
-  context.out.report({ event: "session_ended", clientId: session.clientId, why });
+  session.subscriptions.clear();
+  session.registry.clear();
+  session.lastConnect = undefined;
+  session.lately.clear();
+  session.willMessage = undefined;
 }

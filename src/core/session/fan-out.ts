@@ -5,16 +5,19 @@
  * commit: a client that sleeps or is slow holds up nobody. Who has no room loses the message alone: it is dropped,
  * counted and kept as a dead letter. The payload is never copied; a publication is made once per QoS.
  */
+
 import { contentHash, isSameMessage, storeReceived } from "../broker/received-record.ts";
 import { noteLive, wants } from "../broker/retained.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { hashOf } from "../octets.ts";
-import type { Link, Received } from "../state/broker-session.ts";
+import type { Connection } from "../state/broker-session.ts";
+import type { Received, TrunkFilter } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-trie.ts";
+import type { Link } from "../state/link.ts";
 import { isReachable, type Session } from "../state/session.ts";
-import type { Trunk, TrunkFilter } from "../state/trunk.ts";
+import type { Trunk } from "../state/trunk.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
 import { deliver } from "./deliver.ts";
 
@@ -26,10 +29,10 @@ const latelyMax = 1_000;
 
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
-export function onTrunkDelivered(context: Context, trunk: Trunk, link: Link, input: Delivered): void {
+export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: Link, input: Delivered): void {
   const { publication, packetId } = input;
   if (publication.qos > 0 && isRepeat(context, trunk, link, input)) return;
-  const topicName = fromBroker(trunk.upstream.options.topicPrefix, publication.topicName);
+  const topicName = fromBroker(trunk.policy.topicPrefix, publication.topicName);
   const recipients = topicName === undefined ? nobody : recipientsOf(trunk, topicName, input);
   const copies: (Publication | undefined)[] = [];
   let after: CommitToken | undefined;
@@ -47,8 +50,12 @@ type Recipients = Iterable<readonly [Session, QoS]>;
 const nobody: Recipients = [];
 
 /** Each client once, at the highest QoS of its subscriptions that match. */
-function recipientsOf(trunk: Trunk, topicName: string, { publication, subscriptionIds }: Delivered): Recipients {
-  const matched: TrunkFilter[] = [];
+function recipientsOf(
+  trunk: Trunk<Session>,
+  topicName: string,
+  { publication, subscriptionIds }: Delivered,
+): Recipients {
+  const matched: TrunkFilter<Session>[] = [];
   trunk.filters.match(topicName, (entry) => matched.push(entry));
   // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
   const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
@@ -70,7 +77,7 @@ function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): 
 }
 
 /** A retained message is for those who have just subscribed. */
-function waiting(entries: readonly TrunkFilter[], topicName: string): Recipients {
+function waiting(entries: readonly TrunkFilter<Session>[], topicName: string): Recipients {
   const recipients = new Map<Session, QoS>();
   for (const { waits, members } of entries) {
     for (const wait of waits?.values() ?? []) {
@@ -81,7 +88,7 @@ function waiting(entries: readonly TrunkFilter[], topicName: string): Recipients
 }
 
 /** Members of a shared subscription take turns; one that is there comes before one that is not. */
-function nextOf({ members }: TrunkFilter): [Session, QoS] {
+function nextOf({ members }: TrunkFilter<Session>): [Session, QoS] {
   let first: [Session, QoS] | undefined;
   for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
     const next = members[Symbol.iterator]().next();
@@ -99,7 +106,12 @@ function nextOf({ members }: TrunkFilter): [Session, QoS] {
  * At QoS 2 the id tells a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have begun anew
  * with it; as far as we remember, what comes again with DUP after a cut is not passed on a second time.
  */
-function isRepeat(context: Context, trunk: Trunk, link: Link, { packetId, publication, dup }: Delivered): boolean {
+function isRepeat(
+  context: Context,
+  trunk: Trunk<Session>,
+  link: Link,
+  { packetId, publication, dup }: Delivered,
+): boolean {
   let known = publication.qos === 2 ? trunk.broker.received.get(packetId) : undefined;
   if (publication.qos === 1 && dup) {
     const last = trunk.lately.get(packetId);
@@ -115,7 +127,7 @@ function isRepeat(context: Context, trunk: Trunk, link: Link, { packetId, public
 
 function acknowledgeCustody(
   context: Context,
-  trunk: Trunk,
+  trunk: Trunk<Session>,
   link: Link,
   { packetId, publication }: { packetId: number; publication: Publication },
   after: CommitToken | undefined,
@@ -127,7 +139,7 @@ function acknowledgeCustody(
     connection: trunk.broker.connection,
     stage: "acknowledged",
     expiresAt: undefined,
-    entry: undefined,
+    held: false,
     stored: false,
     hash: publication.qos === 2 ? contentHash(publication) : undefined,
     after,
@@ -146,7 +158,7 @@ function acknowledgeCustody(
   sayReceived(context, link, received);
 }
 
-function remember(trunk: Trunk, received: Received, hash: number): void {
+function remember(trunk: Trunk<Session>, received: Received, hash: number): void {
   const { lately } = trunk;
   lately.delete(received.packetId);
   lately.set(received.packetId, { received, hash });
@@ -156,13 +168,13 @@ function remember(trunk: Trunk, received: Received, hash: number): void {
 
 const nothing = new Uint8Array(0);
 
-function sayReceived(context: Context, link: Link, { packetId, publication, after }: Received): void {
+function sayReceived(context: Context, link: Connection, { packetId, publication, after }: Received): void {
   const ack = publication.qos === 1 ? "puback" : "pubrec";
   context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
 }
 
 /** The store takes what it is given again, and has what it owed: what is in custody is acknowledged. */
-export function acknowledgeUnkept(context: Context, trunk: Trunk): void {
+export function acknowledgeUnkept(context: Context, trunk: Trunk<Session>): void {
   const { broker } = trunk;
   for (const received of trunk.unkept.splice(0)) {
     received.stage = "acknowledged";

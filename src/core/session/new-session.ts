@@ -1,5 +1,6 @@
 /** A session that was not there before. */
 import type { Context } from "../context.ts";
+import { Account } from "../state/account.ts";
 import { BrokerSession } from "../state/broker-session.ts";
 import { Outbox } from "../state/outbox.ts";
 import { Session } from "../state/session.ts";
@@ -27,6 +28,7 @@ export function newSession(
     upstream,
     trunk,
     broker: trunk?.broker ?? new BrokerSession(someId()),
-    outbox: new Outbox(someId()),
+    account: new Account(context.counters.backlog),
+    outbox: new Outbox(someId(), context.counters.buffered),
   });
 }

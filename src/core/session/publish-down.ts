@@ -1,8 +1,8 @@
 /**
  * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
- * `deliver` puts a publication into the outbox, `pump` moves the outbox on as far as the client's state and the one
- * thing in flight allow, and the client's acknowledgements take the head off. The broker is acknowledged when the
+ * `deliver` puts a publication into the outbox, the client's acknowledgements take the head off, and at the end of each turn
+ * `pump` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
@@ -10,7 +10,7 @@ import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
-import type { OutboxEntry } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import { letIn } from "./admission.ts";
@@ -25,7 +25,7 @@ import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
 
-/** Moves the outbox on. Safe to call at any time. */
+/** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
   while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
@@ -157,7 +157,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
     context.deadlines.set(session.retry, outbox.pausedUntil);
     return;
   }
-  if (!outbox.inFlight) return pump(context, session);
+  if (!outbox.inFlight) return; // the end of the turn looks what comes next
   if (isConnecting(context, session)) {
     context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
     return;
@@ -182,7 +182,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
 
 /** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
 export function repeatInFlight(context: Context, session: Session): void {
-  if (!session.outbox.inFlight) return pump(context, session);
+  if (!session.outbox.inFlight) return;
   const sentAt = (session.retry.at ?? 0) - context.options.retry.retryIntervalSeconds * 1_000;
   // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
   if (context.now - sentAt < resendPauseMs || isConnecting(context, session)) return;
@@ -233,7 +233,6 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
   topic.known = false;
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
-  pump(context, session);
 }
 
 function onQoS0Refused(context: Context, session: Session, message: PubAck): void {
@@ -254,7 +253,6 @@ function pause(context: Context, session: Session): void {
 function refusedByClient(context: Context, session: Session, entry: OutboxEntry): void {
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
   giveUp(context, session, entry, "refused-by-client");
-  pump(context, session);
 }
 
 /** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
@@ -265,7 +263,8 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     context.counters.deliveredDown++;
     after = persistReleased(context, session, entry);
-    if (entry.received) acknowledge(context, session.broker, entry.received, after);
+    const received = unbindDelivery(entry);
+    if (received) acknowledge(context, session.broker, received, after);
     if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
@@ -297,7 +296,6 @@ export function onRegAck(context: Context, session: Session, message: RegAck): v
     topic.refused = true;
     dropSubscription(context, session, topic.name);
   }
-  pump(context, session);
 }
 
 function unmatched(context: Context, session: Session, what: string, msgId: number): void {
@@ -314,8 +312,8 @@ function finish(context: Context, session: Session, entry: OutboxEntry): void {
   if (session.outbox.inFlight?.kind === "publish" && session.outbox.inFlight.entry === entry)
     stopInFlight(context, session);
   outboxShift(context, session, entry);
-  if (entry.received) acknowledge(context, session.broker, entry.received, undefined);
-  pump(context, session);
+  const received = unbindDelivery(entry);
+  if (received) acknowledge(context, session.broker, received, undefined);
 }
 
 function outboxAllow(session: Session): void {

@@ -13,9 +13,10 @@ import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
-import type { BrokerSession, PublishExchange } from "../state/broker-session.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
-import type { Session } from "../state/session.ts";
+import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
@@ -25,8 +26,10 @@ import { onWillSettled } from "./will-delivery.ts";
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
 const mqttOverheadBytes = 16;
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 export function onPublish(context: Context, session: Session, message: Publish): void {
-  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer ?? "", session, message);
+  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer, session, message);
   if (message.qos > 0) {
     if (message.msgId === 0) {
       return context.drop("message-id-zero", { clientId: session.clientId, peer: session.peer, detail: "PUBLISH" });
@@ -84,22 +87,9 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange: PublishExchange = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: { session, msgId: message.msgId, topicId: message.topicId },
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: false,
-    stored: false,
-    accepted: false,
-    backlogId: 0,
-  };
+  const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
-  session.uplink.set(message.msgId, exchange);
+  bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
 }
@@ -107,7 +97,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
 /** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
 export function onPublishWithoutAnswer(
   context: Context,
-  peer: PeerId,
+  peer: PeerId | undefined,
   session: Session | undefined,
   message: Publish,
 ): void {
@@ -156,22 +146,84 @@ function withoutAnswerTopic(
   return topicName === undefined ? undefined : { topicName, payload: message.data };
 }
 
-/** The name behind the id, or the return code that says why there is none. */
-function topicNameOf(context: Context, session: Session, message: Publish): string | number {
-  switch (message.topicIdType) {
-    case "normal": {
-      const topic = session.registry.byId(message.topicId);
-      if (!topic) return returnCodes.invalidTopicId;
-      topic.known = true;
-      return topic.name;
-    }
-    case "predefined":
-      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
-    case "short":
-      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
-    case "reserved":
-      return returnCodes.notSupported;
+/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
+export function onPubRel(context: Context, session: Session, msgId: number): void {
+  const exchange = session.uplink.get(msgId);
+  if (exchange?.publication.qos !== 2) {
+    const taken = session.taken.get(msgId);
+    if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
+    forgetTaken(context, session, msgId);
+    if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
+    return;
   }
+  if (exchange.stage !== "received") return; // the broker's answer is under way
+  exchange.stage = "released";
+  storeExchange(context, session.clientId, exchange);
+  const { link } = session.broker;
+  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+}
+
+/** The broker's answer to a publication of ours. */
+export function onPublishAck(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: PublishExchange<Session>,
+  ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
+): void {
+  const { qos } = exchange.publication;
+  if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
+  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
+  if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  broker.finish(exchange);
+  forgetExchange(context, exchange);
+  sendWaiting(context, broker);
+  if (exchange.isWill) return onWillSettled(context, exchange);
+  if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
+  if (!exchange.origin) return;
+  const { session, msgId, topicId } = exchange.origin;
+  const returnCode = returnCodeOf(ack.code);
+  if (returnCode === returnCodes.accepted) remember(context, session, exchange);
+  unbindUplink(exchange);
+  if (session.peer === undefined || exchange.orphan) return;
+  if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
+  else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
+}
+
+function onReceivedByBroker(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: PublishExchange<Session>,
+): void {
+  const { origin } = exchange;
+  if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
+  if (!origin) {
+    exchange.stage = "released"; // our own: nobody else to wait for
+    if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
+  } else if (exchange.stage === "sent") exchange.stage = "received";
+  if (exchange.stage === "released") {
+    if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
+  } else if (origin?.session.peer !== undefined) {
+    context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
+  }
+}
+
+/**
+ * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
+ * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
+ */
+function onReceivedOverTrunk(
+  context: Context,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
+): void {
+  const { session, msgId } = origin;
+  unbindUplink(exchange);
+  remainTaken(context, session, exchange, origin);
+  exchange.stage = "released";
+  storeExchange(context, session.clientId, exchange);
+  const { link } = session.broker;
+  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
@@ -217,84 +269,23 @@ function refuse(
   if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
 }
 
-/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
-export function onPubRel(context: Context, session: Session, msgId: number): void {
-  const exchange = session.uplink.get(msgId);
-  if (exchange?.publication.qos !== 2) {
-    const taken = session.taken.get(msgId);
-    if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
-    forgetTaken(context, session, msgId);
-    if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
-    return;
-  }
-  if (exchange.stage !== "received") return; // the broker's answer is under way
-  exchange.stage = "released";
-  storeExchange(context, session.clientId, exchange);
-  const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-}
-
-/** The broker's answer to a publication of ours. */
-export function onPublishAck(
-  context: Context,
-  broker: BrokerSession,
-  exchange: PublishExchange,
-  ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
-): void {
-  const { qos } = exchange.publication;
-  if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
-  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
-  if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
-  broker.finish(exchange);
-  forgetExchange(context, exchange);
-  sendWaiting(context, broker);
-  if (exchange.isWill) return onWillSettled(context, exchange);
-  if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
-  if (!exchange.origin) return;
-  const { session, msgId, topicId } = exchange.origin;
-  session.uplink.delete(msgId);
-  const returnCode = returnCodeOf(ack.code);
-  if (returnCode === returnCodes.accepted) remember(context, session, exchange);
-  if (session.peer === undefined || exchange.orphan) return;
-  if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
-  else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
-}
-
-function onReceivedByBroker(context: Context, broker: BrokerSession, exchange: PublishExchange): void {
-  const { origin } = exchange;
-  if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
-  if (!origin) {
-    exchange.stage = "released"; // our own: nobody else to wait for
-    if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
-  } else if (exchange.stage === "sent") exchange.stage = "received";
-  if (exchange.stage === "released") {
-    if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin?.session.peer !== undefined) {
-    context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
+/** The name behind the id, or the return code that says why there is none. */
+function topicNameOf(context: Context, session: Session, message: Publish): string | number {
+  switch (message.topicIdType) {
+    case "normal": {
+      const topic = session.registry.byId(message.topicId);
+      if (!topic) return returnCodes.invalidTopicId;
+      topic.known = true;
+      return topic.name;
+    }
+    case "predefined":
+      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+    case "short":
+      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
+    case "reserved":
+      return returnCodes.notSupported;
   }
 }
-
-/**
- * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
- * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
- */
-function onReceivedOverTrunk(
-  context: Context,
-  exchange: PublishExchange,
-  origin: NonNullable<PublishExchange["origin"]>,
-): void {
-  const { session, msgId } = origin;
-  session.uplink.delete(msgId);
-  remainTaken(context, session, exchange, origin);
-  exchange.origin = undefined;
-  exchange.stage = "released";
-  storeExchange(context, session.clientId, exchange);
-  const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
-}
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function topicNameFrom(octets: Uint8Array): string | undefined {
   try {

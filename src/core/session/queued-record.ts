@@ -6,7 +6,7 @@
  */
 import type { Context } from "../context.ts";
 import type { QueuedRecord } from "../record.ts";
-import type { Received } from "../state/broker-session.ts";
+import type { Received } from "../state/exchanges.ts";
 import type { OutboxEntry } from "../state/outbox.ts";
 import type { Instant, Publication } from "../types.ts";
 

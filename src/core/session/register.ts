@@ -4,7 +4,6 @@ import type { Register } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { regAck, returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import { pump } from "./publish-down.ts";
 import { markChanged } from "./session-record.ts";
 
 export function onRegister(context: Context, session: Session, message: Register): void {
@@ -23,6 +22,4 @@ export function onRegister(context: Context, session: Session, message: Register
   topic.refused = false;
   markChanged(context, session);
   context.out.send(peer, regAck(topic.id, msgId, returnCodes.accepted));
-  // A message may have waited for the client to learn this very name; our own REGISTER of it, if any, goes on.
-  pump(context, session);
 }

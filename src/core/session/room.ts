@@ -3,8 +3,9 @@
  * topic. What the client may have seen never makes way.
  */
 import type { Context } from "../context.ts";
+import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
-import { entryBytes, isFree, type OutboxEntry, type Tally } from "../state/outbox.ts";
+import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import { giveUp, turnAway } from "./drop.ts";
 

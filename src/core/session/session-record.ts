@@ -2,6 +2,7 @@
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
+import type { PeerId } from "../types.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
@@ -29,4 +30,13 @@ export function recordOf(session: Session): SessionRecord {
 /** The session is to be stored as it is at the end of this turn. */
 export function markChanged(context: Context, session: Session): void {
   context.journal.mark(session, () => recordOf(session));
+}
+
+/** The client is at this address now, and whoever was there is not any more: a restart must find both so. */
+export function moveTo(context: Context, session: Session, peer: PeerId): void {
+  const before = context.sessions.byPeer(peer);
+  if (before === session) return;
+  if (before) markChanged(context, before);
+  context.sessions.bind(session, peer);
+  markChanged(context, session);
 }

@@ -14,7 +14,8 @@ import { changeState } from "./client-life.ts";
 import { takeCustodyOfAll } from "./custody.ts";
 import { bidGoodbye, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
-import { pump, repeatInFlight } from "./publish-down.ts";
+import { repeatInFlight } from "./publish-down.ts";
+import { moveTo } from "./session-record.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
 export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
@@ -49,7 +50,7 @@ export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId:
   if (context.sessions.byPeer(peer)?.state === "active") return false;
   if (!context.options.access.client(clientId, peer).admitted) return false;
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
-  context.sessions.bind(session, peer);
+  moveTo(context, session, peer);
   session.lastHeard = context.now;
   wake(context, session);
   return true;
@@ -65,5 +66,5 @@ function wake(context: Context, session: Session): void {
   const { buffer } = context.options;
   const allowance = session.outbox.length + buffer.extraPerWakeMax;
   session.outbox.allowance = Math.min(allowance, buffer.perWakeMaxOf(session.clientId));
-  pump(context, session);
+  context.touch(session); // the end of the turn hands over, or answers PINGRESP
 }

@@ -2,7 +2,7 @@
  * Publications accepted without the broker. [store and forward]
  *
  * While the broker is away, and until what waits from then is sent, QoS 1 and 2 go onto disk and the client is answered
- * after the commit: its leg ends here, the broker's goes on without it (routing/drain.ts). A QoS 2 MsgId is remembered
+ * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
 import type { Publish } from "../../wire/v12/messages.ts";
@@ -13,11 +13,11 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
-import type { Session } from "../state/session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
+import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
-import { noteDone, remainTaken } from "./duplicates.ts";
+import { noteDone, noteTaken, remainTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -89,8 +89,7 @@ function answer(
   const { msgId, topicId } = of;
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
-    session.taken.set(msgId, { topicId, hash, after, orphan: false });
-    const token = context.journal.put({ of: "taken", clientId, id: msgId, record: { topicId, hash } });
+    const token = noteTaken(context, session, msgId, { topicId, hash, after, orphan: false });
     if (token !== undefined) {
       context.journal.promised(token, () => {
         session.taken.delete(msgId);
@@ -112,7 +111,7 @@ export function acceptInFlight(context: Context, session: Session): void {
     const { origin, stage, publication } = exchange;
     if (!origin) continue;
     if (stage === "released") {
-      settle(session, msgId, exchange);
+      settle(session, exchange);
       if (peer !== undefined) context.out.send(peer, { type: "PUBCOMP", msgId });
       continue;
     }
@@ -120,13 +119,13 @@ export function acceptInFlight(context: Context, session: Session): void {
     const { topicId } = origin;
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
-      settle(session, msgId, exchange);
+      settle(session, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
       remainTaken(context, session, exchange, origin);
       continue;
     }
-    settle(session, msgId, exchange);
+    settle(session, exchange);
     context.counters.acceptedUp++;
     const after = storeExchange(context, clientId, exchange);
     answer(context, session, publication, { msgId, topicId }, after);
@@ -134,19 +133,19 @@ export function acceptInFlight(context: Context, session: Session): void {
   }
 }
 
-function settle(session: Session, msgId: number, exchange: PublishExchange): void {
+function settle(session: Session, exchange: PublishExchange<Session>): void {
   session.broker.accept(exchange);
-  session.uplink.delete(msgId);
+  unbindUplink(exchange);
 }
 
 /** The commit failed: the client waits for the broker again. */
 function takeBack(
   session: Session,
   broker: Session["broker"],
-  exchange: PublishExchange,
-  origin: NonNullable<PublishExchange["origin"]>,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
-  broker.takeBack(exchange, origin);
-  session.uplink.set(origin.msgId, exchange);
+  broker.takeBack(exchange);
+  bindUplink(exchange, origin);
 }

@@ -7,51 +7,14 @@ import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "../state/broker-session.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
-import type { Session, SubscribedBy } from "../state/session.ts";
+import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
-import type { QoS } from "../types.ts";
+import type { QoS, SubscribedBy } from "../types.ts";
 import { storesFor } from "./backlog.ts";
-import { pump } from "./publish-down.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
-
-/** A client unsubscribes; answered at once when others still want the filter. */
-export function unsubscribeOverTrunk(
-  context: Context,
-  trunk: Trunk,
-  session: Session,
-  request: UnsubscribeExchange,
-): void {
-  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
-  if (!asked) onUnsubscribeAck(context, request);
-}
-
-/** What the message names: a filter and how it was named, or the return code that says why not. */
-type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
-
-function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
-  const { topic } = message;
-  switch (message.topicIdType) {
-    case "normal":
-      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
-      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
-      return { filter: topic, by: "name", predefinedId: 0 };
-    case "predefined": {
-      if (typeof topic !== "number") return returnCodes.notSupported;
-      const filter = predefinedName(context.predefined, session.clientId, topic);
-      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
-    }
-    case "short": {
-      const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
-      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
-      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
-    }
-    case "reserved":
-      return returnCodes.notSupported;
-  }
-}
 
 export function onSubscribe(context: Context, session: Session, message: Subscribe): void {
   const { peer, clientId, broker } = session;
@@ -82,21 +45,23 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   }
   let topicId = what.predefinedId;
   if (what.by === "name" && !hasWildcard(what.filter)) {
+    const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = session.registry.assign(what.filter);
     if (!topic) return refuse(returnCodes.congestion);
+    // Also if the broker refuses: a REGISTER may tell the client this id, and a later life may not give it to another name.
+    if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
-  const exchange: SubscribeExchange = {
+  const exchange: SubscribeExchange<Session> = {
     kind: "subscribe",
     packetId,
     filter: what.filter,
     qos,
     origin: { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId },
   };
-  session.subscribing.set(msgId, exchange);
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
-  else broker.add(exchange);
   if (!link?.up) return grantPendingRequests(context, session);
   if (!session.trunk) sendExchange(context, link, exchange);
 }
@@ -104,19 +69,20 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
 export function onSubscribeAck(
   context: Context,
   owner: Session | undefined,
-  exchange: SubscribeExchange,
+  exchange: SubscribeExchange<Session>,
   code: number,
 ): void {
   const { origin, filter, qos } = exchange;
   if (!origin) return dropLateRefused(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribing.delete(msgId);
+  context.touch(session); // a message may have waited for this answer
   const returnCode = returnCodeOf(code);
   if (returnCode !== returnCodes.accepted) {
     if (session.trunk) settleMembership(context, session.trunk, session, filter);
     if (session.peer !== undefined)
       context.out.send(session.peer, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
-    return pump(context, session);
+    return;
   }
   session.subscriptions.set(filter, { filter, qos, by, predefinedId });
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
@@ -127,7 +93,6 @@ export function onSubscribeAck(
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
   if (session.peer !== undefined) context.out.send(session.peer, subAck({ qos: granted, topicId, msgId, returnCode }));
-  pump(context, session);
 }
 
 export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {
@@ -146,23 +111,34 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
-  const exchange: UnsubscribeExchange = {
+  const exchange: UnsubscribeExchange<Session> = {
     kind: "unsubscribe",
     packetId,
     filter: what.filter,
     origin: { session, msgId },
   };
-  session.subscribing.set(msgId, exchange);
+  awaitBroker(session, msgId, exchange);
   if (session.trunk) {
     session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
     markChanged(context, session);
     unsubscribeOverTrunk(context, session.trunk, session, exchange);
-  } else broker.add(exchange);
+  }
   if (!link?.up) return grantPendingRequests(context, session);
   if (!session.trunk) sendExchange(context, link, exchange);
 }
 
-export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange): void {
+/** A client unsubscribes; answered at once when others still want the filter. */
+export function unsubscribeOverTrunk(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  request: UnsubscribeExchange<Session>,
+): void {
+  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
+  if (!asked) onUnsubscribeAck(context, request);
+}
+
+export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange<Session>): void {
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
@@ -177,7 +153,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
  * for is asked there with the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
-  for (const [msgId, exchange] of [...session.subscribing]) {
+  for (const exchange of [...session.subscribing.values()]) {
     const { broker } = session;
     if (session.trunk) {
       // What the broker is to hear stands in the trunk's exchanges.
@@ -196,7 +172,6 @@ export function grantPendingRequests(context: Context, session: Session): void {
       onUnsubscribeAck(context, exchange);
       broker.add({ kind: "unsubscribe", packetId, filter: exchange.filter, origin: undefined });
     }
-    session.subscribing.delete(msgId);
   }
 }
 
@@ -211,4 +186,39 @@ export function failPendingRequests(context: Context, session: Session): void {
     }
   }
   session.subscribing.clear();
+}
+
+/** The client waits for the broker's answer to this. Over a shared connection the trunk asks, once for all who want it. */
+function awaitBroker(
+  session: Session,
+  msgId: number,
+  exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
+): void {
+  session.subscribing.set(msgId, exchange);
+  if (!session.trunk) session.broker.add(exchange);
+}
+
+/** What the message names: a filter and how it was named, or the return code that says why not. */
+type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
+
+function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
+  const { topic } = message;
+  switch (message.topicIdType) {
+    case "normal":
+      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
+      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
+      return { filter: topic, by: "name", predefinedId: 0 };
+    case "predefined": {
+      if (typeof topic !== "number") return returnCodes.notSupported;
+      const filter = predefinedName(context.predefined, session.clientId, topic);
+      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
+    }
+    case "short": {
+      const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
+      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
+      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
+    }
+    case "reserved":
+      return returnCodes.notSupported;
+  }
 }

@@ -3,7 +3,7 @@ import { returnCodeOf, sendExchange } from "../broker/sending.ts";
 import { leaveFilter } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
-import type { UnsubscribeExchange } from "../state/broker-session.ts";
+import type { UnsubscribeExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
@@ -15,7 +15,7 @@ export function dropSubscription(context: Context, session: Session, filter: str
   if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
   const packetId = broker.freePacketId();
   if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
-  const exchange: UnsubscribeExchange = { kind: "unsubscribe", packetId, filter, origin: undefined };
+  const exchange: UnsubscribeExchange<Session> = { kind: "unsubscribe", packetId, filter, origin: undefined };
   broker.add(exchange);
   sendExchange(context, broker.link, exchange);
 }

@@ -10,7 +10,7 @@ import { detach } from "../broker/links.ts";
 import { sendOrWait } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import type { PublishExchange } from "../state/broker-session.ts";
+import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { supervise } from "./client-life.ts";
@@ -76,26 +76,13 @@ export function publishWill(context: Context, session: Session): void {
     });
     return part(context, session, "disconnect");
   }
-  const exchange: PublishExchange = {
-    kind: "publish",
-    packetId,
-    publication,
-    owner: session,
-    origin: undefined,
-    orphan: false,
-    stage: "waiting",
-    sentBefore: false,
-    isWill: true,
-    stored: false,
-    accepted: false,
-    backlogId: 0,
-  };
+  const exchange = newPublishExchange(packetId, publication, session, { isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
 }
 
 /** The broker has the will, or refused it. */
-export function onWillSettled(context: Context, { owner: session }: PublishExchange): void {
+export function onWillSettled(context: Context, { owner: session }: PublishExchange<Session>): void {
   if (session?.farewell) part(context, session, "disconnect");
 }
 

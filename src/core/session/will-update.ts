@@ -1,5 +1,5 @@
 /**
- * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see routing/farewell.ts for
+ * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see will-delivery.ts for
  * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
  */
 import { isSafeToShare, isTopicName } from "../../wire/topic.ts";

@@ -2,13 +2,19 @@
  * What the gateway owes the broker on behalf of one client: accepted from it, and not at the broker yet. It belongs to
  * the client and not to an MQTT session: several clients may share one of those.
  */
+import type { Tally } from "../counters.ts";
 import { Backlog } from "./backlog.ts";
 
 export class Account {
   /** Accepted and not sent yet. */
-  readonly backlog = new Backlog();
+  readonly backlog: Backlog;
   /** Accepted publications that are on their way. */
   accepted = 0;
+
+  /** `total`: what waits in all backlogs together. */
+  constructor(total: Tally) {
+    this.backlog = new Backlog(total);
+  }
 
   /** Publications that the client was answered for and the broker has not finished with. */
   get owed(): number {

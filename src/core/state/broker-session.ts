@@ -6,32 +6,16 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
+import type { Found } from "../assert.ts";
+import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
-import {
-  type BrokerLimits,
-  type CommitToken,
-  type Instant,
-  type LinkId,
-  noLimits,
-  type Publication,
-  type QoS,
-  type Will,
-} from "../types.ts";
-import type { OutboxEntry } from "./outbox.ts";
-import type { Session, SubscribedBy } from "./session.ts";
-import type { RetainedWait, Trunk, TrunkFilter } from "./trunk.ts";
-import type { Upstream } from "./upstream.ts";
+import type { BrokerLimits, Instant, LinkId, QoS, Will } from "../types.ts";
+import type { Exchange, ExchangeClient, PublishExchange, Received } from "./exchanges.ts";
 
-/** One MQTT connection with its reconnects, as the core sees it. */
-export interface Link {
+/** One MQTT connection with its reconnects, as far as the MQTT session needs it. */
+export interface Connection {
   readonly id: LinkId;
-  /** Whose it is; undefined = the gateway's own. */
-  readonly session: Session | undefined;
-  /** Clients share it. */
-  readonly trunk: Trunk | undefined;
-  readonly upstream: Upstream;
-  /** The MQTT session that it serves. */
-  readonly broker: BrokerSession;
+  readonly policy: UpstreamPolicy;
   up: boolean;
   /** The broker accepted it at least once. */
   wasUp: boolean;
@@ -46,112 +30,9 @@ export interface Link {
   readonly will: Will | undefined;
 }
 
-export function newLink(init: {
-  id: LinkId;
-  session: Session | undefined;
-  trunk?: Trunk;
-  upstream: Upstream;
-  broker: BrokerSession;
-  clean: boolean;
-  resumes?: boolean;
-  will: Will | undefined;
-}): Link {
-  return {
-    resumes: false,
-    trunk: undefined,
-    ...init,
-    up: false,
-    wasUp: false,
-    congested: false,
-    downSince: undefined,
-    limits: noLimits,
-  };
-}
-
-export interface PublishExchange {
-  readonly kind: "publish";
-  readonly packetId: number;
-  readonly publication: Publication;
-  /** Whose account it is on; undefined for the gateway's own. */
-  readonly owner: Session | undefined;
-  /** Where the publication comes from: answers go there. The gateway's own have none. */
-  origin: { readonly session: Session; readonly msgId: number; readonly topicId: number } | undefined;
-  /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
-  orphan: boolean;
-  /**
-   * waiting: not sent on this connection; sent: PUBLISH is out; received: PUBREC came, PUBREL waits for the device;
-   * released: PUBREL is out.
-   */
-  stage: "waiting" | "sent" | "received" | "released";
-  /** PUBLISH went out on an earlier connection. */
-  sentBefore: boolean;
-  /** A will of a lost client: the link closes when the broker has it. */
-  readonly isWill: boolean;
-  /** It has a record, to be deleted at its end. */
-  stored: boolean;
-  /** The client has been answered: what is left is between us and the broker. */
-  accepted: boolean;
-  /** Number of the record in the backlog that it came from, to be deleted at its end; 0 = none. */
-  readonly backlogId: number;
-}
-
-export interface SubscribeExchange {
-  readonly kind: "subscribe";
-  readonly packetId: number;
-  readonly filter: string;
-  readonly qos: QoS;
-  /** The SUBSCRIBE to answer; undefined when the gateway subscribes again by itself. */
-  readonly origin:
-    | {
-        readonly session: Session;
-        readonly msgId: number;
-        readonly topicId: number;
-        readonly by: SubscribedBy;
-        readonly predefinedId: number;
-      }
-    | undefined;
-  /** A repetition, made in doubt: the client has what is retained. */
-  readonly withoutRetained?: boolean;
-  /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
-  readonly trunk?: {
-    readonly entry: TrunkFilter;
-    readonly requests: readonly SubscribeExchange[];
-    readonly waits: readonly RetainedWait[];
-  };
-}
-
-export interface UnsubscribeExchange {
-  readonly kind: "unsubscribe";
-  readonly packetId: number;
-  readonly filter: string;
-  readonly origin: { readonly session: Session; readonly msgId: number } | undefined;
-}
-
-export type Exchange = PublishExchange | SubscribeExchange | UnsubscribeExchange;
-
-/** A delivery at QoS 1 or 2 that the broker has not finished with. */
-export interface Received {
-  readonly packetId: number;
-  readonly publication: Publication;
-  /** On which connection it came (last). Acknowledgements for another one are not sent: the broker will ask again. */
-  connection: number;
-  /** open: ours to acknowledge; done: to be acknowledged as soon as the broker asks again; acknowledged: PUBREC is out. */
-  stage: "open" | "done" | "acknowledged";
-  /** MQTT 5 message expiry. */
-  readonly expiresAt: Instant | undefined;
-  /** The buffered message, while there is one. */
-  entry: OutboxEntry | undefined;
-  /** It has a record, to be deleted when the broker releases it. */
-  stored: boolean;
-  /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
-  readonly hash: number | undefined;
-  /** Of a shared connection: the commit that its acknowledgement waits for. */
-  after?: CommitToken | undefined;
-}
-
-export class BrokerSession {
-  link: Link | undefined = undefined;
-  readonly inFlight = new SmallMap<number, Exchange>();
+export class BrokerSession<Client extends ExchangeClient> {
+  link: Connection | undefined = undefined;
+  readonly inFlight = new SmallMap<number, Exchange<Client>>();
   readonly received = new SmallMap<number, Received>();
   /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
   readonly outside = new SmallMap<Received, true>();
@@ -170,9 +51,9 @@ export class BrokerSession {
    * Publications that wait for the broker's window, by whose they are. Whoever is first in the row sends one and goes to
    * its end, so that one busy client of a shared connection does not hold up the others; each client's stay in order.
    */
-  readonly #line = new SmallMap<Session | undefined, PublishExchange[]>();
+  readonly #line = new SmallMap<Client | undefined, PublishExchange<Client>[]>();
   /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
-  readonly #lineExactlyOnce = new SmallMap<Session | undefined, PublishExchange[]>();
+  readonly #lineExactlyOnce = new SmallMap<Client | undefined, PublishExchange<Client>[]>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
@@ -193,19 +74,17 @@ export class BrokerSession {
     return qos < 2 || this.#openExactlyOnce < (limits.exactlyOnceMaximum ?? limits.receiveMaximum);
   }
 
-  /** The client has its answer for this one. */
-  accept(exchange: PublishExchange): void {
+  /** The client has its answer for this one, and does not wait for it any more (`unbindUplink`). */
+  accept(exchange: PublishExchange<Client>): void {
     if (exchange.accepted) return;
     exchange.accepted = true;
-    exchange.origin = undefined;
     countAccepted(exchange, 1);
   }
 
-  /** The client's answer could not be given after all. */
-  takeBack(exchange: PublishExchange, origin: NonNullable<PublishExchange["origin"]>): void {
+  /** The client's answer could not be given after all: it waits again (`bindUplink`). */
+  takeBack(exchange: PublishExchange<Client>): void {
     if (!exchange.accepted) return;
     exchange.accepted = false;
-    exchange.origin = origin;
     countAccepted(exchange, -1);
   }
 
@@ -218,21 +97,21 @@ export class BrokerSession {
   }
 
   /** An exchange of an earlier life; what was released still counts against the broker's window. */
-  restore(exchange: PublishExchange): void {
+  restore(exchange: PublishExchange<Client>): void {
     this.add(exchange);
     if (exchange.stage !== "waiting") this.#countOpen(exchange, 1);
     else this.queue(exchange);
   }
 
   /** It waits for its turn. */
-  queue(exchange: PublishExchange): void {
+  queue(exchange: PublishExchange<Client>): void {
     const own = this.#line.get(exchange.owner) ?? this.#lineExactlyOnce.get(exchange.owner);
     if (own) own.push(exchange);
     else this.#line.set(exchange.owner, [exchange]);
   }
 
   /** The next that waits and may be sent now; it is taken out of the line. */
-  nextWaiting(limits: BrokerLimits): PublishExchange | undefined {
+  nextWaiting(limits: BrokerLimits): PublishExchange<Client> | undefined {
     const mayExactlyOnce = this.hasRoom(2, limits);
     for (const line of mayExactlyOnce ? [this.#lineExactlyOnce, this.#line] : [this.#line]) {
       for (const [owner, own] of line) {
@@ -254,29 +133,29 @@ export class BrokerSession {
     return this.#line.size > 0 || this.#lineExactlyOnce.size > 0;
   }
 
-  #waits(exchange: PublishExchange): boolean {
+  #waits(exchange: PublishExchange<Client>): boolean {
     return exchange.stage === "waiting" && this.inFlight.get(exchange.packetId) === exchange;
   }
 
-  add(exchange: Exchange): void {
+  add(exchange: Exchange<Client>): void {
     this.inFlight.set(exchange.packetId, exchange);
     if (exchange.kind === "publish" && exchange.accepted) countAccepted(exchange, 1);
   }
 
   /** Marks a publication as sent on the present connection. */
-  sent(exchange: PublishExchange): void {
+  sent(exchange: PublishExchange<Client>): void {
     exchange.stage = "sent";
     this.#countOpen(exchange, 1);
   }
 
-  finish(exchange: Exchange): void {
+  finish(exchange: Exchange<Client>): void {
     if (!this.inFlight.delete(exchange.packetId)) return;
     if (exchange.kind !== "publish") return;
     if (exchange.stage !== "waiting") this.#countOpen(exchange, -1);
     if (exchange.accepted) countAccepted(exchange, -1);
   }
 
-  #countOpen({ publication }: PublishExchange, by: 1 | -1): void {
+  #countOpen({ publication }: PublishExchange<Client>, by: 1 | -1): void {
     this.#open += by;
     if (publication.qos === 2) this.#openExactlyOnce += by;
   }
@@ -296,8 +175,46 @@ export class BrokerSession {
       if (exchange.stage === "waiting") this.queue(exchange);
     }
   }
+
+  /** Is the window counted right, and does the line hold what waits, in its order? For tests. */
+  check(found: Found): void {
+    let open = 0;
+    let exactlyOnce = 0;
+    const waiting = new Map<Client | undefined, PublishExchange<Client>[]>();
+    for (const exchange of this.inFlight.values()) {
+      if (exchange.kind !== "publish") continue;
+      if (exchange.stage !== "waiting") {
+        open++;
+        if (exchange.publication.qos === 2) exactlyOnce++;
+        continue;
+      }
+      const own = waiting.get(exchange.owner);
+      if (own) own.push(exchange);
+      else waiting.set(exchange.owner, [exchange]);
+    }
+    if (open !== this.#open || exactlyOnce !== this.#openExactlyOnce)
+      found(
+        `${open} publications are open at the broker (${exactlyOnce} of QoS 2), counted are ${this.#open} (${this.#openExactlyOnce})`,
+      );
+    for (const [owner, own] of waiting) {
+      const usual = this.#line.get(owner);
+      const other = this.#lineExactlyOnce.get(owner);
+      const whose = owner ? `of client ${owner.clientId}` : "of the gateway's own";
+      if (usual && other) found(`what waits ${whose} stands in two lines`);
+      const line = (usual ?? other ?? []).filter((exchange) => this.#waits(exchange));
+      if (line.length !== own.length || line.some((exchange, at) => exchange !== own[at]))
+        found(`packets ${idsOf(own)} ${whose} wait for the broker's window, in the line are ${idsOf(line) || "none"}`);
+      const first = own[0];
+      if (first && this.link?.up && this.hasRoom(first.publication.qos, this.link.limits))
+        found(`packet ${first.packetId} ${whose} waits, the broker has room for it, and nobody sends it`);
+    }
+  }
 }
 
-function countAccepted({ owner }: PublishExchange, by: 1 | -1): void {
+function idsOf(exchanges: readonly { readonly packetId: number }[]): string {
+  return exchanges.map(({ packetId }) => packetId).join(", ");
+}
+
+function countAccepted<Client extends ExchangeClient>({ owner }: PublishExchange<Client>, by: 1 | -1): void {
   if (owner) owner.account.accepted += by;
 }

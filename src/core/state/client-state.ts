@@ -2,7 +2,8 @@
  * The client's life as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4]
  *
  * Which step follows which is data; what a step does is in the procedures' files. `docs/` draws its diagram from this
- * table. A session that is not here does not exist: an unknown sender has no state.
+ * table. A session that is not here does not exist: an unknown sender has no state. What a session is besides (its client
+ * connects, its will is on the way, something is owed for it) is in standing.ts.
  */
 import type { ClientState } from "../types.ts";
 

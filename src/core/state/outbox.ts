@@ -6,11 +6,14 @@
  * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
  * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
  */
+
+import type { Found } from "../assert.ts";
+import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
-import type { Received } from "./broker-session.ts";
+import type { Received } from "./exchanges.ts";
 
 export interface OutboxEntry {
   readonly publication: Publication;
@@ -47,10 +50,19 @@ export function isFree(entry: OutboxEntry): boolean {
   return entry.msgId === 0;
 }
 
-/** How many wait, and their size, see `entryBytes`. */
-export interface Tally {
-  messages: number;
-  bytes: number;
+/** The entry is this delivery of the broker's: while that is not acknowledged, both know of each other. */
+export function bindDelivery(entry: OutboxEntry, received: Received): void {
+  entry.received = received;
+  received.held = true;
+}
+
+/** The entry is ours alone from now on. Answers the delivery that it was. */
+export function unbindDelivery(entry: OutboxEntry): Received | undefined {
+  const { received } = entry;
+  if (!received) return undefined;
+  entry.received = undefined;
+  received.held = false;
+  return received;
 }
 
 const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
@@ -70,6 +82,8 @@ export class Outbox {
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
+  /** Of all outboxes together. */
+  readonly #total: Tally;
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   #lastMsgId: number;
   inFlight: InFlight | undefined = undefined;
@@ -80,10 +94,12 @@ export class Outbox {
 
   /**
    * `start`: where MsgIds towards the client begin. Random, since the client may hold a QoS 2 message of an earlier
-   * life of the gateway, under an id that must not mean a new one.
+   * life of the gateway, under an id that must not mean a new one. `total`: what waits in all outboxes together; each
+   * counts its own in there.
    */
-  constructor(start: number) {
+  constructor(start: number, total: Tally) {
     this.#lastMsgId = start;
+    this.#total = total;
   }
 
   get length(): number {
@@ -98,6 +114,11 @@ export class Outbox {
   /** What of it falls under this policy. */
   of(policy: BufferPolicy): Readonly<Tally> {
     return this.#byPolicy.get(policy) ?? nothing;
+  }
+
+  /** What waits, by policy. */
+  tallies(): IterableIterator<readonly [BufferPolicy, Readonly<Tally>]> {
+    return this.#byPolicy[Symbol.iterator]();
   }
 
   /** MsgIds go on behind this one (after a restart). */
@@ -117,6 +138,8 @@ export class Outbox {
   #count(entry: OutboxEntry, messages: 1 | -1): void {
     const bytes = messages * entryBytes(entry);
     this.#bytes += bytes;
+    this.#total.messages += messages;
+    this.#total.bytes += bytes;
     const tally = this.#byPolicy.get(entry.policy);
     if (!tally) this.#byPolicy.set(entry.policy, { messages, bytes });
     else {
@@ -172,6 +195,8 @@ export class Outbox {
   /** Takes all off. */
   clear(): readonly OutboxEntry[] {
     const all = [...this];
+    this.#total.messages -= all.length;
+    this.#total.bytes -= this.#bytes;
     this.#entries = [];
     this.#head = 0;
     this.#bytes = 0;
@@ -191,6 +216,43 @@ export class Outbox {
     do this.#lastMsgId = (this.#lastMsgId % 65_535) + 1;
     while (this.sentAs(this.#lastMsgId));
     return this.#lastMsgId;
+  }
+
+  /** Are the tallies what waits, and is one thing in flight, from the head? Hands over each entry. For tests. */
+  check(each: (entry: OutboxEntry) => void, found: Found): void {
+    let bytes = 0;
+    const byPolicy = new Map<BufferPolicy, Tally>();
+    let tally: Tally | undefined;
+    let policy: BufferPolicy | undefined;
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (!entry) continue;
+      if (entry.policy !== policy || !tally) {
+        policy = entry.policy;
+        tally = byPolicy.get(policy) ?? { messages: 0, bytes: 0 };
+        byPolicy.set(policy, tally);
+      }
+      const size = entryBytes(entry);
+      bytes += size;
+      tally.messages++;
+      tally.bytes += size;
+      if (i > this.#head && entry.msgId !== 0) found(`the message with MsgId ${entry.msgId} is not at the head`);
+      each(entry);
+    }
+    if (bytes !== this.#bytes) found(`${bytes} octets wait in the outbox, ${this.#bytes} are counted`);
+    for (const [policy, { messages }] of this.#byPolicy)
+      if (!byPolicy.has(policy)) found(`none wait under a rule that ${messages} are counted for`);
+    for (const [policy, { messages, bytes }] of byPolicy) {
+      const counted = this.of(policy);
+      if (counted.messages !== messages || counted.bytes !== bytes)
+        found(
+          `${messages} messages of ${bytes} octets wait under a rule, counted are ${counted.messages} of ${counted.bytes}`,
+        );
+    }
+    if (this.inFlight?.kind !== "publish") return;
+    const { entry } = this.inFlight;
+    if (entry !== this.head()) found("what is in flight is not the head of the outbox");
+    if (entry.msgId === 0) found("what is in flight has no MsgId");
   }
 }
 

@@ -7,18 +7,16 @@
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import { SmallMap } from "../small-map.ts";
-import type { ClientState, CommitToken, Instant, PeerId, QoS, Will } from "../types.ts";
-import { Account } from "./account.ts";
-import type { BrokerSession, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./broker-session.ts";
+import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
+import type { Account } from "./account.ts";
+import type { BrokerSession } from "./broker-session.ts";
+import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
 import { Lately } from "./recent-publishes.ts";
 import type { Setup } from "./setup.ts";
 import type { Registry } from "./topic-registry.ts";
 import type { Trunk } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
-
-/** How the client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
-export type SubscribedBy = "name" | "predefined" | "short";
 
 export interface Subscription {
   readonly filter: string;
@@ -29,16 +27,26 @@ export interface Subscription {
   readonly predefinedId: number;
 }
 
+/** A QoS 2 publication of the client that we have, or the broker: its PUBREL is awaited. */
+export interface Taken {
+  readonly topicId: number;
+  readonly hash: number;
+  /** The commit that PUBREC waits for. */
+  readonly after: CommitToken | undefined;
+  /** The client has connected anew since and may not know of it. */
+  orphan: boolean;
+}
+
 export class Session {
   readonly clientId: string;
   readonly registry: Registry;
-  readonly upstream: Upstream;
+  readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
-  readonly trunk: Trunk | undefined;
+  readonly trunk: Trunk<Session> | undefined;
   /** The MQTT session that stands behind this client. */
-  readonly broker: BrokerSession;
+  readonly broker: BrokerSession<Session>;
   /** What is owed to the broker on this client's behalf. */
-  readonly account = new Account();
+  readonly account: Account;
   state: ClientState = "disconnected";
   peer: PeerId | undefined = undefined;
   clean: boolean;
@@ -52,11 +60,11 @@ export class Session {
   readonly subscriptions = new SmallMap<string, Subscription>();
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly uplink = new SmallMap<number, PublishExchange>();
+  readonly uplink = new SmallMap<number, PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribing = new SmallMap<number, SubscribeExchange | UnsubscribeExchange>();
+  readonly subscribing = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
-  setup: Setup | undefined = undefined;
+  setup: Setup<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
     | (Pick<Connect, "will" | "cleanSession" | "duration"> & {
@@ -68,10 +76,8 @@ export class Session {
   /** Publications of the client that are done: to know a repetition that comes late. */
   readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly taken = new SmallMap<
-    number,
-    { readonly topicId: number; readonly hash: number; readonly after: CommitToken | undefined; orphan: boolean }
-  >();
+  readonly taken = new SmallMap<number, Taken>();
+  // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
@@ -82,6 +88,8 @@ export class Session {
   dropped = 0;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
+  /** It stands in `Context.touched`. */
+  touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
   readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");
   /** The next try of what is in flight towards the client. */
@@ -93,9 +101,10 @@ export class Session {
     clientId: string;
     clean: boolean;
     registry: Registry;
-    upstream: Upstream;
-    trunk: Trunk | undefined;
-    broker: BrokerSession;
+    upstream: Upstream<Session>;
+    trunk: Trunk<Session> | undefined;
+    broker: BrokerSession<Session>;
+    account: Account;
     outbox: Outbox;
   }) {
     this.clientId = init.clientId;
@@ -104,8 +113,26 @@ export class Session {
     this.upstream = init.upstream;
     this.trunk = init.trunk;
     this.broker = init.broker;
+    this.account = init.account;
     this.outbox = init.outbox;
   }
+}
+
+/** The client waits for the answer to this publication: the exchange knows where it came from, and is found by its MsgId. */
+export function bindUplink(
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
+): void {
+  exchange.origin = origin;
+  origin.session.uplink.set(origin.msgId, exchange);
+}
+
+/** The client does not wait for it any more: it was answered, or will not hear of it. */
+export function unbindUplink(exchange: PublishExchange<Session>): void {
+  const { origin } = exchange;
+  if (!origin) return;
+  exchange.origin = undefined;
+  origin.session.uplink.delete(origin.msgId);
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */

@@ -2,7 +2,6 @@
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PeerId, QoS, Will } from "../types.ts";
-import type { Session } from "./session.ts";
 
 export type SetupStage =
   /** WILLTOPICREQ is out. */
@@ -12,7 +11,8 @@ export type SetupStage =
   /** Everything is known; CONNACK waits for the broker. */
   | "broker";
 
-export class Setup {
+/** `Client`: a session, which stands on this (session.ts). */
+export class Setup<Client> {
   readonly peer: PeerId;
   readonly clientId: string;
   readonly message: Connect;
@@ -21,14 +21,14 @@ export class Setup {
   /** What the dialogue brought; undefined = no will. Only read if CONNECT had the flag. */
   will: Will | undefined = undefined;
   /** Set in stage "broker". */
-  session: Session | undefined = undefined;
+  session: Client | undefined = undefined;
   /** A repetition of a CONNECT that was accepted: if the will comes out the same, nothing changes. */
   repeats = false;
   /** The session was made for this CONNECT and goes with it. */
   isNew = false;
   /** The client comes out of sleep on a session that goes on: its topic ids hold. */
   wakes = false;
-  readonly expiry: Deadline<Setup, "setup"> = new Deadline<Setup, "setup">(this, "setup");
+  readonly expiry: Deadline<Setup<Client>, "setup"> = new Deadline<Setup<Client>, "setup">(this, "setup");
 
   constructor(init: { peer: PeerId; clientId: string; message: Connect; stage: SetupStage }) {
     this.peer = init.peer;

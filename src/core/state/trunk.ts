@@ -6,44 +6,20 @@
  * Publications wait for the broker's window in a line that takes turns between clients (broker-session.ts). A client
  * keeps to one trunk, by a hash of its id, so its order is kept.
  */
-import type { SmallMap } from "../small-map.ts";
-import type { Instant, QoS } from "../types.ts";
-import { BrokerSession, type Received, type SubscribeExchange } from "./broker-session.ts";
+import type { UpstreamPolicy } from "../options.ts";
+import { BrokerSession } from "./broker-session.ts";
+import type { ExchangeClient, Received, TrunkFilter } from "./exchanges.ts";
 import { FilterTrie } from "./filter-trie.ts";
-import type { Session } from "./session.ts";
-import type { Upstream } from "./upstream.ts";
 
-/** Somebody who subscribed and is to get what is retained. */
-export interface RetainedWait {
-  readonly session: Session;
-  readonly entry: TrunkFilter;
-  /** Names that it got, so that what the broker repeats for somebody else is not repeated for it. */
-  seen: Set<string> | undefined;
-  /** Undefined until the broker has answered the SUBSCRIBE. */
-  until: Instant | undefined;
-}
-
-/** A filter that at least one client of the trunk subscribes to. */
-export interface TrunkFilter {
-  readonly filter: string;
-  /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
-  readonly id: number;
-  /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
-  readonly members: SmallMap<Session, QoS>;
-  /** The SUBSCRIBE that the broker has not answered. */
-  asking: SubscribeExchange | undefined;
-  /** Requests that wait for the SUBSCRIBE after that. */
-  next: SubscribeExchange[];
-  waits: Map<Session, RetainedWait> | undefined;
-}
-
-export class Trunk {
-  readonly upstream: Upstream;
+export class Trunk<Client extends ExchangeClient> {
+  /** Name of the upstream that it belongs to, and how that is to be spoken to. */
+  readonly upstreamName: string;
+  readonly policy: UpstreamPolicy;
   readonly index: number;
-  readonly broker: BrokerSession;
-  readonly filters = new FilterTrie<TrunkFilter>();
+  readonly broker: BrokerSession<Client>;
+  readonly filters = new FilterTrie<TrunkFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
-  readonly unasked = new Set<TrunkFilter>();
+  readonly unasked = new Set<TrunkFilter<Client>>();
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
   readonly lately = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
@@ -53,15 +29,20 @@ export class Trunk {
   /** No connection, and an attempt has failed. */
   isAway = false;
 
-  constructor(upstream: Upstream, index: number, firstPacketId: number) {
-    this.upstream = upstream;
+  constructor(
+    upstream: { readonly name: string; readonly options: UpstreamPolicy },
+    index: number,
+    firstPacketId: number,
+  ) {
+    this.upstreamName = upstream.name;
+    this.policy = upstream.options;
     this.index = index;
     this.broker = new BrokerSession(firstPacketId);
   }
 
   /** Names the trunk in what clients' records say. */
   get home(): string {
-    return `${this.upstream.name}/${this.index}`;
+    return `${this.upstreamName}/${this.index}`;
   }
 
   /** Under which its own records are kept: no client id has a U+0000. */
@@ -70,7 +51,7 @@ export class Trunk {
   }
 
   get mqttClientId(): string {
-    const { clientIdPrefix, serviceClientId } = this.upstream.options;
+    const { clientIdPrefix, serviceClientId } = this.policy;
     return clientIdPrefix + serviceClientId + (this.index === 0 ? "" : `-${this.index}`);
   }
 }

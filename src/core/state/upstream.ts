@@ -5,23 +5,24 @@
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import type { PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
+import type { ExchangeClient } from "./exchanges.ts";
 import { hashOfText, Trunk } from "./trunk.ts";
 
 /** One broker, with one set of credentials and rules. */
-export class Upstream {
+export class Upstream<Client extends ExchangeClient> {
   /** "" for the one that serves whom no rule names. */
   readonly name: string;
   readonly options: UpstreamPolicy;
   /** The gateway's own MQTT session there: QoS -1, status, and the answer to "is the broker there?". */
-  readonly service: BrokerSession;
+  readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
-  readonly trunks: readonly Trunk[];
+  readonly trunks: readonly Trunk<Client>[];
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {
     this.name = name;
     this.options = options;
     const count = options.mode === "aggregating" ? options.connections : 0;
-    this.trunks = Array.from({ length: count }, (_, i) => new Trunk(this, i, Math.floor(random() * 65_535)));
+    this.trunks = Array.from({ length: count }, (_, i) => new Trunk<Client>(this, i, Math.floor(random() * 65_535)));
     this.service = this.trunks[0]?.broker ?? new BrokerSession(0);
   }
 
@@ -31,25 +32,25 @@ export class Upstream {
   }
 
   /** The connection that this client shares; undefined when it has its own. */
-  trunkOf(clientId: string): Trunk | undefined {
+  trunkOf(clientId: string): Trunk<Client> | undefined {
     return this.trunks.length > 1 ? this.trunks[hashOfText(clientId) % this.trunks.length] : this.trunks[0];
   }
 }
 
-export class Upstreams {
-  readonly default: Upstream;
-  readonly all: readonly Upstream[];
+export class Upstreams<Client extends ExchangeClient> {
+  readonly default: Upstream<Client>;
+  readonly all: readonly Upstream<Client>[];
   readonly #rules: UpstreamsPolicy | undefined;
 
   constructor(general: UpstreamPolicy, further: UpstreamsPolicy | undefined, random: () => number) {
-    this.default = new Upstream("", general, random);
+    this.default = new Upstream<Client>("", general, random);
     const named = further?.named ?? [];
-    this.all = [this.default, ...named.map(({ name, policy }) => new Upstream(name, policy, random))];
+    this.all = [this.default, ...named.map(({ name, policy }) => new Upstream<Client>(name, policy, random))];
     this.#rules = further;
   }
 
   /** Whose broker this client uses; `clientId` is undefined for who publishes without a session. */
-  of(clientId: string | undefined, peer: PeerId | undefined): Upstream {
+  of(clientId: string | undefined, peer: PeerId | undefined): Upstream<Client> {
     const name = this.#rules?.nameOf(clientId, peer);
     return (name !== undefined && this.all.find((upstream) => upstream.name === name)) || this.default;
   }

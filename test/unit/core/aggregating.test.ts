@@ -88,7 +88,7 @@ describe("one connection", () => {
     for (const id of ["gateway-1", "gateway-2"]) gateway.link(id).up();
     const used = new Set<string>();
     for (let i = 0; i < 20; i++) {
-      const peer = `udp/192.0.2.${i}:9`;
+      const peer: PeerId = `udp/192.0.2.${i}:9`;
       gateway.client(connect({ clientId: `device-${i}` }), peer).gets("CONNACK");
       const send = () =>
         gateway.client(publish({ qos: 0, msgId: 0, topicIdType: "short", topicId: 0x6162 }), peer).effect("publish")
@@ -252,6 +252,15 @@ describe("retained messages", () => {
     gateway.client(subscribe("+", 0), b).effect("subscribe");
     expect(receivers(trunk(gateway).delivers(retained))).toEqual(["b0r"]);
     expect(receivers(trunk(gateway).delivers({ ...retained, qos: 0, retain: false })).sort()).toEqual(["a0", "b0"]);
+  });
+
+  test("are waited for as long where the process stood still meanwhile", () => {
+    const gateway = connected(bench(), a);
+    subscribed(gateway, a, "ab", 0);
+    gateway.now += 29_000;
+    gateway.input({ kind: "stoodStill", ms: 29_000 });
+    gateway.after(25_000);
+    expect(receivers(trunk(gateway).delivers(retained))).toEqual(["a0r"]);
   });
 
   test("subscribing again brings them again; some time later nobody waits, and nothing is kept", () => {

@@ -34,7 +34,7 @@ test("all who share a connection get it, each at its QoS; what is remembered of 
   const bench = new Bench({ upstream: { ...testOptions.upstream, mode: "aggregating" }, durable: true });
   bench.link("gateway").up();
   for (const [i, clientId] of ["a", "b"].entries()) {
-    const from = `udp/192.0.2.${i + 1}:1`;
+    const from = `udp/192.0.2.${i + 1}:1` as const;
     bench.client(connect({ clientId, cleanSession: false }), from);
     const { packetId } = bench.client(subscribe("t", i === 0 ? 1 : 2), from).effect("subscribe");
     bench.link("gateway").acks("suback", packetId, 2);

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   connect,
   disconnect,
+  elsewhere,
   here,
   octets,
   pubAck,
@@ -140,4 +141,62 @@ test("a client that left for good leaves nothing", () => {
   const { bench } = life.next();
   expect(bench.core.sizes.sessions).toBe(0);
   expect(life.records).toBe(0);
+});
+
+test("what waited goes on with the client's first message, also while the broker has not answered yet", () => {
+  const { life } = withClient();
+  const told = life.keep(life.bench.link().delivers({ qos: 2 })).message("PUBLISH");
+  life.keep(life.bench.client({ type: "PUBREC", msgId: told.msgId })).gets("PUBREL");
+  const { bench } = life.next();
+  bench.client({ type: "PINGREQ", clientId: "" }).gets("PINGRESP", "PUBREL");
+  bench.client({ type: "PUBCOMP", msgId: told.msgId }).gets();
+  bench.link().up(true).gets();
+});
+
+test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGISTER may have told it to the client", () => {
+  const { life } = withClient();
+  const { packetId } = life.keep(life.bench.client(subscribe("d/x", 1, 5))).effect("subscribe");
+  life.keep(life.bench.link().acks("suback", packetId, 0x80));
+  const told = life.keep(life.bench.link().delivers({ topicName: "d/x", qos: 0 })).message("REGISTER");
+  life.keep(life.bench.client(regAck(told))).gets("PUBLISH");
+  const { bench } = life.next();
+  bench.link().up(true);
+  expect(bench.client(register("d/y")).message("REGACK").topicId).not.toBe(told.topicId);
+  const sent = bench.client(publish({ topicId: told.topicId })).effect("publish");
+  expect(sent.publication.topicName).toBe("d/x");
+});
+
+test("a client at the address of one that sleeps has it also in the next life", () => {
+  const life = new Life();
+  const { bench } = life;
+  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" }), elsewhere));
+  life.keep(bench.link("c2").up());
+  life.keep(bench.client(connect({ cleanSession: false })));
+  life.keep(bench.link().up());
+  life.keep(bench.client(sleep(600)));
+  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" })));
+  const { core } = life.next().bench;
+  expect(core.session("c2")?.view.peer).toBe(here);
+  expect(core.session("c1")?.view.peer).toBeUndefined();
+});
+
+test("a client that moved while it was awake is found at its new address in the next life", () => {
+  const { life } = withClient();
+  life.keep(life.bench.client(sleep(600)));
+  life.keep(life.bench.link().delivers({ qos: 1 }));
+  life.keep(life.bench.client(wake())).gets("PUBLISH");
+  life.keep(life.bench.client(wake(), elsewhere));
+  expect(life.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
+});
+
+test("the will of a CONNECT that the broker refused is on disk as it is in memory", () => {
+  const { life } = withClient();
+  const { bench } = life;
+  life.keep(bench.client(disconnect));
+  life.keep(bench.client(connect({ cleanSession: false, will: true })));
+  life.keep(bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }));
+  life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+  life.keep(bench.link().refused("congestion")).gets("CONNACK");
+  const will = bench.core.session("c1")?.record.will;
+  expect(life.next().bench.core.session("c1")?.record.will).toEqual(will);
 });

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Core } from "../../../src/core/core.ts";
 import type { Effect } from "../../../src/core/effect.ts";
 import type { Input } from "../../../src/core/input.ts";
-import type { QoS } from "../../../src/core/types.ts";
+import type { LinkId, QoS } from "../../../src/core/types.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
 import type { Message } from "../../../src/wire/v12/messages.ts";
@@ -25,7 +25,7 @@ function bench() {
   const store = { commit: () => {} };
   const udp = { send: (to: string, bytes: Uint8Array) => left.push(`${to} ${Buffer.from(bytes).toString("hex")}`) };
   const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
-  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {} });
+  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} });
   return {
     /** One turn of the core, and what left in it. */
     turn(input: Partial<Input>, ...effects: Effect[]): string[] {
@@ -37,7 +37,7 @@ function bench() {
   };
 }
 
-const publish = (linkId: string, qos: QoS, packetId: number, behind?: number): Effect => ({
+const publish = (linkId: LinkId, qos: QoS, packetId: number, behind?: number): Effect => ({
   kind: "publish",
   linkId,
   publication: { topicName: "t", payload: new Uint8Array(), qos, retain: false },
@@ -45,7 +45,7 @@ const publish = (linkId: string, qos: QoS, packetId: number, behind?: number): E
   dup: false,
   ...(behind !== undefined && { behind }),
 });
-const release = (linkId: string, packetId: number, behind: number): Effect => ({
+const release = (linkId: LinkId, packetId: number, behind: number): Effect => ({
   kind: "release",
   linkId,
   packetId,

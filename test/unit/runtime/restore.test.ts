@@ -76,7 +76,7 @@ test("no deadline comes up before the driver is started, however long the slices
       store: new MemoryStore(),
       report: () => {},
     },
-    { now: () => 1_000_000, wakeAt: (at) => at !== undefined && wakeUps.push(at) },
+    { now: () => 1_000_000, wakeAt: (at) => at !== undefined && wakeUps.push(at), afterReading: (call) => call() },
   );
   driver.handle({ kind: "restored", known: ["a"] });
   driver.handle({ kind: "restored", states: [] });

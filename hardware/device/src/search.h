@@ -1,0 +1,14 @@
+/* Finding gateways, for the dispatch in client.c. */
+#ifndef SEARCH_H
+#define SEARCH_H
+
+#include "mqttsn.h"
+#include "wire.h"
+
+/* Sends what is due of SEARCHGW and GWINFO, and notices that the gateway has gone. */
+void sn_search_poll(mqttsn_t *client, uint32_t now);
+
+void sn_on_gateway(mqttsn_t *client, const message_t *message, uint32_t now);
+void sn_on_search(mqttsn_t *client, const message_t *message, uint32_t now);
+
+#endif

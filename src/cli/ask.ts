@@ -1,0 +1,91 @@
+/** Asks a running gateway, by the socket beside its store. Which commands there are: runtime/commands.ts. */
+import { existsSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
+import { z } from "zod";
+import { GatewayError } from "../errors.ts";
+import {
+  type CommandName,
+  commands,
+  type InputOf,
+  type JsonCommandName,
+  type OutputOf,
+  type StreamCommandName,
+} from "../runtime/commands.ts";
+
+const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
+
+/** Nothing comes from the gateway: it stands still, or its disk does. */
+const silenceMs = 70_000;
+
+/** @throws {GatewayError} ERR_CONTROL when no gateway answers, or it says no. */
+export async function ask<Name extends JsonCommandName>(
+  socketPath: string,
+  name: Name,
+  input: InputOf<Name>,
+): Promise<OutputOf<Name>> {
+  const parts: Uint8Array[] = [];
+  for await (const part of octetsOf(socketPath, name, input)) parts.push(part);
+  const output = z.safeParse(outputs[name].output, parsed(parts));
+  if (output.success) return output.data;
+  const say = "the gateway answers in another way than this command expects: is it of another version?";
+  throw new GatewayError("ERR_CONTROL", { socketPath }, { cause: output.error, say });
+}
+
+/** The octets of a command that sends them piece by piece. @throws {GatewayError} ERR_CONTROL as `ask` does. */
+export function askForOctets<Name extends StreamCommandName>(
+  socketPath: string,
+  name: Name,
+  input: InputOf<Name>,
+): AsyncIterable<Uint8Array> {
+  return octetsOf(socketPath, name, input);
+}
+
+async function* octetsOf<Name extends CommandName>(
+  socketPath: string,
+  name: Name,
+  input: InputOf<Name>,
+): AsyncGenerator<Uint8Array> {
+  const { method, path } = commands[name];
+  const response = await answered(socketPath, method, `${path}${queryOf(name, input)}`);
+  if (response.statusCode === 200) return yield* response as AsyncIterable<Uint8Array>;
+  const parts: Uint8Array[] = [];
+  for await (const part of response as AsyncIterable<Uint8Array>) parts.push(part);
+  const { data } = z.safeParse(z.object({ error: z.string() }), parsed(parts));
+  const say = data?.error ?? `the gateway answered ${response.statusCode}`;
+  throw new GatewayError("ERR_CONTROL", { socketPath, status: response.statusCode }, { say });
+}
+
+function answered(socketPath: string, method: string, path: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, method, path, timeout: silenceMs }, resolve);
+    asking.once("timeout", () => asking.destroy(new Error("the gateway does not answer")));
+    asking.once("error", (cause) => {
+      const missing = !existsSync(socketPath) || ("code" in cause && cause.code === "ECONNREFUSED");
+      const say = missing
+        ? `no gateway runs with the store at ${socketPath} (is it another configuration? name it with -c)`
+        : `${socketPath}: ${cause.message}`;
+      reject(new GatewayError("ERR_CONTROL", { socketPath }, { cause, say }));
+    });
+    asking.end();
+  });
+}
+
+/** As the gateway reads it back. */
+function queryOf<Name extends CommandName>(name: Name, input: InputOf<Name>): string {
+  const query = z.safeEncode(commands[name].input, input);
+  if (!query.success) {
+    const problems = query.error.issues.map(({ path: [first = "input"], message }) => `${String(first)}: ${message}`);
+    throw new GatewayError("ERR_CONTROL", {}, { cause: query.error, say: problems.join("; ") });
+  }
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query.data)) if (typeof value === "string") search.set(key, value);
+  return search.size === 0 ? "" : `?${search}`;
+}
+
+function parsed(parts: readonly Uint8Array[]): unknown {
+  try {
+    return JSON.parse(Buffer.concat(parts).toString());
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Peer ids, made and taken apart. What a transport hears itself is `<transport>/<address>`; a node whose messages come
+ * encapsulated is `<forwarder>#<Wireless Node Id in hex>`. [MQTT-SN 1.2 §5.5]
+ */
+import type { PeerId } from "./types.ts";
+
+const mark = "#";
+
+/** A node as the core knows it, in the two halves that a message to it needs. */
+export interface ForwardedNode {
+  readonly forwarder: PeerId;
+  /** Wireless Node Id in hex, two digits an octet. */
+  readonly nodeId: string;
+}
+
+/** The node of this Wireless Node Id behind this forwarder. */
+export function peerBehind(forwarder: PeerId, nodeId: Uint8Array): PeerId {
+  let hex = "";
+  for (const octet of nodeId) hex += octet.toString(16).padStart(2, "0");
+  return `${forwarder}${mark}${hex}`;
+}
+
+/** The halves of a peer behind a forwarder; undefined when the transport hears the peer itself. */
+export function forwardedNodeOf(peer: PeerId): ForwardedNode | undefined {
+  const at = peer.indexOf(mark);
+  if (at < 0) return undefined;
+  return { forwarder: peer.slice(0, at) as PeerId, nodeId: peer.slice(at + mark.length) };
+}
+
+/** Whom the transport sends to and hears from: the peer itself, or its forwarder. */
+export function neighbourOf(peer: PeerId): PeerId {
+  return forwardedNodeOf(peer)?.forwarder ?? peer;
+}
+
+/** The name of the transport that reaches this peer. */
+export function transportNameOf(peer: PeerId): string {
+  return peer.slice(0, peer.indexOf("/"));
+}

@@ -1,0 +1,125 @@
+/**
+ * What comes of a CONNECT: accepted, refused, or given up. [MQTT-SN 1.2 §6.2; interpretation 1, 4]
+ *
+ * The CONNACK says what the broker said. Where the client's policy is to store, it goes on without the broker.
+ */
+import type { Connect } from "../../wire/v12/messages.ts";
+import { detach } from "../broker/links.ts";
+import type { Context } from "../context.ts";
+import { connAck, returnCodes } from "../messages.ts";
+import type { Session } from "../state/session.ts";
+import type { Setup } from "../state/setup.ts";
+import type { Trunk } from "../state/trunk.ts";
+import type { PeerId } from "../types.ts";
+import { storesFor } from "./backlog.ts";
+import { changeState } from "./client-life.ts";
+import { bidGoodbye } from "./departure.ts";
+import { stopInFlight } from "./drop.ts";
+import { orphanUplink } from "./duplicates.ts";
+import { endSession } from "./end.ts";
+import { moveTo } from "./session-record.ts";
+import { forgetSetup } from "./setups.ts";
+
+/** The broker has accepted: so do we. */
+export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
+  const { message, peer } = setup;
+  forgetSetup(context, setup);
+  if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
+  session.lingers = false;
+  moveTo(context, session, peer);
+  session.clean = message.cleanSession;
+  session.keepAliveSeconds = message.duration;
+  session.lastHeard = context.now;
+  stopInFlight(context, session);
+  session.outbox.allowance = Number.POSITIVE_INFINITY;
+  if (!setup.wakes) {
+    session.registry.forgetKnown();
+    orphanUplink(context, session);
+  }
+  const { will, cleanSession, duration } = message;
+  const byWillMsg = setup.willTopic !== undefined;
+  session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
+  changeState(context, session, "connect", "CONNECT");
+  context.out.send(peer, connAck(returnCodes.accepted));
+}
+
+/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
+export function connectOverTrunk(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  setup: Setup<Session>,
+): void {
+  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
+  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
+  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
+}
+
+export function completeOrFail(context: Context, session: Session, setup: Setup<Session>, why: string): void {
+  if (goOnWithoutBroker(context, session, setup)) return;
+  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
+}
+
+/** The broker did not answer, or was not there: a client that it knows goes on without it. */
+export function goOnWithoutBroker(context: Context, session: Session, setup: Setup<Session>): boolean {
+  if (!isTrusted(context, session, setup)) return false;
+  completeSetup(context, session, setup);
+  return true;
+}
+
+/** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
+export function isTrusted(context: Context, session: Session, setup: Setup<Session>): boolean {
+  // Over a shared connection the broker accepts nobody by name.
+  if (session.trunk) return storesFor(context, session.clientId);
+  return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
+}
+
+/** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
+export function failSetup(
+  context: Context,
+  session: Session,
+  setup: Setup<Session>,
+  refusal: { returnCode: number; why: string },
+): void {
+  forgetSetup(context, setup);
+  refuseConnect(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
+  if (setup.isNew) {
+    detach(context, session, { how: "disconnect", endSession: session.clean });
+    return endSession(context, session, refusal.why);
+  }
+  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
+  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
+  if (session.lingers) return;
+  detach(context, session, { how: "disconnect", endSession: false });
+}
+
+export function refuseConnect(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
+  const clientId = typeof message.clientId === "string" ? message.clientId : "";
+  context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
+  context.out.send(peer, connAck(returnCode));
+}
+
+/** A set-up that nobody waits for any more. */
+export function cancelSetup(context: Context, setup: Setup<Session>): void {
+  const { session } = setup;
+  forgetSetup(context, setup);
+  if (!session) return;
+  if (setup.isNew) {
+    detach(context, session, { how: "disconnect", endSession: session.clean });
+    endSession(context, session, "set-up abandoned");
+  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
+    detach(context, session, { how: "disconnect", endSession: false });
+  }
+}
+
+/** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
+export function onSetupDeadline(context: Context, setup: Setup<Session>): void {
+  if (setup.stage === "broker" && setup.session) {
+    if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
+    return failSetup(context, setup.session, setup, {
+      returnCode: returnCodes.congestion,
+      why: "no answer from the broker",
+    });
+  }
+  cancelSetup(context, setup);
+}

@@ -1,0 +1,147 @@
+/**
+ * What is under way between us and a broker, packet by packet: publications and subscriptions of ours, deliveries of the
+ * broker's. Plain data. Clients are a type parameter, for what a client is stands on this (session.ts fills it in).
+ */
+import type { SmallMap } from "../small-map.ts";
+import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../types.ts";
+import type { Account } from "./account.ts";
+
+/** What is asked of a client here: its name, and the account of what is owed to the broker on its behalf. */
+export interface ExchangeClient {
+  readonly clientId: string;
+  readonly account: Account;
+}
+
+export interface PublishExchange<Client extends ExchangeClient> {
+  readonly kind: "publish";
+  readonly packetId: number;
+  readonly publication: Publication;
+  /** Whose account it is on; undefined for the gateway's own. */
+  readonly owner: Client | undefined;
+  /** Where the publication comes from: answers go there. The gateway's own have none. */
+  origin: { readonly session: Client; readonly msgId: number; readonly topicId: number } | undefined;
+  /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
+  orphan: boolean;
+  /**
+   * waiting: not sent on this connection; sent: PUBLISH is out; received: PUBREC came, PUBREL waits for the device;
+   * released: PUBREL is out.
+   */
+  stage: "waiting" | "sent" | "received" | "released";
+  /** PUBLISH went out on an earlier connection. */
+  sentBefore: boolean;
+  /** A will of a lost client: the link closes when the broker has it. */
+  readonly isWill: boolean;
+  /** It has a record, to be deleted at its end. */
+  stored: boolean;
+  /** The client has been answered: what is left is between us and the broker. */
+  accepted: boolean;
+  /** Number of the record in the backlog that it came from, to be deleted at its end; 0 = none. */
+  readonly backlogId: number;
+}
+
+/**
+ * A publication that begins its way to a broker: not sent, nobody's answer owed, of no record, unless `of` says so. One is
+ * made for each publication of a client, so without `of` nothing but itself is made.
+ */
+export function newPublishExchange<Client extends ExchangeClient>(
+  packetId: number,
+  publication: Publication,
+  owner: Client,
+  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan">>,
+): PublishExchange<Client> {
+  return {
+    kind: "publish",
+    packetId,
+    publication,
+    owner,
+    origin: of?.origin,
+    orphan: false,
+    stage: of?.stage ?? "waiting",
+    sentBefore: of?.sentBefore ?? false,
+    isWill: of?.isWill ?? false,
+    stored: of?.stored ?? false,
+    accepted: of?.accepted ?? false,
+    backlogId: of?.backlogId ?? 0,
+  };
+}
+
+export interface SubscribeExchange<Client extends ExchangeClient> {
+  readonly kind: "subscribe";
+  readonly packetId: number;
+  readonly filter: string;
+  readonly qos: QoS;
+  /** The SUBSCRIBE to answer; undefined when the gateway subscribes again by itself. */
+  readonly origin:
+    | {
+        readonly session: Client;
+        readonly msgId: number;
+        readonly topicId: number;
+        readonly by: SubscribedBy;
+        readonly predefinedId: number;
+      }
+    | undefined;
+  /** A repetition, made in doubt: the client has what is retained. */
+  readonly withoutRetained?: boolean;
+  /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
+  readonly trunk?: {
+    readonly entry: TrunkFilter<Client>;
+    readonly requests: readonly SubscribeExchange<Client>[];
+    readonly waits: readonly RetainedWait<Client>[];
+  };
+}
+
+export interface UnsubscribeExchange<Client extends ExchangeClient> {
+  readonly kind: "unsubscribe";
+  readonly packetId: number;
+  readonly filter: string;
+  readonly origin: { readonly session: Client; readonly msgId: number } | undefined;
+}
+
+export type Exchange<Client extends ExchangeClient> =
+  | PublishExchange<Client>
+  | SubscribeExchange<Client>
+  | UnsubscribeExchange<Client>;
+
+/** A delivery at QoS 1 or 2 that the broker has not finished with. */
+export interface Received {
+  readonly packetId: number;
+  readonly publication: Publication;
+  /** On which connection it came (last). Acknowledgements for another one are not sent: the broker will ask again. */
+  connection: number;
+  /** open: ours to acknowledge; done: to be acknowledged as soon as the broker asks again; acknowledged: PUBREC is out. */
+  stage: "open" | "done" | "acknowledged";
+  /** MQTT 5 message expiry. */
+  readonly expiresAt: Instant | undefined;
+  /** A message in the client's outbox is this one; which, its `OutboxEntry.received` says. */
+  held: boolean;
+  /** It has a record, to be deleted when the broker releases it. */
+  stored: boolean;
+  /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
+  readonly hash: number | undefined;
+  /** Of a shared connection: the commit that its acknowledgement waits for. */
+  after?: CommitToken | undefined;
+}
+
+/** Somebody who subscribed and is to get what is retained. */
+export interface RetainedWait<Client extends ExchangeClient> {
+  readonly session: Client;
+  readonly entry: TrunkFilter<Client>;
+  /** Names that it got, so that what the broker repeats for somebody else is not repeated for it. */
+  seen: Set<string> | undefined;
+  /** Undefined until the broker has answered the SUBSCRIBE. */
+  until: Instant | undefined;
+}
+
+/** A filter that at least one client of the trunk subscribes to. */
+export interface TrunkFilter<Client extends ExchangeClient> {
+  readonly filter: string;
+  /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
+  readonly id: number;
+  /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
+  readonly members: SmallMap<Client, QoS>;
+  /** The SUBSCRIBE that the broker has not answered. */
+  asking: SubscribeExchange<Client> | undefined;
+  /** Requests that wait for the SUBSCRIBE after that. */
+  next: SubscribeExchange<Client>[];
+  waits: Map<Client, RetainedWait<Client>> | undefined;
+}

@@ -1,0 +1,37 @@
+/** Clients that the broker has accepted, longest ago first, also in earlier lives: they may connect while it is away. */
+import type { Journal } from "../journal.ts";
+
+/** Beyond, the first is forgotten. */
+const knownMax = 100_000;
+
+export class KnownClients {
+  readonly #clientIds = new Set<string>();
+  readonly #journal: Journal;
+
+  constructor(journal: Journal) {
+    this.#journal = journal;
+  }
+
+  has(clientId: string): boolean {
+    return this.#clientIds.has(clientId);
+  }
+
+  /** The broker has accepted this client. Where nothing survives nobody is noted. */
+  note(clientId: string): void {
+    if (!this.#journal.enabled || this.#clientIds.has(clientId)) return;
+    this.#clientIds.add(clientId);
+    this.#journal.remember({ of: "known", clientId, id: 0, record: {} });
+    const oldest = this.#clientIds.size > knownMax ? this.#clientIds.values().next() : undefined;
+    if (oldest && !oldest.done) this.forget(oldest.value);
+  }
+
+  /** The broker will not have this client. */
+  forget(clientId: string): void {
+    if (this.#clientIds.delete(clientId)) this.#journal.remove({ of: "known", clientId, id: 0, record: undefined });
+  }
+
+  /** One of an earlier life. */
+  restore(clientId: string): void {
+    this.#clientIds.add(clientId);
+  }
+}

@@ -1,0 +1,39 @@
+/** One MQTT connection with its reconnects, and whom it serves. */
+import { type LinkId, noLimits, type Will } from "../types.ts";
+import type { BrokerSession, Connection } from "./broker-session.ts";
+import type { Session } from "./session.ts";
+import type { Trunk } from "./trunk.ts";
+import type { Upstream } from "./upstream.ts";
+
+export interface Link extends Connection {
+  /** Whose it is; undefined = the gateway's own, or shared. */
+  readonly session: Session | undefined;
+  /** Clients share it. */
+  readonly trunk: Trunk<Session> | undefined;
+  readonly upstream: Upstream<Session>;
+  /** The MQTT session that it serves. */
+  readonly broker: BrokerSession<Session>;
+}
+
+export function newLink(init: {
+  id: LinkId;
+  session: Session | undefined;
+  trunk?: Trunk<Session>;
+  upstream: Upstream<Session>;
+  broker: BrokerSession<Session>;
+  clean: boolean;
+  resumes?: boolean;
+  will: Will | undefined;
+}): Link {
+  return {
+    resumes: false,
+    trunk: undefined,
+    ...init,
+    policy: init.upstream.options,
+    up: false,
+    wasUp: false,
+    congested: false,
+    downSince: undefined,
+    limits: noLimits,
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * How a session stands: what its client's state alone does not say.
+ *
+ * The table of client-state.ts knows where the client is. Beside it a session has flags, each of a procedure of its own:
+ *
+ * - `setup`: a CONNECT waits for the broker. Set by bindSetup; taken back by forgetSetup, when it is answered, given up or
+ *   too late. It may come at any time: while the client sleeps, from another address, or for a session that was over.
+ * - `farewell`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
+ *   abandonOrBidFarewell alone; taken back when the will is there, when the client comes back before, or when it takes too
+ *   long (all by `part`), and by endByOperator.
+ * - `lingers`: the client is gone, and not all that was accepted from it is at the broker. Set by `linger`; taken back by
+ *   `leave` and `part` when nothing is owed, and by completeSetup, since the client is there again.
+ * - `brokerRefused`: the broker will not have the client any more, which hears so when it next speaks. Set by onLinkRefused
+ *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
+ *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
+ *   clients.
+ * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, or by the operator.
+ *
+ * Farewell and lingering may come together: first what was accepted, then the will. Whichever
+ * ends last ends the session, if it is clean. So of a clean session without a client there is always a reason why it is still there. After
+ * a restart the flags are as they were: `farewell` and `clean` are stored, `lingers` is what the account says, and nobody
+ * is connecting.
+ *
+ * This holds at the end of a turn. Within one a procedure may be half-way.
+ */
+import type { ClientState } from "../types.ts";
+import type { Session } from "./session.ts";
+
+/** One way in which a session can stand. */
+export interface Standing {
+  readonly states: readonly ClientState[];
+  readonly setup: boolean;
+  readonly farewell: boolean;
+  readonly lingers: boolean;
+  /** `either`: this is a matter of the client's. */
+  readonly clean: boolean | "either";
+  /** May the broker have refused it? While a CONNECT waits, the refusal is the answer to that. */
+  readonly mayBeRefused: boolean;
+}
+
+const withClient = ["active", "asleep", "awake"] as const;
+const withoutClient = ["disconnected", "lost"] as const;
+
+const plain = { setup: false, farewell: false, lingers: false, clean: "either", mayBeRefused: true } as const;
+const connecting = { ...plain, setup: true, mayBeRefused: false } as const;
+
+/** All ways in which a session can stand. One that fits none of them should not exist. */
+export const standings = {
+  /** The client is there, or sleeps. */
+  served: { ...plain, states: withClient },
+  /** The same, and it connects once more: from elsewhere, with another will, or because it has noticed a cut. */
+  servedAndConnecting: { ...connecting, states: withClient },
+  /** Kept for a client that may come back. */
+  kept: { ...plain, states: withoutClient, clean: false },
+  /** The client comes back to what was kept; or it is new, and its session goes again if the CONNECT fails. */
+  keptAndConnecting: { ...connecting, states: withoutClient, clean: false },
+  /** A clean one without a client, and nothing owed: it was made for this CONNECT, and goes with it if that fails. */
+  cleanAndConnecting: { ...connecting, states: ["disconnected"], clean: true },
+  /** Nobody is there; what was accepted goes to the broker. Then a clean one ends. */
+  lingering: { ...plain, states: withoutClient, lingers: true },
+  /** The client comes back while that goes on. */
+  lingeringAndConnecting: { ...connecting, states: withoutClient, lingers: true },
+  /** The will goes to the broker. Then a clean one ends. */
+  parting: { ...plain, states: ["lost"], farewell: true },
+  /** What was accepted goes to the broker, and then the will. */
+  partingAfterAll: { ...plain, states: ["lost"], farewell: true, lingers: true },
+} as const satisfies Record<string, Standing>;
+
+/** What `isPossible` looks at. */
+export type Flags = Pick<Session, "state" | "farewell" | "lingers" | "brokerRefused" | "clean"> & {
+  readonly setup: unknown;
+};
+
+/** Does the session stand in one of these ways? */
+export function isPossible(session: Flags): boolean {
+  return standingOf(session) !== undefined;
+}
+
+/** The way in which it stands: no two of them fit the same session. */
+export function standingOf(session: Flags): keyof typeof standings | undefined {
+  for (const [name, standing] of all) if (fits(standing, session)) return name;
+  return undefined;
+}
+
+function fits(standing: Standing, session: Flags): boolean {
+  return (
+    standing.states.includes(session.state) &&
+    standing.setup === (session.setup !== undefined) &&
+    standing.farewell === session.farewell &&
+    standing.lingers === session.lingers &&
+    (standing.clean === "either" || standing.clean === session.clean) &&
+    (standing.mayBeRefused || !session.brokerRefused)
+  );
+}
+
+const all = Object.entries(standings) as [keyof typeof standings, Standing][];

@@ -1,0 +1,127 @@
+/** What the tables of events and drop reasons say, for people: docs/events.md. */
+import { type Role, roles } from "../roles.ts";
+import { type DropRow, dropReasonRows } from "./drop-reasons.ts";
+import { type EventKind, type EventOf, eventMetrics, eventRows, levelOf, sentenceOf } from "./events.ts";
+
+const peer = "udp/192.0.2.7:49152";
+const clientId = "sensor-1";
+
+/** Each kind as it may look in a log: one for each sentence that it has. */
+export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] } = {
+  client_state: [
+    { event: "client_state", clientId, state: "active", peer, why: "CONNECT" },
+    { event: "client_state", clientId, state: "asleep", peer, why: "sleeps 60 s" },
+    { event: "client_state", clientId, state: "lost", peer, why: "keep alive ran out" },
+  ],
+  client_moved: [{ event: "client_moved", clientId, from: peer, to: "udp/192.0.2.8:49152" }],
+  session_ended: [{ event: "session_ended", clientId, why: "new start" }],
+  connect_refused: [{ event: "connect_refused", clientId, peer, returnCode: 1, why: "too many sessions" }],
+  not_admitted: [
+    {
+      event: "not_admitted",
+      clientId,
+      peer,
+      what: "client",
+      hint: 'access.rules: put first {"allow":"sensor-1","from":["192.0.2.7"]}',
+    },
+    {
+      event: "not_admitted",
+      clientId: undefined,
+      peer,
+      what: "forwarder",
+      hint: 'access.forwarders.from: add "192.0.2.7"',
+    },
+  ],
+  drop: [
+    { event: "drop", reason: "malformed", clientId: undefined, peer, detail: "PUBLISH: too-short" },
+    { event: "drop", reason: "buffer-full", clientId, peer, detail: "QoS 1 set/lamp: not taken" },
+  ],
+  will_published: [{ event: "will_published", clientId, by: "gateway" }],
+  link_state: [
+    { event: "link_state", clientId: undefined, up: true, why: "accepted by the broker" },
+    { event: "link_state", clientId: undefined, up: false, why: "connect ECONNREFUSED 192.0.2.1:8883" },
+    { event: "link_state", clientId, up: true, why: "accepted by the broker" },
+  ],
+  qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
+  persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
+  stood_still: [{ event: "stood_still", ms: 31_400 }],
+  persist_recovered: [{ event: "persist_recovered" }],
+  backlog: [
+    { event: "backlog", clientId, count: 1 },
+    { event: "backlog", clientId, count: 0 },
+  ],
+};
+
+export function eventsMarkdown(): string {
+  const kinds = Object.keys(eventRows) as EventKind[];
+  const reasons: readonly [reason: string, row: DropRow][] = Object.entries(dropReasonRows);
+  return [
+    "# Events and drop reasons",
+    "",
+    "What the gateway says of itself while it runs. Made from `src/observe/events.ts` and `src/observe/drop-reasons.ts` by",
+    "`npm run docs`; a test keeps it true. Each event is a log line with its fields beside it (`log.format: json`); programs",
+    "match `event` and `reason`, which stay, never the sentence.",
+    "",
+    'Where it says "the same once a minute", events of the same kind and cause are one line a minute and a count of the rest,',
+    "and no kind has more than a hundred different lines a minute: a flood does not fill the disk.",
+    "Errors at start, and those of the command line: errors.md.",
+    "",
+    ...kinds.flatMap(section),
+    "## Who may see what",
+    "",
+    "The log on the gateway's own machine has everything. Where events are shown to others, it depends on who looks, field by",
+    "field:",
+    "",
+    ...Object.entries(roles).map(([role, meaning]) => `- \`${role}\`: ${meaning}`),
+    "",
+    "## Drop reasons",
+    "",
+    `Counted in \`mqttsn_dropped_total{reason}\`: ${eventMetrics.dropped_total.help.toLowerCase()}. Logged as \`drop\`, or, where`,
+    'copies and acknowledgements come too often for a line each, only counted. Those marked "strangers" anybody who reaches',
+    "a listener can cause as often as he likes: a high number says that somebody does, not that a device of yours is ill.",
+    "",
+    "| Reason | What happened | What to do | Level | By |",
+    "| --- | --- | --- | --- | --- |",
+    ...reasons.map(
+      ([reason, { meaning, advice, level, byStrangers }]) =>
+        `| \`${reason}\` | ${cell(meaning)} | ${cell(advice)} | ${level} | ${byStrangers ? "strangers" : ""} |`,
+    ),
+    "",
+  ].join("\n");
+}
+
+function section(kind: EventKind): string[] {
+  const { meaning, advice, metrics, audience, limitedBy } = eventRows[kind];
+  return [
+    `## ${kind}`,
+    "",
+    meaning,
+    "",
+    "| Level | Log line |",
+    "| --- | --- |",
+    ...examples[kind].map((event) => `| ${levelOf(event)} | ${cell(sentenceOf(event))} |`),
+    "",
+    `- What to do: ${advice}`,
+    `- Counted by: ${metrics.length === 0 ? "nothing" : metrics.map(metricName).join(", ")}`,
+    `- Logged: ${limitedBy === undefined ? "each" : "the same once a minute"}`,
+    `- Seen by: ${seenBy(audience)}`,
+    "",
+  ];
+}
+
+function metricName(name: keyof typeof eventMetrics): string {
+  const metric = eventMetrics[name];
+  return `\`mqttsn_${name}${"label" in metric ? `{${metric.label}}` : ""}\``;
+}
+
+function seenBy(audience: Readonly<Record<string, Role>>): string {
+  const { event, ...fields } = audience;
+  const names = (role: Role) => Object.keys(fields).filter((field) => fields[field] === role);
+  const only = event === "operator" ? [] : names("operator");
+  const hidden = only.length === 0 ? "" : `; only the operator sees ${only.map((field) => `\`${field}\``).join(", ")}`;
+  return `${event}${hidden}`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
+}

@@ -1,0 +1,218 @@
+/**
+ * Why something was dropped or refused: for each reason of core/event.ts what it means, in plain sentences, and what to do
+ * about it. Data only; the log, docs/events.md and whoever shows drops to people read it.
+ */
+import type { DropReason } from "../core/event.ts";
+
+export interface DropRow {
+  /** What happened. */
+  readonly meaning: string;
+  readonly advice: string;
+  /** `warn` where something is lost that the operator promised himself to have. */
+  readonly level: "debug" | "warn";
+  /**
+   * Whoever reaches a listener can cause it as often as he likes, before any rule of `access` lets him in: its number
+   * says nothing about the gateway's own devices, and nothing may grow with it.
+   */
+  readonly byStrangers: boolean;
+}
+
+export const dropReasonRows = {
+  malformed: {
+    meaning: "A datagram that is no message of MQTT-SN 1.2.",
+    advice:
+      "The detail says what is wrong. From one of your devices: its firmware, or a line that damages octets. From elsewhere: somebody tries the port; keep it inside the sensor network.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "unexpected-type": {
+    meaning:
+      "A client sent what only gateways send, or something out of its turn (a will that nobody asked for, anything before CONNACK).",
+    advice: "Its firmware mixes up the order of messages; `mqtt-sn-gateway decode` says in words what it sent.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "unknown-sender": {
+    meaning:
+      "A message from an address that has no session. Where an answer helps, the sender hears DISCONNECT, once a second at most.",
+    advice:
+      "A device that the gateway forgot, or whose address changed, connects again by itself. If one does not, its firmware ignores DISCONNECT.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "not-admitted": {
+    meaning: "A CONNECT of a client that no rule of `access` lets in. It hears 'not supported'.",
+    advice: "To admit it, use the line that the log gives with `not_admitted`.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "encapsulation-not-allowed": {
+    meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
+    advice: "If it is yours, add its address to `access.forwarders.from`.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "qos-minus-one-not-allowed": {
+    meaning: "A publication without a connection from a place that `access.qosMinusOne` does not let in.",
+    advice: "If the device is yours, add its network to `access.qosMinusOne.from`.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "qos-minus-one-topic": {
+    meaning:
+      "A publication without a connection whose topic id means nothing: not predefined, no two printable characters, or a long name while `extensions.longNameQoSMinusOne` is off.",
+    advice: "Add the id to `topics.predefined`, or correct the device.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "message-id-zero": {
+    meaning: "A PUBLISH at QoS 1 or 2, a SUBSCRIBE or an UNSUBSCRIBE with MsgId 0, which no answer could name.",
+    advice: "Correct the device: MsgIds begin at 1.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "unmatched-ack": {
+    meaning: "An acknowledgement of something that is not waited for, from a client or the broker.",
+    advice:
+      "Usually the second copy of one that came late: nothing to do. Many mean a slow network: raise `retry.intervalSeconds`.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "unknown-topic-id": {
+    meaning:
+      "A publication under a topic id that the client never registered in this session. It hears 'invalid topic id'.",
+    advice: "The device registers the topic again and goes on. If it does not, its firmware ignores the return code.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "too-large-for-peer": {
+    meaning: "A message for a client that does not fit into one message of its network, or its topic name does not.",
+    advice:
+      "Publish less at a time, shorten the topic name or predefine it, or raise `transports[].maxMessageBytes` if the device can take it.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "too-large-for-broker": {
+    meaning:
+      "A publication that the broker said it does not take (its size, QoS or the retain flag), or that is larger than `upstream.payloadBytesMax`. The client hears 'not supported'.",
+    advice: "Publish less at a time, or raise the limit at the broker or in `upstream.payloadBytesMax`.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "buffer-full": {
+    meaning:
+      "A message for a client found no room in its buffer, or made way for a newer one. QoS 1 and 2 are kept as dead letters.",
+    advice:
+      "See who it is with `mqtt-sn-gateway queue`: a device that sleeps too long or is gone (`sessions drop`), or a limit that is too small (`buffer`).",
+    level: "warn",
+    byStrangers: false,
+  },
+  superseded: {
+    meaning: "A later message of the same topic took its place, as `keep: latest` in `buffer` asks.",
+    advice: "Nothing: it is what was wanted.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "not-buffered": {
+    meaning: "A QoS 0 message for a client that sleeps, and `qos0WhileAsleep` in `buffer` is off.",
+    advice: "Nothing; or publish at QoS 1 what must not be missed.",
+    level: "debug",
+    byStrangers: false,
+  },
+  expired: {
+    meaning:
+      "A message waited longer than its time to live (`buffer`, `uplink.ageSecondsMax`, or the publisher's own).",
+    advice: "Nothing if it is out of date by then. Else raise the time, or let the device wake more often.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "refused-by-client": {
+    meaning: "The client answered a publication with a return code that refuses it.",
+    advice: "Look at the device: it subscribes to what it cannot use.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "registration-refused": {
+    meaning: "The client refused the topic id of a message for it. The topic is offered again at its next CONNECT.",
+    advice: "Its topic table is full: narrower subscriptions, predefined topic ids, or more room in the device.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "topic-ids-exhausted": {
+    meaning:
+      "The client has as many topic names as `topics.idsPerClientMax` allows. In a REGISTER it hears 'congestion'.",
+    advice: "A device that makes up topic names as it goes: correct it, or raise the limit.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "session-ended": {
+    meaning:
+      "Messages waited for a client whose session ended: it began a new one, expired, or was dropped by the operator.",
+    advice: "Nothing. QoS 1 and 2 are dead letters: `mqtt-sn-gateway queue republish` sends them once more.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "unsafe-topic": {
+    meaning:
+      "A topic name with control characters. Brokers close a connection for it, and others would share this one. The client hears 'not supported'.",
+    advice: "Correct the device, or give it an upstream of its own in mode transparent.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "link-down": {
+    meaning:
+      "The broker is away and nothing is stored for it (QoS 0, or `uplink.whenAway: refuse`). A client that waits for an answer hears 'congestion'.",
+    advice: "Look at the broker. `uplink.whenAway: store` and `uplink.qos0` keep publications meanwhile.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "uplink-congested": {
+    meaning:
+      "Too much of the client, or of its connection, waits for the broker's answer. The client hears 'congestion' and tries again.",
+    advice:
+      "A broker or network that is too slow; else raise `clients.uplinkInFlightMax` or `upstream.sendBufferBytesMax`.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "backlog-full": {
+    meaning: "Too much waits on disk for the broker: of this client, or of all together (`uplink`).",
+    advice:
+      "Bring the broker back, or raise the limits if the disk has room. What went at QoS 1 and 2 is a dead letter.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "store-failing": {
+    meaning:
+      "The store does not take what it is given, and this needs it. A client that waits for an answer hears 'congestion'.",
+    advice: "See `persist_failed`: free some space, or see what the kernel's log says of the disk.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "refused-by-broker": {
+    meaning: "Accepted while the broker was away, and the broker will not have it: a publication, or a subscription.",
+    advice: "Look at the broker's access rules for this client. A publication is a dead letter.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "too-many-pending": {
+    meaning:
+      "Too many CONNECTs are under way (`clients.pendingMax`), or the client has too many subscriptions (`clients.subscriptionsMax`). It hears 'congestion'.",
+    advice: "After a power failure it passes by itself. Else somebody floods the port, or the limit is too small.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "rate-limited": {
+    meaning:
+      "More new sessions in a second than `clients.newPerSecondMax` or `newPerSecondPerHostMax` allow. The device hears 'congestion' and tries again.",
+    advice:
+      "After a power failure it passes by itself. Else somebody floods the port, or the limits are too small: behind one forwarder or translated address many devices count as one host.",
+    level: "debug",
+    byStrangers: false,
+  },
+  repeat: {
+    meaning: "A second copy of a message whose answer is under way or was given: it is not done twice.",
+    advice: "Nothing: that is how datagrams arrive. Many mean that answers get lost, or come late.",
+    level: "debug",
+    byStrangers: false,
+  },
+} as const satisfies Record<DropReason, DropRow>;

@@ -1,0 +1,223 @@
+/**
+ * What the core reports, one row per kind: how loud, in which words, what counts it, who may see it. Log lines, the help of
+ * metrics and docs/events.md are made from it, and so is whatever else shows events to people.
+ *
+ * The table is complete by its type: a new event, or a new field of one, does not compile before somebody has said here
+ * what it means and for whose eyes it is.
+ */
+import type { GatewayEvent } from "../core/event.ts";
+import { mayAs, type Role } from "../roles.ts";
+import { dropReasonRows } from "./drop-reasons.ts";
+
+export type EventKind = GatewayEvent["event"];
+export type EventOf<Kind extends EventKind> = {
+  [Each in Kind]: { readonly event: Each } & Extract<GatewayEvent, { event: Each }>;
+}[Kind];
+
+export type Level = "debug" | "info" | "warn" | "error";
+
+export interface EventRow<Event> {
+  /** What happened, in plain sentences. */
+  readonly meaning: string;
+  readonly advice: string;
+  readonly level: Level | ((event: Event) => Level);
+  /** The log line. */
+  readonly sentence: (event: Event) => string;
+  /** Of events of this kind with the same key one is logged a minute, with a count of the rest; undefined: all are. */
+  readonly limitedBy: ((event: Event) => string | undefined) | undefined;
+  /** What counts it, or stands for the state that it tells of. */
+  readonly metrics: readonly EventMetric[];
+  /** Who may see each field; of `event`: who may know that it happened. */
+  readonly audience: { readonly [Field in keyof Event]: Role };
+}
+
+interface MetricRow {
+  readonly type: "counter" | "gauge";
+  readonly help: string;
+  readonly label?: string;
+}
+
+/** Metrics that count events, or the state that events tell of. Names get the prefix `mqttsn_`. */
+export const eventMetrics = {
+  sessions: { type: "gauge", help: "Sessions by state", label: "state" },
+  clients_lost_total: { type: "counter", help: "Clients that went without a goodbye" },
+  dropped_total: { type: "counter", help: "What was dropped or refused, by reason", label: "reason" },
+  upstream_links_up: { type: "gauge", help: "Connections to the broker" },
+  broker_up: { type: "gauge", help: "1 while the gateway's own connection to the broker stands" },
+  qos2_uncertain_total: {
+    type: "counter",
+    help: "QoS 2 publications that a forgetful broker made uncertain",
+  },
+  store_failing: { type: "gauge", help: "1 while the store does not take what it is given" },
+  backlog_messages: { type: "gauge", help: "Accepted publications that wait on disk for the broker" },
+  backlog_bytes: { type: "gauge", help: "Their size, as uplink.totalBytesMax counts" },
+} as const satisfies Record<string, MetricRow>;
+
+export type EventMetric = keyof typeof eventMetrics;
+
+export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> } = {
+  client_state: {
+    meaning: "A client connected, fell asleep, woke, left, or was lost: it did not answer, or was silent for too long.",
+    advice:
+      "Lost: look at its battery and its radio; its will is published. A device that is lost again and again sleeps longer than it says, or its network is too slow for `retry`.",
+    level: ({ state }) => (state === "lost" ? "warn" : state === "asleep" || state === "awake" ? "debug" : "info"),
+    sentence: ({ clientId, state, why }) => `client ${clientId} is ${state}: ${why}`,
+    limitedBy: undefined,
+    metrics: ["sessions", "clients_lost_total"],
+    audience: { event: "viewer", clientId: "viewer", state: "viewer", peer: "viewer", why: "viewer" },
+  },
+  client_moved: {
+    meaning: "A client that was asleep came back from another address.",
+    advice: "Nothing: an address that is given out anew, or another network.",
+    level: "info",
+    sentence: ({ clientId, to }) => `client ${clientId} moved to ${to}`,
+    limitedBy: undefined,
+    metrics: [],
+    audience: { event: "viewer", clientId: "viewer", from: "viewer", to: "viewer" },
+  },
+  session_ended: {
+    meaning: "Nothing of a client's session is left here: it left, began a new one, expired, or was dropped.",
+    advice: "Nothing.",
+    level: "debug",
+    sentence: ({ clientId, why }) => `session of ${clientId} ended: ${why}`,
+    limitedBy: undefined,
+    metrics: [],
+    audience: { event: "viewer", clientId: "viewer", why: "viewer" },
+  },
+  connect_refused: {
+    meaning:
+      "A CONNECT was refused: a limit is reached, the broker will not have the client or is away, or its will is wrong.",
+    advice: "The line says why. The device hears the return code, and tries again where that is 1 (congestion).",
+    level: "warn",
+    sentence: ({ clientId, peer, why }) => `CONNECT of "${clientId}" from ${peer} refused: ${why}`,
+    limitedBy: ({ clientId, why }) => `${clientId} ${why}`,
+    metrics: [],
+    // Whoever is turned away chose this text himself, and the broker's words say what is behind the gateway.
+    audience: { event: "viewer", clientId: "operator", peer: "operator", returnCode: "viewer", why: "operator" },
+  },
+  not_admitted: {
+    meaning: "Somebody whom no rule of `access` lets in: a client, a sender without a connection, or a forwarder.",
+    advice: "If it is yours, the line gives what to add to the configuration. If not, the rule did its work.",
+    level: "warn",
+    sentence: ({ clientId, peer, hint }) => {
+      const who = clientId === undefined ? peer : `client "${clientId}" at ${peer}`;
+      return `${who} is not admitted; to admit it: ${hint}`;
+    },
+    limitedBy: ({ what, clientId, peer }) => `${what} ${clientId ?? peer}`,
+    metrics: ["dropped_total"],
+    audience: { event: "viewer", clientId: "operator", peer: "operator", what: "viewer", hint: "operator" },
+  },
+  drop: {
+    meaning: "A message was dropped or refused. The reason says why: see below.",
+    advice: "By reason.",
+    level: ({ reason }) => dropReasonRows[reason].level,
+    sentence: ({ reason, detail }) => `dropped (${reason}): ${detail}`,
+    limitedBy: ({ reason, clientId }) => `${reason} ${clientId ?? ""}`,
+    metrics: ["dropped_total"],
+    audience: { event: "viewer", reason: "viewer", clientId: "viewer", peer: "operator", detail: "operator" },
+  },
+  will_published: {
+    meaning: "A client's will is published: by the gateway, or by the broker that held it.",
+    advice: "Whoever watches the device knows now. See why it was lost.",
+    level: "info",
+    sentence: ({ clientId, by }) => `will of ${clientId} published by the ${by}`,
+    limitedBy: undefined,
+    metrics: [],
+    audience: { event: "viewer", clientId: "viewer", by: "viewer" },
+  },
+  link_state: {
+    meaning:
+      "A connection to the broker stands, or does not: a client's, or (without a client id) the gateway's own or a shared one.",
+    advice:
+      "The broker is not there: look at it, at the network between, and at `upstream`. The gateway goes on trying; what devices publish meanwhile is treated as `uplink` says.",
+    level: ({ clientId, up }) => (clientId !== undefined ? "debug" : up ? "info" : "warn"),
+    sentence: ({ clientId, up, why }) => {
+      if (clientId !== undefined) return `broker connection of ${clientId}: ${why}`;
+      return up ? "the broker is there" : `the broker is not there: ${why}; trying again`;
+    },
+    // The end of what a network says of its fault may differ each time (a port, a number).
+    limitedBy: ({ clientId, up, why }) => (clientId === undefined && !up ? `gateway ${why.slice(0, 40)}` : undefined),
+    metrics: ["broker_up", "upstream_links_up"],
+    audience: { event: "viewer", clientId: "viewer", up: "viewer", why: "operator" },
+  },
+  qos2_uncertain: {
+    meaning:
+      "The MQTT session that a QoS 2 publication was begun in is gone: the broker forgot it, or the client was moved to another upstream. Whether the broker had the message cannot be known.",
+    advice:
+      "Let the broker keep its sessions (persistence; MQTT 5, or clean session off). Whoever counts such messages looks whether one is missing or double.",
+    level: "warn",
+    sentence: ({ clientId }) =>
+      `the broker forgot the session of ${clientId}, or it goes by another one now: a QoS 2 message may be missing or double`,
+    limitedBy: () => "",
+    metrics: ["qos2_uncertain_total"],
+    audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },
+  },
+  persist_failed: {
+    meaning:
+      "The store did not take what it was given, or does not answer. What needs it is refused with 'congestion'.",
+    advice: "Free some space, or see what the kernel's log says of the disk. It is tried again every two seconds.",
+    level: "error",
+    sentence: ({ why }) => `the session store failed: ${why}`,
+    limitedBy: () => "",
+    metrics: ["store_failing"],
+    audience: { event: "viewer", why: "operator" },
+  },
+  stood_still: {
+    meaning:
+      "The whole process was stopped for a while: a frozen container, a suspended machine, a debugger. What waited in the sockets is read first, and no client is lost over that time.",
+    advice: "Find out who stopped it. Devices had no answers meanwhile.",
+    level: "warn",
+    sentence: ({ ms }) =>
+      `this process stood still for ${(ms / 1_000).toFixed(1)} s: every client has its full time again`,
+    limitedBy: () => "",
+    metrics: [],
+    audience: { event: "viewer", ms: "viewer" },
+  },
+  persist_recovered: {
+    meaning: "The store takes what it is given again; all that was owed to it is written.",
+    advice: "Nothing.",
+    level: "info",
+    sentence: () => "the session store works again",
+    limitedBy: undefined,
+    metrics: ["store_failing"],
+    audience: { event: "viewer" },
+  },
+  backlog: {
+    meaning: "The first publication of a client waits on disk for the broker; or none does any more.",
+    advice: "Nothing; `mqtt-sn-gateway queue` says how much waits, and since when.",
+    level: ({ count }) => (count > 0 ? "debug" : "info"),
+    sentence: ({ clientId, count }) =>
+      count > 0
+        ? `publications of ${clientId} wait on disk for the broker`
+        : `all that ${clientId} published is at the broker`,
+    limitedBy: undefined,
+    metrics: ["backlog_messages", "backlog_bytes"],
+    audience: { event: "viewer", clientId: "viewer", count: "viewer" },
+  },
+};
+
+export function levelOf<Kind extends EventKind>(event: EventOf<Kind>): Level {
+  const { level } = rowOf(event);
+  return typeof level === "function" ? level(event) : level;
+}
+
+export function sentenceOf<Kind extends EventKind>(event: EventOf<Kind>): string {
+  return rowOf(event).sentence(event);
+}
+
+/** What makes this event the same as another for the log; undefined: each is logged. */
+export function floodKeyOf<Kind extends EventKind>(event: EventOf<Kind>): string | undefined {
+  const key = rowOf(event).limitedBy?.(event);
+  return key === undefined ? undefined : `${event.event} ${key}`;
+}
+
+/** The event as somebody with this role may see it, field by field; undefined: not at all. */
+export function seenBy(role: Role, event: GatewayEvent): Readonly<Record<string, unknown>> | undefined {
+  const audience: Readonly<Record<string, Role>> = eventRows[event.event].audience;
+  const fields = Object.entries(event).filter(([field]) => mayAs(role, audience[field] ?? "operator"));
+  return fields.some(([field]) => field === "event") ? Object.fromEntries(fields) : undefined;
+}
+
+function rowOf<Kind extends EventKind>(event: EventOf<Kind>): EventRow<EventOf<Kind>> {
+  return eventRows[event.event];
+}

@@ -1,0 +1,89 @@
+/**
+ * What a command of the operator is: how it is asked for, what comes in and goes out, who may, and what it does. The
+ * commands themselves are in commands.ts. They know nothing of sockets, HTTP or terminals; those are made from them.
+ */
+import { z } from "zod";
+import type { Role } from "../roles.ts";
+import type { Operator } from "./operator.ts";
+
+/** What became of it. That something is not there, or cannot be, is an answer and no error. */
+export type Outcome<Output> = { readonly kind: "done"; readonly output: Output } | Refusal;
+
+export interface Refusal {
+  readonly kind: "not-there" | "not-possible";
+  /** One sentence for people. */
+  readonly say: string;
+}
+
+/** What whoever asked is to be told. */
+export type Answer =
+  | { readonly kind: "done"; readonly output: unknown }
+  | { readonly kind: "stream"; readonly contentType: string; readonly octets: AsyncIterable<Uint8Array> }
+  | Refusal
+  | { readonly kind: "wrong-input"; readonly problems: readonly string[] }
+  | { readonly kind: "not-allowed"; readonly say: string };
+
+interface Spec<In extends z.ZodObject> {
+  /** One line: for `--help`, and for the description of an HTTP interface. */
+  readonly description: string;
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  /** From the texts of a query, as they stand in a URL, to values; no key besides is taken. */
+  readonly input: In;
+  readonly role: Role;
+  /** Each time is a line in the log. For what changes something, or hands out all at once. */
+  readonly audited: boolean;
+}
+
+interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {
+  /** As it is in JSON: no octets, no dates. */
+  readonly output: Out;
+  readonly run: (operator: Operator, input: z.output<In>) => Outcome<z.output<Out>> | Promise<Outcome<z.output<Out>>>;
+}
+
+interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
+  /** Content type of what is sent piece by piece. */
+  readonly stream: string;
+  readonly run: (operator: Operator, input: z.output<In>) => Outcome<AsyncIterable<Uint8Array>>;
+}
+
+/** A command where it does not matter which. */
+export interface AnyCommand extends Spec<z.ZodObject> {
+  readonly answer: (operator: Operator, query: Query) => Promise<Answer>;
+}
+
+export type Query = Readonly<Record<string, string>>;
+
+/** A command that answers with one value. */
+export function json<In extends z.ZodObject, Out extends z.ZodType>(spec: JsonSpec<In, Out>) {
+  const answer = async (operator: Operator, query: Query): Promise<Answer> => {
+    const input = z.safeDecode(spec.input, query as z.input<In>);
+    return input.success ? spec.run(operator, input.data) : wrongInput(input.error);
+  };
+  return { ...spec, answer };
+}
+
+/** A command that answers with octets, as many as there are. */
+export function stream<In extends z.ZodObject>(spec: StreamSpec<In>) {
+  const answer = async (operator: Operator, query: Query): Promise<Answer> => {
+    const input = z.safeDecode(spec.input, query as z.input<In>);
+    if (!input.success) return wrongInput(input.error);
+    const outcome = spec.run(operator, input.data);
+    if (outcome.kind !== "done") return outcome;
+    return { kind: "stream", contentType: spec.stream, octets: outcome.output };
+  };
+  return { ...spec, answer };
+}
+
+/** Each problem in words, with the name of what it is about; the first few of many. */
+function wrongInput(error: z.core.$ZodError): Answer {
+  const problems = error.issues.flatMap((issue) => {
+    if (issue.code === "unrecognized_keys")
+      return issue.keys.slice(0, problemsMax).map((key) => `${key.slice(0, 40)}: there is no such input`);
+    const [name = "input"] = issue.path;
+    return [`${String(name)}: ${issue.message}`];
+  });
+  return { kind: "wrong-input", problems: problems.slice(0, problemsMax) };
+}
+
+const problemsMax = 10;

@@ -1,0 +1,210 @@
+/**
+ * What an operator may ask of a running gateway: the one list. The control socket and the command line are made from it,
+ * and so is every other way to ask. A new command is a row here and what it does in operator.ts.
+ */
+import { z } from "zod";
+import { type AnyCommand, json, type Outcome, type Refusal, stream } from "./command.ts";
+
+/** Dead letters named in one request; the URL must hold them. */
+const idsMax = 2_000;
+
+const nothing = z.strictObject({});
+const oneClient = z.strictObject({
+  client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
+});
+const someLetters = z.strictObject({
+  ids: z
+    .codec(
+      z.string().regex(/^\d{1,15}(,\d{1,15})*$/, "numbers of dead letters with commas between them, as in 3,4,7"),
+      z
+        .array(z.int().min(1, "numbers of dead letters begin at 1"))
+        .max(idsMax, `no more than ${idsMax} at a time; leave it out for all`),
+      { decode: (text) => text.split(",").map(Number), encode: (ids) => ids.join(",") },
+    )
+    .optional()
+    .describe("Numbers of dead letters, with commas between them; absent: all."),
+});
+
+const count = z.int();
+const moment = z.number().describe("Milliseconds since 1970; 0: the clock could not be trusted.");
+const qos = z.literal([0, 1, 2]);
+const state = z.enum(["active", "asleep", "awake", "disconnected", "lost"]);
+
+const session = z.object({
+  clientId: z.string(),
+  peer: z.string().optional().describe("Where it is, or was last; absent: nowhere known."),
+  state,
+  clean: z.boolean(),
+  keepAliveSeconds: count,
+  sleepSeconds: count,
+  secondsSilent: count,
+  waitingMessages: count.describe("For the client."),
+  waitingBytes: count,
+  waitingSeconds: count.optional().describe("Since the oldest of them came, as far as known; absent: none waits."),
+  droppedMessages: count.describe("For the client, since the gateway started."),
+  owedToBroker: count.describe("Publications it was acknowledged for that the broker does not have yet."),
+  owedBytes: count.describe("Those on disk that are not sent yet; each counts 100 octets more."),
+  topics: count,
+  subscriptions: count,
+  linkUp: z.boolean().describe("Its connection to the broker stands."),
+});
+
+const sessionWhole = session.extend({
+  topics: z.array(z.object({ id: count, name: z.string(), known: z.boolean() })).readonly(),
+  subscriptions: z
+    .array(z.object({ filter: z.string(), qos, by: z.enum(["name", "predefined", "short"]), predefinedId: count }))
+    .readonly(),
+  will: z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count }).optional(),
+});
+
+const depth = z.object({
+  forBroker: z.object({
+    messages: count,
+    bytes: count,
+    clients: z.array(
+      z.object({
+        clientId: z.string(),
+        messages: count,
+        bytes: count,
+        oldestAt: moment,
+      }),
+    ),
+  }),
+  forClients: z.object({
+    messages: count,
+    bytes: count,
+    clients: z.array(
+      z.object({
+        clientId: z.string(),
+        state,
+        messages: count,
+        bytes: count,
+        waitingSeconds: count.optional(),
+        dropped: count,
+      }),
+    ),
+  }),
+  deadLetters: count,
+  dropped: z.record(z.string(), count).describe("By reason, since the gateway started; only what was."),
+  storeFails: z.boolean(),
+});
+
+const letter = z.object({
+  id: count,
+  clientId: z.string(),
+  direction: z.enum(["up", "down"]).describe("up: it was on its way to the broker; down: to the client."),
+  reason: z.string().describe("docs/events.md has them."),
+  topic: z.string(),
+  qos,
+  retain: z.boolean(),
+  bytes: count,
+  at: moment,
+  payload: z.base64(),
+});
+
+export const commands = {
+  "sessions.list": json({
+    description: "every session, one line each",
+    method: "GET",
+    path: "/sessions",
+    input: nothing,
+    output: z.array(session),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.sessions()),
+  }),
+  "sessions.show": json({
+    description: "all that is known of one client",
+    method: "GET",
+    path: "/session",
+    input: oneClient,
+    output: sessionWhole,
+    role: "viewer",
+    audited: false,
+    run: (operator, { client }) => {
+      const found = operator.session(client);
+      return found ? done(found) : noSession(client);
+    },
+  }),
+  "sessions.drop": json({
+    description: "end a session; what it sent and the broker does not have yet still goes there",
+    method: "DELETE",
+    path: "/session",
+    input: oneClient,
+    output: z.object({ dropped: z.string() }),
+    role: "operator",
+    audited: true,
+    run: (operator, { client }) => (operator.dropSession(client) ? done({ dropped: client }) : noSession(client)),
+  }),
+  "queue.depth": json({
+    description: "how much waits, for whom, since when",
+    method: "GET",
+    path: "/queue",
+    input: nothing,
+    output: depth,
+    role: "viewer",
+    audited: false,
+    run: async (operator) => done(await operator.queue()),
+  }),
+  "queue.dead": json({
+    description: "dead letters: messages that were dropped, and why",
+    method: "GET",
+    path: "/letters",
+    input: nothing,
+    output: z.array(letter),
+    role: "operator", // it shows payloads
+    audited: false,
+    run: async (operator) => done(await operator.letters()),
+  }),
+  "queue.republish": json({
+    description: "send dead letters once more, where they were going",
+    method: "POST",
+    path: "/letters",
+    input: someLetters,
+    output: z.object({ republished: count }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { ids }) => done({ republished: await operator.republish(ids) }),
+  }),
+  "queue.purge": json({
+    description: "delete dead letters",
+    method: "DELETE",
+    path: "/letters",
+    input: someLetters,
+    output: z.object({ purged: count }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { ids }) => done({ purged: await operator.purge(ids) }),
+  }),
+  backup: stream({
+    description: "everything the running gateway keeps, as it is at one moment, in one file",
+    method: "GET",
+    path: "/backup",
+    input: nothing,
+    stream: "application/octet-stream",
+    role: "operator",
+    audited: true,
+    run: (operator) => {
+      const octets = operator.backup();
+      return octets ? done(octets) : { kind: "not-possible", say: "a store in memory has nothing to back up" };
+    },
+  }),
+} as const satisfies Record<string, AnyCommand>;
+
+export type Commands = typeof commands;
+export type CommandName = keyof Commands;
+export type InputOf<Name extends CommandName> = z.output<Commands[Name]["input"]>;
+/** Commands that answer with one value, and those that answer with octets. */
+export type JsonCommandName = {
+  [Name in CommandName]: Commands[Name] extends { output: z.ZodType } ? Name : never;
+}[CommandName];
+export type StreamCommandName = Exclude<CommandName, JsonCommandName>;
+export type OutputOf<Name extends JsonCommandName> = z.output<Commands[Name]["output"]>;
+
+function done<Output>(output: Output): Outcome<Output> {
+  return { kind: "done", output };
+}
+
+function noSession(clientId: string): Refusal {
+  return { kind: "not-there", say: `there is no session of "${clientId}"` };
+}

@@ -1,0 +1,118 @@
+/** Where commands are asked for, whatever way they came: who may, what is read from the question, what is noted down. */
+import { mayAs, type Role } from "../roles.ts";
+import type { Answer, AnyCommand } from "./command.ts";
+import { type CommandName, commands } from "./commands.ts";
+import type { Operator } from "./operator.ts";
+
+/** Who asks, as the log names him. */
+export interface Asker {
+  readonly name: string;
+  readonly role: Role;
+}
+
+/** One audited command, for the log. No text is longer than `textMax`. */
+export interface AuditEntry {
+  readonly who: string;
+  readonly command: CommandName;
+  /** As JSON. */
+  readonly input: string;
+  readonly outcome: string;
+}
+
+export interface Route {
+  readonly command: CommandName;
+  readonly method: string;
+  readonly path: string;
+}
+
+const textMax = 200;
+
+/** Every command, and how it is asked for. */
+export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(
+  ([command, { method, path }]) => ({ command: command as CommandName, method, path }),
+);
+
+export class OperatorDesk {
+  readonly routes = routes;
+  readonly #operator: Operator;
+  readonly #audit: (entry: AuditEntry) => void;
+
+  constructor(operator: Operator, audit: (entry: AuditEntry) => void) {
+    this.#operator = operator;
+    this.#audit = audit;
+  }
+
+  /** Carries out one command. Throws only for a mistake of ours. */
+  async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
+    const command: AnyCommand = commands[name];
+    const input = short(Object.fromEntries(query));
+    const note = (outcome: string) => {
+      if (command.audited) this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
+    };
+    try {
+      const answer = await this.#answer(who, command, query);
+      if (answer.kind === "stream") return { ...answer, octets: counted(answer.octets, note) };
+      note(outcomeOf(answer));
+      return answer;
+    } catch (error) {
+      note(`failed: ${messageOf(error)}`);
+      throw error;
+    }
+  }
+
+  async #answer(who: Asker, command: AnyCommand, query: URLSearchParams): Promise<Answer> {
+    if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
+    const values: Record<string, string> = {};
+    for (const [name, value] of query) {
+      if (Object.hasOwn(values, name)) {
+        return { kind: "wrong-input", problems: [`${name.slice(0, 40)}: it is there more than once`] };
+      }
+      Object.defineProperty(values, name, { value, enumerable: true }); // __proto__ is a name like others
+    }
+    return command.answer(this.#operator, values);
+  }
+}
+
+/** The same octets; at their end, or where they are cut off, it is said how many there were. */
+async function* counted(
+  octets: AsyncIterable<Uint8Array>,
+  note: (outcome: string) => void,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  let outcome = "cut off";
+  try {
+    for await (const part of octets) {
+      yield part;
+      bytes += part.byteLength;
+    }
+    outcome = "done";
+  } catch (error) {
+    outcome = `failed: ${messageOf(error)}`;
+    throw error;
+  } finally {
+    note(`${outcome}, ${bytes} octets`);
+  }
+}
+
+function outcomeOf(answer: Exclude<Answer, { kind: "stream" }>): string {
+  switch (answer.kind) {
+    case "done":
+      return `done ${short(answer.output)}`;
+    case "wrong-input":
+      return `refused: ${answer.problems.join("; ")}`;
+    default:
+      return `refused: ${answer.say}`;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function short(value: unknown): string {
+  return cut(JSON.stringify(value) ?? "");
+}
+
+function cut(text: string): string {
+  return text.length <= textMax ? text : `${text.slice(0, textMax - 1)}…`;
+}

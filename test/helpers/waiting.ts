@@ -1,0 +1,35 @@
+/** A gateway with a sleeper that has room for two and was sent three: two wait, one is a dead letter. */
+import { Driver } from "../../src/runtime/driver.ts";
+import { createOperator } from "../../src/runtime/operator.ts";
+import { backupOctets } from "../../src/storage/backup.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
+import type { Store } from "../../src/storage/store.ts";
+import type { Transport } from "../../src/transports/transport.ts";
+import type { Upstream } from "../../src/upstream/link.ts";
+import { keepAll, testOptions } from "../simulation/options.ts";
+import { VirtualClock, VirtualTime } from "../simulation/virtual-time.ts";
+import { octets, sleep } from "./bench.ts";
+import { Life } from "./life.ts";
+
+export function threeForTwo() {
+  const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
+  const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
+  const { bench } = life;
+  bench.connected({ cleanSession: false }).subscribed("t");
+  life.keep(bench.client(sleep(3_600)));
+  for (const text of ["1", "2", "3"]) {
+    life.keep(bench.link().delivers({ payload: octets(text) }));
+    life.keep(bench.after(10_000));
+  }
+  const store: Store = new MemoryStore();
+  store.letters = async () => [...life.table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
+  const nowhere = { send: () => {}, open: () => {}, close: () => {}, publish: () => {}, ack: () => {} };
+  const edges = {
+    transports: new Map([["udp", nowhere as unknown as Transport]]),
+    upstream: nowhere as unknown as Upstream,
+    store,
+    report: () => {},
+  };
+  const driver = new Driver(bench.core, edges, new VirtualClock(new VirtualTime()));
+  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets) };
+}

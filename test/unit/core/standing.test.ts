@@ -1,0 +1,102 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { type Flags, isPossible, standingOf, standings } from "../../../src/core/state/standing.ts";
+
+const states = ["active", "asleep", "awake", "disconnected", "lost"] as const;
+const either = [false, true] as const;
+
+/** Every combination of state and flags. */
+const combinations: readonly Flags[] = states.flatMap((state) =>
+  either.flatMap((setup) =>
+    either.flatMap((farewell) =>
+      either.flatMap((lingers) =>
+        either.flatMap((clean) =>
+          either.map((brokerRefused) => ({
+            state,
+            setup: setup ? {} : undefined,
+            farewell,
+            lingers,
+            clean,
+            brokerRefused,
+          })),
+        ),
+      ),
+    ),
+  ),
+);
+
+const session = (flags: Partial<Flags>): Flags => ({
+  state: "active",
+  setup: undefined,
+  farewell: false,
+  lingers: false,
+  clean: false,
+  brokerRefused: false,
+  ...flags,
+});
+
+describe("how a session may stand [§6.14]", () => {
+  test("each way occurs, and of all 160 combinations 45 are one of them", () => {
+    const found = combinations.map(standingOf).filter((name) => name !== undefined);
+    expect(new Set(found)).toEqual(new Set(Object.keys(standings)));
+    expect(found).toHaveLength(45);
+  });
+
+  test("no two ways fit the same session", () => {
+    const names = Object.keys(standings) as (keyof typeof standings)[];
+    for (const flags of combinations) {
+      const fitting = names.filter((name) => {
+        const { states, setup, farewell, lingers, clean } = standings[name];
+        const isIts = (states as readonly string[]).includes(flags.state);
+        const isSame =
+          setup === (flags.setup !== undefined) && farewell === flags.farewell && lingers === flags.lingers;
+        return isIts && isSame && (clean === "either" || clean === flags.clean);
+      });
+      expect(fitting.length).toBeLessThan(2);
+    }
+  });
+
+  test.each<[string, Partial<Flags>]>([
+    ["a client that is there has no will on the way", { farewell: true }],
+    ["nor has one that sleeps", { state: "asleep", farewell: true }],
+    ["nor one that said goodbye", { state: "disconnected", farewell: true }],
+    ["who connects again has none either", { state: "lost", farewell: true, setup: {} }],
+    ["what is accepted from a client that is there needs no lingering", { state: "awake", lingers: true }],
+    ["a clean session ends with its client", { state: "disconnected", clean: true }],
+    ["also when that is lost", { state: "lost", clean: true }],
+    ["while a CONNECT waits, the refusal is its answer", { setup: {}, brokerRefused: true }],
+  ])("impossible: %s", (_why, flags) => {
+    expect(isPossible(session(flags))).toBe(false);
+  });
+
+  test.each<[keyof typeof standings, Partial<Flags>]>([
+    ["served", { brokerRefused: true }],
+    ["servedAndConnecting", { state: "asleep", setup: {} }],
+    ["kept", { state: "lost" }],
+    ["keptAndConnecting", { state: "disconnected", setup: {} }],
+    ["cleanAndConnecting", { state: "disconnected", setup: {}, clean: true }],
+    ["lingering", { state: "disconnected", lingers: true, clean: true }],
+    ["lingeringAndConnecting", { state: "lost", lingers: true, setup: {} }],
+    ["parting", { state: "lost", farewell: true, clean: true }],
+    ["partingAfterAll", { state: "lost", farewell: true, lingers: true }],
+  ])("possible: %s", (name, flags) => {
+    expect(standingOf(session(flags))).toBe(name);
+  });
+});
+
+test("nobody sets or takes back a flag but those whom the theory in standing.ts names", () => {
+  const core = new URL("../../../src/core/", import.meta.url);
+  const files = readdirSync(core, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  const writers = (flag: string) =>
+    files.filter((name) => new RegExp(`\\.${flag} = `).test(readFileSync(new URL(name, core), "utf8"))).sort();
+  expect(writers("setup")).toEqual(["session/setups.ts"]);
+  expect(writers("farewell")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
+  expect(writers("lingers")).toEqual([
+    "inputs/restore.ts",
+    "session/connect-outcome.ts",
+    "session/leave.ts",
+    "session/will-delivery.ts",
+  ]);
+  expect(writers("brokerRefused")).toEqual(["broker/links.ts", "inputs/link.ts"]);
+  expect(writers("clean")).toEqual(["session/connect-outcome.ts", "session/departure.ts", "state/session.ts"]);
+});
