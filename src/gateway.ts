@@ -1,7 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
@@ -9,8 +9,6 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
-import { transportNameOf } from "./core/peer-id.ts";
-import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { logAudit } from "./observe/audit.ts";
@@ -22,11 +20,12 @@ import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
 import { createOperator } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
+import { restore } from "./runtime/restore.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
-import type { Store } from "./storage/store.ts";
+import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
@@ -100,9 +99,9 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.#startTryOutBroker();
-      await this.#openStore();
+      const highest = await this.#openStore();
       await this.#startUpstream();
-      await this.#restore();
+      await this.#restore(highest);
       this.#driver.start();
       this.#watchClock();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
@@ -168,11 +167,12 @@ export class Gateway {
   }
 
   /** A full or read-only disk is waited for: to end would only mean to be started again. */
-  async #openStore(): Promise<void> {
+  async #openStore(): Promise<StoreReport["highest"]> {
     for (;;) {
       try {
-        for (const notice of (await this.#store.open()).notices) this.#log.error(`store: ${notice}`);
-        return;
+        const { notices, highest } = await this.#store.open();
+        for (const notice of notices) this.#log.error(`store: ${notice}`);
+        return highest;
       } catch (error) {
         if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
         this.#log.error(`${error.message}; tried again in ${storePauseMs / 1_000} s, no device is answered until then`);
@@ -182,23 +182,14 @@ export class Gateway {
   }
 
   /** Takes up the sessions of an earlier life. */
-  async #restore(): Promise<void> {
-    const states: StoredState[] = [];
-    for await (const state of this.#store.all()) states.push(this.#withKnownPeer(state));
-    const known = await this.#store.known();
-    const letters = (await this.#store.letters()).map(({ id, clientId }) => [id, clientId] as const);
-    this.#handle({ kind: "restored", states, known, letters });
-    if (states.length === 0) return;
-    const down = states.reduce((sum, { queued }) => sum + queued.length, 0);
-    const up = states.reduce((sum, { backlog, uplink }) => sum + (backlog?.count ?? 0) + uplink.length, 0);
-    this.#log.info(`${states.length} sessions are back, ${down} messages for them and ${up} for the broker`);
-  }
-
-  /** A transport may have gone from the configuration: its clients are known by their ids alone. */
-  #withKnownPeer(state: StoredState): StoredState {
-    const { peer } = state.session;
-    if (peer === undefined || this.#transports.has(transportNameOf(peer))) return state;
-    return { ...state, session: { ...state.session, peer: undefined } };
+  async #restore(highest: StoreReport["highest"]): Promise<void> {
+    const { sessions, down, up } = await restore(this.#store, highest, {
+      handle: (input) => this.#handle(input),
+      hasTransport: (name) => this.#transports.has(name),
+      pause: () => nextTurn(),
+    });
+    if (sessions > 0)
+      this.#log.info(`${sessions} sessions are back, ${down} messages for them and ${up} for the broker`);
   }
 
   async #startTryOutBroker(): Promise<void> {

@@ -30,6 +30,24 @@ export interface Publication {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
+  /** Travels with it everywhere; undefined where there is nothing to say. */
+  readonly meta?: PublicationMeta;
+}
+
+/**
+ * What a publication says of itself beside topic and payload; devices never see it, brokers of MQTT 5 do. At most 4096
+ * octets as `metaBytes` counts: who makes one keeps to that. [MQTT 5 3.3.2.3]
+ */
+export interface PublicationMeta {
+  /** Wall clock when it was made, as far as we know, ms since 1970. Not on any wire. */
+  readonly originAt?: number;
+  /** In their order; names may come more than once. */
+  readonly userProperties?: readonly (readonly [name: string, value: string])[];
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  readonly correlationData?: Uint8Array;
+  /** Message expiry, counted from when it came to us. */
+  readonly expirySeconds?: number;
 }
 
 /** What is published when a client is lost. [MQTT-SN 1.2 §6.3] */

@@ -447,9 +447,9 @@ export class MqttLink {
 
   #onPublish(packet: ReadPublish, attempt: Attempt): void {
     attempt.showedLife = true;
-    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds } = packet;
+    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds, meta } = packet;
     this.#counters.packetsIn++;
-    const publication = { topicName, payload, qos, retain };
+    const publication = { topicName, payload, qos, retain, ...(meta && { meta }) };
     this.#events.delivered(this.request.linkId, {
       publication,
       packetId,

@@ -19,7 +19,7 @@ export function bury(context: Context, letter: DeadLetter): void {
   const at = context.environment.wallClock() ?? 0;
   letters.present.set(id, clientId);
   // Before anybody is told that it is through with the message.
-  context.journal.put({ of: "letter", clientId, id, record: { v: 1, direction, reason, publication, at } });
+  context.journal.put({ of: "letter", clientId, id, record: { direction, reason, publication, at } });
   const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;
   if (oldest && !oldest.done) purge(context, [oldest.value]);
 }
