@@ -6,11 +6,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { coreOptions } from "../dist/config/core-options.js";
 import { gatewayConfig } from "../dist/config/schema.js";
 import { GatewayCore } from "../dist/core/gateway-core.js";
 import { SystemClock } from "../dist/runtime/clock.js";
 import { Driver } from "../dist/runtime/driver.js";
+import { restore } from "../dist/runtime/restore.js";
 import { DiskStore } from "../dist/storage/disk.js";
 import { encode } from "../dist/wire/v12/codec.js";
 
@@ -73,11 +75,11 @@ const driver = new Driver(
 const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
 
 const began = performance.now();
-const { notices } = await store.open();
+const { notices, highest } = await store.open();
 for (const notice of notices) console.log(`store: ${notice}`);
-const states = [];
-for await (const state of store.all()) states.push(state);
-driver.handle({ kind: "restored", states, known: Array.from({ length: clients }, (_, i) => `c${i}`) });
+const to = { handle: (input) => driver.handle(input), hasTransport: () => true, pause: nextTurn };
+await restore(store, highest, to);
+driver.handle({ kind: "restored", known: Array.from({ length: clients }, (_, i) => `c${i}`) });
 driver.start();
 if (phase === "fill") await fill();
 else await drain().then(() => store.close());

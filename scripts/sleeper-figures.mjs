@@ -7,11 +7,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { coreOptions } from "../dist/config/core-options.js";
 import { gatewayConfig } from "../dist/config/schema.js";
 import { GatewayCore } from "../dist/core/gateway-core.js";
 import { SystemClock } from "../dist/runtime/clock.js";
 import { Driver } from "../dist/runtime/driver.js";
+import { restore } from "../dist/runtime/restore.js";
 import { DiskStore } from "../dist/storage/disk.js";
 import { encode } from "../dist/wire/v12/codec.js";
 
@@ -70,10 +72,9 @@ const edges = { transports: new Map([["x", transport]]), upstream, store, report
 const driver = new Driver(core, edges, new SystemClock());
 const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
 
-for (const notice of (await store.open()).notices) console.log(`store: ${notice}`);
-const states = [];
-for await (const state of store.all()) states.push(state);
-driver.handle({ kind: "restored", states, known: [] });
+const { notices, highest } = await store.open();
+for (const notice of notices) console.log(`store: ${notice}`);
+await restore(store, highest, { handle: (input) => driver.handle(input), hasTransport: () => true, pause: nextTurn });
 driver.start();
 await (isAgain ? fetchAll() : fill());
 driver.stop();

@@ -1,7 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
@@ -9,8 +9,6 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
-import { transportNameOf } from "./core/peer-id.ts";
-import type { StoredState } from "./core/record.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { logAudit } from "./observe/audit.ts";
@@ -22,17 +20,18 @@ import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
 import { createOperator } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
+import { restore } from "./runtime/restore.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
-import type { Store } from "./storage/store.ts";
+import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
-import type { UpstreamOptions } from "./upstream/options.ts";
+import { shownBrokers, type UpstreamOptions } from "./upstream/options.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
@@ -46,8 +45,10 @@ const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 export class Gateway {
   readonly #config: GatewayConfig;
   readonly #log: Log;
+  readonly #reports: ReportLog;
   readonly #transports = new Map<string, Transport>();
-  readonly #mqtt: readonly MqttUpstream[];
+  /** By name; "" is the general one. */
+  readonly #mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly #upstream: Upstream;
   readonly #store: Store;
   readonly #core: GatewayCore;
@@ -72,20 +73,25 @@ export class Gateway {
       new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd);
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
     const general = upstream(config.upstream);
-    this.#mqtt = [general, ...named.map(([, upstream]) => upstream)];
-    this.#upstream = named.length === 0 ? general : new Upstreams(new Map([["", general], ...named]));
+    this.#mqtt = new Map([["", general], ...named]);
+    this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
     this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
-    const report = new ReportLog(log).report;
+    this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
         ? new DiskStore(config.store, (say) => log.error(`store: ${say}`))
         : new MemoryStore();
-    const edges = { transports: this.#transports, upstream: this.#upstream, store: this.#store, report };
+    const edges = {
+      transports: this.#transports,
+      upstream: this.#upstream,
+      store: this.#store,
+      report: this.#reports.report,
+    };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
 
@@ -93,9 +99,9 @@ export class Gateway {
   async start(): Promise<void> {
     try {
       await this.#startTryOutBroker();
-      await this.#openStore();
+      const highest = await this.#openStore();
       await this.#startUpstream();
-      await this.#restore();
+      await this.#restore(highest);
       this.#driver.start();
       this.#watchClock();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
@@ -113,10 +119,17 @@ export class Gateway {
     return this.#stopping;
   }
 
-  /** Takes over what can change while running: predefined topics and the log level. */
+  /**
+   * Takes over what can change while running: predefined topics, credentials and certificates, the log level.
+   * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
+   */
   reload(config: GatewayConfig): void {
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#log.level = config.log.level;
+    for (const [name, upstream] of this.#mqtt) {
+      const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
+      if (options) upstream.reload(options);
+    }
   }
 
   health(): { ok: boolean; broker: string; uptimeSeconds: number; clients: number; transports: string[] } {
@@ -154,11 +167,12 @@ export class Gateway {
   }
 
   /** A full or read-only disk is waited for: to end would only mean to be started again. */
-  async #openStore(): Promise<void> {
+  async #openStore(): Promise<StoreReport["highest"]> {
     for (;;) {
       try {
-        for (const notice of (await this.#store.open()).notices) this.#log.error(`store: ${notice}`);
-        return;
+        const { notices, highest } = await this.#store.open();
+        for (const notice of notices) this.#log.error(`store: ${notice}`);
+        return highest;
       } catch (error) {
         if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
         this.#log.error(`${error.message}; tried again in ${storePauseMs / 1_000} s, no device is answered until then`);
@@ -168,23 +182,14 @@ export class Gateway {
   }
 
   /** Takes up the sessions of an earlier life. */
-  async #restore(): Promise<void> {
-    const states: StoredState[] = [];
-    for await (const state of this.#store.all()) states.push(this.#withKnownPeer(state));
-    const known = await this.#store.known();
-    const letters = (await this.#store.letters()).map(({ id, clientId }) => [id, clientId] as const);
-    this.#handle({ kind: "restored", states, known, letters });
-    if (states.length === 0) return;
-    const down = states.reduce((sum, { queued }) => sum + queued.length, 0);
-    const up = states.reduce((sum, { backlog, uplink }) => sum + (backlog?.count ?? 0) + uplink.length, 0);
-    this.#log.info(`${states.length} sessions are back, ${down} messages for them and ${up} for the broker`);
-  }
-
-  /** A transport may have gone from the configuration: its clients are known by their ids alone. */
-  #withKnownPeer(state: StoredState): StoredState {
-    const { peer } = state.session;
-    if (peer === undefined || this.#transports.has(transportNameOf(peer))) return state;
-    return { ...state, session: { ...state.session, peer: undefined } };
+  async #restore(highest: StoreReport["highest"]): Promise<void> {
+    const { sessions, down, up } = await restore(this.#store, highest, {
+      handle: (input) => this.#handle(input),
+      hasTransport: (name) => this.#transports.has(name),
+      pause: () => nextTurn(),
+    });
+    if (sessions > 0)
+      this.#log.info(`${sessions} sessions are back, ${down} messages for them and ${up} for the broker`);
   }
 
   async #startTryOutBroker(): Promise<void> {
@@ -192,7 +197,7 @@ export class Gateway {
     const { hostname, port } = new URL(this.#config.upstream.url);
     const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
     this.#broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
-    const { url } = this.#config.upstream;
+    const url = shownBrokers(this.#config.upstream);
     if (this.#broker.kind === "found") this.#log.info(`a broker answers at ${url}: using that one`);
     else {
       this.#log.warn(
@@ -204,7 +209,9 @@ export class Gateway {
 
   async #startUpstream(): Promise<void> {
     await this.#upstream.start({
-      up: (linkId, sessionPresent, limits) => this.#handle({ kind: "linkUp", linkId, sessionPresent, limits }),
+      up: (linkId, sessionPresent, limits, elsewhere = false) =>
+        this.#handle({ kind: "linkUp", linkId, sessionPresent, limits, elsewhere }),
+      told: (level, say, kind) => this.#reports.told(level, say, kind),
       refused: (linkId, refusal, reason, reasonCode) =>
         this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
       down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
@@ -236,7 +243,7 @@ export class Gateway {
     }
     this.#wallClock.start(() => {
       this.#log.info(say("was set"));
-      for (const upstream of this.#mqtt) upstream.onClockSet();
+      for (const upstream of this.#mqtt.values()) upstream.onClockSet();
       if (this.#wallClock.trusted() !== undefined) this.#handle({ kind: "clockSet" });
     });
   }
@@ -254,10 +261,11 @@ export class Gateway {
       transports: () =>
         [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
-      linksUp: () => this.#mqtt.reduce((sum, { linksUp }) => sum + linksUp, 0),
+      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
       brokerThere: () => this.#core.brokerThere,
       storeFails: () => this.#core.storeFails,
-      droppedCongested: () => this.#mqtt.reduce((sum, { counters }) => sum + counters.droppedCongested, 0),
+      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
+      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
     });
     const server = new ApiServer(api, {
       health: () => this.health(),
@@ -271,6 +279,12 @@ export class Gateway {
       if (!(error instanceof GatewayError)) throw error;
       this.#log.warn(`${error.message}. The gateway runs without`);
     }
+  }
+
+  #sumOfUpstreams(of: (upstream: MqttUpstream) => number): number {
+    let sum = 0;
+    for (const upstream of this.#mqtt.values()) sum += of(upstream);
+    return sum;
   }
 
   async #startControl(): Promise<void> {

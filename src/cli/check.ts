@@ -2,7 +2,9 @@
 import { loadConfig } from "../config/load.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { Credentials } from "../upstream/credentials.ts";
+import { shownBrokers } from "../upstream/options.ts";
 import { sayProblems } from "./problems.ts";
+import { warningsOf } from "./warnings.ts";
 
 export function check(configFile: string): void {
   try {
@@ -13,9 +15,12 @@ export function check(configFile: string): void {
     process.stdout.write(
       `${configFile} is valid.\n` +
         `Devices:\n${listeners}` +
-        `Broker: ${config.upstream.url}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
+        `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
         `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
-        `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n`,
+        `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
+        warningsOf(config)
+          .map((say) => `Warning: ${say}\n`)
+          .join(""),
     );
   } catch (error) {
     sayProblems(error);

@@ -6,7 +6,9 @@ import { GatewayError } from "../errors.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
+import { shownBrokers, type UpstreamOptions } from "../upstream/options.ts";
 import { sayProblems } from "./problems.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
@@ -19,14 +21,17 @@ export async function start(configFile: string): Promise<void> {
     config = loadConfig(configFile);
     log = await createLog(config.log);
     warnOfOldNode(log);
+    for (const say of warningsOf(config)) log.warn(say);
     gateway = new Gateway(config, log);
     await gateway.start();
   } catch (error) {
     return sayProblems(error);
   }
   const manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
-  manager.ready(`devices to ${config.upstream.url}`);
-  log.info(`ready: devices to ${config.upstream.url}, configured by ${resolve(configFile)}`);
+  // Everybody on the machine can see what systemd is told.
+  const brokers = shownBrokers(config.upstream);
+  manager.ready(`devices to ${brokers}`);
+  log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
 
   process.on("SIGHUP", () => {
     config = reload(gateway, log, configFile, config);
@@ -51,9 +56,10 @@ function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayC
     const after = loadConfig(configFile);
     gateway.reload(after);
     const restart = needRestart(before, after);
-    log.info("SIGHUP: predefined topics and log level are read again");
+    log.info("SIGHUP: predefined topics, credentials, certificates and log level are read again");
     if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
-    return { ...before, topics: { ...before.topics, ...after.topics }, log: after.log };
+    const topics = { ...before.topics, ...after.topics };
+    return { ...before, topics, log: after.log, upstream: withIdentityOf(before.upstream, after.upstream) };
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};
     log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
@@ -64,10 +70,33 @@ function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayC
 function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
   const keys = Object.keys(after) as (keyof GatewayConfig)[];
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-  const changed = keys.filter((key) => key !== "topics" && key !== "log" && !same(before[key], after[key]));
+  const isRead = new Set<keyof GatewayConfig>(["topics", "log", "upstream", "upstreams"]);
+  const changed = keys.filter((key) => !isRead.has(key) && !same(before[key], after[key]));
+  if (!same(before.upstream, withIdentityOf(after.upstream, before.upstream))) changed.push("upstream");
+  const others = after.upstreams.map((each) => {
+    const old = before.upstreams.find(({ name }) => name === each.name);
+    return old ? withIdentityOf(each, old) : each;
+  });
+  if (!same(before.upstreams, others)) changed.push("upstreams");
   if (before.topics.idsPerClientMax !== after.topics.idsPerClientMax) changed.push("topics");
   if (before.log.format !== after.log.format) changed.push("log");
   return changed;
+}
+
+/** `options` with what says who we are at the broker, which counts at once, taken from `identity`. */
+function withIdentityOf<T extends UpstreamOptions>(options: T, identity: UpstreamOptions): T {
+  const { username, password, passwordCommand, credentials, tls } = identity;
+  const { passwordCommandTimeoutSeconds, passwordCommandCacheSeconds } = identity;
+  return {
+    ...options,
+    username,
+    password,
+    passwordCommand,
+    passwordCommandTimeoutSeconds,
+    passwordCommandCacheSeconds,
+    credentials,
+    tls,
+  };
 }
 
 function warnOfOldNode(log: Log): void {

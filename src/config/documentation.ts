@@ -1,5 +1,6 @@
 /** What the schema says about itself: the JSON schema for editors, and docs/configuration.md. */
 import { z } from "zod";
+import { presets } from "../upstream/presets.ts";
 import { gatewayConfig } from "./schema.ts";
 
 interface Node {
@@ -30,8 +31,9 @@ export function configurationMarkdown(): string {
     "`gateway.config.json`, or the file named with `--config`. Made from the schema by `npm run docs`; a test keeps it true.",
     "Everything has a default: `{}` is a valid configuration. Unknown keys are errors. File names are relative to the",
     'configuration. Passwords and keys are never in it: `{ "file": "..." }` or `{ "env": "..." }` says where they are.',
-    "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics and the log level again; all else",
-    "counts after a restart.",
+    "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics, credentials, certificates and the log",
+    "level again; all else counts after a restart. Files with secrets and certificates are also read again when they change:",
+    "connections that stand keep what they have, new ones use what is there.",
     "",
   ];
   for (const [name, node] of Object.entries(root.properties ?? {})) {
@@ -39,8 +41,24 @@ export function configurationMarkdown(): string {
     const rows = name === "upstreams" ? rowsOfUpstreams(node, root.properties?.["upstream"]) : [...rowsOf(name, node)];
     lines.push(`## ${name}`, "", sentence(node.description), "");
     lines.push("| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |", ...rows, "");
+    if (name === "upstream") lines.push(...presetLines());
   }
   return lines.join("\n");
+}
+
+function presetLines(): string[] {
+  const rows = Object.entries(presets).map(([name, { sets, why }]) => {
+    const values = Object.entries(sets).map(([key, value]) => `\`${key}\` ${JSON.stringify(value)}`);
+    return `| \`${name}\` | ${values.join(", ")} | ${escaped(why)} |`;
+  });
+  return [
+    "Presets, for what a broker of MQTT 3.1.1 does not take and cannot say (with MQTT 5 the least of both counts):",
+    "",
+    "| `upstream.preset` | Sets | Because |",
+    "| --- | --- | --- |",
+    ...rows,
+    "",
+  ];
 }
 
 /** What is as in `upstream` is not said twice. */

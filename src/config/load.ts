@@ -4,6 +4,8 @@ import { dirname, isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import { parseBrokerUrl, withoutSecrets } from "../upstream/broker-url.ts";
+import { defaultUrl, urlsOf } from "../upstream/options.ts";
 import { isBluetoothAddress, parseNetwork } from "./access.ts";
 import { type GatewayConfig, gatewayConfig } from "./schema.ts";
 
@@ -27,8 +29,9 @@ function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    // Without its cause: that repeats a piece of the file, which may be a secret.
     const problems = [`${path}: not valid JSON${placeOf(cause, text)}`];
-    throw new GatewayError("ERR_CONFIG_INVALID", { problems }, { cause });
+    throw new GatewayError("ERR_CONFIG_INVALID", { problems });
   }
 }
 
@@ -78,6 +81,8 @@ function crossCheck(config: GatewayConfig): string[] {
   networks("access.forwarders.from", config.access.forwarders.from);
   for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);
   problems.push(...checkUpstreams(config));
+  if (config.tryOutBroker && config.upstream.urls)
+    problems.push("tryOutBroker: serves upstream.url alone; leave upstream.urls out, or set it to false");
   if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {
     problems.push("tryOutBroker: is only for upstream.url mqtt://127.0.0.1:PORT; set it to false for a real broker");
   }
@@ -107,11 +112,19 @@ function checkUpstreams({ upstream, upstreams, transports }: GatewayConfig): str
   const places = new Set<string>();
   for (const { path, options } of all) {
     const { minSeconds, maxSeconds } = options.reconnect;
+    const urls = urlsOf(options);
+    for (const [i, url] of urls.entries()) {
+      const where = options.urls ? `${path}.urls.${i}` : `${path}.url`;
+      if (!parseBrokerUrl(url)) problems.push(`${where}: "${withoutSecrets(url)}" is no address of a broker`);
+      else if (urls.indexOf(url) !== i) problems.push(`${where}: this broker is in the list already`);
+    }
+    if (options.urls && options.url !== defaultUrl && options.url !== options.urls[0])
+      problems.push(`${path}.url: is not used, since there are urls; leave it out, or put it first in urls`);
     if (minSeconds > maxSeconds) problems.push(`${path}.reconnect: minSeconds is greater than maxSeconds`);
-    const place = `${options.url} ${options.clientIdPrefix}${options.serviceClientId}`;
-    if (places.has(place))
+    const own = urls.map((url) => `${url} ${options.clientIdPrefix}${options.serviceClientId}`);
+    if (own.some((place) => places.has(place)))
       problems.push(`${path}.serviceClientId: another upstream has the same at this broker; the two would take turns`);
-    places.add(place);
+    for (const place of own) places.add(place);
   }
   return problems;
 }
@@ -126,9 +139,41 @@ function inWords(issue: z.core.$ZodIssue, raw: unknown): string[] {
       return `${where}: there is no such key${meant ? `; did you mean "${meant}"?` : `; known here: ${known.join(", ")}`}`;
     });
   }
-  const found = valueAt(raw, issue.path);
-  const shown = found === undefined ? "nothing" : JSON.stringify(found)?.slice(0, 80);
-  return [`${path}: ${issue.message} (found ${shown})`];
+  const expected = isSecretReference(issue.path)
+    ? 'must be { "file": ... } or { "env": ... }; the secret itself is never in the configuration'
+    : issue.message;
+  return [`${path}: ${expected} (found ${shownValue(issue.path, valueAt(raw, issue.path))})`];
+}
+
+const secretKeys: ReadonlySet<PropertyKey> = new Set([
+  "password",
+  "passphrase",
+  "passwordCommand",
+  "psk",
+  "key",
+  "keys",
+]);
+
+function isSecretReference(path: readonly PropertyKey[]): boolean {
+  const last = path.at(-1);
+  return (
+    last === "password" || last === "passphrase" || (last === "key" && path.at(-2) === "psk") || path.at(-2) === "keys"
+  );
+}
+
+/** As it may be seen: a secret may stand where none belongs, or in a url, or deep in what has another shape. */
+function shownValue(path: readonly PropertyKey[], found: unknown): string {
+  if (found === undefined) return "nothing";
+  if (found === null) return "null";
+  if (Array.isArray(found)) return "a list";
+  if (typeof found === "object") return "an object";
+  if (path.some((key) => secretKeys.has(key))) return `a ${typeof found} that is not shown here`;
+  return JSON.stringify(typeof found === "string" ? shownText(found) : found)?.slice(0, 80) ?? "nothing";
+}
+
+function shownText(text: string): string {
+  if (/-----BEGIN/.test(text)) return "-----BEGIN...";
+  return text.includes("://") ? withoutSecrets(text) : text;
 }
 
 function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
@@ -186,6 +231,9 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile"]);
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
+    // A program with a slash in its name is a file; one without is looked for as a shell does.
+    if (key === "passwordCommand" && Array.isArray(value))
+      return value.map((word, i) => (i === 0 && String(word).includes("/") ? at(String(word)) : word));
     if (Array.isArray(value)) return value.map((item) => walk(item, ""));
     if (typeof value !== "object" || value === null) return value;
     return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, walk(item, name)]));

@@ -23,8 +23,7 @@ import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { republish } from "./inputs/republish.ts";
-import { restoreSession } from "./inputs/restore.ts";
-import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
+import { onRestored } from "./inputs/restore.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
@@ -185,13 +184,7 @@ export class GatewayCore implements Core {
     const context = this.#context;
     switch (input.kind) {
       case "restored":
-        for (const clientId of input.known ?? []) context.known.restore(clientId);
-        for (const [id, clientId] of input.letters ?? []) context.letters.restore(id, clientId);
-        for (const state of input.states) {
-          if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
-          else restoreSession(context, state);
-        }
-        return;
+        return onRestored(context, input);
       case "fetched": {
         const session = context.sessions.byClientId(input.clientId);
         if (session) onFetched(context, session, input);
@@ -217,6 +210,7 @@ export class GatewayCore implements Core {
       }
       case "linkUp": {
         const link = this.#linkOf(input.linkId);
+        if (link && input.elsewhere) link.broker.inDoubt = true;
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }

@@ -3,12 +3,17 @@ import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
-  /** What a store kept of an earlier life; once, before anything else. */
+  /**
+   * What a store kept of an earlier life: slice by slice, before any datagram. Brokers may answer for sessions that are
+   * back already, but no deadline may come up between: a shared connection opens when all its clients are there.
+   */
   | {
       readonly kind: "restored";
-      readonly states: readonly StoredState[];
+      readonly states?: readonly StoredState[];
       readonly known?: readonly string[];
       readonly letters?: readonly (readonly [id: number, clientId: string])[];
+      /** Numbers that are taken in the store; see `StoreReport`. */
+      readonly highest?: { readonly queued: number; readonly letter: number };
     }
   /** A datagram came. The bytes belong to the core from now on. */
   | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
@@ -19,6 +24,8 @@ export type Input =
       readonly kind: "linkUp";
       readonly linkId: LinkId;
       readonly sessionPresent: boolean;
+      /** Another broker of the list than the last time: what it remembers of this session may be old. */
+      readonly elsewhere?: boolean;
       readonly limits: BrokerLimits;
     }
   /**

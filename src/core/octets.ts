@@ -11,3 +11,15 @@ export function hashOf(data: Uint8Array): number {
   for (let i = 0; i < end; i++) hash = Math.imul(hash ^ (data[i] ?? 0), 0x01000193);
   return hash;
 }
+
+/** Octets of well-formed text in UTF-8. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    // Half of a pair: two of its four octets.
+    bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
+  }
+  return bytes;
+}

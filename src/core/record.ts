@@ -1,9 +1,7 @@
-/** What of a session survives a restart: plain data, versioned, written as deltas. */
-import type { PeerId, Publication, QoS, Will } from "./types.ts";
+/** What of a session survives a restart: plain data, written as deltas. Its version on disk is the store's business. */
+import type { PeerId, Publication, PublicationMeta, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {
-  /** Format of this record. A later version reads all earlier ones. */
-  readonly v: 1;
   readonly clientId: string;
   readonly peer: PeerId | undefined;
   readonly state: "active" | "asleep" | "disconnected" | "lost";
@@ -33,7 +31,6 @@ export interface SessionRecord {
 
 /** A publication that waits for a client, in the order of `seq`. */
 export interface QueuedRecord {
-  readonly v: 1;
   readonly publication: Publication;
   /** MsgId under which it was sent to the client, 0 = not yet. */
   readonly msgId: number;
@@ -48,7 +45,6 @@ export interface QueuedRecord {
 
 /** A publication of a client that the broker has not finished with, by our packet id. [MQTT-3.1.1 4.4] */
 export interface UplinkRecord {
-  readonly v: 1;
   readonly publication: Publication;
   /** The client's, for its answers; undefined when it needs none (any more). */
   readonly origin: { readonly msgId: number; readonly topicId: number } | undefined;
@@ -59,7 +55,6 @@ export interface UplinkRecord {
 
 /** A QoS 2 delivery that the broker has not released, by its packet id. */
 export interface ReceivedRecord {
-  readonly v: 1;
   /** The queued message that it is, while the broker has no PUBREC for it; 0 = acknowledged. */
   readonly seq: number;
   /** Of topic name and payload (`contentHash`); older stores have none. */
@@ -68,7 +63,6 @@ export interface ReceivedRecord {
 
 /** A publication accepted for the broker while that was away, in the order of its number within the client's. */
 export interface BacklogRecord {
-  readonly v: 1;
   readonly publication: Publication;
   /** Wall clock when it was accepted, ms since 1970; 0 = the clock could not be trusted then. */
   readonly at: number;
@@ -76,20 +70,16 @@ export interface BacklogRecord {
 
 /** A QoS 2 publication that the client was answered PUBREC for by us, by its MsgId, until its PUBREL. */
 export interface TakenRecord {
-  readonly v: 1;
   readonly topicId: number;
   /** Of the payload, to tell a repetition from the next message. */
   readonly hash: number;
 }
 
 /** A client that the broker has accepted: it may connect while the broker is away. */
-export interface KnownRecord {
-  readonly v: 1;
-}
+export type KnownRecord = Readonly<Record<string, never>>;
 
 /** A packet that died alone at the broker, by a hash of what it is (state/suspects.ts). */
 export interface SuspectRecord {
-  readonly v: 1;
   /** What it is (state/packet-key.ts). */
   readonly key: string;
   readonly deaths: number;
@@ -105,7 +95,6 @@ export interface SuspectRecord {
 
 /** A kind of publications, or a request, that the broker does not take, by a hash of what it is (state/learnt-kinds.ts). */
 export interface KindRecord {
-  readonly v: 1;
   readonly key: string;
   readonly taken: number;
   /** Refused until then by the wall clock; 0 = not learnt, or unknown. */
@@ -117,7 +106,6 @@ export interface KindRecord {
 
 /** A message that was dropped, kept for the operator. */
 export interface LetterRecord {
-  readonly v: 1;
   readonly direction: "up" | "down";
   readonly reason: string;
   readonly publication: Publication;
@@ -152,7 +140,7 @@ export type Change =
 /** What waits on disk for the broker, without being read. */
 export interface BacklogSummary {
   readonly count: number;
-  /** Of topics and payloads. */
+  /** As `backlogBytes` counts, without the flat share of each. */
   readonly octets: number;
   readonly first: number;
   readonly last: number;
@@ -176,6 +164,19 @@ export interface StoredState {
 export const backlogShare = 100;
 
 /** What a stored publication is taken to cost: its octets and a flat share for key and bookkeeping. */
-export function backlogBytes({ topicName, payload }: Publication): number {
-  return payload.byteLength + topicName.length + backlogShare;
+export function backlogBytes({ topicName, payload, meta }: Publication): number {
+  return payload.byteLength + topicName.length + (meta ? metaBytes(meta) : 0) + backlogShare;
+}
+
+const propertyShare = 5;
+
+/** What a publication's meta is taken to cost: its texts and octets, and a flat share for each property. */
+export function metaBytes(meta: PublicationMeta): number {
+  const { userProperties = [], contentType, responseTopic, correlationData } = meta;
+  let bytes = 2 * propertyShare;
+  for (const [name, value] of userProperties) bytes += name.length + value.length + propertyShare;
+  if (contentType !== undefined) bytes += contentType.length + propertyShare;
+  if (responseTopic !== undefined) bytes += responseTopic.length + propertyShare;
+  if (correlationData !== undefined) bytes += correlationData.byteLength + propertyShare;
+  return bytes;
 }

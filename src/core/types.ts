@@ -30,12 +30,33 @@ export interface Publication {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
+  /** Travels with it everywhere; undefined where there is nothing to say. */
+  readonly meta?: PublicationMeta;
+}
+
+/**
+ * What a publication says of itself beside topic and payload; devices never see it, brokers of MQTT 5 do. At most 4096
+ * octets as `metaBytes` counts: who makes one keeps to that. [MQTT 5 3.3.2.3]
+ */
+export interface PublicationMeta {
+  /** Wall clock when it was made, as far as we know, ms since 1970. Not on any wire. */
+  readonly originAt?: number;
+  /** In their order; names may come more than once. */
+  readonly userProperties?: readonly (readonly [name: string, value: string])[];
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  readonly correlationData?: Uint8Array;
+  /** Message expiry, counted from when it came to us. */
+  readonly expirySeconds?: number;
 }
 
 /** What is published when a client is lost. [MQTT-SN 1.2 §6.3] */
 export interface Will extends Publication {}
 
-/** What a broker said about itself in CONNACK; the core keeps to it. MQTT 3.1.1 says nothing: the defaults hold. */
+/**
+ * What a broker takes: the least of what it said in CONNACK and what the configuration says; the core keeps to it. MQTT
+ * 3.1.1 says nothing.
+ */
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
   readonly receiveMaximum: number;
@@ -45,6 +66,10 @@ export interface BrokerLimits {
   readonly retainAvailable: boolean;
   /** Bytes of a whole MQTT packet; undefined = no limit said. */
   readonly maximumPacketBytes: number | undefined;
+  readonly wildcardAvailable: boolean;
+  /** `$share/`. */
+  readonly sharedAvailable: boolean;
+  readonly subscriptionIdsAvailable: boolean;
 }
 
 export const noLimits: BrokerLimits = {
@@ -52,6 +77,9 @@ export const noLimits: BrokerLimits = {
   maximumQoS: 2,
   retainAvailable: true,
   maximumPacketBytes: undefined,
+  wildcardAvailable: true,
+  sharedAvailable: true,
+  subscriptionIdsAvailable: true,
 };
 
 /** The client's state as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4] */

@@ -28,6 +28,8 @@ export interface MetricSources {
   brokerThere(): boolean;
   storeFails(): boolean;
   droppedCongested(): number;
+  /** Connections that we ended because the broker did not keep to receiveMaximum. */
+  receiveMaximumExceeded(): number;
 }
 
 /** Read on each scrape: one number, or one for each label. */
@@ -90,6 +92,11 @@ function ofTraffic(sources: MetricSources): Metric[] {
     counter("retransmissions_total", "Messages repeated towards devices", () => core.retransmissions),
     counter("upstream_dropped_total", "QoS 0 publications dropped because the broker's connection was full", () =>
       sources.droppedCongested(),
+    ),
+    counter(
+      "upstream_receive_maximum_exceeded_total",
+      "Connections ended because the broker sent more than upstream.receiveMaximum",
+      () => sources.receiveMaximumExceeded(),
     ),
     counter("datagrams_received_total", "Datagrams in, by transport", byTransport("datagramsIn"), "transport"),
     counter("datagrams_sent_total", "Datagrams out, by transport", byTransport("datagramsOut"), "transport"),

@@ -32,6 +32,13 @@ export class ReportLog {
     if (before !== undefined) this.#log[level]({ ...event }, sentenceOf(event) + before);
   };
 
+  /** What an edge has to say to the operator. */
+  told(level: "info" | "warn", say: string, kind = say): void {
+    if (!this.#log.isLevelEnabled(level)) return;
+    const before = this.#heldBefore(`told ${level}`, `told ${kind}`);
+    if (before !== undefined) this.#log[level]({}, say + before);
+  }
+
   /** What was held back since the last one that was logged, in words; undefined: this one is held back too. */
   #heldBefore(kind: string, key: string): string | undefined {
     const now = this.#now();

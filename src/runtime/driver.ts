@@ -68,6 +68,7 @@ export class Driver {
   /** The timer came late, and what waits is being read. */
   #reading = false;
   #busy = false;
+  #started = false;
   #stopped = false;
 
   constructor(core: Core, edges: Edges, clock: Clock) {
@@ -77,8 +78,9 @@ export class Driver {
     this.#seenAt = clock.now();
   }
 
-  /** Arms the first timer. */
+  /** Arms the first timer. Before this, inputs are taken and no deadline comes up: see `restored`. */
   start(): void {
+    this.#started = true;
     this.#rearm();
   }
 
@@ -267,11 +269,12 @@ export class Driver {
     });
   }
 
+  /** Only where the core asked for it: a look at the clock shall not hide that it forgot to. */
   #timeout(): void {
-    this.#turn(() => {
-      this.#seenAt = this.#clock.now();
-      this.#run(this.#core.timeout(this.#seenAt));
-    });
+    const now = this.#clock.now();
+    const next = this.#core.nextDeadline();
+    this.#seenAt = now;
+    if (next !== undefined && next <= now) this.#turn(() => this.#run(this.#core.timeout(now)));
     this.#rearm();
   }
 
@@ -288,7 +291,7 @@ export class Driver {
 
   /** The timer moves only when the earliest deadline moved earlier; a call too early does nothing. */
   #rearm(): void {
-    if (this.#stopped || this.#reading) return;
+    if (!this.#started || this.#stopped || this.#reading) return;
     const next = this.#core.nextDeadline() ?? Number.POSITIVE_INFINITY;
     if (this.#armed !== undefined && this.#armed <= next) return;
     const now = this.#clock.now();

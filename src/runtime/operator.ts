@@ -5,6 +5,7 @@ import type { Driver } from "./driver.ts";
 
 /** Clients named one by one. */
 const clientsNamed = 50;
+const lettersAtOnce = 1_000;
 
 export type Operator = ReturnType<typeof createOperator>;
 
@@ -17,7 +18,7 @@ export function createOperator(
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
 ) {
   const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
-    const letters = await store.letters();
+    const letters = await allLetters(store);
     const wanted = ids && new Set(ids);
     return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
   };
@@ -50,7 +51,7 @@ export function createOperator(
       };
     },
     letters: async () =>
-      (await store.letters()).map(({ id, clientId, record }) => {
+      (await allLetters(store)).map(({ id, clientId, record }) => {
         const { direction, reason, publication, at } = record;
         const { topicName, payload, qos, retain } = publication;
         const text = Buffer.from(payload).toString("base64");
@@ -85,6 +86,17 @@ export function createOperator(
       return snapshot && backup(snapshot);
     },
   };
+}
+
+/** As many as `deadLetters.max` lets there be. */
+async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
+  const all: StoredLetter[] = [];
+  for (let isMore = true; isMore; ) {
+    const next = await store.letters(all.at(-1)?.id ?? 0, lettersAtOnce);
+    all.push(...next);
+    isMore = next.length === lettersAtOnce;
+  }
+  return all;
 }
 
 /** Clients that messages wait for, or were dropped for: the most first. */

@@ -10,6 +10,7 @@ import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { GatewayError } from "../errors.ts";
+import { dropCopy } from "./place.ts";
 
 const kind = "mqtt-sn-gateway backup";
 const digestBytes = 32;
@@ -89,6 +90,7 @@ export async function restoreBackup(
   const aside = existsSync(place) ? `${place}.before-${new Date().toISOString().replaceAll(/[:.]/g, "-")}` : undefined;
   if (aside !== undefined) renameSync(place, aside);
   renameSync(fresh, place);
+  dropCopy(place);
   return { records, aside };
 }
 

@@ -6,7 +6,7 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -16,53 +16,40 @@ import {
   codeOf,
   type Database,
   FolderSync,
+  makeFolder,
   messageOf,
+  openDatabase,
   openOrRepair,
   syncFolder,
 } from "./database.ts";
-import { decodeRecord, encodeRecord } from "./encoding.ts";
+import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
+import { commitMax, epochKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
+import { checkFormat, checkRecords, type Operation, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
-import { StateTable } from "./state-table.ts";
-import type { Fetched, Store, StoredLetter, StoreReport } from "./store.ts";
+import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
+import { readDue, readKnown, readLetters, readSession, readSessions } from "./reading.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-const kinds = {
-  session: "s",
-  queued: "q",
-  uplink: "u",
-  received: "r",
-  taken: "t",
-  backlog: "b",
-  known: "k",
-  letter: "d",
-  suspect: "v",
-  kind: "w",
-} as const;
-/** All that belongs to sessions and is read at the start. */
-const sessionKeys = { gte: "q", lt: "x" } as const;
-const backlogKeys = { gte: "b", lt: "c" } as const;
-const letterKeys = { gte: "d", lt: "e" } as const;
-const knownKeys = { gte: "k", lt: "l" } as const;
-const kindOf = new Map<string, Change["of"]>(Object.entries(kinds).map(([of, letter]) => [letter, of as Change["of"]]));
-const format = 1;
-/** There while a store without flushing is open. */
-const openKey = "open";
-
+/** Between two looks at the folder while nothing is written. */
+const watchMs = 5_000;
 /** A commit, or (without changes) a read that sees all commits before it. */
 interface Waiting {
   readonly changes: readonly Change[] | undefined;
+  readonly epoch: number | undefined;
   readonly done: (error: GatewayError | undefined) => void;
 }
-
-type Operation = { type: "put"; key: string; value: Uint8Array } | { type: "del"; key: string };
 
 export class DiskStore implements Store {
   readonly #options: StoreOptions;
   readonly #folder: string;
   #database: Database | undefined;
   #commit = 0;
+  /** The highest that a commit came with. */
+  #epoch = 0;
+  #storedEpoch = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
   /** Changes of commits that failed, the latest per key: they go with the next one. */
@@ -70,6 +57,10 @@ export class DiskStore implements Store {
   #closed = false;
   #reopenAt = 0;
   readonly #names: FolderSync;
+  readonly #place: Place;
+  #watch: NodeJS.Timeout | undefined;
+  /** What was told of its place last, so that it is told once. */
+  #toldOfPlace: Whereabouts = "there";
   readonly #told: (notice: string) => void;
   readonly #boot: string;
 
@@ -78,32 +69,43 @@ export class DiskStore implements Store {
     this.#options = options;
     this.#folder = join(options.folder, "sessions");
     this.#names = new FolderSync(this.#folder);
+    this.#place = new Place(this.#folder);
     this.#told = told;
     this.#boot = boot;
   }
 
   async open(): Promise<StoreReport> {
     const notices: string[] = [];
+    let highest: StoreReport["highest"];
     try {
+      makeFolder(dirname(resolve(this.#folder)));
+      if (await putInPlace(this.#folder))
+        notices.push("the store was removed in an earlier life; its saved copy is used");
       makeFolder(resolve(this.#folder));
-      await this.#openDatabase(notices);
+      highest = await this.#openDatabase(notices);
       for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
     } catch (error) {
       await this.#shut();
       throw error instanceof GatewayError ? error : this.#openError(error);
     }
-    return { notices };
+    return { notices, highest };
   }
 
   /** Opened, repaired if need be, and looked through. */
-  async #openDatabase(notices: string[]): Promise<void> {
+  async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
-      await this.#checkFormat();
-      return [...(await this.#check()), ...(await this.#beginLife(database))];
+      await checkFormat(database, this.#folder);
+      this.#epoch = this.#storedEpoch = await storedEpoch(database);
+      const { notices: ofRecords, highest, commit } = await checkRecords(database);
+      this.#commit = commit;
+      return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
     });
-    notices.push(...found);
+    notices.push(...found.notices);
     await this.#names.sync();
+    this.#place.note();
+    this.#watch = setInterval(() => this.#lookAfter(), watchMs).unref();
+    return found.highest;
   }
 
   /**
@@ -112,10 +114,10 @@ export class DiskStore implements Store {
    */
   async #beginLife(database: Database): Promise<string[]> {
     const stored = await database.get(openKey);
-    const before = stored === undefined ? undefined : decodeRecord(stored)?.record;
+    const before = stored === undefined ? undefined : decodeValue(stored)?.value;
     if (this.#options.durability !== "none") {
       if (stored !== undefined) await database.del(openKey, { sync: true });
-    } else await database.put(openKey, encodeRecord(this.#boot, 0), { sync: true });
+    } else await database.put(openKey, encodeValue(this.#boot, 0), { sync: true });
     if (before === undefined || before === this.#boot) return [];
     return [
       "the system went down while the store was open with durability none: " +
@@ -123,29 +125,42 @@ export class DiskStore implements Store {
     ];
   }
 
-  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
-    this.#waiting.push({ changes, done });
+  commit(
+    changes: readonly Change[],
+    done: (error: GatewayError | undefined) => void,
+    { epoch }: CommitOptions = {},
+  ): void {
+    this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
   }
 
-  async *all(): AsyncIterable<StoredState> {
-    const { table } = await this.#read();
-    yield* table.states();
+  sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    return this.#read((database) => readSessions(database, after, limit));
   }
 
-  async known(): Promise<readonly string[]> {
-    const keys = await this.#open().keys(knownKeys).all();
-    return keys.map((key) => decodeURIComponent(key.slice(1)));
+  load(clientId: string): Promise<StoredState | undefined> {
+    return this.#read((database) => readSession(database, clientId));
   }
 
-  async letters(): Promise<readonly StoredLetter[]> {
-    const letters: StoredLetter[] = [];
-    for await (const [key, stored] of this.#open().iterator(letterKeys)) {
-      const change = changeOf(key, decodeRecord(stored)?.record);
-      if (change?.of === "letter" && change.record)
-        letters.push({ id: change.id, clientId: change.clientId, record: change.record });
+  due(before: number, limit: number): Promise<readonly StoredDue[]> {
+    return this.#read((database) => readDue(database, before, limit));
+  }
+
+  known(after: string | undefined, limit: number): Promise<readonly string[]> {
+    return this.#read((database) => readKnown(database, after, limit));
+  }
+
+  letters(after: number, limit: number): Promise<readonly StoredLetter[]> {
+    return this.#read((database) => readLetters(database, after, limit));
+  }
+
+  async #read<T>(read: (database: Database) => Promise<T>): Promise<T> {
+    const database = this.#open();
+    try {
+      return await read(database);
+    } catch (cause) {
+      throw new GatewayError("ERR_STORE_OPEN", { folder: this.#folder }, { cause });
     }
-    return letters.sort((a, b) => a.id - b.id);
   }
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
@@ -156,6 +171,7 @@ export class DiskStore implements Store {
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
     this.#waiting.push({
       changes: undefined,
+      epoch: undefined,
       done: (error) => {
         if (error) done([], error);
         else void this.#fetch(clientId, from, limit, done);
@@ -165,10 +181,7 @@ export class DiskStore implements Store {
   }
 
   async #fetch(clientId: string, from: number, limit: number, done: Fetched): Promise<void> {
-    const range = {
-      gte: keyOf({ of: "backlog", clientId, id: from }),
-      lt: `${kinds.backlog}${encodeURIComponent(clientId)}0`,
-    };
+    const range = rangeOfClient("backlog", clientId, from);
     let found: [string, Uint8Array][];
     try {
       found = await this.#open()
@@ -179,14 +192,16 @@ export class DiskStore implements Store {
     }
     const entries: [number, BacklogRecord][] = [];
     for (const [key, stored] of found) {
-      const change = changeOf(key, decodeRecord(stored)?.record);
-      if (change?.of === "backlog" && change.record) entries.push([change.id, change.record]);
+      const decoded = decodeRecord(key, stored);
+      if (decoded.is !== "record" || decoded.change.of !== "backlog" || !decoded.change.record) continue;
+      entries.push([decoded.change.id, decoded.change.record]);
     }
     done(entries, undefined);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#watch);
     while (this.#writing) await this.#writing;
     if (this.#options.durability === "none") await this.#database?.del(openKey, { sync: true }).catch(() => {});
     await this.#database?.close();
@@ -202,23 +217,43 @@ export class DiskStore implements Store {
     );
     while (this.#waiting.length > 0) {
       const batch = this.#options.durability === "each" ? this.#waiting.splice(0, 1) : this.#waiting.splice(0);
-      const error = batch.some(({ changes }) => changes) ? await this.#write(batch) : undefined;
-      for (const { done } of batch) done(error);
+      const refused = this.#refuse(batch);
+      const taken = batch.filter((each) => each.changes && !refused.has(each));
+      const error = taken.length > 0 ? await this.#write(taken) : undefined;
+      for (const each of batch) each.done(refused.get(each) ?? error);
     }
     this.#writing = undefined;
   }
 
+  /** Those that come from before another took over. */
+  #refuse(batch: readonly Waiting[]): ReadonlyMap<Waiting, GatewayError> {
+    const refused = new Map<Waiting, GatewayError>();
+    for (const each of batch) {
+      const { epoch } = each;
+      if (epoch === undefined) continue;
+      const about = { folder: this.#folder, epoch, now: this.#epoch };
+      if (epoch < this.#epoch) refused.set(each, new GatewayError("ERR_STORE_EPOCH", about));
+      else this.#epoch = epoch;
+    }
+    return refused;
+  }
+
   async #write(batch: readonly Waiting[]): Promise<GatewayError | undefined> {
-    const number = ++this.#commit;
+    const before = this.#commit;
+    const number = Math.min(before + 1, commitMax);
+    this.#commit = number;
     const operations = new Map(this.#owed);
-    for (const { changes } of batch) {
+    for (const { changes, epoch } of batch) {
+      if (epoch !== undefined && epoch !== this.#storedEpoch)
+        operations.set(epochKey, { type: "put", key: epochKey, value: encodeValue(epoch, number) });
       for (const change of changes ?? []) {
         const key = keyOf(change);
         if (change.record === undefined) operations.set(key, { type: "del", key });
-        else operations.set(key, { type: "put", key, value: encodeRecord(change.record, number) });
+        else operations.set(key, { type: "put", key, value: encodeRecord(change, number) });
       }
     }
     try {
+      await this.#keepPlace();
       const database = await this.#writable();
       const sync = this.#options.durability !== "none";
       // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
@@ -227,18 +262,57 @@ export class DiskStore implements Store {
         if (operation.type === "put") all.put(operation.key, operation.value);
         else all.del(operation.key);
       }
-      all.put(markKey(number), encodeRecord(null, number));
+      all.put(markKey(number), encodeValue(null, number));
       if (number > marksKept) all.del(markKey(number - marksKept));
       await all.write({ sync });
+      await this.#keepPlace();
       if (sync) await this.#names.sync();
       this.#owed.clear();
+      if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
       return undefined;
     } catch (error) {
-      this.#commit--;
+      this.#commit = before;
       for (const [key, operation] of operations) this.#owed.set(key, operation);
-      await this.#shut(); // LevelDB takes no writes after a failed one, until it is opened again
+      // LevelDB takes no writes after a failed one, until it is opened again. Where its files are gone, all there is of
+      // them is what is open.
+      if (this.#place.look() === "there") await this.#shut();
       return new GatewayError("ERR_STORE_WRITE", { folder: this.#folder }, { cause: error, say: sayWrite(error) });
     }
+  }
+
+  /** Nobody may write for hours: what is removed in that time is missed before the next kill. */
+  #lookAfter(): void {
+    const found = this.#place.look();
+    if (found === "there" || found === this.#toldOfPlace) return;
+    this.commit([], (error) => {
+      if (error) this.#told(error.message);
+    });
+    this.#toldOfPlace = found;
+  }
+
+  /**
+   * What is answered must be found by the next life. Where the folder was removed under an open database, all of it is
+   * written again; where that cannot be, the commit fails, and so the operator hears of it.
+   */
+  async #keepPlace(): Promise<void> {
+    const found = this.#place.look();
+    if (found === "there") {
+      this.#toldOfPlace = found;
+      return;
+    }
+    if (found !== "gone") throw new Error(`${sayPlace[found]}: end the gateway, see to the folder, and start it again`);
+    if (!this.#database) {
+      if (!(await putInPlace(this.#folder))) throw new Error(sayPlace.gone);
+      this.#place.note();
+    } else {
+      const records = await saveCopy(this.#database, this.#folder);
+      await this.#shut();
+      await putInPlace(this.#folder);
+      this.#place.note();
+      this.#told(`the folder of the store was removed while it was in use: its ${records} records were written again`);
+    }
+    this.#database = await openDatabase(this.#folder);
+    await this.#names.sync();
   }
 
   async #writable(): Promise<Database> {
@@ -249,6 +323,7 @@ export class DiskStore implements Store {
     const notices: string[] = [];
     this.#database = await openOrRepair(this.#folder, notices, async (database) => database);
     for (const notice of notices) this.#told(notice);
+    this.#place.note();
     return this.#database;
   }
 
@@ -263,70 +338,6 @@ export class DiskStore implements Store {
     return this.#database;
   }
 
-  async #checkFormat(): Promise<void> {
-    const database = this.#open();
-    const stored = await database.get("format");
-    if (stored === undefined) return database.put("format", encodeRecord(format, 0), { sync: true });
-    const found = decodeRecord(stored)?.record;
-    if (typeof found !== "number" || found <= format) return;
-    throw new GatewayError(
-      "ERR_STORE_OPEN",
-      { folder: this.#folder, format: found },
-      {
-        say: `the store at ${this.#folder} was written by a later version (format ${found}); this one reads up to ${format}`,
-      },
-    );
-  }
-
-  /** Looks at every record once: drops damaged ones, finds missing commits. */
-  async #check(): Promise<string[]> {
-    const database = this.#open();
-    const { table, damaged, latest } = await this.#read();
-    const marks: number[] = [];
-    for await (const key of database.keys({ gte: "c", lt: "d" })) marks.push(Number(key.slice(1)));
-    const last = marks.at(-1) ?? 0;
-    let missing = Math.max(0, latest - last);
-    for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
-    this.#commit = Math.max(last, latest);
-    const orphans = [...table.orphans()];
-    const repairs: Operation[] = damaged.map((key) => ({ type: "del", key }));
-    if (missing > 0) {
-      // The gap is told once: the marks begin anew.
-      for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
-      this.#commit++;
-      repairs.push({ type: "put", key: markKey(this.#commit), value: encodeRecord(null, this.#commit) });
-    }
-    if (repairs.length > 0) await database.batch(repairs, { sync: true });
-    const notices: string[] = [];
-    if (damaged.length > 0) notices.push(`${damaged.length} records were damaged and are gone`);
-    if (missing > 0) notices.push(`${missing} commits are missing: messages or sessions of that time may be lost`);
-    for (const { clientId, records } of orphans) {
-      notices.push(`the session of ${clientId} is gone, with ${records} records that belonged to it`);
-    }
-    return notices;
-  }
-
-  /** Every record once; of backlogs only the sums stay. */
-  async #read(): Promise<{ table: StateTable; damaged: string[]; latest: number }> {
-    const table = new StateTable();
-    const damaged: string[] = [];
-    let latest = 0;
-    for (const range of [sessionKeys, backlogKeys]) {
-      for await (const [key, stored] of this.#open().iterator({ ...range, highWaterMarkBytes: 262_144 })) {
-        const decoded = decodeRecord(stored);
-        const change = decoded && changeOf(key, decoded.record);
-        if (!decoded || !change) {
-          damaged.push(key);
-          continue;
-        }
-        latest = Math.max(latest, decoded.commit);
-        if (change.of === "backlog" && change.record) table.count(change.clientId, change.id, change.record);
-        else table.apply(change);
-      }
-    }
-    return { table, damaged, latest };
-  }
-
   #openError(cause: unknown): GatewayError {
     const ailment = ailmentOf(cause);
     const isLocked = ailment === "locked";
@@ -335,23 +346,6 @@ export class DiskStore implements Store {
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
     return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
   }
-}
-
-function keyOf(change: Pick<Change, "of" | "clientId" | "id">): string {
-  const id = change.of === "session" || change.of === "known" ? "" : `/${change.id.toString(16).padStart(12, "0")}`;
-  return `${kinds[change.of]}${encodeURIComponent(change.clientId)}${id}`;
-}
-
-/** Back from key and record; undefined where they make no sense. */
-function changeOf(key: string, record: unknown): Change | undefined {
-  const of = kindOf.get(key.charAt(0));
-  if (!of || typeof record !== "object" || record === null || !("v" in record)) return undefined;
-  const [name = "", id = "0"] = key.slice(1).split("/");
-  return { of, clientId: decodeURIComponent(name), id: Number.parseInt(id, 16), record } as Change;
-}
-
-function markKey(commit: number): string {
-  return `c${commit.toString().padStart(16, "0")}`;
 }
 
 /** Changes with every start of the system; where that is not told, with every start of ours. */
@@ -363,19 +357,12 @@ function bootOfSystem(): string {
   }
 }
 
+const sayPlace = {
+  gone: "its folder was removed, and nothing is left to write it again from",
+  replaced: "another store lies in the place of the one that is in use",
+  elsewhere: "its folder is on another file system than when it was opened",
+} as const;
+
 function sayWrite(error: unknown): string {
   return `the store could not be written: ${messageOf(error)}; what it promised is not promised`;
-}
-
-/** With what is missing above it. Node's own `recursive` says ENOENT where a file system is read-only. */
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "EEXIST" && statSync(path).isDirectory()) return;
-    if (code !== "ENOENT" || dirname(path) === path) throw error;
-    makeFolder(dirname(path));
-    mkdirSync(path, { mode: 0o700 });
-  }
 }

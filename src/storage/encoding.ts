@@ -1,10 +1,14 @@
 /**
  * Records as octets: checksum (4), number of the commit (6), then JSON in which octets are base64. Every record says its
  * version (`v`); what a later version adds is optional, so an older one reads on.
+ *
+ * Backlog records are not JSON, there may be a million, unless they carry more than that form has room for (`meta`).
  */
 import { crc32 } from "node:zlib";
-import type { BacklogRecord } from "../core/record.ts";
+import type { BacklogRecord, Change } from "../core/record.ts";
 import type { QoS } from "../core/types.ts";
+import { commitMax, nameOf } from "./keys.ts";
+import { parseRecord, version } from "./records.ts";
 
 const headBytes = 10;
 
@@ -12,14 +16,57 @@ interface Octets {
   readonly $octets: string;
 }
 
-/** First octet of a backlog record, which is not JSON: there may be a million. */
+/** First octet of a backlog record that is not JSON. Others below a space are for later versions. */
 const backlogMark = 0x01;
+const markMax = 0x1f;
 const backlogHeadBytes = 10;
 
-export function encodeRecord(record: unknown, commit: number): Uint8Array {
-  const body = isBacklogRecord(record)
-    ? encodeBacklog(record)
-    : Buffer.from(JSON.stringify(record, withOctets), "utf8");
+export type Decoded =
+  | { readonly is: "record"; readonly change: Change; readonly commit: number }
+  /** A later version's: of a kind or a form that is not known here. */
+  | { readonly is: "later"; readonly what: string; readonly commit: number }
+  /** Damaged, or without sense. */
+  | { readonly is: "wrong"; readonly why: string };
+
+/** The octets of a record that is put; its kind decides on the form. */
+export function encodeRecord(change: Change, commit: number): Uint8Array {
+  const { of, record } = change;
+  if (of === "backlog" && record && !record.publication.meta) return sealed(encodeBacklog(record), commit);
+  return encodeValue({ v: version, ...record }, commit);
+}
+
+/** Octets of what is not a record: the format, marks and the like. */
+export function encodeValue(value: unknown, commit: number): Uint8Array {
+  return sealed(Buffer.from(JSON.stringify(value, withOctets), "utf8"), commit);
+}
+
+/** undefined: damaged. */
+export function decodeValue(stored: Uint8Array): { readonly value: unknown; readonly commit: number } | undefined {
+  const opened = open(stored);
+  const value = opened && parse(opened.body);
+  return opened && value ? { value: value.parsed, commit: opened.commit } : undefined;
+}
+
+/** What lies under a key. Never throws: anybody may have written it. */
+export function decodeRecord(key: string, stored: Uint8Array): Decoded {
+  const opened = open(stored);
+  const name = nameOf(key);
+  if (name === "unknown") return { is: "later", what: `kind ${key.charAt(0)}`, commit: opened?.commit ?? 0 };
+  if (!opened) return { is: "wrong", why: "damaged" };
+  if (name === "wrong") return { is: "wrong", why: "its key makes no sense" };
+  const { body, commit } = opened;
+  const { of, clientId, id } = name;
+  const mark = body[0] ?? 0xff;
+  if (mark <= markMax && !(of === "backlog" && mark === backlogMark))
+    return { is: "later", what: `${of} record of form ${mark}`, commit };
+  const found = mark === backlogMark ? decodeBacklog(body) : parse(body)?.parsed;
+  const parsed = parseRecord(of, clientId, found);
+  if ("later" in parsed) return { is: "later", what: `${of} record of version ${parsed.later}`, commit };
+  if ("wrong" in parsed) return { is: "wrong", why: parsed.wrong };
+  return { is: "record", change: { of, clientId, id, record: parsed.record } as Change, commit };
+}
+
+function sealed(body: Buffer, commit: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(headBytes + body.length);
   bytes.writeUIntBE(commit, 4, 6);
   body.copy(bytes, headBytes);
@@ -28,25 +75,19 @@ export function encodeRecord(record: unknown, commit: number): Uint8Array {
 }
 
 /** undefined: damaged. */
-export function decodeRecord(stored: Uint8Array): { readonly record: unknown; readonly commit: number } | undefined {
+function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: number } | undefined {
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
   if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
-  try {
-    if (bytes[headBytes] === backlogMark)
-      return { record: decodeBacklog(bytes.subarray(headBytes)), commit: bytes.readUIntBE(4, 6) };
-    return {
-      record: JSON.parse(bytes.toString("utf8", headBytes), fromOctets) as unknown,
-      commit: bytes.readUIntBE(4, 6),
-    };
-  } catch {
-    return undefined;
-  }
+  const commit = bytes.readUIntBE(4, 6);
+  return commit <= commitMax ? { body: bytes.subarray(headBytes), commit } : undefined;
 }
 
-function isBacklogRecord(record: unknown): record is BacklogRecord {
-  // A dead letter has these too, and more.
-  const isOne = typeof record === "object" && record !== null && "publication" in record && "at" in record;
-  return isOne && !("reason" in record);
+function parse(body: Buffer): { readonly parsed: unknown } | undefined {
+  try {
+    return { parsed: JSON.parse(body.toString("utf8"), fromOctets) as unknown };
+  } catch {
+    return undefined; // no JSON, or nested too deep
+  }
 }
 
 /** Mark, QoS and retain, time (6), length of the topic (2), topic, payload. */
@@ -62,8 +103,11 @@ function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
   return bytes;
 }
 
-function decodeBacklog(bytes: Buffer): BacklogRecord {
+/** As JSON would give it; undefined where it is too short. */
+function decodeBacklog(bytes: Buffer): (BacklogRecord & { readonly v: 1 }) | undefined {
+  if (bytes.length < backlogHeadBytes) return undefined;
   const payloadAt = backlogHeadBytes + bytes.readUInt16BE(8);
+  if (payloadAt > bytes.length) return undefined;
   return {
     v: 1,
     publication: {
@@ -85,7 +129,7 @@ function withOctets(this: unknown, _key: string, value: unknown): unknown {
 
 function fromOctets(_key: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null || !("$octets" in value)) return value;
-  return new Uint8Array(Buffer.from(String(value.$octets), "base64"));
+  return typeof value.$octets === "string" ? new Uint8Array(Buffer.from(value.$octets, "base64")) : value;
 }
 
 function isBufferJson(value: unknown): value is { readonly type: "Buffer"; readonly data: number[] } {

@@ -1,31 +1,51 @@
 /** A store that forgets at the end of the process. For tests, and where nothing has to survive. */
 import type { Change, StoredState } from "../core/record.ts";
-import type { GatewayError } from "../errors.ts";
-import { StateTable } from "./state-table.ts";
-import type { Fetched, Store, StoredLetter, StoreReport } from "./store.ts";
+import { GatewayError } from "../errors.ts";
+import { behind, StateTable } from "./state-table.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #table = new StateTable();
+  #epoch = 0;
 
   async open(): Promise<StoreReport> {
-    return { notices: [] };
+    return { notices: [], highest: { queued: 0, letter: 0 } };
   }
 
-  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
+  commit(
+    changes: readonly Change[],
+    done: (error: GatewayError | undefined) => void,
+    { epoch = this.#epoch }: CommitOptions = {},
+  ): void {
+    if (epoch < this.#epoch) return done(new GatewayError("ERR_STORE_EPOCH", { epoch, now: this.#epoch }));
+    this.#epoch = epoch;
     for (const change of changes) this.#table.apply(change);
     done(undefined);
   }
 
-  async *all(): AsyncIterable<StoredState> {
-    yield* this.#table.states();
+  async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    return this.#table.slice(after, limit);
   }
 
-  async known(): Promise<readonly string[]> {
-    return [...this.#table.known];
+  async load(clientId: string): Promise<StoredState | undefined> {
+    return this.#table.state(clientId);
   }
 
-  async letters(): Promise<readonly StoredLetter[]> {
-    return [...this.#table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
+  async due(before: number, limit: number): Promise<readonly StoredDue[]> {
+    const found: StoredDue[] = [];
+    for (const { session, queued } of this.#table.states())
+      for (const [seq, { due }] of queued)
+        if (due !== undefined && due < before) found.push({ clientId: session.clientId, seq, due });
+    return found.sort((a, b) => a.due - b.due).slice(0, limit);
+  }
+
+  async known(after: string | undefined, limit: number): Promise<readonly string[]> {
+    return behind(this.#table.known, after, limit);
+  }
+
+  async letters(after: number, limit: number): Promise<readonly StoredLetter[]> {
+    const letters = [...this.#table.letters].filter(([id]) => id > after).sort(([a], [b]) => a - b);
+    return letters.slice(0, limit).map(([id, [clientId, record]]) => ({ id, clientId, record }));
   }
 
   snapshot(): undefined {

@@ -7,6 +7,8 @@ import type { GatewayError } from "../errors.ts";
 export interface StoreReport {
   /** In plain sentences: damage, repairs, what is lost. */
   readonly notices: readonly string[];
+  /** Numbers that are in use, also by records that this version cannot read: new ones begin above. */
+  readonly highest: { readonly queued: number; readonly letter: number };
 }
 
 export interface StoredLetter {
@@ -15,12 +17,33 @@ export interface StoredLetter {
   readonly record: LetterRecord;
 }
 
+/** A message for a client whose time to live ends. */
+export interface StoredDue {
+  readonly clientId: string;
+  readonly seq: number;
+  /** Wall clock, ms since 1970. */
+  readonly due: number;
+}
+
 /** Takes what was read. */
 export type Fetched = (
   entries: readonly (readonly [id: number, record: BacklogRecord])[],
   error: GatewayError | undefined,
 ) => void;
 
+export interface CommitOptions {
+  /**
+   * Of whoever writes: a counter that goes up when another process takes the work over. The store keeps the highest that
+   * it was given, with the changes, and refuses a commit with a lower one (ERR_STORE_EPOCH). Without: always accepted.
+   */
+  readonly epoch?: number;
+}
+
+/**
+ * What is read comes in slices: up to `limit` of what lies behind `after`, which is the last one of the slice before
+ * (undefined, or 0: from the beginning). A shorter slice, also an empty one, is the last. Each slice sees all commits that
+ * were answered before it was asked for. All of these throw ERR_STORE_OPEN when the store cannot be read.
+ */
 export interface Store {
   /** @throws {GatewayError} ERR_STORE_OPEN when another process has it, or nothing can be written there. */
   open(): Promise<StoreReport>;
@@ -29,15 +52,20 @@ export interface Store {
    * Commits are done in the order of the calls. A callback, not a promise: the driver and the simulation stay free to
    * run without a turn of the event loop between two steps.
    *
-   * What could not be written is written with a later commit: the store never falls behind for good.
+   * What could not be written is written with a later commit: the store never falls behind for good. What was refused
+   * (ERR_STORE_EPOCH) is not.
    */
-  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void;
-  /** Every session, for the start of the gateway. */
-  all(): AsyncIterable<StoredState>;
+  commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void, options?: CommitOptions): void;
+  /** Sessions with what belongs to them, each once, in an order of the store's own. Of backlogs only the sums. */
+  sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]>;
+  /** One of them; undefined: there is none. */
+  load(clientId: string): Promise<StoredState | undefined>;
+  /** Up to `limit` messages for clients whose time to live ends before this wall clock time, soonest first. Reads all. */
+  due(before: number, limit: number): Promise<readonly StoredDue[]>;
   /** Clients that the broker has accepted. */
-  known(): Promise<readonly string[]>;
+  known(after: string | undefined, limit: number): Promise<readonly string[]>;
   /** Dead letters, by number. */
-  letters(): Promise<readonly StoredLetter[]>;
+  letters(after: number, limit: number): Promise<readonly StoredLetter[]>;
   /** Everything as it is at one moment, key by key; undefined where there is nothing to keep (memory). */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> | undefined;
   /**

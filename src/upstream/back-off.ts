@@ -24,6 +24,11 @@ export class BackOff {
       return this.next();
     }
     this.#failures = Math.max(0, this.#failures - 1);
+    return this.shortest();
+  }
+
+  /** The first pause, whatever has failed. */
+  shortest(): number {
     return this.#minMs * (0.5 + this.#random() / 2);
   }
 

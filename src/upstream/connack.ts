@@ -1,5 +1,14 @@
-/** A refused CONNECT, as far as a device can be told. */
+/** What CONNACK says: a refusal, as far as a device can be told, or what the broker takes. */
+import type { Packet } from "mqtt";
 import type { LinkRefusal } from "../core/input.ts";
+import type { BrokerLimits, QoS } from "../core/types.ts";
+import type { BrokerWays } from "./presets.ts";
+
+export const packetTooLarge = 0x95;
+const sharedNotSupported = 0x9e;
+const wildcardsNotSupported = 0xa2;
+/** Octets of SUBSCRIBE and UNSUBSCRIBE besides the filter, at most. */
+const subscribeBytes = 16;
 
 const reasons: Readonly<Record<number, string>> = {
   132: "unsupported protocol version",
@@ -33,4 +42,32 @@ export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; 
     reasonCode,
     reason: `the broker refused the connection: ${reasons[reasonCode] ?? `reason ${code}`}`,
   };
+}
+
+/** The least of what the broker says and what the configuration says for it. */
+export function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, isV5: boolean, ways: BrokerWays): BrokerLimits {
+  const said = packet.properties ?? {};
+  const packetBytes = Math.min(
+    said.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    ways.packetBytesMax ?? Number.POSITIVE_INFINITY,
+  );
+  return {
+    receiveMaximum: said.receiveMaximum ?? 65_535,
+    ...(!isV5 && { exactlyOnceMaximum: ways.qos2InFlightMax }),
+    maximumQoS: Math.min(said.maximumQoS ?? 2, ways.qosMax) as QoS,
+    retainAvailable: (said.retainAvailable ?? true) && ways.retain,
+    maximumPacketBytes: Number.isFinite(packetBytes) ? packetBytes : undefined,
+    wildcardAvailable: said.wildcardSubscriptionAvailable ?? true,
+    sharedAvailable: said.sharedSubscriptionAvailable ?? true,
+    subscriptionIdsAvailable: said.subscriptionIdentifiersAvailable ?? true,
+  };
+}
+
+/** The reason code of MQTT 5 for a filter that the broker does not take; undefined: it does. */
+export function whyNotTaken(limits: BrokerLimits, topicFilter: string): number | undefined {
+  const { maximumPacketBytes = Number.POSITIVE_INFINITY, wildcardAvailable, sharedAvailable } = limits;
+  if (Buffer.byteLength(topicFilter) + subscribeBytes > maximumPacketBytes) return packetTooLarge;
+  if (!wildcardAvailable && /[+#]/.test(topicFilter)) return wildcardsNotSupported;
+  if (!sharedAvailable && topicFilter.startsWith("$share/")) return sharedNotSupported;
+  return undefined;
 }

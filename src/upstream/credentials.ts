@@ -1,71 +1,111 @@
 /**
- * Who we are at the broker, per device: user, password, certificate. Files and variables are read once, at start, so
- * that a mistake is found then; what was read never leaves this module but towards the broker.
+ * Who we are at the broker, per device: user, password, certificate. What is read never leaves this module but towards
+ * the broker.
+ *
+ * Files are read at the start, so that a mistake is found then, and again when one of them has changed: that is looked
+ * for when a connection is to be made, so it needs no watcher, and whatever way a file was replaced is seen. What cannot
+ * be used (a certificate is there already, its key not yet) leaves things as they were until the files change again.
+ * Connections that stand keep what they were made with.
  */
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 import { createSecureContext, type SecureContext, type TLSSocketOptions } from "node:tls";
 import type { IClientOptions } from "mqtt";
 import { GatewayError } from "../errors.ts";
-import type { SecretReference, UpstreamOptions } from "./options.ts";
+import type { BrokerUrl } from "./broker-url.ts";
+import type { Told } from "./link.ts";
+import { type SecretReference, type UpstreamOptions, urlsOf } from "./options.ts";
+import { PasswordCommand } from "./password-command.ts";
 
 type TlsOptions = NonNullable<UpstreamOptions["tls"]>;
 
-/** What goes into MQTT.js's options for one identity. */
-export type Identity = Pick<IClientOptions, "username" | "password"> & { readonly tls: IClientOptions | undefined };
+/** What goes into MQTT.js's options for one identity at one broker; or why there is none just now. */
+export type Identity = Pick<IClientOptions, "username" | "password"> | { readonly failed: string };
 
 interface Group {
   readonly pattern: RegExp;
   readonly username: string | undefined;
-  readonly password: string | undefined;
+  readonly password: string | PasswordCommand | undefined;
   readonly secureContext: SecureContext | undefined;
 }
 
+/** Everything that was read at one time. */
+interface Loaded {
+  readonly groups: readonly Group[];
+  readonly general: Group;
+  readonly psk: { readonly identity: string; readonly key: Buffer } | undefined;
+  /** Of the files that were read, by name: what tells a new one from the old. */
+  readonly stamps: ReadonlyMap<string, string>;
+}
+
+/** Files are looked at once in this time at most. */
+const lookEveryMs = 1_000;
+
 export class Credentials {
-  readonly #groups: readonly Group[];
-  readonly #default: Group;
-  readonly #tls: TlsOptions | undefined;
-  readonly #psk: { identity: string; key: Buffer } | undefined;
-  readonly #secure: boolean;
+  #options: UpstreamOptions;
+  #loaded: Loaded;
+  readonly #told: Told;
+  readonly #now: () => number;
+  #lookedAt: number;
+  /** The files as they were when they could not be used. */
+  #unusable: string | undefined;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS when a file or variable is missing, or TLS options do not fit. */
-  constructor(options: UpstreamOptions) {
-    const { tls } = options;
-    this.#tls = tls;
-    this.#secure = /^(mqtts|wss):/.test(options.url);
-    if (tls && !this.#secure) fail("upstream.tls is set, but upstream.url is not mqtts:// or wss://", {});
-    if (tls?.psk && (tls.cert || tls.ca))
-      fail("upstream.tls: a pre-shared key and certificates exclude each other", {});
-    this.#psk = tls?.psk && { identity: tls.psk.identity, key: Buffer.from(readSecret(tls.psk.key), "hex") };
-    this.#default = {
-      pattern: /^/,
-      username: options.username,
-      password: options.password && readSecret(options.password),
-      secureContext: this.#context(tls),
-    };
-    this.#groups = options.credentials.map((group) => ({
-      pattern: globToRegExp(group.clients),
-      username: group.username ?? options.username,
-      password: group.password ? readSecret(group.password) : this.#default.password,
-      secureContext: group.cert ? this.#context({ ...group, ca: tls?.ca }) : this.#default.secureContext,
-    }));
+  constructor(options: UpstreamOptions, told: Told = () => {}, now: () => number = () => performance.now()) {
+    this.#options = options;
+    this.#told = told;
+    this.#now = now;
+    this.#loaded = load(options);
+    this.#lookedAt = now();
   }
 
-  /** For a device's client id, or for the gateway itself. */
-  of(clientId: string | undefined): Identity {
-    const group =
-      (clientId !== undefined && this.#groups.find(({ pattern }) => pattern.test(clientId))) || this.#default;
-    return {
-      ...(group.username !== undefined && { username: group.username.replaceAll("{clientId}", clientId ?? "") }),
-      ...(group.password !== undefined && { password: group.password }),
-      tls: this.#secure ? this.#tlsOptions(group) : undefined,
-    };
+  /**
+   * Reads everything again, as these options say.
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then all stays as it was.
+   */
+  reload(options: UpstreamOptions): void {
+    this.#loaded = load(options);
+    this.#options = options;
+    this.#unusable = undefined;
   }
 
-  #tlsOptions(group: Group): IClientOptions {
-    const tls = this.#tls;
-    const psk = this.#psk;
+  /** For a device's client id, or for the gateway itself. Calls back at once, unless a command has to be asked. */
+  of(clientId: string | undefined, url: BrokerUrl, done: (identity: Identity) => void): void {
+    this.#look();
+    const group = this.#groupOf(clientId);
+    const { password } = group;
+    const username = group.username?.replaceAll("{clientId}", clientId ?? "") ?? url.username;
+    const rest = {
+      ...(username !== undefined && { username }),
+      ...this.tlsFor(url, clientId),
+    };
+    if (password instanceof PasswordCommand)
+      return password.ask((answer) => done("failed" in answer ? answer : { ...rest, password: answer.password }));
+    const secret = password ?? url.password;
+    done({ ...rest, ...(secret !== undefined && { password: secret }) });
+  }
+
+  /** The broker refused this client's password: one that a command said is asked for again. */
+  refused(clientId: string | undefined): void {
+    const { password } = this.#groupOf(clientId);
+    if (password instanceof PasswordCommand) password.forget();
+  }
+
+  /** TLS for this broker, where MQTT.js looks for it: for WebSocket that is another place. */
+  tlsFor(url: BrokerUrl, clientId?: string): IClientOptions {
+    const options = this.tlsOptions(url, clientId);
+    if (options === undefined) return {};
+    return (url.scheme === "wss" ? { wsOptions: options } : options) as IClientOptions;
+  }
+
+  /** undefined: this broker is spoken to without TLS. */
+  tlsOptions(url: BrokerUrl, clientId?: string): (TLSSocketOptions & { servername?: string }) | undefined {
+    if (!url.isSecure) return undefined;
+    const { tls } = this.#options;
+    const { secureContext } = this.#groupOf(clientId);
+    const { psk } = this.#loaded;
     return {
-      ...(group.secureContext && { secureContext: group.secureContext }),
+      ...(secureContext && { secureContext }),
       ...(tls?.serverName !== undefined && { servername: tls.serverName }),
       ...(tls?.alpn && { ALPNProtocols: tls.alpn }),
       rejectUnauthorized: tls?.verify !== "off-which-is-insecure",
@@ -75,35 +115,111 @@ export class Credentials {
         maxVersion: "TLSv1.2",
         checkServerIdentity: () => undefined,
       }),
-    } satisfies TLSSocketOptions & { alpn?: never } as IClientOptions;
+    };
   }
 
-  /** One context is shared by all connections that use it: a quarter of the memory and CPU of a connection. */
-  #context(
-    from:
-      | {
-          ca?: string | undefined;
-          cert?: string | undefined;
-          key?: string | undefined;
-          passphrase?: SecretReference | undefined;
-        }
-      | undefined,
-  ): SecureContext | undefined {
-    if (!this.#secure || this.#psk) return undefined;
+  #groupOf(clientId: string | undefined): Group {
+    const { groups, general } = this.#loaded;
+    return (clientId !== undefined && groups.find(({ pattern }) => pattern.test(clientId))) || general;
+  }
+
+  /** Reads again what has changed. */
+  #look(): void {
+    if (this.#now() - this.#lookedAt < lookEveryMs) return;
+    this.#lookedAt = this.#now();
+    const files = [...this.#loaded.stamps.keys()];
+    const changed = files.filter((file) => stampOf(file) !== this.#loaded.stamps.get(file));
+    if (changed.length === 0) return;
+    const seen = files.map(stampOf).join();
+    if (seen === this.#unusable) return;
+    try {
+      this.#loaded = load(this.#options, { mayBeEmpty: false });
+      this.#unusable = undefined;
+      this.#told("info", `${changed.join(", ")} changed: new connections to the broker use what it says now`);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      this.#unusable = seen;
+      this.#told("warn", `${changed.join(", ")} changed, and cannot be used: ${error.message}; going on as before`);
+    }
+  }
+}
+
+/** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
+function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): Loaded {
+  const { tls } = options;
+  const stamps = new Map<string, string>();
+  const isSecure = urlsOf(options).some((url) => /^(mqtts|wss):/.test(url));
+  if (tls && !isSecure) fail("upstream.tls is set, but upstream.url is not mqtts:// or wss://", {});
+  if (tls?.psk && (tls.cert || tls.ca)) fail("upstream.tls: a pre-shared key and certificates exclude each other", {});
+
+  const read = (file: string): Buffer => {
+    stamps.set(file, stampOf(file)); // before it is read: what changes meanwhile is read again
+    return readFileSync(file);
+  };
+  const secret = (reference: SecretReference): string => {
+    if ("file" in reference) stamps.set(reference.file, stampOf(reference.file));
+    const value = readSecret(reference);
+    if (value === "" && !mayBeEmpty) fail("a secret is empty", reference);
+    return value;
+  };
+  const contextOf = (from: Partial<TlsOptions> | undefined): SecureContext | undefined => {
+    if (!isSecure || tls?.psk) return undefined;
     const { ca, cert, key, passphrase } = from ?? {};
     if ((cert === undefined) !== (key === undefined)) fail("upstream.tls: cert and key go together", { cert, key });
     try {
+      // One context is shared by all connections that use it: a quarter of the memory and CPU of a connection.
       return createSecureContext({
-        ...(ca !== undefined && { ca: readFileSync(ca) }),
-        ...(cert !== undefined && { cert: readFileSync(cert) }),
-        ...(key !== undefined && { key: readFileSync(key) }),
-        ...(passphrase && { passphrase: readSecret(passphrase) }),
+        ...(ca !== undefined && { ca: read(ca) }),
+        ...(cert !== undefined && { cert: read(cert) }),
+        ...(key !== undefined && { key: read(key) }),
+        ...(passphrase && { passphrase: secret(passphrase) }),
       });
     } catch (cause) {
       if (cause instanceof GatewayError) throw cause;
       return fail(`upstream.tls: ${cause instanceof Error ? cause.message : String(cause)}`, { ca, cert, key }, cause);
     }
+  };
+  const passwordOf = (from: Pick<UpstreamOptions, "password" | "passwordCommand">) => {
+    if (from.password && from.passwordCommand) fail("upstream: password and passwordCommand exclude each other", {});
+    if (from.passwordCommand) return commandOf(from.passwordCommand, options);
+    return from.password && secret(from.password);
+  };
+
+  const psk = tls?.psk && { identity: tls.psk.identity, key: Buffer.from(secret(tls.psk.key), "hex") };
+  const general: Group = {
+    pattern: /^/,
+    username: options.username,
+    password: passwordOf(options),
+    secureContext: contextOf(tls),
+  };
+  const groups = options.credentials.map((group) => ({
+    pattern: globToRegExp(group.clients),
+    username: group.username ?? options.username,
+    password: passwordOf(group) ?? general.password,
+    secureContext: group.cert ? contextOf({ ...group, ca: tls?.ca }) : general.secureContext,
+  }));
+  return { groups, general, psk, stamps };
+}
+
+function commandOf(command: readonly string[], options: UpstreamOptions): PasswordCommand {
+  const [program = ""] = command;
+  if (program.includes("/")) {
+    try {
+      accessSync(program, constants.X_OK);
+    } catch (cause) {
+      fail(`upstream.passwordCommand: ${program} cannot be started`, { program }, cause);
+    }
   }
+  return new PasswordCommand(command, {
+    timeoutSeconds: options.passwordCommandTimeoutSeconds,
+    cacheSeconds: options.passwordCommandCacheSeconds,
+  });
+}
+
+/** Differs when the file was written, replaced, or is gone. */
+function stampOf(file: string): string {
+  const found = statSync(file, { throwIfNoEntry: false, bigint: true });
+  return found ? `${found.ino} ${found.mtimeNs} ${found.size}` : "gone";
 }
 
 /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS, naming the file or variable and never its content. */

@@ -9,16 +9,21 @@ import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd, LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, LinkId, Publication, QoS } from "../core/types.ts";
 
+/** For the operator's log. Of one `kind` one line in a minute is enough; absent: what is said is the kind. */
+export type Told = (level: "info" | "warn", say: string, kind?: string) => void;
+
 export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
 
 export interface UpstreamEvents {
-  up(linkId: LinkId, sessionPresent: boolean, limits: BrokerLimits): void;
+  /** `elsewhere`: another broker of the list than the last time. */
+  up(linkId: LinkId, sessionPresent: boolean, limits: BrokerLimits, elsewhere?: boolean): void;
   /** The broker refused CONNECT. The code is that of MQTT 5. */
   refused(linkId: LinkId, refusal: LinkRefusal, reason: string, reasonCode?: number): void;
   /** The connection ended, or an attempt failed (also: no CONNACK within the connect time-out). Not called after `close`. */
   down(linkId: LinkId, end: LinkEnd): void;
   /** PINGRESP to a `ping`; the answers to the keep-alive's are not told. */
   pong(linkId: LinkId): void;
+  told?: Told;
   congested(linkId: LinkId, congested: boolean): void;
   delivered(linkId: LinkId, delivery: Delivery): void;
   /** PUBREL. */

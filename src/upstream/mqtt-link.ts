@@ -18,17 +18,21 @@ import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
 import { generate } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
-import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
+import type { BrokerLimits, Publication, QoS, Will } from "../core/types.ts";
 import { BackOff } from "./back-off.ts";
+import type { BrokerList } from "./broker-list.ts";
+import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
-import { refusalOf } from "./connack.ts";
+import { limitsOf, packetTooLarge, refusalOf, whyNotTaken } from "./connack.ts";
 import { type ConnectionSigns, causeOf } from "./connection-end.ts";
-import type { Identity } from "./credentials.ts";
+import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
+import type { BrokerWays } from "./presets.ts";
 import type { TurnEnd } from "./turn-end.ts";
+import type { WillRules } from "./will-rules.ts";
 
 /** For what was written last, before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
@@ -36,25 +40,44 @@ const closeDeadlineMs = 2_000;
 const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
+const receiveMaximumExceeded = 0x93;
+/** Of UNSUBACK. [MQTT-5.0 3.11.3] */
+const noSubscriptionExisted = 0x11;
+/** Bad user or password, not authorised. */
+const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
+/** Server unavailable, busy, use another, moved: another broker of the list may do. */
+const isAboutBroker = new Set([0x88, 0x89, 0x9c, 0x9d]);
 const pingRespType = 13;
 const disconnectType = 14;
 const pingReq = Uint8Array.of(0xc0, 0);
 
 /** What is known of one attempt to connect, and of the connection that came of it. */
 interface Attempt extends ConnectionSigns {
+  /** Which broker of the list. */
+  readonly index: number;
   client: MqttClient | undefined;
   reason: string;
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
   answered: boolean;
+  refusedWith: number | undefined;
   showedLife: boolean;
   over: boolean;
+  /** `down` was said. */
+  told: boolean;
+  /** What was in the way is out of it: the next attempt is made without a pause. */
+  isRetriedAtOnce: boolean;
+  readonly will: Will | undefined;
+  /** QoS 1 and 2 publications of the broker that we have not acknowledged: PUBACK or PUBCOMP. */
+  readonly unacknowledged: Set<number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
 }
 
 export interface LinkCounters {
   droppedCongested: number;
+  /** Connections that we ended because the broker sent more than `receiveMaximum` allows. */
+  receiveMaximumExceeded: number;
   packetsIn: number;
   packetsOut: number;
 }
@@ -62,7 +85,10 @@ export interface LinkCounters {
 export class MqttLink {
   readonly request: LinkRequest;
   readonly #options: UpstreamOptions;
-  readonly #identity: Identity;
+  readonly #credentials: Credentials;
+  readonly #brokers: BrokerList;
+  readonly #ways: BrokerWays;
+  readonly #wills: WillRules;
   readonly #events: UpstreamEvents;
   readonly #counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -84,7 +110,10 @@ export class MqttLink {
   constructor(init: {
     request: LinkRequest;
     options: UpstreamOptions;
-    identity: Identity;
+    credentials: Credentials;
+    brokers: BrokerList;
+    wills: WillRules;
+    ways: BrokerWays;
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
@@ -93,7 +122,10 @@ export class MqttLink {
   }) {
     this.request = init.request;
     this.#options = init.options;
-    this.#identity = init.identity;
+    this.#credentials = init.credentials;
+    this.#brokers = init.brokers;
+    this.#ways = init.ways;
+    this.#wills = init.wills;
     this.#events = init.events;
     this.#counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -109,26 +141,84 @@ export class MqttLink {
     return this.#up;
   }
 
+  /** Of the broker that the connection stands to; undefined: it does not. */
+  get brokerIndex(): number | undefined {
+    return this.#up ? this.#attempt?.index : undefined;
+  }
+
+  /** Says goodbye here, and comes again where the list of brokers says. */
+  move(reason: string): void {
+    const attempt = this.#attempt;
+    const stream = attempt?.client?.stream;
+    if (!this.#up || !attempt || !stream) return;
+    attempt.reason ||= reason;
+    attempt.isOurs = true;
+    attempt.isRetriedAtOnce = true;
+    this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0 }) } as Packet);
+    this.#writeOut();
+    this.#up = false;
+    this.#limits = undefined;
+    attempt.told = true;
+    const deadline = setTimeout(() => stream.destroy(), closeDeadlineMs);
+    stream.once("close", () => clearTimeout(deadline));
+    stream.end();
+    this.#events.down(this.request.linkId, endOf(attempt));
+  }
+
   /** One attempt; the next follows by itself. */
   connect(): void {
     if (this.#closed) return;
     this.#blamesClock = false;
-    const attempt = newAttempt();
-    const over = () => {
-      if (attempt.over) return;
-      attempt.over = true;
-      this.#up = false;
-      this.#writer.clear();
-      this.#pingsToWrite = 0;
-      attempt.client?.end(true);
-      if (this.#attempt === attempt) this.#attempt = undefined;
-      if (this.#closed) return;
-      this.#scheduleRetry();
-      if (!attempt.answered || attempt.accepted) this.#events.down(this.request.linkId, endOf(attempt));
-    };
+    const { index, url } = this.#brokers.pick();
+    const attempt = newAttempt(index, this.request.will && this.#wills.taken(this.request.will));
+    this.#attempt = attempt;
+    this.#credentials.of(this.request.identity, url, (identity) => {
+      if (this.#attempt !== attempt || this.#closed) return;
+      if ("failed" in identity) {
+        attempt.reason = identity.failed;
+        attempt.isOurs = true;
+        setImmediate(() => this.#over(attempt));
+      } else this.#begin(attempt, url, identity);
+    });
+  }
+
+  #over(attempt: Attempt): void {
+    if (attempt.over) return;
+    attempt.over = true;
+    this.#up = false;
+    this.#limits = undefined;
+    this.#writer.clear();
+    this.#pingsToWrite = 0;
+    attempt.client?.end(true);
+    if (this.#attempt === attempt) this.#attempt = undefined;
+    if (this.#closed) return;
+    const end = endOf(attempt);
+    const isNextOfRound = this.#noteFailure(attempt, end);
+    if (attempt.isRetriedAtOnce) this.#scheduleRetry(0);
+    else this.#scheduleRetry(isNextOfRound ? this.#backOff.shortest() : this.#backOff.next());
+    if (!attempt.told && (!attempt.answered || attempt.accepted)) this.#events.down(this.request.linkId, end);
+  }
+
+  /** What could not be made tells something of the broker. True: the list of brokers is not gone through yet. */
+  #noteFailure(attempt: Attempt, end: LinkEnd): boolean {
+    const { accepted, refusedWith, isRetriedAtOnce } = attempt;
+    if (
+      accepted ||
+      isRetriedAtOnce ||
+      end.cause === "ours" ||
+      (refusedWith !== undefined && !isAboutBroker.has(refusedWith))
+    )
+      return false;
+    this.#failuresInARow++;
+    this.#brokers.failed(attempt.index, this.#failuresInARow, end.reason);
+    return this.#failuresInARow % this.#brokers.size !== 0;
+  }
+
+  #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
+    const over = () => this.#over(attempt);
     let client: MqttClient;
     try {
-      client = mqtt.connect(this.#options.url, this.#clientOptions());
+      client = mqtt.connect(this.#clientOptions(attempt, url, identity));
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
@@ -136,7 +226,6 @@ export class MqttLink {
       return;
     }
     attempt.client = client;
-    this.#attempt = attempt;
     const failed = (error: Error) => {
       const trouble = certificateTrouble(error, this.#clock);
       if (trouble !== undefined) this.#blamesClock = true;
@@ -186,16 +275,29 @@ export class MqttLink {
 
   subscribe(packetId: number, topicFilter: string, qos: QoS, details: SubscribeDetails = {}): void {
     const { subscriptionId: subscriptionIdentifier, withoutRetained } = details;
-    const hasId = this.#isV5 && this.#hasSubscriptionIds && subscriptionIdentifier !== undefined;
+    const notTaken = this.#limits && whyNotTaken(this.#limits, topicFilter);
+    if (notTaken !== undefined) return this.#answerInstead("suback", packetId, notTaken);
+    const hasId = this.#isV5 && this.#limits?.subscriptionIdsAvailable && subscriptionIdentifier !== undefined;
+    const qosAsked = Math.min(qos, this.#limits?.maximumQoS ?? 2) as QoS;
     this.#write({
       cmd: "subscribe",
       messageId: packetId,
-      subscriptions: [{ topic: topicFilter, qos, ...(this.#isV5 && withoutRetained && { rh: 2 }) }],
+      subscriptions: [{ topic: topicFilter, qos: qosAsked, ...(this.#isV5 && withoutRetained && { rh: 2 }) }],
       ...(hasId && { properties: { subscriptionIdentifier } }),
     } as Packet);
   }
 
+  /**
+   * A connection comes up and asks for all again, also for what this broker does not take: it would answer by closing.
+   * What it would say if it could, is said in its place.
+   */
+  #answerInstead(ack: "suback" | "unsuback", packetId: number, code: number): void {
+    this.#events.acked(this.request.linkId, ack, packetId, code);
+  }
+
   unsubscribe(packetId: number, topicFilter: string): void {
+    if (this.#limits && whyNotTaken(this.#limits, topicFilter) === packetTooLarge)
+      return this.#answerInstead("unsuback", packetId, noSubscriptionExisted);
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
@@ -213,6 +315,7 @@ export class MqttLink {
 
   ack(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     if (!this.#mayWrite()) return;
+    if (kind !== "pubrec") this.#attempt?.unacknowledged.delete(packetId);
     this.#writer.acknowledge(kind, packetId);
     this.#watchBuffer();
   }
@@ -245,8 +348,12 @@ export class MqttLink {
   /** The last attempt ended over the time in a certificate. */
   #blamesClock = false;
 
-  #everUp = false;
-  #hasSubscriptionIds = false;
+  /** The broker of the list that accepted CONNECT last. */
+  #acceptedAt: number | undefined;
+  /** Attempts that came to nothing since one was accepted. */
+  #failuresInARow = 0;
+  /** Of the connection that stands. */
+  #limits: BrokerLimits | undefined;
 
   #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: Attempt): void {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
@@ -254,20 +361,26 @@ export class MqttLink {
     if (code !== 0) {
       const { refusal, reason, reasonCode } = refusalOf(this.#isV5, code);
       attempt.reason = reason;
+      if (attempt.will && this.#wills.refused(reasonCode, attempt.will)) {
+        attempt.isRetriedAtOnce = true;
+        return;
+      }
+      attempt.refusedWith = reasonCode;
+      if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.#events.refused(this.request.linkId, refusal, reason, reasonCode);
       return;
     }
+    const elsewhere = this.#brokers.isElsewhere(this.request.mqttClientId, attempt.index);
     this.#up = true;
     attempt.accepted = true;
-    this.#everUp = true;
-    this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
+    this.#acceptedAt = attempt.index;
+    this.#failuresInARow = 0;
+    this.#limits = limitsOf(packet, this.#isV5, this.#ways);
+    if (this.#isV5) this.#wills.learn(this.#limits);
     this.#congested = false;
     attempt.client?.stream.on("drain", () => this.#onDrain());
-    this.#events.up(
-      this.request.linkId,
-      packet.sessionPresent,
-      limitsOf(packet, this.#isV5 ? undefined : this.#options.qos2InFlightMax),
-    );
+    this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
+    this.#brokers.accepted(attempt.index);
   }
 
   /** Puts our reader between the socket and MQTT.js. */
@@ -278,8 +391,10 @@ export class MqttLink {
     const isOurs = () => this.#attempt === attempt && !this.#closed && this.#up;
     const reader = new PacketReader(this.#isV5 ? "5" : "3.1.1", {
       publish: (packet) => {
-        if (isOurs()) this.#onPublish(packet, attempt);
-        else if (!attempt.accepted) refuse("PUBLISH before CONNACK");
+        if (isOurs()) {
+          if (this.#isTooMany(packet, attempt)) return tooMany();
+          this.#onPublish(packet, attempt);
+        } else if (!attempt.accepted) refuse("PUBLISH before CONNACK");
       },
       ack: (kind, packetId, code) => {
         if (!isOurs()) return;
@@ -305,26 +420,41 @@ export class MqttLink {
       },
       malformed: (why) => refuse(`malformed packet of the broker: ${why}`),
     });
-    const refuse = (why: string) => {
+    const refuse = (why: string, reasonCode = malformedReason) => {
       reader.end();
       attempt.reason ||= why;
       attempt.isOurs = true;
       if (this.#isV5 && isOurs()) {
-        attempt.reasonCode = malformedReason;
-        this.#write({ cmd: "disconnect", reasonCode: malformedReason } as Packet);
+        attempt.reasonCode = reasonCode;
+        this.#write({ cmd: "disconnect", reasonCode } as Packet);
       }
       if (isOurs()) this.#writeOut();
       stream.destroy();
+    };
+    const tooMany = () => {
+      const { receiveMaximum } = this.#options;
+      this.#counters.receiveMaximumExceeded++;
+      const say = `the broker has more than ${receiveMaximum} publications under way that are not acknowledged (receiveMaximum)`;
+      const whose = this.request.mqttClientId;
+      this.#events.told?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
+      refuse(say, receiveMaximumExceeded);
     };
     stream.on("data", (chunk: Buffer) => reader.take(chunk));
     for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
   }
 
+  /** MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] */
+  #isTooMany({ packetId }: ReadPublish, { unacknowledged }: Attempt): boolean {
+    if (packetId === 0 || !this.#isV5) return false;
+    unacknowledged.add(packetId);
+    return unacknowledged.size > this.#options.receiveMaximum;
+  }
+
   #onPublish(packet: ReadPublish, attempt: Attempt): void {
     attempt.showedLife = true;
-    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds } = packet;
+    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds, meta } = packet;
     this.#counters.packetsIn++;
-    const publication = { topicName, payload, qos, retain };
+    const publication = { topicName, payload, qos, retain, ...(meta && { meta }) };
     this.#events.delivered(this.request.linkId, {
       publication,
       packetId,
@@ -383,21 +513,25 @@ export class MqttLink {
     this.#scheduleRetry(this.#random() * clockSetSpreadMs);
   }
 
-  #scheduleRetry(pauseMs = this.#backOff.next()): void {
+  #scheduleRetry(pauseMs: number): void {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.connect(), pauseMs);
   }
 
-  #clientOptions(): IClientOptions {
+  #clientOptions({ index, will: atBroker }: Attempt, url: BrokerUrl, identity: IClientOptions): IClientOptions {
     const { request } = this;
     const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
-    const { tls, ...identity } = this.#identity;
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
     // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
     // It ends when the core says so, with an expiry of 0 in DISCONNECT.
-    const clean = request.clean && !(this.#isV5 && (this.#everUp || request.resume));
+    // What another broker of the list keeps of it is old.
+    const clean = request.clean && !(this.#isV5 && (this.#acceptedAt === index || request.resume));
     return {
-      ...tls,
+      // In parts, so that MQTT.js does not read user, password and client id out of a url.
+      protocol: url.scheme,
+      host: url.host,
+      ...(url.port !== undefined && { port: url.port }),
+      transformWsUrl: () => url.webSocketUrl,
       ...identity,
       clientId: request.mqttClientId,
       protocolVersion: this.#isV5 ? 5 : 4,
@@ -410,12 +544,12 @@ export class MqttLink {
       reschedulePings: false,
       log: () => {},
       ...(this.#isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
-      ...(request.will && {
+      ...(atBroker && {
         will: {
-          topic: request.will.topicName,
-          payload: Buffer.from(request.will.payload),
-          qos: request.will.qos,
-          retain: request.will.retain,
+          topic: atBroker.topicName,
+          payload: Buffer.from(atBroker.payload),
+          qos: atBroker.qos,
+          retain: atBroker.retain,
           ...(this.#isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
         },
       }),
@@ -423,12 +557,15 @@ export class MqttLink {
   }
 }
 
-function newAttempt(): Attempt {
+function newAttempt(index: number, will: Will | undefined): Attempt {
   return {
+    index,
+    will,
     client: undefined,
     reason: "",
     reasonCode: undefined,
     answered: false,
+    refusedWith: undefined,
     accepted: false,
     showedLife: false,
     isOurs: false,
@@ -436,6 +573,9 @@ function newAttempt(): Attempt {
     finished: false,
     error: undefined,
     over: false,
+    told: false,
+    isRetriedAtOnce: false,
+    unacknowledged: new Set(),
     pings: [],
   };
 }
@@ -448,17 +588,5 @@ function endOf(attempt: Attempt): LinkEnd {
     cause: causeOf(attempt),
     ...(reasonCode !== undefined && { reasonCode }),
     showedLife,
-  };
-}
-
-/** `exactlyOnceMaximum`: where the broker cannot say what it takes. */
-function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, exactlyOnceMaximum: number | undefined): BrokerLimits {
-  const { receiveMaximum, maximumQoS, retainAvailable, maximumPacketSize } = packet.properties ?? {};
-  return {
-    receiveMaximum: receiveMaximum ?? 65_535,
-    ...(exactlyOnceMaximum !== undefined && { exactlyOnceMaximum }),
-    maximumQoS: (maximumQoS ?? 2) as QoS,
-    retainAvailable: retainAvailable ?? true,
-    maximumPacketBytes: maximumPacketSize,
   };
 }

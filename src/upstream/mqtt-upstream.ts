@@ -2,16 +2,25 @@
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkId, Publication, QoS } from "../core/types.ts";
+import { GatewayError } from "../errors.ts";
+import { BrokerList } from "./broker-list.ts";
+import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
 import type { WallTime } from "./certificate-time.ts";
 import { Credentials } from "./credentials.ts";
-import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
+import type { SubscribeDetails, Told, Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
-import type { UpstreamOptions } from "./options.ts";
+import { type UpstreamOptions, urlsOf } from "./options.ts";
+import { type BrokerWays, waysOf } from "./presets.ts";
+import { probe } from "./probe.ts";
 import { TurnEnd } from "./turn-end.ts";
+import { WillRules } from "./will-rules.ts";
 
 export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
   readonly #credentials: Credentials;
+  readonly #brokers: BrokerList;
+  readonly #ways: BrokerWays;
+  readonly #wills: WillRules;
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
@@ -20,7 +29,7 @@ export class MqttUpstream implements Upstream {
   readonly #turnEnd: TurnEnd;
   #events: UpstreamEvents | undefined;
   #idle: (() => void) | undefined;
-  readonly counters: LinkCounters = { droppedCongested: 0, packetsIn: 0, packetsOut: 0 };
+  readonly counters: LinkCounters = { droppedCongested: 0, receiveMaximumExceeded: 0, packetsIn: 0, packetsOut: 0 };
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
   constructor(
@@ -30,7 +39,18 @@ export class MqttUpstream implements Upstream {
     turnEnd = new TurnEnd(),
   ) {
     this.#options = options;
-    this.#credentials = new Credentials(options);
+    const told: Told = (...words) => this.#events?.told?.(...words);
+    this.#credentials = new Credentials(options, told);
+    this.#ways = waysOf(options);
+    this.#wills = new WillRules(this.#ways, told);
+    this.#brokers = new BrokerList({
+      urls: urlsOf(options).map(parsed),
+      returnSeconds: options.returnSeconds,
+      links: () => this.#links.values(),
+      probe: (url, done) => probe(url, this.#credentials.tlsOptions(url), options.connectTimeoutSeconds * 1_000, done),
+      random,
+      told,
+    });
     this.#random = random;
     this.#turnEnd = turnEnd;
     this.#clock = clock;
@@ -45,7 +65,10 @@ export class MqttUpstream implements Upstream {
     const link = new MqttLink({
       request,
       options: this.#options,
-      identity: this.#credentials.of(request.identity),
+      credentials: this.#credentials,
+      brokers: this.#brokers,
+      ways: this.#ways,
+      wills: this.#wills,
       events: this.#events,
       counters: this.counters,
       turnEnd: this.#turnEnd,
@@ -99,7 +122,16 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.ack(ack, packetId);
   }
 
+  /**
+   * Reads credentials and certificates again, as these options say; all else stays as it is.
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then all stays as it was.
+   */
+  reload(options: UpstreamOptions): void {
+    this.#credentials.reload(options);
+  }
+
   async shutdown(deadlineMs: number): Promise<void> {
+    this.#brokers.close();
     for (const linkId of [...this.#links.keys()]) this.close(linkId, "disconnect", false);
     if (this.#closing.size === 0) return;
     await new Promise<void>((resolve) => {
@@ -130,4 +162,10 @@ export class MqttUpstream implements Upstream {
     closing.waiting?.connect();
     if (this.#closing.size === 0) this.#idle?.();
   }
+}
+
+function parsed(url: string): BrokerUrl {
+  const found = parseBrokerUrl(url);
+  if (!found) throw new GatewayError("ERR_UPSTREAM_OPTIONS", {}, { say: `upstream: ${withoutSecrets(url)} is no url` });
+  return found;
 }

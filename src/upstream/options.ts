@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
+import { presetNames } from "./presets.ts";
 
 /** A secret is never in the configuration itself: it is in a file or an environment variable. */
 export const secretReference = z.union([
@@ -9,11 +11,33 @@ export type SecretReference = z.infer<typeof secretReference>;
 
 const seconds = (max: number) => z.int().min(0).max(max);
 
+const pemFile = z
+  .string()
+  .min(1)
+  .regex(/^(?!-----BEGIN)[^\n]*$/, "must be the name of a file, not what is in it");
+
 const clientCertificate = {
-  cert: z.string().min(1).optional().describe("File with the client certificate (PEM)."),
-  key: z.string().min(1).optional().describe("File with its private key (PEM)."),
+  cert: pemFile.optional().describe("File with the client certificate (PEM)."),
+  key: pemFile.optional().describe("File with its private key (PEM)."),
   passphrase: secretReference.optional().describe("For an encrypted key."),
 };
+
+export const defaultUrl = "mqtt://127.0.0.1:1883";
+
+const brokerUrl = z
+  .string()
+  .max(2_000)
+  .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host");
+
+const passwordCommand = z
+  .array(z.string().min(1))
+  .min(1)
+  .max(64)
+  .optional()
+  .describe(
+    "Instead of password: a program and its words, without a shell. What it says is the password. Everybody on the machine can see " +
+      "the words: no secret belongs there.",
+  );
 
 const fields = {
   mode: z
@@ -26,11 +50,23 @@ const fields = {
     .max(64)
     .default(1)
     .describe("Aggregating: so many connections; each device keeps to one of them."),
-  url: z
-    .string()
-    .regex(/^(mqtts?|wss?):\/\/[^/\s]+/, "must be mqtt://, mqtts://, ws:// or wss:// and a host")
-    .default("mqtt://127.0.0.1:1883")
+  url: brokerUrl
+    .default(defaultUrl)
     .describe("The broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (WebSocket), with host and port."),
+  urls: z
+    .array(brokerUrl)
+    .min(1)
+    .max(16)
+    .optional()
+    .describe(
+      "Instead of url: brokers of one cluster, the best one first. When the one in use cannot be reached, the next is tried.",
+    ),
+  returnSeconds: seconds(86_400)
+    .default(60)
+    .describe(
+      "With urls: how often a better one is looked for, jittered; longer, up to 16 times, when it takes no CONNECT. One " +
+        "connection goes back first, the others follow when it was accepted, at most 200 a second. 0 = stay.",
+    ),
   protocol: z.enum(["3.1.1", "5"]).default("3.1.1").describe("MQTT version spoken to the broker."),
   clientIdPrefix: z.string().max(100).default("").describe("Put before every device's client id at the broker."),
   topicPrefix: z
@@ -90,14 +126,40 @@ const fields = {
     .max(65_535)
     .default(16)
     .describe("Messages at QoS 1 and 2 that the broker may have open per device."),
+  preset: z
+    .enum(presetNames)
+    .optional()
+    .describe(
+      "Sets the next four as this broker needs it; what is set by hand counts more. Values and reasons: below the table.",
+    ),
+  qosMax: z
+    .union([z.literal(0), z.literal(1), z.literal(2)])
+    .optional()
+    .describe(
+      "Highest QoS that the broker takes (absent: 2). A 3.1.1 broker cannot say it and closes the connection. Beyond: the device " +
+        "hears 'not supported'; subscriptions are asked for at this QoS at most.",
+    ),
+  retain: z
+    .boolean()
+    .optional()
+    .describe(
+      "false: the broker takes no retained messages (absent: true). Devices hear 'not supported'; wills and status messages go " +
+        "without the flag.",
+    ),
+  packetBytesMax: z
+    .int()
+    .min(64)
+    .max(268_435_455)
+    .optional()
+    .describe("Octets of the largest MQTT packet that the broker takes (absent: no limit). Beyond: 'not supported'."),
   qos2InFlightMax: z
     .int()
     .min(1)
     .max(65_535)
-    .default(20)
+    .optional()
     .describe(
-      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection. A broker cannot say how many it takes, and ends a " +
-        "connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
+      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection (absent: 20). A broker cannot say how many it takes, and " +
+        "ends a connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
     ),
   payloadBytesMax: z
     .int()
@@ -114,6 +176,14 @@ const fields = {
     ),
   username: z.string().min(1).optional().describe("For every connection without credentials of its own."),
   password: secretReference.optional(),
+  passwordCommand,
+  passwordCommandTimeoutSeconds: seconds(600).min(1).default(10).describe("How long a password command may take."),
+  passwordCommandCacheSeconds: seconds(31_536_000)
+    .default(60)
+    .describe(
+      "How long what it said is used for further connections; 0 = it is asked for each. Asked again at once when the broker " +
+        "refuses it.",
+    ),
   credentials: z
     .array(
       z.strictObject({
@@ -123,6 +193,7 @@ const fields = {
           .describe("Pattern of device client ids, with * and ?. The first entry that matches counts."),
         username: z.string().min(1).optional().describe("{clientId} stands for the device's client id."),
         password: secretReference.optional(),
+        passwordCommand,
         ...clientCertificate,
       }),
     )
@@ -130,9 +201,7 @@ const fields = {
     .describe("Credentials of groups of devices."),
   tls: z
     .strictObject({
-      ca: z
-        .string()
-        .min(1)
+      ca: pemFile
         .optional()
         .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
       ...clientCertificate,
@@ -172,3 +241,18 @@ export const namedUpstreamOptions = z.strictObject({
 export type NamedUpstreamOptions = z.infer<typeof namedUpstreamOptions>;
 
 export type UpstreamOptions = z.infer<typeof upstreamOptions>;
+
+/** The brokers, the best one first, as they may be seen. */
+export function shownBrokers(options: Pick<UpstreamOptions, "url" | "urls">): string {
+  return urlsOf(options).map(withoutSecrets).join(", ");
+}
+
+/** A password in a url is in the configuration itself, where more people see it than should. */
+export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): boolean {
+  return urlsOf(options).some((url) => parseBrokerUrl(url)?.password !== undefined);
+}
+
+/** The brokers, the best one first. */
+export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
+  return urls ?? [url];
+}

@@ -3,9 +3,12 @@
  * socket is written to once. [MQTT-3.1.1 3.3 - 3.7; MQTT 5 3.3 - 3.7]
  */
 import type { Publication } from "../core/types.ts";
+import { publishProperties } from "./properties.ts";
 
 /** Beyond, a new piece is begun: to copy a large one again and again would cost more than a second write. */
 const pieceBytesMax = 64 * 1_024;
+
+const noProperties = Uint8Array.of(0);
 
 const fixedHeader = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
 
@@ -30,9 +33,10 @@ export class PacketWriter {
 
   /** `packetId` is ignored at QoS 0. */
   publish(publication: Publication, packetId: number, dup: boolean): void {
-    const { topicName, payload, qos, retain } = publication;
+    const { topicName, payload, qos, retain, meta } = publication;
+    const properties = this.#isV5 ? (meta ? publishProperties(meta) : noProperties) : undefined;
     const nameBytes = asciiLength(topicName) ?? Buffer.byteLength(topicName);
-    const remaining = 2 + nameBytes + (qos > 0 ? 2 : 0) + (this.#isV5 ? 1 : 0) + payload.byteLength;
+    const remaining = 2 + nameBytes + (qos > 0 ? 2 : 0) + (properties?.length ?? 0) + payload.byteLength;
     let at = this.#reserve(5 + remaining);
     const octets = this.#piece as Buffer;
     octets[at++] = 0x30 | (dup && qos > 0 ? 8 : 0) | (qos << 1) | (retain ? 1 : 0);
@@ -49,7 +53,7 @@ export class PacketWriter {
       octets[at++] = packetId >> 8;
       octets[at++] = packetId & 0xff;
     }
-    if (this.#isV5) octets[at++] = 0; // no properties
+    if (properties) for (const octet of properties) octets[at++] = octet;
     if (payload.byteLength <= 32) for (let i = 0; i < payload.byteLength; i++) octets[at + i] = payload[i] as number;
     else octets.set(payload, at);
     this.#used = at + payload.byteLength;

@@ -1,10 +1,19 @@
-/** Properties of MQTT 5: passed over, but for those of PUBLISH that mean something to a device. [MQTT 5 2.2.2] */
+/**
+ * Properties of MQTT 5. Those of PUBLISH are read and written where they say something of the message; all others are
+ * passed over. [MQTT 5 2.2.2]
+ */
+import { isUtf8 } from "node:buffer";
+import type { PublicationMeta } from "../core/types.ts";
+
+/** Octets of PUBLISH's properties that are kept with a message. Of more, only the expiry is: see `PublicationMeta`. */
+export const metaBytesMax = 4_000;
 
 /** What of PUBLISH's properties counts here. */
 export interface PublishProperties {
   readonly expirySeconds?: number;
   /** One for each of our subscriptions that it matches, where they have identifiers. */
   readonly subscriptionIds?: readonly number[];
+  readonly meta?: PublicationMeta;
 }
 
 /** A number of one to four octets; undefined where it does not end in them, or within `octets`. [MQTT 5 1.5.5] */
@@ -32,6 +41,9 @@ export function skipProperties(octets: Uint8Array, at: number, end: number): num
 }
 
 const expiryInterval = 0x02;
+const contentType = 0x03;
+const responseTopic = 0x08;
+const correlationData = 0x09;
 const subscriptionIdentifier = 0x0b;
 const userProperty = 0x26;
 
@@ -42,9 +54,9 @@ function valueBytes(octets: Uint8Array, identifier: number, at: number): number 
       return 1;
     case expiryInterval:
       return 4;
-    case 0x03: // content type
-    case 0x08: // response topic
-    case 0x09: // correlation data
+    case contentType:
+    case responseTopic:
+    case correlationData:
       return 2 + u16At(octets, at);
     case subscriptionIdentifier: {
       const value = variableIntegerAt(octets, at);
@@ -71,6 +83,8 @@ export function readPublishProperties(
   let seen = 0;
   let expirySeconds: number | undefined;
   const subscriptionIds: number[] = [];
+  let meta: Writable<PublicationMeta> | undefined;
+  const isKept = end - start <= metaBytesMax;
   while (at < end) {
     const identifier = octets[at] as number;
     const bytes = valueBytes(octets, identifier, at + 1);
@@ -80,14 +94,95 @@ export function readPublishProperties(
       if (seen & (1 << identifier)) return undefined; // only those two may come more than once
       seen |= 1 << identifier;
     }
-    if (identifier === expiryInterval) expirySeconds = u16At(octets, at + 1) * 65_536 + u16At(octets, at + 3);
+    if (identifier === expiryInterval) {
+      expirySeconds = u16At(octets, at + 1) * 65_536 + u16At(octets, at + 3);
+      meta = { ...meta, expirySeconds };
+    } else if (isKept) meta = withProperty(meta, octets, identifier, at + 1);
     at += 1 + bytes;
   }
   const properties = {
     ...(expirySeconds !== undefined && { expirySeconds }),
     ...(subscriptionIds.length > 0 && { subscriptionIds }),
+    ...(meta && { meta }),
   };
   return { properties, end };
+}
+
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** What is not well-formed is left out: a message is not lost, nor a connection, over what no device sees. */
+function withProperty(
+  meta: Writable<PublicationMeta> | undefined,
+  octets: Uint8Array,
+  identifier: number,
+  at: number,
+): Writable<PublicationMeta> | undefined {
+  switch (identifier) {
+    case contentType: {
+      const text = textAt(octets, at);
+      return text === undefined ? meta : { ...meta, contentType: text };
+    }
+    case responseTopic: {
+      const text = textAt(octets, at);
+      return !text || /[+#]/.test(text) ? meta : { ...meta, responseTopic: text };
+    }
+    case correlationData:
+      return { ...meta, correlationData: octets.slice(at + 2, at + 2 + u16At(octets, at)) };
+    case userProperty: {
+      const name = textAt(octets, at);
+      const value = textAt(octets, at + 2 + u16At(octets, at));
+      if (name === undefined || value === undefined) return meta;
+      return { ...meta, userProperties: [...(meta?.userProperties ?? []), [name, value]] };
+    }
+    default:
+      return meta;
+  }
+}
+
+/** Text behind its length; undefined where it is none. [MQTT 5 1.5.4] */
+function textAt(octets: Uint8Array, at: number): string | undefined {
+  const part = Buffer.from(octets.buffer, octets.byteOffset + at + 2, u16At(octets, at));
+  return isUtf8(part) && !part.includes(0) ? part.toString("utf8") : undefined;
+}
+
+/** The properties of a PUBLISH that say this of it, with their length before them. [MQTT 5 3.3.2.3] */
+export function publishProperties(meta: PublicationMeta): Uint8Array {
+  const parts: Uint8Array[] = [];
+  const withLength = (octets: Uint8Array) =>
+    parts.push(Uint8Array.of(octets.length >> 8, octets.length & 0xff), octets);
+  const text = (value: string) => withLength(Buffer.from(value, "utf8"));
+  const identify = (identifier: number) => parts.push(Uint8Array.of(identifier));
+  if (meta.expirySeconds !== undefined) {
+    const value = Buffer.alloc(5, expiryInterval);
+    value.writeUInt32BE(meta.expirySeconds, 1);
+    parts.push(value);
+  }
+  if (meta.contentType !== undefined) {
+    identify(contentType);
+    text(meta.contentType);
+  }
+  if (meta.responseTopic !== undefined) {
+    identify(responseTopic);
+    text(meta.responseTopic);
+  }
+  if (meta.correlationData !== undefined) {
+    identify(correlationData);
+    withLength(meta.correlationData);
+  }
+  for (const [name, value] of meta.userProperties ?? []) {
+    identify(userProperty);
+    text(name);
+    text(value);
+  }
+  const body = Buffer.concat(parts);
+  return Buffer.concat([variableInteger(body.length), body]);
+}
+
+function variableInteger(value: number): Uint8Array {
+  const octets: number[] = [];
+  let rest = value;
+  for (; rest >= 128; rest >>>= 7) octets.push((rest & 0x7f) | 0x80);
+  return Uint8Array.of(...octets, rest);
 }
 
 /** NaN beyond the end, which no comparison lets pass. */

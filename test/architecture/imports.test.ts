@@ -17,7 +17,7 @@ const rules: Record<string, readonly string[]> = {
   device: ["wire", "types:core"],
   transports: ["errors.ts", "types:core", "pkg"],
   upstream: ["errors.ts", "types:core", "pkg"],
-  storage: ["errors.ts", "types:core", "pkg"],
+  storage: ["errors.ts", "wire", "types:core", "pkg"],
   observe: ["errors.ts", "roles.ts", "types:core", "types:transports", "pkg"],
   config: ["errors.ts", "wire", "transports", "upstream", "storage", "observe", "types:core", "core/peer-id.ts", "pkg"],
   runtime: ["roles.ts", "core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],

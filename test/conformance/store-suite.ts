@@ -1,7 +1,15 @@
 /** What every store must do. A new one joins with one line in stores.test.ts. */
 import { afterEach, describe, expect, test } from "vitest";
-import type { Change, SessionRecord, StoredState } from "../../src/core/record.ts";
-import type { Store } from "../../src/storage/store.ts";
+import {
+  backlogBytes,
+  backlogShare,
+  type Change,
+  metaBytes,
+  type SessionRecord,
+  type StoredState,
+} from "../../src/core/record.ts";
+import type { PublicationMeta } from "../../src/core/types.ts";
+import type { Fetched, Store } from "../../src/storage/store.ts";
 
 export interface StoreSubject {
   /** A store where nothing was before. */
@@ -15,7 +23,6 @@ export const session = (clientId: string, more: Partial<SessionRecord> = {}): Ch
   clientId,
   id: 0,
   record: {
-    v: 1,
     clientId,
     peer: "udp/192.0.2.1:1",
     state: "asleep",
@@ -25,7 +32,7 @@ export const session = (clientId: string, more: Partial<SessionRecord> = {}): Ch
     farewell: false,
     will: { topicName: "w", payload: Uint8Array.of(0, 255), qos: 1, retain: true },
     brokerWill: undefined,
-    topics: [{ id: 5, name: "täglich/+?", known: true }],
+    topics: [{ id: 5, name: "täglich/?", known: true }],
     nextTopicId: 6,
     subscriptions: [{ filter: "a/#", qos: 2, by: "name", predefinedId: 0 }],
     ...more,
@@ -36,7 +43,7 @@ export const queued = (clientId: string, seq: number, text = "x"): Change => ({
   of: "queued",
   clientId,
   id: seq,
-  record: { v: 1, publication: publication(text), msgId: 7, released: false },
+  record: { publication: publication(text), msgId: 7, released: false },
 });
 
 const publication = (text: string) => ({
@@ -46,11 +53,55 @@ const publication = (text: string) => ({
   retain: false,
 });
 
+const text = (octets: Uint8Array) => Buffer.from(octets).toString();
+
+const backlog = (clientId: string, id: number, content: string): Change => ({
+  of: "backlog",
+  clientId,
+  id,
+  record: { publication: publication(content), at: 1_790_000_000_000 },
+});
+
+const uplink = (clientId: string, id: number): Change => ({
+  of: "uplink",
+  clientId,
+  id,
+  record: { publication: publication("up"), origin: undefined, stage: "open", isWill: false },
+});
+
+const taken = (clientId: string, id: number): Change => ({
+  of: "taken",
+  clientId,
+  id,
+  record: { topicId: 1, hash: -1 },
+});
+
+const received = (clientId: string, id: number): Change => ({ of: "received", clientId, id, record: { seq: 0 } });
+
+const known = (clientId: string): Change => ({ of: "known", clientId, id: 0, record: {} });
+
+const letter = (clientId: string, id: number): Change => ({
+  of: "letter",
+  clientId,
+  id,
+  record: { direction: "down", reason: "expired", publication: publication("late"), at: 0 },
+});
+
+function fetched(store: Store, clientId: string): Promise<Parameters<Fetched>[0]> {
+  return new Promise((resolve, reject) =>
+    store.fetch(clientId, 0, 100, (entries, error) => (error ? reject(error) : resolve(entries))),
+  );
+}
+
 const gone = (change: Change): Change => ({ ...change, record: undefined });
 
 export async function stored(store: Store): Promise<StoredState[]> {
   const states: StoredState[] = [];
-  for await (const state of store.all()) states.push(state);
+  for (let isMore = true; isMore; ) {
+    const next = await store.sessions(states.at(-1)?.session.clientId, 3);
+    states.push(...next);
+    isMore = next.length === 3;
+  }
   return states.sort((a, b) => (a.session.clientId < b.session.clientId ? -1 : 1));
 }
 
@@ -70,16 +121,17 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       const store = subject.fresh();
       expect((await store.open()).notices).toEqual([]);
       open.push(store);
-      /** What a later life finds; the same store where nothing survives. */
-      const later = async (): Promise<StoredState[]> => {
-        if (!subject.again) return stored(store);
+      /** The store in a later life; the same one where nothing survives. */
+      const again = async (): Promise<Store> => {
+        if (!subject.again) return store;
         await store.close();
         const next = subject.again();
         open.push(next);
         expect((await next.open()).notices).toEqual([]);
-        return stored(next);
+        return next;
       };
-      return { store, later };
+      const later = async (): Promise<StoredState[]> => stored(await again());
+      return { store, later, again };
     }
 
     test("gives back what was committed: every kind, octet by octet, in its order", async () => {
@@ -89,14 +141,13 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
         clientId: "a",
         id: 65_535,
         record: {
-          v: 1,
           publication: publication("up"),
           origin: { msgId: 3, topicId: 5 },
           stage: "released",
           isWill: false,
         },
       };
-      const received: Change = { of: "received", clientId: "a", id: 9, record: { v: 1, seq: 2 } };
+      const received: Change = { of: "received", clientId: "a", id: 9, record: { seq: 2 } };
       await commit(store, session("a"), queued("a", 300, "third"), queued("a", 2, "first"), uplink, received);
       await commit(store, queued("a", 16, "second"), session("ü/% b", { peer: undefined, will: undefined }));
       const [a, b] = await later();
@@ -107,7 +158,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
         [300, "third"],
       ]);
       expect(a?.uplink).toEqual([[65_535, uplink.record]]);
-      expect(a?.received).toEqual([[9, { v: 1, seq: 2 }]]);
+      expect(a?.received).toEqual([[9, { seq: 2 }]]);
       expect(b?.session.clientId).toBe("ü/% b");
       expect(b?.session.peer).toBeUndefined();
     });
@@ -141,6 +192,157 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       expect((await later()).map(({ session: { sleepSeconds } }) => sleepSeconds)).toEqual(
         Array.from({ length: 10 }, (_, i) => 190 + i),
       );
+    });
+
+    test("sessions come in slices, each once and with what is its own, whatever their names", async () => {
+      const { store, again } = await started();
+      // Their keys are not in the order of those of what belongs to them: "a-b" lies before "a/", and "a" before "a-b".
+      const names = ["a", "a-b", "a!", "a/b", "a b", "b", "ü", "\0/0", "~", "A", "a-b-c", "z'z", "%", "a%2Fb"];
+      for (const [i, name] of names.entries()) {
+        await commit(store, session(name, { sleepSeconds: i }), queued(name, i + 1, name), backlog(name, 3, name));
+        if (i % 2 === 0) await commit(store, taken(name, i + 1), received(name, i + 1));
+      }
+      const next = await again();
+      for (const limit of [1, 2, 3, 5, names.length, names.length + 1]) {
+        const states: StoredState[] = [];
+        for (;;) {
+          const slice = await next.sessions(states.at(-1)?.session.clientId, limit);
+          expect(slice.length).toBeLessThanOrEqual(limit);
+          states.push(...slice);
+          if (slice.length < limit) break;
+        }
+        expect(new Set(states.map(({ session: { clientId } }) => clientId))).toEqual(new Set(names));
+        expect(states).toHaveLength(names.length);
+        for (const state of states) {
+          const i = names.indexOf(state.session.clientId);
+          const one = i % 2 === 0 ? [i + 1] : [];
+          expect(state.session.sleepSeconds).toBe(i);
+          expect(
+            state.queued.map(
+              ([
+                seq,
+                {
+                  publication: { payload },
+                },
+              ]) => [seq, text(payload)],
+            ),
+          ).toEqual([[i + 1, names[i]]]);
+          expect(state.taken.map(([id]) => id)).toEqual(one);
+          expect(state.received.map(([id]) => id)).toEqual(one);
+          expect(state.backlog).toMatchObject({ count: 1, first: 3, last: 3 });
+          expect(await next.load(state.session.clientId)).toEqual(state);
+        }
+      }
+      expect(await next.load("nobody")).toBeUndefined();
+      expect(await next.sessions(undefined, 0)).toEqual([]);
+    });
+
+    test("what is owed to the broker is given back also without a session, and what waits for its client", async () => {
+      const { store, later } = await started();
+      await commit(store, backlog("a", 1, "x"), uplink("b", 7));
+      expect(
+        (await later()).map(({ session: { clientId, state }, backlog: sum, uplink: up }) => [
+          clientId,
+          state,
+          sum?.count ?? 0,
+          up.length,
+        ]),
+      ).toEqual([
+        ["a", "disconnected", 1, 0],
+        ["b", "disconnected", 0, 1],
+      ]);
+    });
+
+    test("says which messages are due, the soonest first", async () => {
+      const { store, again } = await started();
+      const due = (clientId: string, seq: number, at: number): Change => {
+        const change = queued(clientId, seq);
+        return change.of === "queued" && change.record ? { ...change, record: { ...change.record, due: at } } : change;
+      };
+      await commit(store, session("a"), session("b"), due("a", 1, 3_000), due("b", 2, 1_000), due("a", 3, 2_000));
+      await commit(store, queued("a", 4), due("b", 5, 9_000));
+      const next = await again();
+      expect(await next.due(3_001, 10)).toEqual([
+        { clientId: "b", seq: 2, due: 1_000 },
+        { clientId: "a", seq: 3, due: 2_000 },
+        { clientId: "a", seq: 1, due: 3_000 },
+      ]);
+      expect((await next.due(3_000, 1)).map(({ seq }) => seq)).toEqual([2]);
+      expect(await next.due(1_000, 10)).toEqual([]);
+    });
+
+    test("letters by number and known clients come in slices", async () => {
+      const { store, again } = await started();
+      for (let id = 1; id <= 5; id++) await commit(store, letter(`c${(id * 2) % 5}`, id), known(`k ${id}`));
+      await commit(store, gone(letter("c1", 3)), gone(known("k 2")));
+      const next = await again();
+      const numbers = async (after: number, limit: number) =>
+        (await next.letters(after, limit)).map(({ id, clientId }) => [id, clientId]);
+      expect(await numbers(0, 2)).toEqual([
+        [1, "c2"],
+        [2, "c4"],
+      ]);
+      expect(await numbers(2, 2)).toEqual([
+        [4, "c3"],
+        [5, "c0"],
+      ]);
+      expect(await numbers(5, 2)).toEqual([]);
+      const first = await next.known(undefined, 3);
+      expect([...first, ...(await next.known(first.at(-1), 3))]).toEqual(["k 1", "k 3", "k 4", "k 5"]);
+      expect((await next.letters(0, 1))[0]?.record).toEqual(letter("", 1).record);
+    });
+
+    test("a commit of an older epoch is refused, also by a later life; nothing of it is written", async () => {
+      const { store, again } = await started();
+      const at = (to: Store, epoch: number, ...changes: Change[]) =>
+        new Promise<string>((done) => to.commit(changes, (error) => done(error?.code ?? "done"), { epoch }));
+      // All in one turn: they are written together, and each is answered for itself, in order.
+      const answers = [at(store, 3, session("a")), at(store, 2, session("old")), at(store, 4, session("b"))];
+      answers.push(at(store, 3, session("older")), at(store, 4, session("c")));
+      expect(await Promise.all(answers)).toEqual(["done", "ERR_STORE_EPOCH", "done", "ERR_STORE_EPOCH", "done"]);
+      await commit(store, session("d")); // says nothing of an epoch
+      const next = await again();
+      expect(await at(next, 3, gone(session("a")))).toBe("ERR_STORE_EPOCH");
+      expect(await at(next, 4, session("e"))).toBe("done");
+      expect((await stored(next)).map(({ session: { clientId } }) => clientId)).toEqual(["a", "b", "c", "d", "e"]);
+    });
+
+    test("what a publication says of itself is kept with it, and counts", async () => {
+      const { store, again } = await started();
+      const meta: PublicationMeta = {
+        originAt: 1_790_000_000_000,
+        userProperties: [
+          ["key", "value"],
+          ["key", "ä second"],
+          ["", ""],
+        ],
+        contentType: "application/json",
+        responseTopic: "answers/1",
+        correlationData: Uint8Array.of(0, 1, 255),
+        expirySeconds: 4_294_967_295,
+      };
+      const about = { ...publication("x"), meta };
+      const changes: Change[] = [
+        { of: "queued", clientId: "a", id: 1, record: { publication: about, msgId: 0, released: false } },
+        {
+          of: "uplink",
+          clientId: "a",
+          id: 1,
+          record: { publication: about, origin: undefined, stage: "open", isWill: false },
+        },
+        { of: "backlog", clientId: "a", id: 1, record: { publication: about, at: 5 } },
+        { of: "letter", clientId: "a", id: 1, record: { direction: "up", reason: "r", publication: about, at: 5 } },
+      ];
+      await commit(store, session("a", { will: about }), ...changes);
+      const next = await again();
+      const state = await next.load("a");
+      expect(state?.session.will).toEqual(about);
+      expect(state?.queued[0]?.[1].publication).toEqual(about);
+      expect(state?.uplink[0]?.[1].publication).toEqual(about);
+      expect(state?.backlog?.octets).toBe(backlogBytes(about) - backlogShare);
+      expect(await fetched(next, "a")).toEqual([[1, { publication: about, at: 5 }]]);
+      expect((await next.letters(0, 1))[0]?.record.publication).toEqual(about);
+      expect(backlogBytes(about)).toBe(backlogBytes(publication("x")) + metaBytes(meta));
     });
 
     test("what is committed while it closes is written", async () => {

@@ -1,23 +1,31 @@
 import { spawn } from "node:child_process";
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
-import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
+import { decodeRecord, encodeRecord, encodeValue } from "../../src/storage/encoding.ts";
+import { keyOf } from "../../src/storage/keys.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import { storeOptions } from "../../src/storage/options.ts";
 import { commit, queued, session, stored, storeSuite } from "./store-suite.ts";
+
+const gone = (change: Change): Change => ({ ...change, record: undefined });
 
 const folders: string[] = [];
 afterAll(() => {
@@ -42,17 +50,16 @@ for (const durability of ["group", "each", "none"]) {
 }
 
 test("a record that was changed by one bit is no record", () => {
-  const bytes = encodeRecord({ v: 1, text: "ä", octets: Uint8Array.of(1, 2), buffer: Buffer.of(3) }, 77);
-  expect(decodeRecord(bytes)).toEqual({
-    commit: 77,
-    record: { v: 1, text: "ä", octets: Uint8Array.of(1, 2), buffer: Uint8Array.of(3) },
-  });
+  const change = queued("ä", 7);
+  const key = keyOf(change);
+  const bytes = encodeRecord(change, 77);
+  expect(decodeRecord(key, bytes)).toEqual({ is: "record", change, commit: 77 });
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const changed = Uint8Array.from(bytes);
     changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    expect(decodeRecord(changed)).toBeUndefined();
+    expect(decodeRecord(key, changed)).toEqual({ is: "wrong", why: "damaged" });
   }
-  expect(decodeRecord(new Uint8Array(3))).toBeUndefined();
+  expect(decodeRecord(key, new Uint8Array(3))).toEqual({ is: "wrong", why: "damaged" });
 });
 
 describe("a disk store in trouble", () => {
@@ -98,12 +105,120 @@ describe("a disk store in trouble", () => {
     await written(at, 1);
     const { ClassicLevel } = await import("classic-level");
     const raw = new ClassicLevel<string, Uint8Array>(join(at, "sessions"), { valueEncoding: "view" });
-    await raw.put("format", encodeRecord(2, 0));
+    await raw.put("format", encodeValue(2, 0));
     await raw.close();
     const error = await disk(at)
       .open()
       .catch((thrown: unknown) => thrown);
     expect(String(error)).toMatch(/later version \(format 2\)/);
+  });
+
+  /** Puts these beside what a store holds, as a backup by other hands might. */
+  async function putRaw(at: string, entries: readonly (readonly [key: string, value: Uint8Array])[]): Promise<void> {
+    const { ClassicLevel } = await import("classic-level");
+    const raw = new ClassicLevel<string, Uint8Array>(join(at, "sessions"), { valueEncoding: "view" });
+    for (const [key, value] of entries) await raw.put(key, value);
+    await raw.close();
+  }
+
+  test("records with a right checksum and without sense, and keys of no client: lost alone, named, once", async () => {
+    const at = folder();
+    await written(at, 3);
+    const value = encodeValue({ v: 1 }, 1);
+    const { record } = session("b");
+    const wrong: [string, Uint8Array][] = [
+      ["s%zz", encodeRecord(session("b"), 1)],
+      ["sb", encodeRecord(session("c"), 1)],
+      ["sc", encodeValue({ v: 1, ...record, clientId: "c", topics: 5 }, 1)],
+      ["sd", encodeValue({ v: 2, ...record, clientId: "d", keepAliveSeconds: 1e300 }, 1)],
+      ["se", encodeValue({ v: 2, ...record, clientId: "e", peer: "udp" }, 1)],
+      ["sf", encodeValue({ v: 1, ...record, clientId: "f", subscriptions: [{ filter: "a/#/b" }] }, 1)],
+      ["qa/zzzz", value],
+      ["qa/0000000000ff", value],
+      ["ua/000000000001", encodeValue({ v: 1, publication: null }, 1)],
+      ["ra/000000000001", value],
+      ["ta/000000010000", encodeValue({ v: 1, topicId: 1, hash: 1 }, 1)],
+      ["ba/000000000001", value],
+      ["dx/000000000001", value],
+      ["k%zz", value],
+      // Numbers of commits from which nobody could count on.
+      ["kb", encodeValue({ v: 2 }, 2 ** 48 - 1)],
+      ["c9999999999999999", encodeValue(null, 1)],
+      ["c1", encodeValue(null, 1)],
+    ];
+    await putRaw(at, wrong);
+    const store = disk(at);
+    const { notices } = await store.open();
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toMatch(/^17 records were damaged and are gone: /);
+    for (const name of ["the record s%zz (its key", "session of b (it lies under another", "session of c (topics: "])
+      expect(notices[0]).toContain(name);
+    expect((await stored(store)).map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([
+      ["a", 2],
+    ]);
+    expect(await store.known(undefined, 10)).toEqual([]);
+    expect(await store.letters(0, 10)).toEqual([]);
+    await commit(store, session("a"));
+    await store.close();
+    expect((await disk(at).open()).notices).toEqual([]);
+  });
+
+  test("a session that is lost alone leaves what waits for its client, and for the broker", async () => {
+    const at = folder();
+    await written(at, 3);
+    await putRaw(at, [["sa", encodeValue({ v: 1 }, 1)]]);
+    for (const notices of [
+      [
+        expect.stringMatching(/^1 record was damaged and is gone: session of a \(/),
+        "the session of a is gone; 2 records that belong to it are kept for it",
+      ],
+      [],
+    ]) {
+      const store = disk(at);
+      expect((await store.open()).notices).toEqual(notices);
+      expect(await stored(store)).toMatchObject([
+        {
+          session: { clientId: "a", state: "disconnected", clean: false },
+          queued: [
+            [1, {}],
+            [2, {}],
+          ],
+        },
+      ]);
+      await store.close();
+    }
+  });
+
+  test("what a later version wrote is counted, told and kept as it is; new numbers begin above it", async () => {
+    const at = folder();
+    await written(at, 2);
+    const later: [string, Uint8Array][] = [
+      ["pa/000000000001", encodeValue({ v: 1, deaths: 3 }, 1)], // a kind that is not known here
+      ["x", Uint8Array.of(1)],
+      ["sb", encodeValue({ v: 3, name: "b" }, 1)],
+      ["qa/000000000100", encodeValue({ v: 3 }, 1)],
+      ["qb/000000000200", encodeRecord(queued("b", 0x200), 1)], // belongs to a session that is not to be touched
+      ["ba/000000000009", encodeValue({ v: 9 }, 1)],
+      ["dz/000000000007", encodeValue({ v: 3 }, 1)],
+    ];
+    await putRaw(at, later);
+    for (let life = 0; life < 2; life++) {
+      const store = disk(at);
+      const { notices, highest } = await store.open();
+      expect(notices).toHaveLength(1);
+      expect(notices[0]).toMatch(/^6 records are of a later version, and left as they are: .*1 of kind p/);
+      expect(notices[0]).toContain("1 of session record of version 3");
+      expect(highest).toEqual({ queued: 0x200, letter: 7 });
+      const states = await stored(store);
+      expect(states.map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([["a", 1]]);
+      expect(states[0]?.backlog).toEqual({ count: 0, octets: 0, first: 9, last: 9 });
+      expect(await store.load("b")).toBeUndefined();
+      const there = new Map<string, Uint8Array>();
+      for await (const [key, stored] of store.snapshot()) there.set(key, Uint8Array.from(stored));
+      for (const [key, value] of later) expect(there.get(key)).toEqual(Uint8Array.from(value));
+      await commit(store, session("new"), gone(session("new")));
+      await store.close();
+    }
   });
 
   test("zeroes in the middle of the log: it opens, and says how many commits are missing, once", async () => {
@@ -210,13 +325,16 @@ describe("a disk store in trouble", () => {
       import { DiskStore } from ${JSON.stringify(new URL("../../dist/storage/disk.js", import.meta.url).href)};
       const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1 });
       await store.open();
-      const record = { v: 1, clientId: "k", topics: [], subscriptions: [] };
+      const record = {
+        clientId: "k", state: "disconnected", clean: false, keepAliveSeconds: 0, sleepSeconds: 0, farewell: false,
+        topics: [], nextTopicId: 1, subscriptions: [],
+      };
       const publication = { topicName: "t", payload: Buffer.alloc(100), qos: 1, retain: false };
       store.commit([{ of: "session", clientId: "k", id: 0, record }], () => {});
       let seq = 0;
       const next = () => {
         const id = ++seq;
-        store.commit([{ of: "queued", clientId: "k", id, record: { v: 1, publication, msgId: 0, released: false } }], (error) => {
+        store.commit([{ of: "queued", clientId: "k", id, record: { publication, msgId: 0, released: false } }], (error) => {
           if (!error) process.stdout.write(id + "\\n");
         });
         setImmediate(next);
@@ -245,9 +363,167 @@ describe("a disk store in trouble", () => {
   });
 });
 
-test("a dead letter is read as it was written, though a backlog record looks much like it", () => {
+test("the kind decides how a record is written, not what it looks like", () => {
   const publication = { topicName: "t", payload: Uint8Array.of(1, 2), qos: 1, retain: false } as const;
-  const letter = { v: 1, direction: "down", reason: "expired", publication, at: 1_800_000_000_000 } as const;
-  const backlog = { v: 1, publication, at: 1_800_000_000_000 } as const;
-  for (const record of [letter, backlog]) expect(decodeRecord(encodeRecord(record, 1))?.record).toEqual(record);
+  const at = 1_800_000_000_000;
+  // A later version may give an exchange a time: that makes it no backlog record, and its stage stays.
+  const uplink = { publication, origin: undefined, stage: "released", isWill: false, at } as const;
+  const changes: Change[] = [
+    { of: "letter", clientId: "c", id: 1, record: { direction: "down", reason: "expired", publication, at } },
+    { of: "backlog", clientId: "c", id: 1, record: { publication, at } },
+    { of: "uplink", clientId: "c", id: 1, record: uplink },
+  ];
+  for (const change of changes) {
+    const { at: _, ...known } = uplink;
+    const record = change.of === "uplink" ? known : change.record;
+    const decoded = decodeRecord(keyOf(change), encodeRecord(change, 1));
+    expect(decoded).toEqual({ is: "record", change: { ...change, record }, commit: 1 });
+  }
+});
+
+describe("a folder that is removed while the store is in use", () => {
+  /** What a kill at this moment leaves. */
+  async function afterKill(at: string): Promise<{ notices: readonly string[]; names: string[]; store: DiskStore }> {
+    const copy = folder();
+    cpSync(at, copy, { recursive: true });
+    const store = disk(copy);
+    const { notices } = await store.open();
+    const names = (await stored(store)).map(({ session: { clientId }, queued: q }) => `${clientId} ${q.length}`);
+    return { notices, names, store };
+  }
+
+  async function begun(at: string) {
+    const told: string[] = [];
+    const store = new DiskStore(storeOptions.parse({ folder: at, groupMilliseconds: 0 }), (say) => told.push(say));
+    await store.open();
+    await commit(store, session("a"), queued("a", 1));
+    await store.close();
+    const again = new DiskStore(storeOptions.parse({ folder: at, groupMilliseconds: 0 }), (say) => told.push(say));
+    await again.open(); // part of it is in a table now
+    const publication = { topicName: "t", payload: Uint8Array.of(1), qos: 1, retain: false } as const;
+    await commit(
+      again,
+      session("b"),
+      { of: "backlog", clientId: "b", id: 1, record: { publication, at: 0 } },
+      { of: "letter", clientId: "b", id: 1, record: { direction: "up", reason: "r", publication, at: 0 } },
+    );
+    return { store: again, told };
+  }
+
+  test.each([
+    ["the whole folder", (at: string) => rmSync(at, { recursive: true })],
+    ["the database's", (at: string) => rmSync(join(at, "sessions"), { recursive: true })],
+    [
+      "the files alone",
+      (at: string) => {
+        for (const name of readdirSync(join(at, "sessions"))) rmSync(join(at, "sessions", name));
+      },
+    ],
+    [
+      "its log",
+      (at: string) => rmSync(join(at, "sessions", readdirSync(join(at, "sessions")).find((n) => /log$/.test(n)) ?? "")),
+    ],
+  ])("%s: all of it is written again with the next commit, and said", async (_what, remove) => {
+    const at = folder();
+    const { store, told } = await begun(at);
+    remove(at);
+    await commit(store, session("c"));
+    expect(told).toEqual([
+      expect.stringMatching(
+        /^the folder of the store was removed while it was in use: its \d+ records were written again$/,
+      ),
+    ]);
+    const life = await afterKill(at);
+    expect(life.notices).toEqual([]);
+    expect(life.names).toEqual(["a 1", "b 0", "c 0"]);
+    expect((await life.store.load("b"))?.backlog?.count).toBe(1);
+    expect(await life.store.letters(0, 10)).toHaveLength(1);
+    await life.store.close();
+    await commit(store, queued("c", 2)); // and it goes on
+    rmSync(at, { recursive: true }); // also a second time
+    await commit(store, queued("c", 3));
+    expect(told).toHaveLength(2);
+    const last = await afterKill(at);
+    expect(last.names).toEqual(["a 1", "b 0", "c 2"]);
+    await last.store.close();
+    await store.close();
+  });
+
+  test("also while nothing is written", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      const at = folder();
+      const { store, told } = await begun(at);
+      rmSync(at, { recursive: true });
+      vi.advanceTimersByTime(5_000);
+      await vi.waitUntil(() => told.length > 0);
+      const life = await afterKill(at);
+      expect(life.names).toEqual(["a 1", "b 0"]);
+      await life.store.close();
+      vi.advanceTimersByTime(20_000);
+      expect(told).toHaveLength(1);
+      await store.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test("killed between copying and putting in place: the next life takes the copy", async () => {
+    const at = folder();
+    const { store } = await begun(at);
+    await store.close();
+    renameSync(join(at, "sessions"), join(at, "sessions.saved"));
+    const life = await afterKill(at);
+    expect(life.notices).toEqual(["the store was removed in an earlier life; its saved copy is used"]);
+    expect(life.names).toEqual(["a 1", "b 0"]);
+    await life.store.close();
+  });
+
+  test("another store in its place is not touched: storing fails, and the other is found after the end", async () => {
+    const at = folder();
+    const { store, told } = await begun(at);
+    rmSync(join(at, "sessions"), { recursive: true });
+    const other = disk(folder());
+    await other.open();
+    await commit(other, session("other"));
+    await other.close();
+    cpSync(join(folders.at(-1) ?? "", "sessions"), join(at, "sessions"), { recursive: true });
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const error = await commit(store, session("c")).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
+      expect(String(error)).toMatch(/another store lies in the place of the one that is in use: end the gateway/);
+    }
+    await store.close();
+    expect(told).toEqual([]);
+    const life = await afterKill(at);
+    expect(life.names).toEqual(["other 0"]);
+    await life.store.close();
+  });
+
+  const shm = "/dev/shm";
+  const isOther = existsSync(shm) && statSync(shm).dev !== statSync(tmpdir()).dev;
+  test.skipIf(!isOther)(
+    "a file system that is not there any more: storing fails, nothing is written below",
+    async () => {
+      const above = folder();
+      const at = folder();
+      const below = mkdtempSync(join(shm, "store-"));
+      folders.push(below);
+      const link = join(above, "data");
+      symlinkSync(at, link);
+      const { store } = await begun(link);
+      rmSync(link);
+      symlinkSync(below, link);
+      const error = await commit(store, session("c")).catch((thrown: unknown) => thrown);
+      expect(String(error)).toMatch(/its folder is on another file system/);
+      expect(readdirSync(below)).toEqual([]);
+      rmSync(link);
+      symlinkSync(at, link);
+      await commit(store, session("d")); // what was owed goes with it
+      await store.close();
+      const life = await afterKill(at);
+      expect(life.names).toEqual(["a 1", "b 0", "c 0", "d 0"]);
+      await life.store.close();
+    },
+  );
 });

@@ -1,7 +1,7 @@
 /** The shipped command, as a process: `npm test` builds it first. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,7 +51,11 @@ async function config(over: Record<string, unknown> = {}) {
 }
 
 function run(...args: string[]) {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder });
+  return runIn(process.env, ...args);
+}
+
+function runIn(env: NodeJS.ProcessEnv, ...args: string[]) {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env });
   running.push(child);
   const output = { text: "", code: undefined as number | null | undefined };
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
@@ -272,5 +276,40 @@ describe("other commands", () => {
   test("--version and --help", () => {
     expect(output("--version").stdout).toMatch(/^\d+\.\d+\.\d+/);
     expect(output("--help").stdout).toMatch(/start.*\n.*check/);
+  });
+});
+
+describe("secrets", () => {
+  test("a password in a url is nowhere to be seen: check, log, what systemd is told, health, metrics", async () => {
+    const told = join(folder, "told");
+    const notify = join(folder, "systemd-notify");
+    writeFileSync(notify, `#!/bin/sh\necho "$@" >> ${told}\n`, { mode: 0o755 });
+    const { ports, file } = await config({ tryOutBroker: false, log: { level: "trace" } });
+    const url = `mqtt://user:hunter2@127.0.0.1:${ports.broker}`;
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), upstream: { url } }));
+    const check = run("check");
+    await check.ends();
+    expect(check.output.code).toBe(0);
+    expect(check.output.text).toMatch(/Broker: mqtt:\/\/\*\*\*@127\.0\.0\.1/);
+    expect(check.output.text).toMatch(/Warning: upstream: a password stands in the url/);
+    const environment = { ...process.env, NOTIFY_SOCKET: "@none", PATH: `${folder}:${process.env["PATH"]}` };
+    const gateway = runIn(environment, "start");
+    await gateway.says("ready");
+    await gateway.says("the broker is not there");
+    await until("what systemd is told", () => existsSync(told) && /STATUS/.test(readFileSync(told, "utf8")));
+    const pages = ["healthz", "metrics"].map((page) => fetch(`http://127.0.0.1:${ports.api}/${page}`));
+    const seen = await Promise.all(pages.map(async (page) => (await page).text()));
+    const all = [check.output.text, gateway.output.text, readFileSync(told, "utf8"), ...seen].join("\n");
+    expect(all).not.toMatch(/hunter/);
+  });
+
+  test("a mistake beside a secret is named without it", async () => {
+    const { file } = await config();
+    writeFileSync(file, JSON.stringify({ upstream: { url: "mqtt://user:hunter2@b:x", password: "hunter3", x: 1 } }));
+    const check = run("check");
+    await check.ends();
+    expect(check.output.code).toBe(1);
+    expect(check.output.text).toMatch(/upstream\.password/);
+    expect(check.output.text).not.toMatch(/hunter/);
   });
 });

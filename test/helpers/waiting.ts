@@ -7,7 +7,7 @@ import type { Store } from "../../src/storage/store.ts";
 import type { Transport } from "../../src/transports/transport.ts";
 import type { Upstream } from "../../src/upstream/link.ts";
 import { keepAll, testOptions } from "../simulation/options.ts";
-import { VirtualClock, VirtualTime } from "../simulation/virtual-time.ts";
+import { VirtualClock } from "../simulation/virtual-time.ts";
 import { octets, sleep } from "./bench.ts";
 import { Life } from "./life.ts";
 
@@ -30,6 +30,6 @@ export function threeForTwo() {
     store,
     report: () => {},
   };
-  const driver = new Driver(bench.core, edges, new VirtualClock(new VirtualTime()));
+  const driver = new Driver(bench.core, edges, new VirtualClock({ now: () => bench.now, plan: () => {} }));
   return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets) };
 }

@@ -3,8 +3,9 @@
  * we write, it reads; and no octets make the reader throw, or go on after it said "malformed".
  */
 import fc from "fast-check";
-import { generate, type Packet, parser } from "mqtt-packet";
+import { generate, type IPublishPacket, type Packet, parser } from "mqtt-packet";
 import { describe, expect, test } from "vitest";
+import type { PublicationMeta } from "../../src/core/types.ts";
 import { type PacketEvents, PacketReader, packetBytesMax } from "../../src/upstream/packet-reader.ts";
 import { PacketWriter } from "../../src/upstream/packet-writer.ts";
 
@@ -16,9 +17,9 @@ const hex = (octets: Uint8Array) => Buffer.from(octets).toString("hex");
 function listening(): { readonly events: PacketEvents; readonly told: string[] } {
   const told: string[] = [];
   const events: PacketEvents = {
-    publish: ({ topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds }) =>
+    publish: ({ topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds, meta }) =>
       told.push(
-        `publish ${topicName} ${hex(payload)} ${qos} ${retain} ${dup} ${packetId} ${expirySeconds} ${subscriptionIds}`,
+        `publish ${topicName} ${hex(payload)} ${qos} ${retain} ${dup} ${packetId} ${expirySeconds} ${subscriptionIds} ${saidOf(meta)}`,
       ),
     ack: (kind, packetId, code) => told.push(`${kind} ${packetId} ${code}`),
     release: (packetId) => told.push(`pubrel ${packetId}`),
@@ -26,6 +27,12 @@ function listening(): { readonly events: PacketEvents; readonly told: string[] }
     malformed: () => told.push("malformed"),
   };
   return { events, told };
+}
+
+function saidOf(meta: PublicationMeta = {}): string {
+  const { expirySeconds, contentType, responseTopic, correlationData, userProperties = [] } = meta;
+  const pairs = userProperties.map(([name, value]) => `${name}=${value}`).sort();
+  return JSON.stringify([expirySeconds, contentType, responseTopic, correlationData && hex(correlationData), pairs]);
 }
 
 /** What mqtt-packet's parser says of the same octets, in the same words. */
@@ -40,13 +47,28 @@ function byTheirParser(version: Version, octets: Buffer): string[] {
   return told;
 }
 
+function metaOf(given: NonNullable<IPublishPacket["properties"]> = {}): PublicationMeta {
+  const { messageExpiryInterval, contentType, responseTopic, correlationData, userProperties } = given;
+  return {
+    ...(messageExpiryInterval !== undefined && { expirySeconds: messageExpiryInterval }),
+    ...(contentType !== undefined && { contentType }),
+    ...(responseTopic !== undefined && { responseTopic }),
+    ...(correlationData !== undefined && { correlationData }),
+    ...(userProperties && {
+      userProperties: Object.entries(userProperties).flatMap(([name, values]) =>
+        [values].flat().map((value) => [name, value] as const),
+      ),
+    }),
+  };
+}
+
 function inWords(version: Version, packet: Packet): string {
   switch (packet.cmd) {
     case "publish": {
       const { topic, payload, qos, retain, dup, messageId, properties } = packet;
       const ids = properties?.subscriptionIdentifier;
       const list = ids === undefined ? undefined : [ids].flat();
-      return `publish ${topic} ${hex(Buffer.from(payload))} ${qos} ${retain} ${dup} ${messageId ?? 0} ${properties?.messageExpiryInterval} ${list}`;
+      return `publish ${topic} ${hex(Buffer.from(payload))} ${qos} ${retain} ${dup} ${messageId ?? 0} ${properties?.messageExpiryInterval} ${list} ${saidOf(metaOf(properties))}`;
     }
     case "pubrel":
       return `pubrel ${packet.messageId}`;
@@ -66,6 +88,19 @@ function inWords(version: Version, packet: Packet): string {
 const packetId = fc.integer({ min: 1, max: 65_535 });
 const text = fc.string({ unit: "grapheme", minLength: 1, maxLength: 80 }).filter((name) => !/[\0#+]/.test(name));
 const octets = fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.from(bytes));
+/** So short that no packet has more properties than are kept. */
+const short = fc.string({ unit: "grapheme", minLength: 1, maxLength: 12 }).filter((name) => !/[\0#+]/.test(name));
+
+const metas: fc.Arbitrary<PublicationMeta> = fc.record(
+  {
+    expirySeconds: fc.integer({ min: 0, max: 0xffffffff }),
+    contentType: short,
+    responseTopic: short,
+    correlationData: octets,
+    userProperties: fc.array(fc.tuple(short, short), { minLength: 1, maxLength: 4 }),
+  },
+  { requiredKeys: [] },
+);
 
 function packets(version: Version): fc.Arbitrary<Packet> {
   const isV5 = version === "5";
@@ -73,11 +108,11 @@ function packets(version: Version): fc.Arbitrary<Packet> {
     {
       messageExpiryInterval: fc.integer({ min: 0, max: 0xffffffff }),
       subscriptionIdentifier: fc.array(fc.integer({ min: 1, max: 268_435_455 }), { minLength: 1, maxLength: 3 }),
-      contentType: text,
-      responseTopic: text,
+      contentType: short,
+      responseTopic: short,
       correlationData: octets,
       payloadFormatIndicator: fc.boolean(),
-      userProperties: fc.dictionary(text, text, { minKeys: 1, maxKeys: 3, noNullPrototype: true }),
+      userProperties: fc.dictionary(short, short, { minKeys: 1, maxKeys: 3, noNullPrototype: true }),
     },
     { requiredKeys: [] },
   );
@@ -192,6 +227,7 @@ describe.each(versions)("MQTT %s", (version) => {
             retain: fc.boolean(),
             packetId,
             dup: fc.boolean(),
+            meta: fc.option(metas, { nil: undefined }),
           }),
           {
             minLength: 1,
@@ -202,13 +238,14 @@ describe.each(versions)("MQTT %s", (version) => {
           const writer = new PacketWriter(version);
           for (let round = 0; round < 2; round++) {
             const expected: string[] = [];
-            for (const { packetId: id, dup, qos, ...rest } of list) {
-              const publication = { ...rest, qos: qos as 0 | 1 | 2 };
+            for (const { packetId: id, dup, qos, meta, ...rest } of list) {
+              const publication = { ...rest, qos: qos as 0 | 1 | 2, ...(meta && { meta }) };
+              const said = version === "5" ? meta : undefined;
               writer.publish(publication, id, dup);
               writer.acknowledge("pubrec", id);
               writer.packet(generate({ cmd: "pingresp" }));
               expected.push(
-                `publish ${rest.topicName} ${hex(rest.payload)} ${qos} ${rest.retain} ${dup && qos > 0} ${qos > 0 ? id : 0} undefined undefined`,
+                `publish ${rest.topicName} ${hex(rest.payload)} ${qos} ${rest.retain} ${dup && qos > 0} ${qos > 0 ? id : 0} ${said?.expirySeconds} undefined ${saidOf(said)}`,
                 `pubrec ${id} 0`,
                 `other ${hex(generate({ cmd: "pingresp" }))}`,
               );
@@ -237,7 +274,7 @@ describe.each(versions)("MQTT %s", (version) => {
     expect(pieces.length).toBeGreaterThan(1);
     const whole = Buffer.concat(pieces);
     expect(whole).toHaveLength(length);
-    const ids = byTheirParser(version, whole).map((line) => line.split(" ").at(line.startsWith("pub") ? -3 : -2));
+    const ids = byTheirParser(version, whole).map((line) => line.split(" ").at(line.startsWith("publish") ? -4 : -2));
     expect(ids).toHaveLength(7);
     expect(byTheirParser(version, whole).at(-1)).toBe("puback 7 0");
   });
@@ -310,4 +347,21 @@ test("a payload keeps no more memory alive than about its own size", () => {
     expect(payload.buffer.byteLength).toBeLessThanOrEqual(4 * payload.byteLength + 512);
   }
   expect(kept.map(({ byteLength }) => byteLength)).toEqual([...Array.from({ length: 1_000 }, () => 5), 60_000]);
+});
+
+test("of properties that are too many, or are no text, a message loses these alone", () => {
+  const read = (properties: NonNullable<IPublishPacket["properties"]>) => {
+    const { events, told } = listening();
+    const packet = { cmd: "publish", topic: "t", payload: "", qos: 0, retain: false, dup: false, properties } as const;
+    new PacketReader("5", events).take(generate(packet, { protocolVersion: 5 }));
+    return told;
+  };
+  const many = read({ messageExpiryInterval: 9, contentType: "c", userProperties: { name: "v".repeat(4_000) } });
+  expect(many).toEqual([`publish t  0 false false 0 9 undefined ${saidOf({ expirySeconds: 9 })}`]);
+  const wrong = read({ responseTopic: "a/#", contentType: "c" });
+  expect(wrong).toEqual([`publish t  0 false false 0 undefined undefined ${saidOf({ contentType: "c" })}`]);
+  const { events, told } = listening();
+  // Content type C0 00 is no UTF-8, the value of the user property is U+0000.
+  new PacketReader("5", events).take(Buffer.from("30100001740c030002c00026000161000100", "hex"));
+  expect(told).toEqual([`publish t  0 false false 0 undefined undefined ${saidOf()}`]);
 });

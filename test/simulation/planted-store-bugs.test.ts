@@ -49,7 +49,7 @@ const restoring = (change: (record: QueuedRecord) => QueuedRecord) =>
   between(() => ({
     in: (input) => {
       if (input.kind !== "restored") return input;
-      const states = input.states.map((state) => ({
+      const states = (input.states ?? []).map((state) => ({
         ...state,
         queued: state.queued.map(([seq, record]) => [seq, change(record)] as const),
       }));
@@ -164,7 +164,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp; 
     plant: between(() => ({
       in: (input) => {
         if (input.kind !== "restored") return input;
-        return { ...input, states: input.states.map((state) => ({ ...state, backlog: undefined })) };
+        return { ...input, states: (input.states ?? []).map((state) => ({ ...state, backlog: undefined })) };
       },
     })),
     finding: /is published; the broker never got it|reached the broker after/,

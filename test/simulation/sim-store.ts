@@ -41,8 +41,10 @@ export class SimStore {
     this.#fails = init.fails;
     this.#onDisk = init.onDisk;
     this.store = {
-      open: async () => ({ notices: [] }),
-      all: async function* () {},
+      open: async () => ({ notices: [], highest: { queued: 0, letter: 0 } }),
+      sessions: async () => [],
+      load: async () => undefined,
+      due: async () => [],
       known: async () => [],
       letters: async () => [],
       snapshot: () => undefined,

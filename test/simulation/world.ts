@@ -70,6 +70,8 @@ export interface WorldOptions {
 
 /** The wall clock at the beginning of the world. */
 const worldBeganAt = 1_800_000_000_000;
+/** Sessions are taken up in slices. */
+const statesPerSlice = 2;
 const usualPublishMs = [500, 8_000] as const;
 
 /** Devices of every tenth seed, whose lives are shorter. */
@@ -258,7 +260,7 @@ export class World {
 
   /** A whole life: with all troubles of the seed, then without, until all is settled. */
   live(): void {
-    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 3 };
+    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 10 };
     this.run(minutes.troubled * 60_000);
     this.heal();
     this.run(minutes.healed * 60_000);
@@ -457,8 +459,11 @@ export class World {
     this.#startClock(comes);
     const states = [...this.#table.states()];
     const letters = [...this.#table.letters].map(([id, [clientId]]) => [id, clientId] as const);
-    if (this.#options.core.durable === true && states.length > 0)
-      handle({ kind: "restored", states, known: [...this.#table.known], letters });
+    if (this.#options.core.durable === true && states.length > 0) {
+      handle({ kind: "restored", known: [...this.#table.known], letters });
+      for (let at = 0; at < states.length; at += statesPerSlice)
+        handle({ kind: "restored", states: states.slice(at, at + statesPerSlice) });
+    }
     driver.start();
   }
 

@@ -1,4 +1,7 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { createAccessPolicy } from "../../src/config/access.ts";
 import { accessOptions } from "../../src/config/access-options.ts";
@@ -9,6 +12,7 @@ import { admitAll } from "../../src/core/access.ts";
 import type { PeerId } from "../../src/core/types.ts";
 import { errorCodes, GatewayError } from "../../src/errors.ts";
 import { eventsMarkdown } from "../../src/observe/documentation.ts";
+import { type BrokerUrl, parseBrokerUrl } from "../../src/upstream/broker-url.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 
@@ -88,8 +92,42 @@ describe("configuration", () => {
     expect(upstreams?.nameOf(undefined, here)).toBe(undefined);
   });
 
-  test("a literal password is refused and not repeated anywhere", () => {
-    expect(problems({ upstream: { password: { literal: "hunter2" } } }).join("\n")).not.toBe("");
+  const pem = "-----BEGIN PRIVATE KEY-----\nhunter2";
+  test.each([
+    [{ upstream: { password: { literal: "hunter2" } } }, /upstream\.password: must be \{ "file"/],
+    [{ upstream: { password: "hunter2" } }, /upstream\.password: must be .* \(found a string that is not shown here\)/],
+    [{ upstream: { password: { file: ["hunter2"] } } }, /upstream\.password/],
+    [{ upstream: [{ password: "hunter2" }] }, /upstream: .* \(found a list\)/],
+    [{ upstream: { credentials: { clients: "*", password: "hunter2" } } }, /credentials: .* \(found an object\)/],
+    [{ upstream: { credentials: [{ clients: "*", password: "hunter2" }] } }, /credentials\.0\.password/],
+    [{ upstream: { passwordCommand: "echo hunter2" } }, /passwordCommand: .* that is not shown here/],
+    [{ upstream: { url: "mqtts://b", tls: { psk: { identity: "gw", key: "hunter2" } } } }, /psk\.key: must be/],
+    [{ upstream: { url: "mqtts://b", tls: { cert: "c", key: pem } } }, /tls\.key: must be the name of a file/],
+    [{ upstream: { url: "mqtts://b", tls: { ca: pem } } }, /tls\.ca: .*BEGIN\.\.\./],
+    [{ upstream: { url: "http://user:hunter2@broker" } }, /upstream\.url: .*http:\/\/\*\*\*@broker/],
+    [{ upstream: { url: "mqtt://user:hunter2@broker:99999" } }, /upstream\.url: "mqtt:\/\/\*\*\*@broker:99999"/],
+    [{ upstream: { urls: ["mqtt://b", "mqtt://user:hunter/2@b@x:y"] } }, /upstream\.urls\.1/],
+    [{ upstream: { urls: "mqtt://user:hunter2@broker" } }, /upstream\.urls/],
+    [{ transports: [{ type: "ble", broadcast: { keys: { "aa:bb:cc:dd:ee:ff": "hunter2" } } }] }, /must be \{ "file"/],
+    [{ upstream: { keepAliveSeconds: "mqtt://user:hunter2@broker" } }, /keepAliveSeconds/],
+  ])("a secret is never repeated: %j", (raw, message) => {
+    const said = problems(raw).join("\n");
+    expect(said).toMatch(message);
+    expect(said).not.toMatch(/hunter/);
+  });
+
+  test("a file that is no JSON is not repeated, not even in the cause", () => {
+    const file = join(mkdtempSync(join(tmpdir(), "config-")), "gateway.config.json");
+    writeFileSync(file, '{ "upstream": { "password": "hunter2" ');
+    const caught = (() => {
+      try {
+        return loadConfig(file);
+      } catch (error) {
+        return error;
+      }
+    })();
+    expect(inspect(caught, { depth: 9 })).toMatch(/not valid JSON/);
+    expect(inspect(caught, { depth: 9 })).not.toMatch(/hunter/);
   });
 
   test("predefined topics reach the core as numbers", () => {
@@ -158,9 +196,17 @@ describe("credentials", () => {
         credentials: [{ clients: "a-*", username: "u-{clientId}", password: { env: "TEST_SECRET" } }],
       }),
     );
-    expect(credentials.of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
-    expect(credentials.of("b-1")).toMatchObject({ username: "all" });
-    expect(credentials.of(undefined)).toMatchObject({ username: "all" });
+    const url = parseBrokerUrl("mqtt://broker") as BrokerUrl;
+    const of = (clientId: string | undefined) => {
+      let found: unknown;
+      credentials.of(clientId, url, (identity) => {
+        found = identity;
+      });
+      return found;
+    };
+    expect(of("a-1")).toMatchObject({ username: "u-a-1", password: "s3cret" });
+    expect(of("b-1")).toMatchObject({ username: "all" });
+    expect(of(undefined)).toMatchObject({ username: "all" });
   });
 
   test.each([

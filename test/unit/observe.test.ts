@@ -268,6 +268,7 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
     brokerThere: () => true,
     storeFails: () => false,
     droppedCongested: () => 0,
+    receiveMaximumExceeded: () => 0,
   });
   counters.countReceived("PUBLISH");
   counters.dropped.malformed = 7;
@@ -302,6 +303,7 @@ test("metrics keep their names, kinds and help", async () => {
     brokerThere: () => true,
     storeFails: () => false,
     droppedCongested: () => 0,
+    receiveMaximumExceeded: () => 0,
   });
   const own = (await metrics.getMetricsAsJSON()).filter(({ name }) => name.startsWith("mqttsn_"));
   expect(own.map(({ name, type, help }) => `${name} ${String(type)}: ${help}`).sort()).toEqual([
@@ -334,6 +336,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_store_failing gauge: 1 while the store does not take what it is given",
     "mqttsn_upstream_dropped_total counter: QoS 0 publications dropped because the broker's connection was full",
     "mqttsn_upstream_links_up gauge: Connections to the broker",
+    "mqttsn_upstream_receive_maximum_exceeded_total counter: Connections ended because the broker sent more than upstream.receiveMaximum",
   ]);
 });
 

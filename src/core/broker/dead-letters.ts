@@ -19,12 +19,8 @@ export function bury(context: Context, letter: DeadLetter): void {
   const at = context.environment.wallClock() ?? 0;
   letters.present.set(id, clientId);
   // Before anybody is told that it is through with the message.
-  context.journal.put({
-    of: "letter",
-    clientId,
-    id,
-    record: { v: 1, direction, reason, publication, at, ...(mayBeThere && { mayBeThere }) },
-  });
+  const record = { direction, reason, publication, at, ...(mayBeThere && { mayBeThere }) };
+  context.journal.put({ of: "letter", clientId, id, record });
   const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;
   if (oldest && !oldest.done) purge(context, [oldest.value]);
 }

@@ -29,7 +29,6 @@ export function forgetExchange(context: Context, exchange: PublishExchange<Sessi
 
 function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange<Session>): UplinkRecord {
   return {
-    v: 1,
     publication,
     origin: origin && { msgId: origin.msgId, topicId: origin.topicId },
     stage: stage === "released" ? "released" : "open",

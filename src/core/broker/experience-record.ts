@@ -16,16 +16,15 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
   for (const suspicion of search.takeChanged()) {
     const { deaths, epochs, ordinal, firstDeath, isKind } = suspicion;
     const clientId = suspicion.client || key;
-    const id = hashOfText(suspicion.key);
+    const id = idOf(suspicion.key);
     const wall = wallClockOf(context, firstDeath);
-    const record: SuspectRecord = { v: 1, key: suspicion.key, deaths, epochs, ordinal, firstDeath: wall, isKind };
+    const record: SuspectRecord = { key: suspicion.key, deaths, epochs, ordinal, firstDeath: wall, isKind };
     context.journal.remember({ of: "suspect", clientId, id, record: deaths > 0 ? record : undefined });
   }
   for (const kind of kinds.takeChanged()) {
     const { taken, until, spanMs, shortest, hasShorterAnswered } = kind;
     const clientId = kind.client || key;
     const record: KindRecord = {
-      v: 1,
       key: kind.key,
       taken,
       until: until === 0 ? 0 : wallClockOf(context, until),
@@ -33,7 +32,7 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
       shortest,
       hasShorterAnswered,
     };
-    const id = hashOfText(kind.key);
+    const id = idOf(kind.key);
     context.journal.remember({ of: "kind", clientId, id, record: taken > 0 ? record : undefined });
   }
 }
@@ -46,16 +45,16 @@ export function forgetExperience(
 ): void {
   for (const { client, deaths, key: id } of search.suspects)
     if (client === clientId && deaths > 0)
-      context.journal.remove({ of: "suspect", clientId, id: hashOfText(id), record: undefined });
+      context.journal.remove({ of: "suspect", clientId, id: idOf(id), record: undefined });
   for (const kind of kinds.all())
     if (kind.client === clientId)
-      context.journal.remove({ of: "kind", clientId, id: hashOfText(kind.key), record: undefined });
+      context.journal.remove({ of: "kind", clientId, id: idOf(kind.key), record: undefined });
   if (key === clientId) for (const packetId of retired.keys()) forgetRetired(context, clientId, packetId);
 }
 
 /** A QoS 2 packet id that must not be used again: kept under the number beyond all hashes, until the session ends. */
 export function storeRetired(context: Context, clientId: string, packetId: number): void {
-  const record: SuspectRecord = { v: 1, key: "", deaths: 0, epochs: 0, ordinal: 0, firstDeath: 0, retired: packetId };
+  const record: SuspectRecord = { key: "", deaths: 0, epochs: 0, ordinal: 0, firstDeath: 0, retired: packetId };
   context.journal.put({ of: "suspect", clientId, id: retiredId(packetId), record });
 }
 
@@ -63,8 +62,13 @@ export function forgetRetired(context: Context, clientId: string, packetId: numb
   context.journal.remove({ of: "suspect", clientId, id: retiredId(packetId), record: undefined });
 }
 
+/** From 1 on. */
+function idOf(key: string): number {
+  return hashOfText(key) + 1;
+}
+
 function retiredId(packetId: number): number {
-  return 2 ** 32 + packetId;
+  return 2 ** 32 + 1 + packetId;
 }
 
 /** Takes up what an earlier life had learnt. */

@@ -26,7 +26,7 @@ export function storeReceived(
     of: "received",
     clientId,
     id,
-    record: { v: 1, seq, ...(hash !== undefined && { hash }) },
+    record: { seq, ...(hash !== undefined && { hash }) },
   });
 }
 

@@ -6,6 +6,7 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
+import { takesPublication } from "./limits.ts";
 import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
 
@@ -46,7 +47,9 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const { link } = upstream.service;
   if (!link?.up || link.congested) return false;
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
-  return sendUnanswered(context, upstream.service, undefined, { ...publication, topicName, qos: 0 });
+  const published: Publication = { ...publication, topicName, qos: 0 };
+  if (!takesPublication(link.limits, published)) return false;
+  return sendUnanswered(context, upstream.service, undefined, published);
 }
 
 /** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */
@@ -64,7 +67,9 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   const { topic } = context.options.status;
   if (topic === undefined) return;
   const topicName = `${topic}/${what}`;
-  publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain: true });
+  // Where nothing is retained, who listens hears it all the same.
+  const retain = upstream.service.link?.limits.retainAvailable === true;
+  publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
 
 export function statusWill(context: Context, upstream: Upstream<Session>): Will | undefined {

@@ -8,7 +8,6 @@ import type { Trunk } from "../state/trunk.ts";
 /** The trunk's own record: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
 export function recordOfTrunk(trunk: Trunk<Session>): SessionRecord {
   return {
-    v: 1,
     clientId: trunk.key,
     peer: undefined,
     state: "disconnected",

@@ -10,6 +10,7 @@ import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
 import type { StoredState, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { watchExpiry } from "../session/expiry.ts";
@@ -20,8 +21,24 @@ import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
+import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
 
-export function restoreSession(context: Context, stored: StoredState): void {
+/** One slice of what the store has. */
+export function onRestored(context: Context, input: Extract<Input, { kind: "restored" }>): void {
+  const { states = [], known = [], letters = [], highest } = input;
+  if (highest) {
+    context.journal.startAbove(highest.queued);
+    context.letters.last = Math.max(context.letters.last, highest.letter);
+  }
+  for (const clientId of known) context.known.restore(clientId);
+  for (const [id, clientId] of letters) context.letters.restore(id, clientId);
+  for (const state of states) {
+    if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
+    else restoreSession(context, state);
+  }
+}
+
+function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
   if (context.sessions.byClientId(record.clientId)) return;
   const session = newSession(context, record.clientId, record);

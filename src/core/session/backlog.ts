@@ -22,7 +22,7 @@ export function append(context: Context, session: Session, publication: Publicat
   const { clientId } = session;
   const { backlog } = session.account;
   const id = backlog.add(publication);
-  const record = { v: 1, publication, at: context.environment.wallClock() ?? 0 } as const;
+  const record = { publication, at: context.environment.wallClock() ?? 0 };
   const after = context.journal.put({ of: "backlog", clientId, id, record });
   if (!session.reported) {
     session.reported = true;

@@ -100,7 +100,7 @@ export function remainTaken(
 export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
   const { topicId, hash } = what;
   session.taken.set(msgId, what);
-  return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { v: 1, topicId, hash } });
+  return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */

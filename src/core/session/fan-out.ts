@@ -39,7 +39,7 @@ export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: 
   for (const [session, asked] of recipients) {
     const qos = Math.min(asked, publication.qos) as QoS;
     if (qos === 0 && input.dup) continue; // it may have it, and is to have it at most once
-    copies[qos] ??= { topicName: topicName ?? "", payload: publication.payload, qos, retain: publication.retain };
+    copies[qos] ??= { ...publication, topicName: topicName ?? "", qos };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
   }
   if (publication.qos > 0) acknowledgeCustody(context, trunk, link, { packetId, publication }, after);
@@ -132,9 +132,10 @@ function acknowledgeCustody(
   { packetId, publication }: { packetId: number; publication: Publication },
   after: CommitToken | undefined,
 ): void {
+  const { topicName, qos, retain } = publication;
   const received: Received = {
     packetId,
-    publication: { ...publication, payload: nothing },
+    publication: { topicName, payload: nothing, qos, retain },
     connection: trunk.broker.connection,
     stage: "acknowledged",
     expiresAt: undefined,

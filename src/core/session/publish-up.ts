@@ -8,6 +8,7 @@ import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts
 import type { Publish } from "../../wire/v12/messages.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
 import { storeExperience } from "../broker/experience-record.ts";
+import { takesPublication } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
@@ -26,9 +27,6 @@ import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken,
 import { mayGoToBroker } from "./safe-name.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
 import { onWillSettled } from "./will-delivery.ts";
-
-/** Octets of an MQTT PUBLISH besides topic and payload, at most. */
-const mqttOverheadBytes = 16;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -77,9 +75,8 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (message.qos === 2 && context.storeFails) {
     return refuse(context, session, message, returnCodes.congestion, "store-failing");
   }
-  const { maximumQoS, retainAvailable, maximumPacketBytes } = link.limits;
-  if (message.qos > maximumQoS || (message.retain && !retainAvailable) || exceeds(publication, maximumPacketBytes)) {
-    // The broker said in CONNACK that it does not take this; a silent downgrade would be a lie to the device.
+  if (!takesPublication(link.limits, publication)) {
+    // A silent downgrade would be a lie to the device.
     return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
   }
   context.counters.publishedUp++;
@@ -150,6 +147,8 @@ export function onPublishWithoutAnswer(
   const publication: Publication = { ...named, qos: 0, retain: message.retain };
   context.counters.publishedUp++;
   const link = session?.broker.link;
+  const via = link?.up ? link : upstream.service.link;
+  if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
   if (session && link?.up && !link.congested) {
     const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
     if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
@@ -334,10 +333,4 @@ function topicNameFrom(octets: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function exceeds(publication: Publication, limit: number | undefined): boolean {
-  if (limit === undefined) return false;
-  // A character is at most three octets of UTF-8 per UTF-16 unit; near the limit we refuse rather than guess.
-  return publication.payload.byteLength + 3 * publication.topicName.length + mqttOverheadBytes > limit;
 }

@@ -52,10 +52,10 @@ export function expiryOf(
 export function queuedRecord(context: Context, entry: OutboxEntry): QueuedRecord {
   const { publication, msgId, released, sinceWall, expiresAt } = entry;
   const since = sinceWall > 0 && { since: sinceWall };
-  if (expiresAt === undefined) return { v: 1, publication, msgId, released, ...since };
+  if (expiresAt === undefined) return { publication, msgId, released, ...since };
   if (!entry.dueStands) entry.due = wallAt(context, expiresAt);
   const left = Math.max(0, expiresAt - context.now);
-  return { v: 1, publication, msgId, released, ...since, left, ...(entry.due > 0 && { due: entry.due }) };
+  return { publication, msgId, released, ...since, left, ...(entry.due > 0 && { due: entry.due }) };
 }
 
 /** An entry of an earlier life. */

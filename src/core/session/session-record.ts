@@ -6,7 +6,6 @@ import type { PeerId } from "../types.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
-    v: 1,
     clientId: session.clientId,
     peer: session.peer,
     state: session.state === "awake" ? "asleep" : session.state,

@@ -4,6 +4,7 @@
 import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { storeExperience } from "../broker/experience-record.ts";
+import { takesFilter } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
@@ -39,6 +40,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   }
   if (isRefusedFilter(context, session, what.filter)) return refuse(returnCodes.notSupported, what.predefinedId);
   const { link } = broker;
+  if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
+    return refuse(returnCodes.notSupported);
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);

@@ -20,7 +20,7 @@ export class KnownClients {
   note(clientId: string): void {
     if (!this.#journal.enabled || this.#clientIds.has(clientId)) return;
     this.#clientIds.add(clientId);
-    this.#journal.remember({ of: "known", clientId, id: 0, record: { v: 1 } });
+    this.#journal.remember({ of: "known", clientId, id: 0, record: {} });
     const oldest = this.#clientIds.size > knownMax ? this.#clientIds.values().next() : undefined;
     if (oldest && !oldest.done) this.forget(oldest.value);
   }

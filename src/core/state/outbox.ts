@@ -10,6 +10,7 @@
 import type { Found } from "../assert.ts";
 import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
+import { backlogBytes } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant, Publication } from "../types.ts";
 import type { Received } from "./exchanges.ts";
@@ -257,5 +258,5 @@ export class Outbox {
 
 /** What a waiting message is taken to cost: its octets and a flat share for the bookkeeping. */
 export function entryBytes(entry: OutboxEntry): number {
-  return entry.publication.payload.byteLength + entry.publication.topicName.length + 100;
+  return backlogBytes(entry.publication);
 }

@@ -21,8 +21,8 @@ function one(roll, n) {
   const clientId = `c ${roll(clients)}`;
   const of = ["queued", "backlog", "session", "letter", "queued", "backlog"][roll(6)];
   if (of === "session") {
-    const record = { v: 1, clientId, sleepSeconds: n, topics: [], subscriptions: [] };
-    return { of, clientId, id: 0, record };
+    const rest = { state: "asleep", clean: false, keepAliveSeconds: 0, farewell: false, nextTopicId: 1 };
+    return { of, clientId, id: 0, record: { clientId, sleepSeconds: n, topics: [], subscriptions: [], ...rest } };
   }
   const id = 1 + roll(idsPerClient);
   if (roll(3) === 0) return { of, clientId, id, record: undefined };
@@ -30,7 +30,7 @@ function one(roll, n) {
   payload.writeDoubleBE(n);
   const publication = { topicName: "t", payload, qos: 1, retain: false };
   const more = of === "queued" ? { msgId: 0, released: false } : { at: 0 };
-  return { of, clientId, id, record: { v: 1, publication, ...more } };
+  return { of, clientId, id, record: { publication, ...more } };
 }
 
 /** The commit that wrote a record. @param {any} record */

@@ -461,7 +461,7 @@ describe("publications of clients", () => {
     trunk(gateway).up(true);
     gateway.after(100);
     const publication = { topicName: "ab", payload: octets("1"), qos: 1 as const, retain: false };
-    gateway.input({ kind: "fetched", clientId: "a", entries: [[1, { v: 1, publication, at: 0 }]] });
+    gateway.input({ kind: "fetched", clientId: "a", entries: [[1, { publication, at: 0 }]] });
     const { packetId } = gateway.after(100).effect("publish");
     const second = gateway.client(reading(2, 2), a); // PUBREC by us, it waits on disk
     expect(payloads(second)).toEqual([]);
@@ -482,7 +482,7 @@ describe("publications of clients", () => {
     gateway.after(100).asks("fetch");
     const record = (n: number) => {
       const publication = { topicName: "ab", payload: octets(`${n}`), qos: 2 as const, retain: false };
-      return [n, { v: 1 as const, publication, at: 0 }] as const;
+      return [n, { publication, at: 0 }] as const;
     };
     gateway.input({ kind: "fetched", clientId: "a", entries: [record(1), record(2)] });
     const { packetId } = gateway.after(100).effect("publish");

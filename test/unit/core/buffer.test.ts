@@ -256,7 +256,7 @@ describe("time over restarts", () => {
     const life = aged(noon);
     const [state] = [...life.table.states()];
     for (const [id, { publication }] of state?.queued ?? []) {
-      const record = { v: 1, publication, msgId: 0, released: false } as const;
+      const record = { publication, msgId: 0, released: false } as const;
       life.table.apply({ of: "queued", clientId: "c1", id, record });
     }
     expect(fetched(life.next(noon + 10_000_000))).toEqual(["a 1"]);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { noLimits } from "../../../src/core/types.ts";
 import {
   Bench,
   connect,
@@ -110,7 +111,7 @@ describe("up [§6.6]", () => {
   test("the broker's window is kept, in order", () => {
     const bench = new Bench();
     bench.client(connect());
-    bench.link().up(false, { receiveMaximum: 1, maximumQoS: 2, retainAvailable: true, maximumPacketBytes: undefined });
+    bench.link().up(false, { ...noLimits, receiveMaximum: 1 });
     const topicId = bench.registered("a");
     const first = bench.client(publish({ topicId, msgId: 1 })).effect("publish");
     bench.client(publish({ topicId, msgId: 2 })).asks();
@@ -122,7 +123,9 @@ describe("up [§6.6]", () => {
   test("what the broker does not take is refused, not downgraded", () => {
     const bench = new Bench();
     bench.client(connect());
-    bench.link().up(false, { receiveMaximum: 10, maximumQoS: 1, retainAvailable: false, maximumPacketBytes: 100 });
+    bench
+      .link()
+      .up(false, { ...noLimits, receiveMaximum: 10, maximumQoS: 1, retainAvailable: false, maximumPacketBytes: 100 });
     const topicId = bench.registered("a");
     expect(bench.client(publish({ topicId, qos: 2 })).message("PUBACK").returnCode).toBe(3);
     expect(bench.client(publish({ topicId, retain: true })).message("PUBACK").returnCode).toBe(3);

@@ -1,6 +1,7 @@
 /** Groups of clients at brokers of their own. */
 import { describe, expect, test } from "vitest";
-import { Bench, connect, elsewhere, here, octets, publish } from "../../helpers/bench.ts";
+import { noLimits } from "../../../src/core/types.ts";
+import { Bench, connect, elsewhere, here, octets, publish, sleep } from "../../helpers/bench.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 function bench(): Bench {
@@ -41,5 +42,18 @@ describe("upstreams by group", () => {
     gateway.link("second").down();
     gateway.client(publish({ qos: 1, topicIdType: "short", topicId: 0x6162 })).asks("publish");
     expect(gateway.core.brokerThere).toBe(false); // health: not all are there
+  });
+
+  test("another broker of the list than the last time is asked for the subscriptions again, whatever it remembers", () => {
+    const gateway = new Bench();
+    gateway.connected({ cleanSession: false }).subscribed("a/b");
+    gateway.client(sleep(600));
+    const { linkId, down } = gateway.link();
+    const up = { kind: "linkUp", linkId, sessionPresent: true, limits: noLimits } as const;
+    down();
+    gateway.input(up).asks();
+    down();
+    const turn = gateway.input({ ...up, elsewhere: true }).asks("subscribe");
+    expect(turn.effect("subscribe")).toMatchObject({ topicFilter: "a/b", withoutRetained: true });
   });
 });

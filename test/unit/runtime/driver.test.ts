@@ -20,6 +20,7 @@ function bench() {
     publish: (linkId: string, { qos }: { qos: QoS }, packetId: number) =>
       left.push(`${linkId} QoS ${qos} #${packetId}`),
     release: (linkId: string, packetId: number) => left.push(`${linkId} PUBREL #${packetId}`),
+    ping: (linkId: string) => left.push(`${linkId} PINGREQ`),
     ack: (linkId: string, ack: string, packetId: number) => left.push(`${linkId} ${ack} #${packetId}`),
   };
   const store = { commit: () => {} };
@@ -90,6 +91,13 @@ test("an acknowledgement that waits for a commit when its connection ends is not
   expect(turn({ kind: "released" }, pubcomp(4))).toEqual([]);
   turn({ kind: "linkDown", linkId: "b~1" });
   expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 pubcomp #4"]);
+});
+
+test("a ping does not overtake what was said before it over the same connection", () => {
+  const { turn } = bench();
+  const ping = (linkId: LinkId): Effect => ({ kind: "ping", linkId });
+  expect(turn({ kind: "datagram" }, publish("a~1", 1, 1, 1), ping("a~1"), ping("b~1"))).toEqual(["b~1 PINGREQ"]);
+  expect(turn({ kind: "persisted", token: 1 })).toEqual(["a~1 QoS 1 #1", "a~1 PINGREQ"]);
 });
 
 test("what is kept back for a device is not sent once it was told that it may sleep", () => {

@@ -109,7 +109,7 @@ test("nothing is due: it looks once a second, and a pause is noticed", () => {
     watched.pass(1_000);
     expect(watched.timerComes()).toBe(true);
   }
-  watched.said.length = 0;
+  expect(watched.said).toEqual([]); // the core asked for nothing
   watched.pass(9_000);
   watched.timerComes();
   expect(watched.said).toEqual(["stood still 9000"]);
@@ -124,11 +124,11 @@ test("a deadline that was over when it was set is no pause", () => {
   late.timerComes();
   expect(late.said).toEqual(["timeout"]);
   comes("datagram");
-  expect(said).toEqual(["timeout", "datagram"]);
+  expect(said).toEqual(["datagram"]);
   driver.stop();
   comes("datagram");
   expect(timerComes()).toBe(false);
-  expect(said).toHaveLength(2);
+  expect(said).toHaveLength(1);
 });
 
 test("a flood puts off what is due for a fifth of a second at most", () => {

@@ -1,0 +1,32 @@
+/**
+ * What a broker takes, as far as it has said in CONNACK, or the configuration says for one that cannot. What it does not
+ * take it would answer by closing the connection, with all that is under way on it.
+ */
+import { utf8Bytes } from "../octets.ts";
+import { isShared } from "../state/filter-trie.ts";
+import type { BrokerLimits, Publication } from "../types.ts";
+import { filterToBroker } from "./topic-prefix.ts";
+
+/** Octets of an MQTT PUBLISH besides topic and payload, at most. */
+const publishBytes = 16;
+/** Of SUBSCRIBE (MQTT 5 with a subscription identifier), and of UNSUBSCRIBE, besides the filter. */
+const subscribeBytes = 16;
+
+/** QoS, retained, size of the packet. `topicName` is that at the broker. */
+export function takesPublication(limits: BrokerLimits, publication: Publication): boolean {
+  const { qos, retain } = publication;
+  return qos <= limits.maximumQoS && (!retain || limits.retainAvailable) && fitsPacket(limits, publication);
+}
+
+export function fitsPacket({ maximumPacketBytes }: BrokerLimits, { topicName, payload }: Publication): boolean {
+  if (maximumPacketBytes === undefined) return true;
+  return utf8Bytes(topicName) + payload.byteLength + publishBytes <= maximumPacketBytes;
+}
+
+/** Wildcards, shared subscriptions, size of the packet. `filter` is the client's, without the prefix at the broker. */
+export function takesFilter(limits: BrokerLimits, topicPrefix: string, filter: string): boolean {
+  if (/[+#]/.test(filter) && !limits.wildcardAvailable) return false;
+  if (isShared(filter) && !limits.sharedAvailable) return false;
+  const { maximumPacketBytes = Number.POSITIVE_INFINITY } = limits;
+  return utf8Bytes(filterToBroker(topicPrefix, filter)) + subscribeBytes <= maximumPacketBytes;
+}

@@ -1,0 +1,78 @@
+/**
+ * Hands what a store kept of an earlier life to the core, slice by slice, so that neither memory nor the event loop has
+ * to do with all of it at once. Whoever calls opens no transport before it is done: nobody is answered whose session is
+ * still to come.
+ *
+ * Letters and known clients go first: what a session brings about (a message that is dropped, a refusal) may add to them.
+ */
+import type { Input } from "../core/input.ts";
+import { transportNameOf } from "../core/peer-id.ts";
+import type { SessionRecord, StoredState } from "../core/record.ts";
+import type { Store, StoreReport } from "../storage/store.ts";
+
+/** Sessions, each with all that waits for its client. */
+const sessionsAtOnce = 50;
+const namesAtOnce = 1_000;
+
+export interface Restored {
+  readonly sessions: number;
+  /** Messages that wait for clients. */
+  readonly down: number;
+  /** Messages that wait for the broker. */
+  readonly up: number;
+}
+
+/**
+ * `hasTransport`: a transport may have gone from the configuration; its clients are known by their ids alone.
+ * `pause` lets the event loop turn.
+ * @throws {GatewayError} ERR_STORE_OPEN when the store cannot be read.
+ */
+export async function restore(
+  store: Store,
+  highest: StoreReport["highest"],
+  to: {
+    readonly handle: (input: Input) => void;
+    readonly hasTransport: (name: string) => boolean;
+    readonly pause: () => Promise<void>;
+  },
+): Promise<Restored> {
+  to.handle({ kind: "restored", highest });
+  let lastLetter = 0;
+  for (let isMore = true; isMore; ) {
+    const letters = await store.letters(lastLetter, namesAtOnce);
+    to.handle({ kind: "restored", letters: letters.map(({ id, clientId }) => [id, clientId] as const) });
+    lastLetter = letters.at(-1)?.id ?? lastLetter;
+    isMore = letters.length === namesAtOnce;
+    await to.pause();
+  }
+  let lastKnown: string | undefined;
+  for (let isMore = true; isMore; ) {
+    const known = await store.known(lastKnown, namesAtOnce);
+    to.handle({ kind: "restored", known });
+    lastKnown = known.at(-1);
+    isMore = known.length === namesAtOnce;
+    await to.pause();
+  }
+  const restored = { sessions: 0, down: 0, up: 0 };
+  let last: string | undefined;
+  for (let isMore = true; isMore; ) {
+    const states = await store.sessions(last, sessionsAtOnce);
+    to.handle({ kind: "restored", states: states.map((state) => withKnownPeer(state, to.hasTransport)) });
+    for (const { queued, backlog, uplink } of states) {
+      restored.sessions++;
+      restored.down += queued.length;
+      restored.up += (backlog?.count ?? 0) + uplink.length;
+    }
+    last = states.at(-1)?.session.clientId;
+    isMore = states.length === sessionsAtOnce;
+    await to.pause();
+  }
+  return restored;
+}
+
+function withKnownPeer(state: StoredState, hasTransport: (name: string) => boolean): StoredState {
+  const { peer } = state.session;
+  if (peer === undefined || hasTransport(transportNameOf(peer))) return state;
+  const session: SessionRecord = { ...state.session, peer: undefined };
+  return { ...state, session };
+}

@@ -1,0 +1,63 @@
+/** What is done with a database when it is opened: may we read it, what is in it, what has to be put right. */
+import { GatewayError } from "../errors.ts";
+import type { Database } from "./database.ts";
+import { decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
+import { commitMax, epochKey, formatKey, keyOf, markKey } from "./keys.ts";
+import { lookThrough, noticesOf } from "./look-through.ts";
+import { standIn } from "./state-table.ts";
+import type { StoreReport } from "./store.ts";
+
+/** How records lie in the database. Versions of records are another matter (records.ts). */
+const format = 1;
+/** Repairs written at once. */
+const repairsAtOnce = 1_000;
+
+export type Operation =
+  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: "del"; readonly key: string };
+
+/** @throws {GatewayError} ERR_STORE_OPEN where a later version's store is to be left alone. */
+export async function checkFormat(database: Database, folder: string): Promise<void> {
+  const stored = await database.get(formatKey);
+  const found = stored && decodeValue(stored)?.value;
+  if (found === format) return;
+  if (typeof found !== "number" || found < format)
+    return database.put(formatKey, encodeValue(format, 0), { sync: true });
+  const say = `the store at ${folder} was written by a later version (format ${found}); this one reads up to ${format}`;
+  throw new GatewayError("ERR_STORE_OPEN", { folder, format: found }, { say });
+}
+
+export async function storedEpoch(database: Database): Promise<number> {
+  const stored = await database.get(epochKey);
+  const epoch = stored && decodeValue(stored)?.value;
+  return typeof epoch === "number" ? epoch : 0;
+}
+
+export interface Checked extends StoreReport {
+  /** Number of the last commit. */
+  readonly commit: number;
+}
+
+/** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
+export async function checkRecords(database: Database): Promise<Checked> {
+  const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }));
+  const { wrong, orphans, marks, latest, highest } = findings;
+  const last = marks.at(-1) ?? 0;
+  let missing = Math.max(0, latest - last);
+  for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
+  let commit = Math.max(last, latest);
+  const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
+  for (const [clientId, counts] of orphans) {
+    const change = { of: "session", clientId, id: 0, record: standIn(clientId, counts.has("queued")) } as const;
+    repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit) });
+  }
+  if (missing > 0) {
+    // The gap is told once: the marks begin anew.
+    for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
+    commit = Math.min(commit + 1, commitMax);
+    repairs.push({ type: "put", key: markKey(commit), value: encodeValue(null, commit) });
+  }
+  for (let at = 0; at < repairs.length; at += repairsAtOnce)
+    await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
+  return { notices: noticesOf(findings, missing), highest, commit };
+}

@@ -1,0 +1,178 @@
+/**
+ * Reads sessions, and what belongs to them, slice by slice out of LevelDB.
+ *
+ * Keys of one kind lie together, by client. A slice needs one iterator for each kind: it runs over the slice's clients in
+ * their order and jumps where records of others lie between.
+ */
+import type { StoredState } from "../core/record.ts";
+import type { Database } from "./database.ts";
+import { decodeRecord } from "./encoding.ts";
+import { type Kind, keyOf, nameOf, rangeOf, rangeOfClient } from "./keys.ts";
+import { StateTable } from "./state-table.ts";
+import type { StoredDue, StoredLetter } from "./store.ts";
+
+type Snapshot = ReturnType<Database["snapshot"]>;
+
+const belongings = [
+  "queued",
+  "uplink",
+  "received",
+  "taken",
+  "backlog",
+  "suspect",
+  "kind",
+] as const satisfies readonly Kind[];
+/** Octets that an iterator reads ahead. */
+const readAhead = { highWaterMarkBytes: 262_144 };
+const atOnce = 200;
+
+export async function readSessions(
+  database: Database,
+  after: string | undefined,
+  limit: number,
+): Promise<readonly StoredState[]> {
+  const { gt, lt } = rangeOf("session");
+  const start = after === undefined ? gt : keyOf({ of: "session", clientId: after, id: 0 });
+  return withSnapshot(database, async (snapshot) => {
+    const table = new StateTable();
+    const clientIds: string[] = [];
+    for await (const [key, stored] of database.iterator({ gt: start, lt, snapshot, ...readAhead })) {
+      if (clientIds.length >= limit) break;
+      const decoded = decodeRecord(key, stored);
+      if (decoded.is !== "record") continue;
+      table.apply(decoded.change);
+      clientIds.push(decoded.change.clientId);
+    }
+    return readBelongings(database, snapshot, table, clientIds);
+  });
+}
+
+export async function readSession(database: Database, clientId: string): Promise<StoredState | undefined> {
+  const key = keyOf({ of: "session", clientId, id: 0 });
+  return withSnapshot(database, async (snapshot) => {
+    const table = new StateTable();
+    const stored = await database.get(key, { snapshot });
+    const decoded = stored && decodeRecord(key, stored);
+    if (decoded && decoded.is !== "record") return undefined;
+    if (decoded) table.apply(decoded.change);
+    const [state] = await readBelongings(database, snapshot, table, [clientId]);
+    return state;
+  });
+}
+
+async function withSnapshot<T>(database: Database, use: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+  const snapshot = database.snapshot();
+  try {
+    return await use(snapshot);
+  } finally {
+    await snapshot.close();
+  }
+}
+
+async function readBelongings(
+  database: Database,
+  snapshot: Snapshot,
+  table: StateTable,
+  clientIds: readonly string[],
+): Promise<readonly StoredState[]> {
+  for (const of of belongings) {
+    const ranges = clientIds.map((clientId) => rangeOfClient(of, clientId));
+    ranges.sort((a, b) => (a.gte < b.gte ? -1 : 1));
+    await readRanges(database, snapshot, ranges, (key, stored) => take(table, key, stored));
+  }
+  return clientIds.flatMap((clientId) => table.state(clientId) ?? []);
+}
+
+function take(table: StateTable, key: string, stored: Uint8Array): void {
+  const decoded = decodeRecord(key, stored);
+  if (decoded.is === "record") {
+    const { change } = decoded;
+    if (change.of === "backlog" && change.record) table.count(change.clientId, change.id, change.record);
+    else table.apply(change);
+    return;
+  }
+  const name = nameOf(key);
+  if (typeof name !== "string" && name.of === "backlog") table.skip(name.clientId, name.id);
+}
+
+/** `ranges` are in the order of their keys, and do not overlap. */
+async function readRanges(
+  database: Database,
+  snapshot: Snapshot,
+  ranges: readonly { readonly gte: string; readonly lt: string }[],
+  each: (key: string, stored: Uint8Array) => void,
+): Promise<void> {
+  const first = ranges[0];
+  const last = ranges.at(-1);
+  if (!first || !last) return;
+  const iterator = database.iterator({ gte: first.gte, lt: last.lt, snapshot, ...readAhead });
+  try {
+    let at = 0;
+    for (;;) {
+      const entries = await iterator.nextv(atOnce);
+      if (entries.length === 0) return;
+      for (const [key, stored] of entries) {
+        while (key >= (ranges[at]?.lt ?? key + key)) at++;
+        const range = ranges[at];
+        if (!range) return;
+        if (key >= range.gte) each(key, stored);
+        else {
+          iterator.seek(range.gte);
+          break;
+        }
+      }
+    }
+  } finally {
+    await iterator.close();
+  }
+}
+
+export async function readDue(database: Database, before: number, limit: number): Promise<readonly StoredDue[]> {
+  let soonest: StoredDue[] = [];
+  const cut = () => {
+    soonest = soonest.sort((a, b) => a.due - b.due).slice(0, limit);
+  };
+  for await (const [key, stored] of database.iterator({ ...rangeOf("queued"), ...readAhead })) {
+    const decoded = decodeRecord(key, stored);
+    if (decoded.is !== "record" || decoded.change.of !== "queued") continue;
+    const { clientId, id: seq, record } = decoded.change;
+    if (record?.due === undefined || record.due >= before) continue;
+    soonest.push({ clientId, seq, due: record.due });
+    if (soonest.length > 2 * limit + 1_000) cut();
+  }
+  cut();
+  return soonest;
+}
+
+export async function readKnown(
+  database: Database,
+  after: string | undefined,
+  limit: number,
+): Promise<readonly string[]> {
+  const { gt, lt } = rangeOf("known");
+  const start = after === undefined ? gt : keyOf({ of: "known", clientId: after, id: 0 });
+  const keys = await database.keys({ gt: start, lt, limit }).all();
+  return keys.map((key) => {
+    const name = nameOf(key);
+    return typeof name === "string" ? "" : name.clientId;
+  });
+}
+
+/** They lie by client, and are wanted by number: the keys of all are looked at, and few of them read. */
+export async function readLetters(database: Database, after: number, limit: number): Promise<readonly StoredLetter[]> {
+  const wanted: { readonly id: number; readonly key: string }[] = [];
+  for await (const key of database.keys(rangeOf("letter"))) {
+    const name = nameOf(key);
+    if (typeof name !== "string" && name.id > after) wanted.push({ id: name.id, key });
+  }
+  wanted.sort((a, b) => a.id - b.id);
+  const letters: StoredLetter[] = [];
+  for (const { id, key } of wanted) {
+    if (letters.length >= limit) break;
+    const stored = await database.get(key);
+    const decoded = stored && decodeRecord(key, stored);
+    if (decoded?.is !== "record" || decoded.change.of !== "letter" || !decoded.change.record) continue;
+    letters.push({ id, clientId: decoded.change.clientId, record: decoded.change.record });
+  }
+  return letters;
+}

@@ -1,0 +1,161 @@
+/**
+ * The brokers of the list, and which of them is used now: one choice for all connections of an upstream, since clients
+ * that speak with each other must be at one place.
+ *
+ * Away: a connection that cannot be made moves the choice to the next broker, unless others stand where it failed; then
+ * it has to fail three times in a row there. Back: every `returnSeconds` (jittered) the better ones are probed. The first
+ * that is there is tried with one connection, the gateway's own if it has one; when its CONNECT was accepted the others
+ * follow, not more than 200 a second. Where it was not, the next look is twice as far away, up to 16 times.
+ */
+import type { BrokerUrl } from "./broker-url.ts";
+import type { Told } from "./link.ts";
+
+const failuresMax = 3;
+const returnsPerSecondMax = 200;
+const pauseFactorMax = 16;
+/** Client ids whose last broker is remembered. */
+const rememberedMax = 100_000;
+
+/** A connection, as the list sees it. */
+export interface Movable {
+  /** Where it stands; undefined: it does not. */
+  readonly brokerIndex: number | undefined;
+  /** Ends in order, and comes again where the list says. */
+  move(reason: string): void;
+}
+
+export interface BrokerListOptions {
+  readonly urls: readonly BrokerUrl[];
+  readonly returnSeconds: number;
+  readonly links: () => Iterable<Movable>;
+  readonly probe: (url: BrokerUrl, done: (isThere: boolean) => void) => void;
+  readonly random: () => number;
+  readonly told: Told;
+}
+
+export class BrokerList {
+  readonly #options: BrokerListOptions;
+  #current = 0;
+  readonly #lastAt = new Map<string, number>();
+  #timer: NodeJS.Timeout | undefined;
+  readonly #moves = new Set<NodeJS.Timeout>();
+  #pauseFactor = 1;
+  /** Where a connection is tried that left a worse broker. */
+  #returningTo: number | undefined;
+  #closed = false;
+
+  constructor(options: BrokerListOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#options.urls.length;
+  }
+
+  /** The broker that a new connection is made to. */
+  pick(): { readonly index: number; readonly url: BrokerUrl } {
+    const url = this.#options.urls[this.#current];
+    if (!url) throw new Error("a list of brokers is never empty");
+    return { index: this.#current, url };
+  }
+
+  /** It could not be made, so many times in a row there, or the broker said that it is not available. */
+  failed(index: number, timesInARow: number, reason: string): void {
+    if (this.#closed || this.size === 1 || index !== this.#current) return;
+    if (timesInARow < failuresMax && this.#standsAt(index)) return;
+    if (this.#returningTo === index) this.#pauseFactor = Math.min(2 * this.#pauseFactor, pauseFactorMax);
+    this.#returningTo = undefined;
+    this.#current = (index + 1) % this.size;
+    this.#options.told(
+      "warn",
+      `${this.#shown(index)} cannot be used (${reason}): trying ${this.#shown(this.#current)}`,
+    );
+  }
+
+  /** Has this MQTT client id been at another broker the last time, in this life of the process? */
+  isElsewhere(mqttClientId: string, index: number): boolean {
+    if (this.size === 1) return false;
+    const before = this.#lastAt.get(mqttClientId);
+    this.#lastAt.delete(mqttClientId);
+    this.#lastAt.set(mqttClientId, index);
+    if (this.#lastAt.size > rememberedMax) {
+      const oldest = this.#lastAt.keys().next();
+      if (!oldest.done) this.#lastAt.delete(oldest.value);
+    }
+    return before !== undefined && before !== index;
+  }
+
+  /** A CONNECT was accepted there. */
+  accepted(index: number): void {
+    if (this.#closed || this.size === 1 || index !== this.#current) return;
+    if (this.#returningTo === index) {
+      this.#returningTo = undefined;
+      this.#pauseFactor = 1;
+      this.#options.told("info", `back at ${this.#shown(index)}`);
+      this.#bringAll(index);
+    }
+    this.#lookLater();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const move of this.#moves) clearTimeout(move);
+  }
+
+  #shown(index: number): string {
+    return this.#options.urls[index]?.shown ?? "";
+  }
+
+  #standsAt(index: number): boolean {
+    for (const { brokerIndex } of this.#options.links()) if (brokerIndex === index) return true;
+    return false;
+  }
+
+  #lookLater(): void {
+    const { returnSeconds, random } = this.#options;
+    if (this.#current === 0 || returnSeconds === 0 || this.#timer || this.#closed) return;
+    const pauseMs = returnSeconds * 1_000 * this.#pauseFactor * (0.5 + random() / 2);
+    this.#timer = setTimeout(() => this.#lookAt(0), pauseMs);
+  }
+
+  /** Probes the better ones, one after the other. */
+  #lookAt(index: number): void {
+    const url = this.#options.urls[index];
+    if (this.#closed || !url || index >= this.#current) {
+      this.#timer = undefined;
+      return this.#lookLater();
+    }
+    this.#options.probe(url, (isThere) => {
+      if (!isThere || index >= this.#current) return this.#lookAt(index + 1);
+      this.#timer = undefined;
+      this.#tryAt(index);
+    });
+  }
+
+  #tryAt(index: number): void {
+    if (this.#closed) return;
+    this.#current = index;
+    this.#returningTo = index;
+    for (const link of this.#options.links()) {
+      if (link.brokerIndex === undefined || link.brokerIndex === index) continue;
+      return link.move(`${this.#shown(index)} is there again`);
+    }
+  }
+
+  #bringAll(index: number): void {
+    const others = [...this.#options.links()].filter(
+      ({ brokerIndex }) => brokerIndex !== undefined && brokerIndex !== index,
+    );
+    const spreadMs = (others.length / returnsPerSecondMax) * 1_000;
+    for (const link of others) {
+      const move = setTimeout(() => {
+        this.#moves.delete(move);
+        const isElsewhere = link.brokerIndex !== undefined && link.brokerIndex !== this.#current;
+        if (this.#current === index && isElsewhere) link.move(`back to ${this.#shown(index)}`);
+      }, this.#options.random() * spreadMs);
+      this.#moves.add(move);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/** The address of a broker: what MQTT.js is told, and what people may see of it. */
+
+export interface BrokerUrl {
+  readonly scheme: "mqtt" | "mqtts" | "ws" | "wss";
+  /** Without the brackets of an IPv6 address. */
+  readonly host: string;
+  /** undefined: that of the scheme. */
+  readonly port: number | undefined;
+  readonly isSecure: boolean;
+  /** For WebSocket: all of it, but for user and password. */
+  readonly webSocketUrl: string;
+  /** As it may stand in a log. */
+  readonly shown: string;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/** undefined: it is none. */
+export function parseBrokerUrl(text: string): BrokerUrl | undefined {
+  if (!URL.canParse(text)) return undefined;
+  const url = new URL(text);
+  const scheme = url.protocol.slice(0, -1);
+  if (scheme !== "mqtt" && scheme !== "mqtts" && scheme !== "ws" && scheme !== "wss") return undefined;
+  if (url.hostname === "") return undefined;
+  const username = decoded(url.username);
+  const password = decoded(url.password);
+  url.username = "";
+  url.password = "";
+  return {
+    scheme,
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? undefined : Number(url.port),
+    isSecure: scheme === "mqtts" || scheme === "wss",
+    webSocketUrl: url.href,
+    shown: withoutSecrets(text),
+    username: username === "" ? undefined : username,
+    password: password === "" ? undefined : password,
+  };
+}
+
+/** User, password and query are left out, also of what is no url at all. */
+export function withoutSecrets(text: string): string {
+  // Up to the last @: a password with a slash in it is a mistake, and still a secret.
+  return text.replace(/:\/\/.*@/s, "://***@").replace(/\?.*$/s, "?***");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A will as the broker takes it. Where nothing is retained, or the QoS is too high, CONNECT would be refused or answered by
+ * closing, and nobody would be connected. What is known of that is known for all connections of an upstream: from the
+ * configuration, from CONNACK, and from a CONNECT that was refused for it (MQTT 5).
+ */
+import type { BrokerLimits, QoS, Will } from "../core/types.ts";
+import type { Told } from "./link.ts";
+import type { BrokerWays } from "./presets.ts";
+
+const retainNotSupported = 0x9a;
+const qosNotSupported = 0x9b;
+
+export class WillRules {
+  readonly #ways: BrokerWays;
+  readonly #told: Told;
+  /** In the last CONNACK. */
+  #said: Pick<BrokerLimits, "retainAvailable" | "maximumQoS"> = { retainAvailable: true, maximumQoS: 2 };
+  /** A CONNECT was refused for this: it holds on, also where CONNACK is silent about it. */
+  #refusesRetain = false;
+  #refusesAbove: QoS = 2;
+  #isTold = false;
+
+  constructor(ways: BrokerWays, told: Told) {
+    this.#ways = ways;
+    this.#told = told;
+  }
+
+  /** This will, without what the broker is known not to take. */
+  taken(will: Will): Will {
+    const isRetained = this.#ways.retain && this.#said.retainAvailable && !this.#refusesRetain;
+    if (will.retain && !isRetained && !this.#isTold) {
+      this.#isTold = true;
+      const say =
+        "the broker takes no retained messages: wills and status messages are published without being retained";
+      this.#told("warn", say);
+    }
+    const qos = Math.min(will.qos, this.#ways.qosMax, this.#said.maximumQoS, this.#refusesAbove) as QoS;
+    return { ...will, qos, retain: will.retain && isRetained };
+  }
+
+  /** MQTT 5: CONNACK. */
+  learn(limits: BrokerLimits): void {
+    this.#said = limits;
+  }
+
+  /** A CONNECT with this will was refused. True: for the will, and the next one will differ. */
+  refused(reasonCode: number, will: Will): boolean {
+    if (reasonCode === retainNotSupported && will.retain) this.#refusesRetain = true;
+    else if (reasonCode === qosNotSupported && will.qos > 0) this.#refusesAbove = (will.qos - 1) as QoS;
+    else return false;
+    return true;
+  }
+}
