@@ -76,8 +76,9 @@ export class LearntKinds {
     if (!kind) return;
     if (octets < kind.shortest) kind.hasShorterAnswered = true;
     else {
-      this.#kinds.delete(key);
-      kind.taken = 0;
+      kind.taken = 0; // only what is just the same as one of them is still refused
+      kind.until = 0;
+      kind.spanMs = 0;
     }
     this.#changed.push(kind);
   }
@@ -87,8 +88,11 @@ export class LearntKinds {
     const kind = this.#kinds.get(of.key);
     if (!kind || (kind.hasShorterAnswered && of.octets < kind.shortest)) return undefined;
     if (kind.until === 0) {
-      const isKnown = kind.packets.includes(of.packet) && now - kind.lastTaken < figures.kindFirstMs;
-      return isKnown ? "refuse" : "suspect";
+      const isRecent = now - kind.lastTaken < figures.kindFirstMs;
+      if (isRecent && kind.packets.includes(of.packet)) return "refuse";
+      if (kind.taken > 0) return "suspect";
+      if (!isRecent) this.#kinds.delete(of.key);
+      return undefined;
     }
     if (now < kind.until) return "refuse";
     this.#learn(kind, now); // this one is let in; what comes while it is looked at waits for its verdict
