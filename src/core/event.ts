@@ -32,6 +32,7 @@ export const dropReasons = [
   "backlog-full",
   "store-failing",
   "refused-by-broker",
+  "purged", //                 the operator did not want it any more
   "too-many-pending",
   "rate-limited",
   "repeat",

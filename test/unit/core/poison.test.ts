@@ -162,6 +162,38 @@ describe("a publication", () => {
     expect(broker.ids.filter((each) => each === id).length).toBe(broker.ends);
   });
 
+  test("the operator can give up what waits: its device hears 0x03, and nothing of it is tried again", () => {
+    const broker = transparent();
+    say(broker, bad, 1);
+    broker.after(2);
+    expect(broker.bench.core.underWay("c1")).toMatchObject([
+      { packet: "publish", bytes: 3, deaths: expect.any(Number) },
+    ]);
+    broker.take(broker.bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: "t", entries: [] }));
+    const { ends } = broker;
+    expect(broker.answers("PUBACK")).toEqual([3]);
+    expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test("a restart does not begin anew: a stored suspect is tested alone, and needs fewer deaths", () => {
+    const broker = transparent();
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, { cause: "network" }));
+    say(broker, bad, 1);
+    say(broker, "good", 2);
+    for (let i = 0; broker.ends < 4 && i < 20; i++) broker.after(1);
+    const life = broker.life.next();
+    const next = new PoisonBroker(life, "c1", isBad);
+    next.take(life.bench.link().up(true));
+    for (let i = 0; i < 20; i++) {
+      next.after(4);
+      say(next, `more ${i}`, 10 + i);
+    }
+    expect(next.ends).toBeLessThanOrEqual(3);
+    expect([...life.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
+    expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
+  });
+
   test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
     const broker = transparent(() => false);
     for (let i = 0; i < 20; i++) {
