@@ -273,6 +273,7 @@ export class TrialWorld {
       for (const packet of choice.packets) this.#put(packet);
       return false;
     }
+    if (choice.until === this.#now) return this.#maySend();
     if (choice.until !== undefined) this.#wake(choice.until);
     return choice.kind === "flow";
   }

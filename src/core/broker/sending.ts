@@ -112,6 +112,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
       sendLines(context, broker);
       break;
     case "hold":
+      if (choice.until === context.now) return sendWaiting(context, broker); // it has changed its mind
       break;
     default:
       assertNever(choice);

@@ -13,8 +13,12 @@ export const searchFigures = {
   /** Without any witness: so many deaths over so long a time. */
   unwitnessedDeaths: 6,
   unwitnessedSpanMs: 120_000,
-  /** Different packets that died with nothing answered in between: it is the broker. */
+  /**
+   * Different packets that died with nothing answered in between: it is the broker. Of one client alone there may be several
+   * poisons in a row: as long as it has more to try, up to so many.
+   */
   differentDeaths: 3,
+  differentDeathsOfOne: 8,
   /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
   walkMax: 8,
   deathsBeforeWalk: 2,

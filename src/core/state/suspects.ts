@@ -342,7 +342,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#setSuspect(suspicion, true);
     this.#changed.set(suspicion, true);
     if (!this.#dying.includes(suspicion)) this.#dying = [...this.#dying, suspicion];
-    if (this.#dying.length >= figures.differentDeaths) {
+    if (this.#isBroker()) {
       this.#becomeSick();
       return undefined;
     }
@@ -359,10 +359,19 @@ export class Suspects<Packet extends Searched<Packet>> {
     const chance = (1 - Math.exp(-endsPerMs * Math.max(1, exposureMs / timed))) ** deaths;
     if (chance >= figures.chanceMax) return false;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
+    if (this.#dying.length >= figures.differentDeaths) return false;
     const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
     if (!isLong || this.#spent.has(client)) return false;
     this.#spent.set(client, true);
     return true;
+  }
+
+  /** So many different ones died, and nothing was answered, that it is not they. */
+  #isBroker(): boolean {
+    const dying = this.#dying.length;
+    if (dying < figures.differentDeaths) return false;
+    const [first] = this.#dying;
+    return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
   }
 
   /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
@@ -404,6 +413,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
       const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
       return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
+    }
+    if (dueStruck[0] && !dueStruck[0].witnessed && !walker && this.#dying.length >= figures.differentDeaths) {
+      this.#becomeSick(); // all that its client has was tried, and died
+      return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
     if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
