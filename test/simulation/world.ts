@@ -640,7 +640,7 @@ export class World {
   /** The process of the gateway does not run for so long. */
   standStill(ms: number): void {
     const process = this.#process;
-    if (!process || process.isStopped) return;
+    if (!process || process.isStopped || !this.#core) return; // between two lives there is nobody to stand still
     this.#note(`the gateway stands still for ${ms} ms`);
     process.stop();
     this.time.plan(ms, () => {

@@ -57,6 +57,11 @@ describe("a client alone on its connection", () => {
     expect(slowest).toBeLessThan(15);
   });
 
+  test("five in a row are told from a broker that is sick", () => {
+    const { good, poison } = worst({ clients: 1, poison: [one[0], one[0], one[0], one[0], one[0]], untilSeconds: 400 });
+    expect({ good, poison }).toEqual({ good: 0, poison: [5, 5] });
+  });
+
   test("one packet in the world needs two minutes, and ends few connections", () => {
     const { good, poison, slowest, ends } = worst({ clients: 1, rate: 0, poison: one, untilSeconds: 600 });
     expect({ good, poison }).toEqual({ good: 0, poison: [1, 1] });
