@@ -112,6 +112,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Tests that died since somebody was taken out. */
   #rounds = 0;
   #testing: Packet[] | undefined;
+  /** A group that died: one of them it is, whoever has become a suspect since. */
+  #group: ReadonlySet<Suspicion<Packet> | undefined> | undefined;
   #testSince: Instant = 0;
   #testAt: Instant = 0;
   #isUp = false;
@@ -324,6 +326,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     }
     if (!only) return undefined;
     const blamed = new Set(group.map(({ suspicion }) => suspicion));
+    this.#group = blamed;
     for (const other of this.#known.values()) {
       if (other.deaths === 0 && !blamed.has(other)) this.#setSuspect(other, false);
     }
@@ -422,10 +425,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
     if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
-    const size = this.#rounds === 0 ? 1 : Math.min(waiting.room, Math.ceil(dueFresh.length / 2));
+    const ofGroup = dueFresh.filter((suspicion) => this.#group?.has(suspicion));
+    const among = ofGroup.length > 0 ? ofGroup : dueFresh;
+    const size = this.#rounds === 0 ? 1 : Math.min(waiting.room, Math.ceil(among.length / 2));
     return this.#test(
       now,
-      dueFresh.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1)),
+      among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1)),
     );
   }
 

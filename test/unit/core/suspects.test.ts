@@ -220,6 +220,31 @@ describe("2: with suspects", () => {
     expect(bench.upAndSend(0)).toBe("test b1 c1");
   });
 
+  test("a group that died is halved on, whoever has become a suspect since", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1", "c1", "d1");
+    bench.suspectAll();
+    expect(bench.upAndSend()).toBe("test a1");
+    bench.answer("a1");
+    bench.now += 200;
+    expect(bench.send()).toBe("test b1");
+    bench.answer("b1");
+    bench.add("e1", "f1", "g1");
+    bench.now += 200;
+    expect(bench.send()).toBe("test c1");
+    bench.down();
+    for (let i = 0; i < 2; i++) {
+      bench.upAndSend(0); // they flow, before it is time for a test
+      bench.down();
+    }
+    bench.up(0);
+    expect(bench.send()).toBe("test d1 e1");
+    bench.down();
+    bench.upAndSend(0);
+    bench.down();
+    expect(bench.upAndSend(0)).toBe("test d1");
+  });
+
   test("a group that passes is cleared, one that dies clears the rest", () => {
     const bench = new Bench();
     bench.add("a1", "b1", "c1", "d1", "e1");
