@@ -60,6 +60,18 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
       }),
     );
   queue
+    .command("show")
+    .description(commands["queue.show"].description)
+    .requiredOption("--client <id>", "client id")
+    .option(...configFile)
+    .option("--json", "as JSON")
+    .action(
+      plainly(async (options: { client: string; config?: string; json?: boolean }) => {
+        const found = await ask(socketOf(options), "queue.show", { client: options.client });
+        say(options.json ? JSON.stringify(found, undefined, 2) : sayQueueOf(found));
+      }),
+    );
+  queue
     .command("dead")
     .description(commands["queue.dead"].description)
     .option(...configFile)
@@ -83,11 +95,22 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     );
   queue
     .command("purge")
-    .description(commands["queue.purge"].description)
-    .argument("[number...]", "their numbers; all when none are given", asNumbers, [])
+    .description(
+      `${commands["queue.purge"].description}; with --client or --topic: ${commands["queue.clear"].description}`,
+    )
+    .argument("[number...]", "numbers of dead letters; all when nothing is given", asNumbers, [])
+    .option("--client <id>", "what this client sent and the broker does not have")
+    .option("--topic <filter>", "the same, under topics that match")
     .option(...configFile)
     .action(
-      plainly(async (ids: number[], options: { config?: string }) => {
+      plainly(async (ids: number[], options: { config?: string; client?: string; topic?: string }) => {
+        const { client, topic } = options;
+        if (client !== undefined || topic !== undefined) {
+          if (ids.length > 0) throw new InvalidArgumentError("numbers of dead letters go without --client and --topic");
+          const chosen = { ...(client !== undefined && { client }), ...(topic !== undefined && { topic }) };
+          const { purged } = await ask(socketOf(options), "queue.clear", chosen);
+          return say(`${purged} given up`);
+        }
         const { purged } = await ask(socketOf(options), "queue.purge", someOf(ids));
         say(`${purged} deleted`);
       }),
@@ -191,6 +214,30 @@ function sayDepth({ forBroker, forClients, deadLetters, dropped, storeFails }: D
     ...(fromClients.length > 0 ? ["", table(fromClients, "")] : []),
     ...(toClients.length > 0 ? ["", table(toClients, "")] : []),
   ].join("\n");
+}
+
+function sayQueueOf({ underWay, onDisk }: OutputOf<"queue.show">): string {
+  const lines = [
+    ...underWay.map(({ packet, topic, qos, bytes, accepted, stage, deaths }) => ({
+      packet,
+      topic,
+      QoS: String(qos),
+      octets: String(bytes),
+      "client was answered": accepted ? "yes" : "no",
+      at: stage,
+      suspect: deaths === undefined ? "-" : `${deaths} deaths`,
+    })),
+    ...onDisk.map(({ topic, qos, bytes }) => ({
+      packet: "publish",
+      topic,
+      QoS: String(qos),
+      octets: String(bytes),
+      "client was answered": "yes",
+      at: "on disk",
+      suspect: "-",
+    })),
+  ];
+  return table(lines, "nothing of it waits for the broker");
 }
 
 function age(seconds: number | undefined): string {

@@ -13,6 +13,7 @@ import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
+import type { Experience } from "./state/broker-session.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
@@ -32,6 +33,8 @@ export type AnyDeadline =
   | Session["retry"]
   | Session["expiry"]
   | Setup<Session>["expiry"]
+  | NonNullable<Link["retest"]>
+  | NonNullable<Link["custody"]>
   | GatewayDeadline;
 
 export class Context {
@@ -60,6 +63,8 @@ export class Context {
   readonly known: KnownClients;
   readonly drain = new DrainQueue();
   readonly letters = new Letters();
+  /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
+  readonly experience = new Map<string, Experience<Session>>();
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;

@@ -69,6 +69,11 @@ export type Effect =
   | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }
   /** PINGREQ, behind what was said before; `pong` is the answer. Beside the keep-alive, which is not the core's. */
   | { readonly kind: "ping"; readonly linkId: LinkId }
+  /**
+   * How long this link waits before its next attempt, instead of twice as long as the last time: as after one that worked
+   * (`first`), or the shortest, although it came to nothing (`least`).
+   */
+  | { readonly kind: "pause"; readonly linkId: LinkId; readonly pause: "first" | "least" }
   /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
   | {
       readonly kind: "ackBroker";

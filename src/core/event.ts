@@ -1,5 +1,5 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
-import type { ClientState, PeerId } from "./types.ts";
+import type { ClientState, PeerId, QoS } from "./types.ts";
 
 /**
  * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
@@ -32,6 +32,7 @@ export const dropReasons = [
   "backlog-full",
   "store-failing",
   "refused-by-broker",
+  "purged", //                 the operator did not want it any more
   "too-many-pending",
   "rate-limited",
   "repeat",
@@ -78,6 +79,19 @@ export type GatewayEvent =
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
   | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
+  /** The broker closed the connection for this packet, again and again: it is not sent any more. No client: a request of all who share the connection. */
+  | {
+      readonly event: "packet_taken_out";
+      readonly clientId: string | undefined;
+      readonly packet: "publish" | "will" | "subscribe" | "unsubscribe";
+      /** Topic or filter, as the broker knows it. */
+      readonly topic: string;
+      readonly qos: QoS;
+      /** Of the payload. */
+      readonly bytes: number;
+      /** How many packets had gone out on the connection of its last death, with it. */
+      readonly ordinal: number;
+    }
   | { readonly event: "persist_failed"; readonly why: string }
   /** The store takes what it is given again. */
   | { readonly event: "persist_recovered" }

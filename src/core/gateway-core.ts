@@ -9,6 +9,7 @@ import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
 import { openServiceLinks } from "./broker/links.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
+import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
 import { sessionsOf } from "./broker/trunk-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
@@ -19,7 +20,9 @@ import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
+import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
+import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
@@ -42,7 +45,7 @@ import { moveOn } from "./session/turn-end.ts";
 import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
-import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
+import type { ClientState, Instant, LinkId, PeerId, QoS } from "./types.ts";
 
 /** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
 const deadlinesPerTimeout = 500;
@@ -91,6 +94,12 @@ export class GatewayCore implements Core {
           break;
         case "advertise":
           advertise(context);
+          break;
+        case "retest":
+          sendWaiting(context, deadline.owner.broker);
+          break;
+        case "custody":
+          onCustodyDeadline(context, deadline.owner);
           break;
         case "drain":
           onDrainDeadline(context);
@@ -152,6 +161,18 @@ export class GatewayCore implements Core {
   session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     return session && { view: viewOf(session), record: recordOf(session) };
+  }
+
+  /** What of this client is under way to the broker; undefined when it has no session. */
+  underWay(clientId: string): readonly PacketView[] | undefined {
+    const session = this.#context.sessions.byClientId(clientId);
+    return session && packetsOf(session);
+  }
+
+  /** From which number on what the client's backlog has on disk is not under way. */
+  firstUnsent(clientId: string): number {
+    const backlog = this.#context.sessions.byClientId(clientId)?.account.backlog;
+    return backlog ? (backlog.head[0]?.id ?? backlog.readUpTo + 1) : 0;
   }
 
   /** Every session, as a read-only picture of the moment. */
@@ -216,8 +237,11 @@ export class GatewayCore implements Core {
         if (link) onLinkDown(context, link, input);
         return;
       }
-      case "pong":
-        return; // nobody asks yet
+      case "pong": {
+        const link = this.#linkOf(input.linkId);
+        if (link) onPong(context, link);
+        return;
+      }
       case "linkCongested": {
         const link = this.#linkOf(input.linkId);
         if (!link) return;
@@ -245,6 +269,8 @@ export class GatewayCore implements Core {
         return purge(context, input.ids);
       case "stoodStill":
         return onStoodStill(context, input.ms);
+      case "purgeUplink":
+        return purgeUplink(context, input);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":
@@ -299,6 +325,43 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
     onWrongIdSize(context, peer, decoded.type, decoded.msgId);
   }
   context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
+}
+
+/** One packet under way to the broker, for people. */
+export interface PacketView {
+  readonly packet: "publish" | "will" | "subscribe" | "unsubscribe";
+  /** Topic or filter, as the broker knows it where it is a topic. */
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly bytes: number;
+  /** The client was answered for it. */
+  readonly accepted: boolean;
+  /** `waiting`, `sent`: the broker has not answered it. */
+  readonly stage: "waiting" | "sent" | "received" | "released";
+  /** How often the broker closed the connection while it alone was outside; absent: it is no suspect. */
+  readonly deaths?: number;
+}
+
+function packetsOf(session: Session): PacketView[] {
+  const packets: PacketView[] = [];
+  for (const exchange of session.broker.inFlight.values()) {
+    const { suspicion } = exchange;
+    const suspected = suspicion?.isSuspect && { deaths: suspicion.deaths };
+    if (exchange.kind === "publish") {
+      if (exchange.owner !== session) continue;
+      const { publication, accepted, stage, isWill } = exchange;
+      const { topicName, qos, retain, payload } = publication;
+      const what = { topic: topicName, qos, retain, bytes: payload.byteLength, accepted, stage };
+      packets.push({ packet: isWill ? "will" : "publish", ...what, ...suspected });
+    } else if (!session.trunk || exchange.origin?.session === session) {
+      const { kind, filter, isSent } = exchange;
+      const qos = exchange.kind === "subscribe" ? exchange.qos : 0;
+      const stage = isSent ? "sent" : "waiting";
+      packets.push({ packet: kind, topic: filter, qos, retain: false, bytes: 0, accepted: false, stage, ...suspected });
+    }
+  }
+  return packets;
 }
 
 /** One client, for people and metrics. */

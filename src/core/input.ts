@@ -87,6 +87,16 @@ export type Input =
   | { readonly kind: "purge"; readonly ids: readonly number[] }
   /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
   | { readonly kind: "stoodStill"; readonly ms: number }
+  /**
+   * The operator does not want these any more: of what a client sent and the broker does not have, what is under way under
+   * a topic that matches (undefined: all), and these records of its backlog.
+   */
+  | {
+      readonly kind: "purgeUplink";
+      readonly clientId: string;
+      readonly topicFilter: string | undefined;
+      readonly entries: readonly (readonly [id: number, record: BacklogRecord])[];
+    }
   /** The wall clock was set, or can be trusted from now on. */
   | { readonly kind: "clockSet" }
   /** The process is going to end: say goodbye where that is due. */

@@ -24,6 +24,8 @@ export interface SessionRecord {
     readonly qos: QoS;
     readonly by: "name" | "predefined" | "short";
     readonly predefinedId: number;
+    /** The broker does not take it: it is not asked for. */
+    readonly isRefused?: boolean;
   }[];
 }
 
@@ -76,6 +78,32 @@ export interface TakenRecord {
 /** A client that the broker has accepted: it may connect while the broker is away. */
 export type KnownRecord = Readonly<Record<string, never>>;
 
+/** A packet that died alone at the broker, by a hash of what it is (state/suspects.ts). */
+export interface SuspectRecord {
+  /** What it is (state/packet-key.ts). */
+  readonly key: string;
+  readonly deaths: number;
+  readonly epochs: number;
+  readonly ordinal: number;
+  /** Wall clock, ms since 1970; 0 = unknown. */
+  readonly firstDeath: number;
+  /** It stands for all of its kind. */
+  readonly isKind?: boolean;
+  /** No suspect: a QoS 2 packet id that is not to be used again in this MQTT session. */
+  readonly retired?: number;
+}
+
+/** A kind of publications, or a request, that the broker does not take, by a hash of what it is (state/learnt-kinds.ts). */
+export interface KindRecord {
+  readonly key: string;
+  readonly taken: number;
+  /** Refused until then by the wall clock; 0 = not learnt, or unknown. */
+  readonly until: number;
+  readonly spanMs: number;
+  readonly shortest: number;
+  readonly hasShorterAnswered: boolean;
+}
+
 /** A message that was dropped, kept for the operator. */
 export interface LetterRecord {
   readonly direction: "up" | "down";
@@ -83,6 +111,8 @@ export interface LetterRecord {
   readonly publication: Publication;
   /** Wall clock, ms since 1970; 0 = unknown. */
   readonly at: number;
+  /** It was of QoS 2 and on its way: the broker may have it, and sent again it may come twice. */
+  readonly mayBeThere?: boolean;
 }
 
 interface ChangeOf<Kind extends string, Record> {
@@ -103,7 +133,9 @@ export type Change =
   | ChangeOf<"backlog", BacklogRecord>
   | ChangeOf<"taken", TakenRecord>
   | ChangeOf<"known", KnownRecord>
-  | ChangeOf<"letter", LetterRecord>;
+  | ChangeOf<"letter", LetterRecord>
+  | ChangeOf<"suspect", SuspectRecord>
+  | ChangeOf<"kind", KindRecord>;
 
 /** What waits on disk for the broker, without being read. */
 export interface BacklogSummary {
@@ -124,6 +156,8 @@ export interface StoredState {
   /** By the client's MsgId. */
   readonly taken: readonly (readonly [msgId: number, record: TakenRecord])[];
   readonly backlog: BacklogSummary | undefined;
+  readonly suspects?: readonly (readonly [id: number, record: SuspectRecord])[];
+  readonly kinds?: readonly (readonly [id: number, record: KindRecord])[];
 }
 
 /** What each stored publication is taken to cost besides its octets. */

@@ -154,8 +154,8 @@ export const dropReasonRows = {
   },
   "unsafe-topic": {
     meaning:
-      "A topic name with control characters. Brokers close a connection for it, and others would share this one. The client hears 'not supported'.",
-    advice: "Correct the device, or give it an upstream of its own in mode transparent.",
+      "A topic name with control characters or non-characters, or (where clients share a connection) with more than 100 levels. Brokers close a connection for it. The client hears 'not supported'.",
+    advice: "Correct the device. For so many levels, give it an upstream of its own in mode transparent.",
     level: "debug",
     byStrangers: false,
   },
@@ -189,8 +189,16 @@ export const dropReasonRows = {
     byStrangers: false,
   },
   "refused-by-broker": {
-    meaning: "Accepted while the broker was away, and the broker will not have it: a publication, or a subscription.",
-    advice: "Look at the broker's access rules for this client. A publication is a dead letter.",
+    meaning:
+      "The broker will not have it: a publication that had been accepted, a subscription that had been granted, or (see `packet_taken_out`) whatever it closes the connection for, and later ones of that kind. A device that waits for an answer hears 'not supported'.",
+    advice: "Look at the broker's rules and limits for this client. What had been accepted is a dead letter.",
+    level: "debug",
+    byStrangers: false,
+  },
+  purged: {
+    meaning:
+      "The operator took out what a client had sent and the broker does not have (`queue purge --client`, `--topic`). A device that waits for an answer hears 'not supported'.",
+    advice: "Nothing: it is what was asked for.",
     level: "debug",
     byStrangers: false,
   },

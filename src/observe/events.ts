@@ -142,7 +142,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   qos2_uncertain: {
     meaning:
-      "The MQTT session that a QoS 2 publication was begun in is gone: the broker forgot it, or the client was moved to another upstream. Whether the broker had the message cannot be known.",
+      "The MQTT session that a QoS 2 publication was begun in is gone: the broker forgot it, or the client was moved to another upstream; or it was taken out, for the broker closed for it. Whether the broker had the message cannot be known.",
     advice:
       "Let the broker keep its sessions (persistence; MQTT 5, or clean session off). Whoever counts such messages looks whether one is missing or double.",
     level: "warn",
@@ -151,6 +151,26 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     limitedBy: () => "",
     metrics: ["qos2_uncertain_total"],
     audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },
+  },
+  packet_taken_out: {
+    meaning:
+      "The broker closed the connection for this packet, again and again, while others got through: it is not sent any more. Its device hears 'not supported' where it waits for an answer; what had been accepted is a dead letter. No client: a request of all who share the connection.",
+    advice:
+      "See what the broker does not take: a topic that its rules forbid, a QoS, Retain, a size. Put it right there or in the device; `mqtt-sn-gateway queue republish` sends a dead letter once more. After two of a kind the device is refused at once, for an hour at first.",
+    level: "warn",
+    sentence: ({ clientId, packet, topic, qos, bytes }) =>
+      `the broker closes the connection for ${packet === "will" ? "the will" : `a ${packet.toUpperCase()}`} of ${clientId ?? "those who share it"}: ${topic}, QoS ${qos}, ${bytes} octets; it is taken out`,
+    limitedBy: ({ clientId, packet, topic }) => `${clientId ?? ""} ${packet} ${topic}`,
+    metrics: ["dropped_total"],
+    audience: {
+      event: "viewer",
+      clientId: "viewer",
+      packet: "viewer",
+      topic: "operator",
+      qos: "viewer",
+      bytes: "viewer",
+      ordinal: "viewer",
+    },
   },
   persist_failed: {
     meaning:

@@ -52,7 +52,15 @@ const session = z.object({
 const sessionWhole = session.extend({
   topics: z.array(z.object({ id: count, name: z.string(), known: z.boolean() })).readonly(),
   subscriptions: z
-    .array(z.object({ filter: z.string(), qos, by: z.enum(["name", "predefined", "short"]), predefinedId: count }))
+    .array(
+      z.object({
+        filter: z.string(),
+        qos,
+        by: z.enum(["name", "predefined", "short"]),
+        predefinedId: count,
+        isRefused: z.boolean().optional().describe("The broker closes for it: it is kept, and not asked for."),
+      }),
+    )
     .readonly(),
   will: z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count }).optional(),
 });
@@ -100,7 +108,38 @@ const letter = z.object({
   bytes: count,
   at: moment,
   payload: z.base64(),
+  mayBeThere: z.boolean().optional().describe("At QoS 2: the broker may have it, and sent again it may come twice."),
 });
+
+const packet = z.object({
+  packet: z.enum(["publish", "will", "subscribe", "unsubscribe"]),
+  topic: z.string(),
+  qos,
+  retain: z.boolean(),
+  bytes: count,
+  accepted: z.boolean().describe("The client was answered for it."),
+  stage: z
+    .enum(["waiting", "sent", "received", "released"])
+    .describe("waiting, sent: the broker has not answered it; received, released: it has it, at QoS 2."),
+  deaths: count
+    .optional()
+    .describe("How often the broker closed while this alone was not answered; absent: it is no suspect."),
+});
+
+const queueOfClient = z.object({
+  clientId: z.string(),
+  underWay: z.array(packet).readonly(),
+  onDisk: z
+    .array(z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count, at: moment }))
+    .describe("Accepted and not under way yet; a thousand at most."),
+});
+
+const chosenUplink = z
+  .strictObject({
+    client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
+    topic: z.string().min(1).max(65_535).optional().describe("Topic filter, as the broker knows it; absent: all."),
+  })
+  .refine(({ client, topic }) => client !== undefined || topic !== undefined, "say which client, or which topic");
 
 export const commands = {
   "sessions.list": json({
@@ -145,6 +184,29 @@ export const commands = {
     role: "viewer",
     audited: false,
     run: async (operator) => done(await operator.queue()),
+  }),
+  "queue.show": json({
+    description: "what one client sent that the broker does not have yet, packet by packet",
+    method: "GET",
+    path: "/queue/client",
+    input: oneClient,
+    output: queueOfClient,
+    role: "viewer",
+    audited: false,
+    run: async (operator, { client }) => {
+      const found = await operator.queueOf(client);
+      return found ? done(found) : noSession(client);
+    },
+  }),
+  "queue.clear": json({
+    description: "give up what clients sent and the broker does not have, of a client or under a topic",
+    method: "DELETE",
+    path: "/queue/client",
+    input: chosenUplink,
+    output: z.object({ purged: count }),
+    role: "operator",
+    audited: true,
+    run: async (operator, chosen) => done({ purged: await operator.clearQueue(chosen) }),
   }),
   "queue.dead": json({
     description: "dead letters: messages that were dropped, and why",

@@ -1,10 +1,17 @@
 /** What the operator may see and do, from the core and the store: the answers behind the commands of commands.ts. */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
+import type { BacklogRecord } from "../core/record.ts";
+import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
+import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
 
 /** Clients named one by one. */
 const clientsNamed = 50;
+
+/** Packets of one client named one by one. */
+const packetsNamed = 1_000;
+const readAtOnce = 500;
 const lettersAtOnce = 1_000;
 
 export type Operator = ReturnType<typeof createOperator>;
@@ -40,9 +47,12 @@ export function createOperator(
       for (const { clientId, owedToBroker, owedBytes } of owing.slice(0, clientsNamed)) {
         clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
       }
-      const { backlogMessages, backlogBytes, bufferedMessages, bufferedBytes, dropped } = core.counters;
+      const { bufferedMessages, bufferedBytes, dropped } = core.counters;
+      // Of the same sessions as the table: on disk, and on its way.
+      const messages = owing.reduce((sum, { owedToBroker }) => sum + owedToBroker, 0);
+      const bytes = owing.reduce((sum, { owedBytes }) => sum + owedBytes, 0);
       return {
-        forBroker: { messages: backlogMessages, bytes: backlogBytes, clients },
+        forBroker: { messages, bytes, clients },
         forClients: { messages: bufferedMessages, bytes: bufferedBytes, clients: awaited(core, now()) },
         deadLetters: core.letters,
         /** Since the gateway started; only what was. */
@@ -50,9 +60,29 @@ export function createOperator(
         storeFails: core.storeFails,
       };
     },
+    /** What of this client is under way, and waits on disk behind that; undefined: it has no session. */
+    queueOf: async (clientId: string) => {
+      const underWay = core.underWay(clientId);
+      if (!underWay) return undefined;
+      const onDisk = await waitingOnDisk(store, clientId, core.firstUnsent(clientId), packetsNamed);
+      return { clientId, underWay, onDisk: onDisk.map(([, { publication, at }]) => storedPacket(publication, at)) };
+    },
+    /** Gives up what clients sent and the broker does not have; answers how many. */
+    clearQueue: async ({ client, topic }: { client?: string | undefined; topic?: string | undefined }) => {
+      const before = core.counters.dropped.purged;
+      const owing = client === undefined ? [...core.sessions()].map(({ clientId }) => clientId) : [client];
+      for (const clientId of owing) {
+        const stored = await waitingOnDisk(store, clientId, core.firstUnsent(clientId), Number.POSITIVE_INFINITY);
+        const entries = stored.filter(
+          ([, { publication }]) => topic === undefined || matches(topic, publication.topicName),
+        );
+        driver.handle({ kind: "purgeUplink", clientId, topicFilter: topic, entries });
+      }
+      return core.counters.dropped.purged - before;
+    },
     letters: async () =>
       (await allLetters(store)).map(({ id, clientId, record }) => {
-        const { direction, reason, publication, at } = record;
+        const { direction, reason, publication, at, mayBeThere } = record;
         const { topicName, payload, qos, retain } = publication;
         const text = Buffer.from(payload).toString("base64");
         return {
@@ -66,6 +96,7 @@ export function createOperator(
           bytes: payload.length,
           at,
           payload: text,
+          ...(mayBeThere && { mayBeThere }),
         };
       }),
     /** Numbers, or all; answers how many were sent. */
@@ -136,6 +167,24 @@ function withoutSecrets(record: NonNullable<ReturnType<GatewayCore["session"]>>[
     subscriptions,
     will: will && { topic: will.topicName, qos: will.qos, retain: will.retain, bytes: will.payload.byteLength },
   };
+}
+
+function storedPacket({ topicName, qos, retain, payload }: Publication, at: number) {
+  return { topic: topicName, qos, retain, bytes: payload.byteLength, at };
+}
+
+/** The records of a client's backlog from this number on, in their order. */
+async function waitingOnDisk(store: Store, clientId: string, first: number, limit: number) {
+  const found: (readonly [id: number, record: BacklogRecord])[] = [];
+  while (found.length < limit) {
+    const from = (found.at(-1)?.[0] ?? first - 1) + 1;
+    const slice = await new Promise<typeof found>((resolve) => {
+      store.fetch(clientId, from, Math.min(readAtOnce, limit - found.length), (entries) => resolve([...entries]));
+    });
+    if (slice.length === 0) break;
+    found.push(...slice);
+  }
+  return found;
 }
 
 function oldest(store: Store, clientId: string): Promise<number> {

@@ -36,6 +36,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       return edges.upstream.unsubscribe(effect.linkId, effect.packetId, effect.topicFilter);
     case "ping":
       return edges.upstream.ping(effect.linkId);
+    case "pause":
+      return edges.upstream.pause(effect.linkId, effect.pause);
     case "openLink":
       return edges.upstream.open(effect.link);
     case "closeLink":

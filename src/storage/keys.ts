@@ -3,7 +3,7 @@
  * number in twelve hexadecimal digits, where the kind has one.
  *
  * Taken besides: `c…` (marks of commits), `format`, `open`, `epoch`. A letter that is free means a kind of another
- * version: such records are kept as they are. A new kind takes one of a, g to j, l to p, v to z: 0.1.0 does not look there.
+ * version: such records are kept as they are. A new kind takes one of a, g to j, l to p, x to z: 0.1.0 does not look there.
  */
 import type { Change } from "../core/record.ts";
 
@@ -18,6 +18,8 @@ const letters = {
   backlog: "b",
   known: "k",
   letter: "d",
+  suspect: "v",
+  kind: "w",
 } as const satisfies Record<Kind, string>;
 
 const kinds: ReadonlyMap<string, Kind> = new Map(
@@ -27,8 +29,14 @@ const kinds: ReadonlyMap<string, Kind> = new Map(
 /** Kinds of which a client has one record at most. */
 const isSingle: ReadonlySet<Kind> = new Set(["session", "known"]);
 
-/** What their numbers may be: packet ids and MsgIds, or a count from 1. */
-const numberMax = { queued: 2 ** 48 - 1, backlog: 2 ** 48 - 1, letter: 2 ** 48 - 1 } as const;
+/** What their numbers may be: packet ids and MsgIds, a count from 1, or a hash. */
+const numberMax = {
+  queued: 2 ** 48 - 1,
+  backlog: 2 ** 48 - 1,
+  letter: 2 ** 48 - 1,
+  suspect: 2 ** 48 - 1,
+  kind: 2 ** 48 - 1,
+} as const;
 
 export const formatKey = "format";
 /** There while a store without flushing is open. */

@@ -61,6 +61,9 @@ export async function lookThrough(entries: Entries): Promise<Findings> {
 
 const namedMax = 20;
 
+/** What may be there without a session: on its way to the broker, or learnt of what the broker does not take. */
+const outlives: ReadonlySet<string> = new Set(["uplink", "backlog", "suspect", "kind"]);
+
 /** What an operator should know of it, in plain sentences. */
 export function noticesOf({ wrong, later, orphans }: Findings, missing: number): string[] {
   const notices: string[] = [];
@@ -79,8 +82,7 @@ export function noticesOf({ wrong, later, orphans }: Findings, missing: number):
   }
   let named = 0;
   for (const [clientId, counts] of orphans) {
-    // What was under way over a shared connection outlives its session, and what waits for the broker may.
-    const belongings = [...counts].filter(([of]) => of !== "uplink" && of !== "backlog");
+    const belongings = [...counts].filter(([of]) => !outlives.has(of));
     const lost = belongings.reduce((sum, [, count]) => sum + count, 0);
     if (lost === 0 || named++ >= namedMax) continue;
     notices.push(`the session of ${plain(clientId)} is gone; ${lost} records that belong to it are kept for it`);

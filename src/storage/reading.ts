@@ -13,7 +13,15 @@ import type { StoredDue, StoredLetter } from "./store.ts";
 
 type Snapshot = ReturnType<Database["snapshot"]>;
 
-const belongings = ["queued", "uplink", "received", "taken", "backlog"] as const satisfies readonly Kind[];
+const belongings = [
+  "queued",
+  "uplink",
+  "received",
+  "taken",
+  "backlog",
+  "suspect",
+  "kind",
+] as const satisfies readonly Kind[];
 /** Octets that an iterator reads ahead. */
 const readAhead = { highWaterMarkBytes: 262_144 };
 const atOnce = 200;

@@ -8,11 +8,13 @@
 import { z } from "zod";
 import type {
   BacklogRecord,
+  KindRecord,
   KnownRecord,
   LetterRecord,
   QueuedRecord,
   ReceivedRecord,
   SessionRecord,
+  SuspectRecord,
   TakenRecord,
   UplinkRecord,
 } from "../core/record.ts";
@@ -29,6 +31,8 @@ export interface RecordOf {
   readonly backlog: BacklogRecord;
   readonly known: KnownRecord;
   readonly letter: LetterRecord;
+  readonly suspect: SuspectRecord;
+  readonly kind: KindRecord;
 }
 
 /** The version that is written. */
@@ -113,6 +117,8 @@ const downlink: z.ZodType<Publication> = z.object({
 /** Undefined is not in what is stored. */
 const orNothing = <Of extends z.ZodType>(of: Of) => of.optional().default(undefined as never);
 
+const count = z.int().min(0);
+
 /** `transport/address`, and behind a forwarder `#` with the node's id. */
 const peer = z.custom<PeerId>(
   (value) => typeof value === "string" && value.length <= 1_000 && !lone.test(value) && address.test(value),
@@ -140,6 +146,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
         qos,
         by: z.enum(["name", "predefined", "short"]),
         predefinedId: u16,
+        isRefused: z.boolean().exactOptional(),
       }),
     ),
   }),
@@ -170,5 +177,23 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     reason: text,
     publication: downlink,
     at: wall,
+    mayBeThere: z.boolean().exactOptional(),
+  }),
+  suspect: z.object({
+    key: text,
+    deaths: count,
+    epochs: count,
+    ordinal: count,
+    firstDeath: wall,
+    isKind: z.boolean().exactOptional(),
+    retired: id.exactOptional(),
+  }),
+  kind: z.object({
+    key: text,
+    taken: count,
+    until: wall,
+    spanMs: count,
+    shortest: count,
+    hasShorterAnswered: z.boolean(),
   }),
 };

@@ -3,11 +3,13 @@ import type {
   BacklogRecord,
   BacklogSummary,
   Change,
+  KindRecord,
   LetterRecord,
   QueuedRecord,
   ReceivedRecord,
   SessionRecord,
   StoredState,
+  SuspectRecord,
   TakenRecord,
   UplinkRecord,
 } from "../core/record.ts";
@@ -19,6 +21,8 @@ interface Entry {
   readonly uplink: Map<number, UplinkRecord>;
   readonly received: Map<number, ReceivedRecord>;
   readonly taken: Map<number, TakenRecord>;
+  readonly suspects: Map<number, SuspectRecord>;
+  readonly kinds: Map<number, KindRecord>;
   /** Where the records themselves are kept here. */
   readonly backlog: Map<number, BacklogRecord>;
   /** Where only their sum is. */
@@ -64,12 +68,21 @@ export class StateTable {
         if (change.record) entry.taken.set(change.id, change.record);
         else entry.taken.delete(change.id);
         break;
+      case "suspect":
+        if (change.record) entry.suspects.set(change.id, change.record);
+        else entry.suspects.delete(change.id);
+        break;
+      case "kind":
+        if (change.record) entry.kinds.set(change.id, change.record);
+        else entry.kinds.delete(change.id);
+        break;
       case "backlog":
         if (change.record) entry.backlog.set(change.id, change.record);
         else entry.backlog.delete(change.id);
         break;
     }
-    if (!entry.session && size(entry) === 0) this.#entries.delete(change.clientId);
+    if (!entry.session && size(entry) + entry.suspects.size + entry.kinds.size === 0)
+      this.#entries.delete(change.clientId);
   }
 
   /** Counts a backlog record that stays where it is. */
@@ -102,7 +115,7 @@ export class StateTable {
 
   state(clientId: string): StoredState | undefined {
     const entry = this.#entries.get(clientId);
-    if (!entry) return undefined;
+    if (!entry || (!entry.session && size(entry) === 0)) return undefined;
     const { session, queued, uplink, received, taken } = entry;
     const byNumber = <Record>(records: ReadonlyMap<number, Record>) => [...records].sort(([a], [b]) => a - b);
     const state = {
@@ -111,6 +124,8 @@ export class StateTable {
       received: byNumber(received),
       taken: byNumber(taken),
       backlog: entry.sum ?? summaryOf(entry.backlog),
+      suspects: byNumber(entry.suspects),
+      kinds: byNumber(entry.kinds),
     };
     return { session: session ?? standIn(clientId, queued.size > 0), ...state };
   }
@@ -135,6 +150,8 @@ export class StateTable {
         uplink: new Map(),
         received: new Map(),
         taken: new Map(),
+        suspects: new Map(),
+        kinds: new Map(),
         backlog: new Map(),
         sum: undefined,
       };
@@ -144,6 +161,7 @@ export class StateTable {
   }
 }
 
+/** What belongs to a session; what was learnt of packets (suspects, kinds) is no loss without one. */
 function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
   return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
 }

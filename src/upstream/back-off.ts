@@ -17,6 +17,16 @@ export class BackOff {
     return full * (0.5 + this.#random() / 2);
   }
 
+  /** Instead of the pause that was just begun: from the beginning, or the shortest, as if there had been none. */
+  again(pause: "first" | "least"): number {
+    if (pause === "first") {
+      this.reset();
+      return this.next();
+    }
+    this.#failures = Math.max(0, this.#failures - 1);
+    return this.shortest();
+  }
+
   /** The first pause, whatever has failed. */
   shortest(): number {
     return this.#minMs * (0.5 + this.#random() / 2);

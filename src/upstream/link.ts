@@ -58,6 +58,8 @@ export interface Upstream {
   release(linkId: LinkId, packetId: number): void;
   subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
+  /** The next attempt comes after the first or the least pause, instead of twice the last one. While the link is down. */
+  pause(linkId: LinkId, pause: "first" | "least"): void;
   /** PINGREQ; the link answers with `pong`. */
   ping(linkId: LinkId): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */

@@ -301,6 +301,12 @@ export class MqttLink {
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
+  /** The connection has just ended, and the core says how soon the next attempt is to come. */
+  pause(pause: "first" | "least"): void {
+    if (this.#closed || this.#attempt) return;
+    this.#scheduleRetry(this.#backOff.again(pause));
+  }
+
   ping(): void {
     if (!this.#mayWrite()) return;
     this.#writer.packet(pingReq);
@@ -372,7 +378,6 @@ export class MqttLink {
     this.#limits = limitsOf(packet, this.#isV5, this.#ways);
     if (this.#isV5) this.#wills.learn(this.#limits);
     this.#congested = false;
-    this.#backOff.reset();
     attempt.client?.stream.on("drain", () => this.#onDrain());
     this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);

@@ -110,6 +110,10 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.unsubscribe(packetId, topicFilter);
   }
 
+  pause(linkId: LinkId, pause: "first" | "least"): void {
+    this.#links.get(linkId)?.pause(pause);
+  }
+
   ping(linkId: LinkId): void {
     this.#links.get(linkId)?.ping();
   }

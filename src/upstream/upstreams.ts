@@ -44,6 +44,10 @@ export class Upstreams implements Upstream {
     this.#ofLink.get(linkId)?.unsubscribe(linkId, packetId, topicFilter);
   }
 
+  pause(linkId: LinkId, pause: "first" | "least"): void {
+    this.#ofLink.get(linkId)?.pause(linkId, pause);
+  }
+
   ping(linkId: LinkId): void {
     this.#ofLink.get(linkId)?.ping(linkId);
   }

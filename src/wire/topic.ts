@@ -38,16 +38,23 @@ function isPlainFilter(text: string): boolean {
   return levels.every((level, i) => !/[+#]/.test(level) || level === "+" || (level === "#" && i === levels.length - 1));
 }
 
-const unsafe = /[\p{Cc}\p{Noncharacter_Code_Point}]/u;
+const untakable = /[\p{Cc}\p{Noncharacter_Code_Point}\p{Surrogate}]/u;
 const levelsMax = 100;
 
 /**
- * A name or filter for which no broker closes the connection: brokers may do so for control characters and
- * non-characters, and some do for very many levels. Where clients share a connection, that would be everybody's end.
+ * Text that every broker takes: for control characters and non-characters brokers may close the connection, and do.
  * [MQTT-3.1.1 1.5.3]
  */
+export function isTakenByBrokers(text: string): boolean {
+  return !untakable.test(text);
+}
+
+/**
+ * A name or filter for which no broker closes the connection: some do for very many levels, too. Where clients share a
+ * connection, that would be everybody's end.
+ */
 export function isSafeToShare(text: string): boolean {
-  if (unsafe.test(text)) return false;
+  if (!isTakenByBrokers(text)) return false;
   let levels = 1;
   for (let at = text.indexOf("/"); at >= 0; at = text.indexOf("/", at + 1)) levels++;
   return levels <= levelsMax;

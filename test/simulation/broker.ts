@@ -21,7 +21,26 @@ export interface Plans {
   plan(inMs: number, what: () => void): void;
 }
 
+/** A packet of the gateway as a broker sees it that may close for it. */
+export interface SeenPacket {
+  readonly kind: "publish" | "subscribe" | "unsubscribe";
+  /** MQTT client id of the connection. */
+  readonly connection: string;
+  /** Topic or filter. */
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  readonly text: string;
+  /** Its place among the packets of its connection, from 1. */
+  readonly ordinal: number;
+  readonly at: number;
+}
+
 export interface BrokerFaults {
+  /** Does it close the connection for this packet? Known to the judge alone. */
+  closesFor?: ((packet: SeenPacket) => boolean) | undefined;
+  /** Mean delay of an acknowledgement, exponentially distributed. */
+  lateMs?: number;
   /** Chance per packet that the connection is cut with it. */
   cut: number;
   /** Nobody answers. */
@@ -60,6 +79,8 @@ export class Connection {
   alive = true;
   /** Packets that reached the gateway, CONNACK among them. */
   said = 0;
+  /** Publications and requests that came. */
+  came = 0;
 
   constructor(request: LinkRequest, events: UpstreamEvents, state: BrokerState) {
     this.request = request;
@@ -148,8 +169,12 @@ export class SimBroker {
 
   onPublish(connection: Connection, publication: Publication, packetId: number): void {
     const { state, request, events } = connection;
+    const { topicName, qos, retain, payload } = publication;
+    const text = Buffer.from(payload).toString();
+    if (this.#closesFor(connection, { kind: "publish", topic: topicName, qos, retain, text })) return;
     if (publication.qos !== 2 || !state.received2.has(packetId)) this.#accept(publication, request.mqttClientId);
-    if (publication.qos === 1) this.#toGateway(connection, () => events.acked(request.linkId, "puback", packetId, 0));
+    if (publication.qos === 1)
+      this.#late(() => this.#toGateway(connection, () => events.acked(request.linkId, "puback", packetId, 0)));
     if (publication.qos !== 2) return;
     state.received2.add(packetId);
     connection.open2.add(packetId);
@@ -166,6 +191,7 @@ export class SimBroker {
 
   onSubscribe(connection: Connection, packetId: number, filter: string, qos: QoS): void {
     const { state, request, events } = connection;
+    if (this.#closesFor(connection, { kind: "subscribe", topic: filter, qos, retain: false, text: "" })) return;
     state.subscriptions.set(filter, qos);
     this.#toGateway(connection, () => events.acked(request.linkId, "suback", packetId, qos));
     for (const kept of this.retained.values()) {
@@ -175,6 +201,7 @@ export class SimBroker {
   }
 
   onUnsubscribe(connection: Connection, packetId: number, filter: string): void {
+    if (this.#closesFor(connection, { kind: "unsubscribe", topic: filter, qos: 0, retain: false, text: "" })) return;
     connection.state.subscriptions.delete(filter);
     this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "unsuback", packetId, 0));
   }
@@ -203,6 +230,29 @@ export class SimBroker {
     if (how === "abandon") this.#drop(connection, "abandon");
     else this.#forgetConnection(connection);
     if (endSession || connection.state.clean) this.#states.delete(connection.request.mqttClientId);
+  }
+
+  #closesFor(connection: Connection, packet: Omit<SeenPacket, "connection" | "ordinal" | "at">): boolean {
+    const { closesFor } = this.faults;
+    const ordinal = ++connection.came;
+    const { mqttClientId, linkId } = connection.request;
+    if (!closesFor?.({ ...packet, connection: mqttClientId, ordinal, at: this.#time.now() })) return false;
+    this.#drop(connection, "cut");
+    this.#time.plan(this.#latency(), () =>
+      connection.events.down(linkId, {
+        reason: "closed by the broker",
+        takenOver: false,
+        cause: "peer",
+        showedLife: connection.said > 1,
+      }),
+    );
+    return true;
+  }
+
+  #late(what: () => void): void {
+    const { lateMs = 0 } = this.faults;
+    if (lateMs === 0) what();
+    else this.#time.plan(-Math.log(1 - this.#rng.next()) * lateMs, what);
   }
 
   cut(connection: Connection, cause: "cut"): void {
@@ -352,6 +402,8 @@ export class SimUpstream implements Upstream {
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {
     this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
   }
+
+  pause(): void {}
 
   ping(linkId: LinkId): void {
     this.#with(linkId, (connection) => this.#broker.onPing(connection));

@@ -78,6 +78,10 @@ export class Judge {
   /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
   readonly #uncertain = new Set<string>();
   readonly #stores: boolean;
+  /** The broker closes for some packets: publications (and what they are under way as) for which it has, by what they are. */
+  readonly #closes: boolean;
+  readonly #poison = new Set<string>();
+  readonly #poisonKinds = new Set<string>();
   /** Clients share a connection to the broker. */
   readonly #isShared: boolean;
   /** Publications that devices were told are published, and the broker does not have yet. */
@@ -97,8 +101,10 @@ export class Judge {
       stores = false,
       isShared = false,
       law,
-    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined } = {},
+      closes = false,
+    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined; closes?: boolean } = {},
   ) {
+    this.#closes = closes;
     this.#isShared = isShared;
     this.#time = time;
     this.#stores = stores;
@@ -184,7 +190,21 @@ export class Judge {
       throw new Violation(`${event.clientId} is lost (${event.why}) ${since} ms after the gateway stood still`);
   }
 
+  /** The broker has just closed for this packet, because of what it is. */
+  isPoison({ kind, topic, qos, text }: { kind: string; topic: string; qos: number; text: string }): void {
+    this.#poison.add(text);
+    this.#poisonKinds.add(`${kind} ${topic} ${kind === "publish" ? qos : ""}`);
+  }
+
+  /** Nothing is taken out but what is poison. */
+  #isJustlyTakenOut({ packet, topic, qos }: Extract<GatewayEvent, { event: "packet_taken_out" }>): void {
+    const kind = packet === "will" ? "publish" : packet;
+    if (!this.#poisonKinds.has(`${kind} ${topic} ${kind === "publish" ? qos : ""}`))
+      throw new Violation(`a ${packet} for ${topic} at QoS ${qos} was taken out, and the broker never closed for it`);
+  }
+
   onReport(event: GatewayEvent): void {
+    if (event.event === "packet_taken_out") this.#isJustlyTakenOut(event);
     if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "will_published" && event.by === "gateway") {
@@ -215,7 +235,8 @@ export class Judge {
     const times = (this.#accepted.get(payload) ?? 0) + 1;
     this.#accepted.set(payload, times);
     if (publication.topicName.startsWith("u") && publication.qos === 2) this.#exactlyOnceUp(payload, times);
-    if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1)
+    // Where the broker closes, the order of one client is given up in a search for a witness.
+    if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1 && !this.#closes)
       this.#inOrderUp(payload, publication.qos);
     if (publication.topicName.startsWith("w/")) this.#notTheOldWill(publication);
   }
@@ -508,7 +529,7 @@ export class Judge {
 
   /** After healing: what devices were told is published is at the broker, but for what was dropped and counted. */
   nothingToldIsMissing(): void {
-    const missing = [...this.#told].filter(([payload]) => !this.#accepted.has(payload));
+    const missing = [...this.#told].filter(([payload]) => !this.#accepted.has(payload) && !this.#poison.has(payload));
     if (missing.length <= this.#given) return;
     const [[payload, of] = ["", { clientId: "", at: 0 }]] = missing;
     throw new Violation(

@@ -14,7 +14,7 @@ import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { CheckedCore } from "../helpers/checked-core.ts";
-import { SimBroker, SimUpstream } from "./broker.ts";
+import { type SeenPacket, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge, Violation } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
@@ -56,6 +56,10 @@ export interface WorldOptions {
   /** What is usual: a publication for devices every few seconds, a new attempt at the broker within five. */
   readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
   readonly habits?: Partial<DeviceHabits>;
+  /** Packets for which the broker closes the connection, by what they are; and besides, by place or time, until all heals. */
+  readonly poison?: ((packet: SeenPacket) => boolean) | undefined;
+  readonly sickness?: ((packet: SeenPacket) => boolean) | undefined;
+  readonly lateMs?: number;
   /** The gateway takes its clock for right before it is set. */
   readonly believes?: boolean;
   /** Puts something between the driver and the core: a planted bug. */
@@ -191,6 +195,7 @@ export class World {
       stores,
       isShared: options.core.upstream?.mode === "aggregating",
       law: options.core.durable === true ? this.law : undefined,
+      closes: options.poison !== undefined || options.sickness !== undefined,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.witness = new Witness(() => this.time.now(), {
@@ -216,7 +221,20 @@ export class World {
     this.broker = new SimBroker(
       this.time,
       this.rng,
-      { cut: options.brokerCut, away: false, forgets: options.brokerForgets, exactlyOnceMaximum: 2 },
+      {
+        cut: options.brokerCut,
+        away: false,
+        forgets: options.brokerForgets,
+        exactlyOnceMaximum: 2,
+        lateMs: options.lateMs ?? 0,
+        closesFor: (packet) => {
+          const isPoison = options.poison?.(packet) === true;
+          if (isPoison) this.judge.isPoison(packet);
+          const closes = isPoison || (!this.#healed && options.sickness?.(packet) === true);
+          if (closes) this.#note(`broker closes ${packet.connection} for ${JSON.stringify(packet)}`);
+          return closes;
+        },
+      },
       {
         accepted: (publication, from) => {
           this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
@@ -294,8 +312,15 @@ export class World {
     this.#healed = true;
     if (this.#crash) this.#crash.spared = true;
     Object.assign(this.network.faults, { loss: 0, duplicate: 0, delayMs: [5, 50] });
-    Object.assign(this.broker.faults, { cut: 0, away: false, forgets: 0 });
+    Object.assign(this.broker.faults, { cut: 0, away: false, forgets: 0, lateMs: 0 });
     for (const device of this.devices) device.resting = true;
+  }
+
+  /** Dead letters of what was on its way to the broker, and the topics of what was taken out. */
+  get refused(): readonly string[] {
+    return [...this.#table.letters.values()].flatMap(([, { reason, publication }]) =>
+      reason === "refused-by-broker" ? [Buffer.from(publication.payload).toString()] : [],
+    );
   }
 
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
@@ -317,7 +342,8 @@ export class World {
     for (const session of this.#core?.sessions() ?? []) {
       if (session.state !== "disconnected" && session.waitingMessages > 0)
         throw new Error(`${session.clientId} is ${session.state}, ${session.waitingMessages} wait`);
-      if (session.owedToBroker > 0)
+      // Of several poisons and nothing else nobody can tell that it is not the broker.
+      if (session.owedToBroker > 0 && !this.#options.poison)
         throw new Error(`${session.owedToBroker} publications of ${session.clientId} wait for the broker`);
     }
     this.#checkSubscriptions();

@@ -38,6 +38,8 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "sessions.list": {},
   "sessions.show": { client: "c1" },
   "queue.depth": {},
+  "queue.show": { client: "c1" },
+  "queue.clear": { topic: "nothing/of/it" },
   "queue.dead": {},
   "queue.republish": { ids: [1] },
   "queue.purge": { ids: [1, 2] },
@@ -74,6 +76,8 @@ test("a viewer sees, and changes nothing", async () => {
     "sessions.list": "done",
     "sessions.show": "done",
     "queue.depth": "done",
+    "queue.show": "done",
+    "queue.clear": "not-allowed",
     "queue.dead": "not-allowed", // it shows payloads
     "queue.republish": "not-allowed",
     "queue.purge": "not-allowed",

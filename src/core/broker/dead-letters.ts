@@ -10,7 +10,7 @@ import { publishByService } from "./service.ts";
 
 export function bury(context: Context, letter: DeadLetter): void {
   const { max, topic, superseded } = context.options.deadLetters;
-  const { clientId, direction, reason, publication } = letter;
+  const { clientId, direction, reason, publication, mayBeThere } = letter;
   if (publication.qos === 0 || (reason === "superseded" && !superseded)) return;
   if (topic !== undefined) announce(context, topic, letter);
   if (!context.journal.enabled || max === 0) return;
@@ -19,7 +19,8 @@ export function bury(context: Context, letter: DeadLetter): void {
   const at = context.environment.wallClock() ?? 0;
   letters.present.set(id, clientId);
   // Before anybody is told that it is through with the message.
-  context.journal.put({ of: "letter", clientId, id, record: { direction, reason, publication, at } });
+  const record = { direction, reason, publication, at, ...(mayBeThere && { mayBeThere }) };
+  context.journal.put({ of: "letter", clientId, id, record });
   const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;
   if (oldest && !oldest.done) purge(context, [oldest.value]);
 }

@@ -5,6 +5,7 @@ import { type Link, newLink } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Upstream } from "../state/upstream.ts";
+import type { LinkId } from "../types.ts";
 import { statusWill } from "./service.ts";
 import { brokerWill } from "./will.ts";
 
@@ -106,9 +107,16 @@ export function closeLink(
   if (!link) return;
   if (!link.up) broker.inDoubt = true;
   broker.link = undefined;
-  broker.cut();
+  broker.cut(context.now);
+  forgetDeadlines(context, link.id);
   context.links.delete(link.id);
   context.out.add({ kind: "closeLink", linkId: link.id, ...options });
+}
+
+function forgetDeadlines(context: Context, id: LinkId): void {
+  const link = context.links.get(id);
+  if (link?.retest) context.deadlines.clear(link.retest);
+  if (link?.custody) context.deadlines.clear(link.custody);
 }
 
 /** This client has no more to do with the broker for now. A connection that it shares with others stays. */

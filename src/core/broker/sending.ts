@@ -5,11 +5,24 @@
  * tells repetition from news by the id. Where the broker forgot the session, exactly-once cannot be known any more:
  * what it may have had is counted as uncertain, never silently downgraded.
  */
+import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
+import { Deadline } from "../deadlines.ts";
 import { returnCodes } from "../messages.ts";
 import type { BrokerSession, Connection } from "../state/broker-session.ts";
-import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
+import {
+  type Exchange,
+  newPublishExchange,
+  newSubscribe,
+  type PublishExchange,
+  type SubscribeExchange,
+  type UnsubscribeExchange,
+} from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import { identityOf } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
+import type { Instant, Publication } from "../types.ts";
+import { storeExperience } from "./experience-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
 /** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
@@ -19,36 +32,143 @@ export function subscribeAgain(
   { withoutRetained }: { withoutRetained: boolean },
 ): void {
   const wanting = new Set<string>();
-  for (const exchange of [...broker.inFlight.values()]) {
+  const before: Exchange<Session>[] = [];
+  for (const exchange of broker.inFlight.values()) {
     if (exchange.kind !== "subscribe" || exchange.origin) continue;
     if (!exchange.withoutRetained) wanting.add(exchange.filter);
-    broker.finish(exchange);
+    before.push(exchange);
   }
-  for (const { filter, qos } of session.subscriptions.values()) {
+  for (const { filter, qos, isRefused } of session.subscriptions.values()) {
+    if (isRefused) continue;
     const packetId = broker.freePacketId();
-    if (packetId === undefined) return;
+    if (packetId === undefined) break;
     const has = withoutRetained && !wanting.has(filter);
-    broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined, withoutRetained: has });
+    broker.add(newSubscribe({ packetId, filter, qos, origin: undefined, withoutRetained: has }));
   }
+  // After the new ones, so that what is held against a filter stays.
+  for (const exchange of before) broker.finish(exchange);
 }
 
 export function resendAll(context: Context, broker: BrokerSession<Session>): void {
   const { link } = broker;
   if (!link) return;
-  for (const exchange of broker.inFlight.values()) {
-    if (exchange.kind !== "publish") sendExchange(context, link, exchange);
-    else if (exchange.stage === "released")
-      context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  broker.search.connected(context.now);
+  if (broker.search.isOn) {
+    // Nothing before the sign of life, or an end could be blamed on nobody.
+    broker.owesReleases = true;
+    broker.queueAll();
+    return sendWaiting(context, broker);
   }
+  // Something was outside at an end: should it happen again, it is to be known whether the broker lived.
+  if (broker.search.remembers) ping(context, broker, undefined);
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind !== "publish") sendRequest(context, broker, exchange);
+  }
+  releaseAll(context, broker);
   sendWaiting(context, broker);
 }
 
+function releaseAll(context: Context, broker: BrokerSession<Session>): void {
+  const { link } = broker;
+  broker.owesReleases = false;
+  if (!link) return;
+  for (const exchange of broker.inFlight.values())
+    if (exchange.kind === "publish" && exchange.stage === "released")
+      context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+}
+
+/** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
+export function sendOrWait(context: Context, broker: BrokerSession<Session>, exchange: Exchange<Session>): void {
+  const { link } = broker;
+  if (!broker.search.isOn) {
+    if (exchange.kind !== "publish") {
+      if (link?.up) sendRequest(context, broker, exchange); // else with all that the next connection begins with
+      return;
+    }
+    if (link?.up && !broker.hasLine && broker.hasRoom(exchange.publication.qos, link.limits))
+      return sendPublish(context, broker, exchange);
+  }
+  if (exchange.kind === "publish" || link?.up) broker.queue(exchange);
+  sendWaiting(context, broker);
+}
+
+/** Sends what waits, in order, as far as the broker's window goes; while suspects are looked for, as the search says. */
+export function sendWaiting(context: Context, broker: BrokerSession<Session>): void {
+  const { link } = broker;
+  if (!link?.up) return;
+  if (!broker.search.isOn) {
+    if (broker.isIdle) return;
+    broker.letGo();
+    return sendLines(context, broker);
+  }
+  const choice = broker.choose(context.now, link.limits);
+  switch (choice.kind) {
+    case "ping":
+      return ping(context, broker, undefined);
+    case "test":
+      for (const exchange of choice.packets) send(context, broker, exchange);
+      return;
+    case "flow":
+      sendLines(context, broker);
+      break;
+    case "hold":
+      if (choice.until === context.now) return sendWaiting(context, broker); // it has changed its mind
+      break;
+    default:
+      assertNever(choice);
+  }
+  if (choice.until !== undefined) askAgain(context, link, choice.until);
+}
+
+function sendLines(context: Context, broker: BrokerSession<Session>): void {
+  const { link } = broker;
+  while (link && broker.hasLine && broker.openPublications < link.limits.receiveMaximum) {
+    const exchange = broker.nextWaiting(link.limits);
+    if (!exchange) return;
+    send(context, broker, exchange);
+  }
+}
+
+/** The search is asked again then. */
+function askAgain(context: Context, { id }: Connection, until: Instant): void {
+  const link = context.links.get(id);
+  if (!link) return;
+  link.retest ??= new Deadline(link, "retest");
+  context.deadlines.set(link.retest, until);
+}
+
+/** PINGREQ; `after` is the publication at QoS 0 whose arrival it shows. */
+function ping(context: Context, broker: BrokerSession<Session>, after: PublishExchange<Session> | undefined): void {
+  if (!broker.link) return;
+  broker.pings.push(after);
+  context.out.add({ kind: "ping", linkId: broker.link.id });
+}
+
+/** PINGRESP. */
+export function onPong(context: Context, { broker }: Link): void {
+  const exchange = broker.pings.shift();
+  if (exchange) broker.answered(exchange, context.now);
+  else broker.search.showsLife();
+  if (exchange?.suspicion) broker.search.detach(exchange);
+  if (broker.owesReleases) releaseAll(context, broker);
+  storeExperience(context, broker);
+  sendWaiting(context, broker);
+}
+
+function send(context: Context, broker: BrokerSession<Session>, exchange: Exchange<Session>): void {
+  if (exchange.kind === "publish") sendPublish(context, broker, exchange);
+  else sendRequest(context, broker, exchange);
+}
+
 /** SUBSCRIBE or UNSUBSCRIBE. */
-export function sendExchange(
+function sendRequest(
   context: Context,
-  link: Connection,
+  broker: BrokerSession<Session>,
   exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
 ): void {
+  const { link } = broker;
+  if (!link) return;
+  broker.sent(exchange);
   const { packetId } = exchange;
   const topicFilter = filterToBroker(link.policy.topicPrefix, exchange.filter);
   if (exchange.kind === "unsubscribe") {
@@ -68,32 +188,44 @@ export function sendExchange(
   });
 }
 
-/** Sends what waits, in order, as far as the broker's window goes. */
-export function sendWaiting(context: Context, broker: BrokerSession<Session>): void {
-  const { link } = broker;
-  if (!link?.up) return;
-  while (broker.hasLine && broker.openPublications < link.limits.receiveMaximum) {
-    const exchange = broker.nextWaiting(link.limits);
-    if (!exchange) return;
-    sendPublish(context, broker, exchange);
-  }
-}
-
-/** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
-export function sendOrWait(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
-  const { link } = broker;
-  if (link?.up && !broker.hasLine && broker.hasRoom(exchange.publication.qos, link.limits))
-    return sendPublish(context, broker, exchange);
-  broker.queue(exchange);
-  sendWaiting(context, broker);
-}
-
 function sendPublish(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
   const { link } = broker;
   if (!link) return;
   broker.sent(exchange);
   const { publication, packetId, sentBefore: dup } = exchange;
   context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
+  if (packetId === 0) ping(context, broker, exchange);
+}
+
+/** QoS 0 publications of one client that wait for their turn while suspects are looked for. */
+const unansweredWaitingMax = 20;
+
+/**
+ * A publication at QoS 0: it leaves at once, and nothing is known of it. Where connections ended over such ones, or
+ * suspects are looked for, it takes its turn, and a PINGREQ behind it shows that it got through. False: it is dropped.
+ */
+export function sendUnanswered(
+  context: Context,
+  broker: BrokerSession<Session>,
+  owner: Session | undefined,
+  publication: Publication,
+): boolean {
+  const { link } = broker;
+  if (!link?.up) return false;
+  if (!broker.search.isOn && context.now >= broker.watchUntil && !broker.search.remembers) {
+    broker.saidUnanswerable = true;
+    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    return true;
+  }
+  const exchange = newPublishExchange<Session>(0, publication, owner);
+  const { key } = identityOf(exchange, broker.key);
+  const suspicion = broker.search.find(key);
+  // Of a suspected kind one is tried at its time; it is not sent again, so more of them would only wait.
+  if (suspicion?.isSuspect && (suspicion.packets.length > 0 || suspicion.nextTry > context.now)) return false;
+  if (broker.waitingBefore(exchange) >= unansweredWaitingMax) return false;
+  broker.search.attach(exchange, key);
+  sendOrWait(context, broker, exchange);
+  return true;
 }
 
 /** MQTT reason codes of a refused publication, as a device hears them. */

@@ -7,6 +7,7 @@ import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
 import { takesPublication } from "./limits.ts";
+import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
 
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
@@ -48,8 +49,7 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
   const published: Publication = { ...publication, topicName, qos: 0 };
   if (!takesPublication(link.limits, published)) return false;
-  context.out.add({ kind: "publish", linkId: link.id, publication: published, packetId: 0, dup: false });
-  return true;
+  return sendUnanswered(context, upstream.service, undefined, published);
 }
 
 /** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */

@@ -8,13 +8,21 @@
  */
 import type { Context } from "../context.ts";
 import { SmallMap } from "../small-map.ts";
-import type { RetainedWait, SubscribeExchange, TrunkFilter, UnsubscribeExchange } from "../state/exchanges.ts";
+import {
+  newSubscribe,
+  newUnsubscribe,
+  type RetainedWait,
+  type SubscribeExchange,
+  type TrunkFilter,
+  type UnsubscribeExchange,
+} from "../state/exchanges.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText, type Trunk } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
 import { expectRetained } from "./retained.ts";
-import { sendExchange } from "./sending.ts";
+import { sendOrWait } from "./sending.ts";
+import { withdraw } from "./withdraw.ts";
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;
@@ -46,7 +54,7 @@ export function subscribeOverTrunk(
 /** Asks the broker, unless it is being asked. */
 export function ask(context: Context, trunk: Trunk<Session>, entry: TrunkFilter<Session>): void {
   const exchange = begin(context, trunk, entry);
-  if (exchange && trunk.broker.link?.up) sendExchange(context, trunk.broker.link, exchange);
+  if (exchange) sendOrWait(context, trunk.broker, exchange);
 }
 
 /** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
@@ -69,14 +77,14 @@ function begin(
   if (!isShared(entry.filter)) {
     for (const { origin } of requests) if (origin) waits.push(expectRetained(entry, origin.session));
   }
-  const exchange: SubscribeExchange<Session> = {
-    kind: "subscribe",
+  const { filter } = entry;
+  const exchange = newSubscribe<Session>({
     packetId,
-    filter: entry.filter,
+    filter,
     qos,
     origin: undefined,
     trunk: { entry, requests, waits },
-  };
+  });
   entry.asking = exchange;
   trunk.broker.add(exchange);
   return exchange;
@@ -111,11 +119,12 @@ export function leaveFilter(
   trunk.filters.remove(entry);
   trunk.unasked.delete(entry);
   const { broker } = trunk;
+  if (entry.asking && !entry.asking.isSent) withdraw(broker, entry.asking);
   const packetId = broker.freePacketId();
   if (packetId === undefined) return false;
-  const exchange: UnsubscribeExchange<Session> = { kind: "unsubscribe", packetId, filter, origin };
+  const exchange = newUnsubscribe<Session>({ packetId, filter, origin });
   broker.add(exchange);
-  if (broker.link?.up) sendExchange(context, broker.link, exchange);
+  sendOrWait(context, broker, exchange);
   return true;
 }
 

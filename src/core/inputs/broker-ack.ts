@@ -1,12 +1,14 @@
 /** An acknowledgement of the broker finds the exchange it belongs to. Anything else is not for us. */
+import { forgetRetired, storeExperience } from "../broker/experience-record.ts";
 import { noteAnswered } from "../broker/retained.ts";
+import { sendWaiting } from "../broker/sending.ts";
 import { ask } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import { dropLateRefused } from "../session/subscription-loss.ts";
-import type { SubscribeExchange } from "../state/exchanges.ts";
+import type { Exchange, SubscribeExchange } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
@@ -15,14 +17,28 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
   const { broker } = link;
   const exchange = broker.inFlight.get(input.packetId);
   if (!exchange) return unmatched(context, link, input);
+  take(context, link, exchange, input);
+  storeExperience(context, broker);
+  sendWaiting(context, broker);
+}
+
+function take(
+  context: Context,
+  link: Link,
+  exchange: Exchange<Session>,
+  input: Extract<Input, { kind: "brokerAck" }>,
+): void {
+  const { broker } = link;
   switch (input.ack) {
     case "suback":
       if (exchange.kind !== "subscribe") return unmatched(context, link, input);
+      broker.answered(exchange, context.now);
       broker.finish(exchange);
       if (link.trunk) return onTrunkSubscribed(context, link.trunk, exchange, input.code);
       return onSubscribeAck(context, link.session, exchange, input.code);
     case "unsuback":
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
+      broker.answered(exchange, context.now);
       broker.finish(exchange);
       return onUnsubscribeAck(context, exchange);
     default:
@@ -67,6 +83,10 @@ export function onTrunkSubscribed(
 
 /** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
 function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
+  if (input.ack === "pubcomp" && link.broker.retired.delete(input.packetId)) {
+    const clientId = link.session?.clientId ?? link.trunk?.key ?? "";
+    return forgetRetired(context, clientId, input.packetId); // released: the id may mean another message now
+  }
   context.counters.dropped["unmatched-ack"]++;
   if (input.ack === "pubrec" && input.code < 0x80) {
     context.out.add({ kind: "release", linkId: link.id, packetId: input.packetId });

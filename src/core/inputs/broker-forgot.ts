@@ -1,6 +1,7 @@
 /** A connection came up and the broker does not know the session: what it had is made anew. [MQTT-3.1.1 4.4] */
 
 import { forgetExchange } from "../broker/exchange-record.ts";
+import { forgetRetired } from "../broker/experience-record.ts";
 import { forgetReceived } from "../broker/received-record.ts";
 import { subscribeAgain } from "../broker/sending.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
@@ -24,6 +25,9 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
   broker.received.clear();
   if (owner instanceof Trunk) owner.lately.clear();
   broker.outside.clear();
+  for (const packetId of broker.retired.keys())
+    forgetRetired(context, owner instanceof Trunk ? owner.key : owner.clientId, packetId);
+  broker.retired.clear();
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
     if (exchange.stage === "waiting" && !exchange.sentBefore) continue;

@@ -14,12 +14,12 @@ import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
-import { acceptInFlight } from "../session/store-and-forward.ts";
-import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
 import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
+import { answerWithoutBroker, forgetCustody, noteEnd } from "./connection-end.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
 
 export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {
@@ -28,10 +28,14 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   link.congested = false;
   link.downSince = undefined;
   link.limits = limits;
+  forgetCustody(context, link);
   const { session, trunk } = link;
   context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
   if (trunk) return onTrunkUp(context, trunk, link, sessionPresent);
-  if (!session) return onServiceUp(context, link.upstream);
+  if (!session) {
+    link.broker.search.connected(context.now);
+    return onServiceUp(context, link.upstream);
+  }
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
   else if (session.broker.inDoubt) subscribeAgain(session.broker, session, { withoutRetained: true });
@@ -61,7 +65,8 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   if (refusal === "notSupported") session.brokerRefused = true;
 }
 
-export function onLinkDown(context: Context, link: Link, { reason, takenOver }: LinkEnd): void {
+export function onLinkDown(context: Context, link: Link, end: LinkEnd): void {
+  const { reason, takenOver } = end;
   const wasUp = link.up;
   if (!wasUp) link.broker.inDoubt = true;
   link.up = false;
@@ -71,17 +76,17 @@ export function onLinkDown(context: Context, link: Link, { reason, takenOver }: 
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
   if (wasUp || !session)
     context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
+  if (wasUp) noteEnd(context, link, end);
+  if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) {
-    link.broker.cut();
+    link.broker.cut(context.now);
     return onServiceDown(context);
   }
-  session.broker.cut();
+  session.broker.cut(context.now);
   const stores = storesFor(context, session.clientId);
-  if (stores && !takenOver) {
-    acceptInFlight(context, session);
-    grantPendingRequests(context, session);
-  } else failPendingRequests(context, session);
+  if (stores && !takenOver) answerWithoutBroker(context, link, [session]);
+  else failPendingRequests(context, session);
   const { setup } = session;
   if (setup?.stage === "broker") {
     if (!takenOver && goOnWithoutBroker(context, session, setup)) return;

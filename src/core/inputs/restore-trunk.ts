@@ -1,4 +1,5 @@
 /** The record of a shared connection: that the session at the broker is ours. */
+import { restoreExperience } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import type { SessionRecord, StoredState } from "../record.ts";
 import type { Session } from "../state/session.ts";
@@ -27,7 +28,9 @@ export function isTrunkKey(clientId: string): boolean {
 }
 
 /** Takes up the session of an earlier life; that of a trunk which the configuration has no more is forgotten. */
-export function restoreTrunk(context: Context, { session: { clientId }, received }: StoredState): void {
+export function restoreTrunk(context: Context, stored: StoredState): void {
+  const { session, received } = stored;
+  const { clientId } = session;
   const trunks = context.upstreams.all.flatMap((upstream) => upstream.trunks);
   const trunk = trunks.find(({ key }) => key === clientId);
   if (!trunk) {
@@ -36,6 +39,7 @@ export function restoreTrunk(context: Context, { session: { clientId }, received
     return;
   }
   trunk.resumes = true;
+  restoreExperience(context, trunk.broker, clientId, stored);
   for (const [packetId, { hash }] of received) {
     trunk.broker.received.set(packetId, {
       packetId,

@@ -5,6 +5,7 @@
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
 import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
+import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
@@ -56,8 +57,11 @@ function restoreSession(context: Context, stored: StoredState): void {
   const entries = restoreOutbox(context, session, stored);
   restoreReceived(session, stored, entries);
   const isMoved = (record.home ?? "") !== homeOf(session);
+  restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
-  if (session.trunk) for (const { filter, qos } of record.subscriptions) join(session.trunk, session, filter, qos);
+  if (session.trunk)
+    for (const { filter, qos, isRefused } of record.subscriptions)
+      if (!isRefused) join(session.trunk, session, filter, qos);
   if (isMoved) {
     moveSubscriptions(context, session);
     markChanged(context, session);

@@ -15,14 +15,14 @@ import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeOrFail, completeSetup } from "../session/connect-outcome.ts";
 import { onPaid } from "../session/departure.ts";
-import { acceptInFlight } from "../session/store-and-forward.ts";
-import { failPendingRequests, grantPendingRequests } from "../session/subscribe.ts";
+import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
+import { answerWithoutBroker } from "./connection-end.ts";
 import { recordOfTrunk } from "./restore-trunk.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
@@ -55,14 +55,16 @@ function catchUp(context: Context, session: Session): void {
 /** The connection ended, could not be made, or was refused. */
 export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: string): void {
   trunk.isAway = true;
-  trunk.broker.cut();
+  const id = trunk.broker.link?.id;
+  const link = id && context.links.get(id);
+  trunk.broker.cut(context.now);
+  const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
     if (session.uplink.size === 0 && session.subscribing.size === 0) continue;
-    if (storesFor(context, session.clientId)) {
-      acceptInFlight(context, session);
-      grantPendingRequests(context, session);
-    } else failPendingRequests(context, session);
+    if (storesFor(context, session.clientId)) stored.push(session);
+    else failPendingRequests(context, session);
   }
+  if (link && stored.length > 0) answerWithoutBroker(context, link, stored);
   for (const setup of setupsOf(context, trunk)) {
     if (setup.session) completeOrFail(context, setup.session, setup, reason);
   }

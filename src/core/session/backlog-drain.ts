@@ -7,7 +7,7 @@
  */
 import { bury } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
-import { sendOrWait } from "../broker/sending.ts";
+import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
@@ -98,7 +98,8 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     return false;
   }
   if (publication.qos === 0) {
-    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    if (!sendUnanswered(context, broker, session, publication))
+      context.drop("uplink-congested", { clientId, detail: `QoS 0 ${publication.topicName}, accepted earlier` });
     forget();
     paidIfSo(context, session);
     return true;
@@ -138,6 +139,7 @@ export function onAcceptedSettled(
   session: Session,
   exchange: PublishExchange<Session>,
   code: number,
+  wasTakenOut = false,
 ): void {
   const { clientId } = session;
   if (exchange.backlogId > 0)
@@ -146,7 +148,8 @@ export function onAcceptedSettled(
     const { publication } = exchange;
     const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
     context.drop("refused-by-broker", { clientId, detail });
-    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication });
+    const mayBeThere = publication.qos === 2 && wasTakenOut;
+    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
   }
   if (!paidIfSo(context, session)) drainSoon(context, session);
 }

@@ -5,7 +5,7 @@
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
  */
 
-import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
+import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
@@ -23,6 +23,7 @@ import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
@@ -63,7 +64,7 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
 
 function validClientId(context: Context, message: Connect): string | undefined {
   const { clientId } = message;
-  if (typeof clientId !== "string" || clientId === "" || clientId.includes("\0")) return undefined;
+  if (typeof clientId !== "string" || clientId === "" || !isTakenByBrokers(clientId)) return undefined;
   return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
 }
 
@@ -146,7 +147,7 @@ export function onWillTopic(context: Context, setup: Setup<Session>, message: Wi
     return finishDialogue(context, setup);
   }
   const isShared = context.upstreams.of(setup.clientId, setup.peer).trunks.length > 0;
-  const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && (!isShared || isSafeToShare(willTopic));
+  const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && mayGoToBroker(willTopic, isShared);
   if (!isUsable || qos === -1) {
     forgetSetup(context, setup);
     return refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");

@@ -1,5 +1,5 @@
 /** A publication came from the broker for a client: into the outbox, or it waits at the broker. See custody.ts. */
-
+import { matches } from "../../wire/topic.ts";
 import { acknowledge, contentHash, forgetReceived, isSameMessage, samePublication } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
@@ -25,6 +25,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const { broker, clientId } = session;
   if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
   const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
+  if (broker.deafTo.size > 0 && isUnwanted(session, topicName)) return leaveAtBroker(context, session, input);
   const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
@@ -42,6 +43,14 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   offer(context, session, received);
+}
+
+/** Of a filter that the client has ended, and the broker could not be told: nothing else of the client's asks for it. */
+function isUnwanted({ broker, subscriptions }: Session, topicName: string | undefined): boolean {
+  if (topicName === undefined) return false;
+  for (const filter of subscriptions.keys()) if (matches(filter, topicName)) return false;
+  for (const filter of broker.deafTo.keys()) if (matches(filter, topicName)) return true;
+  return false;
 }
 
 /** The session that this was for is over; only its link is still needed. */

@@ -1,13 +1,18 @@
 /** The end of a session: nothing is left of it here. */
 
+import { forgetExperience } from "../broker/experience-record.ts";
 import { acknowledge } from "../broker/received-record.ts";
-import { filterToBroker } from "../broker/topic-prefix.ts";
+import { sendOrWait } from "../broker/sending.ts";
 import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
+import { newUnsubscribe } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
 import { forgetTaken, orphanUplink } from "./duplicates.ts";
 import { forgetSetup } from "./setups.ts";
+
+/** Clients without a session of whose packets something is remembered. */
+const experienceMax = 10_000;
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
 export function endSession(context: Context, session: Session, why: string): void {
@@ -19,12 +24,26 @@ export function endSession(context: Context, session: Session, why: string): voi
     for (const exchange of session.uplink.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);
+  forgetExperience(context, session.broker, session.clientId);
+  if (!session.trunk) keepExperience(context, session);
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
   context.sessions.remove(session);
   context.journal.forget(session);
   context.out.report({ event: "session_ended", clientId: session.clientId, why });
+}
+
+/** A client that begins anew does not begin the search for its poison anew. */
+function keepExperience(context: Context, { clientId, broker }: Session): void {
+  const { experience } = context;
+  experience.delete(clientId);
+  const { search, kinds } = broker;
+  search.detachAll();
+  if (!search.remembers && kinds.size === 0) return;
+  experience.set(clientId, { search, kinds });
+  const oldest = experience.size > experienceMax ? experience.keys().next() : undefined;
+  if (oldest && !oldest.done) experience.delete(oldest.value);
 }
 
 function forgetBrokerState(context: Context, session: Session): void {
@@ -53,10 +72,9 @@ export function forgetDevice(context: Context, session: Session): void {
   for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
     const packetId = broker.freePacketId();
     if (packetId === undefined) break;
-    broker.add({ kind: "unsubscribe", packetId, filter, origin: undefined });
-    if (!broker.link?.up) continue;
-    const topicFilter = filterToBroker(session.upstream.options.topicPrefix, filter);
-    context.out.add({ kind: "unsubscribe", linkId: broker.link.id, packetId, topicFilter });
+    const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
+    broker.add(exchange);
+    sendOrWait(context, broker, exchange);
   }
   session.subscriptions.clear();
   session.registry.clear();

@@ -27,7 +27,8 @@ export function newSession(
     registry,
     upstream,
     trunk,
-    broker: trunk?.broker ?? new BrokerSession(someId()),
+    broker:
+      trunk?.broker ?? new BrokerSession(someId(), { key: clientId, experience: context.experience.get(clientId) }),
     account: new Account(context.counters.backlog),
     outbox: new Outbox(someId(), context.counters.buffered),
   });

@@ -7,8 +7,9 @@
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
+import { storeExperience } from "../broker/experience-record.ts";
 import { takesPublication } from "../broker/limits.ts";
-import { returnCodeOf, sendOrWait, sendWaiting } from "../broker/sending.ts";
+import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
@@ -16,12 +17,14 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
+import { kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
-import { drainSoon } from "./backlog.ts";
+import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
@@ -38,7 +41,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   const topicName = topicNameOf(context, session, message);
   if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
 
-  if (session.trunk && !isSafeToShare(topicName)) {
+  if (!mayGoToBroker(topicName, session.trunk !== undefined)) {
     return refuse(context, session, message, returnCodes.notSupported, "unsafe-topic");
   }
   const { link } = session.broker;
@@ -53,6 +56,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
     qos: message.qos,
     retain: message.retain,
   };
+  const isSuspect = mayBeSuspect(session) && isSuspected(context, session, publication);
+  if (isSuspect === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
+  if (isSuspect) return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why === undefined) context.counters.publishedUp++;
@@ -75,9 +81,42 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   context.counters.publishedUp++;
   if (message.qos === 0) {
-    context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
+    if (!sendUnanswered(context, session.broker, session, publication))
+      refuse(context, session, message, returnCodes.congestion, "uplink-congested");
     return;
   }
+  publishWithAnswer(context, session, message, publication);
+}
+
+/** Is anything known of packets that this broker does not take? */
+function mayBeSuspect({ broker }: Session): boolean {
+  return broker.search.remembers || broker.kinds.size > 0;
+}
+
+/** Is this one suspected, or of a kind that the broker is known to close for? */
+function isSuspected(context: Context, session: Session, publication: Publication): boolean | "refuse" {
+  const { broker, clientId } = session;
+  const isKind = publication.qos === 0;
+  const kind = kindKey(clientId, publication);
+  const key = isKind ? kind : publicationKey(clientId, publication);
+  const octets = publication.payload.byteLength;
+  const verdict = broker.kinds.verdict(context.now, { key: kind, packet: key, octets });
+  if (verdict === "refuse") return "refuse";
+  if (verdict === "suspect") broker.search.suspect({ key, client: clientId, ofKnownKind: true, isKind });
+  storeExperience(context, broker);
+  return broker.search.find(key)?.isSuspect === true && !isKind;
+}
+
+/** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
+function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
+  const { link } = session.broker;
+  const isLive = link?.up === true || storesFor(context, session.clientId);
+  const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
+  if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session))
+    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  context.counters.publishedUp++;
   publishWithAnswer(context, session, message, publication);
 }
 
@@ -110,15 +149,12 @@ export function onPublishWithoutAnswer(
   const link = session?.broker.link;
   const via = link?.up ? link : upstream.service.link;
   if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
-  if (link?.up && !link.congested) {
+  if (session && link?.up && !link.congested) {
     const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
-    context.out.add({
-      kind: "publish",
-      linkId: link.id,
-      publication: { ...publication, topicName },
-      packetId: 0,
-      dup: false,
-    });
+    if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
+      context.counters.publishedUp--;
+      context.drop("uplink-congested", about);
+    }
   } else if (!publishByService(context, upstream, publication)) {
     context.counters.publishedUp--;
     context.drop("link-down", about);
@@ -172,8 +208,9 @@ export function onPublishAck(
 ): void {
   const { qos } = exchange.publication;
   if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
-  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  broker.answered(exchange, context.now);
+  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
   sendWaiting(context, broker);
@@ -200,7 +237,7 @@ function onReceivedByBroker(
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
-  } else if (exchange.stage === "sent") exchange.stage = "received";
+  }
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
   } else if (origin?.session.peer !== undefined) {
@@ -263,6 +300,7 @@ function refuse(
     | "link-down"
     | "uplink-congested"
     | "backlog-full"
+    | "refused-by-broker"
     | "store-failing",
 ): void {
   const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;

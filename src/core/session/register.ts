@@ -1,16 +1,21 @@
 /** The client registers a topic name and gets an id for it. Nothing goes to the broker. [MQTT-SN 1.2 §6.5] */
-import { isSafeToShare, isTopicName } from "../../wire/topic.ts";
+import { isTopicName } from "../../wire/topic.ts";
 import type { Register } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { regAck, returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 
 export function onRegister(context: Context, session: Session, message: Register): void {
   const { peer } = session;
   if (peer === undefined) return;
   const { topicName, msgId } = message;
-  if (typeof topicName !== "string" || !isTopicName(topicName) || (session.trunk && !isSafeToShare(topicName))) {
+  if (
+    typeof topicName !== "string" ||
+    !isTopicName(topicName) ||
+    !mayGoToBroker(topicName, session.trunk !== undefined)
+  ) {
     return context.out.send(peer, regAck(0, msgId, returnCodes.notSupported));
   }
   const topic = session.registry.assign(topicName);

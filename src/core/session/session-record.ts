@@ -18,11 +18,12 @@ export function recordOf(session: Session): SessionRecord {
     topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
     nextTopicId: session.registry.next,
     ...(homeOf(session) !== "" && { home: homeOf(session) }),
-    subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId }) => ({
+    subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId, isRefused }) => ({
       filter,
       qos,
       by,
       predefinedId,
+      ...(isRefused && { isRefused }),
     })),
   };
 }

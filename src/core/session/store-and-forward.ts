@@ -115,7 +115,8 @@ export function acceptInFlight(context: Context, session: Session): void {
       if (peer !== undefined) context.out.send(peer, { type: "PUBCOMP", msgId });
       continue;
     }
-    if (context.storeFails || exchange.orphan) continue;
+    // A suspect is never acknowledged by us: it may come to be taken out.
+    if (context.storeFails || exchange.orphan || exchange.suspicion?.isSuspect) continue;
     const { topicId } = origin;
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.

@@ -1,19 +1,23 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
-import { hasWildcard, isSafeToShare, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
+import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
+import { storeExperience } from "../broker/experience-record.ts";
 import { takesFilter } from "../broker/limits.ts";
-import { returnCodeOf, sendExchange } from "../broker/sending.ts";
+import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
+import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
-import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
+import { newSubscribe, newUnsubscribe, type SubscribeExchange, type UnsubscribeExchange } from "../state/exchanges.ts";
+import { identityOf } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import { storesFor } from "./backlog.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
 
@@ -34,6 +38,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   if (typeof what === "number") {
     return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
   }
+  if (isRefusedFilter(context, session, what.filter)) return refuse(returnCodes.notSupported, what.predefinedId);
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
     return refuse(returnCodes.notSupported);
@@ -56,17 +61,30 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     topicId = topic.id;
   }
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
-  const exchange: SubscribeExchange<Session> = {
-    kind: "subscribe",
-    packetId,
-    filter: what.filter,
-    qos,
-    origin: { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId },
-  };
+  const origin = { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId };
+  const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });
   awaitBroker(session, msgId, exchange);
   if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
-  if (!link?.up) return grantPendingRequests(context, session);
-  if (!session.trunk) sendExchange(context, link, exchange);
+  if (!link?.up) return grantUnlessSoon(context, session);
+  if (!session.trunk) sendOrWait(context, broker, exchange);
+}
+
+/** The broker is away; where it has just closed, what is asked for waits a little for the next connection. */
+function grantUnlessSoon(context: Context, session: Session): void {
+  const { link } = session.broker;
+  if (!link || context.now >= link.answersFrom) grantPendingRequests(context, session);
+}
+
+/** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */
+function isRefusedFilter(context: Context, session: Session, filter: string): boolean {
+  const { broker } = session;
+  if (broker.kinds.size === 0) return false;
+  const asked = newSubscribe<Session>({ packetId: 0, filter, qos: 0, origin: undefined });
+  const { key } = identityOf(asked, session.trunk?.key ?? session.clientId);
+  const verdict = broker.kinds.verdict(context.now, { key, packet: key, octets: 0 });
+  if (verdict === "suspect") broker.search.suspect({ key, client: broker.key, ofKnownKind: true });
+  storeExperience(context, broker);
+  return verdict === "refuse";
 }
 
 export function onSubscribeAck(
@@ -88,6 +106,7 @@ export function onSubscribeAck(
     return;
   }
   session.subscriptions.set(filter, { filter, qos, by, predefinedId });
+  if (session.broker.deafTo.size > 0) session.broker.deafTo.delete(filter);
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
   if (topic) {
     topic.known = true;
@@ -114,20 +133,42 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
-  const exchange: UnsubscribeExchange<Session> = {
-    kind: "unsubscribe",
-    packetId,
-    filter: what.filter,
-    origin: { session, msgId },
-  };
+  const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
+  if (takeBackSubscribe(context, session, what.filter)) {
+    session.subscribing.set(msgId, exchange);
+    return onUnsubscribeAck(context, exchange);
+  }
   awaitBroker(session, msgId, exchange);
   if (session.trunk) {
     session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
     markChanged(context, session);
     unsubscribeOverTrunk(context, session.trunk, session, exchange);
   }
-  if (!link?.up) return grantPendingRequests(context, session);
-  if (!session.trunk) sendExchange(context, link, exchange);
+  if (!link?.up) return grantUnlessSoon(context, session);
+  if (!session.trunk) sendOrWait(context, broker, exchange);
+}
+
+/**
+ * A SUBSCRIBE that waits is taken out of everything, also where the broker closes for it. True: the broker never had the
+ * filter, and is not asked to end it.
+ */
+function takeBackSubscribe(context: Context, session: Session, filter: string): boolean {
+  const { broker } = session;
+  for (const [msgId, request] of [...session.subscribing]) {
+    if (request.kind !== "subscribe" || request.filter !== filter) continue;
+    // Its client has given it up.
+    if (session.trunk || !request.isSent) session.subscribing.delete(msgId);
+  }
+  const isRefused = session.subscriptions.get(filter)?.isRefused === true;
+  if (session.trunk) return isRefused; // leaving the filter does it
+  let wasSuspect = isRefused;
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind !== "subscribe" || exchange.filter !== filter || exchange.isSent) continue;
+    wasSuspect ||= exchange.suspicion?.isSuspect === true;
+    withdraw(broker, exchange);
+  }
+  storeExperience(context, broker);
+  return wasSuspect;
 }
 
 /** A client unsubscribes; answered at once when others still want the filter. */
@@ -159,24 +200,34 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
 export function grantPendingRequests(context: Context, session: Session): void {
   for (const exchange of [...session.subscribing.values()]) {
     const { broker } = session;
+    if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
     if (session.trunk) {
       // What the broker is to hear stands in the trunk's exchanges.
       if (exchange.kind === "subscribe") onSubscribeAck(context, session, exchange, exchange.qos);
       else onUnsubscribeAck(context, exchange);
       continue;
     }
-    broker.finish(exchange);
     const packetId = broker.freePacketId();
     if (packetId === undefined) continue;
+    const { filter } = exchange;
+    // Before the old one goes, so that what is held against it stays.
     if (exchange.kind === "subscribe") {
-      const { filter, qos } = exchange;
+      const { qos } = exchange;
+      broker.add(newSubscribe({ packetId, filter, qos, origin: undefined }));
+      broker.finish(exchange);
       onSubscribeAck(context, session, exchange, qos);
-      broker.add({ kind: "subscribe", packetId, filter, qos, origin: undefined });
     } else {
+      broker.add(newUnsubscribe({ packetId, filter, origin: undefined }));
+      broker.finish(exchange);
       onUnsubscribeAck(context, exchange);
-      broker.add({ kind: "unsubscribe", packetId, filter: exchange.filter, origin: undefined });
     }
   }
+}
+
+function isSuspected(session: Session, exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>): boolean {
+  if (exchange.suspicion?.isSuspect) return true;
+  if (!session.trunk || exchange.kind !== "subscribe") return false;
+  return session.trunk.filters.get(exchange.filter)?.asking?.suspicion?.isSuspect === true;
 }
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
@@ -208,19 +259,22 @@ type Named = { readonly filter: string; readonly by: SubscribedBy; readonly pred
 
 function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
   const { topic } = message;
+  const isShared = session.trunk !== undefined;
   switch (message.topicIdType) {
     case "normal":
       if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
-      if (session.trunk && !isSafeToShare(topic)) return returnCodes.notSupported;
+      if (!mayGoToBroker(topic, isShared)) return returnCodes.notSupported;
       return { filter: topic, by: "name", predefinedId: 0 };
     case "predefined": {
       if (typeof topic !== "number") return returnCodes.notSupported;
       const filter = predefinedName(context.predefined, session.clientId, topic);
-      return filter === undefined ? returnCodes.invalidTopicId : { filter, by: "predefined", predefinedId: topic };
+      if (filter === undefined) return returnCodes.invalidTopicId;
+      if (!mayGoToBroker(filter, isShared)) return returnCodes.notSupported;
+      return { filter, by: "predefined", predefinedId: topic };
     }
     case "short": {
       const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
-      const isUsable = filter !== undefined && !(session.trunk && !isSafeToShare(filter));
+      const isUsable = filter !== undefined && mayGoToBroker(filter, isShared);
       return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
     }
     case "reserved":

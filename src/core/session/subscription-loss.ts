@@ -1,9 +1,9 @@
 /** A subscription ends without its client having asked. */
-import { returnCodeOf, sendExchange } from "../broker/sending.ts";
+import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
-import type { UnsubscribeExchange } from "../state/exchanges.ts";
+import { newUnsubscribe } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
@@ -15,9 +15,9 @@ export function dropSubscription(context: Context, session: Session, filter: str
   if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
   const packetId = broker.freePacketId();
   if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
-  const exchange: UnsubscribeExchange<Session> = { kind: "unsubscribe", packetId, filter, origin: undefined };
+  const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
   broker.add(exchange);
-  sendExchange(context, broker.link, exchange);
+  sendOrWait(context, broker, exchange);
 }
 
 /** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */

@@ -7,7 +7,7 @@
  * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
 import { detach } from "../broker/links.ts";
-import { sendOrWait } from "../broker/sending.ts";
+import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
@@ -59,6 +59,7 @@ export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
   if (!link || !will) return part(context, session, "disconnect");
+  if (isUnderWay(session)) return; // from the connection before this one
   const publication: Publication = {
     ...will,
     qos: Math.min(will.qos, link.limits.maximumQoS) as QoS,
@@ -67,18 +68,28 @@ export function publishWill(context: Context, session: Session): void {
   context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
-    context.out.add({
-      kind: "publish",
-      linkId: link.id,
-      publication: { ...publication, qos: 0 },
-      packetId: 0,
-      dup: false,
-    });
+    const { trunk, broker } = session;
+    // Over its own connection it is the last word.
+    if (trunk) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
+    else
+      context.out.add({
+        kind: "publish",
+        linkId: link.id,
+        publication: { ...publication, qos: 0 },
+        packetId: 0,
+        dup: false,
+      });
     return part(context, session, "disconnect");
   }
   const exchange = newPublishExchange(packetId, publication, session, { isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
+}
+
+function isUnderWay(session: Session): boolean {
+  for (const exchange of session.broker.inFlight.values())
+    if (exchange.kind === "publish" && exchange.isWill && exchange.owner === session) return true;
+  return false;
 }
 
 /** The broker has the will, or refused it. */

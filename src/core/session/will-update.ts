@@ -2,11 +2,12 @@
  * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see will-delivery.ts for
  * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
  */
-import { isSafeToShare, isTopicName } from "../../wire/topic.ts";
+import { isTopicName } from "../../wire/topic.ts";
 import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
+import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 
 const nothing = new Uint8Array(0);
@@ -23,7 +24,7 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
     typeof willTopic !== "string" ||
     !isTopicName(willTopic) ||
     qos === -1 ||
-    (session.trunk && !isSafeToShare(willTopic))
+    !mayGoToBroker(willTopic, session.trunk !== undefined)
   ) {
     return answer(returnCodes.notSupported);
   } else {

@@ -60,6 +60,16 @@ export class Backlog {
     this.#add(-1, -backlogBytes(publication));
   }
 
+  /** It is given up, wherever it is. False: it was sent meanwhile. */
+  giveUp(id: number, publication: Publication): boolean {
+    const at = this.head.findIndex((entry) => entry.id === id);
+    if (at >= 0) this.head.splice(at, 1);
+    else if (id <= this.readUpTo || this.withdrawn.has(id)) return false;
+    else this.withdrawn.add(id);
+    this.#add(-1, -backlogBytes(publication));
+    return true;
+  }
+
   /** Takes the first of `head` off: it is sent, or dropped. */
   shift(): BacklogEntry | undefined {
     const entry = this.head.shift();

@@ -10,7 +10,12 @@ import type { Found } from "../assert.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { BrokerLimits, Instant, LinkId, QoS, Will } from "../types.ts";
-import type { Exchange, ExchangeClient, PublishExchange, Received } from "./exchanges.ts";
+import { type Exchange, type ExchangeClient, isOutside, type PublishExchange, type Received } from "./exchanges.ts";
+import { LearntKinds } from "./learnt-kinds.ts";
+import { identityOf, kindKey } from "./packet-key.ts";
+import { searchFigures } from "./search-figures.ts";
+import { SendLines } from "./send-lines.ts";
+import { type Choice, type EndOfConnection, Suspects, type Waiting } from "./suspects.ts";
 
 /** One MQTT connection with its reconnects, as far as the MQTT session needs it. */
 export interface Connection {
@@ -22,6 +27,8 @@ export interface Connection {
   congested: boolean;
   /** Since when it is down, after it was up. */
   downSince: Instant | undefined;
+  /** While it is down: before this instant nobody is answered in the broker's stead. */
+  answersFrom: Instant;
   limits: BrokerLimits;
   readonly clean: boolean;
   /** Opened for a session of an earlier life of the gateway. */
@@ -29,6 +36,14 @@ export interface Connection {
   /** The will that the broker holds for this connection. */
   readonly will: Will | undefined;
 }
+
+/** What was learnt of packets for which a broker closes: of one client, or of a connection that clients share. */
+export interface Experience<Client extends ExchangeClient> {
+  readonly search: Suspects<Exchange<Client>>;
+  readonly kinds: LearntKinds;
+}
+
+const byUs: EndOfConnection = { blames: false, named: false, showedLife: false };
 
 export class BrokerSession<Client extends ExchangeClient> {
   link: Connection | undefined = undefined;
@@ -47,20 +62,51 @@ export class BrokerSession<Client extends ExchangeClient> {
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;
-  /**
-   * Publications that wait for the broker's window, by whose they are. Whoever is first in the row sends one and goes to
-   * its end, so that one busy client of a shared connection does not hold up the others; each client's stay in order.
-   */
-  readonly #line = new SmallMap<Client | undefined, PublishExchange<Client>[]>();
-  /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
-  readonly #lineExactlyOnce = new SmallMap<Client | undefined, PublishExchange<Client>[]>();
+  /** What waits for the broker's window, or for its turn while a suspect is looked for. */
+  readonly #lines: SendLines<Client>;
+  /** Packets sent on the present connection and not answered. */
+  #unanswered = 0;
+  /** Whose connection it is, where a packet is nobody's: see `identityOf`. */
+  readonly key: string;
+  /** What was learnt of packets for which this broker closes. */
+  readonly search: Suspects<Exchange<Client>>;
+  readonly kinds: LearntKinds;
+  /** Packet ids of QoS 2 that were taken out: the broker may have the message, and would swallow the next one. */
+  readonly retired = new SmallMap<number, true>();
+  /** PINGREQs of ours that are not answered, and the QoS 0 publication that each follows, if any. */
+  readonly pings: (PublishExchange<Client> | undefined)[] = [];
+  /** Something at QoS 0 left since the last answer. */
+  saidUnanswerable = false;
+  /** Until then each publication at QoS 0 is followed by a PINGREQ. */
+  watchUntil: Instant = 0;
+  /** PUBRELs wait for the sign of life of this connection. */
+  owesReleases = false;
+  /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
+  readonly deafTo = new SmallMap<string, true>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
    * gateway: an id that still means a QoS 2 message of then would swallow a new one.
    */
-  constructor(start: number) {
+  constructor(
+    start: number,
+    of: {
+      readonly key?: string;
+      readonly isShared?: boolean;
+      readonly experience?: Experience<Client> | undefined;
+    } = {},
+  ) {
+    const { key = "", isShared = false, experience } = of;
     this.#lastPacketId = start;
+    this.key = key;
+    this.search = experience?.search ?? new Suspects();
+    this.kinds = experience?.kinds ?? new LearntKinds();
+    this.#lines = new SendLines(isShared, (exchange) => this.#waits(exchange));
+  }
+
+  /** Packets sent on the present connection and not answered. */
+  get unanswered(): number {
+    return this.#unanswered;
   }
 
   /** Publications that count against the broker's Receive Maximum: sent, not finished. */
@@ -90,9 +136,9 @@ export class BrokerSession<Client extends ExchangeClient> {
 
   /** A free packet id; undefined when all 65535 are taken. */
   freePacketId(): number | undefined {
-    if (this.inFlight.size >= 65_535) return undefined;
+    if (this.inFlight.size + this.retired.size >= 65_535) return undefined;
     do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
-    while (this.inFlight.has(this.#lastPacketId));
+    while (this.inFlight.has(this.#lastPacketId) || this.retired.has(this.#lastPacketId));
     return this.#lastPacketId;
   }
 
@@ -104,69 +150,142 @@ export class BrokerSession<Client extends ExchangeClient> {
   }
 
   /** It waits for its turn. */
-  queue(exchange: PublishExchange<Client>): void {
-    const own = this.#line.get(exchange.owner) ?? this.#lineExactlyOnce.get(exchange.owner);
-    if (own) own.push(exchange);
-    else this.#line.set(exchange.owner, [exchange]);
+  queue(exchange: Exchange<Client>): void {
+    this.#lines.add(exchange);
+  }
+
+  /** How many wait before it, of the same client. */
+  waitingBefore(exchange: Exchange<Client>): number {
+    return this.#lines.lineOf(exchange).length;
+  }
+
+  /** All that is not sent waits for its turn, in the order in which it came: a suspect is looked for. */
+  queueAll(): void {
+    this.#lines.clear();
+    for (const exchange of this.inFlight.values()) if (this.#waits(exchange)) this.#lines.add(exchange);
   }
 
   /** The next that waits and may be sent now; it is taken out of the line. */
-  nextWaiting(limits: BrokerLimits): PublishExchange<Client> | undefined {
-    const mayExactlyOnce = this.hasRoom(2, limits);
-    for (const line of mayExactlyOnce ? [this.#lineExactlyOnce, this.#line] : [this.#line]) {
-      for (const [owner, own] of line) {
-        line.delete(owner);
-        while (own[0] && !this.#waits(own[0])) own.shift();
-        if (own[0]?.publication.qos === 2 && !mayExactlyOnce) {
-          this.#lineExactlyOnce.set(owner, own);
-          continue;
-        }
-        const exchange = own.shift();
-        if (own.length > 0) this.#line.set(owner, own);
-        if (exchange) return exchange;
-      }
-    }
-    return undefined;
+  nextWaiting(limits: BrokerLimits): Exchange<Client> | undefined {
+    return this.#lines.next(this.hasRoom(2, limits));
   }
 
   get hasLine(): boolean {
-    return this.#line.size > 0 || this.#lineExactlyOnce.size > 0;
+    return this.#lines.hasFree;
   }
 
-  #waits(exchange: PublishExchange<Client>): boolean {
-    return exchange.stage === "waiting" && this.inFlight.get(exchange.packetId) === exchange;
+  /** Nobody waits, not even behind a suspect. */
+  get isIdle(): boolean {
+    return this.#lines.isEmpty;
+  }
+
+  /** What may be sent now, while suspects are looked for. */
+  choose(now: Instant, limits: BrokerLimits): Choice<Exchange<Client>> {
+    this.#lines.sift();
+    const exactlyOnce = (limits.exactlyOnceMaximum ?? limits.receiveMaximum) - this.#openExactlyOnce;
+    const waiting: Waiting<Exchange<Client>> = {
+      outside: this.#unanswered,
+      room: Math.min(limits.receiveMaximum - this.#open, exactlyOnce),
+      hasOthers: this.#lines.hasOthers(),
+      held: () => this.#lines.held(),
+      inTurn: (turn, each) => this.#lines.inTurn(turn, each),
+    };
+    const choice = this.search.choose(now, waiting);
+    if (choice.kind === "test") for (const exchange of choice.packets) this.#lines.take(exchange);
+    return choice;
+  }
+
+  /** No suspect holds anybody any more. */
+  letGo(): void {
+    this.#lines.sift();
+  }
+
+  #waits(exchange: Exchange<Client>): boolean {
+    if (exchange.kind !== "publish") return !exchange.isSent && this.inFlight.get(exchange.packetId) === exchange;
+    if (exchange.stage !== "waiting") return false;
+    return exchange.packetId === 0 || this.inFlight.get(exchange.packetId) === exchange;
   }
 
   add(exchange: Exchange<Client>): void {
     this.inFlight.set(exchange.packetId, exchange);
     if (exchange.kind === "publish" && exchange.accepted) countAccepted(exchange, 1);
+    if (this.search.remembers) this.search.attach(exchange, identityOf(exchange, this.key).key);
   }
 
-  /** Marks a publication as sent on the present connection. */
-  sent(exchange: PublishExchange<Client>): void {
-    exchange.stage = "sent";
-    this.#countOpen(exchange, 1);
+  /** Marks a packet as sent on the present connection. */
+  sent(exchange: Exchange<Client>): void {
+    this.#unanswered++;
+    this.search.noteSent();
+    if (exchange.kind !== "publish") exchange.isSent = true;
+    else {
+      exchange.stage = "sent";
+      this.#countOpen(exchange, 1);
+    }
+  }
+
+  /** The broker answered it, with whatever code. */
+  answered(exchange: Exchange<Client>, now: Instant): void {
+    if (!isOutside(exchange)) return;
+    this.#unanswered--;
+    this.saidUnanswerable = false;
+    this.search.noteAnswered(exchange, now);
+    if (exchange.kind !== "publish") {
+      exchange.isSent = false;
+      return;
+    }
+    exchange.stage = "received";
+    const { owner, publication } = exchange;
+    this.search.noteAnsweredOf(owner?.clientId ?? this.key);
+    if (this.kinds.size > 0)
+      this.kinds.noteAnswered(kindKey(owner?.clientId ?? this.key, publication), publication.payload.byteLength);
   }
 
   finish(exchange: Exchange<Client>): void {
     if (!this.inFlight.delete(exchange.packetId)) return;
+    this.#giveUp(exchange);
     if (exchange.kind !== "publish") return;
     if (exchange.stage !== "waiting") this.#countOpen(exchange, -1);
     if (exchange.accepted) countAccepted(exchange, -1);
   }
 
+  /** It is over; if it was not answered, nothing is learnt of it. */
+  #giveUp(exchange: Exchange<Client>): void {
+    if (isOutside(exchange)) this.#unanswered--;
+    if (exchange.suspicion) this.search.detach(exchange);
+  }
+
   #countOpen({ publication }: PublishExchange<Client>, by: 1 | -1): void {
+    if (publication.qos === 0) return;
     this.#open += by;
     if (publication.qos === 2) this.#openExactlyOnce += by;
   }
 
+  /** The connection is over. Answers what is to be taken out, and the pause until the next attempt. To be cut afterwards. */
+  ended(now: Instant, end: EndOfConnection): ReturnType<Suspects<Exchange<Client>>["ended"]> {
+    const outside: Exchange<Client>[] = [];
+    if (this.#unanswered > 0) {
+      for (const exchange of this.inFlight.values()) if (isOutside(exchange)) outside.push(exchange);
+      for (const exchange of this.pings) if (exchange) outside.push(exchange);
+    }
+    if (end.blames && (now < this.watchUntil || (outside.length === 0 && this.saidUnanswerable)))
+      this.watchUntil = now + searchFigures.watchUnansweredMs;
+    return this.search.ended(now, outside, end, (exchange) => identityOf(exchange, this.key));
+  }
+
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
-  cut(): void {
+  cut(now: Instant): void {
+    this.search.ended(now, [], byUs, (exchange) => identityOf(exchange, this.key));
     this.outside.clear(); // the broker will send them again
-    this.#line.clear();
-    this.#lineExactlyOnce.clear();
+    this.#lines.clear();
+    this.#unanswered = 0;
+    this.owesReleases = false;
+    this.saidUnanswerable = false;
+    for (const exchange of this.pings.splice(0)) if (exchange?.suspicion) this.search.detach(exchange);
     for (const exchange of this.inFlight.values()) {
-      if (exchange.kind !== "publish") continue;
+      if (exchange.kind !== "publish") {
+        exchange.isSent = false;
+        continue;
+      }
       if (exchange.stage === "sent") {
         exchange.stage = "waiting";
         exchange.sentBefore = true;
@@ -176,36 +295,41 @@ export class BrokerSession<Client extends ExchangeClient> {
     }
   }
 
-  /** Is the window counted right, and does the line hold what waits, in its order? For tests. */
+  /** Is what is open and unanswered counted right, and does the line hold what waits, in its order? For tests. */
   check(found: Found): void {
     let open = 0;
     let exactlyOnce = 0;
-    const waiting = new Map<Client | undefined, PublishExchange<Client>[]>();
+    let unanswered = this.pings.filter((exchange) => exchange !== undefined).length;
+    const waiting = new Map<readonly Exchange<Client>[], PublishExchange<Client>[]>();
     for (const exchange of this.inFlight.values()) {
+      if (isOutside(exchange)) unanswered++;
       if (exchange.kind !== "publish") continue;
       if (exchange.stage !== "waiting") {
         open++;
         if (exchange.publication.qos === 2) exactlyOnce++;
         continue;
       }
-      const own = waiting.get(exchange.owner);
+      const line = this.#lines.lineOf(exchange);
+      const own = waiting.get(line);
       if (own) own.push(exchange);
-      else waiting.set(exchange.owner, [exchange]);
+      else waiting.set(line, [exchange]);
     }
     if (open !== this.#open || exactlyOnce !== this.#openExactlyOnce)
       found(
         `${open} publications are open at the broker (${exactlyOnce} of QoS 2), counted are ${this.#open} (${this.#openExactlyOnce})`,
       );
-    for (const [owner, own] of waiting) {
-      const usual = this.#line.get(owner);
-      const other = this.#lineExactlyOnce.get(owner);
-      const whose = owner ? `of client ${owner.clientId}` : "of the gateway's own";
-      if (usual && other) found(`what waits ${whose} stands in two lines`);
-      const line = (usual ?? other ?? []).filter((exchange) => this.#waits(exchange));
+    if (unanswered !== this.#unanswered)
+      found(`${unanswered} packets are not answered by the broker, counted are ${this.#unanswered}`);
+    for (const [all, own] of waiting) {
+      const [first] = own;
+      const whose = first?.owner ? `of client ${first.owner.clientId}` : "of the gateway's own";
+      const line = all.filter(
+        (exchange) => this.#waits(exchange) && exchange.packetId !== 0 && exchange.kind === "publish",
+      );
       if (line.length !== own.length || line.some((exchange, at) => exchange !== own[at]))
         found(`packets ${idsOf(own)} ${whose} wait for the broker's window, in the line are ${idsOf(line) || "none"}`);
-      const first = own[0];
-      if (first && this.link?.up && this.hasRoom(first.publication.qos, this.link.limits))
+      const mayLeave = this.link?.up && !this.search.isOn;
+      if (first && mayLeave && this.link && this.hasRoom(first.publication.qos, this.link.limits))
         found(`packet ${first.packetId} ${whose} waits, the broker has room for it, and nobody sends it`);
     }
   }

@@ -15,8 +15,8 @@ export function checkTrunk(gateway: Checked, trunk: Trunk<Session>, found: Found
       found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
   for (const session of gateway.sessions.all()) {
     if (session.trunk !== trunk) continue;
-    for (const filter of session.subscriptions.keys())
-      if (!trunk.filters.get(filter)?.members.has(session))
+    for (const { filter, isRefused } of session.subscriptions.values())
+      if (!isRefused && !trunk.filters.get(filter)?.members.has(session))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
     for (const request of session.subscribing.values())
       if (request.kind === "subscribe" && !trunk.filters.get(request.filter)?.members.has(session))

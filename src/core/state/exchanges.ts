@@ -5,6 +5,7 @@
 import type { SmallMap } from "../small-map.ts";
 import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../types.ts";
 import type { Account } from "./account.ts";
+import type { Suspicion } from "./suspects.ts";
 
 /** What is asked of a client here: its name, and the account of what is owed to the broker on its behalf. */
 export interface ExchangeClient {
@@ -23,8 +24,8 @@ export interface PublishExchange<Client extends ExchangeClient> {
   /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
   orphan: boolean;
   /**
-   * waiting: not sent on this connection; sent: PUBLISH is out; received: PUBREC came, PUBREL waits for the device;
-   * released: PUBREL is out.
+   * waiting: not sent on this connection; sent: PUBLISH is out; received: the broker has answered it, and at QoS 2 PUBREL
+   * waits for the device; released: PUBREL is out.
    */
   stage: "waiting" | "sent" | "received" | "released";
   /** PUBLISH went out on an earlier connection. */
@@ -37,6 +38,8 @@ export interface PublishExchange<Client extends ExchangeClient> {
   accepted: boolean;
   /** Number of the record in the backlog that it came from, to be deleted at its end; 0 = none. */
   readonly backlogId: number;
+  /** It was outside when a connection ended, or is like one that was (suspects.ts). */
+  suspicion: Suspicion<Exchange<Client>> | undefined;
 }
 
 /**
@@ -46,8 +49,8 @@ export interface PublishExchange<Client extends ExchangeClient> {
 export function newPublishExchange<Client extends ExchangeClient>(
   packetId: number,
   publication: Publication,
-  owner: Client,
-  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan">>,
+  owner: Client | undefined,
+  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan" | "suspicion">>,
 ): PublishExchange<Client> {
   return {
     kind: "publish",
@@ -62,6 +65,7 @@ export function newPublishExchange<Client extends ExchangeClient>(
     stored: of?.stored ?? false,
     accepted: of?.accepted ?? false,
     backlogId: of?.backlogId ?? 0,
+    suspicion: undefined,
   };
 }
 
@@ -88,6 +92,9 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
     readonly requests: readonly SubscribeExchange<Client>[];
     readonly waits: readonly RetainedWait<Client>[];
   };
+  /** It is out on the present connection. */
+  isSent: boolean;
+  suspicion: Suspicion<Exchange<Client>> | undefined;
 }
 
 export interface UnsubscribeExchange<Client extends ExchangeClient> {
@@ -95,6 +102,25 @@ export interface UnsubscribeExchange<Client extends ExchangeClient> {
   readonly packetId: number;
   readonly filter: string;
   readonly origin: { readonly session: Client; readonly msgId: number } | undefined;
+  isSent: boolean;
+  suspicion: Suspicion<Exchange<Client>> | undefined;
+}
+
+export function newSubscribe<Client extends ExchangeClient>(
+  of: Omit<SubscribeExchange<Client>, "kind" | "isSent" | "suspicion">,
+): SubscribeExchange<Client> {
+  return { kind: "subscribe", ...of, isSent: false, suspicion: undefined };
+}
+
+export function newUnsubscribe<Client extends ExchangeClient>(
+  of: Omit<UnsubscribeExchange<Client>, "kind" | "isSent" | "suspicion">,
+): UnsubscribeExchange<Client> {
+  return { kind: "unsubscribe", ...of, isSent: false, suspicion: undefined };
+}
+
+/** Is it sent on the present connection, and not answered? */
+export function isOutside<Client extends ExchangeClient>(exchange: Exchange<Client>): boolean {
+  return exchange.kind === "publish" ? exchange.stage === "sent" : exchange.isSent;
 }
 
 export type Exchange<Client extends ExchangeClient> =

@@ -8,6 +8,8 @@ export interface DeadLetter {
   readonly direction: "up" | "down";
   readonly reason: DropReason;
   readonly publication: Publication;
+  /** At QoS 2, taken out on its way: the broker may have it. */
+  readonly mayBeThere?: boolean;
 }
 
 /** What is kept: numbers, oldest first, and whose each is. */

@@ -1,4 +1,5 @@
 /** One MQTT connection with its reconnects, and whom it serves. */
+import type { Deadline } from "../deadlines.ts";
 import { type LinkId, noLimits, type Will } from "../types.ts";
 import type { BrokerSession, Connection } from "./broker-session.ts";
 import type { Session } from "./session.ts";
@@ -13,6 +14,10 @@ export interface Link extends Connection {
   readonly upstream: Upstream<Session>;
   /** The MQTT session that it serves. */
   readonly broker: BrokerSession<Session>;
+  /** When the search for a suspect goes on. */
+  retest: Deadline<Link, "retest"> | undefined;
+  /** When those who wait for the next connection are answered without it. */
+  custody: Deadline<Link, "custody"> | undefined;
 }
 
 export function newLink(init: {
@@ -35,5 +40,8 @@ export function newLink(init: {
     congested: false,
     downSince: undefined,
     limits: noLimits,
+    answersFrom: 0,
+    retest: undefined,
+    custody: undefined,
   };
 }

@@ -25,6 +25,8 @@ export interface Subscription {
   readonly by: SubscribedBy;
   /** The predefined id, where `by` says so. */
   readonly predefinedId: number;
+  /** The broker closes for it: it is kept and shown, and not asked for. */
+  readonly isRefused?: boolean;
 }
 
 /** A QoS 2 publication of the client that we have, or the broker: its PUBREL is awaited. */

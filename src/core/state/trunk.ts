@@ -37,7 +37,7 @@ export class Trunk<Client extends ExchangeClient> {
     this.upstreamName = upstream.name;
     this.policy = upstream.options;
     this.index = index;
-    this.broker = new BrokerSession(firstPacketId);
+    this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 
   /** Names the trunk in what clients' records say. */

@@ -1,0 +1,114 @@
+/**
+ * What was learnt of packets for which a broker closes, as it is stored: a suspect with its first death and each one after,
+ * a kind that was taken out. So a restart does not begin the search anew, and no device ends everybody's connection once per
+ * life of the gateway.
+ */
+import type { Context } from "../context.ts";
+import type { KindRecord, SuspectRecord } from "../record.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import { searchFigures } from "../state/search-figures.ts";
+import type { Session } from "../state/session.ts";
+import { hashOfText } from "../state/trunk.ts";
+import type { Instant } from "../types.ts";
+
+/** Writes what changed since the last call. */
+export function storeExperience(context: Context, { search, kinds, key }: BrokerSession<Session>): void {
+  for (const suspicion of search.takeChanged()) {
+    const { deaths, epochs, ordinal, firstDeath, isKind } = suspicion;
+    const clientId = suspicion.client || key;
+    const id = idOf(suspicion.key);
+    const wall = wallClockOf(context, firstDeath);
+    const record: SuspectRecord = { key: suspicion.key, deaths, epochs, ordinal, firstDeath: wall, isKind };
+    context.journal.remember({ of: "suspect", clientId, id, record: deaths > 0 ? record : undefined });
+  }
+  for (const kind of kinds.takeChanged()) {
+    const { taken, until, spanMs, shortest, hasShorterAnswered } = kind;
+    const clientId = kind.client || key;
+    const record: KindRecord = {
+      key: kind.key,
+      taken,
+      until: until === 0 ? 0 : wallClockOf(context, until),
+      spanMs,
+      shortest,
+      hasShorterAnswered,
+    };
+    const id = idOf(kind.key);
+    context.journal.remember({ of: "kind", clientId, id, record: taken > 0 ? record : undefined });
+  }
+}
+
+/** The client's session ends: its records go with it. */
+export function forgetExperience(
+  context: Context,
+  { search, kinds, retired, key }: BrokerSession<Session>,
+  clientId: string,
+): void {
+  for (const { client, deaths, key: id } of search.suspects)
+    if (client === clientId && deaths > 0)
+      context.journal.remove({ of: "suspect", clientId, id: idOf(id), record: undefined });
+  for (const kind of kinds.all())
+    if (kind.client === clientId)
+      context.journal.remove({ of: "kind", clientId, id: idOf(kind.key), record: undefined });
+  if (key === clientId) for (const packetId of retired.keys()) forgetRetired(context, clientId, packetId);
+}
+
+/** A QoS 2 packet id that must not be used again: kept under the number beyond all hashes, until the session ends. */
+export function storeRetired(context: Context, clientId: string, packetId: number): void {
+  const record: SuspectRecord = { key: "", deaths: 0, epochs: 0, ordinal: 0, firstDeath: 0, retired: packetId };
+  context.journal.put({ of: "suspect", clientId, id: retiredId(packetId), record });
+}
+
+export function forgetRetired(context: Context, clientId: string, packetId: number): void {
+  context.journal.remove({ of: "suspect", clientId, id: retiredId(packetId), record: undefined });
+}
+
+/** From 1 on. */
+function idOf(key: string): number {
+  return hashOfText(key) + 1;
+}
+
+function retiredId(packetId: number): number {
+  return 2 ** 32 + 1 + packetId;
+}
+
+/** Takes up what an earlier life had learnt. */
+export function restoreExperience(
+  context: Context,
+  broker: BrokerSession<Session>,
+  clientId: string,
+  stored: {
+    readonly suspects?: readonly (readonly [id: number, record: SuspectRecord])[];
+    readonly kinds?: readonly (readonly [id: number, record: KindRecord])[];
+  },
+): void {
+  for (const [, { key, deaths, epochs, ordinal, firstDeath, isKind, retired }] of stored.suspects ?? []) {
+    if (retired !== undefined) broker.retired.set(retired, true);
+    else
+      broker.search.suspect({
+        key,
+        client: clientId,
+        deaths,
+        epochs,
+        ordinal,
+        firstDeath: instantOf(context, firstDeath) ?? context.now,
+        isKind: isKind === true,
+      });
+  }
+  for (const [, { key, taken, until, spanMs, shortest, hasShorterAnswered }] of stored.kinds ?? []) {
+    const isLearnt = until !== 0 || spanMs > 0;
+    const end = isLearnt ? (instantOf(context, until) ?? context.now + searchFigures.kindFirstMs) : 0;
+    const rest = { taken, spanMs, shortest, hasShorterAnswered, lastTaken: context.now };
+    broker.kinds.restore({ key, client: clientId, until: end, ...rest });
+  }
+}
+
+/** By the wall clock; 0 while that cannot be trusted. */
+function wallClockOf(context: Context, at: Instant): number {
+  const wall = context.environment.wallClock();
+  return wall === undefined ? 0 : Math.round(wall + at - context.now);
+}
+
+function instantOf(context: Context, at: number): Instant | undefined {
+  const wall = context.environment.wallClock();
+  return wall === undefined || at === 0 ? undefined : context.now + at - wall;
+}

@@ -1,0 +1,57 @@
+/** A connection that stood is over: who is blamed for it, what is taken out, and how soon it is tried again. */
+import { storeExperience } from "../broker/experience-record.ts";
+import { sessionsOf } from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import { Deadline } from "../deadlines.ts";
+import type { LinkEnd } from "../input.ts";
+import { storesFor } from "../session/backlog.ts";
+import { acceptInFlight } from "../session/store-and-forward.ts";
+import { grantPendingRequests } from "../session/subscribe.ts";
+import type { Link } from "../state/link.ts";
+import { blamelessReasons, namedReasons, searchFigures } from "../state/search-figures.ts";
+import type { Session } from "../state/session.ts";
+import { takeOut } from "./take-out.ts";
+
+/** To be called before what was sent is counted as unsent. */
+export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
+  const { broker } = link;
+  const { cause, reasonCode, showedLife } = end;
+  const blames = cause === "peer" && !(reasonCode !== undefined && blamelessReasons.has(reasonCode));
+  const named = reasonCode !== undefined && namedReasons.has(reasonCode);
+  link.answersFrom = blames ? context.now + searchFigures.custodyWaitMs : context.now;
+  const { takenOut, pause } = broker.ended(context.now, { blames, named, showedLife });
+  if (pause !== "next") context.out.add({ kind: "pause", linkId: link.id, pause });
+  if (takenOut) takeOut(context, link, takenOut);
+  storeExperience(context, broker);
+}
+
+/**
+ * The broker is away: what the client waits for is taken into custody or granted, as its policy says. Where the broker has
+ * just closed, not at once: over the next connection it may get its answer, and a poison is never acknowledged by us.
+ */
+export function answerWithoutBroker(context: Context, link: Link, sessions: Iterable<Session>): void {
+  if (context.now < link.answersFrom) {
+    link.custody ??= new Deadline(link, "custody");
+    context.deadlines.set(link.custody, link.answersFrom);
+    return;
+  }
+  for (const session of sessions) {
+    acceptInFlight(context, session);
+    grantPendingRequests(context, session);
+  }
+}
+
+export function onCustodyDeadline(context: Context, link: Link): void {
+  if (link.up) return;
+  const all = link.trunk ? [...sessionsOf(context, link.trunk)] : link.session ? [link.session] : [];
+  answerWithoutBroker(
+    context,
+    link,
+    all.filter(({ clientId }) => storesFor(context, clientId)),
+  );
+}
+
+/** The connection stands again: nobody is answered in the broker's stead. */
+export function forgetCustody(context: Context, link: Link): void {
+  if (link.custody) context.deadlines.clear(link.custody);
+}

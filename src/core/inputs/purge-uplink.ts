@@ -1,0 +1,51 @@
+/** The operator's way out: what a client sent and the broker does not have is given up, and its device is told. */
+import { matches } from "../../wire/topic.ts";
+import { forgetExchange } from "../broker/exchange-record.ts";
+import { sendWaiting } from "../broker/sending.ts";
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import { pubAck, returnCodes } from "../messages.ts";
+import { onPaid } from "../session/departure.ts";
+import { onWillSettled } from "../session/will-delivery.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
+
+export function purgeUplink(context: Context, input: Extract<Input, { kind: "purgeUplink" }>): void {
+  const session = context.sessions.byClientId(input.clientId);
+  if (!session) return;
+  const { clientId, broker, account } = session;
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind !== "publish" || exchange.owner !== session || !isBefore(exchange)) continue;
+    if (input.topicFilter === undefined || matches(input.topicFilter, exchange.publication.topicName))
+      giveUp(context, session, exchange);
+  }
+  for (const [id, { publication }] of input.entries) {
+    if (!account.backlog.giveUp(id, publication)) continue;
+    context.journal.remove({ of: "backlog", clientId, id, record: undefined });
+    context.drop("purged", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
+  }
+  sendWaiting(context, broker);
+  if (account.owed === 0) onPaid(context, session);
+}
+
+/** The broker has not said that it has it. */
+function isBefore({ stage }: PublishExchange<Session>): boolean {
+  return stage === "waiting" || stage === "sent";
+}
+
+function giveUp(context: Context, session: Session, exchange: PublishExchange<Session>): void {
+  const { broker, clientId } = session;
+  const { publication, origin, orphan, backlogId, isWill } = exchange;
+  if (publication.qos === 2 && (exchange.sentBefore || exchange.stage === "sent"))
+    broker.retired.set(exchange.packetId, true);
+  broker.finish(exchange);
+  forgetExchange(context, exchange);
+  if (backlogId > 0) context.journal.remove({ of: "backlog", clientId, id: backlogId, record: undefined });
+  context.drop("purged", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
+  if (isWill) return onWillSettled(context, exchange);
+  if (!origin) return;
+  unbindUplink(exchange);
+  context.touch(session);
+  if (session.peer !== undefined && !orphan)
+    context.out.send(session.peer, pubAck(origin.topicId, origin.msgId, returnCodes.notSupported));
+}

@@ -1,0 +1,128 @@
+/**
+ * A packet that is proved to end connections is taken out. Its device hears so where it waits for an answer; what it was
+ * answered for becomes a dead letter, and what may be at the broker for all that is counted as uncertain.
+ */
+import { bury } from "../broker/dead-letters.ts";
+import { forgetExchange } from "../broker/exchange-record.ts";
+import { storeRetired } from "../broker/experience-record.ts";
+import type { Context } from "../context.ts";
+import { pubAck, returnCodes } from "../messages.ts";
+import { onAcceptedSettled } from "../session/backlog-drain.ts";
+import { markChanged } from "../session/session-record.ts";
+import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
+import { onWillSettled } from "../session/will-delivery.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { Exchange, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import { kindKey } from "../state/packet-key.ts";
+import { type Session, unbindUplink } from "../state/session.ts";
+import type { Suspicion } from "../state/suspects.ts";
+
+/** MQTT 5 reason of a refusal by the broker, as which this counts. */
+const notAuthorized = 0x87;
+
+export function takeOut(context: Context, link: Link, suspicion: Suspicion<Exchange<Session>>): void {
+  const { broker } = link;
+  const { key, packets, named, isKind, client } = suspicion;
+  const all = [...packets];
+  broker.search.forget(key);
+  for (const [i, exchange] of all.entries()) {
+    report(context, broker, exchange, suspicion);
+    if (exchange.kind === "subscribe") takeOutSubscribe(context, link, exchange);
+    else if (exchange.kind === "unsubscribe") takeOutUnsubscribe(context, broker, exchange);
+    else takeOutPublish(context, broker, exchange);
+    if (i > 0) continue;
+    const octets = exchange.kind === "publish" ? exchange.publication.payload.byteLength : 0;
+    const isPublication = exchange.kind === "publish" && !exchange.isWill;
+    const kind = exchange.kind === "publish" ? kindKey(client, exchange.publication) : key;
+    const isSure = named || isKind || !isPublication;
+    broker.kinds.noteTakenOut(context.now, { key: kind, client, packet: key, octets, isSure });
+  }
+}
+
+function report(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: Exchange<Session>,
+  { client, ordinal }: Suspicion<Exchange<Session>>,
+): void {
+  const publication = exchange.kind === "publish" ? exchange.publication : undefined;
+  context.out.report({
+    event: "packet_taken_out",
+    clientId: client === broker.key && client.startsWith("\0") ? undefined : client,
+    packet: exchange.kind === "publish" && exchange.isWill ? "will" : exchange.kind,
+    topic: publication?.topicName ?? (exchange.kind === "publish" ? "" : exchange.filter),
+    qos: publication?.qos ?? (exchange.kind === "subscribe" ? exchange.qos : 0),
+    bytes: publication?.payload.byteLength ?? 0,
+    ordinal,
+  });
+}
+
+function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
+  const { publication, owner, origin, isWill, accepted } = exchange;
+  const clientId = owner?.clientId ?? "";
+  broker.finish(exchange);
+  forgetExchange(context, exchange);
+  if (publication.qos === 2) {
+    broker.retired.set(exchange.packetId, true);
+    storeRetired(context, broker.key, exchange.packetId);
+    context.counters.qos2Uncertain++;
+    context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
+  }
+  if (isWill) {
+    context.drop("refused-by-broker", { clientId, detail: `will, QoS ${publication.qos} ${publication.topicName}` });
+    const mayBeThere = publication.qos === 2;
+    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    return onWillSettled(context, exchange);
+  }
+  if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, true);
+  context.drop("refused-by-broker", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
+  if (!origin) return;
+  const { session, msgId, topicId } = origin;
+  unbindUplink(exchange);
+  context.touch(session);
+  if (session.peer !== undefined && !exchange.orphan)
+    context.out.send(session.peer, pubAck(topicId, msgId, returnCodes.notSupported));
+}
+
+function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExchange<Session>): void {
+  const { broker } = link;
+  broker.finish(exchange);
+  const { filter } = exchange;
+  if (!exchange.trunk) {
+    onSubscribeAck(context, undefined, exchange, notAuthorized); // answers who waits
+    if (link.session) markRefused(context, link.session, filter);
+    return;
+  }
+  const { entry, requests } = exchange.trunk;
+  entry.asking = undefined;
+  const members = [...entry.members.keys()];
+  for (const request of [...requests, ...entry.next]) {
+    const { origin } = request;
+    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue;
+    onSubscribeAck(context, origin.session, request, notAuthorized);
+  }
+  entry.next = [];
+  for (const session of members) markRefused(context, session, filter);
+  link.trunk?.filters.remove(entry);
+}
+
+/** It is kept and shown, and not asked for. MQTT-SN has no message that would tell the client. */
+function markRefused(context: Context, session: Session, filter: string): void {
+  const subscription = session.subscriptions.get(filter);
+  if (!subscription) return;
+  session.subscriptions.set(filter, { ...subscription, isRefused: true });
+  context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}` });
+  markChanged(context, session);
+}
+
+/** UNSUBACK has no code: the client is through with the filter, and nothing of it is delivered any more. */
+function takeOutUnsubscribe(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: UnsubscribeExchange<Session>,
+): void {
+  broker.finish(exchange);
+  broker.deafTo.set(exchange.filter, true);
+  onUnsubscribeAck(context, exchange);
+}

@@ -1,0 +1,43 @@
+/**
+ * What makes a packet to the broker the same as another: its content and whose it is. A device may send it again under
+ * another MsgId, after a restart of the gateway, or when its client has changed between connections of its own and shared
+ * ones; for the broker it is the same packet.
+ */
+import type { Publication } from "../types.ts";
+import type { Exchange, ExchangeClient } from "./exchanges.ts";
+
+/** `whose`: the client, or the connection's own key for what is the gateway's. */
+export interface PacketIdentity {
+  readonly key: string;
+  readonly client: string;
+  /** At QoS 0 the content is not sent again: what is meant is all of its kind. */
+  readonly isKind: boolean;
+}
+
+export function identityOf<Client extends ExchangeClient>(exchange: Exchange<Client>, whose: string): PacketIdentity {
+  if (exchange.kind !== "publish") {
+    const client = exchange.origin?.session.clientId ?? whose;
+    return { key: JSON.stringify([client, exchange.kind, exchange.filter]), client, isKind: false };
+  }
+  const { publication, owner } = exchange;
+  const client = owner?.clientId ?? whose;
+  const isKind = publication.qos === 0;
+  return { key: isKind ? kindKey(client, publication) : publicationKey(client, publication), client, isKind };
+}
+
+export function publicationKey(client: string, publication: Publication): string {
+  const { topicName, qos, retain, payload } = publication;
+  return JSON.stringify([client, "publish", topicName, qos, retain, payload.byteLength, hashOfAll(payload)]);
+}
+
+/** Client, topic, QoS and retain. */
+export function kindKey(client: string, { topicName, qos, retain }: Publication): string {
+  return JSON.stringify([client, "kind", topicName, qos, retain]);
+}
+
+/** FNV-1a over all octets. */
+function hashOfAll(octets: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < octets.byteLength; i++) hash = Math.imul(hash ^ (octets[i] ?? 0), 0x01000193);
+  return hash >>> 0;
+}

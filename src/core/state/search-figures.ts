@@ -1,0 +1,60 @@
+/**
+ * The figures of the search for packets for which a broker closes the connection (suspects.ts). They were found by trial in
+ * a simulation, hang together, and are no settings.
+ */
+export const searchFigures = {
+  /** Ends of a connection at which a packet was outside: then it is a suspect. */
+  endsToSuspect: 2,
+  /** Deaths with a witness between them, before it is taken out; and where the broker's DISCONNECT named a reason. */
+  epochsToTakeOut: 3,
+  epochsWhereNamed: 2,
+  /** That all its deaths were chance must be less likely than this. */
+  chanceMax: 1e-6,
+  /** Without any witness: so many deaths over so long a time. */
+  unwitnessedDeaths: 6,
+  unwitnessedSpanMs: 120_000,
+  /**
+   * Different packets that died with nothing answered in between: it is the broker. Of one client alone there may be several
+   * poisons in a row: as long as it has more to try, up to so many.
+   */
+  differentDeaths: 3,
+  differentDeathsOfOne: 8,
+  /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
+  walkMax: 8,
+  deathsBeforeWalk: 2,
+  /** After a death a suspect waits for a witness, and so long at least, each time twice as long. */
+  waitFirstMs: 1_000,
+  waitMaxMs: 60_000,
+  /** Where nobody can be its witness, it waits so long after each death: the last of these again and again. */
+  waitsUnwitnessedMs: [500, 6_000, 15_000, 30_000, 70_000],
+  /** The last of them, where one of its kind was taken out before. */
+  waitOfKindMs: 600_000,
+  /** After a test that died the next one waits so long behind the new connection, each time twice as long. */
+  testFirstMs: 1_000,
+  testMaxMs: 8_000,
+  afterPassMs: 200,
+  /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
+  quickEnds: 6,
+  /** Per connection; beyond, the youngest are none. */
+  suspectsMax: 1_000,
+  /** The rate of ends is that of about the last hour. */
+  rateSpanMs: 3_600_000,
+  /** What was outside at an end, and requests, wait so long for the next connection before the gateway answers. */
+  custodyWaitMs: 5_000,
+  /** QoS 0 is watched until no connection has ended for so long. */
+  watchUnansweredMs: 30_000,
+  /** How long a kind that was learnt is refused at the door, each time twice as long. */
+  kindFirstMs: 3_600_000,
+  kindMaxMs: 86_400_000,
+  /** Taken out of one kind before it is learnt; where the broker named a reason, one is enough. */
+  takenToLearn: 2,
+  kindsMax: 1_000,
+} as const;
+
+/** MQTT 5 reasons of a DISCONNECT that speak of the packet before it. [MQTT-5.0 3.14.2.1] */
+export const namedReasons: ReadonlySet<number> = new Set([
+  0x81, 0x82, 0x87, 0x90, 0x95, 0x99, 0x9a, 0x9b, 0x9e, 0xa1, 0xa2,
+]);
+
+/** MQTT 5 reasons that speak of the broker, or of another connection: nobody is to blame. [MQTT-5.0 3.14.2.1] */
+export const blamelessReasons: ReadonlySet<number> = new Set([0x89, 0x8b, 0x8d, 0x8e, 0x97, 0x98, 0x9c, 0x9d, 0x9f]);

@@ -1,0 +1,577 @@
+/**
+ * Which packet is it for which the broker closes the connection? A broker of MQTT 3.1.1 has no other way to refuse one.
+ *
+ * The first that was not answered is not the one: acknowledgements come late, lines are cut, brokers are sick. The proof is
+ * that a packet dies alone, again and again, while between its deaths others get through as far as it came.
+ *
+ * Words. A *packet* is a PUBLISH, SUBSCRIBE or UNSUBSCRIBE. It is *outside* when it was sent on the present connection and
+ * is not answered. An *end* is the broker's: what the network or we did blames nobody. A *death* is an end at which one
+ * packet alone was outside, on a connection that had shown life. A *witness* is another packet that was answered after the
+ * last death, on a connection on which as many had gone out before: without that, a broker that closes after every n
+ * packets would convict whoever is tried second.
+ *
+ * One of these per connection. It does no I/O and holds no lines of its own: what waits is shown to it (`Waiting`). While
+ * there is no suspect it costs two additions for each packet.
+ */
+import { SmallMap } from "../small-map.ts";
+import type { Instant } from "../types.ts";
+import { searchFigures as figures } from "./search-figures.ts";
+
+/** What is suspected: not one packet but its content, which the device may send again under another number. */
+export interface Suspicion<Packet> {
+  readonly key: string;
+  readonly client: string;
+  /** Order in which they were sent first. */
+  readonly order: number;
+  /** Packets of this content that are under way, in their order. */
+  readonly packets: Packet[];
+  /** Ends at which it was outside, not alone. */
+  ends: number;
+  isSuspect: boolean;
+  deaths: number;
+  /** Deaths with a witness since the one before; the first counts. */
+  epochs: number;
+  firstDeath: Instant;
+  /** From sending to death, all together, and of how many deaths that is (not of those of an earlier life). */
+  exposureMs: number;
+  timed: number;
+  /** How many packets went out on the connection of its last death, up to it. */
+  ordinal: number;
+  witnessed: boolean;
+  /** The broker said that a packet was at fault. */
+  named: boolean;
+  /** When it is tried again: with a witness, and without any. */
+  nextTry: Instant;
+  nextBlindTry: Instant;
+  /** One of its kind was taken out before. */
+  ofKnownKind: boolean;
+  /** It stands for all of its kind (QoS 0): what was outside is not sent again. */
+  readonly isKind: boolean;
+}
+
+export interface Searched<Packet> {
+  suspicion: Suspicion<Packet> | undefined;
+}
+
+/** What waits to be sent, as far as the search has to see it. */
+export interface Waiting<Packet> {
+  /** Packets outside. */
+  readonly outside: number;
+  /** So many more may be sent now. */
+  readonly room: number;
+  /** Somebody waits whose next packet is no suspect. */
+  readonly hasOthers: boolean;
+  /** The lines whose next packet is a suspect, each from its first on. */
+  held(): Iterable<readonly Packet[]>;
+  /** The n-th when clients take turns, each with its first few. */
+  inTurn(turn: number, each: number): Packet | undefined;
+}
+
+/** What may be sent now; it is to be asked again at `until`, if nothing happens before. */
+export type Choice<Packet> =
+  | { readonly kind: "ping" }
+  | { readonly kind: "hold"; readonly until: Instant | undefined }
+  | { readonly kind: "flow"; readonly until: Instant | undefined }
+  | { readonly kind: "test"; readonly packets: readonly Packet[] };
+
+/** Until the next attempt: from the beginning, twice the last one, or the shortest although it came to nothing. */
+export type Pause = "first" | "next" | "least";
+
+/** Of what a packet is one: see packet-key.ts. */
+export interface Identity {
+  readonly key: string;
+  readonly client: string;
+  readonly isKind?: boolean;
+}
+
+export interface EndOfConnection {
+  /** The broker ended it. */
+  readonly blames: boolean;
+  /** It gave a reason that speaks of a packet. */
+  readonly named: boolean;
+  /** Something came after CONNACK. */
+  readonly showedLife: boolean;
+}
+
+const nothing = { kind: "flow", until: undefined } as const;
+const nobody: readonly never[] = [];
+
+export class Suspects<Packet extends Searched<Packet>> {
+  /** By key, in the order in which they were sent first. */
+  readonly #known = new SmallMap<string, Suspicion<Packet>>();
+  /** Suspects of which a packet is under way. */
+  #active = 0;
+  #lastOrder = 0;
+  /** All packets are tried one by one: the broker is sick. */
+  #isSick = false;
+  /** Different packets that died since the last answer. */
+  #dying: readonly Suspicion<Packet>[] = [];
+  #sickTurn = 0;
+  /** Ends since the last answer. */
+  #quick = 0;
+  /** Tests that died since somebody was taken out. */
+  #rounds = 0;
+  #testing: Packet[] | undefined;
+  #testSince: Instant = 0;
+  #testAt: Instant = 0;
+  #isUp = false;
+  #isAlive = false;
+  #isPinged = false;
+  /** On this connection: packets sent, and answered. */
+  #sent = 0;
+  #answered = 0;
+  /** Connected without a suspect outside, and how many ends there were then. */
+  #cleanMs = 0;
+  #cleanEnds = 0;
+  #mark: Instant = 0;
+  /** Clients of which one was taken out without a witness, and nothing was answered since. */
+  readonly #spent = new SmallMap<string, true>();
+  readonly #changed = new SmallMap<Suspicion<Packet>, true>();
+
+  /** Is there a search? Then nothing leaves unless `choose` says so. */
+  get isOn(): boolean {
+    return this.#active > 0 || this.#isSick;
+  }
+
+  /** Is anything remembered that a new packet could be? */
+  get remembers(): boolean {
+    return this.#known.size > 0;
+  }
+
+  get isSick(): boolean {
+    return this.#isSick;
+  }
+
+  /** Suspects, of which packets may be under way or not. */
+  get suspects(): readonly Suspicion<Packet>[] {
+    return [...this.#known.values()].filter(({ isSuspect }) => isSuspect);
+  }
+
+  find(key: string): Suspicion<Packet> | undefined {
+    return this.#known.get(key);
+  }
+
+  /** What is to be stored anew, or forgotten (no deaths), since the last call. */
+  takeChanged(): readonly Suspicion<Packet>[] {
+    if (this.#changed.size === 0) return [];
+    const changed = [...this.#changed.keys()];
+    this.#changed.clear();
+    return changed;
+  }
+
+  /** A packet like one that is remembered is under way. */
+  attach(packet: Packet, key: string): void {
+    const suspicion = this.#known.get(key);
+    if (suspicion) this.#bind(packet, suspicion);
+  }
+
+  /** A suspect of an earlier life, or one of a kind that was taken out before. */
+  suspect(init: {
+    key: string;
+    client: string;
+    deaths?: number;
+    epochs?: number;
+    ordinal?: number;
+    firstDeath?: Instant;
+    ofKnownKind?: boolean;
+    isKind?: boolean;
+  }): void {
+    const {
+      key,
+      client,
+      isKind = false,
+      deaths = 0,
+      epochs = 0,
+      ordinal = 0,
+      firstDeath = 0,
+      ofKnownKind = false,
+    } = init;
+    const suspicion = this.#known.get(key) ?? this.#remember({ key, client, isKind });
+    if (!suspicion) return;
+    Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, ofKnownKind });
+    suspicion.witnessed = deaths === 0;
+    this.#setSuspect(suspicion, true);
+  }
+
+  /** The packet is over, without an answer. */
+  detach(packet: Packet): void {
+    const { suspicion } = packet;
+    if (suspicion) this.#unbind(packet, suspicion);
+    if (!this.#testing?.includes(packet)) return;
+    this.#testing = this.#testing.filter((other) => other !== packet);
+    if (this.#testing.length === 0) this.#testing = undefined;
+  }
+
+  /** Nothing of what was under way is any more; what is held against it stays. */
+  detachAll(): void {
+    for (const suspicion of [...this.#known.values()]) for (const packet of [...suspicion.packets]) this.detach(packet);
+  }
+
+  /** What is asked of the broker in this content's name is not asked any more. */
+  forget(key: string): void {
+    const suspicion = this.#known.get(key);
+    if (suspicion) this.#clear(suspicion);
+  }
+
+  /** The broker accepted a connection. */
+  connected(now: Instant): void {
+    this.#isUp = true;
+    this.#mark = now;
+    this.#sent = 0;
+    this.#answered = 0;
+    this.#isAlive = false;
+    this.#isPinged = false;
+    this.#testing = undefined;
+    this.#testAt = this.#rounds === 0 ? now : now + grown(figures.testFirstMs, this.#rounds - 1, figures.testMaxMs);
+  }
+
+  /** The broker lives: it answered PINGREQ. */
+  showsLife(): void {
+    this.#isAlive = true;
+  }
+
+  /** A packet went out. */
+  noteSent(): void {
+    this.#sent++;
+  }
+
+  /** A packet was answered, with whatever code. */
+  noteAnswered(packet: Packet, now: Instant): void {
+    this.#answered++;
+    this.#isAlive = true;
+    this.#quick = 0;
+    if (this.#known.size > 0 || this.#isSick || this.#spent.size > 0) this.#learn(packet, now);
+  }
+
+  #learn(packet: Packet, now: Instant): void {
+    this.#dying = nobody;
+    this.#isSick = false;
+    const { suspicion } = packet;
+    if (suspicion) this.#clear(suspicion);
+    for (const other of this.#known.values()) {
+      if (other.deaths > 0 && this.#answered >= other.ordinal) other.witnessed = true;
+    }
+    if (!this.#testing?.includes(packet)) return;
+    this.#testing = this.#testing.filter((other) => other !== packet);
+    if (this.#testing.length > 0) return;
+    this.#endTest(now);
+    this.#testAt = now + figures.afterPassMs;
+  }
+
+  /** Something of this client was answered. */
+  noteAnsweredOf(client: string): void {
+    if (this.#spent.size > 0) this.#spent.delete(client);
+  }
+
+  /**
+   * The connection is over. `outside`: what was, in the order in which it was sent; `identify` names one that is not known
+   * yet. Answers what is to be taken out, and the pause.
+   */
+  ended(
+    now: Instant,
+    outside: readonly Packet[],
+    end: EndOfConnection,
+    identify: (packet: Packet) => Identity,
+  ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
+    this.#account(now);
+    const isUseful = this.#answered > 0 || (outside.length === 0 && end.showedLife);
+    const wasAlive = this.#isAlive;
+    const testing = this.#testing;
+    this.#isUp = false;
+    this.#isAlive = false;
+    this.#testing = undefined;
+    if (!end.blames) return { takenOut: undefined, pause: isUseful ? "first" : "next" };
+    this.#quick++;
+    const isQuick = outside.length > 0 && wasAlive && this.#quick <= figures.quickEnds;
+    const takenOut = testing
+      ? this.#testDied(now, testing, outside, end, identify)
+      : this.#endedInFlow(now, outside, identify);
+    return { takenOut, pause: isUseful ? "first" : isQuick ? "least" : "next" };
+  }
+
+  #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
+    this.#cleanEnds++;
+    for (const packet of outside) {
+      const suspicion = packet.suspicion ?? this.#identified(packet, identify);
+      if (!suspicion) continue;
+      suspicion.ends++;
+      if (suspicion.ends >= figures.endsToSuspect) {
+        suspicion.nextTry = Math.min(suspicion.nextTry, now);
+        this.#setSuspect(suspicion, true);
+      }
+    }
+    if (![...this.#known.values()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
+    return undefined;
+  }
+
+  #testDied(
+    now: Instant,
+    testing: readonly Packet[],
+    outside: readonly Packet[],
+    end: EndOfConnection,
+    identify: (packet: Packet) => Identity,
+  ): Suspicion<Packet> | undefined {
+    this.#rounds++;
+    if (this.#isSick) {
+      this.#sickTurn++; // nobody is to blame while nobody gets through
+      return undefined;
+    }
+    const group = testing.filter((packet) => outside.includes(packet));
+    const [only] = group;
+    if (only && group.length === 1 && outside.length === 1) {
+      const suspicion = only.suspicion ?? this.#identified(only, identify);
+      return suspicion && this.#strike(now, suspicion, end.named);
+    }
+    if (!only) return undefined;
+    const blamed = new Set(group.map(({ suspicion }) => suspicion));
+    for (const other of this.#known.values()) {
+      if (other.deaths === 0 && !blamed.has(other)) this.#setSuspect(other, false);
+    }
+    return undefined;
+  }
+
+  /** It was alone outside, and the broker ended the connection. Answers it, if that is proof enough. */
+  #strike(now: Instant, suspicion: Suspicion<Packet>, isNamed: boolean): Suspicion<Packet> | undefined {
+    suspicion.exposureMs += now - this.#testSince;
+    suspicion.timed++;
+    if (suspicion.deaths++ === 0) suspicion.firstDeath = now;
+    if (suspicion.witnessed) suspicion.epochs++;
+    suspicion.witnessed = false;
+    suspicion.ordinal = this.#sent;
+    suspicion.named ||= isNamed;
+    this.#setSuspect(suspicion, true);
+    this.#changed.set(suspicion, true);
+    if (!this.#dying.includes(suspicion)) this.#dying = [...this.#dying, suspicion];
+    if (this.#isBroker()) {
+      this.#becomeSick();
+      return undefined;
+    }
+    suspicion.nextTry = now + grown(figures.waitFirstMs, suspicion.epochs - 1, figures.waitMaxMs);
+    suspicion.nextBlindTry = now + blindWait(suspicion);
+    if (!this.#isProof(now, suspicion)) return undefined;
+    this.#rounds = 0;
+    return suspicion;
+  }
+
+  #isProof(now: Instant, suspicion: Suspicion<Packet>): boolean {
+    const { deaths, epochs, ends, exposureMs, timed, named, firstDeath, client } = suspicion;
+    const endsPerMs = (Math.max(0, this.#cleanEnds - ends) + 0.5) / Math.max(this.#cleanMs, 1_000);
+    const chance = (1 - Math.exp(-endsPerMs * Math.max(1, exposureMs / timed))) ** deaths;
+    if (chance >= figures.chanceMax) return false;
+    if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
+    if (this.#dying.length >= figures.differentDeaths) return false;
+    const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
+    if (!isLong || this.#spent.has(client)) return false;
+    this.#spent.set(client, true);
+    return true;
+  }
+
+  /** So many different ones died, and nothing was answered, that it is not they. */
+  #isBroker(): boolean {
+    const dying = this.#dying.length;
+    if (dying < figures.differentDeaths) return false;
+    const [first] = this.#dying;
+    return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
+  }
+
+  /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
+  #becomeSick(): void {
+    for (const suspicion of [...this.#known.values()]) this.#clear(suspicion);
+    this.#dying = nobody;
+    this.#isSick = true;
+  }
+
+  /** What may be sent now. To be asked while the connection is up and `isOn`. */
+  choose(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
+    if (!this.#isUp) return { kind: "hold", until: undefined };
+    if (!this.#isAlive) {
+      if (this.#isPinged) return { kind: "hold", until: undefined };
+      this.#isPinged = true;
+      return { kind: "ping" };
+    }
+    if (this.#testing) return { kind: "hold", until: undefined };
+    if (this.#isSick) return this.#nextOfSick(now, waiting);
+    if (this.#active === 0) return nothing;
+    return this.#nextTest(now, waiting);
+  }
+
+  #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
+    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
+    const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
+    return packet ? this.#test(now, [packet]) : nothing;
+  }
+
+  #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
+    const hasOthers = waiting.hasOthers || waiting.outside > 0;
+    const { fresh, struck } = candidates(waiting);
+    const isAlone = !hasOthers && fresh.length === 0;
+    const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
+      witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
+    );
+    const walker = isAlone && !struck.some(({ witnessed }) => witnessed) ? walk(struck, waiting) : undefined;
+    const dueFresh = fresh.filter(({ nextTry }) => nextTry <= now);
+    if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
+      const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
+      return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
+    }
+    if (dueStruck[0] && !dueStruck[0].witnessed && !walker && this.#dying.length >= figures.differentDeaths) {
+      this.#becomeSick(); // all that its client has was tried, and died
+      return { kind: "hold", until: now };
+    }
+    if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
+    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
+    if (walker) return this.#test(now, [walker]);
+    if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
+    const size = this.#rounds === 0 ? 1 : Math.min(waiting.room, Math.ceil(dueFresh.length / 2));
+    return this.#test(
+      now,
+      dueFresh.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1)),
+    );
+  }
+
+  #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
+    this.#account(now);
+    this.#testing = [...packets];
+    this.#testSince = now;
+    return { kind: "test", packets };
+  }
+
+  #endTest(now: Instant): void {
+    this.#testing = undefined;
+    this.#mark = now;
+  }
+
+  /** Time in which no suspect is outside counts for the rate of ends. */
+  #account(now: Instant): void {
+    if (this.#isUp && !this.#testing) this.#cleanMs += now - this.#mark;
+    this.#mark = now;
+    if (this.#cleanMs <= figures.rateSpanMs) return;
+    this.#cleanMs /= 2;
+    this.#cleanEnds /= 2;
+  }
+
+  #identified(packet: Packet, identify: (packet: Packet) => Identity): Suspicion<Packet> | undefined {
+    const identity = identify(packet);
+    const suspicion = this.#known.get(identity.key) ?? this.#remember(identity);
+    if (suspicion) this.#bind(packet, suspicion);
+    return suspicion;
+  }
+
+  #remember({ key, client, isKind = false }: Identity): Suspicion<Packet> | undefined {
+    if (this.#known.size >= figures.suspectsMax && !this.#makeRoom()) return undefined;
+    const suspicion: Suspicion<Packet> = {
+      key,
+      client,
+      order: ++this.#lastOrder,
+      packets: [],
+      ends: 0,
+      isSuspect: false,
+      deaths: 0,
+      epochs: 0,
+      firstDeath: 0,
+      exposureMs: 0,
+      timed: 0,
+      ordinal: 0,
+      witnessed: true,
+      named: false,
+      nextTry: 0,
+      nextBlindTry: 0,
+      ofKnownKind: false,
+      isKind,
+    };
+    this.#known.set(key, suspicion);
+    return suspicion;
+  }
+
+  /** One of which nothing is under way makes way. */
+  #makeRoom(): boolean {
+    for (const suspicion of this.#known.values()) {
+      if (suspicion.packets.length > 0) continue;
+      this.#clear(suspicion);
+      return true;
+    }
+    return false;
+  }
+
+  #bind(packet: Packet, suspicion: Suspicion<Packet>): void {
+    packet.suspicion = suspicion;
+    suspicion.packets.push(packet);
+    if (suspicion.isSuspect && suspicion.packets.length === 1) this.#active++;
+  }
+
+  #unbind(packet: Packet, suspicion: Suspicion<Packet>): void {
+    packet.suspicion = undefined;
+    const at = suspicion.packets.indexOf(packet);
+    if (at < 0) return;
+    suspicion.packets.splice(at, 1);
+    if (suspicion.packets.length > 0) return;
+    if (suspicion.isSuspect) this.#active--;
+    else if (!suspicion.isKind) this.#known.delete(suspicion.key);
+  }
+
+  #setSuspect(suspicion: Suspicion<Packet>, isSuspect: boolean): void {
+    if (suspicion.isSuspect === isSuspect) return;
+    suspicion.isSuspect = isSuspect;
+    if (suspicion.packets.length > 0) this.#active += isSuspect ? 1 : -1;
+  }
+
+  /** Nothing is held against it any more. */
+  #clear(suspicion: Suspicion<Packet>): void {
+    this.#setSuspect(suspicion, false);
+    for (const packet of suspicion.packets) packet.suspicion = undefined;
+    suspicion.packets.length = 0;
+    this.#known.delete(suspicion.key);
+    if (suspicion.deaths > 0) this.#changed.set(suspicion, true);
+    suspicion.deaths = 0;
+  }
+}
+
+/** Suspects that may be tested without passing anybody of their own line: never tried ones, and tried ones. */
+function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
+  const fresh: Suspicion<Packet>[] = [];
+  const struck: Suspicion<Packet>[] = [];
+  const seen = new Set<Suspicion<Packet>>();
+  for (const line of waiting.held()) {
+    for (const [place, { suspicion }] of line.entries()) {
+      if (!suspicion?.isSuspect || seen.has(suspicion)) break;
+      seen.add(suspicion);
+      if (suspicion.deaths === 0) fresh.push(suspicion);
+      else {
+        if (place === 0) struck.push(suspicion);
+        break;
+      }
+    }
+  }
+  const byOrder = (a: Suspicion<Packet>, b: Suspicion<Packet>) => a.order - b.order;
+  return { fresh: fresh.sort(byOrder), struck: struck.sort(byOrder) };
+}
+
+/** Nobody else has anything to send, and it has died without a witness: one of those behind it is to be the witness. */
+function walk<Packet extends Searched<Packet>>(
+  struck: readonly Suspicion<Packet>[],
+  waiting: Waiting<Packet>,
+): Packet | undefined {
+  for (const line of waiting.held()) {
+    const first = line[0]?.suspicion;
+    if (!first || !struck.includes(first) || first.deaths < figures.deathsBeforeWalk) continue;
+    const witness = line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths);
+    if (witness) return witness;
+  }
+  return undefined;
+}
+
+/** Until it is tried again without a witness. */
+function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
+  const waits = figures.waitsUnwitnessedMs;
+  const isLast = deaths >= waits.length;
+  return isLast && ofKnownKind ? figures.waitOfKindMs : (waits[Math.min(deaths, waits.length) - 1] ?? 0);
+}
+
+function grown(first: number, times: number, longest: number): number {
+  return Math.min(longest, first * 2 ** Math.min(times, 30));
+}
+
+function earliest(times: readonly Instant[], now: Instant): Instant | undefined {
+  const later = times.filter((at) => at > now);
+  return later.length === 0 ? undefined : Math.min(...later);
+}

@@ -1,0 +1,304 @@
+/** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
+import { describe, expect, test } from "vitest";
+import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
+import { Life } from "../../helpers/life.ts";
+import { testOptions } from "../../simulation/options.ts";
+
+const closed = { cause: "peer", showedLife: true } as const;
+const storing = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+const stored = { uplink: { ...testOptions.uplink, policyOf: () => storing } };
+
+/** A broker that closes for what `isPoison` says of, and answers everything else at once. */
+class PoisonBroker {
+  readonly life: Life;
+  readonly bench: Bench;
+  readonly #link: string;
+  readonly #isPoison: (effect: Turn["effects"][number]) => boolean;
+  up = true;
+  ends = 0;
+  /** Payloads and filters that got through, in their order. */
+  readonly got: string[] = [];
+  readonly sent: Turn["sent"] = [];
+  readonly events: Turn["events"] = [];
+  /** Packet ids of what was published, in their order. */
+  readonly ids: number[] = [];
+
+  constructor(life: Life, link: string, isPoison: (effect: Turn["effects"][number]) => boolean) {
+    this.life = life;
+    this.bench = life.bench;
+    this.#link = link;
+    this.#isPoison = isPoison;
+  }
+
+  /** Plays the broker to what the turn asked of it. */
+  take(turn: Turn): void {
+    this.life.keep(turn);
+    this.sent.push(...turn.sent);
+    this.events.push(...turn.events);
+    for (const effect of turn.effects) {
+      if (effect.kind === "fetch") {
+        const { clientId, from, limit } = effect;
+        this.take(
+          this.bench.input({ kind: "fetched", clientId, entries: this.life.table.read(clientId, from, limit) }),
+        );
+      }
+      const link = this.bench.link(this.#link);
+      if (!this.up || !("linkId" in effect) || effect.linkId !== link.linkId) continue;
+      if (effect.kind === "publish" && effect.packetId > 0) this.ids.push(effect.packetId);
+      if (this.#isPoison(effect)) {
+        this.up = false;
+        this.ends++;
+        return this.take(link.down(false, closed));
+      }
+      if (effect.kind === "ping") this.take(this.bench.input({ kind: "pong", linkId: effect.linkId }));
+      else if (effect.kind === "publish") {
+        this.got.push(Buffer.from(effect.publication.payload).toString());
+        if (effect.packetId > 0)
+          this.take(link.acks(effect.publication.qos === 2 ? "pubrec" : "puback", effect.packetId));
+      } else if (effect.kind === "release") this.take(link.acks("pubcomp", effect.packetId));
+      else if (effect.kind === "subscribe") {
+        this.got.push(effect.topicFilter);
+        this.take(link.acks("suback", effect.packetId, effect.qos));
+      } else if (effect.kind === "unsubscribe") this.take(link.acks("unsuback", effect.packetId));
+    }
+  }
+
+  /** Time passes; a connection that ended is made again after a second. */
+  after(seconds: number): this {
+    for (let i = 0; i < seconds * 2; i++) {
+      this.take(this.bench.after(500));
+      if (this.up || i % 2 === 0) continue;
+      this.up = true;
+      this.take(this.bench.link(this.#link).up(true));
+    }
+    return this;
+  }
+
+  answers(type: string): number[] {
+    return this.sent.flatMap((message) =>
+      message.type === type && "returnCode" in message ? [message.returnCode] : [],
+    );
+  }
+}
+
+const bad = "bad";
+const isBad = (effect: Turn["effects"][number]) =>
+  effect.kind === "publish" && Buffer.from(effect.publication.payload).toString() === bad;
+const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
+
+function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
+  const { bench } = life;
+  life.keep(bench.client(connect({ cleanSession: false, duration: 0 })));
+  life.keep(bench.link().up());
+  life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  return new PoisonBroker(life, "c1", isPoison);
+}
+
+const say = (broker: PoisonBroker, text: string, msgId: number, qos: 0 | 1 | 2 = 1) =>
+  broker.take(broker.bench.client(publish({ data: octets(text), msgId, qos })));
+
+describe("a publication", () => {
+  test.each([1, 2] as const)(
+    "at QoS %i: its device hears 0x03 and no acceptance, what comes behind it gets through",
+    (qos) => {
+      const broker = transparent();
+      say(broker, bad, 1, qos);
+      broker.after(2);
+      say(broker, "good", 2);
+      broker.after(40);
+      say(broker, "more", 3);
+      broker.after(40);
+      expect(broker.got).toEqual(["good", "more"]);
+      expect(broker.answers("PUBACK").toSorted()).toEqual([0, 0, 3]);
+      expect(broker.sent.filter(({ type }) => type === "PUBREC")).toEqual([]);
+      expect(broker.ends).toBeLessThanOrEqual(8);
+      expect(broker.events).toContainEqual(
+        expect.objectContaining({ event: "packet_taken_out", clientId: "c1", topic: "t", qos, bytes: 3 }),
+      );
+    },
+  );
+
+  test("what is just the same is refused at the door, and ends no connection", () => {
+    const broker = transparent();
+    say(broker, bad, 1);
+    for (let i = 2; i < 40; i++) {
+      broker.after(5);
+      say(broker, `good ${i}`, i);
+    }
+    const { ends } = broker;
+    say(broker, bad, 100);
+    expect(broker.answers("PUBACK").at(-1)).toBe(3);
+    expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test("a device that says it every ten seconds for an hour, and nothing else, ends at most fifteen connections", () => {
+    const broker = transparent();
+    for (let i = 0; i < 360; i++) {
+      say(broker, bad, 1 + i);
+      broker.after(10);
+      broker.take(broker.bench.client({ type: "PINGREQ", clientId: "" }));
+    }
+    expect(broker.ends).toBeLessThanOrEqual(15);
+  });
+
+  test("what had been accepted becomes a dead letter, and its QoS 2 packet id is not used again", () => {
+    const broker = transparent();
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, { cause: "network" }));
+    say(broker, bad, 1, 2);
+    say(broker, "good", 2);
+    expect(broker.sent.map(({ type }) => type)).toEqual(["PUBREC", "PUBACK"]);
+    for (let i = 0; i < 20; i++) {
+      broker.after(4);
+      say(broker, `more ${i}`, 10 + i);
+    }
+    expect([...broker.life.table.letters.values()]).toMatchObject([
+      ["c1", { reason: "refused-by-broker", direction: "up", mayBeThere: true }],
+    ]);
+    expect(broker.got).toHaveLength(21);
+    const id = broker.ids.at(0);
+    for (let i = 0; i < 200; i++) say(broker, `even more ${i}`, 100 + i);
+    expect(id).toBeDefined();
+    expect(broker.ids.filter((each) => each === id).length).toBe(broker.ends);
+  });
+
+  test("the operator can give up what waits: its device hears 0x03, and nothing of it is tried again", () => {
+    const broker = transparent();
+    say(broker, bad, 1);
+    broker.after(2);
+    expect(broker.bench.core.underWay("c1")).toMatchObject([
+      { packet: "publish", bytes: 3, deaths: expect.any(Number) },
+    ]);
+    broker.take(broker.bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: "t", entries: [] }));
+    const { ends } = broker;
+    expect(broker.answers("PUBACK")).toEqual([3]);
+    expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test("a restart does not begin anew: a stored suspect is tested alone, and needs fewer deaths", () => {
+    const broker = transparent();
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, { cause: "network" }));
+    say(broker, bad, 1);
+    say(broker, "good", 2);
+    for (let i = 0; broker.ends < 4 && i < 20; i++) broker.after(1);
+    const life = broker.life.next();
+    const next = new PoisonBroker(life, "c1", isBad);
+    next.take(life.bench.link().up(true));
+    for (let i = 0; i < 20; i++) {
+      next.after(4);
+      say(next, `more ${i}`, 10 + i);
+    }
+    expect(next.ends).toBeLessThanOrEqual(3);
+    expect([...life.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
+    expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
+  });
+
+  test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
+    const broker = transparent(() => false);
+    for (let i = 0; i < 20; i++) {
+      broker.bench.client(publish({ data: octets("good"), msgId: 1, dup: i > 0 }));
+      broker.bench.link().down(false, { cause: "network" });
+      broker.bench.link().up(true);
+    }
+    expect(broker.bench.after(0).drops).toEqual([]);
+  });
+
+  test("one that was outside when the broker closed is not acknowledged before five seconds without it", () => {
+    const { life, bench } = transparent();
+    life.keep(bench.client(publish({ data: octets("x"), msgId: 1 }))).asks("publish");
+    life.keep(bench.link().down(false, closed)).gets();
+    life.keep(bench.after(4_900)).gets();
+    life.keep(bench.after(200)).gets("PUBACK");
+  });
+});
+
+describe("a SUBSCRIBE", () => {
+  test("is refused with 0x03 when it is proved; until then it is not granted", () => {
+    const broker = transparent(isForbidden);
+    broker.take(broker.bench.client(subscribe("no/#")));
+    broker.after(60);
+    expect(broker.answers("SUBACK")).toEqual([]);
+    say(broker, "witness", 7);
+    broker.after(90);
+    say(broker, "another", 8);
+    broker.after(90);
+    expect(broker.answers("SUBACK")).toEqual([3]);
+    broker.take(broker.bench.client(subscribe("no/#", 1, 2)));
+    expect(broker.answers("SUBACK")).toEqual([3, 3]);
+    expect(broker.got).toEqual(["witness", "another"]);
+  });
+
+  test("is taken out of everything by UNSUBSCRIBE", () => {
+    const broker = transparent(isForbidden);
+    broker.take(broker.bench.client(subscribe("no/#")));
+    broker.after(3);
+    broker.up = false; // between two connections
+    broker.take(broker.bench.client({ ...subscribe("no/#", 1, 2), type: "UNSUBSCRIBE" } as never));
+    const { ends } = broker;
+    expect(broker.after(200).ends).toBe(ends);
+  });
+});
+
+describe("over a shared connection", () => {
+  function shared(isPoison = isBad): PoisonBroker {
+    const life = new Life({ ...stored, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+    const { bench } = life;
+    life.keep(bench.link("gateway").up());
+    life.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
+    life
+      .keep(bench.client(connect({ clientId: "d", cleanSession: false, duration: 0 }), "udp/192.0.2.2:2"))
+      .gets("CONNACK");
+    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "d" }, "udp/192.0.2.2:2"));
+    return new PoisonBroker(life, "gateway", isPoison);
+  }
+
+  test("the others get through, and hear of it nothing but a pause", () => {
+    const broker = shared();
+    say(broker, bad, 1);
+    let asked = 0;
+    for (let i = 0; i < 30; i++) {
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      asked++;
+      broker.after(1);
+    }
+    broker.after(5);
+    expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(asked);
+    expect(broker.answers("PUBACK").filter((code) => code === 3)).toHaveLength(1);
+    expect(broker.ends).toBeLessThanOrEqual(6);
+  });
+
+  test("a filter that was granted and is refused later is kept, shown and not asked for", () => {
+    const broker = shared(isForbidden);
+    const { bench } = broker;
+    broker.up = false;
+    broker.take(bench.link("gateway").down(false, { cause: "network" }));
+    broker.take(bench.client(subscribe("no/#"), here));
+    expect(broker.answers("SUBACK")).toEqual([0]);
+    for (let i = 0; i < 30; i++) {
+      broker.after(1);
+      broker.take(bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+    }
+    const { ends } = broker.after(10);
+    expect(ends).toBeLessThanOrEqual(6);
+    expect(bench.core.session("c1")?.record.subscriptions).toMatchObject([{ filter: "no/#", isRefused: true }]);
+    expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test("a publication at QoS 0 that closes it is found by its kind, and refused from then on", () => {
+    const broker = shared();
+    for (let i = 0; i < 60; i++) {
+      say(broker, bad, 0, 0);
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      broker.after(2);
+    }
+    const { ends } = broker;
+    expect(ends).toBeLessThanOrEqual(12);
+    for (let i = 0; i < 20; i++) {
+      say(broker, bad, 0, 0);
+      broker.after(2);
+    }
+    expect(broker.ends).toBe(ends);
+  });
+});

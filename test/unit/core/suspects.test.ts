@@ -1,0 +1,434 @@
+/** The rule by which a packet is blamed for the end of a connection, line by line. */
+import { describe, expect, test } from "vitest";
+import { type Choice, type EndOfConnection, Suspects, type Suspicion } from "../../../src/core/state/suspects.ts";
+
+interface Packet {
+  readonly name: string;
+  readonly client: string;
+  suspicion: Suspicion<Packet> | undefined;
+}
+
+const byPeer: EndOfConnection = { blames: true, named: false, showedLife: true };
+const cut: EndOfConnection = { ...byPeer, blames: false };
+const named: EndOfConnection = { ...byPeer, named: true };
+
+/** Lines of clients, and the connection to a broker that does as the test says. */
+class Bench {
+  readonly suspects = new Suspects<Packet>();
+  readonly lines = new Map<string, Packet[]>();
+  outside: Packet[] = [];
+  now = 0;
+  /** What the end of the connection said last. */
+  end: { takenOut: string | undefined; pause: string } = { takenOut: undefined, pause: "" };
+
+  constructor(cleanSeconds = 10_000) {
+    this.suspects.connected(0); // a line that stood for long: chance is excluded soon
+    this.now = cleanSeconds * 1_000;
+    this.suspects.ended(this.now, [], cut, () => ({ key: "", client: "" }));
+  }
+
+  add(...names: string[]): void {
+    for (const name of names) {
+      const client = name.slice(0, 1);
+      const packet: Packet = { name, client, suspicion: undefined };
+      this.suspects.attach(packet, name);
+      this.lines.set(client, [...(this.lines.get(client) ?? []), packet]);
+    }
+  }
+
+  up(afterMs = 1_000): void {
+    this.now += afterMs;
+    this.suspects.connected(this.now);
+  }
+
+  /** Connected, and what may go goes. */
+  upAndSend(afterMs?: number): string {
+    this.up(afterMs);
+    return this.send();
+  }
+
+  /** Sends what may go; answers the kind of choice, or the names of what is tested. */
+  send(): string {
+    if (!this.suspects.isOn) return this.#flow();
+    let choice = this.choose();
+    if (choice.kind === "ping") {
+      this.suspects.showsLife();
+      choice = this.choose();
+    }
+    if (choice.kind === "flow") return this.#flow();
+    if (choice.kind === "hold" || choice.kind === "ping") return choice.kind;
+    for (const packet of choice.packets) this.#put(packet);
+    return `test ${choice.packets.map(({ name }) => name).join(" ")}`;
+  }
+
+  choose(): Choice<Packet> {
+    const lines = () => [...this.lines.values()].map((line) => line.filter((packet) => !this.outside.includes(packet)));
+    const waiting = () => lines().filter((line) => line.length > 0);
+    return this.suspects.choose(this.now, {
+      outside: this.outside.length,
+      room: 1_000,
+      hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
+      held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
+      inTurn: (turn, each) => {
+        const line = waiting()[turn % waiting().length] ?? [];
+        return line[Math.floor(turn / waiting().length) % Math.min(line.length, each)];
+      },
+    });
+  }
+
+  #flow(): string {
+    const sent: string[] = [];
+    for (const line of this.lines.values()) {
+      for (const packet of line.filter((each) => !this.outside.includes(each))) {
+        if (packet.suspicion?.isSuspect) break;
+        this.#put(packet);
+        sent.push(packet.name);
+      }
+    }
+    return sent.length > 0 ? `flow ${sent.join(" ")}` : "flow";
+  }
+
+  #put(packet: Packet): void {
+    this.outside.push(packet);
+    this.suspects.noteSent();
+  }
+
+  answer(...names: string[]): void {
+    for (const name of names) {
+      const packet = this.outside.find((each) => each.name === name);
+      if (!packet) throw new Error(`${name} is not outside`);
+      this.outside.splice(this.outside.indexOf(packet), 1);
+      this.#take(packet);
+      this.suspects.noteAnswered(packet, this.now);
+      this.suspects.noteAnsweredOf(packet.client);
+    }
+  }
+
+  #take(packet: Packet): void {
+    const rest = (this.lines.get(packet.client) ?? []).filter((each) => each !== packet);
+    if (rest.length > 0) this.lines.set(packet.client, rest);
+    else this.lines.delete(packet.client);
+  }
+
+  down(end = byPeer, afterMs = 50): void {
+    this.now += afterMs;
+    const identify = ({ name, client }: Packet) => ({ key: name, client });
+    const { takenOut, pause } = this.suspects.ended(this.now, this.outside, end, identify);
+    this.outside = [];
+    for (const packet of takenOut ? [...takenOut.packets] : []) this.#take(packet);
+    if (takenOut) this.suspects.forget(takenOut.key);
+    this.end = { takenOut: takenOut?.key, pause };
+  }
+
+  /** Two ends at which all that waits is outside. */
+  suspectAll(): void {
+    for (let i = 0; i < 2; i++) {
+      this.upAndSend();
+      this.down();
+    }
+  }
+
+  names(): string[] {
+    return this.suspects.suspects.map(({ key }) => key);
+  }
+}
+
+describe("1: suspects", () => {
+  test("one end changes nothing; what was outside at two is suspect", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1");
+    expect(bench.upAndSend()).toBe("flow a1 b1");
+    bench.answer("b1");
+    bench.down();
+    expect(bench.names()).toEqual([]);
+    bench.add("b2");
+    expect(bench.upAndSend()).toBe("flow a1 b2");
+    bench.down();
+    expect(bench.names()).toEqual(["a1"]);
+  });
+
+  test("an end that the broker did not make blames nobody", () => {
+    const bench = new Bench();
+    bench.add("a1");
+    for (let i = 0; i < 5; i++) {
+      expect(bench.upAndSend()).toBe("flow a1");
+      bench.down(cut);
+    }
+    expect(bench.suspects.remembers).toBe(false);
+  });
+
+  test("not more than a thousand: the youngest are none", () => {
+    const bench = new Bench();
+    bench.add(...Array.from({ length: 1_100 }, (_, i) => `a${i}`));
+    bench.suspectAll();
+    expect(bench.names()).toHaveLength(1_000);
+    expect(bench.names()).not.toContain("a1000");
+  });
+});
+
+describe("2: with suspects", () => {
+  test("PINGREQ goes first, and nothing before its answer", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1");
+    bench.suspectAll();
+    bench.up();
+    expect(bench.choose()).toEqual({ kind: "ping" });
+    expect(bench.choose()).toMatchObject({ kind: "hold" });
+    bench.suspects.showsLife();
+    expect(bench.choose().kind).toBe("test");
+  });
+
+  test("others flow, each client behind its own oldest suspect, and the first test comes at once", () => {
+    const bench = new Bench();
+    bench.add("a1");
+    bench.suspectAll();
+    bench.add("a2", "b1");
+    expect(bench.upAndSend()).toBe("test a1");
+    expect(bench.send()).toBe("hold");
+    bench.answer("a1");
+    expect(bench.send()).toBe("flow a2 b1");
+  });
+
+  test("a test waits until nothing is outside", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1");
+    bench.upAndSend();
+    bench.answer("b1");
+    bench.down();
+    bench.add("b2");
+    bench.upAndSend();
+    bench.answer("b2");
+    bench.down();
+    bench.add("b3");
+    bench.up();
+    bench.suspects.showsLife();
+    bench.outside.push({ name: "b3", client: "b", suspicion: undefined });
+    expect(bench.choose().kind).toBe("hold");
+  });
+
+  test("the oldest alone, then half of those that have not died, later behind each new connection", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1", "c1", "d1");
+    bench.suspectAll();
+    expect(bench.upAndSend()).toBe("test a1");
+    bench.down();
+    bench.add("e1", "e2");
+    expect(bench.upAndSend(100)).toBe("flow e1 e2"); // the next test comes after a second
+    bench.now += 800;
+    bench.down(cut);
+    bench.lines.delete("e");
+    expect(bench.upAndSend(0)).toBe("test b1 c1");
+  });
+
+  test("a group that passes is cleared, one that dies clears the rest", () => {
+    const bench = new Bench();
+    bench.add("a1", "b1", "c1", "d1", "e1");
+    bench.suspectAll();
+    bench.upAndSend();
+    bench.answer("a1");
+    expect(bench.names()).toEqual(["b1", "c1", "d1", "e1"]);
+    bench.now += 200;
+    expect(bench.send()).toBe("test b1");
+    bench.down(); // b1 died
+    expect(bench.upAndSend()).toBe("test c1 d1");
+    bench.down();
+    expect(bench.names()).toEqual(["b1", "c1", "d1"]);
+    expect(bench.suspects.find("e1")?.isSuspect).toBe(false);
+  });
+});
+
+test("3: after a death it waits for a witness, as far into a connection as it came; epochs are deaths with one", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  bench.add("b1", "b2", "b3");
+  bench.up();
+  bench.suspects.showsLife();
+  expect(bench.send()).toBe("test a1");
+  bench.down();
+  const suspicion = bench.suspects.find("a1");
+  expect(suspicion).toMatchObject({ deaths: 1, epochs: 1, ordinal: 1, witnessed: false });
+  expect(bench.upAndSend(5_000)).toBe("flow b1 b2 b3");
+  bench.now += 10_000;
+  bench.answer("b1");
+  expect(suspicion?.witnessed).toBe(true);
+  bench.answer("b2", "b3");
+  expect(bench.send()).toBe("test a1"); // the fourth of this connection
+  bench.down();
+  expect(suspicion).toMatchObject({ deaths: 2, epochs: 2, ordinal: 4, witnessed: false });
+  bench.add("b4", "b5", "b6", "b7");
+  bench.upAndSend(5_000);
+  bench.answer("b4", "b5", "b6");
+  expect(suspicion?.witnessed).toBe(false);
+  bench.answer("b7");
+  expect(suspicion?.witnessed).toBe(true);
+});
+
+test("4: where nobody else has anything to send, the client's next are tried, after two deaths without a witness", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  bench.add("a2", "a3");
+  const tests: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    bench.up(5_000);
+    tests.push(bench.send());
+    if (i < 2) bench.down();
+  }
+  expect(tests).toEqual(["test a1", "test a1", "test a2"]);
+  bench.answer("a2");
+  expect(bench.suspects.find("a1")?.witnessed).toBe(true);
+});
+
+describe("5: taken out", () => {
+  const taken = (end: EndOfConnection, cleanSeconds = 10_000) => {
+    const bench = new Bench(cleanSeconds);
+    bench.add("a1");
+    bench.suspectAll();
+    for (let deaths = 1; deaths < 20; deaths++) {
+      bench.up(70_000);
+      bench.send();
+      bench.down(end);
+      if (bench.end.takenOut !== undefined) return deaths;
+      bench.add(`b${deaths}`);
+      bench.upAndSend();
+      bench.answer(`b${deaths}`);
+      bench.down(cut);
+    }
+    return Number.POSITIVE_INFINITY;
+  };
+
+  test("after three deaths with a witness between them, after two where the broker named a reason", () => {
+    expect(taken(byPeer)).toBe(3);
+    expect(taken(named)).toBe(2);
+  });
+
+  test("later where chance is not excluded: on a line that ends often", () => {
+    const bench = new Bench(100);
+    for (let i = 0; i < 50; i++) {
+      bench.up(0);
+      bench.down(byPeer, 2_000);
+    }
+    bench.add("a1");
+    bench.suspectAll();
+    let deaths = 0;
+    while (bench.end.takenOut === undefined && deaths < 20) {
+      bench.up(2_000);
+      bench.send();
+      bench.down(byPeer, 500);
+      deaths++;
+      bench.add(`b${deaths}`);
+      bench.upAndSend();
+      bench.answer(`b${deaths}`);
+      bench.down(cut);
+    }
+    expect(deaths).toBeGreaterThan(5);
+  });
+});
+
+test("6: without any witness six deaths over two minutes, and never a second before something was answered", () => {
+  const bench = new Bench();
+  const deathsOf = (name: string, limit: number) => {
+    bench.add(name);
+    bench.suspectAll();
+    const first = bench.now;
+    for (let deaths = 1; deaths <= limit; deaths++) {
+      bench.up(60_000);
+      bench.send();
+      bench.down();
+      if (bench.end.takenOut === name) return { deaths, seconds: (bench.now - first) / 1_000 };
+    }
+    return undefined;
+  };
+  const out = deathsOf("a1", 30);
+  expect(out?.deaths).toBeGreaterThanOrEqual(6);
+  expect(out?.seconds).toBeGreaterThanOrEqual(120);
+  expect(deathsOf("a2", 30)).toBeUndefined();
+});
+
+test("7: three different ones died and nothing was answered: the broker is sick, nobody is a suspect", () => {
+  const bench = new Bench();
+  bench.add("a1", "b1", "c1", "c2");
+  bench.suspectAll();
+  for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
+    bench.upAndSend(5_000);
+    bench.down();
+  }
+  expect(bench.suspects.isSick).toBe(true);
+  expect(bench.names()).toEqual([]);
+  const turns = [];
+  for (let i = 0; i < 6; i++) {
+    turns.push(bench.upAndSend(5_000));
+    bench.down();
+  }
+  expect(new Set(turns).size).toBeGreaterThan(3); // another each time
+  expect(bench.end.pause).toBe("next");
+  const last = bench.upAndSend().replace("test ", "");
+  bench.answer(last);
+  expect(bench.suspects.isSick).toBe(false);
+  expect(bench.send()).toMatch(/^flow/);
+});
+
+test("8: an answer clears it, whatever it had", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  for (let i = 0; i < 2; i++) {
+    bench.upAndSend(10_000);
+    bench.down();
+  }
+  expect(bench.suspects.takeChanged()).toHaveLength(1);
+  bench.upAndSend(20_000);
+  bench.answer("a1");
+  expect(bench.suspects.remembers).toBe(false);
+  expect(bench.suspects.takeChanged()).toMatchObject([{ key: "a1", deaths: 0 }]);
+});
+
+test("9: the pause grows without an answer, and starts anew after one; a search is not held up, six times", () => {
+  const bench = new Bench();
+  bench.up();
+  bench.down({ ...byPeer, showedLife: false });
+  expect(bench.end.pause).toBe("next");
+  bench.up();
+  bench.down(byPeer); // nothing to say, and it lived
+  expect(bench.end.pause).toBe("first");
+  bench.add("a1", "b1");
+  bench.upAndSend();
+  bench.down(); // it had shown no life yet
+  expect(bench.end.pause).toBe("next");
+  bench.upAndSend();
+  bench.answer("b1");
+  bench.down();
+  expect(bench.end.pause).toBe("first");
+  const pauses = [];
+  for (let i = 0; i < 6; i++) {
+    bench.upAndSend(70_000);
+    bench.down();
+    pauses.push(bench.end.pause);
+  }
+  expect(pauses).toEqual([...Array(5).fill("least"), "next"]);
+});
+
+test("a suspect of an earlier life is tested alone before it meets others", () => {
+  const bench = new Bench();
+  bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
+  bench.add("b1", "a1");
+  expect(bench.upAndSend()).toBe("flow b1"); // its witness
+  bench.answer("b1");
+  bench.now += 8_000;
+  expect(bench.send()).toBe("test a1");
+  bench.down();
+  expect(bench.end.takenOut).toBe("a1");
+});
+
+test("a packet that is over in the middle of its test leaves the way free", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  bench.add("b1");
+  expect(bench.upAndSend()).toBe("test a1");
+  const [packet] = bench.outside.splice(0);
+  if (packet) bench.suspects.detach(packet);
+  bench.lines.delete("a");
+  expect(bench.send()).toBe("flow b1");
+});
