@@ -66,7 +66,8 @@ vi.mock("../../src/core/broker/trunk-subscriptions.ts", async (original) => {
 vi.mock("../../src/core/broker/links.ts", async (original) => {
   const links = await original<typeof import("../../src/core/broker/links.ts")>();
   const detach: typeof links.detach = (context, session, options) => {
-    const link = context.links.get(session.broker.link?.id ?? "");
+    const id = session.broker.link?.id;
+    const link = id && context.links.get(id);
     links.detach(context, session, options);
     if (planted.fault === "a link stays in the table" && link && planted.count++ === 0)
       context.links.set(link.id, link);
@@ -125,7 +126,8 @@ const faults: Record<string, Fault> = {
   "a move is not marked": { finding: /"peer" of its session changed, and it was not marked/ },
   "a counter is one too many": {
     after: ({ counters }, events) => {
-      if (events.includes("session_ended")) counters.bufferedMessages++;
+      const { buffered } = counters;
+      if (events.includes("session_ended")) Object.assign(buffered, { messages: buffered.messages + 1 });
     },
     finding: /the counter bufferedMessages says \d+, all clients together have/,
   },
@@ -150,7 +152,7 @@ const faults: Record<string, Fault> = {
     plant: () =>
       replace(BrokerSession.prototype, "sent", function (this: BrokerSession<Session>, exchange) {
         sent.call(this, exchange);
-        if (exchange.publication.qos === 1) sent.call(this, exchange);
+        if (exchange.kind === "publish" && exchange.publication.qos === 1) sent.call(this, exchange);
       }),
     finding: /publications are open at the broker .*, counted are/,
   },
