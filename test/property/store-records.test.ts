@@ -9,15 +9,19 @@ import { crc32 } from "node:zlib";
 import { ClassicLevel } from "classic-level";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
+import type { Effect } from "../../src/core/effect.ts";
+import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { Input } from "../../src/core/input.ts";
 import type { Change, StoredState } from "../../src/core/record.ts";
 import { metaBytes } from "../../src/core/record.ts";
-import { noLimits } from "../../src/core/types.ts";
+import { type LinkId, noLimits } from "../../src/core/types.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf, nameOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
+import { encode } from "../../src/wire/v12/codec.ts";
 import { commit, session, stored } from "../conformance/store-suite.ts";
-import { Bench, connect, sleep } from "../helpers/bench.ts";
+import { connect, sleep } from "../helpers/bench.ts";
 import { testOptions } from "../simulation/options.ts";
 
 const folders: string[] = [];
@@ -219,24 +223,47 @@ function backlogOf(store: DiskStore, clientId: string): Promise<number> {
   );
 }
 
-/** Lives with what came back: brokers and devices come, and time passes. */
+/**
+ * Lives with what came back: brokers and devices come, and time passes. As it is shipped, without the checks of a test's
+ * core: records that contradict each other (one packet id for two clients) may leave tables that do so too.
+ */
 function live(states: readonly StoredState[], mode: "transparent" | "aggregating"): void {
-  const bench = new Bench({ upstream: { ...testOptions.upstream, mode } });
-  bench.input({ kind: "restored", states });
-  for (const linkId of bench.links.values())
-    bench.input({ kind: "linkUp", linkId, sessionPresent: true, limits: noLimits });
-  bench.after(30_000);
-  let host = 1;
-  for (const { session, queued } of states) {
-    const { clientId } = session;
+  const options = { ...testOptions, upstream: { ...testOptions.upstream, mode } };
+  const core = new GatewayCore(options, {
+    maxMessageBytes: () => 1_024,
+    hostOf: (peer) => peer,
+    wallClock: () => undefined,
+    random: () => 0,
+  });
+  const links = new Set<LinkId>();
+  const note = (effects: readonly Effect[]) => {
+    for (const effect of effects) if (effect.kind === "openLink") links.add(effect.link.linkId);
+  };
+  let now = 1_000;
+  const say = (input: Input) => note(core.handle(input, now));
+  const pass = (until: number) => {
+    for (let at = core.nextDeadline(); at !== undefined && at <= until; at = core.nextDeadline()) {
+      now = Math.max(now, at);
+      note(core.timeout(now));
+    }
+    now = until;
+  };
+  const connectAll = () => {
+    for (const linkId of [...links]) say({ kind: "linkUp", linkId, sessionPresent: true, limits: noLimits });
+  };
+  say({ kind: "restored", states });
+  pass(2_000);
+  connectAll();
+  pass(30_000);
+  for (const [host, { session: of, queued }] of states.entries()) {
+    const { clientId } = of;
     if (clientId.startsWith("\0") || Buffer.byteLength(clientId) > 23) continue;
-    const from = `udp/198.51.100.${host++ % 256}:${host}` as const;
-    bench.client(connect({ clientId, cleanSession: queued.length % 2 === 0 }), from);
-    bench.client(sleep(60), from);
+    const from = `udp/198.51.100.${host % 256}:${host + 1}` as const;
+    say({ kind: "datagram", from, bytes: encode(connect({ clientId, cleanSession: queued.length % 2 === 0 })) });
+    say({ kind: "datagram", from, bytes: encode(sleep(60)) });
   }
-  for (const linkId of bench.links.values())
-    bench.input({ kind: "linkUp", linkId, sessionPresent: true, limits: noLimits });
-  bench.after(4_000_000);
+  connectAll();
+  pass(4_000_000);
 }
 
 test("whatever the octets and the key, reading them throws nothing", () => {

@@ -9,6 +9,9 @@ import type { Store } from "../../src/storage/store.ts";
 import type { Plans } from "./broker.ts";
 import type { Rng } from "./rng.ts";
 
+/** Where many commits wait, a disk takes several at once. */
+const delayMaxMs = 250;
+
 interface Pending {
   readonly changes: readonly Change[];
   isOver: boolean;
@@ -71,8 +74,10 @@ export class SimStore {
   #commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void): void {
     const commit: Pending = { changes, isOver: false };
     this.#pending.push(commit);
-    this.#freeAt = Math.max(this.#freeAt, this.#time.now()) + this.#rng.between(0, 30);
-    this.#time.plan(this.#freeAt - this.#time.now(), () => {
+    const now = this.#time.now();
+    const inTurn = Math.max(this.#freeAt, now) + this.#rng.between(0, 30);
+    this.#freeAt = Math.max(this.#freeAt, Math.min(inTurn, now + delayMaxMs));
+    this.#time.plan(this.#freeAt - now, () => {
       if (commit.isOver) return;
       this.#pending.shift();
       if (this.#fails()) {

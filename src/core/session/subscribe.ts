@@ -232,6 +232,7 @@ function isSuspected(session: Session, exchange: SubscribeExchange<Session> | Un
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
 export function failPendingRequests(context: Context, session: Session): void {
+  context.touch(session); // a message may have waited for the answer
   for (const [msgId, exchange] of session.subscribing) {
     if (!session.trunk) session.broker.finish(exchange);
     else if (exchange.kind === "subscribe") settleMembership(context, session.trunk, session, exchange.filter);

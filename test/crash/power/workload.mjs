@@ -29,8 +29,12 @@ function one(roll, n) {
   const payload = Buffer.alloc(8 + roll(4_000), `${n} `);
   payload.writeDoubleBE(n);
   const publication = { topicName: "t", payload, qos: 1, retain: false };
-  const more = of === "queued" ? { msgId: 0, released: false } : { at: 0 };
-  return { of, clientId, id, record: { publication, ...more } };
+  const byKind = {
+    queued: { msgId: 0, released: false },
+    letter: { direction: "up", reason: "r", at: 0 },
+    backlog: { at: 0 },
+  };
+  return { of, clientId, id, record: { publication, ...byKind[of] } };
 }
 
 /** The commit that wrote a record. @param {any} record */

@@ -1,7 +1,7 @@
 /** What waits is moved on by whatever ends its waiting. */
 import { expect, test } from "vitest";
 import { noLimits } from "../../../src/core/types.ts";
-import { Bench, connect, octets, pubAck, publish, sleep, wake } from "../../helpers/bench.ts";
+import { Bench, connect, octets, pubAck, publish, sleep, subscribe, wake } from "../../helpers/bench.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 test("a backlog behind live publications goes on when the broker's window has room again", () => {
@@ -29,4 +29,16 @@ test("what a CONNECT of an awake client held up goes on when the broker refuses 
   bench.client({ type: "WILLMSG", willMsg: octets("gone") });
   bench.client(pubAck(first)).gets();
   bench.link().refused("congestion").gets("CONNACK", "PUBLISH");
+});
+
+test("a message that waits for the id in a SUBACK goes on when the connection ends and that SUBACK says congestion", () => {
+  const bench = new Bench({ upstream: { ...testOptions.upstream, mode: "aggregating" } });
+  bench.link("gateway").up(); // the second: what the first found there was ended
+  const trunk = bench.link("gateway");
+  bench.client(connect()).gets("CONNACK");
+  const wide = bench.client(subscribe("t/#", 1, 1)).effect("subscribe");
+  trunk.acks("suback", wide.packetId, 1).gets("SUBACK");
+  bench.client(subscribe("t/a", 1, 2)).asks("subscribe");
+  trunk.delivers({ topicName: "t/a" }).gets();
+  trunk.down().gets("SUBACK", "REGISTER");
 });
