@@ -5,7 +5,7 @@ import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, Upstreams
 import { transportNameOf } from "../core/peer-id.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
-import type { NamedUpstreamOptions, UpstreamOptions } from "../upstream/options.ts";
+import { type NamedUpstreamOptions, placesOf, type UpstreamOptions } from "../upstream/options.ts";
 import { matches } from "../wire/topic.ts";
 import type { BufferOptions } from "./buffer-options.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -61,6 +61,7 @@ function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
     mode,
     connections,
     protocol,
+    places: placesOf(options),
     clientIdPrefix,
     topicPrefix,
     serviceClientId,

@@ -10,6 +10,7 @@ export const dropReasons = [
   "unexpected-type",
   "unknown-sender",
   "not-admitted",
+  "client-id-taken",
   "encapsulation-not-allowed",
   "qos-minus-one-not-allowed",
   "qos-minus-one-topic",

@@ -101,6 +101,8 @@ export interface UpstreamPolicy {
   /** Of an aggregating upstream; a client keeps to one of them. */
   readonly connections: number;
   readonly protocol: "3.1.1" | "5";
+  /** Where its brokers are, in a form that can be compared: upstreams with a place in common may meet. Absent: anywhere. */
+  readonly places?: readonly string[];
   readonly clientIdPrefix: string;
   readonly topicPrefix: string;
   /** Own connection for QoS -1, status and "is the broker there". */

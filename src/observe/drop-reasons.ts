@@ -46,6 +46,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "client-id-taken": {
+    meaning:
+      "A client whose MQTT client id is another's at its broker: one of the gateway's own connections (`upstream.serviceClientId`, and `-1`, `-2` of shared ones), or a client of another upstream, prefixes counted. It hears 'not supported'.",
+    advice:
+      "If the device is yours, give it another id, or the upstream another `clientIdPrefix` or `serviceClientId`. If not, somebody wanted what was meant for others.",
+    level: "debug",
+    byStrangers: true,
+  },
   "encapsulation-not-allowed": {
     meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
     advice: "If it is yours, add its address to `access.forwarders.from`.",

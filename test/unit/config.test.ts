@@ -61,6 +61,23 @@ describe("configuration", () => {
     [{ upstreams: [{ name: "a", transports: ["lora"] }] }, /there is no transport "lora"/],
     [{ upstreams: [{ name: "a", clients: "x*" }] }, /upstreams\.0\.serviceClientId/],
     [
+      { upstreams: [{ name: "a", clients: "x*", clientIdPrefix: "mqtt-", serviceClientId: "sn-gateway" }] },
+      /upstreams\.0\.serviceClientId/,
+    ],
+    [
+      {
+        upstream: { url: "mqtt://B.example", mode: "aggregating", connections: 3, serviceClientId: "gw" },
+        upstreams: [{ name: "a", clients: "x*", url: "mqtts://b.example:8883", serviceClientId: "gw-2" }],
+      },
+      /upstreams\.0\.serviceClientId/,
+    ],
+    [
+      { upstreams: [{ name: "a", clients: ["y", "meter-*"], serviceClientId: "meter-gw" }] },
+      /upstreams\.0\.clients: "meter-\*" names "meter-gw"/,
+    ],
+    [{ topics: { predefinedFor: { "mqtt-sn-gateway": { "1": "a" } } } }, /predefinedFor\.mqtt-sn-gateway/],
+    [{ access: { rules: [{ allow: ["a", "mqtt-sn-gateway"] }] } }, /access\.rules\.0\.allow/],
+    [
       { upstreams: [0, 1].map((i) => ({ name: "a", clients: "x*", serviceClientId: `gw-${i}` })) },
       /upstreams\.1\.name: "a" is taken/,
     ],

@@ -4,6 +4,8 @@
  * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
+
+import { holderOfId } from "../broker/client-ids.ts";
 import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
@@ -12,6 +14,7 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
+import { bidGoodbye } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
@@ -67,7 +70,18 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
+  if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
   if (!isIdle || session.farewell || session.lingers) attach(context, session);
+}
+
+/** The configuration may have given its id at the broker to somebody else since. */
+function hasItsId(context: Context, session: Session): boolean {
+  const { clientId, peer, upstream } = session;
+  const holder = holderOfId(context, clientId, upstream);
+  if (holder === undefined) return true;
+  session.lacksId = true;
+  context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
+  return false;
 }
 
 function attach(context: Context, session: Session): void {

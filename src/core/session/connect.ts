@@ -7,6 +7,7 @@
 
 import { isSafeToShare, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
+import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
@@ -44,13 +45,18 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
     context.counters.dropped["not-admitted"]++;
     return context.out.send(peer, connAck(returnCodes.notSupported));
   }
+  const present = context.sessions.byClientId(clientId);
+  const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
+  if (holder !== undefined) {
+    context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
+    return refuseConnect(context, peer, message, returnCodes.notSupported, `its id is that of ${holder} at the broker`);
+  }
   if (isRepeat(context, peer, message)) return;
 
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
-  const present = context.sessions.byClientId(clientId);
   makeWayAt(context, peer, clientId);
-  if (!present && !mayBeNew(context, peer, message)) return;
+  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message)) return;
   if (context.setups.size >= context.options.clients.pendingMax) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
     return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");

@@ -88,6 +88,8 @@ export class Session {
   dropped = 0;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
+  /** Its id at the broker is another's: it has no connection, and gets none. */
+  lacksId = false;
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
