@@ -140,7 +140,7 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Repetition towards clients."),
-  access: accessOptions.prefault({}).describe("Who gets in."),
+  access: accessOptions.prefault({}).describe("Who gets in. Read again on SIGHUP."),
   status: z
     .strictObject({
       topic: z

@@ -1,7 +1,7 @@
 /** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
 import type { AccessPolicy } from "./access.ts";
 import type { PredefinedTopics } from "./input.ts";
-import type { PeerId } from "./types.ts";
+import type { PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
   /** 0..255. [§5.4.1] */
@@ -91,6 +91,7 @@ export interface CoreOptions {
   readonly longNameQoSMinusOne: boolean;
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
   readonly durable: boolean;
+  /** At the start; `accessChanged` brings another. */
   readonly access: AccessPolicy;
 }
 
@@ -164,6 +165,8 @@ export interface CoreEnvironment {
   maxMessageBytes(peer: PeerId): number;
   /** What all peers of one host share (an IP address), for limits per host. */
   hostOf(peer: PeerId): string;
+  /** Who this peer is, as its network knows it. */
+  identityOf(peer: PeerId): PeerIdentity;
   /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
   wallClock(): number | undefined;
   /** 0 <= x < 1; seeded in tests. */

@@ -19,6 +19,7 @@ import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
+import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
@@ -70,6 +71,9 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
+  session.isUnasked = true;
+  // The transports are not open yet: who is sent away hears so when it next speaks.
+  if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
   if (!isIdle || session.farewell || session.lingers) attach(context, session);
 }

@@ -26,6 +26,7 @@ import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
 import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
+import { sayNotAdmitted } from "./shut-out.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
@@ -39,10 +40,9 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
       clientId === undefined ? "client id" : "protocol id",
     );
   }
-  const admission = context.options.access.client(clientId, peer);
+  const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
-    context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint: admission.hint });
-    context.counters.dropped["not-admitted"]++;
+    sayNotAdmitted(context, clientId, peer, admission.hint);
     return context.out.send(peer, connAck(returnCodes.notSupported));
   }
   const present = context.sessions.byClientId(clientId);

@@ -90,6 +90,8 @@ export class Session {
   brokerRefused = false;
   /** Its id at the broker is another's: it has no connection, and gets none. */
   lacksId = false;
+  /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */
+  isUnasked = false;
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
