@@ -2,7 +2,10 @@
 import type { PeerId, PeerIdentity } from "./types.ts";
 
 export type Admission =
-  | { readonly admitted: true /** A rule names it: not just anybody. */; readonly byName?: boolean }
+  | {
+      readonly admitted: true /** A rule names it, or it has proved who it is: not just anybody. */;
+      readonly byName?: boolean;
+    }
   | { readonly admitted: false /** The line of configuration that would admit it. */; readonly hint: string };
 
 export interface AccessPolicy {

@@ -113,7 +113,9 @@ export class Context {
 
   /** May this client be at this peer? */
   admits(clientId: string, peer: PeerId): Admission {
-    return this.access.client(clientId, peer, this.environment.identityOf(neighbourOf(peer)));
+    const identity = this.environment.identityOf(neighbourOf(peer));
+    const admission = this.access.client(clientId, peer, identity);
+    return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
   }
 
   hostOf(peer: PeerId): string {

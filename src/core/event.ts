@@ -35,6 +35,7 @@ export const dropReasons = [
   "refused-by-broker",
   "too-many-pending",
   "rate-limited",
+  "no-place",
   "repeat",
 ] as const;
 

@@ -24,8 +24,10 @@ export interface CoreOptions {
   readonly clients: {
     /** Octets of a client id. Longer: CONNACK 0x03. */
     readonly clientIdBytesMax: number;
-    /** Sessions, connected or not. Beyond: the longest disconnected one ends; if there is none, CONNACK congestion. */
+    /** Sessions, connected or not. Beyond: one makes way (`SessionTable.toGiveUp`); if none does, CONNACK congestion. */
     readonly sessionsMax: number;
+    /** The same per host, for clients that nobody vouches for; each node behind a forwarder is a host. 0 = no limit. */
+    readonly sessionsPerHostMax: number;
     /** Will dialogues and logins under way. Beyond: CONNACK congestion. */
     readonly pendingMax: number;
     /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */

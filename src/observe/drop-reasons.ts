@@ -217,6 +217,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "no-place": {
+    meaning:
+      "There are as many sessions as `clients.sessionsMax` allows, or of this host as `sessionsPerHostMax` does, and none that would make way. The device hears 'congestion' and tries again.",
+    advice:
+      "Name your devices in `access.rules`: those get a place before others. See with `mqtt-sn-gateway sessions` who has them; a squatter has to speak to keep one. Many devices behind one address need a higher `sessionsPerHostMax`.",
+    level: "debug",
+    byStrangers: true,
+  },
   repeat: {
     meaning: "A second copy of a message whose answer is under way or was given: it is not done twice.",
     advice: "Nothing: that is how datagrams arrive. Many mean that answers get lost, or come late.",

@@ -20,6 +20,7 @@ export const testOptions: CoreOptions = {
   clients: {
     clientIdBytesMax: 64,
     sessionsMax: 1_000,
+    sessionsPerHostMax: 0,
     pendingMax: 100,
     newPerSecondMax: 0,
     newPerSecondPerHostMax: 0,

@@ -14,6 +14,7 @@ import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
+import { noteSpoke } from "../session/session-record.ts";
 import { staysAdmitted } from "../session/shut-out.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
 import { onSubscribe, onUnsubscribe } from "../session/subscribe.ts";
@@ -42,6 +43,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
       if (!staysAdmitted(context, session, { tell: true })) return;
     }
     session.lastHeard = context.now;
+    if (!session.spoke && (message.type !== "DISCONNECT" || message.duration)) noteSpoke(context, session);
     context.touch(session);
     onMessageOfClient(context, session, peer, message);
   } else if (setup) {

@@ -50,6 +50,9 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.sleepSeconds = record.sleepSeconds;
   session.will = record.will;
   session.farewell = record.farewell;
+  // What an earlier version wrote says nothing of it: whoever has something here has spoken.
+  session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
+  session.vouched = record.vouched === true;
   session.lastHeard = context.now;
   // What the last words told the client may not have left; an id is told again before it is used.
   for (const { id, name } of record.topics) session.registry.restore({ id, name, known: false });

@@ -19,7 +19,7 @@ import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { cancelSetup, completeSetup, connectOverTrunk, isTrusted, refuseConnect } from "./connect-outcome.ts";
-import { lose, tellDisconnected } from "./departure.ts";
+import { endForRoom, lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
@@ -56,12 +56,14 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
   makeWayAt(context, peer, clientId);
-  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message)) return;
-  if (context.setups.size >= context.options.clients.pendingMax) {
+  const vouched = admission.byName === true;
+  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message, vouched)) return;
+  if (context.setups.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
     return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  setup.vouched = vouched;
   beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
@@ -125,21 +127,41 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
 }
 
 /** Is there room and time for one more session? */
-function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
+function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
     refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
     return false;
   }
-  if (context.sessions.size < context.options.clients.sessionsMax) return true;
-  const idle = context.sessions.longestIdle();
-  if (!idle) {
-    refuseConnect(context, peer, message, returnCodes.congestion, "too many sessions");
-    return false;
+  const { sessions, now } = context;
+  const { sessionsMax, sessionsPerHostMax } = context.options.clients;
+  const newcomer = { vouched, now };
+  if (!vouched && sessionsPerHostMax > 0 && sessions.atHostOf(peer) >= sessionsPerHostMax) {
+    const gives = sessions.toGiveUpAtHostOf(peer, newcomer);
+    if (!gives) return haveNoPlace(context, peer, message, "too many sessions of this host");
+    endForRoom(context, gives);
   }
-  detach(context, idle, { how: "disconnect", endSession: true });
-  endSession(context, idle, "made room for a new client");
+  if (sessions.size < sessionsMax) return true;
+  const gives = sessions.toGiveUp(newcomer);
+  if (!gives) return haveNoPlace(context, peer, message, "too many sessions");
+  endForRoom(context, gives);
   return true;
+}
+
+function haveNoPlace(context: Context, peer: PeerId, message: Connect, why: string): false {
+  context.drop("no-place", { peer, detail: why });
+  refuseConnect(context, peer, message, returnCodes.congestion, why);
+  return false;
+}
+
+/** The will dialogue that waits for longest makes way: a device takes a moment for one, and a stranger never ends his. */
+function forgetDialogue(context: Context): boolean {
+  for (const setup of context.setups.values()) {
+    if (setup.stage === "broker" || context.sessions.byClientId(setup.clientId)?.spoke) continue;
+    cancelSetup(context, setup);
+    return true;
+  }
+  return false;
 }
 
 export function onWillTopic(context: Context, setup: Setup<Session>, message: WillTopic): void {
@@ -219,6 +241,8 @@ function commit(context: Context, setup: Setup<Session>): void {
     context.sessions.add(session);
   }
   bindSetup(setup, session);
+  session.vouched = setup.vouched;
+  context.sessions.noteStanding(session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;

@@ -20,7 +20,11 @@ export function staysAdmitted(context: Context, session: Session, { tell }: { te
   const { clientId, peer, state } = session;
   if (peer === undefined) return true; // it is asked when it comes from somewhere
   const admission = context.admits(clientId, peer);
-  if (admission.admitted) return true;
+  if (admission.admitted) {
+    session.vouched = admission.byName === true;
+    context.sessions.noteStanding(session);
+    return true;
+  }
   sayNotAdmitted(context, clientId, peer, admission.hint);
   if (tell && state !== "asleep") tellDisconnected(context, session);
   bidGoodbye(context, session, "not admitted any more");
