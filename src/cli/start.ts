@@ -84,7 +84,11 @@ function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
     return old ? withIdentityOf(each, old) : each;
   });
   if (!same(before.upstreams, others)) changed.push("upstreams");
-  if (before.topics.idsPerClientMax !== after.topics.idsPerClientMax) changed.push("topics");
+  if (
+    before.topics.idsPerClientMax !== after.topics.idsPerClientMax ||
+    before.topics.bytesPerClientMax !== after.topics.bytesPerClientMax
+  )
+    changed.push("topics");
   if (before.log.format !== after.log.format) changed.push("log");
   return changed;
 }

@@ -21,7 +21,11 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     },
     advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
     clients,
-    topics: { predefined: predefinedTopics(topics), idsPerClientMax: topics.idsPerClientMax },
+    topics: {
+      predefined: predefinedTopics(topics),
+      idsPerClientMax: topics.idsPerClientMax,
+      bytesPerClientMax: topics.bytesPerClientMax,
+    },
     buffer: bufferPolicies(buffer),
     upstream: upstreamPolicy(upstream),
     ...(upstreams.length > 0 && { upstreams: upstreamsPolicy(upstreams) }),

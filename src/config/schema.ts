@@ -126,6 +126,9 @@ export const gatewayConfig = z.strictObject({
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
         .describe("Registered topic names per client. Beyond: 'congestion'."),
+      bytesPerClientMax: atLeastOne(100_000_000)
+        .default(65_536)
+        .describe("Octets of a client's topic names, filters and will together. Beyond: 'congestion'."),
     })
     .prefault({})
     .describe("Topic ids."),

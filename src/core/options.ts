@@ -49,6 +49,8 @@ export interface CoreOptions {
     readonly predefined: PredefinedTopics;
     /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
     readonly idsPerClientMax: number;
+    /** Octets of those names, of filters and of the will, per client. Beyond: the same. */
+    readonly bytesPerClientMax: number;
   };
   readonly buffer: {
     /** Per client, waiting for it. Beyond: the oldest QoS 0 goes; QoS 1/2 stay unacknowledged at the broker. */

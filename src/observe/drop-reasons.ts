@@ -148,7 +148,7 @@ export const dropReasonRows = {
   },
   "topic-ids-exhausted": {
     meaning:
-      "The client has as many topic names as `topics.idsPerClientMax` allows. In a REGISTER it hears 'congestion'.",
+      "The client has as many topic names as `topics.idsPerClientMax` allows, or names, filters and a will of as many octets as `topics.bytesPerClientMax` does. In answer to REGISTER, SUBSCRIBE or a will it hears 'congestion'.",
     advice: "A device that makes up topic names as it goes: correct it, or raise the limit.",
     level: "debug",
     byStrangers: false,

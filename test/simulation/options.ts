@@ -31,7 +31,7 @@ export const testOptions: CoreOptions = {
     subscriptionQoSMax: 2,
     subscriptionsMax: 100,
   },
-  topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000 },
+  topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000, bytesPerClientMax: 65_536 },
   buffer: {
     messagesMax: 100,
     bytesMax: 1_000_000,

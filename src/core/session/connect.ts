@@ -27,6 +27,7 @@ import { newSession } from "./new-session.ts";
 import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { sayNotAdmitted } from "./shut-out.ts";
+import { hasRoomForWill } from "./topic-octets.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
@@ -194,6 +195,12 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
   }
   const { topicName, qos, retain } = setup.willTopic;
   setup.will = { topicName, payload: message.willMsg, qos, retain };
+  const before = setup.message.cleanSession ? undefined : context.sessions.byClientId(setup.clientId);
+  if (!hasRoomForWill(context, before, setup.will)) {
+    forgetSetup(context, setup);
+    context.drop("topic-ids-exhausted", { clientId: setup.clientId, peer: setup.peer, detail: "will" });
+    return refuseConnect(context, setup.peer, setup.message, returnCodes.congestion, "will too large");
+  }
   finishDialogue(context, setup);
 }
 
