@@ -7,6 +7,7 @@ import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
+import type { AccessPolicy } from "./core/access.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
@@ -50,6 +51,7 @@ export class Gateway {
   /** By name; "" is the general one. */
   readonly #mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly #upstream: Upstream;
+  readonly #accessPolicy: (options: GatewayConfig["access"]) => AccessPolicy;
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
@@ -75,9 +77,11 @@ export class Gateway {
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
-    this.#core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
+    this.#accessPolicy = (options) => createAccessPolicy(options, hostOf);
+    this.#core = new GatewayCore(coreOptions(config, this.#accessPolicy(config.access)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
+      identityOf: (peer) => transport(peer).identityOf(peer),
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
@@ -120,11 +124,12 @@ export class Gateway {
   }
 
   /**
-   * Takes over what can change while running: predefined topics, credentials and certificates, the log level.
+   * Takes over what can change while running: predefined topics, access rules, credentials and certificates, the log level.
    * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
    */
   reload(config: GatewayConfig): void {
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
+    this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
     this.#log.level = config.log.level;
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);

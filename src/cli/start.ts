@@ -56,10 +56,16 @@ function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayC
     const after = loadConfig(configFile);
     gateway.reload(after);
     const restart = needRestart(before, after);
-    log.info("SIGHUP: predefined topics, credentials, certificates and log level are read again");
+    log.info("SIGHUP: predefined topics, access rules, credentials, certificates and log level are read again");
     if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
     const topics = { ...before.topics, ...after.topics };
-    return { ...before, topics, log: after.log, upstream: withIdentityOf(before.upstream, after.upstream) };
+    return {
+      ...before,
+      topics,
+      access: after.access,
+      log: after.log,
+      upstream: withIdentityOf(before.upstream, after.upstream),
+    };
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};
     log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
@@ -70,7 +76,7 @@ function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayC
 function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
   const keys = Object.keys(after) as (keyof GatewayConfig)[];
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-  const isRead = new Set<keyof GatewayConfig>(["topics", "log", "upstream", "upstreams"]);
+  const isRead = new Set<keyof GatewayConfig>(["topics", "access", "log", "upstream", "upstreams"]);
   const changed = keys.filter((key) => !isRead.has(key) && !same(before[key], after[key]));
   if (!same(before.upstream, withIdentityOf(after.upstream, before.upstream))) changed.push("upstream");
   const others = after.upstreams.map((each) => {
@@ -78,7 +84,11 @@ function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
     return old ? withIdentityOf(each, old) : each;
   });
   if (!same(before.upstreams, others)) changed.push("upstreams");
-  if (before.topics.idsPerClientMax !== after.topics.idsPerClientMax) changed.push("topics");
+  if (
+    before.topics.idsPerClientMax !== after.topics.idsPerClientMax ||
+    before.topics.bytesPerClientMax !== after.topics.bytesPerClientMax
+  )
+    changed.push("topics");
   if (before.log.format !== after.log.format) changed.push("log");
   return changed;
 }

@@ -2,7 +2,7 @@
 import { BlockList, isIP } from "node:net";
 import type { AccessPolicy, Admission } from "../core/access.ts";
 import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
-import type { PeerId } from "../core/types.ts";
+import type { PeerId, PeerIdentity } from "../core/types.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { AccessOptions } from "./access-options.ts";
 
@@ -10,12 +10,14 @@ const admitted: Admission = { admitted: true };
 
 export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId) => string): AccessPolicy {
   const rules = options.rules.map((rule) => {
-    const patterns = ["allow" in rule ? rule.allow : rule.deny].flat().map(globToRegExp);
+    const globs = ["allow" in rule ? rule.allow : rule.deny].flat();
+    const patterns = globs.map(globToRegExp);
     const network = rule.from && new Network(rule.from, hostOf);
     return {
+      admission: { admitted: true, byName: !globs.some((glob) => /^[*?]*$/.test(glob)) } as const,
       allows: "allow" in rule,
-      matches: (clientId: string, peer: PeerId) =>
-        patterns.some((pattern) => pattern.test(clientId)) && (network?.has(peer) ?? true),
+      matches: (clientId: string, peer: PeerId, identity: PeerIdentity) =>
+        patterns.some((pattern) => pattern.test(clientId)) && (network?.has(peer, identity) ?? true),
     };
   });
   const qosMinusOne = new Network(options.qosMinusOne.from, hostOf);
@@ -26,10 +28,10 @@ export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId
     return { admitted: false, hint };
   };
   return {
-    client(clientId, peer) {
-      const rule = rules.find(({ matches }) => matches(clientId, peer));
-      if (rule?.allows ?? options.default === "allow") return admitted;
-      const line = JSON.stringify({ allow: clientId, from: [hostOf(neighbourOf(peer))] });
+    client(clientId, peer, identity) {
+      const rule = rules.find(({ matches }) => matches(clientId, peer, identity));
+      if (rule?.allows ?? options.default === "allow") return rule?.admission ?? admitted;
+      const line = JSON.stringify({ allow: clientId, from: [identity.name] });
       return { admitted: false, hint: `access.rules: put first ${line}` };
     },
     qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
@@ -53,10 +55,10 @@ class Network {
     for (const entry of from) this.#add(entry);
   }
 
-  has(peer: PeerId): boolean {
+  has(peer: PeerId, identity?: PeerIdentity): boolean {
     const neighbour = neighbourOf(peer);
     if (this.#transports.has(transportNameOf(neighbour))) return true;
-    const host = this.#hostOf(neighbour).replace(/%.*$/, "");
+    const host = (identity?.name ?? this.#hostOf(neighbour)).replace(/%.*$/, "");
     if (this.#bluetooth.has(host)) return true;
     const family = isIP(host);
     return family !== 0 && this.#addresses.check(host, family === 6 ? "ipv6" : "ipv4");

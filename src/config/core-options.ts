@@ -5,7 +5,7 @@ import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, Upstreams
 import { transportNameOf } from "../core/peer-id.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
-import type { NamedUpstreamOptions, UpstreamOptions } from "../upstream/options.ts";
+import { type NamedUpstreamOptions, placesOf, type UpstreamOptions } from "../upstream/options.ts";
 import { matches } from "../wire/topic.ts";
 import type { BufferOptions } from "./buffer-options.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -21,7 +21,11 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     },
     advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
     clients,
-    topics: { predefined: predefinedTopics(topics), idsPerClientMax: topics.idsPerClientMax },
+    topics: {
+      predefined: predefinedTopics(topics),
+      idsPerClientMax: topics.idsPerClientMax,
+      bytesPerClientMax: topics.bytesPerClientMax,
+    },
     buffer: bufferPolicies(buffer),
     upstream: upstreamPolicy(upstream),
     ...(upstreams.length > 0 && { upstreams: upstreamsPolicy(upstreams) }),
@@ -61,6 +65,7 @@ function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
     mode,
     connections,
     protocol,
+    places: placesOf(options),
     clientIdPrefix,
     topicPrefix,
     serviceClientId,

@@ -3,9 +3,11 @@ import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { ownIdsOf } from "../core/own-ids.ts";
 import { GatewayError } from "../errors.ts";
 import { parseBrokerUrl, withoutSecrets } from "../upstream/broker-url.ts";
-import { defaultUrl, urlsOf } from "../upstream/options.ts";
+import { globToRegExp } from "../upstream/credentials.ts";
+import { defaultUrl, placesOf, urlsOf } from "../upstream/options.ts";
 import { isBluetoothAddress, parseNetwork } from "./access.ts";
 import { type GatewayConfig, gatewayConfig } from "./schema.ts";
 
@@ -94,7 +96,8 @@ function crossCheck(config: GatewayConfig): string[] {
   return problems;
 }
 
-function checkUpstreams({ upstream, upstreams, transports }: GatewayConfig): string[] {
+function checkUpstreams(config: GatewayConfig): string[] {
+  const { upstream, upstreams, transports } = config;
   const problems: string[] = [];
   const all = [{ path: "upstream", options: upstream }];
   for (const [i, options] of upstreams.entries()) {
@@ -121,11 +124,41 @@ function checkUpstreams({ upstream, upstreams, transports }: GatewayConfig): str
     if (options.urls && options.url !== defaultUrl && options.url !== options.urls[0])
       problems.push(`${path}.url: is not used, since there are urls; leave it out, or put it first in urls`);
     if (minSeconds > maxSeconds) problems.push(`${path}.reconnect: minSeconds is greater than maxSeconds`);
-    const own = urls.map((url) => `${url} ${options.clientIdPrefix}${options.serviceClientId}`);
+    const own = placesOf(options).flatMap((place) => ownIdsOf(options).map((id) => `${place} ${id}`));
     if (own.some((place) => places.has(place)))
       problems.push(`${path}.serviceClientId: another upstream has the same at this broker; the two would take turns`);
     for (const place of own) places.add(place);
   }
+  problems.push(...checkClientIds(config));
+  return problems;
+}
+
+/** Client ids that the configuration itself speaks of, and that would be refused: at the broker they are the gateway's. */
+function checkClientIds({ upstream, upstreams, topics, access }: GatewayConfig): string[] {
+  const own = [upstream, ...upstreams].flatMap(ownIdsOf);
+  const problems: string[] = [];
+  const check = (path: string, pattern: string, { mode, clientIdPrefix }: typeof upstream) => {
+    if (mode !== "transparent" || /^[*?]*$/.test(pattern)) return;
+    const fits = globToRegExp(pattern);
+    const taken = own.find((id) => id.startsWith(clientIdPrefix) && fits.test(id.slice(clientIdPrefix.length)));
+    if (taken !== undefined)
+      problems.push(
+        `${path}: "${pattern}" names "${taken}", which is the gateway's own client id at the broker; ` +
+          "change serviceClientId or clientIdPrefix",
+      );
+  };
+  for (const [i, options] of upstreams.entries())
+    for (const pattern of [options.clients ?? []].flat()) check(`upstreams.${i}.clients`, pattern, options);
+  const nameOf = (clientId: string) =>
+    upstreams.find(
+      ({ clients, transports }) =>
+        transports === undefined && [clients ?? []].flat().some((pattern) => globToRegExp(pattern).test(clientId)),
+    );
+  for (const clientId of Object.keys(topics.predefinedFor))
+    if (!/[*?]/.test(clientId)) check(`topics.predefinedFor.${clientId}`, clientId, nameOf(clientId) ?? upstream);
+  for (const [i, rule] of access.rules.entries())
+    for (const pattern of "allow" in rule ? [rule.allow].flat() : [])
+      if (!/[*?]/.test(pattern)) check(`access.rules.${i}.allow`, pattern, nameOf(pattern) ?? upstream);
   return problems;
 }
 

@@ -81,7 +81,15 @@ export const gatewayConfig = z.strictObject({
       sessionsMax: atLeastOne(1_000_000)
         .default(10_000)
         .describe(
-          "Sessions, connected or not. Beyond: the longest disconnected one ends, or the new client hears 'congestion'.",
+          "Sessions, connected or not. Beyond: one that never spoke after CONNECT ends, else the longest disconnected one, " +
+            "or the new client hears 'congestion'. One that a rule of `access` names is not ended for one that none names, " +
+            "nor one that was heard within a day.",
+        ),
+      sessionsPerHostMax: count(1_000_000)
+        .default(5_000)
+        .describe(
+          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host. " +
+            "0 = no limit. Beyond: one of this host that never spoke ends, or 'congestion'.",
         ),
       pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
       newPerSecondMax: count(1_000_000)
@@ -118,6 +126,9 @@ export const gatewayConfig = z.strictObject({
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
         .describe("Registered topic names per client. Beyond: 'congestion'."),
+      bytesPerClientMax: atLeastOne(100_000_000)
+        .default(65_536)
+        .describe("Octets of a client's topic names, filters and will together. Beyond: 'congestion'."),
     })
     .prefault({})
     .describe("Topic ids."),
@@ -140,7 +151,7 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Repetition towards clients."),
-  access: accessOptions.prefault({}).describe("Who gets in."),
+  access: accessOptions.prefault({}).describe("Who gets in. Read again on SIGHUP."),
   status: z
     .strictObject({
       topic: z

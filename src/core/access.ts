@@ -1,13 +1,16 @@
 /** Who gets in. The rules live in the configuration; the core only asks. */
-import type { PeerId } from "./types.ts";
+import type { PeerId, PeerIdentity } from "./types.ts";
 
 export type Admission =
-  | { readonly admitted: true }
+  | {
+      readonly admitted: true /** A rule names it, or it has proved who it is: not just anybody. */;
+      readonly byName?: boolean;
+    }
   | { readonly admitted: false /** The line of configuration that would admit it. */; readonly hint: string };
 
 export interface AccessPolicy {
-  /** May this client id CONNECT from this peer? */
-  client(clientId: string, peer: PeerId): Admission;
+  /** May this client id CONNECT from this peer, or go on? Asked once for each CONNECT, not for each message. */
+  client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
   /** May this peer publish at QoS -1 without a connection? */
   qosMinusOne(peer: PeerId): Admission;
   /** May this peer encapsulate messages of others? */

@@ -3,6 +3,7 @@
  *
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
+import type { AccessPolicy, Admission } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
 import { Effects } from "./effects.ts";
@@ -58,6 +59,8 @@ export class Context {
   readonly strangers: OncePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
+  /** Who gets in, now. */
+  access: AccessPolicy;
   stopping = false;
   readonly store = new StoreWatch();
   readonly known: KnownClients;
@@ -73,6 +76,7 @@ export class Context {
     this.options = options;
     this.environment = environment;
     this.predefined = options.topics.predefined;
+    this.access = options.access;
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
@@ -110,6 +114,13 @@ export class Context {
   get repetitionMs(): number {
     const { retryIntervalSeconds, retryLimit } = this.options.retry;
     return retryIntervalSeconds * 1000 * (retryLimit + 1);
+  }
+
+  /** May this client be at this peer? */
+  admits(clientId: string, peer: PeerId): Admission {
+    const identity = this.environment.identityOf(neighbourOf(peer));
+    const admission = this.access.client(clientId, peer, identity);
+    return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
   }
 
   hostOf(peer: PeerId): string {

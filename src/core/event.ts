@@ -10,6 +10,7 @@ export const dropReasons = [
   "unexpected-type",
   "unknown-sender",
   "not-admitted",
+  "client-id-taken",
   "encapsulation-not-allowed",
   "qos-minus-one-not-allowed",
   "qos-minus-one-topic",
@@ -35,6 +36,7 @@ export const dropReasons = [
   "purged", //                 the operator did not want it any more
   "too-many-pending",
   "rate-limited",
+  "no-place",
   "repeat",
 ] as const;
 

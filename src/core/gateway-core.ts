@@ -19,6 +19,7 @@ import { Deadline } from "./deadlines.ts";
 import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
+import { onAccessChanged } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
@@ -261,6 +262,8 @@ export class GatewayCore implements Core {
       case "predefinedChanged":
         context.predefined = input.predefined;
         return;
+      case "accessChanged":
+        return onAccessChanged(context, input.access);
       case "dropSession":
         return endByOperator(context, input.clientId);
       case "republish":
@@ -302,7 +305,7 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
   const decoded = decode(bytes);
   let peer = from;
   if (decoded.forwarded) {
-    const admission = context.options.access.forwarder(from);
+    const admission = context.access.forwarder(from);
     if (!admission.admitted) {
       context.counters.dropped["encapsulation-not-allowed"]++;
       return context.out.report({

@@ -1,4 +1,5 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
+import type { AccessPolicy } from "./access.ts";
 import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
 
@@ -80,6 +81,8 @@ export type Input =
     }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
+  /** The operator changed who gets in (SIGHUP). Clients that do not any more are sent away at once. */
+  | { readonly kind: "accessChanged"; readonly access: AccessPolicy }
   /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
   | { readonly kind: "dropSession"; readonly clientId: string }
   /** The operator wants dead letters sent again, or gone. */

@@ -1,7 +1,7 @@
 /** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
 import type { AccessPolicy } from "./access.ts";
 import type { PredefinedTopics } from "./input.ts";
-import type { PeerId } from "./types.ts";
+import type { PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
   /** 0..255. [§5.4.1] */
@@ -24,8 +24,10 @@ export interface CoreOptions {
   readonly clients: {
     /** Octets of a client id. Longer: CONNACK 0x03. */
     readonly clientIdBytesMax: number;
-    /** Sessions, connected or not. Beyond: the longest disconnected one ends; if there is none, CONNACK congestion. */
+    /** Sessions, connected or not. Beyond: one makes way (`SessionTable.toGiveUp`); if none does, CONNACK congestion. */
     readonly sessionsMax: number;
+    /** The same per host, for clients that nobody vouches for; each node behind a forwarder is a host. 0 = no limit. */
+    readonly sessionsPerHostMax: number;
     /** Will dialogues and logins under way. Beyond: CONNACK congestion. */
     readonly pendingMax: number;
     /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */
@@ -47,6 +49,8 @@ export interface CoreOptions {
     readonly predefined: PredefinedTopics;
     /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
     readonly idsPerClientMax: number;
+    /** Octets of those names, of filters and of the will, per client. Beyond: the same. */
+    readonly bytesPerClientMax: number;
   };
   readonly buffer: {
     /** Per client, waiting for it. Beyond: the oldest QoS 0 goes; QoS 1/2 stay unacknowledged at the broker. */
@@ -91,6 +95,7 @@ export interface CoreOptions {
   readonly longNameQoSMinusOne: boolean;
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
   readonly durable: boolean;
+  /** At the start; `accessChanged` brings another. */
   readonly access: AccessPolicy;
 }
 
@@ -101,6 +106,8 @@ export interface UpstreamPolicy {
   /** Of an aggregating upstream; a client keeps to one of them. */
   readonly connections: number;
   readonly protocol: "3.1.1" | "5";
+  /** Where its brokers are, in a form that can be compared: upstreams with a place in common may meet. Absent: anywhere. */
+  readonly places?: readonly string[];
   readonly clientIdPrefix: string;
   readonly topicPrefix: string;
   /** Own connection for QoS -1, status and "is the broker there". */
@@ -162,6 +169,8 @@ export interface CoreEnvironment {
   maxMessageBytes(peer: PeerId): number;
   /** What all peers of one host share (an IP address), for limits per host. */
   hostOf(peer: PeerId): string;
+  /** Who this peer is, as its network knows it. */
+  identityOf(peer: PeerId): PeerIdentity;
   /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
   wallClock(): number | undefined;
   /** 0 <= x < 1; seeded in tests. */

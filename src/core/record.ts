@@ -10,6 +10,10 @@ export interface SessionRecord {
   readonly sleepSeconds: number;
   /** Lost, and its will has not reached the broker yet. */
   readonly farewell: boolean;
+  /** More than CONNECT and goodbye was heard from it. This and the next are not in the oldest records. */
+  readonly spoke?: boolean;
+  /** A rule of access named it, or it had proved who it is. */
+  readonly vouched?: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
   readonly topics: readonly { readonly id: number; readonly name: string; readonly known: boolean }[];

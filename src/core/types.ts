@@ -10,6 +10,16 @@ export type Instant = number;
  */
 export type PeerId = `${string}/${string}`;
 
+/** Who a peer is, as far as its network can tell. */
+export interface PeerIdentity {
+  /** An address, or what else names the peer. */
+  readonly name: string;
+  /** What the name comes from. An address says where somebody is, and can be forged. */
+  readonly by: "address";
+  /** Has the peer proved that the name is its own? */
+  readonly verified: boolean;
+}
+
 /**
  * One MQTT connection with its reconnects. A new one gets a new id, also for the same client. Made and read in link-id.ts
  * only.

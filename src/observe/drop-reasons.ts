@@ -46,6 +46,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "client-id-taken": {
+    meaning:
+      "A client whose MQTT client id is another's at its broker: one of the gateway's own connections (`upstream.serviceClientId`, and `-1`, `-2` of shared ones), or a client of another upstream, prefixes counted. It hears 'not supported'.",
+    advice:
+      "If the device is yours, give it another id, or the upstream another `clientIdPrefix` or `serviceClientId`. If not, somebody wanted what was meant for others.",
+    level: "debug",
+    byStrangers: true,
+  },
   "encapsulation-not-allowed": {
     meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
     advice: "If it is yours, add its address to `access.forwarders.from`.",
@@ -140,7 +148,7 @@ export const dropReasonRows = {
   },
   "topic-ids-exhausted": {
     meaning:
-      "The client has as many topic names as `topics.idsPerClientMax` allows. In a REGISTER it hears 'congestion'.",
+      "The client has as many topic names as `topics.idsPerClientMax` allows, or names, filters and a will of as many octets as `topics.bytesPerClientMax` does. In answer to REGISTER, SUBSCRIBE or a will it hears 'congestion'.",
     advice: "A device that makes up topic names as it goes: correct it, or raise the limit.",
     level: "debug",
     byStrangers: false,
@@ -216,6 +224,14 @@ export const dropReasonRows = {
       "After a power failure it passes by itself. Else somebody floods the port, or the limits are too small: behind one forwarder or translated address many devices count as one host.",
     level: "debug",
     byStrangers: false,
+  },
+  "no-place": {
+    meaning:
+      "There are as many sessions as `clients.sessionsMax` allows, or of this host as `sessionsPerHostMax` does, and none that would make way. The device hears 'congestion' and tries again.",
+    advice:
+      "Name your devices in `access.rules`: those get a place before others. See with `mqtt-sn-gateway sessions` who has them; a squatter has to speak to keep one. Many devices behind one address need a higher `sessionsPerHostMax`.",
+    level: "debug",
+    byStrangers: true,
   },
   repeat: {
     meaning: "A second copy of a message whose answer is under way or was given: it is not done twice.",

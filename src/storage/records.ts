@@ -135,6 +135,8 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     keepAliveSeconds: seconds,
     sleepSeconds: seconds,
     farewell: z.boolean(),
+    spoke: z.boolean().exactOptional(),
+    vouched: z.boolean().exactOptional(),
     will: orNothing(publication),
     brokerWill: orNothing(publication),
     topics: z.array(z.object({ id, name, known: z.boolean() })),

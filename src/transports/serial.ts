@@ -5,7 +5,7 @@
  * A line that cannot be opened, that is unplugged, or whose package is missing is said once and tried again for ever.
  */
 import { createRequire } from "node:module";
-import type { Instant, PeerId } from "../core/types.ts";
+import type { Instant, PeerId, PeerIdentity } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { Reassembler } from "./framing.ts";
 import type { SerialOptions } from "./serial-options.ts";
@@ -99,6 +99,10 @@ export class SerialTransport implements Transport {
 
   hostOf(peer: PeerId): string {
     return this.#lineOf(peer)?.path ?? peer;
+  }
+
+  identityOf(peer: PeerId): PeerIdentity {
+    return { name: this.hostOf(peer), by: "address", verified: false };
   }
 
   /** Never fails: a line may be plugged in later. */

@@ -4,7 +4,7 @@
  * A transport moves bytes and nothing else: it never decodes, retries, or keeps sessions.
  * Delivery is best effort; `send` may lose, repeat, or reorder, as datagrams do.
  */
-import type { PeerId } from "../core/types.ts";
+import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { GatewayError } from "../errors.ts";
 
 export interface TransportEvents {
@@ -65,6 +65,8 @@ export interface Transport {
   maxMessageBytes(peer: PeerId): number;
   /** What all peers of one host share: the IP address, the Bluetooth address. */
   hostOf(peer: PeerId): string;
+  /** Who this peer is, as far as this network can tell; by its address where it cannot tell more. */
+  identityOf(peer: PeerId): PeerIdentity;
   /** Opens the network. @throws {GatewayError} ERR_TRANSPORT_OPEN when it cannot. */
   start(events: TransportEvents): Promise<void>;
   /** Sends one message. Never throws: a failed send counts as a lost datagram. */

@@ -12,7 +12,7 @@ import { lookup } from "node:dns";
 import { isIP, isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
-import type { PeerId } from "../core/types.ts";
+import type { PeerId, PeerIdentity } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { kernelDrops } from "./proc-net-udp.ts";
 import { RecentMap } from "./recent-map.ts";
@@ -88,6 +88,10 @@ export class UdpTransport implements Transport {
 
   hostOf(peer: PeerId): string {
     return this.#addressOf(peer)?.host ?? peer;
+  }
+
+  identityOf(peer: PeerId): PeerIdentity {
+    return { name: this.hostOf(peer), by: "address", verified: false };
   }
 
   async start(events: TransportEvents): Promise<void> {

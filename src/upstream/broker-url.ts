@@ -15,6 +15,8 @@ export interface BrokerUrl {
   readonly password: string | undefined;
 }
 
+export const usualPorts = { mqtt: 1_883, mqtts: 8_883, ws: 80, wss: 443 } as const;
+
 /** undefined: it is none. */
 export function parseBrokerUrl(text: string): BrokerUrl | undefined {
   if (!URL.canParse(text)) return undefined;

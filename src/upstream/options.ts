@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
+import { parseBrokerUrl, usualPorts, withoutSecrets } from "./broker-url.ts";
 import { presetNames } from "./presets.ts";
 
 /** A secret is never in the configuration itself: it is in a file or an environment variable. */
@@ -255,4 +255,19 @@ export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): b
 /** The brokers, the best one first. */
 export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
   return urls ?? [url];
+}
+
+/**
+ * Where the brokers of an upstream are, to see whether two upstreams may meet at one. A host is one broker, whatever its
+ * listeners are for (1883, 8883, WebSocket); on this machine each port is.
+ */
+export function placesOf(options: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
+  return urlsOf(options).flatMap((text) => {
+    const url = parseBrokerUrl(text);
+    if (!url) return [];
+    const host = url.host.toLowerCase().replace(/\.$/, "");
+    return [
+      /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(host) ? `localhost:${url.port ?? usualPorts[url.scheme]}` : host,
+    ];
+  });
 }

@@ -1,9 +1,7 @@
 /** Is somebody there? TCP, and TLS where that is spoken; not a word of MQTT, so no session is touched. */
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocketOptions } from "node:tls";
-import type { BrokerUrl } from "./broker-url.ts";
-
-const usualPorts = { mqtt: 1_883, mqtts: 8_883, ws: 80, wss: 443 } as const;
+import { type BrokerUrl, usualPorts } from "./broker-url.ts";
 
 /** Calls back once. */
 export function probe(

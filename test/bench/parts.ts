@@ -150,7 +150,7 @@ export async function startGateway(
       url: options.tls ? `mqtts://localhost:${broker.tlsPort}` : `mqtt://127.0.0.1:${broker.plainPort}`,
       ...(options.tls && { tls }),
     },
-    clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 200_000 },
+    clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 200_000, sessionsPerHostMax: 0 },
     api: { enabled: false },
     store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
     log: { level: "warn", format: "json" },

@@ -47,7 +47,7 @@ const config = parseConfig({
     reconnect: { minSeconds: 0.5, maxSeconds: 5 },
   },
   uplink: { whenAway: env.WHEN_AWAY ?? "store" },
-  clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 100_000 },
+  clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 100_000, sessionsPerHostMax: 0 },
   retry: { intervalSeconds: number("TRETRY", 10), limit: number("NRETRY", 3) },
   topics: { predefined },
   access: { qosMinusOne: { enabled: env.QOSM1 !== "0" }, forwarders: { enabled: env.FORWARDER !== "0" } },

@@ -71,6 +71,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
         expect(from.startsWith(`${transport.name}/`)).toBe(true);
         expect(from).not.toContain("#");
         expect(transport.hostOf(from)).not.toBe("");
+        expect(transport.identityOf(from)).toMatchObject({ by: "address", verified: false });
       }
     });
 

@@ -137,6 +137,7 @@ export class Bench {
     this.core = new CheckedCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
+      identityOf: (peer) => ({ name: peer.split(":")[0] ?? peer, by: "address", verified: false }),
       wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
       random: () => 0,
     });

@@ -232,6 +232,7 @@ function live(states: readonly StoredState[], mode: "transparent" | "aggregating
   const core = new GatewayCore(options, {
     maxMessageBytes: () => 1_024,
     hostOf: (peer) => peer,
+    identityOf: (peer) => ({ name: peer, by: "address", verified: false }),
     wallClock: () => undefined,
     random: () => 0,
   });

@@ -1,5 +1,5 @@
 /** The air between devices and gateway: loses, repeats, delays and so reorders. */
-import type { PeerId } from "../../src/core/types.ts";
+import type { PeerId, PeerIdentity } from "../../src/core/types.ts";
 import type { Transport, TransportEvents, TransportStats } from "../../src/transports/transport.ts";
 import type { Rng } from "./rng.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -77,6 +77,10 @@ export class SimTransport implements Transport {
 
   hostOf(peer: PeerId): string {
     return peer;
+  }
+
+  identityOf(peer: PeerId): PeerIdentity {
+    return { name: this.hostOf(peer), by: "address", verified: false };
   }
 
   async start(events: TransportEvents): Promise<void> {

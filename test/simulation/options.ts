@@ -20,6 +20,7 @@ export const testOptions: CoreOptions = {
   clients: {
     clientIdBytesMax: 64,
     sessionsMax: 1_000,
+    sessionsPerHostMax: 0,
     pendingMax: 100,
     newPerSecondMax: 0,
     newPerSecondPerHostMax: 0,
@@ -30,7 +31,7 @@ export const testOptions: CoreOptions = {
     subscriptionQoSMax: 2,
     subscriptionsMax: 100,
   },
-  topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000 },
+  topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000, bytesPerClientMax: 65_536 },
   buffer: {
     messagesMax: 100,
     bytesMax: 1_000_000,

@@ -401,6 +401,7 @@ export class World {
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer,
+        identityOf: (peer) => ({ name: peer, by: "address", verified: false }),
         wallClock: () => this.#wallClock(),
         random: () => this.rng.next(),
       },

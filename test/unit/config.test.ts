@@ -61,6 +61,23 @@ describe("configuration", () => {
     [{ upstreams: [{ name: "a", transports: ["lora"] }] }, /there is no transport "lora"/],
     [{ upstreams: [{ name: "a", clients: "x*" }] }, /upstreams\.0\.serviceClientId/],
     [
+      { upstreams: [{ name: "a", clients: "x*", clientIdPrefix: "mqtt-", serviceClientId: "sn-gateway" }] },
+      /upstreams\.0\.serviceClientId/,
+    ],
+    [
+      {
+        upstream: { url: "mqtt://B.example", mode: "aggregating", connections: 3, serviceClientId: "gw" },
+        upstreams: [{ name: "a", clients: "x*", url: "mqtts://b.example:8883", serviceClientId: "gw-2" }],
+      },
+      /upstreams\.0\.serviceClientId/,
+    ],
+    [
+      { upstreams: [{ name: "a", clients: ["y", "meter-*"], serviceClientId: "meter-gw" }] },
+      /upstreams\.0\.clients: "meter-\*" names "meter-gw"/,
+    ],
+    [{ topics: { predefinedFor: { "mqtt-sn-gateway": { "1": "a" } } } }, /predefinedFor\.mqtt-sn-gateway/],
+    [{ access: { rules: [{ allow: ["a", "mqtt-sn-gateway"] }] } }, /access\.rules\.0\.allow/],
+    [
       { upstreams: [0, 1].map((i) => ({ name: "a", clients: "x*", serviceClientId: `gw-${i}` })) },
       /upstreams\.1\.name: "a" is taken/,
     ],
@@ -150,11 +167,15 @@ describe("who gets in", () => {
   const policy = (access: unknown) =>
     createAccessPolicy(accessOptions.parse(access), (peer) => peer.replace(/^[^/]*\/\[?([^\]]*?)\]?:\d+$/, "$1"));
 
+  const identityOf = (peer: PeerId) =>
+    ({ name: peer.replace(/^[^/]*\/\[?([^\]]*?)\]?:\d+$/, "$1"), by: "address", verified: false }) as const;
+
   test("the first rule that names the client and its network counts", () => {
-    const { client } = policy({
+    const rules = policy({
       default: "deny",
       rules: [{ deny: "node-6" }, { allow: ["node-?", "x*"], from: ["192.0.2.0/24"] }],
     });
+    const client = (clientId: string, peer: PeerId) => rules.client(clientId, peer, identityOf(peer));
     expect(client("node-1", "udp/192.0.2.7:1").admitted).toBe(true);
     expect(client("node-6", "udp/192.0.2.7:1").admitted).toBe(false);
     expect(client("node-1", "udp/198.51.100.7:1").admitted).toBe(false);
@@ -163,8 +184,16 @@ describe("who gets in", () => {
   });
 
   test("a refusal says which line would admit the client", () => {
-    const refused = policy({ default: "deny" }).client("n", "udp/192.0.2.7:1");
+    const peer = "udp/192.0.2.7:1";
+    const refused = policy({ default: "deny" }).client("n", peer, identityOf(peer));
     expect(refused).toEqual({ admitted: false, hint: 'access.rules: put first {"allow":"n","from":["192.0.2.7"]}' });
+  });
+
+  test("a rule by name is told from one for everybody", () => {
+    const rules = policy({ rules: [{ allow: "meter-*" }, { allow: "*" }] });
+    const admission = (clientId: string) => rules.client(clientId, "udp/192.0.2.7:1", identityOf("udp/192.0.2.7:1"));
+    expect(admission("meter-1")).toMatchObject({ admitted: true, byName: true });
+    expect(admission("other")).toMatchObject({ admitted: true, byName: false });
   });
 
   test.each<[PeerId, boolean]>([

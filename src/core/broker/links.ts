@@ -6,6 +6,7 @@ import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { LinkId } from "../types.ts";
+import { holderOfId } from "./client-ids.ts";
 import { statusWill } from "./service.ts";
 import { brokerWill } from "./will.ts";
 
@@ -14,8 +15,13 @@ import { brokerWill } from "./will.ts";
  * had one, and what the broker kept of it is wanted.
  */
 export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
-  const { upstream } = session;
+  const { clientId, upstream } = session;
   const { clientIdPrefix, will } = upstream.options;
+  const holder = holderOfId(context, clientId, upstream);
+  // A CONNECT was refused before it came here: this is for what an earlier life left, under another configuration.
+  session.lacksId = holder !== undefined;
+  if (holder !== undefined)
+    return context.drop("client-id-taken", { clientId, peer: session.peer, detail: `at the broker it is ${holder}'s` });
   const link = newLink({
     id: context.nextLinkId(session.clientId),
     session,

@@ -14,6 +14,8 @@ import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
+import { noteSpoke } from "../session/session-record.ts";
+import { staysAdmitted } from "../session/shut-out.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
 import { onSubscribe, onUnsubscribe } from "../session/subscribe.ts";
 import { onWillMsgUpd, onWillTopicUpd } from "../session/will-update.ts";
@@ -36,7 +38,12 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
   if (setup && onMessageInSetup(context, setup, message)) return;
   const session = context.sessions.byPeer(peer);
   if (session) {
+    if (session.isUnasked) {
+      session.isUnasked = false;
+      if (!staysAdmitted(context, session, { tell: true })) return;
+    }
     session.lastHeard = context.now;
+    if (!session.spoke && (message.type !== "DISCONNECT" || message.duration)) noteSpoke(context, session);
     context.touch(session);
     onMessageOfClient(context, session, peer, message);
   } else if (setup) {
@@ -146,7 +153,7 @@ function onMessageOfStranger(context: Context, peer: PeerId, message: Message): 
 }
 
 function onQoSMinusOne(context: Context, peer: PeerId, message: Extract<Message, { type: "PUBLISH" }>): void {
-  const admission = context.options.access.qosMinusOne(neighbourOf(peer));
+  const admission = context.access.qosMinusOne(neighbourOf(peer));
   if (!admission.admitted) {
     context.counters.dropped["qos-minus-one-not-allowed"]++;
     return context.out.report({

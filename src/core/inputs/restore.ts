@@ -4,6 +4,8 @@
  * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
  */
+
+import { holderOfId } from "../broker/client-ids.ts";
 import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
@@ -13,10 +15,12 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
+import { bidGoodbye } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
+import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
@@ -47,6 +51,9 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.sleepSeconds = record.sleepSeconds;
   session.will = record.will;
   session.farewell = record.farewell;
+  // What an earlier version wrote says nothing of it: whoever has something here has spoken.
+  session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
+  session.vouched = record.vouched === true;
   session.lastHeard = context.now;
   // What the last words told the client may not have left; an id is told again before it is used.
   for (const { id, name } of record.topics) session.registry.restore({ id, name, known: false });
@@ -71,7 +78,21 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.lingers = isIdle && session.account.owed > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
+  session.isUnasked = true;
+  // The transports are not open yet: who is sent away hears so when it next speaks.
+  if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
+  if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
   if (!isIdle || session.farewell || session.lingers) attach(context, session);
+}
+
+/** The configuration may have given its id at the broker to somebody else since. */
+function hasItsId(context: Context, session: Session): boolean {
+  const { clientId, peer, upstream } = session;
+  const holder = holderOfId(context, clientId, upstream);
+  if (holder === undefined) return true;
+  session.lacksId = true;
+  context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
+  return false;
 }
 
 function attach(context: Context, session: Session): void {

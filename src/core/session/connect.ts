@@ -7,6 +7,7 @@
 
 import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
+import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
@@ -18,7 +19,7 @@ import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { cancelSetup, completeSetup, connectOverTrunk, isTrusted, refuseConnect } from "./connect-outcome.ts";
-import { lose, tellDisconnected } from "./departure.ts";
+import { endForRoom, lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
@@ -26,6 +27,8 @@ import { newSession } from "./new-session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
+import { sayNotAdmitted } from "./shut-out.ts";
+import { hasRoomForWill } from "./topic-octets.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
@@ -39,24 +42,30 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
       clientId === undefined ? "client id" : "protocol id",
     );
   }
-  const admission = context.options.access.client(clientId, peer);
+  const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
-    context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint: admission.hint });
-    context.counters.dropped["not-admitted"]++;
+    sayNotAdmitted(context, clientId, peer, admission.hint);
     return context.out.send(peer, connAck(returnCodes.notSupported));
+  }
+  const present = context.sessions.byClientId(clientId);
+  const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
+  if (holder !== undefined) {
+    context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
+    return refuseConnect(context, peer, message, returnCodes.notSupported, `its id is that of ${holder} at the broker`);
   }
   if (isRepeat(context, peer, message)) return;
 
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
-  const present = context.sessions.byClientId(clientId);
   makeWayAt(context, peer, clientId);
-  if (!present && !mayBeNew(context, peer, message)) return;
-  if (context.setups.size >= context.options.clients.pendingMax) {
+  const vouched = admission.byName === true;
+  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message, vouched)) return;
+  if (context.setups.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
     return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  setup.vouched = vouched;
   beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
@@ -120,21 +129,41 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
 }
 
 /** Is there room and time for one more session? */
-function mayBeNew(context: Context, peer: PeerId, message: Connect): boolean {
+function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
     refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
     return false;
   }
-  if (context.sessions.size < context.options.clients.sessionsMax) return true;
-  const idle = context.sessions.longestIdle();
-  if (!idle) {
-    refuseConnect(context, peer, message, returnCodes.congestion, "too many sessions");
-    return false;
+  const { sessions, now } = context;
+  const { sessionsMax, sessionsPerHostMax } = context.options.clients;
+  const newcomer = { vouched, now };
+  if (!vouched && sessionsPerHostMax > 0 && sessions.atHostOf(peer) >= sessionsPerHostMax) {
+    const gives = sessions.toGiveUpAtHostOf(peer, newcomer);
+    if (!gives) return haveNoPlace(context, peer, message, "too many sessions of this host");
+    endForRoom(context, gives);
   }
-  detach(context, idle, { how: "disconnect", endSession: true });
-  endSession(context, idle, "made room for a new client");
+  if (sessions.size < sessionsMax) return true;
+  const gives = sessions.toGiveUp(newcomer);
+  if (!gives) return haveNoPlace(context, peer, message, "too many sessions");
+  endForRoom(context, gives);
   return true;
+}
+
+function haveNoPlace(context: Context, peer: PeerId, message: Connect, why: string): false {
+  context.drop("no-place", { peer, detail: why });
+  refuseConnect(context, peer, message, returnCodes.congestion, why);
+  return false;
+}
+
+/** The will dialogue that waits for longest makes way: a device takes a moment for one, and a stranger never ends his. */
+function forgetDialogue(context: Context): boolean {
+  for (const setup of context.setups.values()) {
+    if (setup.stage === "broker" || context.sessions.byClientId(setup.clientId)?.spoke) continue;
+    cancelSetup(context, setup);
+    return true;
+  }
+  return false;
 }
 
 export function onWillTopic(context: Context, setup: Setup<Session>, message: WillTopic): void {
@@ -167,6 +196,12 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
   }
   const { topicName, qos, retain } = setup.willTopic;
   setup.will = { topicName, payload: message.willMsg, qos, retain };
+  const before = setup.message.cleanSession ? undefined : context.sessions.byClientId(setup.clientId);
+  if (!hasRoomForWill(context, before, setup.will)) {
+    forgetSetup(context, setup);
+    context.drop("topic-ids-exhausted", { clientId: setup.clientId, peer: setup.peer, detail: "will" });
+    return refuseConnect(context, setup.peer, setup.message, returnCodes.congestion, "will too large");
+  }
   finishDialogue(context, setup);
 }
 
@@ -214,6 +249,8 @@ function commit(context: Context, setup: Setup<Session>): void {
     context.sessions.add(session);
   }
   bindSetup(setup, session);
+  session.vouched = setup.vouched;
+  context.sessions.noteStanding(session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   if (message.will) session.will = setup.will;

@@ -60,6 +60,21 @@ export function endByOperator(context: Context, clientId: string): void {
   leave(context, session, "ended by the operator", "disconnect");
 }
 
+/**
+ * This session makes room for a new client, also when it is active: nobody has heard from it then. It is told, in case that it
+ * is a device after all.
+ */
+export function endForRoom(context: Context, session: Session): void {
+  const why = "made room for a new client";
+  if (session.state !== "disconnected" && session.state !== "lost") {
+    tellDisconnected(context, session);
+    session.clean = true;
+    return bidGoodbye(context, session, why);
+  }
+  detach(context, session, { how: "disconnect", endSession: true });
+  endSession(context, session, why);
+}
+
 export function onLifeDeadline(context: Context, session: Session): void {
   if (session.farewell) return giveUpFarewell(context, session);
   if (session.state === "disconnected" || session.state === "lost") {

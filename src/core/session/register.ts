@@ -6,6 +6,7 @@ import { regAck, returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
+import { assignTopic } from "./topic-octets.ts";
 
 export function onRegister(context: Context, session: Session, message: Register): void {
   const { peer } = session;
@@ -18,9 +19,9 @@ export function onRegister(context: Context, session: Session, message: Register
   ) {
     return context.out.send(peer, regAck(0, msgId, returnCodes.notSupported));
   }
-  const topic = session.registry.assign(topicName);
+  const topic = assignTopic(context, session, topicName);
   if (!topic) {
-    context.drop("topic-ids-exhausted", { clientId: session.clientId, peer, detail: topicName });
+    context.drop("topic-ids-exhausted", { clientId: session.clientId, peer, detail: topicName.slice(0, 200) });
     return context.out.send(peer, regAck(0, msgId, returnCodes.congestion));
   }
   topic.known = true;

@@ -13,6 +13,8 @@ export function recordOf(session: Session): SessionRecord {
     keepAliveSeconds: session.keepAliveSeconds,
     sleepSeconds: session.sleepSeconds,
     farewell: session.farewell,
+    ...(session.spoke && { spoke: true }),
+    ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,
     topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
@@ -31,6 +33,13 @@ export function recordOf(session: Session): SessionRecord {
 /** The session is to be stored as it is at the end of this turn. */
 export function markChanged(context: Context, session: Session): void {
   context.journal.mark(session, () => recordOf(session));
+}
+
+/** More than CONNECT was heard: it does not have its place for nothing, and keeps it in the next life. */
+export function noteSpoke(context: Context, session: Session): void {
+  session.spoke = true;
+  context.sessions.noteStanding(session);
+  markChanged(context, session);
 }
 
 /** The client is at this address now, and whoever was there is not any more: a restart must find both so. */

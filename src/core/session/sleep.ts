@@ -48,7 +48,7 @@ export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId:
   if (session.state !== "asleep" && session.state !== "awake") return false;
   // An address that an active client speaks from is not a new one: who is there may not fetch for somebody else.
   if (context.sessions.byPeer(peer)?.state === "active") return false;
-  if (!context.options.access.client(clientId, peer).admitted) return false;
+  if (!context.admits(clientId, peer).admitted) return false;
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
   moveTo(context, session, peer);
   session.lastHeard = context.now;

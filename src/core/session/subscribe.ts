@@ -1,7 +1,7 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
-import { hasWildcard, isTopicFilter, shortNameFromId } from "../../wire/topic.ts";
+import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { storeExperience } from "../broker/experience-record.ts";
 import { takesFilter } from "../broker/limits.ts";
@@ -20,6 +20,7 @@ import { storesFor } from "./backlog.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
+import { assignTopic, hasRoomFor } from "./topic-octets.ts";
 
 export function onSubscribe(context: Context, session: Session, message: Subscribe): void {
   const { peer, clientId, broker } = session;
@@ -51,11 +52,16 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
     return refuse(returnCodes.congestion);
   }
+  const haveNoRoom = () => {
+    context.drop("topic-ids-exhausted", { clientId, peer, detail: `SUBSCRIBE ${what.filter.slice(0, 200)}` });
+    refuse(returnCodes.congestion);
+  };
+  if (isNew && !hasRoomFor(context, session, utf8Length(what.filter))) return haveNoRoom();
   let topicId = what.predefinedId;
   if (what.by === "name" && !hasWildcard(what.filter)) {
     const isNewName = session.registry.byName(what.filter) === undefined;
-    const topic = session.registry.assign(what.filter);
-    if (!topic) return refuse(returnCodes.congestion);
+    const topic = assignTopic(context, session, what.filter);
+    if (!topic) return haveNoRoom();
     // Also if the broker refuses: a REGISTER may tell the client this id, and a later life may not give it to another name.
     if (isNewName) markChanged(context, session);
     topicId = topic.id;

@@ -5,6 +5,7 @@ import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import { recordOf } from "./session-record.ts";
+import { assignTopic } from "./topic-octets.ts";
 
 export type TopicChoice = {
   readonly type: "normal" | "predefined" | "short";
@@ -19,7 +20,7 @@ export function topicFor(context: Context, session: Session, topicName: string):
   const present = session.registry.byName(topicName);
   const short = present && subscription?.by !== "short" ? undefined : shortNameToId(topicName);
   if (short !== undefined) return { type: "short", id: short, known: true };
-  const topic = present ?? session.registry.assign(topicName);
+  const topic = present ?? assignTopic(context, session, topicName);
   if (!topic) return "exhausted";
   if (topic.refused) return "refused";
   if (!present) context.journal.mark(session, () => recordOf(session));

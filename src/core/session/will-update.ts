@@ -9,8 +9,10 @@ import { returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
+import { hasRoomForWill } from "./topic-octets.ts";
 
 const nothing = new Uint8Array(0);
+const nowhere = { topicName: "", qos: 0, retain: false } as const;
 
 export function onWillTopicUpd(context: Context, session: Session, message: WillTopicUpd): void {
   const { willTopic, qos, retain } = message;
@@ -29,7 +31,9 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
     return answer(returnCodes.notSupported);
   } else {
     const payload = session.will?.payload ?? session.willMessage ?? nothing;
-    session.will = { topicName: willTopic, payload, qos, retain };
+    const will = { topicName: willTopic, payload, qos, retain };
+    if (!hasRoomForWill(context, session, will)) return answer(haveNoRoom(context, session, "WILLTOPICUPD"));
+    session.will = will;
   }
   markChanged(context, session);
   answer(returnCodes.accepted);
@@ -37,9 +41,20 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
 
 export function onWillMsgUpd(context: Context, session: Session, message: WillMsgUpd): void {
   const payload = message.willMsg;
+  const will = session.will ? { ...session.will, payload } : { ...nowhere, payload };
+  if (!hasRoomForWill(context, session, will)) {
+    const returnCode = haveNoRoom(context, session, "WILLMSGUPD");
+    if (session.peer !== undefined) context.out.send(session.peer, { type: "WILLMSGRESP", returnCode });
+    return;
+  }
   if (session.will) session.will = { ...session.will, payload };
   else session.willMessage = payload; // waits for its topic
   markChanged(context, session);
   if (session.peer !== undefined)
     context.out.send(session.peer, { type: "WILLMSGRESP", returnCode: returnCodes.accepted });
+}
+
+function haveNoRoom(context: Context, session: Session, detail: string): number {
+  context.drop("topic-ids-exhausted", { clientId: session.clientId, peer: session.peer, detail });
+  return returnCodes.congestion;
 }

@@ -4,8 +4,25 @@
  */
 import { assert, type Found } from "../assert.ts";
 import type { CoreEnvironment } from "../options.ts";
-import type { PeerId } from "../types.ts";
+import { forwardedNodeOf } from "../peer-id.ts";
+import type { Instant, PeerId } from "../types.ts";
 import type { Session } from "./session.ts";
+
+/**
+ * Who gives up its place for a new client, when there is none left: first who never said a word after its CONNECT, for
+ * whoever has no more than an address to squat with does not; then who is away for longest. A stranger does not push out
+ * whom the operator knows, nor who was heard within the last day.
+ */
+export interface Newcomer {
+  readonly vouched: boolean;
+  readonly now: Instant;
+}
+
+/** So long a new client has time for its first word before a stranger takes its place. */
+const silenceGraceMs = 5_000;
+
+/** So long one that spoke and is away keeps its place from strangers. */
+const awayGraceMs = 86_400_000;
 
 /** Topic ids of an ended session start here or later, so that a stale id does not match. See topic-registry.ts. */
 const rememberedStartsMax = 10_000;
@@ -15,8 +32,11 @@ const firstStartMax = 0x1000;
 export class SessionTable {
   readonly #byClientId = new Map<string, Session>();
   readonly #byPeer = new Map<PeerId, Session>();
-  /** Disconnected and lost ones, longest first. */
-  readonly #idle = new Set<Session>();
+  /** Disconnected and lost ones, longest first: whom the operator knows, and others. */
+  readonly #idle = { vouched: new Set<Session>(), others: new Set<Session>() };
+  /** Nobody has vouched for them, and they have not spoken; longest first. */
+  readonly #silent = new Set<Session>();
+  readonly #perHost = new Map<string, number>();
   /** Next topic id for clients whose session ended; oldest first. */
   readonly #topicIdStarts = new Map<string, number>();
   readonly #environment: CoreEnvironment;
@@ -50,6 +70,15 @@ export class SessionTable {
     assert(!this.#byClientId.has(session.clientId), "a client has one session");
     this.#byClientId.set(session.clientId, session);
     this.setIdle(session, isIdle(session));
+    this.noteStanding(session);
+  }
+
+  /** `spoke` or `vouched` may have changed. */
+  noteStanding(session: Session): void {
+    if (session.spoke || session.vouched) this.#silent.delete(session);
+    else this.#silent.add(session);
+    const wrong = session.vouched ? this.#idle.others : this.#idle.vouched;
+    if (wrong.has(session)) this.setIdle(session, true);
   }
 
   /** The client is at this address now; whoever was there is not any more. */
@@ -60,6 +89,7 @@ export class SessionTable {
     if (before) this.unbind(before);
     session.peer = peer;
     this.#byPeer.set(peer, session);
+    this.#count(session, this.#hostOf(peer));
   }
 
   unbind(session: Session): void {
@@ -71,7 +101,10 @@ export class SessionTable {
   remove(session: Session): void {
     this.unbind(session);
     this.#byClientId.delete(session.clientId);
-    this.#idle.delete(session);
+    this.#idle.vouched.delete(session);
+    this.#idle.others.delete(session);
+    this.#silent.delete(session);
+    this.#count(session, undefined);
     this.#topicIdStarts.delete(session.clientId);
     this.#topicIdStarts.set(session.clientId, session.registry.next);
     if (this.#topicIdStarts.size > rememberedStartsMax) {
@@ -80,16 +113,62 @@ export class SessionTable {
     }
   }
 
-  /** Notes whether the session is without a client now, for `longestIdle`. */
+  /** Notes whether the session is without a client now, for `toGiveUp`. */
   setIdle(session: Session, idle: boolean): void {
-    this.#idle.delete(session);
-    if (idle) this.#idle.add(session);
+    this.#idle.vouched.delete(session);
+    this.#idle.others.delete(session);
+    if (idle) (session.vouched ? this.#idle.vouched : this.#idle.others).add(session);
   }
 
-  /** The session that has been without a client for longest: the one to give up for a new client. */
-  longestIdle(): Session | undefined {
-    for (const session of this.#idle) if (!session.setup && !session.farewell && !session.lingers) return session;
+  /** Sessions whose client is, or was last, where this peer is. */
+  atHostOf(peer: PeerId): number {
+    return this.#perHost.get(this.#hostOf(peer)) ?? 0;
+  }
+
+  /** The session to give up for a new client; undefined: there is none. */
+  toGiveUp(newcomer: Newcomer): Session | undefined {
+    const silent = this.#longestSilent(newcomer);
+    if (silent) return silent;
+    // Those will go first, in a moment.
+    if (this.#silent.size > 0 && !newcomer.vouched) return undefined;
+    for (const session of this.#idle.others) {
+      if (!newcomer.vouched && newcomer.now - session.lastHeard < awayGraceMs) break; // and so are those behind it
+      if (isFree(session)) return session;
+    }
+    if (newcomer.vouched) for (const session of this.#idle.vouched) if (isFree(session)) return session;
     return undefined;
+  }
+
+  /** Of those where this peer is. */
+  toGiveUpAtHostOf(peer: PeerId, newcomer: Newcomer): Session | undefined {
+    return this.#longestSilent(newcomer, this.#hostOf(peer));
+  }
+
+  #longestSilent({ vouched, now }: Newcomer, host?: string): Session | undefined {
+    for (const session of this.#silent) {
+      if (!isFree(session) || (host !== undefined && session.host !== host)) continue;
+      // Of an earlier life, or gone: it has had its time.
+      const hadTime = session.isUnasked || isIdle(session) || now - session.lastHeard >= silenceGraceMs;
+      if (vouched || hadTime) return session;
+    }
+    return undefined;
+  }
+
+  /** A node behind a forwarder counts by itself: the forwarder was let in by a rule of its own. */
+  #hostOf(peer: PeerId): string {
+    return forwardedNodeOf(peer) ? peer : this.#environment.hostOf(peer);
+  }
+
+  #count(session: Session, host: string | undefined): void {
+    const before = session.host;
+    if (before === host) return;
+    session.host = host;
+    if (before !== undefined) {
+      const left = (this.#perHost.get(before) ?? 1) - 1;
+      if (left > 0) this.#perHost.set(before, left);
+      else this.#perHost.delete(before);
+    }
+    if (host !== undefined) this.#perHost.set(host, (this.#perHost.get(host) ?? 0) + 1);
   }
 
   /** Do the views agree? For tests. */
@@ -98,7 +177,7 @@ export class SessionTable {
       if (session.clientId !== clientId) found(`client ${session.clientId} stands in the table as ${clientId}`);
       if (session.peer !== undefined && this.#byPeer.get(session.peer) !== session)
         found(`client ${clientId} is at ${session.peer}, and the table of addresses says otherwise`);
-      if (isIdle(session) !== this.#idle.has(session))
+      if (isIdle(session) !== (this.#idle.vouched.has(session) || this.#idle.others.has(session)))
         found(
           `client ${clientId} is ${session.state}, and ${isIdle(session) ? "not " : ""}among those without a client`,
         );
@@ -108,10 +187,25 @@ export class SessionTable {
       if (this.#byClientId.get(session.clientId) !== session)
         found(`${peer} stands for a session of client ${session.clientId} that is over`);
     }
-    for (const session of this.#idle)
+    const hosts = new Map<string, number>();
+    for (const { host } of this.#byClientId.values())
+      if (host !== undefined) hosts.set(host, (hosts.get(host) ?? 0) + 1);
+    for (const [host, count] of this.#perHost)
+      if (hosts.get(host) !== count) found(`${host} has ${hosts.get(host) ?? 0} sessions, and ${count} are counted`);
+    if (hosts.size !== this.#perHost.size)
+      found(`${hosts.size} hosts have sessions, and ${this.#perHost.size} are counted`);
+    for (const session of this.#silent)
+      if (this.#byClientId.get(session.clientId) !== session || session.spoke || session.vouched)
+        found(`client ${session.clientId} is over, or has spoken, and stands among the silent`);
+    for (const session of [...this.#idle.vouched, ...this.#idle.others])
       if (this.#byClientId.get(session.clientId) !== session)
         found(`a session of client ${session.clientId} that is over is among those without a client`);
   }
+}
+
+/** Nothing is under way for it. */
+function isFree({ setup, farewell, lingers }: Session): boolean {
+  return !setup && !farewell && !lingers;
 }
 
 function isIdle({ state }: Session): boolean {

@@ -90,6 +90,16 @@ export class Session {
   dropped = 0;
   /** The broker will not have this client any more; it hears so when it next speaks. */
   brokerRefused = false;
+  /** Its id at the broker is another's: it has no connection, and gets none. */
+  lacksId = false;
+  /** More than CONNECT and goodbye was heard from it, in whichever life of the gateway. */
+  spoke = false;
+  /** The operator knows it: a rule names it, or it has proved who it is. */
+  vouched = false;
+  /** Where it was last: a host, or a node behind a forwarder. Set by the table of sessions. */
+  host: string | undefined = undefined;
+  /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */
+  isUnasked = false;
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */

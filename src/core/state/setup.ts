@@ -24,6 +24,8 @@ export class Setup<Client> {
   session: Client | undefined = undefined;
   /** A repetition of a CONNECT that was accepted: if the will comes out the same, nothing changes. */
   repeats = false;
+  /** The operator knows this client. */
+  vouched = false;
   /** The session was made for this CONNECT and goes with it. */
   isNew = false;
   /** The client comes out of sleep on a session that goes on: its topic ids hold. */

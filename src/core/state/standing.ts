@@ -14,7 +14,7 @@
  *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
  *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
  *   clients.
- * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, or by the operator.
+ * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, by the operator, or by endForRoom.
  *
  * Farewell and lingering may come together: first what was accepted, then the will. Whichever
  * ends last ends the session, if it is clean. So of a clean session without a client there is always a reason why it is still there. After

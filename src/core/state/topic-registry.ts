@@ -10,6 +10,7 @@
  * Ids whose high octet is below 0x20 come first: some clients compare the number alone, whatever its type, and no
  * short topic name has such an octet in front. Predefined ids of the client are never given out.
  */
+import { utf8Length } from "../../wire/topic.ts";
 import { SmallMap } from "../small-map.ts";
 
 /** Ids up to here cannot be taken for the two octets of a short name. */
@@ -32,6 +33,7 @@ export class Registry {
   readonly #limit: number;
   readonly #isPredefined: (id: number) => boolean;
   #next: number;
+  #octets = 0;
 
   /** `start`: first id to try; `limit`: names at most. */
   constructor(options: { start: number; limit: number; isPredefined: (id: number) => boolean }) {
@@ -47,6 +49,11 @@ export class Registry {
 
   get size(): number {
     return this.#byName.size;
+  }
+
+  /** Of all names. */
+  get octets(): number {
+    return this.#octets;
   }
 
   topics(): IterableIterator<Topic> {
@@ -74,6 +81,7 @@ export class Registry {
   restore({ id, name, known }: { id: number; name: string; known: boolean }): Topic {
     // Written out: of `{ ...topic, refused }` V8 makes a hidden class of its own each time, 250 octets for every topic.
     const entry: Topic = { id, name, known, refused: false };
+    if (!this.#byName.has(name)) this.#octets += utf8Length(name);
     this.#byName.set(entry.name, entry);
     this.#byId.set(entry.id, entry);
     return entry;
@@ -88,6 +96,7 @@ export class Registry {
   clear(): void {
     this.#byName.clear();
     this.#byId.clear();
+    this.#octets = 0;
   }
 
   /** The client may have lost its table. */

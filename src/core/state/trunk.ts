@@ -7,6 +7,7 @@
  * keeps to one trunk, by a hash of its id, so its order is kept.
  */
 import type { UpstreamPolicy } from "../options.ts";
+import { ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient, Received, TrunkFilter } from "./exchanges.ts";
 import { FilterTrie } from "./filter-trie.ts";
@@ -51,8 +52,7 @@ export class Trunk<Client extends ExchangeClient> {
   }
 
   get mqttClientId(): string {
-    const { clientIdPrefix, serviceClientId } = this.policy;
-    return clientIdPrefix + serviceClientId + (this.index === 0 ? "" : `-${this.index}`);
+    return ownId(this.policy, this.index);
   }
 }
 

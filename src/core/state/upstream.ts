@@ -3,6 +3,7 @@
  * after a restart the rules are asked anew, and what is owed for the client goes where they say then.
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
+import { ownIdsOf } from "../own-ids.ts";
 import type { PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient } from "./exchanges.ts";
@@ -40,6 +41,11 @@ export class Upstream<Client extends ExchangeClient> {
 export class Upstreams<Client extends ExchangeClient> {
   readonly default: Upstream<Client>;
   readonly all: readonly Upstream<Client>[];
+  /**
+   * The MQTT client ids of the gateway's own connections. No client may have one of them, at whichever broker: two names
+   * may stand for the same machine, and a broker gives everything to who comes last with an id. [MQTT-3.1.4-2]
+   */
+  readonly ownIds: ReadonlySet<string>;
   readonly #rules: UpstreamsPolicy | undefined;
 
   constructor(general: UpstreamPolicy, further: UpstreamsPolicy | undefined, random: () => number) {
@@ -47,6 +53,17 @@ export class Upstreams<Client extends ExchangeClient> {
     const named = further?.named ?? [];
     this.all = [this.default, ...named.map(({ name, policy }) => new Upstream<Client>(name, policy, random))];
     this.#rules = further;
+    this.ownIds = new Set(this.all.flatMap(({ options }) => ownIdsOf(options)));
+  }
+
+  /** Clients that would have the same id at the same broker as this one, were they there. */
+  *rivalsOf(clientId: string, upstream: Upstream<Client>): IterableIterator<[clientId: string, of: Upstream<Client>]> {
+    const mqttClientId = upstream.options.clientIdPrefix + clientId;
+    for (const other of this.all) {
+      if (other === upstream || other.trunks.length > 0 || !mayMeet(other.options, upstream.options)) continue;
+      const { clientIdPrefix } = other.options;
+      if (mqttClientId.startsWith(clientIdPrefix)) yield [mqttClientId.slice(clientIdPrefix.length), other];
+    }
   }
 
   /** Whose broker this client uses; `clientId` is undefined for who publishes without a session. */
@@ -54,4 +71,10 @@ export class Upstreams<Client extends ExchangeClient> {
     const name = this.#rules?.nameOf(clientId, peer);
     return (name !== undefined && this.all.find((upstream) => upstream.name === name)) || this.default;
   }
+}
+
+function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
+  if (a.places === undefined || b.places === undefined) return true;
+  const places = new Set(a.places);
+  return b.places.some((place) => places.has(place));
 }

@@ -3,7 +3,7 @@
  * Without an adapter, without rights or without noble the transport runs all the same: it says what is missing, once,
  * and goes on trying.
  */
-import type { PeerId } from "../../core/types.ts";
+import type { PeerId, PeerIdentity } from "../../core/types.ts";
 import { GatewayError } from "../../errors.ts";
 import { systemTimers, type Timers } from "../timers.ts";
 import type { LinkReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
@@ -51,6 +51,10 @@ export class BleTransport implements Transport {
 
   hostOf(peer: PeerId): string {
     return this.#addressOf(peer) ?? peer;
+  }
+
+  identityOf(peer: PeerId): PeerIdentity {
+    return { name: this.hostOf(peer), by: "address", verified: false };
   }
 
   async start(events: TransportEvents): Promise<void> {

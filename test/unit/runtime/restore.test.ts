@@ -64,6 +64,7 @@ test("no deadline comes up before the driver is started, however long the slices
   const core = new GatewayCore(testOptions, {
     maxMessageBytes: () => 1_024,
     hostOf: (peer) => peer,
+    identityOf: (peer) => ({ name: peer, by: "address", verified: false }),
     wallClock: () => undefined,
     random: () => 0,
   });

@@ -1,0 +1,18 @@
+/**
+ * MQTT client ids at a broker: two connections with the same one throw each other out, and who comes last gets what was
+ * meant for the other. [MQTT-3.1.4-2]
+ */
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import type { Upstream } from "../state/upstream.ts";
+
+/** Whose id this client would have at the broker, in words; undefined: nobody's. Over a shared connection it has none. */
+export function holderOfId(context: Context, clientId: string, upstream: Upstream<Session>): string | undefined {
+  if (upstream.trunks.length > 0) return undefined;
+  if (context.upstreams.ownIds.has(upstream.options.clientIdPrefix + clientId)) return "the gateway itself";
+  for (const [rival, other] of context.upstreams.rivalsOf(clientId, upstream)) {
+    const session = rival === clientId ? undefined : context.sessions.byClientId(rival);
+    if (session?.upstream === other && !session.lacksId) return `client ${rival}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,32 @@
+/**
+ * A client that was let in once, and is not any more: the rules were changed, now or while the gateway was down.
+ *
+ * It is as if it had said goodbye: its connection to the broker closes, its will is not published, and a session that is
+ * to stay is kept for as long as any other without its client, should it be let in again. What was accepted from it
+ * before still goes to the broker.
+ */
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import type { PeerId } from "../types.ts";
+import { bidGoodbye, tellDisconnected } from "./departure.ts";
+
+export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId, hint: string): void {
+  context.counters.dropped["not-admitted"]++;
+  context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint });
+}
+
+/** May the client go on where it is? If not, it is sent away; a sleeper hears so when it next speaks. */
+export function staysAdmitted(context: Context, session: Session, { tell }: { tell: boolean }): boolean {
+  const { clientId, peer, state } = session;
+  if (peer === undefined) return true; // it is asked when it comes from somewhere
+  const admission = context.admits(clientId, peer);
+  if (admission.admitted) {
+    session.vouched = admission.byName === true;
+    context.sessions.noteStanding(session);
+    return true;
+  }
+  sayNotAdmitted(context, clientId, peer, admission.hint);
+  if (tell && state !== "asleep") tellDisconnected(context, session);
+  bidGoodbye(context, session, "not admitted any more");
+  return false;
+}

@@ -1,0 +1,38 @@
+/**
+ * What the gateway keeps of a client in words: names that have topic ids, filters, the will. Their number alone is no limit:
+ * a name may have 65,535 octets, and all of it is held in memory and on disk for as long as the session lives.
+ */
+import { utf8Length } from "../../wire/topic.ts";
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import type { Topic } from "../state/topic-registry.ts";
+import type { Will } from "../types.ts";
+
+/** The topic of this name, with a new id if it has none; undefined when the client has too many, or too long ones. */
+export function assignTopic(context: Context, session: Session, topicName: string): Topic | undefined {
+  const present = session.registry.byName(topicName);
+  if (present) return present;
+  return hasRoomFor(context, session, utf8Length(topicName)) ? session.registry.assign(topicName) : undefined;
+}
+
+/** May the client leave so many octets more with us? */
+export function hasRoomFor(context: Context, session: Session, octets: number): boolean {
+  return octetsOf(session) + octets <= context.options.topics.bytesPerClientMax;
+}
+
+/** May this will take the place of the one it has? */
+export function hasRoomForWill(context: Context, session: Session | undefined, will: Will): boolean {
+  const others = session ? octetsOf(session) - willOctets(session.will) : 0;
+  return others + willOctets(will) <= context.options.topics.bytesPerClientMax;
+}
+
+function octetsOf(session: Session): number {
+  let octets = session.registry.octets + willOctets(session.will) + (session.willMessage?.byteLength ?? 0);
+  for (const filter of session.subscriptions.keys()) octets += utf8Length(filter);
+  for (const { kind, filter } of session.subscribing.values()) if (kind === "subscribe") octets += utf8Length(filter);
+  return octets;
+}
+
+function willOctets(will: Will | undefined): number {
+  return will ? utf8Length(will.topicName) + will.payload.byteLength : 0;
+}
