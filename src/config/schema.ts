@@ -128,7 +128,7 @@ export const gatewayConfig = z.strictObject({
       limit: count(100)
         .default(5)
         .describe(
-          "N_retry; then the client counts as lost, or as asleep again. " +
+          "N_retry; then other messages go first. A client that said nothing meanwhile counts as lost, or as asleep again. " +
             "At 5 % loss each way, chance alone exhausts 3 at one message in 11,000, 5 at one in a million.",
         ),
       congestionPauseSeconds: z

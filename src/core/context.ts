@@ -10,7 +10,7 @@ import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import { linkIdOf } from "./link-id.ts";
-import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import type { CoreEnvironment, CoreOptions, RetryPolicy } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
@@ -63,11 +63,14 @@ export class Context {
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;
+  readonly #retry: RetryPolicy;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.options = options;
     this.environment = environment;
     this.predefined = options.topics.predefined;
+    const { retryIntervalSeconds, retryLimit } = options.retry;
+    this.#retry = { intervalMs: retryIntervalSeconds * 1_000, limit: retryLimit };
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
@@ -105,6 +108,17 @@ export class Context {
   get repetitionMs(): number {
     const { retryIntervalSeconds, retryLimit } = this.options.retry;
     return retryIntervalSeconds * 1000 * (retryLimit + 1);
+  }
+
+  /** How what is sent to this client is repeated. */
+  retryOf({ clientId, peer }: Pick<Session, "clientId" | "peer">): RetryPolicy {
+    return this.options.retry.policyOf?.(clientId, peer) ?? this.#retry;
+  }
+
+  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  roundMs(session: Pick<Session, "clientId" | "peer">): number {
+    const { intervalMs, limit } = this.retryOf(session);
+    return intervalMs * (limit + 1);
   }
 
   hostOf(peer: PeerId): string {

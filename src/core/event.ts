@@ -23,6 +23,7 @@ export const dropReasons = [
   "not-buffered",
   "expired",
   "refused-by-client",
+  "unanswered",
   "registration-refused",
   "topic-ids-exhausted",
   "session-ended",

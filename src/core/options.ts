@@ -9,8 +9,10 @@ export interface CoreOptions {
   readonly retry: {
     /** T_retry towards clients. [§7.2] */
     readonly retryIntervalSeconds: number;
-    /** N_retry: repeats after the first try; then an active client is lost, an awake one asleep again. */
+    /** N_retry: repeats after the first try; then others go first, and who was silent meanwhile is lost, or asleep again. */
     readonly retryLimit: number;
+    /** Towards one client, where that differs; undefined = it does not. */
+    policyOf?(clientId: string, peer: PeerId | undefined): RetryPolicy | undefined;
     /** Pause after a client's "congestion" before the same message is tried again. */
     readonly congestionPauseSeconds: number;
   };
@@ -136,6 +138,12 @@ export interface UplinkPolicy {
   readonly ageSecondsMax: number;
   /** At a limit: the client hears "congestion", or its oldest makes way, or the new one is dropped. */
   readonly atLimit: "refuse" | "oldest" | "newest";
+}
+
+/** How what is sent to a client is repeated. */
+export interface RetryPolicy {
+  readonly intervalMs: number;
+  readonly limit: number;
 }
 
 /** What becomes of messages that wait for a client. */

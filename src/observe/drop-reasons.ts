@@ -132,6 +132,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  unanswered: {
+    meaning:
+      "A message that its client never answered, over three rounds of repetitions or five wake-ups, though it answered others between them: larger than its buffer, as a rule. Or the REGISTER of its topic, from a client that knows none.",
+    advice:
+      "The detail gives topic, QoS and length. Send less, give the client more room, or set a `payloadBytesMax` in `buffer.rules`, so that such a message is not even tried. A client that takes no REGISTER subscribes to each name by itself. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+    level: "warn",
+    byStrangers: false,
+  },
   "registration-refused": {
     meaning: "The client refused the topic id of a message for it. The topic is offered again at its next CONNECT.",
     advice: "Its topic table is full: narrower subscriptions, predefined topic ids, or more room in the device.",

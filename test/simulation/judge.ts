@@ -10,6 +10,7 @@ import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import type { PolicyLaw } from "./policy-law.ts";
+import { Repeated } from "./repeated.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export class Violation extends Error {}
@@ -22,8 +23,9 @@ class PeerTrack {
   readonly subscribing = new Map<number, string>();
   readonly registered = new Map<number, { id: number; name: string }>();
   readonly publishing = new Map<number, number>();
-  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered. */
-  readonly inFlight = new Set<string>();
+  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered, and what each is a copy of. */
+  readonly inFlight = new Map<string, string>();
+  readonly repeated: Repeated;
   sleeps = false;
   /** Its CONNECT is not answered yet. */
   connects = false;
@@ -31,8 +33,9 @@ class PeerTrack {
   wakes = false;
   wakesAgain = false;
 
-  constructor(told: Map<number, string>) {
+  constructor(told: Map<number, string>, repeated: Repeated) {
     this.told = told;
+    this.repeated = repeated;
   }
 }
 
@@ -85,6 +88,7 @@ export class Judge {
 
   /** Where the gateway says which messages it drops, each is judged by it; else a counted drop excuses the client. */
   readonly #law: PolicyLaw | undefined;
+  readonly #copiesPerRound: number;
 
   /** `stores`: the gateway may answer before the broker has it. */
   constructor(
@@ -93,8 +97,10 @@ export class Judge {
       stores = false,
       isShared = false,
       law,
-    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined } = {},
+      copiesPerRound = 4,
+    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined; copiesPerRound?: number } = {},
   ) {
+    this.#copiesPerRound = copiesPerRound;
     this.#isShared = isShared;
     this.#time = time;
     this.#stores = stores;
@@ -107,7 +113,10 @@ export class Judge {
     const client = this.#client(clientId);
     const before = this.#peers.get(client.address);
     client.address = address;
-    this.#peers.set(address, new PeerTrack(before?.told ?? new Map()));
+    this.#peers.set(
+      address,
+      new PeerTrack(before?.told ?? new Map(), before?.repeated ?? new Repeated(this.#copiesPerRound)),
+    );
   }
 
   deviceReset(clientId: string): void {
@@ -121,8 +130,11 @@ export class Judge {
     this.#excuse(clientId);
   }
 
-  /** `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. */
-  gatewayCrashed(kept: boolean): void {
+  /**
+   * `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. `durable`: so was most of
+   * it, and what a client had confirmed counts on.
+   */
+  gatewayCrashed({ kept, durable }: { kept: boolean; durable: boolean }): void {
     for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 it may begin anew
     if (kept) {
       for (const peer of this.#peers.values()) {
@@ -144,7 +156,7 @@ export class Judge {
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
       peer.sleeps = false;
-      peer.told.clear();
+      if (!durable) peer.told.clear();
     }
   }
 
@@ -355,7 +367,7 @@ export class Judge {
           id: message.topicId,
           name: typeof message.topicName === "string" ? message.topicName : "",
         });
-        return this.#oneInFlight(to, peer, `r${message.msgId}`);
+        return this.#oneInFlight(to, peer, `r${message.msgId}`, `r${message.topicId}`);
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);
         this.#onlyToldIds(to, peer, message);
@@ -363,6 +375,9 @@ export class Judge {
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos === 2) this.#noteOpen(clientAt(to), message);
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
+        return;
+      case "PUBREL":
+        if (peer.inFlight.has(`p${message.msgId}`)) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
         if (message.returnCode === 0 && peer.publishing.get(message.msgId) !== message.topicId) {
@@ -409,11 +424,17 @@ export class Judge {
       );
   }
 
-  /** One REGISTER or QoS 1/2 PUBLISH at a time. [interpretation 13] */
-  #oneInFlight(to: PeerId, peer: PeerTrack, what: string): void {
-    peer.inFlight.add(what);
+  /** One REGISTER or QoS 1/2 PUBLISH at a time, until it was repeated enough. [interpretation 13, 40] */
+  #oneInFlight(to: PeerId, peer: PeerTrack, what: string, of = what): void {
+    const { inFlight, repeated } = peer;
+    for (const [other, each] of [...inFlight]) {
+      // Whether it is awake is not always seen from here; the witness looks closer.
+      if (other !== what && repeated.isEnough(each, true)) inFlight.delete(other);
+    }
+    inFlight.set(what, of);
+    repeated.sent(of);
     // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.
-    if (peer.inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...peer.inFlight].join(", ")}`);
+    if (inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...inFlight.keys()].join(", ")}`);
   }
 
   /** Exactly once: the broker saved this payload a second time. */

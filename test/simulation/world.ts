@@ -378,7 +378,8 @@ export class World {
       upstream.die();
       this.network.gateway = undefined;
       this.#core = undefined;
-      this.judge.gatewayCrashed(this.#options.core.durable === true && this.#options.storeFailure === 0);
+      const durable = this.#options.core.durable === true;
+      this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
       this.witness.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });

@@ -30,8 +30,9 @@ export function restoreSession(context: Context, stored: StoredState): void {
   session.will = record.will;
   session.farewell = record.farewell;
   session.lastHeard = context.now;
-  // What the last words told the client may not have left; an id is told again before it is used.
-  for (const { id, name } of record.topics) session.registry.restore({ id, name, known: false });
+  for (const { id, name, known, told } of record.topics) {
+    session.registry.restore({ id, name, known, told: known || told === true });
+  }
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
   context.sessions.add(session);

@@ -19,6 +19,7 @@ import { orphanUplink } from "./duplicates.ts";
 import { endSession } from "./end.ts";
 import { moveTo } from "./session-record.ts";
 import { forgetSetup } from "./setups.ts";
+import { tryAgainSoon } from "./unanswered.ts";
 
 /** The broker has accepted: so do we. */
 export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
@@ -32,6 +33,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   session.lastHeard = context.now;
   stopInFlight(context, session);
   session.outbox.allowance = Number.POSITIVE_INFINITY;
+  tryAgainSoon(context, session);
   if (!setup.wakes) {
     session.registry.forgetKnown();
     orphanUplink(context, session);

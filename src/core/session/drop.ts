@@ -1,4 +1,4 @@
-/** A message does not reach its client: taken out of the outbox or never let in, counted, kept as a dead letter. */
+/** A message leaves the outbox: its client has it, or does not get it; then it is counted and kept as a dead letter. */
 import { bury } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
@@ -20,6 +20,15 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   session.dropped++;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+  outboxShift(context, session, entry);
+  const received = unbindDelivery(entry);
+  if (received) acknowledge(context, session.broker, received, undefined);
+}
+
+/** The client has it: the broker is released from it. */
+export function finish(context: Context, session: Session, entry: OutboxEntry): void {
+  const { inFlight } = session.outbox;
+  if (inFlight?.kind === "publish" && inFlight.entry === entry) stopInFlight(context, session);
   outboxShift(context, session, entry);
   const received = unbindDelivery(entry);
   if (received) acknowledge(context, session.broker, received, undefined);

@@ -17,13 +17,18 @@ import { letIn } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { lose } from "./departure.ts";
-import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
+import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
+import { confirm } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
+import { isGivenUp, noteSilence, repetitionsOf, stepAside, takeBack, wasHeardSince } from "./unanswered.ts";
 
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
+
+/** An awake client asks so often, and does not answer what it is sent: the next message goes. */
+const pingsMax = 2;
 
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
 export function pump(context: Context, session: Session): void {
@@ -31,13 +36,25 @@ export function pump(context: Context, session: Session): void {
   while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
     letIn(context, session);
     if (outbox.pausedUntil > context.now) return;
-    const entry = outbox.head();
+    const entry = nextEntry(context, session);
     if (!entry || outbox.allowance <= 0) {
       if (session.state === "awake") finishWaking(context, session);
+      else waitForAside(context, session);
       return;
     }
     if (!step(context, session, entry)) return;
   }
+}
+
+function nextEntry(context: Context, session: Session): OutboxEntry | undefined {
+  const overdueMs = context.roundMs(session);
+  return session.outbox.next(context.now, { isAwake: session.state === "awake", overdueMs });
+}
+
+/** Nothing is left but what stands aside: its time will come. */
+function waitForAside(context: Context, session: Session): void {
+  const at = session.outbox.nextAside();
+  if (at !== undefined) context.deadlines.set(session.retry, Math.max(at, context.now));
 }
 
 /** A CONNECT is under way, here or at the client's address: what it was told before may not hold any more. */
@@ -65,6 +82,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   if (topic.type === "normal" && !topic.known) {
+    if (isGivenUp(context, session, entry.publication.topicName)) {
+      giveUp(context, session, entry, "unanswered", "its REGISTER was not, either");
+      return true;
+    }
     if (isBeingSubscribed(session, entry.publication.topicName)) return false;
     register(context, session, entry, { topicId: topic.id, topicName: entry.publication.topicName });
     return true;
@@ -98,7 +119,8 @@ function register(
 ): void {
   const msgId = session.outbox.freeMsgId();
   entry.registeredAgain = entry.topicIdRefused;
-  session.outbox.inFlight = { kind: "register", msgId, ...topic, tries: 0 };
+  noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
+  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
   if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
@@ -108,21 +130,32 @@ function register(
 }
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
-  session.outbox.inFlight = { kind: "publish", entry, tries: 0 };
+  noteTry(session, entry.unanswered?.isAside === true);
+  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
   if (entry.msgId === 0) {
     outboxAllow(session);
-    entry.msgId = session.outbox.freeMsgId();
+    session.outbox.giveMsgId(entry);
     entry.fresh = true;
     persistFirstFlight(context, session, entry);
   }
   sendInFlight(context, session);
 }
 
+function newRound({ now }: Context) {
+  return { tries: 0, since: now, sentAt: now, pings: 0 };
+}
+
+/** One of those that stand aside is tried; in a wake-up that is enough. */
+function noteTry({ outbox }: Session, isAside: boolean): void {
+  if (isAside) outbox.triedAsideIn = outbox.wakeUps;
+}
+
 /** Sends, or sends again, what is in flight, and arms the next try. */
 export function sendInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight || session.peer === undefined) return;
-  context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
+  inFlight.sentAt = context.now;
+  armRetry(context, session);
   if (inFlight.kind === "register") {
     const { topicId, msgId, topicName } = inFlight;
     return context.out.send(session.peer, { type: "REGISTER", topicId, msgId, topicName });
@@ -134,6 +167,10 @@ export function sendInFlight(context: Context, session: Session): void {
   const dup = !entry.fresh && !entry.dupRefused;
   entry.fresh = false;
   context.out.send(session.peer, publishMessage(entry, topic, dup));
+}
+
+function armRetry(context: Context, session: Session): void {
+  context.deadlines.set(session.retry, context.now + context.retryOf(session).intervalMs);
 }
 
 function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"]; id: number }, dup = false): Publish {
@@ -158,34 +195,44 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
-  if (isConnecting(context, session)) {
-    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
-    return;
-  }
+  if (isConnecting(context, session)) return armRetry(context, session);
   // What does not leave cannot be answered.
   const isHeld =
     session.state === "active" && outbox.inFlight.kind === "publish" && standsStill(context, outbox.inFlight.entry);
-  if (isHeld || outbox.inFlight.tries < context.options.retry.retryLimit) {
+  if (isHeld || outbox.inFlight.tries < repetitionsOf(context, session)) {
     if (!isHeld) outbox.inFlight.tries++;
     context.counters.retransmissions++;
     return sendInFlight(context, session);
   }
-  if (session.state === "awake") {
-    // It fell asleep in the middle: no PINGRESP, the message stays at the head.
-    stopInFlight(context, session);
-    changeState(context, session, "unanswered", "no answer while awake");
-    takeCustodyOfAll(context, session);
-    return;
-  }
-  lose(context, session, { why: "no answer to what was sent", tell: true });
+  if (wasHeardSince(session) || mayHaveAnother(session)) return stepAside(context, session);
+  noteSilence(context, session);
+  if (session.state !== "awake") return lose(context, session, { why: "no answer to what was sent", tell: true });
+  // It fell asleep in the middle: no PINGRESP, the message keeps its place.
+  takeBack(session);
+  changeState(context, session, "unanswered", "no answer while awake");
+  takeCustodyOfAll(context, session);
+}
+
+/** A waking client that says nothing may wait for PINGRESP all the same: one more message is tried. */
+function mayHaveAnother({ state, outbox }: Session): boolean {
+  if (state !== "awake" || outbox.silentIn === outbox.wakeUps || outbox.length < 2) return false;
+  outbox.silentIn = outbox.wakeUps;
+  return true;
 }
 
 /** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
 export function repeatInFlight(context: Context, session: Session): void {
-  if (!session.outbox.inFlight) return;
-  const sentAt = (session.retry.at ?? 0) - context.options.retry.retryIntervalSeconds * 1_000;
+  const { inFlight } = session.outbox;
+  if (!inFlight) return;
   // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
-  if (context.now - sentAt < resendPauseMs || isConnecting(context, session)) return;
+  if (context.now - inFlight.sentAt < resendPauseMs || isConnecting(context, session)) return;
+  inFlight.pings++;
+  const isSlow = context.now - inFlight.since < context.retryOf(session).intervalMs;
+  if (inFlight.pings >= pingsMax && !isSlow) {
+    context.touch(session);
+    return stepAside(context, session);
+  }
+  inFlight.tries++;
   sendInFlight(context, session);
 }
 
@@ -193,6 +240,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
   if (message.msgId === 0) return onQoS0Refused(context, session, message);
   const entry = session.outbox.sentAs(message.msgId);
   if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
+  session.outbox.answers++;
   switch (message.returnCode) {
     case returnCodes.accepted:
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
@@ -259,26 +307,33 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   let after: CommitToken | undefined;
+  if (entry) session.outbox.answers++;
   if (entry && entry.publication.qos === 2 && !entry.released) {
     entry.released = true;
+    session.outbox.forgetUnanswered(entry);
+    confirmId(context, session, entry);
     context.counters.deliveredDown++;
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
-    if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
+    const { inFlight } = session.outbox;
+    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context));
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }
   if (session.peer === undefined) return;
   context.out.send(session.peer, { type: "PUBREL", msgId }, after);
-  if (entry && session.outbox.inFlight) {
-    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
-  }
+  if (!entry) return;
+  // It stood aside, and nothing else is under way: its exchange goes on from here.
+  if (!session.outbox.inFlight && isReachable(session))
+    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
+  if (isInFlight(session, entry)) armRetry(context, session);
 }
 
 export function onPubComp(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   if (!entry?.released) return unmatched(context, session, "PUBCOMP", msgId);
+  session.outbox.answers++;
   finish(context, session, entry);
 }
 
@@ -287,10 +342,12 @@ export function onRegAck(context: Context, session: Session, message: RegAck): v
   if (inFlight?.kind !== "register" || inFlight.msgId !== message.msgId) {
     return unmatched(context, session, "REGACK", message.msgId);
   }
+  session.outbox.answers++;
   if (message.returnCode === returnCodes.congestion) return pause(context, session);
   stopInFlight(context, session);
+  session.outbox.names.delete(inFlight.topicName);
   const topic = session.registry.byName(inFlight.topicName);
-  if (topic && message.returnCode === returnCodes.accepted) topic.known = true;
+  if (topic && message.returnCode === returnCodes.accepted) confirm(context, session, topic);
   else if (topic) {
     // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
     topic.refused = true;
@@ -305,15 +362,14 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 /** QoS 1: the client has it. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
   context.counters.deliveredDown++;
+  confirmId(context, session, entry);
   finish(context, session, entry);
 }
 
-function finish(context: Context, session: Session, entry: OutboxEntry): void {
-  if (session.outbox.inFlight?.kind === "publish" && session.outbox.inFlight.entry === entry)
-    stopInFlight(context, session);
-  outboxShift(context, session, entry);
-  const received = unbindDelivery(entry);
-  if (received) acknowledge(context, session.broker, received, undefined);
+/** The client took a message under this id: it knows it. */
+function confirmId(context: Context, session: Session, entry: OutboxEntry): void {
+  const topic = session.registry.byName(entry.publication.topicName);
+  if (topic?.known) confirm(context, session, topic);
 }
 
 function outboxAllow(session: Session): void {

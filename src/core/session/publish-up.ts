@@ -20,6 +20,7 @@ import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
@@ -275,7 +276,7 @@ function topicNameOf(context: Context, session: Session, message: Publish): stri
     case "normal": {
       const topic = session.registry.byId(message.topicId);
       if (!topic) return returnCodes.invalidTopicId;
-      topic.known = true;
+      confirm(context, session, topic);
       return topic.name;
     }
     case "predefined":

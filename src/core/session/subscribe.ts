@@ -88,7 +88,10 @@ export function onSubscribeAck(
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
   if (topic) {
     topic.known = true;
+    topic.told = true;
+    topic.toldAt = context.now;
     topic.refused = false;
+    session.outbox.names.delete(topic.name);
   }
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
