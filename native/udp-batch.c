@@ -76,13 +76,17 @@ extern void uv_close(uv_handle_t *, void (*)(uv_handle_t *));
 extern void *uv_handle_get_data(const uv_handle_t *);
 extern void uv_handle_set_data(uv_handle_t *, void *);
 enum { uv_poll_type = 8, uv_timer_type = 13, uv_readable = 1, uv_writable = 2 };
-enum { type_external = 8, type_function = 7 };
+enum { type_external = 8, type_function = 7, type_undefined = 0 };
 
 enum { typed_array_uint8 = 1, typed_array_uint32 = 6 };
 
 /* Of each datagram, in 32-bit words: where its octets begin in the arena, how many there are, port, IPv6 scope, and the
  * address, an IPv4 one mapped into IPv6 [RFC 4291 2.5.5.2], each word in the host's order. */
 enum { word_offset, word_length, word_port, word_scope, word_address, words_per_datagram = word_address + 4 };
+/* With a socket that is bound to all addresses, of each datagram: the address of this host that it was sent to, or is to
+ * leave from, written as above, after the interface where only both together are an address (IPv6 link-local). All of it
+ * 0: not known, the kernel chooses. */
+enum { local_scope, local_address, words_per_local = local_address + 4 };
 enum { batch_max = 64 };
 
 typedef struct {
@@ -92,12 +96,13 @@ typedef struct {
   size_t arena_bytes;
   uint32_t *words;
   size_t datagrams_max;
+  uint32_t *locals; /* NULL: the socket has one address */
 } arguments;
 
-/* (fd, arena: Uint8Array, words: Uint32Array, count). False: an exception is pending. */
+/* (fd, arena: Uint8Array, words: Uint32Array, count, locals?: Uint32Array). False: an exception is pending. */
 static bool read_arguments(napi_env env, napi_callback_info info, arguments *out) {
-  napi_value values[4];
-  size_t given = 4;
+  napi_value values[5];
+  size_t given = 5;
   int type = -1;
   void *data = NULL;
   size_t length = 0;
@@ -114,9 +119,16 @@ static bool read_arguments(napi_env env, napi_callback_info info, arguments *out
   if (napi_get_value_int32(env, values[3], &out->count) != 0 || out->count < 0) goto wrong;
   if (out->datagrams_max > batch_max) out->datagrams_max = batch_max;
   if (out->datagrams_max == 0 || (size_t)out->count > out->datagrams_max) goto wrong;
+  out->locals = NULL;
+  if (napi_typeof(env, values[4], &type) != 0) goto wrong;
+  if (type == type_undefined) return true;
+  if (napi_get_typedarray_info(env, values[4], &type, &length, &data, NULL, NULL) != 0 || type != typed_array_uint32 ||
+      length / words_per_local < out->datagrams_max)
+    goto wrong;
+  out->locals = data;
   return true;
 wrong:
-  napi_throw_type_error(env, NULL, "expected (fd, Uint8Array, Uint32Array, count)");
+  napi_throw_type_error(env, NULL, "expected (fd, Uint8Array, Uint32Array, count, Uint32Array or nothing)");
   return false;
 }
 
@@ -166,6 +178,89 @@ static socklen_t load_address(struct sockaddr_storage *to, const uint32_t *words
   v4->sin_port = htons((uint16_t)words[word_port]);
   v4->sin_addr.s_addr = htonl(words[word_address + 3]);
   return sizeof *v4;
+}
+
+/* Room for the address that a datagram was sent to, or leaves from. */
+typedef union {
+  struct cmsghdr head;
+  char octets[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+} control;
+
+static void store_local(struct msghdr *header, uint32_t *local) {
+  memset(local, 0, words_per_local * sizeof *local);
+  for (struct cmsghdr *each = CMSG_FIRSTHDR(header); each != NULL; each = CMSG_NXTHDR(header, each)) {
+    if (each->cmsg_level == IPPROTO_IP && each->cmsg_type == IP_PKTINFO) {
+      struct in_pktinfo info;
+      memcpy(&info, CMSG_DATA(each), sizeof info);
+      /* Where they differ it was sent to a group, or to all: no source of an answer. */
+      if (info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr) continue;
+      local[local_address + 2] = 0xffff;
+      local[local_address + 3] = ntohl(info.ipi_addr.s_addr);
+    } else if (each->cmsg_level == IPPROTO_IPV6 && each->cmsg_type == IPV6_PKTINFO) {
+      struct in6_pktinfo info;
+      uint32_t address[4];
+      memcpy(&info, CMSG_DATA(each), sizeof info);
+      if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr)) continue;
+      memcpy(address, &info.ipi6_addr, sizeof address);
+      for (int i = 0; i < 4; i++) local[local_address + i] = ntohl(address[i]);
+      if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr)) local[local_scope] = (uint32_t)info.ipi6_ifindex;
+    }
+  }
+}
+
+/* The way out is left to the kernel, as for any other datagram: only the source is set. */
+static void load_local(struct msghdr *header, control *room, const uint32_t *local) {
+  const uint32_t *word = local + local_address;
+  if ((word[0] | word[1] | word[2] | word[3]) == 0) return;
+  bool v4 = word[0] == 0 && word[1] == 0 && word[2] == 0xffff;
+  memset(room, 0, sizeof *room);
+  header->msg_control = room;
+  header->msg_controllen = v4 ? CMSG_SPACE(sizeof(struct in_pktinfo)) : CMSG_SPACE(sizeof(struct in6_pktinfo));
+  struct cmsghdr *head = CMSG_FIRSTHDR(header);
+  if (v4) {
+    struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(word[3])};
+    head->cmsg_level = IPPROTO_IP;
+    head->cmsg_type = IP_PKTINFO;
+    head->cmsg_len = CMSG_LEN(sizeof info);
+    memcpy(CMSG_DATA(head), &info, sizeof info);
+  } else {
+    struct in6_pktinfo info = {.ipi6_ifindex = local[local_scope]};
+    uint32_t address[4];
+    for (int i = 0; i < 4; i++) address[i] = htonl(word[i]);
+    memcpy(&info.ipi6_addr, address, sizeof address);
+    head->cmsg_level = IPPROTO_IPV6;
+    head->cmsg_type = IPV6_PKTINFO;
+    head->cmsg_len = CMSG_LEN(sizeof info);
+    memcpy(CMSG_DATA(head), &info, sizeof info);
+  }
+}
+
+/*
+ * locals(fd): 1 = the socket is bound to all addresses, and tells from now on which one each datagram was sent to; 0 = it
+ * has one address; -errno.
+ */
+static napi_value tell_locals(napi_env env, napi_callback_info info) {
+  napi_value value;
+  size_t given = 1;
+  int32_t fd = -1;
+  struct sockaddr_storage own;
+  socklen_t length = sizeof own;
+  const int on = 1;
+  if (napi_get_cb_info(env, info, &given, &value, NULL, NULL) != 0 || given < 1 ||
+      napi_get_value_int32(env, value, &fd) != 0) {
+    napi_throw_type_error(env, NULL, "expected a descriptor");
+    return NULL;
+  }
+  if (getsockname(fd, (struct sockaddr *)&own, &length) != 0) return number(env, -errno);
+  int failed;
+  if (own.ss_family == AF_INET6) {
+    if (!IN6_IS_ADDR_UNSPECIFIED(&((struct sockaddr_in6 *)&own)->sin6_addr)) return number(env, 0);
+    failed = setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+  } else {
+    if (((struct sockaddr_in *)&own)->sin_addr.s_addr != htonl(INADDR_ANY)) return number(env, 0);
+    failed = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
+  }
+  return number(env, failed != 0 ? -errno : 1);
 }
 
 /* open(host, port): a bound socket for an IPv4 or IPv6 literal; -errno when it cannot be had. */
@@ -265,14 +360,15 @@ static napi_value host_of(napi_env env, napi_callback_info info) {
 }
 
 /*
- * receive(fd, arena, words, 0): what waits in the socket, at once and without waiting. The arena is divided evenly; what is
- * longer than its share arrives with length 0xffffffff and no octets. Returns how many; 0 = none; -errno = failed.
+ * receive(fd, arena, words, 0, locals?): what waits in the socket, at once and without waiting. The arena is divided evenly;
+ * what is longer than its share arrives with length 0xffffffff and no octets. Returns how many; 0 = none; -errno = failed.
  */
 static napi_value receive(napi_env env, napi_callback_info info) {
   arguments given;
   struct mmsghdr headers[batch_max];
   struct iovec places[batch_max];
   struct sockaddr_storage from[batch_max];
+  control controls[batch_max];
   if (!read_arguments(env, info, &given)) return NULL;
   size_t share = given.arena_bytes / given.datagrams_max;
   memset(headers, 0, sizeof headers);
@@ -283,6 +379,9 @@ static napi_value receive(napi_env env, napi_callback_info info) {
     headers[i].msg_hdr.msg_iovlen = 1;
     headers[i].msg_hdr.msg_name = &from[i];
     headers[i].msg_hdr.msg_namelen = sizeof from[i];
+    if (given.locals == NULL) continue;
+    headers[i].msg_hdr.msg_control = &controls[i];
+    headers[i].msg_hdr.msg_controllen = sizeof controls[i];
   }
   int count;
   do count = recvmmsg(given.fd, headers, (unsigned)given.datagrams_max, MSG_DONTWAIT, NULL);
@@ -294,19 +393,22 @@ static napi_value receive(napi_env env, napi_callback_info info) {
     words[word_offset] = (uint32_t)((size_t)i * share);
     words[word_length] = is_whole ? headers[i].msg_len : UINT32_MAX;
     store_address(&from[i], words);
+    if (given.locals != NULL) store_local(&headers[i].msg_hdr, given.locals + (size_t)i * words_per_local);
   }
   return number(env, count);
 }
 
 /*
- * send(fd, arena, words, count): the first `count` datagrams. Returns how many are dealt with: the rest found no room in the
- * socket's buffer. One that the kernel refuses is dealt with too; its length becomes 0xffffffff.
+ * send(fd, arena, words, count, locals?): the first `count` datagrams. Returns how many are dealt with: the rest found no room
+ * in the socket's buffer. One that the kernel refuses is dealt with too; its length becomes 0xffffffff. One that it refuses
+ * to send from that address, which this host may have lost, leaves from another.
  */
 static napi_value send_all(napi_env env, napi_callback_info info) {
   arguments given;
   struct mmsghdr headers[batch_max];
   struct iovec places[batch_max];
   struct sockaddr_storage to[batch_max];
+  control controls[batch_max];
   if (!read_arguments(env, info, &given)) return NULL;
   memset(headers, 0, sizeof headers);
   for (int i = 0; i < given.count; i++) {
@@ -323,6 +425,8 @@ static napi_value send_all(napi_env env, napi_callback_info info) {
     headers[i].msg_hdr.msg_iovlen = 1;
     headers[i].msg_hdr.msg_name = &to[i];
     headers[i].msg_hdr.msg_namelen = load_address(&to[i], words);
+    if (given.locals != NULL)
+      load_local(&headers[i].msg_hdr, &controls[i], given.locals + (size_t)i * words_per_local);
   }
   int done = 0;
   while (done < given.count) {
@@ -333,6 +437,11 @@ static napi_value send_all(napi_env env, napi_callback_info info) {
     }
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) break;
+    if (headers[done].msg_hdr.msg_controllen != 0) {
+      headers[done].msg_hdr.msg_control = NULL;
+      headers[done].msg_hdr.msg_controllen = 0;
+      continue;
+    }
     given.words[(size_t)done * words_per_datagram + word_length] = UINT32_MAX;
     done++;
   }
@@ -564,7 +673,7 @@ __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_e
   static const struct {
     const char *name;
     napi_callback call;
-  } functions[] = {{"open", open_socket}, {"duplicate", duplicate}, {"host", host_of}, {"address", address_of}, {"receive", receive},
+  } functions[] = {{"open", open_socket}, {"locals", tell_locals}, {"duplicate", duplicate}, {"host", host_of}, {"address", address_of}, {"receive", receive},
                    {"send", send_all}, {"watch", watch_socket}, {"wake", wake_when}, {"unwatch", unwatch}, {"hops", multicast_hops}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;

@@ -205,8 +205,10 @@ export class Gateway {
   async #startUpstream(): Promise<void> {
     await this.#upstream.start({
       up: (linkId, sessionPresent, limits) => this.#handle({ kind: "linkUp", linkId, sessionPresent, limits }),
-      refused: (linkId, refusal, reason) => this.#handle({ kind: "linkRefused", linkId, refusal, reason }),
-      down: (linkId, reason, takenOver) => this.#handle({ kind: "linkDown", linkId, reason, takenOver }),
+      refused: (linkId, refusal, reason, reasonCode) =>
+        this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
+      down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => this.#handle({ kind: "pong", linkId }),
       congested: (linkId, congested) => this.#handle({ kind: "linkCongested", linkId, congested }),
       delivered: (linkId, delivery) => this.#handle({ kind: "delivered", linkId, ...delivery }),
       released: (linkId, packetId) => this.#handle({ kind: "released", linkId, packetId }),

@@ -5,6 +5,9 @@ export function assert(condition: unknown, message: string): asserts condition {
   nodeAssert(condition, message);
 }
 
+/** Takes what a check finds, in a sentence that names the client and the rule. */
+export type Found = (finding: string) => void;
+
 export function assertNever(value: never): never {
   throw new nodeAssert.AssertionError({ message: `unhandled case: ${JSON.stringify(value)}` });
 }

@@ -4,6 +4,7 @@
  *
  * Silence of a client is supervised lazily (session/client-life.ts), so a datagram moves no deadline.
  */
+import type { Found } from "./assert.ts";
 import type { Instant } from "./types.ts";
 
 export class Deadline<Owner, Name extends string> {
@@ -79,6 +80,22 @@ export class Deadlines<D extends AnyDeadline> {
     deadline.at = undefined;
     this.#armed--;
     return deadline;
+  }
+
+  /** Hands over each that waits, and looks whether it stands where it says. For tests. */
+  check(each: (deadline: D) => void, found: Found): void {
+    let armed = 0;
+    for (const [at, slot] of this.#slots) {
+      armed += slot.length;
+      if (slot.length > 0 && (this.#heap[0] ?? Number.POSITIVE_INFINITY) > at)
+        found(`the deadlines of ${at} come too late: the heap begins with ${this.#heap[0]}`);
+      slot.forEach((deadline, index) => {
+        if (deadline.at !== at || deadline.index !== index)
+          found(`a deadline "${deadline.name}" stands at ${at}, and says that it stands at ${deadline.at}`);
+        each(deadline);
+      });
+    }
+    if (armed !== this.#armed) found(`${armed} deadlines are armed, ${this.#armed} are counted`);
   }
 }
 

@@ -67,6 +67,8 @@ export type Effect =
       readonly withoutRetained?: boolean;
     }
   | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }
+  /** PINGREQ, behind what was said before; `pong` is the answer. Beside the keep-alive, which is not the core's. */
+  | { readonly kind: "ping"; readonly linkId: LinkId }
   /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
   | {
       readonly kind: "ackBroker";

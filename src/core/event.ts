@@ -82,5 +82,7 @@ export type GatewayEvent =
   | { readonly event: "persist_failed"; readonly why: string }
   /** The store takes what it is given again. */
   | { readonly event: "persist_recovered" }
+  /** The process did not run for so long. */
+  | { readonly event: "stood_still"; readonly ms: number }
   /** `count` messages of this client wait on disk for the broker: the first does, or none does any more. */
   | { readonly event: "backlog"; readonly clientId: string; readonly count: number };

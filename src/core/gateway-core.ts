@@ -24,12 +24,14 @@ import { republish } from "./inputs/republish.ts";
 import { restoreSession } from "./inputs/restore.ts";
 import { isTrunkKey, restoreTrunk } from "./inputs/restore-trunk.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
+import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
+import { silenceAllowedMs } from "./session/client-life.ts";
 import { onSetupDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
@@ -38,6 +40,7 @@ import { onTrunkDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
+import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
 import type { Session } from "./state/session.ts";
 import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
@@ -47,6 +50,8 @@ const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
+  /** Made by the first check: a gateway at work has none. */
+  #checkMemory: CheckMemory | undefined = undefined;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.#context = new Context(options, environment);
@@ -155,6 +160,19 @@ export class GatewayCore implements Core {
     for (const session of this.#context.sessions.all()) yield viewOf(session);
   }
 
+  /**
+   * Is everything in order after this turn? For tests, after each turn: what was stored is known by what each asked for.
+   * @throws {AssertionError} with the client and the rule, where something is not.
+   */
+  check(turn: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
+    const context = this.#context;
+    this.#checkMemory ??= new CheckMemory();
+    checkInvariants(context, turn, this.#checkMemory, {
+      recordOf,
+      silenceAllowedMs: (session) => silenceAllowedMs(context, session),
+    });
+  }
+
   #take(input: Input): void {
     const context = this.#context;
     switch (input.kind) {
@@ -201,9 +219,11 @@ export class GatewayCore implements Core {
       }
       case "linkDown": {
         const link = this.#linkOf(input.linkId);
-        if (link) onLinkDown(context, link, input.reason, input.takenOver);
+        if (link) onLinkDown(context, link, input);
         return;
       }
+      case "pong":
+        return; // nobody asks yet
       case "linkCongested": {
         const link = this.#linkOf(input.linkId);
         if (!link) return;
@@ -229,6 +249,8 @@ export class GatewayCore implements Core {
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
+      case "stoodStill":
+        return onStoodStill(context, input.ms);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":

@@ -21,13 +21,21 @@ export type Input =
       readonly sessionPresent: boolean;
       readonly limits: BrokerLimits;
     }
-  /** The broker refused CONNECT. The link goes on trying until it is closed. */
-  | { readonly kind: "linkRefused"; readonly linkId: LinkId; readonly refusal: LinkRefusal; readonly reason: string }
   /**
-   * The connection ended or could not be made. The link goes on trying until it is closed.
-   * `takenOver`: another connection with our client id replaced this one; coming back would only start a quarrel.
+   * The broker refused CONNECT. The link goes on trying until it is closed. `reasonCode`: that of MQTT 5, into which the
+   * return codes of 3.1.1 are translated.
    */
-  | { readonly kind: "linkDown"; readonly linkId: LinkId; readonly reason: string; readonly takenOver: boolean }
+  | {
+      readonly kind: "linkRefused";
+      readonly linkId: LinkId;
+      readonly refusal: LinkRefusal;
+      readonly reason: string;
+      readonly reasonCode?: number;
+    }
+  /** The connection ended or could not be made. The link goes on trying until it is closed. */
+  | ({ readonly kind: "linkDown"; readonly linkId: LinkId } & LinkEnd)
+  /** The broker answered a `ping`. One for each, in their order. */
+  | { readonly kind: "pong"; readonly linkId: LinkId }
   /** The link's send buffer passed its limit (true) or drained (false). */
   | { readonly kind: "linkCongested"; readonly linkId: LinkId; readonly congested: boolean }
   /** PUBLISH from the broker. `packetId` is 0 at QoS 0. Not acknowledged: that is the core's to ask for. */
@@ -70,10 +78,35 @@ export type Input =
   /** The operator wants dead letters sent again, or gone. */
   | { readonly kind: "republish"; readonly letters: readonly (readonly [id: number, record: LetterRecord])[] }
   | { readonly kind: "purge"; readonly ids: readonly number[] }
+  /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
+  | { readonly kind: "stoodStill"; readonly ms: number }
   /** The wall clock was set, or can be trusted from now on. */
   | { readonly kind: "clockSet" }
   /** The process is going to end: say goodbye where that is due. */
   | { readonly kind: "shutdown" };
+
+/**
+ * Who ended a connection.
+ *
+ * `peer`: the broker closed it: FIN, DISCONNECT, or RST once it had accepted CONNECT (a broker that closes while it has
+ * octets of ours unread sends that). Whether it had accepted CONNECT, `linkUp` has said.
+ * `silent`: PINGREQ, or CONNECT, was not answered in time.
+ * `network`: it could not be made, or broke on the way: time-out, unreachable, refused, a name that has no address, TLS.
+ * `ours`: we closed it, or did not begin: the broker broke the rules, or we move to another broker of the list.
+ */
+export type LinkEndCause = "peer" | "silent" | "network" | "ours";
+
+/** What is known of the end of a connection. */
+export interface LinkEnd {
+  readonly reason: string;
+  /** Another connection with our client id replaced this one; coming back would only start a quarrel. */
+  readonly takenOver: boolean;
+  readonly cause: LinkEndCause;
+  /** Of the broker's DISCONNECT (MQTT 5), or of ours where we had to say why. */
+  readonly reasonCode?: number;
+  /** After its CONNACK something came from the broker, be it an answer to PINGREQ; its DISCONNECT does not count. */
+  readonly showedLife: boolean;
+}
 
 /** Why a broker said no, as far as a device can be told. */
 export type LinkRefusal = "congestion" | "notSupported";

@@ -44,6 +44,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
   ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
   persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
+  stood_still: [{ event: "stood_still", ms: 31_400 }],
   persist_recovered: [{ event: "persist_recovered" }],
   backlog: [
     { event: "backlog", clientId, count: 1 },

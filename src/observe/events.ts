@@ -162,6 +162,17 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: ["store_failing"],
     audience: { event: "viewer", why: "operator" },
   },
+  stood_still: {
+    meaning:
+      "The whole process was stopped for a while: a frozen container, a suspended machine, a debugger. What waited in the sockets is read first, and no client is lost over that time.",
+    advice: "Find out who stopped it. Devices had no answers meanwhile.",
+    level: "warn",
+    sentence: ({ ms }) =>
+      `this process stood still for ${(ms / 1_000).toFixed(1)} s: every client has its full time again`,
+    limitedBy: () => "",
+    metrics: [],
+    audience: { event: "viewer", ms: "viewer" },
+  },
   persist_recovered: {
     meaning: "The store takes what it is given again; all that was owed to it is written.",
     advice: "Nothing.",

@@ -7,6 +7,8 @@ export interface Clock {
   now(): Instant;
   /** Calls once at or after `at`; a new call replaces the last. `undefined` cancels. */
   wakeAt(at: Instant | undefined, call: () => void): void;
+  /** Calls once, after what waits to be read now was handed over, or a part of it. */
+  afterReading(call: () => void): void;
 }
 
 /** Longest delay that setTimeout takes; later wake-ups are split. */
@@ -24,5 +26,10 @@ export class SystemClock implements Clock {
     if (at === undefined) return;
     const delay = Math.min(Math.max(Math.ceil(at - this.now()), 0), longestDelayMs);
     this.#timer = setTimeout(call, delay);
+  }
+
+  /** Immediates come behind the turn of the event loop in which sockets are read; timers come before it. */
+  afterReading(call: () => void): void {
+    setImmediate(call);
   }
 }

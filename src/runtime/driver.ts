@@ -6,6 +6,10 @@
  *
  * While the store fails, steps of QoS 2 exchanges stay back until a commit succeeds, which then holds all that was owed;
  * everything else goes on.
+ *
+ * A timer of Node's comes before the sockets are read. So a timer that is late lets what waits be read first: nobody is
+ * judged silent whose words are here already. One that is very late means that the process stood still, which the core is
+ * told before anything else.
  */
 import type { Core } from "../core/core.ts";
 import { type Effect, isExactlyOnce } from "../core/effect.ts";
@@ -18,6 +22,15 @@ import { type Edges, perform } from "./perform.ts";
 
 /** After these a client may sleep. */
 const endsListening: ReadonlySet<Message["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
+
+/** The timer is never set further ahead: that the process stood still is noticed, and for how long, to so much. */
+const lookEveryMs = 1_000;
+/** Late by so much, it stood still. */
+const stillMs = 1_000;
+/** Late by so much, what waits is read first; less is usual. */
+const lateMs = 50;
+/** For so long at most: a flood shall not put off what is due for ever. */
+const readMsMax = 200;
 
 interface Held {
   readonly effect: Effect;
@@ -46,6 +59,14 @@ export class Driver {
   /** Clients with a publication among them: others of theirs do not overtake it. */
   readonly #stuckClients = new Set<string>();
   #armed: Instant | undefined;
+  /** When the timer comes if nothing holds it up: a deadline may be overdue already when it is set. */
+  #expected: Instant = 0;
+  /** When the core was last told something. */
+  #seenAt: Instant;
+  /** Inputs so far. */
+  #inputs = 0;
+  /** The timer came late, and what waits is being read. */
+  #reading = false;
   #busy = false;
   #stopped = false;
 
@@ -53,6 +74,7 @@ export class Driver {
     this.#core = core;
     this.#edges = edges;
     this.#clock = clock;
+    this.#seenAt = clock.now();
   }
 
   /** Arms the first timer. */
@@ -87,7 +109,10 @@ export class Driver {
   }
 
   #one(input: Input): void {
-    const effects = this.#core.handle(input, this.#clock.now());
+    const now = this.#clock.now();
+    this.#inputs++;
+    this.#look(now);
+    const effects = this.#core.handle(input, now);
     if (input.kind === "linkDown") this.#voidAcks(input.linkId);
     if (input.kind === "persisted") this.#done(input.token);
     if (input.kind === "persistFailed") this.#discard(input.token);
@@ -211,26 +236,65 @@ export class Driver {
     }
   }
 
+  /** Did the process stand still? Then the timer is overdue, though it may not have come yet. */
+  #look(now: Instant): void {
+    const ms = now - this.#seenAt;
+    this.#seenAt = now;
+    if (this.#armed === undefined || now - this.#expected < stillMs) return;
+    this.#expected = now;
+    this.#run(this.#core.handle({ kind: "stoodStill", ms }, now));
+  }
+
   #due = (): void => {
-    this.#armed = undefined;
     if (this.#stopped) return;
+    const now = this.#clock.now();
+    const isLate = now - this.#expected >= lateMs;
+    if (isLate) this.#turn(() => this.#look(now));
+    this.#armed = undefined;
+    if (!isLate) return this.#timeout();
+    this.#reading = true;
+    this.#readFirst(now + readMsMax);
+  };
+
+  /** Until a look at the sockets brings nothing more. */
+  #readFirst(until: Instant): void {
+    const before = this.#inputs;
+    this.#clock.afterReading(() => {
+      if (this.#stopped) return;
+      if (this.#inputs > before && this.#clock.now() < until) return this.#readFirst(until);
+      this.#reading = false;
+      this.#timeout();
+    });
+  }
+
+  #timeout(): void {
+    this.#turn(() => {
+      this.#seenAt = this.#clock.now();
+      this.#run(this.#core.timeout(this.#seenAt));
+    });
+    this.#rearm();
+  }
+
+  /** What edges answer meanwhile waits its turn. */
+  #turn(work: () => void): void {
     this.#busy = true;
     try {
-      this.#run(this.#core.timeout(this.#clock.now()));
+      work();
       for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) this.#one(next);
     } finally {
       this.#busy = false;
     }
-    this.#rearm();
-  };
+  }
 
   /** The timer moves only when the earliest deadline moved earlier; a call too early does nothing. */
   #rearm(): void {
-    const at = this.#core.nextDeadline();
-    if (at === undefined || this.#stopped) return;
-    if (this.#armed !== undefined && this.#armed <= at) return;
-    this.#armed = at;
-    this.#clock.wakeAt(at, this.#due);
+    if (this.#stopped || this.#reading) return;
+    const next = this.#core.nextDeadline() ?? Number.POSITIVE_INFINITY;
+    if (this.#armed !== undefined && this.#armed <= next) return;
+    const now = this.#clock.now();
+    this.#armed = Math.min(next, now + lookEveryMs);
+    this.#expected = Math.max(this.#armed, now);
+    this.#clock.wakeAt(this.#armed, this.#due);
   }
 }
 
@@ -261,6 +325,7 @@ function destinationOf(effect: Effect): string | undefined {
     case "ackBroker":
     case "subscribe":
     case "unsubscribe":
+    case "ping":
     case "closeLink":
       return ownerOfLink(effect.linkId);
     case "openLink":

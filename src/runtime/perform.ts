@@ -34,6 +34,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       return edges.upstream.subscribe(effect.linkId, effect.packetId, effect.topicFilter, effect.qos, effect);
     case "unsubscribe":
       return edges.upstream.unsubscribe(effect.linkId, effect.packetId, effect.topicFilter);
+    case "ping":
+      return edges.upstream.ping(effect.linkId);
     case "openLink":
       return edges.upstream.open(effect.link);
     case "closeLink":

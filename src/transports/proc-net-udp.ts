@@ -2,8 +2,15 @@
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
 
+/** Those bound to this port at these addresses; IPv6: at any. */
+export interface LocalSockets {
+  readonly v6: boolean;
+  readonly hosts: readonly string[];
+  readonly port: number;
+}
+
 /** Undefined where the system does not tell. */
-export function kernelDrops(socket: { v6: boolean; host: string; port: number }): number | undefined {
+export function kernelDrops(socket: LocalSockets): number | undefined {
   try {
     return dropsIn(readFileSync(socket.v6 ? "/proc/net/udp6" : "/proc/net/udp", "latin1"), socket);
   } catch {
@@ -11,15 +18,15 @@ export function kernelDrops(socket: { v6: boolean; host: string; port: number })
   }
 }
 
-/** The drops column of the line for this local address; where several sockets match, their sum. */
-export function dropsIn(table: string, socket: { v6: boolean; host: string; port: number }): number | undefined {
+/** The drops column of the lines for these local addresses; where several sockets match, their sum. */
+export function dropsIn(table: string, socket: LocalSockets): number | undefined {
   const port = socket.port.toString(16).toUpperCase().padStart(4, "0");
-  const address = socket.v6 ? undefined : hexAddress(socket.host);
+  const addresses = socket.v6 ? undefined : socket.hosts.map(hexAddress);
   let drops: number | undefined;
   for (const line of table.split("\n").slice(1)) {
     const columns = line.trim().split(/\s+/);
     const [localAddress, localPort] = (columns[1] ?? "").split(":");
-    if (localPort !== port || (address !== undefined && localAddress !== address)) continue;
+    if (localPort !== port || (addresses !== undefined && !addresses.includes(localAddress ?? ""))) continue;
     drops = (drops ?? 0) + Number(columns.at(-1));
   }
   return drops;

@@ -17,6 +17,7 @@ import {
   wordsPerDatagram,
 } from "./udp-addresses.ts";
 import type { NativeBatch } from "./udp-native.ts";
+import { ReplyAddresses, wordsPerLocal } from "./udp-reply-addresses.ts";
 
 /**
  * Datagrams per system call, and in one turn of the event loop: what they cause is done before more are read. With eight
@@ -44,6 +45,13 @@ export interface BatchEvents extends PeerNames {
   failed(error: Error): void;
 }
 
+/** Of a socket that is bound to all addresses: to which of them datagrams came, and from which they leave. */
+interface Locals {
+  readonly addresses: ReplyAddresses;
+  readonly came: Uint32Array;
+  readonly leave: Uint32Array;
+}
+
 export class UdpBatch {
   readonly #fd: number;
   readonly #native: NativeBatch;
@@ -64,6 +72,8 @@ export class UdpBatch {
   /** Found no room in the socket's buffer, oldest first. */
   #waiting: { readonly to: PeerId; readonly bytes: Uint8Array }[] = [];
   readonly #addresses: Addresses;
+  /** Undefined where the socket has one address. */
+  readonly #locals: Locals | undefined;
 
   private constructor(
     native: NativeBatch,
@@ -74,6 +84,7 @@ export class UdpBatch {
   ) {
     this.#native = native;
     this.#fd = fd;
+    this.#locals = native.locals(fd) === 1 ? newLocals() : undefined;
     this.#addresses = addresses;
     this.#events = events;
     this.#watch = native.watch(fd, this.#onWake, gatherMilliseconds);
@@ -130,6 +141,7 @@ export class UdpBatch {
     const words = this.#outWords;
     const at = this.#out * wordsPerDatagram;
     if (!this.#addresses.write(to, words, at)) return false;
+    this.#locals?.addresses.write(to, this.#locals.leave, this.#out * wordsPerLocal);
     words[at + offsetAt] = this.#outBytes;
     words[at + lengthAt] = bytes.byteLength;
     this.#outArena.set(bytes, this.#outBytes);
@@ -166,7 +178,7 @@ export class UdpBatch {
   readonly #receive = (): void => {
     this.#receiving = true;
     try {
-      const count = this.#native.receive(this.#fd, this.#arena, this.#words, 0);
+      const count = this.#native.receive(this.#fd, this.#arena, this.#words, 0, this.#locals?.came);
       if (count < 0) return this.#fail(count);
       this.#received = count;
       this.#handOver(count);
@@ -183,7 +195,9 @@ export class UdpBatch {
       const length = words[at + lengthAt] ?? lost;
       const offset = words[at + offsetAt] ?? 0;
       if (length === lost) continue; // longer than any datagram: cannot be
-      this.#events.datagram(this.#addresses.peerAt(words, at, i), this.#arena.slice(offset, offset + length));
+      const from = this.#addresses.peerAt(words, at, i);
+      this.#locals?.addresses.heard(from, this.#locals.came, i * wordsPerLocal);
+      this.#events.datagram(from, this.#arena.slice(offset, offset + length));
     }
   }
 
@@ -216,7 +230,7 @@ export class UdpBatch {
     this.#out = 0;
     this.#outBytes = 0;
     const words = this.#outWords;
-    const done = this.#native.send(this.#fd, this.#outArena, words, count);
+    const done = this.#native.send(this.#fd, this.#outArena, words, count, this.#locals?.leave);
     let refused = 0;
     for (let i = 0; i < count; i++) {
       const at = i * wordsPerDatagram;
@@ -231,4 +245,12 @@ export class UdpBatch {
     }
     if (refused > 0) this.#events.notSent(refused);
   }
+}
+
+function newLocals(): Locals {
+  return {
+    addresses: new ReplyAddresses(),
+    came: new Uint32Array(batchMax * wordsPerLocal),
+    leave: new Uint32Array(batchMax * wordsPerLocal),
+  };
 }

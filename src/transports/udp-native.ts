@@ -7,11 +7,12 @@ import { createRequire } from "node:module";
 /** What the compiled part offers; see there. */
 export interface NativeBatch {
   open(host: string, port: number): number;
+  locals(fd: number): number;
   duplicate(fd: number): number;
   host(words: Uint32Array, index: number): string;
   address(host: string, port: number, words: Uint32Array, index: number): number;
-  receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
-  send(fd: number, arena: Uint8Array, words: Uint32Array, count: number): number;
+  receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number, locals?: Uint32Array): number;
+  send(fd: number, arena: Uint8Array, words: Uint32Array, count: number, locals?: Uint32Array): number;
   hops(fd: number, count: number): number;
   watch(fd: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
   wake(watch: unknown, whenWritable: boolean): number;
@@ -22,7 +23,8 @@ export interface NativeBatch {
 export function loadNativeBatch(): NativeBatch | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    return createRequire(import.meta.url)("../../native/build/udp-batch.node") as NativeBatch;
+    const native = createRequire(import.meta.url)("../../native/build/udp-batch.node") as Partial<NativeBatch>;
+    return native.locals === undefined ? undefined : (native as NativeBatch); // compiled from an earlier version
   } catch {
     return undefined; // not compiled: no compiler, or the package was installed without running scripts
   }

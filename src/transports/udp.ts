@@ -3,16 +3,22 @@
  * through its socket too (by its events: its own `recv` listens only while it is awaited). Where it is there, that one is
  * closed again, and they go through a second descriptor of the same socket, see udp-batch.ts. A socket that fails is
  * replaced with growing pauses until `close`.
+ *
+ * Bound to all addresses, a peer is answered from the one that it wrote to: see udp-reply-addresses.ts, and where the
+ * compiled part is not there udp-address-sockets.ts.
  */
 import type { Socket } from "node:dgram";
 import { lookup } from "node:dns";
 import { isIP, isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
 import { DgramAsPromised, type SocketAsPromised } from "dgram-as-promised";
 import type { PeerId } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { kernelDrops } from "./proc-net-udp.ts";
 import { RecentMap } from "./recent-map.ts";
+import { systemTimers } from "./timers.ts";
 import type { Transport, TransportEvents, TransportStats } from "./transport.ts";
+import { AddressSockets, type AddressSocketsInit, closeQuietly } from "./udp-address-sockets.ts";
 import { UdpBatch } from "./udp-batch.ts";
 import { loadNativeBatch, type NativeBatch } from "./udp-native.ts";
 import type { UdpOptions } from "./udp-options.ts";
@@ -27,10 +33,20 @@ interface Address {
   readonly port: number;
 }
 
+/** What a transport takes from the machine; tests give something else. */
+export interface Machine extends Pick<AddressSocketsInit, "timers" | "interfaces"> {
+  /** The compiled part, if it is there. */
+  readonly native: NativeBatch | undefined;
+}
+
+export function thisMachine(): Machine {
+  return { native: loadNativeBatch(), timers: systemTimers, interfaces: networkInterfaces };
+}
+
 export class UdpTransport implements Transport {
   readonly name: string;
   readonly #options: UdpOptions;
-  readonly #native: NativeBatch | undefined;
+  readonly #machine: Machine;
   readonly #isV6: boolean;
   /** Plain sentences for the operator; valid after `start`. */
   readonly warnings: string[] = [];
@@ -38,6 +54,8 @@ export class UdpTransport implements Transport {
   #socket: SocketAsPromised | undefined;
   #groupSocket: SocketAsPromised | undefined;
   #batch: UdpBatch | undefined;
+  /** Bound to all addresses, and without `#batch`. */
+  #perAddress: AddressSockets | undefined;
   #events: TransportEvents | undefined;
   #closed = false;
   #pauseMs = firstPauseMs;
@@ -52,9 +70,8 @@ export class UdpTransport implements Transport {
     if (error) this.#stats.sendErrors++;
   };
 
-  /** `native`: the compiled part, if it is there. Tests choose. */
-  constructor(options: UdpOptions, native: NativeBatch | undefined = loadNativeBatch()) {
-    this.#native = native;
+  constructor(options: UdpOptions, machine: Machine = thisMachine()) {
+    this.#machine = machine;
     this.name = options.name;
     this.#options = options;
     this.#isV6 = isIPv6(options.host);
@@ -85,7 +102,9 @@ export class UdpTransport implements Transport {
       this.#stats.sendErrors++;
       return;
     }
-    this.#sendTo(this.#socket.socket, address, bytes);
+    const own = this.#perAddress?.socketFor(to);
+    if (own) this.#sendFrom(own, this.#socket.socket, address, bytes);
+    else this.#sendTo(this.#socket.socket, address, bytes);
   }
 
   broadcast(bytes: Uint8Array, radius: number): void {
@@ -118,37 +137,59 @@ export class UdpTransport implements Transport {
 
   #count(isTaken: boolean, bytes: Uint8Array): void {
     if (!isTaken) this.#stats.sendErrors++;
-    else {
-      this.#stats.datagramsOut++;
-      this.#stats.bytesOut += bytes.byteLength;
-    }
+    else this.#countSent(bytes);
+  }
+
+  #countSent(bytes: Uint8Array): void {
+    this.#stats.datagramsOut++;
+    this.#stats.bytesOut += bytes.byteLength;
   }
 
   #sendTo(socket: Socket, address: Address, bytes: Uint8Array): void {
     try {
       socket.send(bytes, address.port, address.host, this.#onSent);
-      this.#stats.datagramsOut++;
-      this.#stats.bytesOut += bytes.byteLength;
+      this.#countSent(bytes);
     } catch {
       this.#stats.sendErrors++; // port 0 of a forged datagram, or a socket that is just closing
     }
   }
 
-  async #open(): Promise<void> {
-    const { host, port, multicast, receiveBufferBytes } = this.#options;
+  /** From this one, or if that cannot be (the host may have lost the address) from the one for all addresses. */
+  #sendFrom(own: Socket, forAll: Socket, address: Address, bytes: Uint8Array): void {
+    const onSent = (error: Error | null) => {
+      if (error) this.#sendTo(forAll, address, bytes);
+      else this.#countSent(bytes);
+    };
+    try {
+      own.send(bytes, address.port, address.host, onSent);
+    } catch {
+      this.#sendTo(forAll, address, bytes);
+    }
+  }
+
+  #newSocket(reuseAddr: boolean, heard?: (from: PeerId) => void): SocketAsPromised {
+    const { host, receiveBufferBytes } = this.#options;
     const socket = DgramAsPromised.createSocket({
       type: this.#isV6 ? "udp6" : "udp4",
+      reuseAddr,
       ipv6Only: this.#isV6,
       recvBufferSize: receiveBufferBytes,
       lookup: isIP(host) === 0 ? lookup : noLookup,
     });
-    this.#listen(socket);
+    this.#listen(socket, heard);
+    return socket;
+  }
+
+  async #open(): Promise<void> {
+    const { host, port, multicast } = this.#options;
+    let socket = this.#newSocket(false);
     const batch = this.#openBatch();
     this.#batch = batch;
     try {
       await socket.bind(batch ? { fd: batch.duplicate(), exclusive: true } : { address: host, port, exclusive: true });
       const { address, port: boundPort } = socket.socket.address();
       this.#bound = { host: address, port: boundPort };
+      if (!batch && isForAll(address)) socket = await this.#openForAll(socket, this.#bound);
       if (multicast) await this.#openMulticast(socket);
       this.#checkReceiveBuffer(socket.socket);
     } catch (error) {
@@ -159,14 +200,16 @@ export class UdpTransport implements Transport {
     }
     if (batch) await closeQuietly(socket);
     else this.#socket = socket;
+    if (!batch && this.#bound && isForAll(this.#bound.host)) await this.#openPerAddress(this.#bound.port);
     if (!batch && this.#options.gatherMilliseconds > 0) {
       this.warnings.push(`${this.name}: gatherMilliseconds needs the compiled part, which is not there; ignored`);
     }
   }
 
   #openBatch(): UdpBatch | undefined {
-    if (!this.#native) return undefined;
-    return UdpBatch.open(this.#native, this.#options, {
+    const { native } = this.#machine;
+    if (!native) return undefined;
+    return UdpBatch.open(native, this.#options, {
       peerOf: (address, of) => this.#peerOf(address, of),
       addressOf: (peer) => this.#addressOf(peer),
       datagram: (from, bytes) => this.#onDatagram(from, bytes),
@@ -180,6 +223,41 @@ export class UdpTransport implements Transport {
       },
       failed: (error) => this.#recover(error),
     });
+  }
+
+  /**
+   * The same once more, in a way that sockets for single addresses may stand beside it. Not so from the beginning: that a
+   * port belongs to another program would not be noticed.
+   */
+  async #openForAll(before: SocketAsPromised, { host, port }: Address): Promise<SocketAsPromised> {
+    await closeQuietly(before);
+    const socket = this.#newSocket(true);
+    try {
+      await socket.bind({ address: host, port, exclusive: true });
+    } catch (error) {
+      await closeQuietly(socket);
+      throw error;
+    }
+    return socket;
+  }
+
+  async #openPerAddress(port: number): Promise<void> {
+    this.#perAddress = new AddressSockets({
+      ...this.#machine,
+      isV6: this.#isV6,
+      open: async (host, onDatagram) => {
+        const socket = this.#newSocket(true, onDatagram);
+        try {
+          await socket.bind({ address: host, port, exclusive: true });
+        } catch (error) {
+          await closeQuietly(socket);
+          throw error;
+        }
+        return socket;
+      },
+      told: (say) => this.#events?.told("info", `${this.name}: ${say}`),
+    });
+    await this.#perAddress.start();
   }
 
   /** Joins the group on the unicast socket if the ports agree, else on a second socket that feeds the same events. */
@@ -207,12 +285,15 @@ export class UdpTransport implements Transport {
     }
   }
 
-  #listen(wrapped: SocketAsPromised): void {
+  #listen(wrapped: SocketAsPromised, heard: (from: PeerId) => void = () => {}): void {
     wrapped.socket.on("message", (bytes, remote) => {
-      this.#onDatagram(this.#peerOf(remote.address, remote.port), bytes);
+      const from = this.#peerOf(remote.address, remote.port);
+      heard(from);
+      this.#onDatagram(from, bytes);
     });
     wrapped.socket.on("error", (error) => {
       if (wrapped === this.#socket) this.#recover(error);
+      else this.#perAddress?.drop(wrapped.socket);
     });
   }
 
@@ -253,6 +334,8 @@ export class UdpTransport implements Transport {
     const open = [this.#socket, this.#groupSocket];
     this.#batch?.close();
     this.#batch = undefined;
+    this.#perAddress?.close();
+    this.#perAddress = undefined;
     this.#socket = undefined;
     this.#groupSocket = undefined;
     for (const socket of open) if (socket) await closeQuietly(socket);
@@ -271,7 +354,9 @@ export class UdpTransport implements Transport {
   #kernelDrops(): number | undefined {
     const now = Date.now();
     if (this.#bound && now - this.#drops.at >= 1_000) {
-      this.#drops = { at: now, value: kernelDrops({ v6: this.#isV6, ...this.#bound }) };
+      const { host, port } = this.#bound;
+      const hosts = [host, ...(this.#perAddress?.hosts ?? [])];
+      this.#drops = { at: now, value: kernelDrops({ v6: this.#isV6, hosts, port }) };
     }
     return this.#drops.value;
   }
@@ -312,12 +397,9 @@ function isMulticast(address: string): boolean {
   return first >= 224 && first <= 239;
 }
 
-async function closeQuietly(socket: SocketAsPromised): Promise<void> {
-  try {
-    await socket.close();
-  } catch {
-    // It was not running any more; closed is what we wanted.
-  }
+/** In the form in which node:dgram tells what a socket is bound to. */
+function isForAll(address: string): boolean {
+  return address === "0.0.0.0" || address === "::";
 }
 
 function openError(cause: unknown, options: UdpOptions): GatewayError {

@@ -26,10 +26,11 @@ const from311: Readonly<Record<number, number>> = { 1: 132, 2: 133, 3: 136, 4: 1
 /** These pass with time; the device may try again. */
 const passing = new Set([136, 137, 151, 156, 157, 159]);
 
-export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; reason: string } {
+export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; reason: string; reasonCode: number } {
   const reasonCode = isV5 ? code : (from311[code] ?? code);
   return {
     refusal: passing.has(reasonCode) ? "congestion" : "notSupported",
+    reasonCode,
     reason: `the broker refused the connection: ${reasons[reasonCode] ?? `reason ${code}`}`,
   };
 }

@@ -6,17 +6,19 @@
  * What is written while it is down is dropped without a word: the core knows that the link is down and resends.
  */
 import type { LinkRequest } from "../core/effect.ts";
-import type { LinkRefusal } from "../core/input.ts";
+import type { LinkEnd, LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, LinkId, Publication, QoS } from "../core/types.ts";
 
 export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
 
 export interface UpstreamEvents {
   up(linkId: LinkId, sessionPresent: boolean, limits: BrokerLimits): void;
-  /** The broker refused CONNECT. */
-  refused(linkId: LinkId, refusal: LinkRefusal, reason: string): void;
+  /** The broker refused CONNECT. The code is that of MQTT 5. */
+  refused(linkId: LinkId, refusal: LinkRefusal, reason: string, reasonCode?: number): void;
   /** The connection ended, or an attempt failed (also: no CONNACK within the connect time-out). Not called after `close`. */
-  down(linkId: LinkId, reason: string, takenOver: boolean): void;
+  down(linkId: LinkId, end: LinkEnd): void;
+  /** PINGRESP to a `ping`; the answers to the keep-alive's are not told. */
+  pong(linkId: LinkId): void;
   congested(linkId: LinkId, congested: boolean): void;
   delivered(linkId: LinkId, delivery: Delivery): void;
   /** PUBREL. */
@@ -51,6 +53,8 @@ export interface Upstream {
   release(linkId: LinkId, packetId: number): void;
   subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
+  /** PINGREQ; the link answers with `pong`. */
+  ping(linkId: LinkId): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;
   /** Ends every link within `deadlineMs`; idempotent. */

@@ -9,14 +9,20 @@
  * name watches it: "MQTT.js sees no packet that carries a message".
  *
  * Each attempt is a new MQTT.js client, so that no state of a failed one can reach the next.
+ *
+ * PINGREQ is MQTT.js's for the keep-alive, and ours where the core asks for one. A broker answers them in the order in
+ * which they came, so whose a PINGRESP is, is the order in which they were written: `Attempt.pings`. MQTT.js does not
+ * see the answers to ours; a broker that answers ours but not its own would still count as silent, as it should.
  */
 import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
 import { generate } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
+import type { LinkEnd } from "../core/input.ts";
 import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
 import { BackOff } from "./back-off.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { refusalOf } from "./connack.ts";
+import { type ConnectionSigns, causeOf } from "./connection-end.ts";
 import type { Identity } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { UpstreamOptions } from "./options.ts";
@@ -30,14 +36,21 @@ const closeDeadlineMs = 2_000;
 const clockSetSpreadMs = 1_000;
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
+const pingRespType = 13;
+const disconnectType = 14;
+const pingReq = Uint8Array.of(0xc0, 0);
 
 /** What is known of one attempt to connect, and of the connection that came of it. */
-interface Attempt {
+interface Attempt extends ConnectionSigns {
   client: MqttClient | undefined;
   reason: string;
+  reasonCode: number | undefined;
+  /** CONNACK came, be it a refusal. */
   answered: boolean;
-  takenOver: boolean;
+  showedLife: boolean;
   over: boolean;
+  /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
+  readonly pings: ("core" | "keepAlive")[];
 }
 
 export interface LinkCounters {
@@ -57,8 +70,10 @@ export class MqttLink {
   readonly #random: () => number;
   readonly #isV5: boolean;
   readonly #generateOptions: { protocolVersion: number };
-  #client: MqttClient | undefined;
+  #attempt: Attempt | undefined;
   #up = false;
+  /** Of the packets that wait in the writer, so many are PINGREQ. */
+  #pingsToWrite = 0;
   #congested = false;
   #closed = false;
   #retry: NodeJS.Timeout | undefined;
@@ -98,42 +113,55 @@ export class MqttLink {
   connect(): void {
     if (this.#closed) return;
     this.#blamesClock = false;
-    const attempt: Attempt = { client: undefined, reason: "", answered: false, takenOver: false, over: false };
+    const attempt = newAttempt();
     const over = () => {
       if (attempt.over) return;
       attempt.over = true;
       this.#up = false;
       this.#writer.clear();
+      this.#pingsToWrite = 0;
       attempt.client?.end(true);
-      if (this.#client === attempt.client) this.#client = undefined;
+      if (this.#attempt === attempt) this.#attempt = undefined;
       if (this.#closed) return;
       this.#scheduleRetry();
-      if (!attempt.answered || this.#wasUp) {
-        this.#wasUp = false;
-        this.#events.down(this.request.linkId, attempt.reason || "connection closed", attempt.takenOver);
-      }
+      if (!attempt.answered || attempt.accepted) this.#events.down(this.request.linkId, endOf(attempt));
     };
     let client: MqttClient;
     try {
       client = mqtt.connect(this.#options.url, this.#clientOptions());
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
+      attempt.isOurs = true;
       setImmediate(over);
       return;
     }
     attempt.client = client;
-    this.#client = client;
-    client.on("error", (error) => {
+    this.#attempt = attempt;
+    const failed = (error: Error) => {
       const trouble = certificateTrouble(error, this.#clock);
       if (trouble !== undefined) this.#blamesClock = true;
+      attempt.error ??= error;
       attempt.reason ||= trouble ?? error.message;
+    };
+    client.on("error", (error) => {
+      failed(error);
+      // It has read something that is no packet, and would wait for ever for one.
+      if (!("code" in error)) client.stream.destroy();
+    });
+    client.stream.on("error", failed); // MQTT.js keeps those without a code to itself
+    client.stream.on("end", () => {
+      attempt.finished = true;
+    });
+    client.on("packetsend", ({ cmd }) => {
+      if (cmd === "pingreq") attempt.pings.push("keepAlive");
     });
     client.on("packetreceive", (packet) => {
-      if (this.#client !== client || this.#closed) return;
-      if (packet.cmd === "connack") attempt.answered = this.#onConnAck(packet, attempt) || attempt.answered;
+      if (this.#attempt !== attempt || this.#closed) return;
+      if (packet.cmd === "connack") this.#onConnAck(packet, attempt);
       else if (packet.cmd === "disconnect") {
-        attempt.takenOver = packet.reasonCode === takenOverReason;
-        attempt.reason ||= `broker said DISCONNECT (0x${(packet.reasonCode ?? 0).toString(16)})`;
+        attempt.disconnected = true;
+        attempt.reasonCode = packet.reasonCode ?? 0;
+        attempt.reason ||= `broker said DISCONNECT (0x${attempt.reasonCode.toString(16)})`;
       }
     });
     client.on("close", over);
@@ -171,6 +199,12 @@ export class MqttLink {
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
+  ping(): void {
+    if (!this.#mayWrite()) return;
+    this.#writer.packet(pingReq);
+    this.#pingsToWrite++;
+  }
+
   ack(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     if (!this.#mayWrite()) return;
     this.#writer.acknowledge(kind, packetId);
@@ -181,7 +215,7 @@ export class MqttLink {
   close(how: "disconnect" | "abandon", endSession: boolean, closed: () => void): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    const client = this.#client;
+    const client = this.#attempt?.client;
     if (!client) return closed();
     const deadline = setTimeout(() => client.end(true), closeDeadlineMs);
     client.once("close", () => {
@@ -205,32 +239,30 @@ export class MqttLink {
   /** The last attempt ended over the time in a certificate. */
   #blamesClock = false;
 
-  /** In the present attempt, and ever. */
-  #wasUp = false;
   #everUp = false;
   #hasSubscriptionIds = false;
 
-  #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: { reason: string }): boolean {
+  #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: Attempt): void {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
+    attempt.answered = true;
     if (code !== 0) {
-      const { refusal, reason } = refusalOf(this.#isV5, code);
+      const { refusal, reason, reasonCode } = refusalOf(this.#isV5, code);
       attempt.reason = reason;
-      this.#events.refused(this.request.linkId, refusal, reason);
-      return true;
+      this.#events.refused(this.request.linkId, refusal, reason, reasonCode);
+      return;
     }
     this.#up = true;
-    this.#wasUp = true;
+    attempt.accepted = true;
     this.#everUp = true;
     this.#hasSubscriptionIds = packet.properties?.subscriptionIdentifiersAvailable !== false;
     this.#congested = false;
     this.#backOff.reset();
-    this.#client?.stream.on("drain", () => this.#onDrain());
+    attempt.client?.stream.on("drain", () => this.#onDrain());
     this.#events.up(
       this.request.linkId,
       packet.sessionPresent,
       limitsOf(packet, this.#isV5 ? undefined : this.#options.qos2InFlightMax),
     );
-    return true;
   }
 
   /** Puts our reader between the socket and MQTT.js. */
@@ -238,24 +270,32 @@ export class MqttLink {
     const { linkId } = this.request;
     const { stream } = client;
     const theirs = stream.listeners("data");
-    const isOurs = () => this.#client === client && !this.#closed && this.#up;
+    const isOurs = () => this.#attempt === attempt && !this.#closed && this.#up;
     const reader = new PacketReader(this.#isV5 ? "5" : "3.1.1", {
       publish: (packet) => {
-        if (isOurs()) this.#onPublish(packet);
-        else if (!this.#wasUp) refuse("PUBLISH before CONNACK");
+        if (isOurs()) this.#onPublish(packet, attempt);
+        else if (!attempt.accepted) refuse("PUBLISH before CONNACK");
       },
       ack: (kind, packetId, code) => {
         if (!isOurs()) return;
         this.#counters.packetsIn++;
+        attempt.showedLife = true;
         this.#events.acked(linkId, kind, packetId, code);
       },
       release: (packetId) => {
         if (!isOurs()) return;
         this.#counters.packetsIn++;
+        attempt.showedLife = true;
         this.#events.released(linkId, packetId);
       },
       other: (octets) => {
         this.#counters.packetsIn++;
+        const type = (octets[0] ?? 0) >> 4;
+        if (isOurs() && type !== disconnectType) attempt.showedLife = true;
+        if (type === pingRespType && attempt.pings.shift() === "core") {
+          if (isOurs()) this.#events.pong(linkId);
+          return;
+        }
         for (const listener of theirs) listener.call(stream, octets);
       },
       malformed: (why) => refuse(`malformed packet of the broker: ${why}`),
@@ -263,7 +303,11 @@ export class MqttLink {
     const refuse = (why: string) => {
       reader.end();
       attempt.reason ||= why;
-      if (this.#isV5 && isOurs()) this.#write({ cmd: "disconnect", reasonCode: malformedReason } as Packet);
+      attempt.isOurs = true;
+      if (this.#isV5 && isOurs()) {
+        attempt.reasonCode = malformedReason;
+        this.#write({ cmd: "disconnect", reasonCode: malformedReason } as Packet);
+      }
       if (isOurs()) this.#writeOut();
       stream.destroy();
     };
@@ -271,7 +315,8 @@ export class MqttLink {
     for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
   }
 
-  #onPublish(packet: ReadPublish): void {
+  #onPublish(packet: ReadPublish, attempt: Attempt): void {
+    attempt.showedLife = true;
     const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds } = packet;
     this.#counters.packetsIn++;
     const publication = { topicName, payload, qos, retain };
@@ -292,7 +337,7 @@ export class MqttLink {
 
   /** Is there a connection to write to? Then something is written before this turn ends. */
   #mayWrite(): boolean {
-    const stream = this.#client?.stream;
+    const stream = this.#attempt?.client?.stream;
     if (!this.#up || !stream || stream.destroyed) return false;
     this.#counters.packetsOut++;
     if (this.#writer.length === 0) this.#turnEnd.add(this.#flush);
@@ -301,7 +346,7 @@ export class MqttLink {
 
   #watchBuffer(): void {
     if (this.#congested) return;
-    const waiting = this.#writer.length + (this.#client?.stream.writableLength ?? 0);
+    const waiting = this.#writer.length + (this.#attempt?.client?.stream.writableLength ?? 0);
     if (waiting <= this.#options.sendBufferBytesMax) return;
     this.#congested = true;
     this.#events.congested(this.request.linkId, true);
@@ -309,10 +354,11 @@ export class MqttLink {
 
   /** One write for all that this turn has to say. */
   #writeOut(): void {
-    const stream = this.#client?.stream;
+    const stream = this.#attempt?.client?.stream;
     if (this.#writer.length === 0) return;
     const pieces = this.#writer.take();
     if (!this.#up || !stream || stream.destroyed) return;
+    for (; this.#pingsToWrite > 0; this.#pingsToWrite--) this.#attempt?.pings.push("core");
     if (pieces.length > 1) stream.cork();
     for (const piece of pieces) stream.write(piece);
     if (pieces.length > 1) stream.uncork();
@@ -327,7 +373,7 @@ export class MqttLink {
 
   /** The clock of this machine was set: if that was the trouble, the next attempt is soon, not at the end of the pause. */
   onClockSet(): void {
-    if (!this.#blamesClock || this.#closed || this.#client) return;
+    if (!this.#blamesClock || this.#closed || this.#attempt) return;
     this.#backOff.reset();
     this.#scheduleRetry(this.#random() * clockSetSpreadMs);
   }
@@ -370,6 +416,34 @@ export class MqttLink {
       }),
     };
   }
+}
+
+function newAttempt(): Attempt {
+  return {
+    client: undefined,
+    reason: "",
+    reasonCode: undefined,
+    answered: false,
+    accepted: false,
+    showedLife: false,
+    isOurs: false,
+    disconnected: false,
+    finished: false,
+    error: undefined,
+    over: false,
+    pings: [],
+  };
+}
+
+function endOf(attempt: Attempt): LinkEnd {
+  const { reason, reasonCode, showedLife, disconnected } = attempt;
+  return {
+    reason: reason || "connection closed",
+    takenOver: disconnected && reasonCode === takenOverReason,
+    cause: causeOf(attempt),
+    ...(reasonCode !== undefined && { reasonCode }),
+    showedLife,
+  };
 }
 
 /** `exactlyOnceMaximum`: where the broker cannot say what it takes. */

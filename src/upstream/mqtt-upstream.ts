@@ -87,6 +87,10 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.unsubscribe(packetId, topicFilter);
   }
 
+  ping(linkId: LinkId): void {
+    this.#links.get(linkId)?.ping();
+  }
+
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     this.#links.get(linkId)?.ack(ack, packetId);
   }

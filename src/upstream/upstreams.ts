@@ -44,6 +44,10 @@ export class Upstreams implements Upstream {
     this.#ofLink.get(linkId)?.unsubscribe(linkId, packetId, topicFilter);
   }
 
+  ping(linkId: LinkId): void {
+    this.#ofLink.get(linkId)?.ping(linkId);
+  }
+
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     this.#ofLink.get(linkId)?.ack(linkId, ack, packetId);
   }

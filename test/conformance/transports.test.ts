@@ -8,7 +8,7 @@ import { dropsIn } from "../../src/transports/proc-net-udp.ts";
 import { SerialTransport } from "../../src/transports/serial.ts";
 import { serialOptions } from "../../src/transports/serial-options.ts";
 import { systemTimers } from "../../src/transports/timers.ts";
-import { UdpTransport } from "../../src/transports/udp.ts";
+import { thisMachine, UdpTransport } from "../../src/transports/udp.ts";
 import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { fastTimers, ScriptedCentral } from "../helpers/scripted-central.ts";
@@ -20,10 +20,10 @@ const hasV6 = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === "::1"),
 );
 
-function udp(host: string, native: NativeBatch | undefined) {
+function udp(host: string, native: NativeBatch | undefined, bound = host) {
   return (instance: number) => {
-    const options = udpOptions.parse({ type: "udp", name: `udp${instance}`, host, port: 0 });
-    const transport = new UdpTransport(options, native);
+    const options = udpOptions.parse({ type: "udp", name: `udp${instance}`, host: bound, port: 0 });
+    const transport = new UdpTransport(options, { ...thisMachine(), native });
     return { transport, node: () => udpNode(host, () => Number(transport.place.split(":").at(-1))) };
   };
 }
@@ -51,8 +51,11 @@ for (const [how, batch] of [
     continue;
   }
   transportSuite(`udp over IPv4, ${how}`, udp("127.0.0.1", batch));
-  if (hasV6) transportSuite(`udp over IPv6, ${how}`, udp("::1", batch));
-  else test.skip(`transport udp over IPv6, ${how}: this host has no ::1`, () => {});
+  transportSuite(`udp on all IPv4 addresses, ${how}`, udp("127.0.0.1", batch, "0.0.0.0"));
+  if (hasV6) {
+    transportSuite(`udp over IPv6, ${how}`, udp("::1", batch));
+    transportSuite(`udp on all IPv6 addresses, ${how}`, udp("::1", batch, "::"));
+  } else test.skip(`transport udp over IPv6, ${how}: this host has no ::1`, () => {});
 }
 
 transportSuite("ble, with a scripted adapter", (instance) => {
@@ -144,9 +147,10 @@ test("drops are read from the kernel's table by address and port", () => {
     "  520: 0100007F:075B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12345 2 0000000000000000 17",
     "  521: 00000000:075B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12346 2 0000000000000000 4",
   ].join("\n");
-  expect(dropsIn(table, { v6: false, host: "127.0.0.1", port: 1883 })).toBe(17);
-  expect(dropsIn(table, { v6: false, host: "0.0.0.0", port: 1883 })).toBe(4);
-  expect(dropsIn(table, { v6: false, host: "127.0.0.1", port: 1884 })).toBeUndefined();
+  expect(dropsIn(table, { v6: false, hosts: ["127.0.0.1"], port: 1883 })).toBe(17);
+  expect(dropsIn(table, { v6: false, hosts: ["0.0.0.0"], port: 1883 })).toBe(4);
+  expect(dropsIn(table, { v6: false, hosts: ["0.0.0.0", "127.0.0.1"], port: 1883 })).toBe(21);
+  expect(dropsIn(table, { v6: false, hosts: ["127.0.0.1"], port: 1884 })).toBeUndefined();
 });
 
 test("less receive buffer than asked for is said, with the command", async () => {

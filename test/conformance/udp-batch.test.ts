@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, test } from "vitest";
 import type { PeerId } from "../../src/core/types.ts";
-import { UdpTransport } from "../../src/transports/udp.ts";
+import { thisMachine, UdpTransport } from "../../src/transports/udp.ts";
 import { loadNativeBatch, type NativeBatch } from "../../src/transports/udp-native.ts";
 import { udpOptions } from "../../src/transports/udp-options.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -47,7 +47,10 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     if (!native) throw new Error("not compiled");
     const calls = { received: 0, sent: 0 };
     const options = udpOptions.parse({ type: "udp", host, port: 0, maxMessageBytes: 65_507, gatherMilliseconds });
-    const transport = new UdpTransport(options, { ...counted(native, calls), ...changed });
+    const transport = new UdpTransport(options, {
+      ...thisMachine(),
+      native: { ...counted(native, calls), ...changed },
+    });
     const seen: { from: PeerId; bytes: Uint8Array }[] = [];
     await transport.start({
       datagram: (from, bytes) => seen.push({ from, bytes }),
@@ -196,7 +199,10 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     for (let i = 0; i < 20; i++) {
       const { transport, port } = await start("127.0.0.1", {}, i % 2);
       await transport.close();
-      const again = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }), native);
+      const again = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port }), {
+        ...thisMachine(),
+        native,
+      });
       open.push(again);
       await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
       await again.close();
@@ -243,6 +249,9 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       () => native.wake(7, true),
       () => native.unwatch({}),
       () => native.duplicate("x" as unknown as number),
+      () => native.locals("x" as unknown as number),
+      () => native.receive(0, arena, words, 0, new Uint32Array(9)),
+      () => native.send(0, arena, words, 0, arena as unknown as Uint32Array),
     ];
     for (const call of nonsense) expect(call).toThrow(TypeError);
     words[0] = 999;
@@ -252,6 +261,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
     expect(native.address("no literal", 1, words, 0)).toBe(0);
     expect(native.receive(0x7fff, arena, words, 0)).toBe(-9);
     expect(native.duplicate(0x7fff)).toBe(-9);
+    expect(native.locals(0x7fff)).toBe(-9);
     expect(native.hops(0x7fff, 1)).toBe(-9);
   });
 });

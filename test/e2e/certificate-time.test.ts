@@ -37,7 +37,8 @@ test("it is named as a matter of the clock, and tried again when the clock is se
   await upstream.start({
     up: ignore,
     refused: ignore,
-    down: (_link, reason) => downs.push(reason),
+    down: (_link, { reason }) => downs.push(reason),
+    pong: ignore,
     congested: ignore,
     delivered: ignore,
     released: ignore,

@@ -27,6 +27,7 @@ async function setUp(protocol: "3.1.1" | "5", over: Record<string, unknown> = {}
     up: (link, present) => seen.push(`up ${link} ${present}`),
     refused: (link) => seen.push(`refused ${link}`),
     down: (link) => seen.push(`down ${link}`),
+    pong: (link) => seen.push(`pong ${link}`),
     congested: (link, congested) => seen.push(`congested ${link} ${congested}`),
     delivered: (_link, { publication, packetId, dup }) =>
       seen.push(`delivered ${publication.topicName} q${publication.qos} ${packetId} ${dup}`),

@@ -2,13 +2,15 @@
 import { expect } from "vitest";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
-import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { LinkEnd } from "../../src/core/input.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
 import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
 import { type Decoded, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "../simulation/options.ts";
+import { CheckedCore } from "./checked-core.ts";
 
 export type { Decoded };
 
@@ -132,7 +134,7 @@ export class Bench {
 
   /** `states`: what a store kept of an earlier life. */
   constructor(options: Partially<CoreOptions> = {}, states: readonly StoredState[] = []) {
-    this.core = new GatewayCore(merged(testOptions, options) as CoreOptions, {
+    this.core = new CheckedCore(merged(testOptions, options) as CoreOptions, {
       maxMessageBytes: () => 1_024,
       hostOf: (peer) => peer.split(":")[0] ?? peer,
       wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
@@ -174,7 +176,8 @@ export class Bench {
     return {
       linkId,
       up: (sessionPresent = false, limits = noLimits) => input({ kind: "linkUp", linkId, sessionPresent, limits }),
-      down: (takenOver = false) => input({ kind: "linkDown", linkId, reason: "reset", takenOver }),
+      down: (takenOver = false, end: Partial<LinkEnd> = {}) =>
+        input({ kind: "linkDown", linkId, reason: "reset", takenOver, cause: "network", showedLife: true, ...end }),
       refused: (refusal: "congestion" | "notSupported") =>
         input({ kind: "linkRefused", linkId, refusal, reason: "refused" }),
       congested: (congested: boolean) => input({ kind: "linkCongested", linkId, congested }),

@@ -76,6 +76,7 @@ export class RecordingBroker {
         this.cuts++;
         socket.resetAndDestroy();
       },
+      pong: () => write({ cmd: "pingresp" }),
       congested: () => {},
       delivered: (_link, { publication, packetId, dup }) => write(publishPacket(publication, packetId, dup)),
       released: (_link, messageId) => write({ cmd: "pubrel", messageId }),
@@ -101,7 +102,6 @@ export class RecordingBroker {
       }
       if (!connection) return;
       this.packets.push({ clientId: connection.request.mqttClientId, packet });
-      if (packet.cmd === "pingreq") return write({ cmd: "pingresp" });
       if (packet.cmd === "disconnect") orderly = true;
       const from = connection;
       this.broker.fromGateway(from, () => this.#process(from, packet));
@@ -134,6 +134,8 @@ export class RecordingBroker {
       case "unsubscribe":
         for (const topic of packet.unsubscriptions) this.broker.onUnsubscribe(connection, packet.messageId ?? 0, topic);
         return;
+      case "pingreq":
+        return this.broker.onPing(connection);
       case "disconnect":
         return this.broker.onClose(connection, "disconnect", false);
       default:

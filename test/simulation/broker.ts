@@ -58,6 +58,8 @@ export class Connection {
   readonly events: UpstreamEvents;
   readonly state: BrokerState;
   alive = true;
+  /** Packets that reached the gateway, CONNACK among them. */
+  said = 0;
 
   constructor(request: LinkRequest, events: UpstreamEvents, state: BrokerState) {
     this.request = request;
@@ -177,6 +179,10 @@ export class SimBroker {
     this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "unsuback", packetId, 0));
   }
 
+  onPing(connection: Connection): void {
+    this.#toGateway(connection, () => connection.events.pong(connection.request.linkId));
+  }
+
   onAck(connection: Connection, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     const { state, request, events } = connection;
     this.#log.heard?.(request.mqttClientId, ack, packetId);
@@ -203,7 +209,12 @@ export class SimBroker {
     if (!connection.alive) return;
     this.#drop(connection, cause);
     this.#time.plan(this.#latency(), () =>
-      connection.events.down(connection.request.linkId, "connection reset", false),
+      connection.events.down(connection.request.linkId, {
+        reason: "connection reset",
+        takenOver: false,
+        cause: "network",
+        showedLife: connection.said > 1,
+      }),
     );
   }
 
@@ -273,6 +284,7 @@ export class SimBroker {
     this.#time.plan(this.#latency(), () => {
       if (!connection.alive) return;
       if (this.#rng.chance(this.faults.cut / 2)) return this.cut(connection, "cut");
+      connection.said++;
       what();
     });
   }
@@ -341,6 +353,10 @@ export class SimUpstream implements Upstream {
     this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
   }
 
+  ping(linkId: LinkId): void {
+    this.#with(linkId, (connection) => this.#broker.onPing(connection));
+  }
+
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     this.#with(linkId, (connection) => this.#broker.onAck(connection, ack, packetId));
   }
@@ -371,7 +387,7 @@ export class SimUpstream implements Upstream {
       const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
       link.connection = connection;
       if (connection) return;
-      events.down(linkId, "connection refused", false);
+      events.down(linkId, { reason: "connection refused", takenOver: false, cause: "network", showedLife: false });
       this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
     });
   }
@@ -381,13 +397,14 @@ export class SimUpstream implements Upstream {
     const open = () => !this.dead && this.#links.has(linkId);
     return {
       up: (id, present, limits) => open() && events.up(id, present, limits),
-      refused: (id, refusal, reason) => open() && events.refused(id, refusal, reason),
-      down: (id, reason, takenOver) => {
+      refused: (id, refusal, reason, code) => open() && events.refused(id, refusal, reason, code),
+      pong: (id) => open() && events.pong(id),
+      down: (id, end) => {
         if (!open()) return;
         const link = this.#links.get(linkId);
         if (link) link.connection = undefined;
         this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
-        events.down(id, reason, takenOver);
+        events.down(id, end);
       },
       congested: (id, congested) => open() && events.congested(id, congested),
       delivered: (id, delivery) => open() && events.delivered(id, delivery),

@@ -24,6 +24,7 @@ function options(seed: number, crashAt: WorldOptions["crashAt"]): WorldOptions {
     moves: false,
     absences: false,
     crashes: false,
+    stalls: false,
     garbage: false,
     devices: 2,
     storeFailure: 0,

@@ -9,6 +9,7 @@ import type { DeviceEvent } from "../../src/device/device.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
+import { testOptions } from "./options.ts";
 import type { PolicyLaw } from "./policy-law.ts";
 import { Repeated } from "./repeated.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -32,6 +33,8 @@ class PeerTrack {
   wantsSleep = false;
   wakes = false;
   wakesAgain = false;
+  /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
+  wakesAtOnce = 0;
 
   constructor(told: Map<number, string>, repeated: Repeated) {
     this.told = told;
@@ -41,6 +44,7 @@ class PeerTrack {
 
 class ClientTrack {
   address: PeerId = "/";
+  announced = { keepAliveSeconds: 0, sleepSeconds: 0 };
   /** Messages that the gateway took over from the broker, at QoS 1 and 2, and when. */
   readonly promised = new Map<string, number>();
   /** What it took since its last reset, how often; and ever. */
@@ -165,7 +169,35 @@ export class Judge {
     this.#uncertain.add(clientId);
   }
 
+  /** How long this client may be silent. */
+  announces(clientId: string, habits: { readonly keepAliveSeconds: number; readonly sleepSeconds: number }): void {
+    this.#client(clientId).announced = habits;
+  }
+
+  /** The gateway stood still until now. */
+  goesOn(): void {
+    this.#wentOnAt = this.#time.now();
+  }
+  #wentOnAt = Number.NEGATIVE_INFINITY;
+
+  /**
+   * Silence while the gateway stood still counts against nobody: what was said then may not have been read, or not have
+   * found room. From then on a client has its full time, and what it was asked is asked once more.
+   */
+  #notForOurPause(event: Extract<GatewayEvent, { event: "client_state" }>): void {
+    const { keepAliveSeconds, sleepSeconds } = this.#client(event.clientId).announced;
+    const patience: Record<string, number> = {
+      "keep alive ran out": keepAliveSeconds * 1_000,
+      "slept too long": sleepSeconds * 1_000,
+      "no answer to what was sent": retryMs,
+    };
+    const since = this.#time.now() - this.#wentOnAt;
+    if (event.state === "lost" && since < (patience[event.why] ?? 0))
+      throw new Violation(`${event.clientId} is lost (${event.why}) ${since} ms after the gateway stood still`);
+  }
+
   onReport(event: GatewayEvent): void {
+    if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "will_published" && event.by === "gateway") {
       const client = this.#client(event.clientId);
@@ -290,6 +322,7 @@ export class Judge {
         return;
       case "PINGREQ":
         // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.
+        if (message.clientId !== "" && peer.wakesAgain && this.#time.now() - this.#wentOnAt < airMs) peer.wakesAtOnce++;
         if (message.clientId !== "" && peer.wakes) peer.wakesAgain = true;
         if (message.clientId !== "" && peer.sleeps) {
           peer.sleeps = false;
@@ -350,6 +383,8 @@ export class Judge {
         return;
       case "PINGRESP":
         // After a wake it ends the handing over; to a keep-alive ping it changes nothing.
+        if (peer.wakesAtOnce-- > 0 && this.#time.now() - this.#wentOnAt < airMs) return;
+        peer.wakesAtOnce = 0;
         if (peer.wakes && !peer.wakesAgain) peer.sleeps = true;
         peer.wakes = peer.wakesAgain;
         peer.wakesAgain = false;
@@ -525,6 +560,9 @@ export class Judge {
     return client;
   }
 }
+
+/** Between two copies of what is not answered. */
+const retryMs = testOptions.retry.retryIntervalSeconds * 1_000;
 
 /** A datagram takes no longer, nor the commit behind which it goes on. */
 const airMs = 5_000;

@@ -19,6 +19,8 @@ export class Network {
   readonly #byAddress = new Map<PeerId, Hears>();
   /** The gateway that lives now. */
   gateway: TransportEvents | undefined;
+  /** What comes to its socket waits there until it is read, if at all. */
+  socket: ((from: PeerId, arrive: () => void) => void) | undefined;
   onToDevice: (to: PeerId, bytes: Uint8Array) => void = () => {};
   onAtGateway: (from: PeerId, bytes: Uint8Array) => void = () => {};
 
@@ -37,10 +39,11 @@ export class Network {
   }
 
   fromDevice(address: PeerId, bytes: Uint8Array): void {
-    this.#carry(() => {
+    const arrive = () => {
       this.onAtGateway(address, bytes);
       this.gateway?.datagram(address, Uint8Array.from(bytes));
-    });
+    };
+    this.#carry(() => (this.socket ? this.socket(address, arrive) : arrive()));
   }
 
   toDevice(address: PeerId, bytes: Uint8Array): void {

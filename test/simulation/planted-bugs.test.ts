@@ -103,6 +103,10 @@ const bugs: Record<string, (core: Core) => Core> = {
           : effect,
       ),
     ),
+  "silence counts also while the gateway stood still": (core) => ({
+    ...changing(core, (effects) => effects),
+    handle: (input, now) => (input.kind === "stoodStill" ? [] : core.handle(input, now)),
+  }),
   "nobody watches the clock": (core) => ({ ...changing(core, (effects) => effects), nextDeadline: () => undefined }),
 };
 
@@ -112,10 +116,7 @@ for (const [name, plant] of Object.entries(bugs)) {
     for (let seed = 1; seed <= seedsMax && found === ""; seed++) {
       try {
         const world = new World({ ...swarm(seed), wrap: plant });
-        world.run(20 * 60_000);
-        world.heal();
-        world.run(15 * 60_000);
-        world.checkLiveness();
+        world.live();
       } catch (error) {
         found = error instanceof Error ? error.message : String(error);
       }

@@ -199,10 +199,7 @@ function firstFinding(plant: Plant): string {
   for (let seed = 1; seed <= seedsMax; seed++) {
     try {
       const world = new World({ ...swarm(seed), ...plant });
-      world.run(20 * 60_000);
-      world.heal();
-      world.run(15 * 60_000);
-      world.checkLiveness();
+      world.live();
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }

@@ -208,10 +208,7 @@ function firstFinding(plant: Plant, brokerLatencyMs = 20, seeds = seedsMax): str
       const slow = brokerLatencyMs > 20 && { habits: { will: false } }; // it sees goodbyes too late to drop wills
       const world = new World({ ...options, ...slow, ...plant(options) });
       world.broker.latencyMs = brokerLatencyMs;
-      world.run(20 * 60_000);
-      world.heal();
-      world.run(15 * 60_000);
-      world.checkLiveness();
+      world.live();
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }

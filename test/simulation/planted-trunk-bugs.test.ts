@@ -97,10 +97,7 @@ function firstFinding(newWrap: () => WorldOptions["wrap"]): string {
     const core = { ...options.core, durable: true };
     try {
       const world = new World({ ...options, core, crashes: true, storeFailure: 0, ...(wrap && { wrap }) });
-      world.run(20 * 60_000);
-      world.heal();
-      world.run(15 * 60_000);
-      world.checkLiveness();
+      world.live();
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }

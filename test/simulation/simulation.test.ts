@@ -12,10 +12,7 @@ const count = only === undefined ? Number(process.env["SIM_SEEDS"] ?? 200) : 1;
 export function live(seed: number, mode: Mode): World {
   const world = new World(swarm(seed, mode));
   try {
-    world.run(20 * 60_000);
-    world.heal();
-    world.run(15 * 60_000);
-    world.checkLiveness();
+    world.live();
     return world;
   } catch (error) {
     if (process.env["SIM_TRACE"])

@@ -64,10 +64,11 @@ function before(a: Planned, b: Planned | undefined): boolean {
 
 /** A clock of one gateway life: after `stop` (a crash) it wakes nobody. */
 export class VirtualClock implements Clock {
-  readonly #time: VirtualTime;
+  readonly #time: Pick<VirtualTime, "now" | "plan">;
   #generation = 0;
+  #isStopped = false;
 
-  constructor(time: VirtualTime) {
+  constructor(time: Pick<VirtualTime, "now" | "plan">) {
     this.#time = time;
   }
 
@@ -83,7 +84,14 @@ export class VirtualClock implements Clock {
     });
   }
 
+  afterReading(call: () => void): void {
+    this.#time.plan(0, () => {
+      if (!this.#isStopped) call();
+    });
+  }
+
   stop(): void {
+    this.#isStopped = true;
     this.#generation++;
   }
 }

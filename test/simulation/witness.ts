@@ -66,6 +66,8 @@ class Client {
   /** MsgIds of QoS 2 exchanges that are over: a late PUBREC still gets its PUBREL. [interpretation 17] */
   readonly completed = new Set<number>();
   wokenAgain = false;
+  /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
+  wokenAtOnce = 0;
   saidGoodbye = false;
   lost = false;
   /** The gateway said that exactly-once cannot be kept any more: the broker forgot the session. */
@@ -144,6 +146,12 @@ export class Witness {
       client.order.clear();
     }
   }
+
+  /** The gateway stood still until now. */
+  goesOn(): void {
+    this.#wentOnAt = this.#now();
+  }
+  #wentOnAt = Number.NEGATIVE_INFINITY;
 
   brokerSaved(publication: Publication): void {
     this.#arrived.add(words(publication.payload));
@@ -233,6 +241,11 @@ export class Witness {
     switch (message.type) {
       case "PINGRESP":
         this.pingRespComesLast(to, client);
+        if (client.wokenAtOnce-- > 0 && this.#now() - this.#wentOnAt < undoneMs) {
+          client.handedOver = 0;
+          return;
+        }
+        client.wokenAtOnce = 0;
         if (client.life === "awake" && !client.wokenAgain) client.life = "asleep";
         client.wokenAgain = false;
         client.handedOver = 0;
@@ -306,8 +319,10 @@ export class Witness {
     const payload = words(message.data);
     if (!before) {
       // What a gateway had stored and not sent when it died, its next life takes for sent; and one that could not write
-      // its record before the client fell asleep was kept back.
-      if (message.dup && !this.#died && !this.#limits.storeFails)
+      // its record before the client fell asleep was kept back. A client that moved while the gateway stood still was sent
+      // it where it had been.
+      const stoodStill = this.#wentOnAt > 0;
+      if (message.dup && !this.#died && !stoodStill && !this.#limits.storeFails)
         throw new BrokenRule(`first PUBLISH of "${payload}" to ${to} has DUP`);
       return;
     }
@@ -394,6 +409,7 @@ export class Witness {
     const client = this.#clients.get(clientId);
     if (!client || (client.life !== "asleep" && client.life !== "awake")) return;
     if (client.life === "asleep") client.inFlight = undefined;
+    if (client.wokenAgain && this.#now() - this.#wentOnAt < undoneMs) client.wokenAtOnce++;
     // The answer to the first PINGREQ may be on its way behind a commit.
     client.wokenAgain = client.life === "awake";
     this.#moved(client, from);

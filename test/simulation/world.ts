@@ -1,6 +1,7 @@
 /** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
 
 import type { Core } from "../../src/core/core.ts";
+import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import { hashOfText } from "../../src/core/state/trunk.ts";
@@ -9,14 +10,17 @@ import type { AnyDevice } from "../../src/device/device.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
+import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
+import { CheckedCore } from "../helpers/checked-core.ts";
 import { SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge, Violation } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
 import { keepAll, testOptions } from "./options.ts";
 import { PolicyLaw } from "./policy-law.ts";
+import { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { SimStore } from "./sim-store.ts";
@@ -39,6 +43,8 @@ export interface WorldOptions {
   /** Devices fall silent for minutes (out of range, a flat battery), and some say goodbye. */
   readonly absences: boolean;
   readonly crashes: boolean;
+  /** The gateway's process stands still now and then, for up to a minute. */
+  readonly stalls: boolean;
   readonly garbage: boolean;
   readonly devices: number;
   readonly storeFailure: number;
@@ -56,6 +62,8 @@ export interface WorldOptions {
   readonly wrap?: (core: Core) => Core;
   /** Settings that only the core sees: the rules go on judging by the others. */
   readonly cheat?: Partial<CoreOptions>;
+  /** Only what devices and brokers see is judged: the core's state is not looked at. */
+  readonly unchecked?: boolean;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }
@@ -63,6 +71,9 @@ export interface WorldOptions {
 /** The wall clock at the beginning of the world. */
 const worldBeganAt = 1_800_000_000_000;
 const usualPublishMs = [500, 8_000] as const;
+
+/** Devices of every tenth seed, whose lives are shorter. */
+const crowd = 60;
 
 /** Everything by the dice of the seed. */
 export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
@@ -83,8 +94,9 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
     moves: rng.chance(0.4),
     absences: new Rng(seed ^ 0xab5e).chance(0.4),
     crashes: rng.chance(0.25),
+    stalls: new Rng(seed ^ 0x57a1).chance(0.3),
     garbage: rng.chance(0.3),
-    devices: rng.int(2, 6),
+    devices: seed % 10 === 0 ? crowd : rng.int(2, 6),
     storeFailure: some(0.2, () => 0.05),
     clock: new Rng(seed ^ 0xc10c).pick(["never", "always", "late"]),
     core: {
@@ -156,6 +168,7 @@ export class World {
   readonly #kept = new Set<string>();
   #core: GatewayCore | undefined;
   #crash: CrashPoint | undefined;
+  #process: SimProcess | undefined;
   #healed = false;
   #published = 0;
   lives = 0;
@@ -241,6 +254,15 @@ export class World {
     for (let i = 0; i < options.devices; i++) this.#addDevice(`c${i}`);
     this.#planPublisher();
     this.#planTroubles();
+  }
+
+  /** A whole life: with all troubles of the seed, then without, until all is settled. */
+  live(): void {
+    const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 3 };
+    this.run(minutes.troubled * 60_000);
+    this.heal();
+    this.run(minutes.healed * 60_000);
+    this.checkLiveness();
   }
 
   /** Lives on, judged at every step. */
@@ -346,7 +368,7 @@ export class World {
   #startGateway(): void {
     this.lives++;
     const { core: overrides, crashes, wrap, cheat } = this.#options;
-    const core = new GatewayCore(
+    const core = new (this.#options.unchecked ? GatewayCore : CheckedCore)(
       { ...testOptions, ...overrides, ...cheat },
       {
         maxMessageBytes: () => 1_024,
@@ -355,9 +377,10 @@ export class World {
         random: () => this.rng.next(),
       },
     );
-    const clock = new VirtualClock(this.time);
-    const upstream = new SimUpstream(this.broker, this.time, this.rng, this.#options.pace?.reconnectMs);
-    const store = this.#newStore();
+    const process = new SimProcess(this.time);
+    const clock = new VirtualClock(process.timers);
+    const upstream = new SimUpstream(this.broker, process, this.rng, this.#options.pace?.reconnectMs);
+    const store = this.#newStore(process);
     const edges: Edges = {
       transports: new Map([["sim", new SimTransport(this.network)]]),
       upstream,
@@ -365,6 +388,8 @@ export class World {
       report: (event) => {
         this.#note(`core ${JSON.stringify(event)}`);
         this.judge.onReport(event);
+        if (isSilence(event) && event.peer !== undefined && process.hasUnread(event.peer))
+          throw new Violation(`${event.clientId} is lost (${event.why}), and its words wait to be read`);
         this.witness.reported(event);
       },
     };
@@ -376,7 +401,9 @@ export class World {
       this.#note("the gateway dies");
       clock.stop();
       upstream.die();
+      process.die();
       this.network.gateway = undefined;
+      this.network.socket = undefined;
       this.#core = undefined;
       const durable = this.#options.core.durable === true;
       this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
@@ -388,33 +415,36 @@ export class World {
     const handle: Driver["handle"] = (input) => {
       if (!point.dead) driver.handle(input);
     };
-    upstream.startNow({
-      up: (linkId, sessionPresent, limits) => handle({ kind: "linkUp", linkId, sessionPresent, limits }),
-      refused: (linkId, refusal, reason) => handle({ kind: "linkRefused", linkId, refusal, reason }),
-      down: (linkId, reason, takenOver) => handle({ kind: "linkDown", linkId, reason, takenOver }),
-      congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
-      delivered: (linkId, delivery) => {
-        const clientId = upstream.clientOf(linkId);
-        if (clientId !== undefined) {
-          const { publication } = delivery;
-          const recipients = this.#recipientsOf(clientId, publication);
-          for (const { clientId: each } of isForAll(publication.topicName) ? this.devices : [])
-            if (!recipients.includes(each)) this.law.mayHaveBeenHanded(each, publication);
-          for (const recipient of recipients) {
-            this.witness.handedToGateway(recipient, publication);
-            this.law.handed(recipient, publication);
-          }
+    const comes: Driver["handle"] = (input) => process.comes(() => handle(input));
+    const delivered: UpstreamEvents["delivered"] = (linkId, delivery) => {
+      const clientId = upstream.clientOf(linkId);
+      if (clientId !== undefined) {
+        const { publication } = delivery;
+        const recipients = this.#recipientsOf(clientId, publication);
+        for (const { clientId: each } of isForAll(publication.topicName) ? this.devices : [])
+          if (!recipients.includes(each)) this.law.mayHaveBeenHanded(each, publication);
+        for (const recipient of recipients) {
+          this.witness.handedToGateway(recipient, publication);
+          this.law.handed(recipient, publication);
         }
-        this.#note(
-          `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
-        );
-        handle({ kind: "delivered", linkId, ...delivery });
-      },
+      }
+      this.#note(
+        `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
+      );
+      handle({ kind: "delivered", linkId, ...delivery });
+    };
+    upstream.startNow({
+      up: (linkId, sessionPresent, limits) => comes({ kind: "linkUp", linkId, sessionPresent, limits }),
+      refused: (linkId, refusal, reason) => comes({ kind: "linkRefused", linkId, refusal, reason }),
+      down: (linkId, end) => comes({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => comes({ kind: "pong", linkId }),
+      congested: (linkId, congested) => comes({ kind: "linkCongested", linkId, congested }),
+      delivered: (linkId, delivery) => process.comes(() => delivered(linkId, delivery)),
       released: (linkId, packetId) => {
         this.#note(`released ${packetId} on ${linkId}`);
-        handle({ kind: "released", linkId, packetId });
+        comes({ kind: "released", linkId, packetId });
       },
-      acked: (linkId, ack, packetId, code) => handle({ kind: "brokerAck", linkId, ack, packetId, code }),
+      acked: (linkId, ack, packetId, code) => comes({ kind: "brokerAck", linkId, ack, packetId, code }),
     });
     this.network.gateway = {
       datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
@@ -422,8 +452,10 @@ export class World {
       failed: () => {},
       told: () => {},
     };
+    this.network.socket = (from, arrive) => process.datagram(from, arrive);
+    this.#process = process;
     this.#core = core;
-    this.#startClock(handle);
+    this.#startClock(comes);
     const states = [...this.#table.states()];
     const letters = [...this.#table.letters].map(([id, [clientId]]) => [id, clientId] as const);
     if (this.#options.core.durable === true && states.length > 0)
@@ -452,9 +484,9 @@ export class World {
   }
 
   /** Commits take time, in order, and fail now and then. */
-  #newStore(): SimStore {
+  #newStore(process: SimProcess): SimStore {
     return new SimStore({
-      time: this.time,
+      time: process,
       rng: this.rng,
       table: this.#table,
       fails: () => !this.#healed && this.rng.chance(this.#options.storeFailure),
@@ -492,6 +524,7 @@ export class World {
       device: this.#options.device?.(clientId),
     });
     this.devices.push(device);
+    this.judge.announces(clientId, habits);
     return device;
   }
 
@@ -549,13 +582,14 @@ export class World {
     this.time.plan(this.rng.between(10_000, 120_000), () => {
       this.#planTroubles();
       if (this.#healed) return;
-      const { outages, resets, moves, absences, garbage } = this.#options;
+      const { outages, resets, moves, absences, garbage, stalls } = this.#options;
       if (outages && this.rng.chance(0.3)) this.#outage();
       if (resets && this.rng.chance(0.3)) this.rng.pick(this.devices).reset();
       if (moves && this.rng.chance(0.5)) this.rng.pick(this.devices).move();
       if (absences && this.rng.chance(0.5)) this.rng.pick(this.devices).fallSilent(this.rng.between(20_000, 400_000));
       if (absences && this.rng.chance(0.3)) this.rng.pick(this.devices).sayGoodbye();
       if (garbage) this.#garbage();
+      if (stalls && this.rng.chance(0.5)) this.standStill(this.rng.between(500, 60_000));
     });
   }
 
@@ -573,6 +607,21 @@ export class World {
     });
   }
 
+  /** The process of the gateway does not run for so long. */
+  standStill(ms: number): void {
+    const process = this.#process;
+    if (!process || process.isStopped) return;
+    this.#note(`the gateway stands still for ${ms} ms`);
+    process.stop();
+    this.time.plan(ms, () => {
+      if (!process.isStopped) return; // it died
+      this.#note("the gateway goes on");
+      if (ms >= noticedMs) this.judge.goesOn();
+      this.witness.goesOn();
+      process.goOn();
+    });
+  }
+
   #garbage(): void {
     for (let i = 0; i < 20; i++) {
       const bytes = Uint8Array.from({ length: this.rng.int(0, 40) }, () => this.rng.int(0, 255));
@@ -586,6 +635,13 @@ export class World {
     this.trace.push(`${(this.time.now() / 1_000).toFixed(3).padStart(10)} ${what}`);
     if (this.trace.length > 60_000) this.trace.splice(0, 30_000);
   }
+}
+
+/** A shorter pause may not be noticed; but then, too, what waits is read first. */
+const noticedMs = 2_000;
+
+function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event: "client_state" }> {
+  return event.event === "client_state" && event.state === "lost" && /ran out|too long/.test(event.why);
 }
 
 /** MQTT client ids of shared connections begin like the gateway's own. */

@@ -44,10 +44,7 @@ export function exchangeFrom(
   of: { readonly owner: Session; readonly origin: PublishExchange<Session>["origin"] },
 ): PublishExchange<Session> {
   const { owner, origin } = of;
-  return newPublishExchange({
-    packetId,
-    publication: record.publication,
-    owner,
+  return newPublishExchange(packetId, record.publication, owner, {
     origin,
     stage: record.stage === "released" ? "released" : "waiting",
     sentBefore: true,

@@ -9,7 +9,7 @@
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import type { Context } from "../context.ts";
-import type { LinkRefusal } from "../input.ts";
+import type { LinkEnd, LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
@@ -61,7 +61,7 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
   if (refusal === "notSupported") session.brokerRefused = true;
 }
 
-export function onLinkDown(context: Context, link: Link, reason: string, takenOver: boolean): void {
+export function onLinkDown(context: Context, link: Link, { reason, takenOver }: LinkEnd): void {
   const wasUp = link.up;
   if (!wasUp) link.broker.inDoubt = true;
   link.up = false;

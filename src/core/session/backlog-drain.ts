@@ -104,7 +104,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     return true;
   }
   const backlogId = publication.qos === 1 ? id : 0;
-  const exchange = newPublishExchange({ packetId, publication, owner: session, accepted: true, backlogId });
+  const exchange = newPublishExchange(packetId, publication, session, { accepted: true, backlogId });
   broker.add(exchange);
   if (publication.qos === 2) {
     storeExchange(context, clientId, exchange);

@@ -89,7 +89,7 @@ export function failSetup(
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
-  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying
+  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
   if (session.state === "active") return bidGoodbye(context, session, refusal.why);
   if (session.lingers) return;
   detach(context, session, { how: "disconnect", endSession: false });

@@ -109,13 +109,13 @@ function sameConnect(a: Wishes, b: Wishes): boolean {
 function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
-  if (before.state === "active") lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
-  else {
-    stopInFlight(context, before);
-    if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
-    context.sessions.unbind(before);
-    markChanged(context, before);
-  }
+  // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
+  if (before.state === "active" && !before.setup)
+    return lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+  stopInFlight(context, before);
+  if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
+  context.sessions.unbind(before);
+  markChanged(context, before);
 }
 
 /** Is there room and time for one more session? */

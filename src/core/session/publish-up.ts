@@ -18,6 +18,7 @@ import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts"
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
+import { drainSoon } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
 import { confirm } from "./session-record.ts";
@@ -88,7 +89,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  const exchange = newPublishExchange({ packetId, publication, owner: session });
+  const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
   bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
   if (message.qos === 2) storeExchange(context, session.clientId, exchange);
@@ -178,6 +179,7 @@ export function onPublishAck(
   broker.finish(exchange);
   forgetExchange(context, exchange);
   sendWaiting(context, broker);
+  if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
   if (!exchange.origin) return;

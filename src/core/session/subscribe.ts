@@ -145,6 +145,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
+  if (session.subscribing.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
   session.subscribing.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);

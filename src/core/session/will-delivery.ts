@@ -76,7 +76,7 @@ export function publishWill(context: Context, session: Session): void {
     });
     return part(context, session, "disconnect");
   }
-  const exchange = newPublishExchange({ packetId, publication, owner: session, isWill: true });
+  const exchange = newPublishExchange(packetId, publication, session, { isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
 }

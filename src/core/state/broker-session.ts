@@ -6,6 +6,7 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
+import type { Found } from "../assert.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { BrokerLimits, Instant, LinkId, QoS, Will } from "../types.ts";
@@ -174,6 +175,44 @@ export class BrokerSession<Client extends ExchangeClient> {
       if (exchange.stage === "waiting") this.queue(exchange);
     }
   }
+
+  /** Is the window counted right, and does the line hold what waits, in its order? For tests. */
+  check(found: Found): void {
+    let open = 0;
+    let exactlyOnce = 0;
+    const waiting = new Map<Client | undefined, PublishExchange<Client>[]>();
+    for (const exchange of this.inFlight.values()) {
+      if (exchange.kind !== "publish") continue;
+      if (exchange.stage !== "waiting") {
+        open++;
+        if (exchange.publication.qos === 2) exactlyOnce++;
+        continue;
+      }
+      const own = waiting.get(exchange.owner);
+      if (own) own.push(exchange);
+      else waiting.set(exchange.owner, [exchange]);
+    }
+    if (open !== this.#open || exactlyOnce !== this.#openExactlyOnce)
+      found(
+        `${open} publications are open at the broker (${exactlyOnce} of QoS 2), counted are ${this.#open} (${this.#openExactlyOnce})`,
+      );
+    for (const [owner, own] of waiting) {
+      const usual = this.#line.get(owner);
+      const other = this.#lineExactlyOnce.get(owner);
+      const whose = owner ? `of client ${owner.clientId}` : "of the gateway's own";
+      if (usual && other) found(`what waits ${whose} stands in two lines`);
+      const line = (usual ?? other ?? []).filter((exchange) => this.#waits(exchange));
+      if (line.length !== own.length || line.some((exchange, at) => exchange !== own[at]))
+        found(`packets ${idsOf(own)} ${whose} wait for the broker's window, in the line are ${idsOf(line) || "none"}`);
+      const first = own[0];
+      if (first && this.link?.up && this.hasRoom(first.publication.qos, this.link.limits))
+        found(`packet ${first.packetId} ${whose} waits, the broker has room for it, and nobody sends it`);
+    }
+  }
+}
+
+function idsOf(exchanges: readonly { readonly packetId: number }[]): string {
+  return exchanges.map(({ packetId }) => packetId).join(", ");
 }
 
 function countAccepted<Client extends ExchangeClient>({ owner }: PublishExchange<Client>, by: 1 | -1): void {

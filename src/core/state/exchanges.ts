@@ -39,24 +39,29 @@ export interface PublishExchange<Client extends ExchangeClient> {
   readonly backlogId: number;
 }
 
-/** A publication that begins its way to a broker: not sent, nobody's answer owed, of no record, unless `of` says so. */
+/**
+ * A publication that begins its way to a broker: not sent, nobody's answer owed, of no record, unless `of` says so. One is
+ * made for each publication of a client, so without `of` nothing but itself is made.
+ */
 export function newPublishExchange<Client extends ExchangeClient>(
-  of: Pick<PublishExchange<Client>, "packetId" | "publication" | "owner"> &
-    Partial<Omit<PublishExchange<Client>, "kind" | "orphan">>,
+  packetId: number,
+  publication: Publication,
+  owner: Client,
+  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan">>,
 ): PublishExchange<Client> {
   return {
     kind: "publish",
-    packetId: of.packetId,
-    publication: of.publication,
-    owner: of.owner,
-    origin: of.origin,
+    packetId,
+    publication,
+    owner,
+    origin: of?.origin,
     orphan: false,
-    stage: of.stage ?? "waiting",
-    sentBefore: of.sentBefore ?? false,
-    isWill: of.isWill ?? false,
-    stored: of.stored ?? false,
-    accepted: of.accepted ?? false,
-    backlogId: of.backlogId ?? 0,
+    stage: of?.stage ?? "waiting",
+    sentBefore: of?.sentBefore ?? false,
+    isWill: of?.isWill ?? false,
+    stored: of?.stored ?? false,
+    accepted: of?.accepted ?? false,
+    backlogId: of?.backlogId ?? 0,
   };
 }
 

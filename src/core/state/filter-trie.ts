@@ -3,6 +3,8 @@
  * number of filters. [MQTT-3.1.1 4.7] A shared subscription (`$share/group/filter`) stands where its filter would.
  */
 
+import type { Found } from "../assert.ts";
+
 export interface Filtered {
   /** As the client named it. */
   readonly filter: string;
@@ -81,6 +83,21 @@ export class FilterTrie<T extends Filtered> {
     const root = this.#root;
     if (!isInternal && root.below) root.below.forEach(found);
     visit(root, topicName, 0, isInternal, found);
+  }
+
+  /** Does the tree hold what the table does, and no empty branch? For tests. */
+  check(found: Found): void {
+    let places = 0;
+    const enter = (node: Node<T>, depth: number): void => {
+      if (depth > 0 && !node.children && !node.here && !node.below) found("the tree has an empty branch");
+      for (const entry of [...(node.here ?? []), ...(node.below ?? [])]) {
+        places++;
+        if (this.#byFilter.get(entry.filter) !== entry) found(`${entry.filter} is in the tree alone`);
+      }
+      for (const child of node.children?.values() ?? []) enter(child, depth + 1);
+    };
+    enter(this.#root, 0);
+    if (places !== this.#byFilter.size) found(`${this.#byFilter.size} filters are in the table, ${places} in the tree`);
   }
 }
 

@@ -12,6 +12,8 @@
  * finds its entry, and a QoS 2 message is never sent under a second id. A REGISTER stands aside by its topic name: every
  * message of that name would need it, so all of them wait with it. [interpretation 13, 17, 40]
  */
+
+import type { Found } from "../assert.ts";
 import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
@@ -192,6 +194,11 @@ export class Outbox {
     return this.#byPolicy.get(policy) ?? nothing;
   }
 
+  /** What waits, by policy. */
+  tallies(): IterableIterator<readonly [BufferPolicy, Readonly<Tally>]> {
+    return this.#byPolicy[Symbol.iterator]();
+  }
+
   /** MsgIds go on behind this one (after a restart). */
   skipMsgId(msgId: number): void {
     if (msgId !== 0) this.#lastMsgId = msgId;
@@ -369,6 +376,43 @@ export class Outbox {
     do this.#lastMsgId = (this.#lastMsgId % msgIdMax) + 1;
     while (this.#byMsgId.has(this.#lastMsgId));
     return this.#lastMsgId;
+  }
+
+  /** Are the tallies what waits, and is one thing in flight, from the head? Hands over each entry. For tests. */
+  check(each: (entry: OutboxEntry) => void, found: Found): void {
+    let bytes = 0;
+    const byPolicy = new Map<BufferPolicy, Tally>();
+    let tally: Tally | undefined;
+    let policy: BufferPolicy | undefined;
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      const entry = this.#entries[i];
+      if (!entry) continue;
+      if (entry.policy !== policy || !tally) {
+        policy = entry.policy;
+        tally = byPolicy.get(policy) ?? { messages: 0, bytes: 0 };
+        byPolicy.set(policy, tally);
+      }
+      const size = entryBytes(entry);
+      bytes += size;
+      tally.messages++;
+      tally.bytes += size;
+      if (i > this.#head && entry.msgId !== 0) found(`the message with MsgId ${entry.msgId} is not at the head`);
+      each(entry);
+    }
+    if (bytes !== this.#bytes) found(`${bytes} octets wait in the outbox, ${this.#bytes} are counted`);
+    for (const [policy, { messages }] of this.#byPolicy)
+      if (!byPolicy.has(policy)) found(`none wait under a rule that ${messages} are counted for`);
+    for (const [policy, { messages, bytes }] of byPolicy) {
+      const counted = this.of(policy);
+      if (counted.messages !== messages || counted.bytes !== bytes)
+        found(
+          `${messages} messages of ${bytes} octets wait under a rule, counted are ${counted.messages} of ${counted.bytes}`,
+        );
+    }
+    if (this.inFlight?.kind !== "publish") return;
+    const { entry } = this.inFlight;
+    if (entry !== this.head()) found("what is in flight is not the head of the outbox");
+    if (entry.msgId === 0) found("what is in flight has no MsgId");
   }
 }
 

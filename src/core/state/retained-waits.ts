@@ -14,6 +14,16 @@ export class RetainedWaits {
     this.#list.push(wait);
   }
 
+  /** Who waits, in the order in which they have waited enough. */
+  all(): readonly RetainedWait<Session>[] {
+    return this.#list;
+  }
+
+  /** All wait so much longer: nobody could be given anything meanwhile. */
+  prolong(ms: number): void {
+    for (const wait of this.#list) if (wait.until !== undefined) wait.until += ms;
+  }
+
   /** When the first is over; undefined = nobody waits. */
   get next(): Instant | undefined {
     return this.#list[0]?.until;

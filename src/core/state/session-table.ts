@@ -2,7 +2,7 @@
  * Sessions by client id (the key), and by the address each was last heard from. Setting up and ending a session, and
  * moving it to another address, happen here and nowhere else, so the two views cannot disagree.
  */
-import { assert } from "../assert.ts";
+import { assert, type Found } from "../assert.ts";
 import type { CoreEnvironment } from "../options.ts";
 import type { PeerId } from "../types.ts";
 import type { Session } from "./session.ts";
@@ -49,6 +49,7 @@ export class SessionTable {
   add(session: Session): void {
     assert(!this.#byClientId.has(session.clientId), "a client has one session");
     this.#byClientId.set(session.clientId, session);
+    this.setIdle(session, isIdle(session));
   }
 
   /** The client is at this address now; whoever was there is not any more. */
@@ -90,4 +91,29 @@ export class SessionTable {
     for (const session of this.#idle) if (!session.setup && !session.farewell && !session.lingers) return session;
     return undefined;
   }
+
+  /** Do the views agree? For tests. */
+  check(found: Found): void {
+    for (const [clientId, session] of this.#byClientId) {
+      if (session.clientId !== clientId) found(`client ${session.clientId} stands in the table as ${clientId}`);
+      if (session.peer !== undefined && this.#byPeer.get(session.peer) !== session)
+        found(`client ${clientId} is at ${session.peer}, and the table of addresses says otherwise`);
+      if (isIdle(session) !== this.#idle.has(session))
+        found(
+          `client ${clientId} is ${session.state}, and ${isIdle(session) ? "not " : ""}among those without a client`,
+        );
+    }
+    for (const [peer, session] of this.#byPeer) {
+      if (session.peer !== peer) found(`${peer} stands for client ${session.clientId}, which is at ${session.peer}`);
+      if (this.#byClientId.get(session.clientId) !== session)
+        found(`${peer} stands for a session of client ${session.clientId} that is over`);
+    }
+    for (const session of this.#idle)
+      if (this.#byClientId.get(session.clientId) !== session)
+        found(`a session of client ${session.clientId} that is over is among those without a client`);
+  }
+}
+
+function isIdle({ state }: Session): boolean {
+  return state === "disconnected" || state === "lost";
 }

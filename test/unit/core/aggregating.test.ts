@@ -254,6 +254,15 @@ describe("retained messages", () => {
     expect(receivers(trunk(gateway).delivers({ ...retained, qos: 0, retain: false })).sort()).toEqual(["a0", "b0"]);
   });
 
+  test("are waited for as long where the process stood still meanwhile", () => {
+    const gateway = connected(bench(), a);
+    subscribed(gateway, a, "ab", 0);
+    gateway.now += 29_000;
+    gateway.input({ kind: "stoodStill", ms: 29_000 });
+    gateway.after(25_000);
+    expect(receivers(trunk(gateway).delivers(retained))).toEqual(["a0r"]);
+  });
+
   test("subscribing again brings them again; some time later nobody waits, and nothing is kept", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab", 0);
@@ -428,6 +437,20 @@ describe("publications of clients", () => {
     gateway.client(subscribe("ab"), b).gets("SUBACK").asks();
     trunk(gateway).up(true).asks("subscribe");
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
+  });
+
+  test("an UNSUBSCRIBE that was answered meanwhile is not answered again by the broker, nor ends what came after it", () => {
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
+    const { packetId } = gateway.client(subscribe("ab"), a).effect("subscribe");
+    trunk(gateway).acks("suback", packetId, 1);
+    const unsubscribe = { type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 2, topic: "ab" } as const;
+    const asked = gateway.client(unsubscribe, a).effect("unsubscribe");
+    trunk(gateway).down().gets("UNSUBACK");
+    gateway.client(subscribe("ab", 1, 3), a).gets("SUBACK");
+    trunk(gateway).up(true);
+    trunk(gateway).acks("unsuback", asked.packetId).gets();
+    expect(gateway.core.session("a")?.view.subscriptions).toBe(1);
   });
 
   test("QoS 2 does not pass a stored one of QoS 1 that is on its way: a crash would turn them round", () => {

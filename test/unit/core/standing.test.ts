@@ -93,10 +93,10 @@ test("nobody sets or takes back a flag but those whom the theory in standing.ts 
   expect(writers("farewell")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
   expect(writers("lingers")).toEqual([
     "inputs/restore.ts",
-    "session/connect.ts",
+    "session/connect-outcome.ts",
     "session/leave.ts",
     "session/will-delivery.ts",
   ]);
   expect(writers("brokerRefused")).toEqual(["broker/links.ts", "inputs/link.ts"]);
-  expect(writers("clean")).toEqual(["session/connect.ts", "session/departure.ts", "state/session.ts"]);
+  expect(writers("clean")).toEqual(["session/connect-outcome.ts", "session/departure.ts", "state/session.ts"]);
 });

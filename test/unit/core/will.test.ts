@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Bench, connect, disconnect, octets, ping, sleep } from "../../helpers/bench.ts";
+import { Bench, connect, disconnect, elsewhere, octets, ping, sleep } from "../../helpers/bench.ts";
 
 const withWill = (options: ConstructorParameters<typeof Bench>[0] = {}) => {
   const bench = new Bench(options);
@@ -16,6 +16,16 @@ describe("the will leaves once, and never after a goodbye [§6.3, §6.4]", () =>
     const turn = bench.after(90_000).gets("DISCONNECT");
     expect(turn.states).toEqual(["lost"]);
     expect(turn.asks("closeLink").effect("closeLink")).toMatchObject({ how: "abandon", endSession: false });
+  });
+
+  test("a client that connects from elsewhere is not lost when another one takes its old address", () => {
+    const bench = withWill({ upstream: { protocol: "5" } });
+    bench.client(connect({ will: true, cleanSession: false }), elsewhere);
+    bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }, elsewhere);
+    bench.client({ type: "WILLMSG", willMsg: octets("new") }, elsewhere); // the broker is to hold the new will
+    expect(bench.client(connect({ clientId: "c2" })).states).toEqual([]);
+    bench.link("c1").up(true).gets("CONNACK");
+    expect(bench.core.session("c1")).toMatchObject({ view: { state: "active" }, record: { farewell: false } });
   });
 
   test("after an update the new will is published over the client's connection, then it disconnects in order", () => {

@@ -25,7 +25,7 @@ function bench() {
   const store = { commit: () => {} };
   const udp = { send: (to: string, bytes: Uint8Array) => left.push(`${to} ${Buffer.from(bytes).toString("hex")}`) };
   const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
-  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {} });
+  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} });
   return {
     /** One turn of the core, and what left in it. */
     turn(input: Partial<Input>, ...effects: Effect[]): string[] {

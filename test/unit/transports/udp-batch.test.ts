@@ -5,6 +5,7 @@ import { RecentMap } from "../../../src/transports/recent-map.ts";
 import { type PeerNames, V4Addresses, V6Addresses } from "../../../src/transports/udp-addresses.ts";
 import { type BatchEvents, UdpBatch } from "../../../src/transports/udp-batch.ts";
 import type { NativeBatch } from "../../../src/transports/udp-native.ts";
+import { ReplyAddresses } from "../../../src/transports/udp-reply-addresses.ts";
 import { TurnEnd } from "../../../src/upstream/turn-end.ts";
 
 const names: PeerNames = {
@@ -26,6 +27,7 @@ let calls: string[] = [];
 /** A kernel with addresses of one octet: ::7 is 7. */
 const native: NativeBatch = {
   open: () => 3,
+  locals: () => 0,
   duplicate: () => 4,
   host: (words, index) => `::${words[index * 8 + 7]}`,
   address: (host, port, words, index) => {
@@ -122,6 +124,44 @@ describe("IPv6", () => {
   });
 });
 
+describe("from which address a peer is answered", () => {
+  const v4 = (address: number) => [0, 0, 0, 0xffff, address];
+  /** Words with those of the datagram in the middle of others. */
+  const came = (local: readonly number[]) => Uint32Array.of(7, 7, 7, 7, 7, ...local, 7, 7, 7, 7, 7);
+  const answered = (addresses: ReplyAddresses, peer: PeerId): number[] => {
+    const words = came([9, 9, 9, 9, 9]);
+    addresses.write(peer, words, 5);
+    expect([...words.subarray(0, 5), ...words.subarray(10)]).toEqual(Array(10).fill(7));
+    return [...words.subarray(5, 10)];
+  };
+
+  test("the one that it wrote to last; a group is none, and of a stranger nothing is known", () => {
+    const addresses = new ReplyAddresses();
+    expect(answered(addresses, "udp/a")).toEqual([0, 0, 0, 0, 0]);
+    for (const local of [v4(0x0a00_0001), v4(0xffff_fffe), [3, 0xfe80_0000, 0, 0, 1], [4, 0xfe80_0000, 0, 0, 1]]) {
+      addresses.heard("udp/a", came(local), 5);
+      expect(answered(addresses, "udp/a")).toEqual(local);
+      addresses.heard("udp/a", came([0, 0, 0, 0, 0]), 5);
+      expect(answered(addresses, "udp/a")).toEqual(local);
+    }
+    addresses.heard("udp/b", came([0, 0, 0, 0, 0]), 5);
+    expect(answered(addresses, "udp/b")).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  test("no more peers are remembered than twice the limit, and who speaks or is spoken to stays", () => {
+    const addresses = new ReplyAddresses(100);
+    for (let i = 0; i < 1_000; i++) {
+      addresses.heard(`udp/${i}`, came(v4(i + 1)), 5); // more addresses, too, than are shared
+      expect(answered(addresses, "udp/0")).toEqual(v4(1));
+    }
+    const known = Array.from({ length: 1_000 }, (_, i) => i).filter(
+      (i) => answered(addresses, `udp/${i}`)[4] === i + 1,
+    );
+    expect(known.length).toBeLessThanOrEqual(200);
+    expect(known).toContain(999);
+  });
+});
+
 describe("the batch", () => {
   const one = Uint8Array.of(1);
   let unsent = 0;
@@ -206,6 +246,39 @@ describe("the batch", () => {
     batch.close();
     expect(unsent).toBe(1);
     expect(calls).toContain("hops 3");
+  });
+
+  test.each([
+    ["all addresses", 1],
+    ["one address", 0],
+  ])("bound to %s: where each answer leaves from", (_what, isForAll) => {
+    const came: (Uint32Array | undefined)[] = [];
+    const left: (readonly number[] | undefined)[] = [];
+    unsent = 0;
+    const own: NativeBatch = {
+      ...native,
+      locals: () => isForAll,
+      receive: (fd, arena, words, count, locals) => {
+        came.push(locals);
+        for (let i = 0; i < 64; i++) locals?.set([0, 0, 0, 0xffff, 1_000 + i], i * 5);
+        return native.receive(fd, arena, words, count);
+      },
+      send: (fd, arena, words, count, locals) => {
+        for (let i = 0; i < Math.min(count, room); i++) left.push(locals && [...locals.subarray(i * 5, i * 5 + 5)]);
+        return native.send(fd, arena, words, count);
+      },
+    };
+    const batch = UdpBatch.open(own, { host: "0.0.0.0", port: 1_883, gatherMilliseconds: 0 }, events);
+    inbox = 3;
+    events.datagram = (from) => void batch?.send(from, one);
+    room = 1;
+    wake(1); // two find no room, and wait
+    room = 10;
+    batch?.broadcast("udp/224.0.0.1:1", one, 3);
+    wake(2);
+    const from = (address: number) => (isForAll ? [0, 0, 0, 0xffff, address] : undefined);
+    expect(left).toEqual([from(1_000), from(1_001), from(1_002), isForAll ? [0, 0, 0, 0, 0] : undefined]);
+    expect(came).toEqual([isForAll ? expect.any(Uint32Array) : undefined]);
   });
 
   test("an error of the socket is told", () => {

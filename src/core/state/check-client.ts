@@ -1,0 +1,197 @@
+/** The checks of one client: its outbox, what it waits for, its deadlines and limits. See check.ts. */
+import type { Found } from "../assert.ts";
+import type { Checked } from "./checked.ts";
+import type { UnsubscribeExchange } from "./exchanges.ts";
+import { isFree } from "./outbox.ts";
+import { isReachable, type Session } from "./session.ts";
+import { isPossible } from "./standing.ts";
+
+/** What is read ahead of a backlog before its oldest can make way. See session/backlog.ts. */
+const beyondBacklogMax = 64;
+
+/** Between two looks at messages that expire. See session/expiry.ts. */
+const lookPauseMs = 1_000;
+
+interface Subject {
+  readonly gateway: Checked;
+  readonly session: Session;
+  /** Its accepted publications, counted anew. */
+  readonly accepted: number;
+  readonly found: Found;
+  readonly procedures: { silenceAllowedMs(session: Session): number };
+}
+
+/** Answers how many messages hold a delivery of the broker's. */
+export function checkClient(subject: Subject): number {
+  const { session, found } = subject;
+  const tell: Found = (finding) => found(`client ${session.clientId}${finding}`);
+  if (!isPossible(session)) tell(" stands in a way that does not exist: see standing.ts");
+  const held = checkOutbox(subject, tell);
+  checkMoving(subject, tell);
+  checkUplink(subject, tell);
+  checkSubscribing(subject, tell);
+  checkBacklog(subject, tell);
+  checkLife(subject, tell);
+  checkConnection(subject, tell);
+  checkLimits(subject, tell);
+  return held;
+}
+
+/** A message that is a delivery of the broker's, and that delivery, know of each other until it is acknowledged. */
+function checkOutbox({ gateway, session }: Subject, tell: Found): number {
+  const { outbox, broker, expiry } = session;
+  let first = Number.POSITIVE_INFINITY;
+  let held = 0;
+  outbox.check(
+    (entry) => {
+      if (entry.expiresAt !== undefined && entry.expiresAt < first && isFree(entry)) first = entry.expiresAt;
+      const { received } = entry;
+      if (!received) return;
+      held++;
+      if (!received.held) tell(`: a message holds delivery ${received.packetId}, which does not know`);
+      if (broker.received.get(received.packetId) !== received)
+        tell(`: a message holds delivery ${received.packetId}, which is over`);
+    },
+    (finding) => tell(`: ${finding}`),
+  );
+  const latest = Math.ceil(Math.max(first, gateway.now + lookPauseMs));
+  if (first < Number.POSITIVE_INFINITY && (expiry.at === undefined || expiry.at > latest))
+    tell(": a message expires, and no deadline says so");
+  return held;
+}
+
+/** What waits for a client that can be spoken to is on its way, or waits for something that will come. */
+function checkMoving({ gateway, session }: Subject, tell: Found): void {
+  const { outbox, retry, state, peer, subscribing } = session;
+  if (outbox.inFlight) {
+    if (!isReachable(session))
+      tell(` is ${state}${peer === undefined ? " without an address" : ""}, and something is in flight to it`);
+    else if (retry.at === undefined) tell(`: something is in flight to it, and will not be sent again`);
+    return;
+  }
+  if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
+  if (session.setup || (peer !== undefined && gateway.setups.has(peer))) return; // it is connecting
+  const head = outbox.head();
+  if (!head) {
+    if (state === "awake") tell(` is awake, and nothing waits for it`);
+    return;
+  }
+  const { link } = session.broker;
+  const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
+  if (isRestored) return; // after a restart it is moved on when its connection is up
+  if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
+  for (const request of subscribing.values())
+    if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
+  tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);
+}
+
+/** A publication that the client waits for is in flight at the broker under its name. (The way back: check-broker.ts.) */
+function checkUplink({ session, accepted }: Subject, tell: Found): void {
+  for (const [msgId, exchange] of session.uplink) {
+    const { origin, packetId } = exchange;
+    if (session.broker.inFlight.get(packetId) !== exchange)
+      tell(` waits for its PUBLISH with MsgId ${msgId}, and packet ${packetId} is not in flight`);
+    if (origin?.session !== session || origin.msgId !== msgId)
+      tell(` waits for its PUBLISH with MsgId ${msgId}, and the answer to packet ${packetId} goes elsewhere`);
+  }
+  if (session.account.accepted !== accepted)
+    tell(`: ${accepted} accepted publications are on their way, its account says ${session.account.accepted}`);
+}
+
+function checkSubscribing({ session }: Subject, tell: Found): void {
+  const { broker, trunk, subscribing } = session;
+  for (const [msgId, request] of subscribing) {
+    const waiting = ` waits for its ${request.kind.toUpperCase()} of ${request.filter} with MsgId ${msgId}`;
+    if (request.origin?.session !== session || request.origin.msgId !== msgId)
+      tell(`${waiting}, and the answer goes elsewhere`);
+    if (!trunk) {
+      if (broker.inFlight.get(request.packetId) !== request) tell(`${waiting}, and nothing is asked of the broker`);
+      continue;
+    }
+    if (request.kind === "unsubscribe") {
+      if (!isUnsubscribing(session, request)) tell(`${waiting}, and nothing is asked of the broker`);
+      continue;
+    }
+    const entry = trunk.filters.get(request.filter);
+    if (!entry?.next.includes(request) && !entry?.asking?.trunk?.requests.includes(request))
+      tell(`${waiting}, and nothing is asked of the broker`);
+  }
+}
+
+function isUnsubscribing({ broker }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
+  for (const exchange of broker.inFlight.values())
+    if (exchange.kind === "unsubscribe" && exchange.origin === origin) return true;
+  return false;
+}
+
+/** What waits on disk for a broker that is there is about to be sent, or an answer brings it back. */
+function checkBacklog({ gateway, session }: Subject, tell: Found): void {
+  const { backlog, accepted } = session.account;
+  const { link } = session.broker;
+  const { count, bytes, head, unread, readingUpTo } = backlog;
+  if (count < 0 || unread < 0 || bytes < 0 || (count === 0 && bytes !== 0))
+    tell(`: its backlog is ${count} publications of ${bytes} octets, ${head.length} of them read`);
+  if (count === 0 || link?.up !== true || link.congested) return;
+  if (gateway.drain.waiting.has(session) || readingUpTo !== undefined || accepted > 0) return;
+  // Its own window is full of others: the next of those that is acknowledged brings it back.
+  if (!session.trunk && session.broker.openPublications >= link.limits.receiveMaximum) return;
+  tell(`: ${count} publications wait for the broker, which is there, and nobody sends them`);
+}
+
+/** The deadline that its state asks for is set, and not later than that. */
+function checkLife({ gateway, session, procedures }: Subject, tell: Found): void {
+  const { life, state, setup, lingers } = session;
+  // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
+  if (life.at === undefined && !setup?.isNew && !lingers) tell(` is ${state}, and no deadline ends that`);
+  const latest = gateway.now + procedures.silenceAllowedMs(session);
+  if (life.at !== undefined && !setup && life.at > Math.ceil(latest))
+    tell(` is ${state}, and its deadline comes ${life.at - latest} ms late`);
+}
+
+/** It has a connection of its own exactly as long as somebody needs it. */
+function checkConnection({ session }: Subject, tell: Found): void {
+  const { state, peer, broker, trunk, setup, farewell, lingers, clean, account } = session;
+  const isGone = state === "disconnected" || state === "lost";
+  // Its old address may be somebody else's while it connects from a new one.
+  if (state === "active" && peer === undefined && !setup) tell(` is active, and has no address`);
+  if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
+  if (farewell && state !== "lost") tell(` is ${state}, and its will is on the way`);
+  if (lingers && !isGone) tell(` is ${state}, and its session lingers`);
+  if (!setup && isGone && clean && !farewell && !lingers) tell(` is ${state}, and its clean session has not ended`);
+  if (!setup && lingers && !farewell && account.owed === 0 && broker.link?.up)
+    tell(`: its session lingers for nothing`);
+  if (!setup && farewell && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
+    tell(`: its will is to be published, the broker is there, and nobody does`);
+  if (trunk || setup) return;
+  const needsLink = !isGone || farewell || lingers;
+  if (needsLink && !broker.link) tell(` is ${state}${farewell || lingers ? " and not done" : ""}, and has no link`);
+  if (!needsLink && broker.link) tell(` is ${state}, and has link ${broker.link.id} still`);
+}
+
+function isWillUnderWay(session: Session): boolean {
+  for (const exchange of session.broker.inFlight.values())
+    if (exchange.kind === "publish" && exchange.isWill && exchange.owner === session) return true;
+  return false;
+}
+
+function checkLimits({ gateway, session }: Subject, tell: Found): void {
+  const { options } = gateway;
+  const { clients, buffer, topics, uplink } = options;
+  const { clientId, registry, outbox, subscriptions, subscribing, account } = session;
+  const { receiveMaximum } = session.upstream.options;
+  if (registry.size > topics.idsPerClientMax)
+    tell(` has ${registry.size} topic ids, at most ${topics.idsPerClientMax}`);
+  if (subscriptions.size > clients.subscriptionsMax + clients.uplinkInFlightMax)
+    tell(` has ${subscriptions.size} subscriptions, at most ${clients.subscriptionsMax}`);
+  if (subscribing.size > clients.uplinkInFlightMax) tell(`: ${subscribing.size} SUBSCRIBEs wait for the broker`);
+  if (outbox.length > buffer.messagesMax + receiveMaximum)
+    tell(`: ${outbox.length} messages wait, at most ${buffer.messagesMax} and ${receiveMaximum} at the broker`);
+  if (account.backlog.count > uplink.policyOf(clientId).messagesMax + beyondBacklogMax)
+    tell(`: ${account.backlog.count} publications wait for the broker`);
+  for (const [policy, { messages }] of outbox.tallies()) {
+    // Unacknowledged ones wait beyond the limit, as many as the broker sends; one that the client may have seen stays.
+    const beyond = policy.atLimit === "leave" ? receiveMaximum : policy.atLimit === "oldest" ? 1 : 0;
+    if (messages > policy.messagesMax + beyond)
+      tell(`: ${messages} messages wait under a rule of at most ${policy.messagesMax}`);
+  }
+}

@@ -1,0 +1,70 @@
+/** The checks of what clients of a shared connection have subscribed to, and who waits for what is retained. See check.ts. */
+import type { Found } from "../assert.ts";
+import type { Checked } from "./checked.ts";
+import type { TrunkFilter } from "./exchanges.ts";
+import type { Session } from "./session.ts";
+import type { Trunk } from "./trunk.ts";
+
+/** Members of filters and subscriptions of clients are the same thing seen from two sides. */
+export function checkTrunk(gateway: Checked, trunk: Trunk<Session>, found: Found): void {
+  const who = `the shared connection ${trunk.home}`;
+  trunk.filters.check((finding) => found(`${who}: ${finding}`));
+  for (const entry of trunk.filters.all()) checkFilter(gateway, trunk, entry, found);
+  for (const entry of trunk.unasked)
+    if (trunk.filters.get(entry.filter) !== entry)
+      found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
+  for (const session of gateway.sessions.all()) {
+    if (session.trunk !== trunk) continue;
+    for (const filter of session.subscriptions.keys())
+      if (!trunk.filters.get(filter)?.members.has(session))
+        found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
+    for (const request of session.subscribing.values())
+      if (request.kind === "subscribe" && !trunk.filters.get(request.filter)?.members.has(session))
+        found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
+  }
+}
+
+function checkFilter(gateway: Checked, trunk: Trunk<Session>, entry: TrunkFilter<Session>, found: Found): void {
+  const { filter, members, asking, next, waits } = entry;
+  const who = `${filter} of the shared connection ${trunk.home}`;
+  if (members.size === 0) found(`${who} has no members`);
+  for (const [session, qos] of members) {
+    const { clientId } = session;
+    if (gateway.sessions.byClientId(clientId) !== session) found(`${who}: the session of member ${clientId} is over`);
+    if (session.trunk !== trunk) found(`${who}: member ${clientId} is of another connection`);
+    let isAsked = false;
+    for (const request of session.subscribing.values())
+      isAsked ||= request.kind === "subscribe" && request.filter === filter;
+    const subscription = session.subscriptions.get(filter);
+    if (!isAsked && !subscription) found(`${who}: member ${clientId} does not subscribe to it`);
+    if (!isAsked && subscription && subscription.qos !== qos)
+      found(`${who}: member ${clientId} subscribes at QoS ${subscription.qos}, and gets it at ${qos}`);
+  }
+  if (asking && trunk.broker.inFlight.get(asking.packetId) !== asking)
+    found(`${who} waits for a SUBACK, and nothing is asked`);
+  if (next.length > 0 && !asking && !trunk.unasked.has(entry))
+    found(`${who}: ${next.length} wait for a SUBSCRIBE that nobody makes`);
+  for (const [session, wait] of waits ?? []) {
+    if (wait.session !== session || wait.entry !== entry)
+      found(`${who}: client ${session.clientId} waits for what is retained elsewhere`);
+    const isKept =
+      wait.until === undefined ? asking?.trunk?.waits.includes(wait) : gateway.retainedWaits.all().includes(wait);
+    if (isKept !== true) found(`${who}: client ${session.clientId} waits for what is retained, for ever`);
+  }
+}
+
+/** They end in their order, and a deadline is set for the first. */
+export function checkRetainedWaits({ retainedWaits }: Checked, found: Found): void {
+  const { deadline } = retainedWaits;
+  const [first] = retainedWaits.all();
+  if (first?.until !== undefined && (deadline.at === undefined || deadline.at > Math.ceil(first.until)))
+    found(
+      `client ${first.session.clientId}: its time for what is retained of ${first.entry.filter} ends, and no deadline says so`,
+    );
+  let before = 0;
+  for (const { until = 0, session, entry } of retainedWaits.all()) {
+    if (until < before)
+      found(`client ${session.clientId}: its time for what is retained of ${entry.filter} is out of order`);
+    before = until;
+  }
+}

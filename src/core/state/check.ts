@@ -1,0 +1,182 @@
+/**
+ * What must be true of the gateway's state between any two turns: tables that agree, counters that are the sums, pairs of
+ * which each half knows the other, nothing that waits for nothing, and nothing changed that is not written.
+ *
+ * The simulation judges from outside, by what devices and brokers see; a fault in here may take long until it is seen
+ * there. Tests and the simulation ask after each turn. A gateway at work never does, and pays nothing for it.
+ */
+import { assert, type Found } from "../assert.ts";
+import type { Effect } from "../effect.ts";
+import type { Input } from "../input.ts";
+import type { SessionRecord } from "../record.ts";
+import type { LinkId } from "../types.ts";
+import type { BrokerSession } from "./broker-session.ts";
+import { checkBroker, checkLinks } from "./check-broker.ts";
+import { checkClient } from "./check-client.ts";
+import { WrittenRecords } from "./check-records.ts";
+import { checkRetainedWaits, checkTrunk } from "./check-trunk.ts";
+import type { Checked } from "./checked.ts";
+import { Session } from "./session.ts";
+import { Setup } from "./setup.ts";
+
+/** A turn: what it was about, and what came of it. */
+export interface Turn {
+  /** Undefined: the time. */
+  readonly input: Input | undefined;
+  readonly effects: readonly Effect[];
+}
+
+/** What the check asks of the floors above. */
+export interface Procedures {
+  recordOf(session: Session): SessionRecord;
+  silenceAllowedMs(session: Session): number;
+}
+
+/** Up to so many sessions all of them are looked at after each turn; beyond, those that the turn names. */
+const wholeMax = 200;
+
+/** Turns after which all sessions are looked at, however many there are. */
+const wholeEvery = 1_000;
+
+/** Beyond so many sessions, what is wrong in a table is looked for now and then: it stays wrong. */
+const fewMax = 10;
+
+const tablesEvery = 8;
+
+/** Findings that an error tells. */
+const toldMax = 5;
+
+/** What a check knows of the turns before. */
+export class CheckMemory {
+  turns = 0;
+  readonly written = new WrittenRecords();
+}
+
+/** Looks at the gateway after this turn. @throws {AssertionError} where something is not as it must be. */
+export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemory, procedures: Procedures): void {
+  memory.turns++;
+  if (gateway.stopping) return; // all is over: nobody puts the tables in order any more
+  const findings: string[] = [];
+  const found: Found = (finding) => findings.push(finding);
+  const isWhole = gateway.sessions.size <= wholeMax || memory.turns % wholeEvery === 0;
+  const sessions = isWhole ? [...gateway.sessions.all()] : touched(gateway, turn);
+  const hasTables = isWhole && (sessions.length <= fewMax || memory.turns % tablesEvery === 0);
+  if (hasTables) checkTables(gateway, found);
+  if (isWhole) checkSums(gateway, sessions, found);
+  checkSessions(gateway, sessions, isWhole, procedures, found);
+  if (gateway.journal.enabled) memory.written.check(gateway.sessions, turn, procedures.recordOf, found);
+  if (findings.length > 0) assert(false, findings.slice(0, toldMax).join("; "));
+}
+
+function checkTables(gateway: Checked, found: Found): void {
+  gateway.sessions.check(found);
+  checkSetups(gateway, found);
+  checkLinks(gateway, found);
+  checkDeadlines(gateway, found);
+  for (const { trunks } of gateway.upstreams.all) for (const trunk of trunks) checkTrunk(gateway, trunk, found);
+  checkRetainedWaits(gateway, found);
+  const { sessionsMax, pendingMax } = gateway.options.clients;
+  if (gateway.sessions.size > sessionsMax) found(`there are ${gateway.sessions.size} sessions, at most ${sessionsMax}`);
+  let pending = 0;
+  for (const setup of gateway.setups.values()) if (!setup.repeats) pending++;
+  if (pending > pendingMax) found(`${pending} set-ups are under way, at most ${pendingMax}`);
+  if (gateway.drain.waiting.size > 0 && gateway.drain.deadline.at === undefined)
+    found(`${gateway.drain.waiting.size} clients are to send from their backlogs, and no deadline is set for it`);
+}
+
+function checkSetups({ setups, sessions }: Checked, found: Found): void {
+  for (const [peer, setup] of setups) {
+    const who = `client ${setup.clientId}`;
+    const { session } = setup;
+    if (setup.peer !== peer) found(`${who}: its set-up from ${setup.peer} stands in the table for ${peer}`);
+    if (setup.expiry.at === undefined) found(`${who}: its set-up has no deadline`);
+    if ((setup.stage === "broker") !== (session !== undefined))
+      found(`${who}: its set-up is at stage "${setup.stage}" with${session ? "" : "out"} a session`);
+    if (session && session.setup !== setup) found(`${who}: its set-up has a session that knows nothing of it`);
+    if (session && sessions.byClientId(setup.clientId) !== session)
+      found(`${who}: its set-up has a session that is not in the table`);
+  }
+}
+
+/** Whatever waits for its time belongs to somebody who is there. */
+function checkDeadlines({ deadlines, sessions, setups }: Checked, found: Found): void {
+  deadlines.check(({ owner, name }) => {
+    if (owner instanceof Session && sessions.byClientId(owner.clientId) !== owner)
+      found(`client ${owner.clientId}: a session that is over has its deadline "${name}" still`);
+    if (owner instanceof Setup && setups.get(owner.peer) !== owner)
+      found(`client ${owner.clientId}: a set-up that is over has its deadline still`);
+  }, found);
+}
+
+function checkSums({ counters }: Checked, sessions: readonly Session[], found: Found): void {
+  const sums = { bufferedMessages: 0, bufferedBytes: 0, backlogMessages: 0, backlogBytes: 0 };
+  for (const { outbox, account } of sessions) {
+    sums.bufferedMessages += outbox.length;
+    sums.bufferedBytes += outbox.bytes;
+    sums.backlogMessages += account.backlog.count;
+    sums.backlogBytes += account.backlog.bytes;
+  }
+  for (const name of ["bufferedMessages", "bufferedBytes", "backlogMessages", "backlogBytes"] as const)
+    if (counters[name] !== sums[name])
+      found(`the counter ${name} says ${counters[name]}, all clients together have ${sums[name]}`);
+}
+
+/** `isWhole`: these are all sessions, and what is shared can be compared with what each has of it. */
+function checkSessions(
+  gateway: Checked,
+  sessions: readonly Session[],
+  isWhole: boolean,
+  procedures: Procedures,
+  found: Found,
+): void {
+  const accepted = new Map<Session, number>();
+  const seen = new Set<BrokerSession<Session>>();
+  const look = (broker: BrokerSession<Session>, who: () => string): number => {
+    if (seen.has(broker)) return 0;
+    seen.add(broker);
+    return checkBroker({ gateway, broker, who, accepted, found });
+  };
+  const shared = new Map<BrokerSession<Session>, number>();
+  for (const { name, service, trunks } of isWhole ? gateway.upstreams.all : []) {
+    for (const { broker, home } of trunks)
+      shared.set(
+        broker,
+        look(broker, () => `the shared connection ${home}`),
+      );
+    look(service, () => `the gateway's own connection to "${name}"`);
+  }
+  for (const session of sessions) {
+    const { broker, trunk, clientId } = session;
+    const said = look(broker, () => (trunk ? `the shared connection ${trunk.home}` : `client ${clientId}`));
+    const held = checkClient({ gateway, session, accepted: accepted.get(session) ?? 0, found, procedures });
+    if (trunk) shared.set(broker, (shared.get(broker) ?? 0) - held);
+    else if (said !== held)
+      found(`client ${clientId}: ${said} deliveries say that they are held, ${held} messages hold one`);
+  }
+  if (!isWhole) return;
+  for (const { trunks } of gateway.upstreams.all)
+    for (const trunk of trunks) {
+      const unknown = shared.get(trunk.broker) ?? 0;
+      if (unknown !== 0)
+        found(`the shared connection ${trunk.home}: ${unknown} deliveries say that they are held, and are not`);
+    }
+}
+
+/** The sessions that a turn names. */
+function touched({ sessions, links }: Checked, { input, effects }: Turn): Session[] {
+  const all = new Set<Session>();
+  const add = (session: Session | undefined) => session && all.add(session);
+  const byLink = (linkId: LinkId) => add(links.get(linkId)?.session);
+  if (input?.kind === "datagram") add(sessions.byPeer(input.from));
+  else if (input && "linkId" in input) byLink(input.linkId);
+  else if (input && "clientId" in input) add(sessions.byClientId(input.clientId));
+  for (const effect of effects) {
+    if (effect.kind === "send") add(sessions.byPeer(effect.to));
+    else if (effect.kind === "persist") for (const { clientId } of effect.changes) add(sessions.byClientId(clientId));
+    else if (effect.kind === "report") {
+      const { event } = effect;
+      if ("clientId" in event && event.clientId !== undefined) add(sessions.byClientId(event.clientId));
+    } else if ("linkId" in effect) byLink(effect.linkId);
+  }
+  return [...all].filter((session) => sessions.byClientId(session.clientId) === session);
+}

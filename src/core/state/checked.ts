@@ -1,0 +1,30 @@
+/** The gateway as check.ts and its parts read it: `Context` is such. */
+import type { Found } from "../assert.ts";
+import type { Counters } from "../counters.ts";
+import type { CoreOptions } from "../options.ts";
+import type { Instant, LinkId, PeerId } from "../types.ts";
+import type { DrainQueue } from "./drain-queue.ts";
+import type { Link } from "./link.ts";
+import type { RetainedWaits } from "./retained-waits.ts";
+import type { Session } from "./session.ts";
+import type { SessionTable } from "./session-table.ts";
+import type { Setup } from "./setup.ts";
+import type { Upstreams } from "./upstream.ts";
+
+export interface Checked {
+  readonly options: CoreOptions;
+  readonly now: Instant;
+  readonly stopping: boolean;
+  readonly storeFails: boolean;
+  readonly journal: { readonly enabled: boolean };
+  readonly counters: Counters;
+  readonly deadlines: {
+    check(each: (deadline: { readonly owner: unknown; readonly name: string }) => void, found: Found): void;
+  };
+  readonly sessions: SessionTable;
+  readonly setups: ReadonlyMap<PeerId, Setup<Session>>;
+  readonly links: ReadonlyMap<LinkId, Link>;
+  readonly upstreams: Upstreams<Session>;
+  readonly drain: DrainQueue;
+  readonly retainedWaits: RetainedWaits;
+}

@@ -1,0 +1,140 @@
+/**
+ * Where the compiled part is not there, nothing tells which address of this host a datagram was sent to. So there is one
+ * socket for each address, beside the one that is bound to all: the kernel gives a datagram to the socket that fits best, and
+ * what leaves by that socket leaves from its address. What is sent to a group, to all, or to an address that is new goes to
+ * the socket for all, and is answered from where the kernel chooses.
+ *
+ * Addresses come and go: the list is looked at every few seconds. A loopback network has more of them than the list says.
+ */
+import type { Socket } from "node:dgram";
+import type { NetworkInterfaceInfo } from "node:os";
+import type { SocketAsPromised } from "dgram-as-promised";
+import type { PeerId } from "../core/types.ts";
+import { RecentMap } from "./recent-map.ts";
+import type { Timers } from "./timers.ts";
+
+export const lookEveryMs = 5_000;
+/** More addresses than this have no socket of their own. */
+export const socketsMax = 128;
+/** Peers, in each of two generations; one that was forgotten is answered from where the kernel chooses. */
+const peersMax = 65_536;
+
+export interface AddressSocketsInit {
+  readonly isV6: boolean;
+  readonly timers: Timers;
+  /** What this host has, as node:os lists it. */
+  readonly interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
+  /** A socket bound to this address; it fails where the address is not usable yet. */
+  readonly open: (host: string, onDatagram: (from: PeerId) => void) => Promise<SocketAsPromised>;
+  /** For the operator: not every address has a socket. */
+  readonly told: (say: string) => void;
+}
+
+export class AddressSockets {
+  readonly #init: AddressSocketsInit;
+  readonly #byHost = new Map<string, SocketAsPromised>();
+  readonly #hostOf = new RecentMap<PeerId, string>(peersMax);
+  #stopLooking: (() => void) | undefined;
+  #looking = false;
+  #closed = false;
+  #said = false;
+
+  constructor(init: AddressSocketsInit) {
+    this.#init = init;
+  }
+
+  /** Addresses that have a socket. */
+  get hosts(): string[] {
+    return [...this.#byHost.keys()];
+  }
+
+  async start(): Promise<void> {
+    await this.#look();
+    if (!this.#closed) this.#stopLooking = this.#init.timers.every(lookEveryMs, () => void this.#look());
+  }
+
+  /** The socket by which this peer wrote to us last. Undefined: that for all addresses. */
+  socketFor(peer: PeerId): Socket | undefined {
+    const host = this.#hostOf.get(peer);
+    return host === undefined ? undefined : this.#byHost.get(host)?.socket;
+  }
+
+  /** This socket does not work: the next look opens another. */
+  drop(socket: Socket): void {
+    for (const [host, each] of this.#byHost) if (each.socket === socket) this.#end(host, each);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stopLooking?.();
+    for (const [host, socket] of this.#byHost) this.#end(host, socket);
+  }
+
+  /** Opens what is new, closes what is gone. One look at a time. */
+  async #look(): Promise<void> {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    const wanted = this.#wanted();
+    for (const [host, socket] of this.#byHost) if (!wanted.has(host)) this.#end(host, socket);
+    for (const host of wanted) if (!this.#byHost.has(host)) await this.#add(host);
+    this.#looking = false;
+  }
+
+  #wanted(): ReadonlySet<string> {
+    try {
+      const addresses = addressesOf(this.#init.interfaces(), this.#init.isV6);
+      const beyond = addresses.length - socketsMax;
+      if (beyond > 0) this.#say(`${beyond} of ${addresses.length} addresses of this host have no socket of their own`);
+      return new Set(addresses.slice(0, socketsMax));
+    } catch (error) {
+      this.#say(
+        `the addresses of this host cannot be listed (${error instanceof Error ? error.message : String(error)})`,
+      );
+      return new Set(this.hosts);
+    }
+  }
+
+  /** Once. */
+  #say(why: string): void {
+    if (this.#said) return;
+    this.#said = true;
+    this.#init.told(`${why}: answers may leave from another address than the device wrote to`);
+  }
+
+  async #add(host: string): Promise<void> {
+    try {
+      const socket = await this.#init.open(host, (from) => {
+        if (this.#hostOf.get(from) !== host) this.#hostOf.set(from, host);
+      });
+      if (this.#closed) void closeQuietly(socket);
+      else this.#byHost.set(host, socket);
+    } catch {
+      // An IPv6 address that the kernel still checks, or one that went meanwhile: the next look tries again.
+    }
+  }
+
+  #end(host: string, socket: SocketAsPromised): void {
+    this.#byHost.delete(host);
+    void closeQuietly(socket);
+  }
+}
+
+/** As they are bound: a link-local address with its interface. */
+export function addressesOf(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>, isV6: boolean): string[] {
+  const addresses = new Set<string>();
+  for (const [name, infos] of Object.entries(interfaces)) {
+    for (const { family, address } of infos ?? []) {
+      if ((family === "IPv6") !== isV6) continue;
+      addresses.add(/^fe[89ab]/i.test(address) ? `${address}%${name}` : address);
+    }
+  }
+  return [...addresses];
+}
+
+export async function closeQuietly(socket: SocketAsPromised): Promise<void> {
+  try {
+    await socket.close();
+  } catch {
+    // It was not running any more; closed is what we wanted.
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * On a socket that is bound to all addresses of this host: from which of them each peer is answered. The one that it wrote
+ * to last, also when something is sent to it unasked: a device whose socket is connected to an address hears nothing from
+ * another, and neither does one behind a firewall.
+ *
+ * Words are those of native/udp-batch.c. What was sent to a group, or to all, changes nothing. A peer that was forgotten,
+ * or has not been heard in this life of the gateway, is answered from where the kernel chooses.
+ */
+import type { PeerId } from "../core/types.ts";
+import { RecentMap } from "./recent-map.ts";
+
+/** Of each datagram: the interface of a link-local address, or 0, and the address; all 0 = not known. */
+export const wordsPerLocal = 5;
+
+/** Peers, in each of two generations. An entry is a reference to a name and one to an address, about 50 octets. */
+const peersMax = 65_536;
+/** Addresses of this host that are kept once for all peers; beyond, each peer keeps its own. */
+const sharedMax = 64;
+
+type Local = readonly [scope: number, a: number, b: number, c: number, d: number];
+
+export class ReplyAddresses {
+  readonly #byPeer: RecentMap<PeerId, Local>;
+  readonly #shared: Local[] = [];
+
+  constructor(max = peersMax) {
+    this.#byPeer = new RecentMap(max);
+  }
+
+  /** The peer wrote to the address whose words begin at `at`. */
+  heard(peer: PeerId, words: Uint32Array, at: number): void {
+    const known = this.#byPeer.get(peer);
+    if ((known !== undefined && isAt(known, words, at)) || isUnknown(words, at)) return;
+    this.#byPeer.set(peer, this.#localAt(words, at));
+  }
+
+  /** Writes there from which address the peer is to be answered. */
+  write(peer: PeerId, words: Uint32Array, at: number): void {
+    const local = this.#byPeer.get(peer);
+    words[at] = local?.[0] ?? 0;
+    words[at + 1] = local?.[1] ?? 0;
+    words[at + 2] = local?.[2] ?? 0;
+    words[at + 3] = local?.[3] ?? 0;
+    words[at + 4] = local?.[4] ?? 0;
+  }
+
+  #localAt(words: Uint32Array, at: number): Local {
+    for (const local of this.#shared) if (isAt(local, words, at)) return local;
+    const word = (i: number) => words[at + i] ?? 0;
+    const local: Local = [word(0), word(1), word(2), word(3), word(4)];
+    if (this.#shared.length < sharedMax) this.#shared.push(local);
+    return local;
+  }
+}
+
+function isAt(local: Local, words: Uint32Array, at: number): boolean {
+  return (
+    local[4] === words[at + 4] &&
+    local[3] === words[at + 3] &&
+    local[2] === words[at + 2] &&
+    local[1] === words[at + 1] &&
+    local[0] === words[at]
+  );
+}
+
+function isUnknown(words: Uint32Array, at: number): boolean {
+  return !words[at + 1] && !words[at + 2] && !words[at + 3] && !words[at + 4];
+}
