@@ -71,8 +71,10 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   }
   if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
   if (session.setup || (peer !== undefined && gateway.setups.has(peer))) return; // it is connecting
-  const head = outbox.head();
+  const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: Number.POSITIVE_INFINITY });
   if (!head) {
+    if (state === "active" && outbox.length > 0)
+      tell(`: messages stand aside, and no deadline says when they are tried`);
     if (state === "awake") tell(` is awake, and nothing waits for it`);
     return;
   }

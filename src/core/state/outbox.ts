@@ -378,10 +378,12 @@ export class Outbox {
     return this.#lastMsgId;
   }
 
-  /** Are the tallies what waits, and is one thing in flight, from the head? Hands over each entry. For tests. */
+  /** Are the tallies and MsgIds those of what waits, and is one thing in flight, of it? Hands over each entry. For tests. */
   check(each: (entry: OutboxEntry) => void, found: Found): void {
     let bytes = 0;
     const byPolicy = new Map<BufferPolicy, Tally>();
+    let named = 0;
+    let tried = 0;
     let tally: Tally | undefined;
     let policy: BufferPolicy | undefined;
     for (let i = this.#head; i < this.#entries.length; i++) {
@@ -396,9 +398,14 @@ export class Outbox {
       bytes += size;
       tally.messages++;
       tally.bytes += size;
-      if (i > this.#head && entry.msgId !== 0) found(`the message with MsgId ${entry.msgId} is not at the head`);
+      if (entry.msgId !== 0) named++;
+      if (entry.msgId !== 0 && this.#byMsgId.get(entry.msgId) !== entry)
+        found(`the message with MsgId ${entry.msgId} is not found under it`);
+      if (entry.unanswered) tried++;
       each(entry);
     }
+    if (named !== this.#byMsgId.size) found(`${named} messages have a MsgId, ${this.#byMsgId.size} MsgIds are taken`);
+    if (tried !== this.#tried) found(`${tried} messages were sent in vain, ${this.#tried} are counted`);
     if (bytes !== this.#bytes) found(`${bytes} octets wait in the outbox, ${this.#bytes} are counted`);
     for (const [policy, { messages }] of this.#byPolicy)
       if (!byPolicy.has(policy)) found(`none wait under a rule that ${messages} are counted for`);
@@ -411,7 +418,7 @@ export class Outbox {
     }
     if (this.inFlight?.kind !== "publish") return;
     const { entry } = this.inFlight;
-    if (entry !== this.head()) found("what is in flight is not the head of the outbox");
+    if (!this.has(entry)) found("what is in flight does not wait in the outbox");
     if (entry.msgId === 0) found("what is in flight has no MsgId");
   }
 }
