@@ -137,6 +137,20 @@ export const gatewayConfig = z.strictObject({
         .max(86_400)
         .default(30)
         .describe("Pause after a client said 'congestion'."),
+      rules: z
+        .array(
+          z.strictObject({
+            clients: z.string().min(1).default("*").describe("Client ids; * stands for anything."),
+            transports: z.array(z.string().min(1)).min(1).optional().describe("Names of transports; absent: all."),
+            intervalSeconds: z.number().min(0.1).max(3_600).optional().describe("T_retry."),
+            limit: count(100).optional().describe("N_retry."),
+          }),
+        )
+        .max(1_000)
+        .default([])
+        .describe(
+          "What differs for some clients or networks (NB-IoT may answer after 10 s, Bluetooth after 0.1): the first rule that fits decides. What it leaves out is as above.",
+        ),
     })
     .prefault({})
     .describe("Repetition towards clients."),

@@ -3,6 +3,7 @@
  *
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
+import type { Message } from "../wire/v12/messages.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
 import { Effects } from "./effects.ts";
@@ -23,7 +24,7 @@ import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
 import { StoreWatch } from "./state/store-watch.ts";
 import { Upstreams } from "./state/upstream.ts";
-import type { Instant, LinkId, PeerId } from "./types.ts";
+import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
@@ -87,6 +88,19 @@ export class Context {
     if (session.touched) return;
     session.touched = true;
     this.touched.push(session);
+  }
+
+  /** A CONNECT is under way, of this client or at its address: what it was told before may not hold any more. */
+  isConnecting({ setup, peer }: Pick<Session, "setup" | "peer">): boolean {
+    return setup !== undefined || (peer !== undefined && this.setups.has(peer));
+  }
+
+  /**
+   * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
+   * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
+   */
+  answer(session: Pick<Session, "setup" | "peer">, message: Message, after?: CommitToken): void {
+    if (session.peer !== undefined && !this.isConnecting(session)) this.out.send(session.peer, message, after);
   }
 
   /** Counts and reports something that is not done. */

@@ -17,6 +17,7 @@ export const dropReasons = [
   "unmatched-ack",
   "unknown-topic-id",
   "too-large-for-peer",
+  "too-large-for-client",
   "too-large-for-broker",
   "buffer-full",
   "superseded",

@@ -12,7 +12,7 @@ export interface CoreOptions {
     /** N_retry: repeats after the first try; then others go first, and who was silent meanwhile is lost, or asleep again. */
     readonly retryLimit: number;
     /** Towards one client, where that differs; undefined = it does not. */
-    policyOf?(clientId: string, peer: PeerId | undefined): RetryPolicy | undefined;
+    readonly policyOf?: ((clientId: string, peer: PeerId | undefined) => RetryPolicy | undefined) | undefined;
     /** Pause after a client's "congestion" before the same message is tried again. */
     readonly congestionPauseSeconds: number;
   };
@@ -162,6 +162,8 @@ export interface BufferPolicy {
   readonly keep: "all" | "latest";
   /** Keep QoS 0 for sleepers. [§6.14] */
   readonly qos0WhileAsleep: boolean;
+  /** Octets of a payload that the client takes. Longer ones are dropped at once; undefined = not known. */
+  readonly payloadBytesMax?: number | undefined;
 }
 
 /** What the core may look up at any time, synchronously. */

@@ -92,6 +92,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "too-large-for-client": {
+    meaning:
+      "A message for a client that is longer than the `payloadBytesMax` of its rule in `buffer.rules`: it is not even tried.",
+    advice:
+      "Send less, or correct the rule. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+    level: "debug",
+    byStrangers: false,
+  },
   "too-large-for-broker": {
     meaning:
       "A publication that the broker said it does not take (its size, QoS or the retain flag), or that is larger than `upstream.payloadBytesMax`. The client hears 'not supported'.",

@@ -17,6 +17,7 @@ import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 
@@ -35,6 +36,7 @@ export function restoreSession(context: Context, stored: StoredState): void {
   }
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
+  session.predefined = keepingMeanings(context.predefined, record.clientId, record.subscriptions);
   context.sessions.add(session);
   if (record.peer !== undefined) context.sessions.bind(session, record.peer);
   const entries = restoreOutbox(context, session, stored);

@@ -29,6 +29,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   session.lingers = false;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
+  session.predefined = context.predefined;
   session.keepAliveSeconds = message.duration;
   session.lastHeard = context.now;
   stopInFlight(context, session);

@@ -45,7 +45,11 @@ export function turnAway(context: Context, session: Session, entry: OutboxEntry,
   const { clientId, peer } = session;
   const { publication } = entry;
   session.dropped++;
-  context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
+  context.drop(reason, {
+    clientId,
+    peer,
+    detail: `QoS ${publication.qos} ${publication.topicName}: ${publication.payload.byteLength} octets, not taken`,
+  });
   bury(context, { clientId, direction: "down", reason, publication });
   return "dropped";
 }

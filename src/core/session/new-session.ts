@@ -28,6 +28,7 @@ export function newSession(
     upstream,
     trunk,
     broker: trunk?.broker ?? new BrokerSession(someId()),
+    predefined: context.predefined,
     account: new Account(context.counters.backlog),
     outbox: new Outbox(someId(), context.counters.buffered),
   });

@@ -12,6 +12,7 @@ import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
 import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
+import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
 import { letIn } from "./admission.ts";
 import { changeState } from "./client-life.ts";
@@ -27,13 +28,20 @@ import { isGivenUp, noteSilence, repetitionsOf, stepAside, takeBack, wasHeardSin
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
 
+/** So long after a SUBACK a client may not know yet what it says; and so long it is waited for. */
+const justToldMs = 5_000;
+const notReadyPauseMs = 1_000;
+
+/** Messages at QoS 0 that are remembered meanwhile. */
+const justSentMax = 8;
+
 /** An awake client asks so often, and does not answer what it is sent: the next message goes. */
 const pingsMax = 2;
 
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
-  while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
+  while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
     letIn(context, session);
     if (outbox.pausedUntil > context.now) return;
     const entry = nextEntry(context, session);
@@ -55,11 +63,6 @@ function nextEntry(context: Context, session: Session): OutboxEntry | undefined 
 function waitForAside(context: Context, session: Session): void {
   const at = session.outbox.nextAside();
   if (at !== undefined) context.deadlines.set(session.retry, Math.max(at, context.now));
-}
-
-/** A CONNECT is under way, here or at the client's address: what it was told before may not hold any more. */
-function isConnecting(context: Context, session: Session): boolean {
-  return session.setup !== undefined || (session.peer !== undefined && context.setups.has(session.peer));
 }
 
 /** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
@@ -99,11 +102,21 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     outboxShift(context, session, entry);
     context.counters.deliveredDown++;
     outboxAllow(session);
+    noteQoS0(context, session, entry);
     if (session.peer !== undefined) context.out.send(session.peer, message);
     return true;
   }
   startFlight(context, session, entry);
   return true;
+}
+
+/** It may come back if the client is not ready for its topic yet. */
+function noteQoS0(context: Context, session: Session, entry: OutboxEntry): void {
+  const { outbox, registry } = session;
+  const topic = registry.byName(entry.publication.topicName);
+  if (!topic || !wasJustTold(context, topic)) {
+    if (outbox.justSent.length > 0) outbox.justSent = [];
+  } else if (!entry.waitedForId && outbox.justSent.length < justSentMax) outbox.justSent.push(entry);
 }
 
 /** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
@@ -131,7 +144,7 @@ function register(
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
   noteTry(session, entry.unanswered?.isAside === true);
-  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
+  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context), isAgain: entry.msgId !== 0 };
   if (entry.msgId === 0) {
     outboxAllow(session);
     session.outbox.giveMsgId(entry);
@@ -142,7 +155,7 @@ function startFlight(context: Context, session: Session, entry: OutboxEntry): vo
 }
 
 function newRound({ now }: Context) {
-  return { tries: 0, since: now, sentAt: now, pings: 0 };
+  return { tries: 0, since: now, sentAt: now, pings: 0, isAgain: false };
 }
 
 /** One of those that stand aside is tried; in a wake-up that is enough. */
@@ -195,7 +208,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
-  if (isConnecting(context, session)) return armRetry(context, session);
+  if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.
   const isHeld =
     session.state === "active" && outbox.inFlight.kind === "publish" && standsStill(context, outbox.inFlight.entry);
@@ -225,7 +238,7 @@ export function repeatInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight) return;
   // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
-  if (context.now - inFlight.sentAt < resendPauseMs || isConnecting(context, session)) return;
+  if (context.now - inFlight.sentAt < resendPauseMs || context.isConnecting(session)) return;
   inFlight.pings++;
   const isSlow = context.now - inFlight.since < context.retryOf(session).intervalMs;
   if (inFlight.pings >= pingsMax && !isSlow) {
@@ -254,7 +267,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
       return onInvalidTopicId(context, session, entry);
     default:
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
-      if (wasRepeated(session) && !entry.dupRefused) {
+      if (hadDup(session) && !entry.dupRefused) {
         entry.dupRefused = true;
         return sendInFlight(context, session);
       }
@@ -271,23 +284,65 @@ function wasRepeated(session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) > 0;
 }
 
+/** The refused copy carried DUP. */
+function hadDup({ outbox }: Session): boolean {
+  return (outbox.inFlight?.tries ?? 0) > 0 || outbox.inFlight?.isAgain === true;
+}
+
 /** The id means nothing to the client: register it again, once, then send again. [§6.10] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.registeredAgain) return refusedByClient(context, session, entry);
   // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
   if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
-  entry.topicIdRefused = true;
   const topic = session.registry.byName(entry.publication.topicName);
+  if (topic?.known && !entry.waitedForId && wasJustTold(context, topic)) {
+    entry.waitedForId = true;
+    return waitForClient(context, session);
+  }
+  entry.topicIdRefused = true;
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
   topic.known = false;
+  topic.told = false;
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
+}
+
+/**
+ * A SUBACK has told the id this moment: some clients (RIOT's emcute) note their subscription only after they have dealt
+ * with it, say "invalid topic id" to what comes at once, and know no REGISTER. So the same message goes once more first.
+ */
+function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
+  return now - toldAt < justToldMs;
+}
+
+/** It is not ready: nothing goes for a moment. */
+function waitForClient(context: Context, session: Session): void {
+  stopInFlight(context, session);
+  session.outbox.pausedUntil = context.now + notReadyPauseMs;
+  context.deadlines.set(session.retry, session.outbox.pausedUntil);
 }
 
 function onQoS0Refused(context: Context, session: Session, message: PubAck): void {
   const topic = session.registry.byId(message.topicId);
-  if (topic && message.returnCode === returnCodes.invalidTopicId) topic.known = false;
-  else if (message.returnCode === returnCodes.congestion) pause(context, session);
+  if (topic && message.returnCode === returnCodes.invalidTopicId) {
+    if (wasJustTold(context, topic) && putBackQoS0(context, session, topic)) return;
+    topic.known = false;
+    topic.told = false;
+  } else if (message.returnCode === returnCodes.congestion) pause(context, session);
   else unmatched(context, session, "PUBACK", 0);
+}
+
+/** What left at QoS 0 under an id that a SUBACK had just told goes once more. */
+function putBackQoS0(context: Context, session: Session, topic: Topic): boolean {
+  const { outbox } = session;
+  const refused = outbox.justSent.filter(({ publication }) => publication.topicName === topic.name);
+  outbox.justSent = outbox.justSent.filter(({ publication }) => publication.topicName !== topic.name);
+  if (refused.length === 0) return false;
+  for (const entry of refused.reverse()) {
+    entry.waitedForId = true;
+    outbox.putFirst(entry);
+  }
+  if (!outbox.inFlight) waitForClient(context, session);
+  return true;
 }
 
 /** "Rejected: congestion": the client wants a pause; a waking one goes back to sleep with what is left. */

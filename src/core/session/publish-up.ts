@@ -143,7 +143,7 @@ function withoutAnswerTopic(
     message.topicIdType === "short"
       ? shortNameFromId(message.topicId)
       : message.topicIdType === "predefined"
-        ? predefinedName(context.predefined, session?.clientId, message.topicId)
+        ? predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId)
         : undefined;
   return topicName === undefined ? undefined : { topicName, payload: message.data };
 }
@@ -187,9 +187,9 @@ export function onPublishAck(
   const returnCode = returnCodeOf(ack.code);
   if (returnCode === returnCodes.accepted) remember(context, session, exchange);
   unbindUplink(exchange);
-  if (session.peer === undefined || exchange.orphan) return;
-  if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
-  else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
+  if (exchange.orphan) return;
+  if (ack.kind === "pubcomp") context.answer(session, { type: "PUBCOMP", msgId });
+  else context.answer(session, pubAck(topicId, msgId, returnCode));
 }
 
 function onReceivedByBroker(
@@ -205,9 +205,7 @@ function onReceivedByBroker(
   } else if (exchange.stage === "sent") exchange.stage = "received";
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin?.session.peer !== undefined) {
-    context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
-  }
+  } else if (origin) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
 }
 
 /**
@@ -226,7 +224,7 @@ function onReceivedOverTrunk(
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
+  if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
@@ -282,7 +280,7 @@ function topicNameOf(context: Context, session: Session, message: Publish): stri
       return topic.name;
     }
     case "predefined":
-      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+      return predefinedName(session.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
     case "short":
       return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
     case "reserved":

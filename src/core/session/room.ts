@@ -17,6 +17,8 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   if (publication.qos === 0 && !isReachable(session) && !policy.qos0WhileAsleep) {
     return turnAway(context, session, entry, "not-buffered");
   }
+  if (publication.payload.byteLength > (policy.payloadBytesMax ?? Number.POSITIVE_INFINITY))
+    return turnAway(context, session, entry, "too-large-for-client");
   const { outbox } = session;
   const { buffer } = context.options;
   const bytes = entryBytes(entry);

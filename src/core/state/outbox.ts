@@ -121,6 +121,8 @@ interface Round {
   sentAt: Instant;
   /** PINGREQs of an awake client meanwhile. */
   pings: number;
+  /** It was sent in an earlier round: also the first copy of this one has DUP. */
+  readonly isAgain: boolean;
 }
 
 export type InFlight = Round &
@@ -165,7 +167,9 @@ export class Outbox {
   /** The last one in which nothing was answered in a whole round, nor anything said. */
   silentIn = 0;
   inFlight: InFlight | undefined = undefined;
-  /** The client said "congestion": nothing goes out before. */
+  /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see publish-down.ts. */
+  justSent: OutboxEntry[] = [];
+  /** The client said "congestion", or is not ready: nothing goes out before. */
   pausedUntil: Instant = 0;
   /** Messages that may still go out before the client is let go to sleep again; Infinity while active. */
   allowance = Number.POSITIVE_INFINITY;
