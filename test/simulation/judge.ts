@@ -55,6 +55,8 @@ class ClientTrack {
   readonly orphaned = new Set<number>();
   /** Sent under an orphaned MsgId: the device may take it for a repetition. */
   readonly swallowed = new Set<string>();
+  /** When the gateway got a message of it last. */
+  heardAt = Number.NEGATIVE_INFINITY;
   /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
   excusedUntil = -1;
   will: string | undefined;
@@ -93,6 +95,7 @@ export class Judge {
   /** Where the gateway says which messages it drops, each is judged by it; else a counted drop excuses the client. */
   readonly #law: PolicyLaw | undefined;
   readonly #copiesPerRound: number;
+  readonly #roundMs: number;
 
   /** `stores`: the gateway may answer before the broker has it. */
   constructor(
@@ -102,9 +105,17 @@ export class Judge {
       isShared = false,
       law,
       copiesPerRound = 4,
-    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined; copiesPerRound?: number } = {},
+      roundMs = 0,
+    }: {
+      stores?: boolean;
+      isShared?: boolean;
+      law?: PolicyLaw | undefined;
+      copiesPerRound?: number;
+      roundMs?: number;
+    } = {},
   ) {
     this.#copiesPerRound = copiesPerRound;
+    this.#roundMs = roundMs;
     this.#isShared = isShared;
     this.#time = time;
     this.#stores = stores;
@@ -212,14 +223,26 @@ export class Judge {
       client.retained.clear();
     }
     if (event.event === "client_state") this.#client(event.clientId).hasEnded = false;
+    // What was asked before is asked once more; the round is not a full one from here.
+    if (event.event === "stood_still")
+      for (const client of this.#clients.values()) client.heardAt = Number.NEGATIVE_INFINITY;
+    if (event.event === "client_state" && event.state === "lost" && event.why.startsWith("no answer"))
+      this.#notWhoSpeaks(event.clientId);
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
-      const isNamed = this.#law !== undefined && (event.reason === "buffer-full" || event.reason === "expired");
+      const isNamed = this.#law !== undefined && ["buffer-full", "expired", "unanswered"].includes(event.reason);
       if (!isNamed) this.#excuse(event.clientId);
     }
     // It fell asleep over what was in flight; that is off the air then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
       this.#peers.get(event.peer)?.inFlight.clear();
     if (event.event === "qos2_uncertain") this.#uncertain.add(event.clientId);
+  }
+
+  /** Who was heard in the time of one round is not lost over an unanswered message. [interpretation 40] */
+  #notWhoSpeaks(clientId: string): void {
+    const silentMs = this.#time.now() - this.#client(clientId).heardAt;
+    if (silentMs < this.#roundMs - 1)
+      throw new Violation(`${clientId} is lost over a message, and was heard ${silentMs} ms ago`);
   }
 
   accepted(publication: Publication): void {
@@ -312,6 +335,7 @@ export class Judge {
     const decoded = decode(bytes);
     const peer = this.#peers.get(from);
     if (!decoded.ok || !peer) return;
+    this.#client(clientAt(from)).heardAt = this.#time.now();
     const { message } = decoded;
     switch (message.type) {
       case "CONNECT":
@@ -588,6 +612,7 @@ const excusing = new Set([
   "expired",
   "too-large-for-peer",
   "refused-by-client",
+  "unanswered",
   "registration-refused",
   "topic-ids-exhausted",
 ]);

@@ -20,10 +20,18 @@ import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody
 import { lose } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
-import { confirm } from "./session-record.ts";
+import { confirm, doubt } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
-import { isGivenUp, noteSilence, repetitionsOf, stepAside, takeBack, wasHeardSince } from "./unanswered.ts";
+import {
+  isGivenUp,
+  isShortened,
+  noteSilence,
+  repetitionsOf,
+  stepAside,
+  takeBack,
+  wasHeardSince,
+} from "./unanswered.ts";
 
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
@@ -217,7 +225,8 @@ export function onRetryDeadline(context: Context, session: Session): void {
     context.counters.retransmissions++;
     return sendInFlight(context, session);
   }
-  if (wasHeardSince(session) || mayHaveAnother(session)) return stepAside(context, session);
+  if (wasHeardSince(session) || isShortened(context, session) || mayHaveAnother(session))
+    return stepAside(context, session);
   noteSilence(context, session);
   if (session.state !== "awake") return lose(context, session, { why: "no answer to what was sent", tell: true });
   // It fell asleep in the middle: no PINGRESP, the message keeps its place.
@@ -301,8 +310,7 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
   }
   entry.topicIdRefused = true;
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
-  topic.known = false;
-  topic.told = false;
+  doubt(context, session, topic);
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
 }
 
@@ -325,8 +333,7 @@ function onQoS0Refused(context: Context, session: Session, message: PubAck): voi
   const topic = session.registry.byId(message.topicId);
   if (topic && message.returnCode === returnCodes.invalidTopicId) {
     if (wasJustTold(context, topic) && putBackQoS0(context, session, topic)) return;
-    topic.known = false;
-    topic.told = false;
+    doubt(context, session, topic);
   } else if (message.returnCode === returnCodes.congestion) pause(context, session);
   else unmatched(context, session, "PUBACK", 0);
 }

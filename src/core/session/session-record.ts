@@ -50,6 +50,14 @@ export function confirm(context: Context, session: Session, topic: Topic): void 
   context.journal.note(session, () => recordOf(session));
 }
 
+/** The client does not know the id, and said so. */
+export function doubt(context: Context, session: Session, topic: Topic): void {
+  topic.known = false;
+  topic.told = false;
+  topic.confirmed = false;
+  context.journal.note(session, () => recordOf(session));
+}
+
 /** The client is at this address now, and whoever was there is not any more: a restart must find both so. */
 export function moveTo(context: Context, session: Session, peer: PeerId): void {
   const before = context.sessions.byPeer(peer);

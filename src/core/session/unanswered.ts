@@ -43,6 +43,11 @@ function historyInFlight({ outbox }: Session): Unanswered | undefined {
   return inFlight.kind === "register" ? outbox.names.get(inFlight.topicName) : inFlight.entry.unanswered;
 }
 
+/** Not all repetitions went: whoever is silent for so short a time is not lost over it. */
+export function isShortened(context: Context, session: Session): boolean {
+  return (session.outbox.inFlight?.tries ?? 0) < context.retryOf(session).limit;
+}
+
 /** Was the client heard since the first copy of what is in flight? Then it is there. */
 export function wasHeardSince({ outbox, lastHeard }: Session): boolean {
   return outbox.inFlight !== undefined && lastHeard > outbox.inFlight.since;
@@ -80,7 +85,8 @@ export function stepAside(context: Context, session: Session): void {
     else giveUpUnanswered(context, session, entry, history);
     return;
   }
-  if (entry.received?.stage === "open" && context.journal.enabled) takeCustody(context, session, entry);
+  // Ours from here on, as what waits for a sleeper is: or a few of these would fill the broker's window.
+  if (entry.received?.stage === "open") takeCustody(context, session, entry);
   else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
 }
 
@@ -131,14 +137,19 @@ function onRegisterUnanswered(context: Context, session: Session, topicName: str
     outbox.names.delete(topicName);
     return;
   }
-  if (!isProven(context, session, history)) return;
+  const isProof = isProven(context, session, history);
+  // At QoS 0 nothing is promised, and a client that is sent nothing else proves nothing.
+  const isEnough = isProof || history.tries >= enoughCopies(context.retryOf(session).limit);
+  for (const entry of [...outbox]) {
+    const { topicName: name, qos } = entry.publication;
+    if (name !== topicName || entry.released) continue;
+    if (isProof || (isEnough && qos === 0)) giveUpUnanswered(context, session, entry, history);
+    else takeCustody(context, session, entry);
+  }
+  if (!isProof) return;
   history.isGivenUp = true;
   history.isAside = false;
   history.until = context.now + pauseRoundsMax * context.roundMs(session);
-  for (const entry of [...outbox]) {
-    if (entry.publication.topicName === topicName && !entry.released)
-      giveUpUnanswered(context, session, entry, history);
-  }
 }
 
 /** The REGISTER of this name was given up not long ago: what comes under it is, too. */

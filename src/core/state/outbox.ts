@@ -248,7 +248,7 @@ export class Outbox {
   }
 
   /** What holds this entry back: its own history, or that of its name's REGISTER. */
-  #historyOf(entry: OutboxEntry): Unanswered | undefined {
+  historyOf(entry: OutboxEntry): Unanswered | undefined {
     return entry.unanswered ?? (entry.released ? undefined : this.names.get(entry.publication.topicName));
   }
 
@@ -263,7 +263,7 @@ export class Outbox {
     let due: OutboxEntry | undefined;
     let dueHistory: Unanswered | undefined;
     for (const entry of this) {
-      const history = this.#historyOf(entry);
+      const history = this.historyOf(entry);
       if (!history?.isAside) {
         if (mayBegin || entry.msgId !== 0) first ??= entry;
         continue;
@@ -285,7 +285,7 @@ export class Outbox {
     if (this.#tried === 0 && this.names.size === 0) return undefined;
     let next: Instant | undefined;
     for (const entry of this) {
-      const history = this.#historyOf(entry);
+      const history = this.historyOf(entry);
       if (history?.isAside) next = Math.min(next ?? history.until, history.until);
     }
     return next;

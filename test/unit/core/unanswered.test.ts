@@ -35,7 +35,7 @@ describe("a message that an active client never takes", () => {
       .link()
       .delivers({ payload: octets("small") })
       .gets();
-    const turn = roundWithPings(bench);
+    const turn = roundWithPings(bench).asks("ackBroker"); // in our custody, so that it does not fill the broker's window
     expect(turn.states).toEqual([]);
     const good = turn.message("PUBLISH");
     expect(good.data).toEqual(octets("small"));
@@ -45,7 +45,7 @@ describe("a message that an active client never takes", () => {
     expect(bench.after(1).message("PUBLISH")).toMatchObject({ msgId: bad.msgId, dup: true, data: big });
   });
 
-  test("is a dead letter after three rounds between which others were answered; the broker is released", () => {
+  test("is a dead letter after three rounds between which others were answered", () => {
     const bench = subscribed();
     bench.link().delivers({ payload: big });
     for (let copies = 0; copies < 2; copies++) {
@@ -65,7 +65,6 @@ describe("a message that an active client never takes", () => {
     expect(end.events).toContainEqual(
       expect.objectContaining({ clientId: "c1", detail: expect.stringMatching(/^QoS 1 t: 300 octets/) }),
     );
-    end.asks("ackBroker");
     expect(bench.after(3_600_000).sent.filter(({ type }) => type === "PUBLISH")).toEqual([]);
   });
 
@@ -101,7 +100,7 @@ describe("a message that an active client never takes", () => {
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
     bench.link().delivers({ payload: octets("small"), packetId: 8 });
     const other = roundWithPings(bench).message("PUBLISH");
-    expect(bench.client(pubAck(slow)).gets().effect("ackBroker")).toMatchObject({ ack: "puback", packetId: 7 });
+    bench.client(pubAck(slow)).gets();
     expect(bench.client(pubAck(other)).effect("ackBroker")).toMatchObject({ packetId: 8 });
     bench.after(300_000).gets();
   });
@@ -119,7 +118,7 @@ describe("a message that an active client never takes", () => {
     expect(used.has(slow.msgId)).toBe(false);
     expect(used.has(0)).toBe(false);
     expect(Math.max(...used)).toBeLessThan(0x8000);
-    bench.client({ type: "PUBREC", msgId: slow.msgId }).gets("PUBREL").asks("ackBroker");
+    bench.client({ type: "PUBREC", msgId: slow.msgId }).gets("PUBREL");
     bench.client({ type: "PUBCOMP", msgId: slow.msgId }).gets();
     bench.after(300_000).gets();
   });
