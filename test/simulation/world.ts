@@ -200,7 +200,8 @@ export class World {
       isShared: options.core.upstream?.mode === "aggregating",
       law: options.core.durable === true ? this.law : undefined,
       copiesPerRound,
-      roundMs: copiesPerRound * retryIntervalSeconds * 1_000,
+      // From an address that the gateway does not know yet, a device is not heard.
+      roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.witness = new Witness(() => this.time.now(), {
