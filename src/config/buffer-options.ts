@@ -72,6 +72,11 @@ export const bufferOptions = z.strictObject({
           .optional()
           .describe("Of this rule, per client; absent: no own limit."),
         bytesMax: octets.optional().describe("The same in octets."),
+        payloadBytesMax: octets
+          .optional()
+          .describe(
+            "Longest payload that these clients take, in octets; absent: not known. Longer ones are dropped at once, where else they would be tried in vain.",
+          ),
         timeToLiveSeconds: policy.timeToLiveSeconds.optional(),
         atLimit: policy.atLimit.optional(),
         keep: policy.keep.optional(),

@@ -18,6 +18,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       retryIntervalSeconds: retry.intervalSeconds,
       retryLimit: retry.limit,
       congestionPauseSeconds: retry.congestionPauseSeconds,
+      policyOf: retryPolicies(retry),
     },
     advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
     clients,
@@ -93,6 +94,25 @@ function upstreamsPolicy(options: readonly NamedUpstreamOptions[]): UpstreamsPol
   };
 }
 
+/** How what is sent to a client is repeated, by the first rule that fits client and transport. */
+function retryPolicies({ intervalSeconds, limit, rules }: GatewayConfig["retry"]): CoreOptions["retry"]["policyOf"] {
+  const made = rules.map((rule) => ({
+    fits: globToRegExp(rule.clients),
+    transports: rule.transports && new Set(rule.transports),
+    policy: {
+      intervalMs: (rule.intervalSeconds ?? intervalSeconds) * 1_000,
+      limit: rule.limit ?? limit,
+    },
+  }));
+  if (made.length === 0) return undefined;
+  return (clientId, peer) =>
+    made.find(
+      ({ fits, transports }) =>
+        fits.test(clientId) &&
+        (transports === undefined || (peer !== undefined && transports.has(transportNameOf(peer)))),
+    )?.policy;
+}
+
 /** The policy of each client, by the first group that fits. */
 function uplinkPolicies(options: UplinkOptions): (clientId: string) => UplinkPolicy {
   const general: UplinkPolicy = options;
@@ -136,6 +156,7 @@ function policyOf(general: BufferOptions, rule: Omit<Partial<BufferOptions["rule
     atLimit: rule.atLimit ?? general.atLimit,
     keep: rule.keep ?? general.keep,
     qos0WhileAsleep: rule.qos0WhileAsleep ?? general.qos0WhileAsleep,
+    payloadBytesMax: "payloadBytesMax" in rule ? rule.payloadBytesMax : undefined,
   };
 }
 

@@ -139,7 +139,7 @@ export const gatewayConfig = z.strictObject({
       limit: count(100)
         .default(5)
         .describe(
-          "N_retry; then the client counts as lost, or as asleep again. " +
+          "N_retry; then other messages go first. A client that said nothing meanwhile counts as lost, or as asleep again. " +
             "At 5 % loss each way, chance alone exhausts 3 at one message in 11,000, 5 at one in a million.",
         ),
       congestionPauseSeconds: z
@@ -148,6 +148,20 @@ export const gatewayConfig = z.strictObject({
         .max(86_400)
         .default(30)
         .describe("Pause after a client said 'congestion'."),
+      rules: z
+        .array(
+          z.strictObject({
+            clients: z.string().min(1).default("*").describe("Client ids; * stands for anything."),
+            transports: z.array(z.string().min(1)).min(1).optional().describe("Names of transports; absent: all."),
+            intervalSeconds: z.number().min(0.1).max(3_600).optional().describe("T_retry."),
+            limit: count(100).optional().describe("N_retry."),
+          }),
+        )
+        .max(1_000)
+        .default([])
+        .describe(
+          "What differs for some clients or networks (NB-IoT may answer after 10 s, Bluetooth after 0.1): the first rule that fits decides. What it leaves out is as above.",
+        ),
     })
     .prefault({})
     .describe("Repetition towards clients."),

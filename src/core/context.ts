@@ -3,6 +3,8 @@
  *
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
+
+import type { Message } from "../wire/v12/messages.ts";
 import type { AccessPolicy, Admission } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
@@ -11,7 +13,7 @@ import type { DropReason } from "./event.ts";
 import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import { linkIdOf } from "./link-id.ts";
-import type { CoreEnvironment, CoreOptions } from "./options.ts";
+import type { CoreEnvironment, CoreOptions, RetryPolicy } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import type { Experience } from "./state/broker-session.ts";
@@ -25,7 +27,7 @@ import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
 import { StoreWatch } from "./state/store-watch.ts";
 import { Upstreams } from "./state/upstream.ts";
-import type { Instant, LinkId, PeerId } from "./types.ts";
+import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
@@ -71,12 +73,15 @@ export class Context {
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;
+  readonly #retry: RetryPolicy;
 
   constructor(options: CoreOptions, environment: CoreEnvironment) {
     this.options = options;
     this.environment = environment;
     this.predefined = options.topics.predefined;
     this.access = options.access;
+    const { retryIntervalSeconds, retryLimit } = options.retry;
+    this.#retry = { intervalMs: retryIntervalSeconds * 1_000, limit: retryLimit };
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
@@ -93,6 +98,19 @@ export class Context {
     if (session.touched) return;
     session.touched = true;
     this.touched.push(session);
+  }
+
+  /** A CONNECT is under way, of this client or at its address: what it was told before may not hold any more. */
+  isConnecting({ setup, peer }: Pick<Session, "setup" | "peer">): boolean {
+    return setup !== undefined || (peer !== undefined && this.setups.has(peer));
+  }
+
+  /**
+   * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
+   * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
+   */
+  answer(session: Pick<Session, "setup" | "peer">, message: Message, after?: CommitToken): void {
+    if (session.peer !== undefined && !this.isConnecting(session)) this.out.send(session.peer, message, after);
   }
 
   /** Counts and reports something that is not done. */
@@ -121,6 +139,17 @@ export class Context {
     const identity = this.environment.identityOf(neighbourOf(peer));
     const admission = this.access.client(clientId, peer, identity);
     return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
+  }
+
+  /** How what is sent to this client is repeated. */
+  retryOf({ clientId, peer }: Pick<Session, "clientId" | "peer">): RetryPolicy {
+    return this.options.retry.policyOf?.(clientId, peer) ?? this.#retry;
+  }
+
+  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  roundMs(session: Pick<Session, "clientId" | "peer">): number {
+    const { intervalMs, limit } = this.retryOf(session);
+    return intervalMs * (limit + 1);
   }
 
   hostOf(peer: PeerId): string {

@@ -22,6 +22,7 @@ export class Journal {
   #binding = false;
   #changes: Change[] = [];
   readonly #marked = new Map<string, () => SessionRecord>();
+  readonly #noted = new Map<string, () => SessionRecord>();
   /** What takes a promise back should the commit fail. */
   readonly #undo = new Map<CommitToken, (() => void)[]>();
   #lastSeq = 0;
@@ -37,10 +38,16 @@ export class Journal {
     if (this.enabled) this.#marked.set(session.clientId, record);
   }
 
+  /** The session changed in something that nothing waits for: it is written with this turn all the same. */
+  note(session: Recordable, record: () => SessionRecord): void {
+    if (this.enabled && !this.#marked.has(session.clientId)) this.#noted.set(session.clientId, record);
+  }
+
   /** The session is gone. */
   forget(session: Recordable): void {
     if (!this.enabled) return;
     this.#marked.delete(session.clientId);
+    this.#noted.delete(session.clientId);
     this.#changes.push({ of: "session", clientId: session.clientId, id: 0, record: undefined });
   }
 
@@ -106,8 +113,13 @@ export class Journal {
     if (!this.enabled) return undefined;
     if (this.#marked.size > 0) {
       for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
-      this.#marked.clear(); // makes a new table, also of an empty one
     }
+    if (this.#noted.size > 0) {
+      for (const [clientId, record] of this.#noted)
+        if (!this.#marked.has(clientId)) this.remember({ of: "session", clientId, id: 0, record: record() });
+      this.#noted.clear();
+    }
+    if (this.#marked.size > 0) this.#marked.clear(); // makes a new table, also of an empty one
     if (this.#changes.length === 0 && !this.#touched) return undefined;
     this.#touched = false;
     const token = this.#token();

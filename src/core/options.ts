@@ -9,8 +9,10 @@ export interface CoreOptions {
   readonly retry: {
     /** T_retry towards clients. [§7.2] */
     readonly retryIntervalSeconds: number;
-    /** N_retry: repeats after the first try; then an active client is lost, an awake one asleep again. */
+    /** N_retry: repeats after the first try; then others go first, and who was silent meanwhile is lost, or asleep again. */
     readonly retryLimit: number;
+    /** Towards one client, where that differs; undefined = it does not. */
+    readonly policyOf?: ((clientId: string, peer: PeerId | undefined) => RetryPolicy | undefined) | undefined;
     /** Pause after a client's "congestion" before the same message is tried again. */
     readonly congestionPauseSeconds: number;
   };
@@ -145,6 +147,12 @@ export interface UplinkPolicy {
   readonly atLimit: "refuse" | "oldest" | "newest";
 }
 
+/** How what is sent to a client is repeated. */
+export interface RetryPolicy {
+  readonly intervalMs: number;
+  readonly limit: number;
+}
+
 /** What becomes of messages that wait for a client. */
 export interface BufferPolicy {
   /** Older ones are dropped, but one that the client may have seen; 0 = none are. */
@@ -161,6 +169,8 @@ export interface BufferPolicy {
   readonly keep: "all" | "latest";
   /** Keep QoS 0 for sleepers. [§6.14] */
   readonly qos0WhileAsleep: boolean;
+  /** Octets of a payload that the client takes. Longer ones are dropped at once; undefined = not known. */
+  readonly payloadBytesMax?: number | undefined;
 }
 
 /** What the core may look up at any time, synchronously. */

@@ -16,7 +16,14 @@ export interface SessionRecord {
   readonly vouched?: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
-  readonly topics: readonly { readonly id: number; readonly name: string; readonly known: boolean }[];
+  readonly topics: readonly {
+    readonly id: number;
+    readonly name: string;
+    /** An answer of the client has confirmed that it knows the id. */
+    readonly known: boolean;
+    /** It was told, and has confirmed nothing. */
+    readonly told?: boolean;
+  }[];
   readonly nextTopicId: number;
   /**
    * Where at the broker its exchanges and subscriptions are: an upstream, or one of its shared connections. Absent: an MQTT
@@ -45,6 +52,13 @@ export interface QueuedRecord {
   readonly left?: number;
   /** Wall clock when those are over; absent = the clock could not be trusted. */
   readonly due?: number;
+  /** Sent in vain: copies, rounds, and of those the ones that count (`Unanswered`); absent = not. */
+  readonly unanswered?: {
+    readonly tries: number;
+    readonly rounds: number;
+    readonly proofs: number;
+    readonly fullProofs: number;
+  };
 }
 
 /** A publication of a client that the broker has not finished with, by our packet id. [MQTT-3.1.1 4.4] */

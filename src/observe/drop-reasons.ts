@@ -100,6 +100,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "too-large-for-client": {
+    meaning:
+      "A message for a client that is longer than the `payloadBytesMax` of its rule in `buffer.rules`: it is not even tried.",
+    advice:
+      "Send less, or correct the rule. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+    level: "debug",
+    byStrangers: false,
+  },
   "too-large-for-broker": {
     meaning:
       "A publication that the broker said it does not take (its size, QoS or the retain flag), or that is larger than `upstream.payloadBytesMax`. The client hears 'not supported'.",
@@ -138,6 +146,14 @@ export const dropReasonRows = {
     meaning: "The client answered a publication with a return code that refuses it.",
     advice: "Look at the device: it subscribes to what it cannot use.",
     level: "debug",
+    byStrangers: false,
+  },
+  unanswered: {
+    meaning:
+      "A message that its client never answered, over three rounds of repetitions or five wake-ups, though it answered others between them: larger than its buffer, as a rule. Or the REGISTER of its topic, from a client that knows none.",
+    advice:
+      "The detail gives topic, QoS and length. Send less, give the client more room, or set a `payloadBytesMax` in `buffer.rules`, so that such a message is not even tried. A client that takes no REGISTER subscribes to each name by itself. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+    level: "warn",
     byStrangers: false,
   },
   "registration-refused": {

@@ -50,7 +50,9 @@ const session = z.object({
 });
 
 const sessionWhole = session.extend({
-  topics: z.array(z.object({ id: count, name: z.string(), known: z.boolean() })).readonly(),
+  topics: z
+    .array(z.object({ id: count, name: z.string(), known: z.boolean(), told: z.boolean().optional() }))
+    .readonly(),
   subscriptions: z
     .array(
       z.object({

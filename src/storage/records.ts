@@ -139,7 +139,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     vouched: z.boolean().exactOptional(),
     will: orNothing(publication),
     brokerWill: orNothing(publication),
-    topics: z.array(z.object({ id, name, known: z.boolean() })),
+    topics: z.array(z.object({ id, name, known: z.boolean(), told: z.boolean().exactOptional() })),
     nextTopicId: z.int().min(1).max(65_536),
     home: text.exactOptional(),
     subscriptions: z.array(
@@ -163,6 +163,9 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
       .max(2 ** 53)
       .exactOptional(),
     due: wall.exactOptional(),
+    unanswered: z
+      .object({ tries: z.int().min(0), rounds: z.int().min(0), proofs: z.int().min(0), fullProofs: z.int().min(0) })
+      .exactOptional(),
   }),
   uplink: z.object({
     publication,

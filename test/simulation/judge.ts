@@ -11,6 +11,7 @@ import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
 import type { PolicyLaw } from "./policy-law.ts";
+import { Repeated } from "./repeated.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export class Violation extends Error {}
@@ -23,8 +24,9 @@ class PeerTrack {
   readonly subscribing = new Map<number, string>();
   readonly registered = new Map<number, { id: number; name: string }>();
   readonly publishing = new Map<number, number>();
-  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered. */
-  readonly inFlight = new Set<string>();
+  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered, and what each is a copy of. */
+  readonly inFlight = new Map<string, string>();
+  readonly repeated: Repeated;
   sleeps = false;
   /** Its CONNECT is not answered yet. */
   connects = false;
@@ -34,8 +36,9 @@ class PeerTrack {
   /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
   wakesAtOnce = 0;
 
-  constructor(told: Map<number, string>) {
+  constructor(told: Map<number, string>, repeated: Repeated) {
     this.told = told;
+    this.repeated = repeated;
   }
 }
 
@@ -52,6 +55,8 @@ class ClientTrack {
   readonly orphaned = new Set<number>();
   /** Sent under an orphaned MsgId: the device may take it for a repetition. */
   readonly swallowed = new Set<string>();
+  /** When the gateway got a message of it last. */
+  heardAt = Number.NEGATIVE_INFINITY;
   /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
   excusedUntil = -1;
   will: string | undefined;
@@ -93,6 +98,8 @@ export class Judge {
 
   /** Where the gateway says which messages it drops, each is judged by it; else a counted drop excuses the client. */
   readonly #law: PolicyLaw | undefined;
+  readonly #copiesPerRound: number;
+  readonly #roundMs: number;
 
   /** `stores`: the gateway may answer before the broker has it. */
   constructor(
@@ -102,9 +109,20 @@ export class Judge {
       isShared = false,
       law,
       closes = false,
-    }: { stores?: boolean; isShared?: boolean; law?: PolicyLaw | undefined; closes?: boolean } = {},
+      copiesPerRound = 4,
+      roundMs = 0,
+    }: {
+      stores?: boolean;
+      isShared?: boolean;
+      law?: PolicyLaw | undefined;
+      closes?: boolean;
+      copiesPerRound?: number;
+      roundMs?: number;
+    } = {},
   ) {
     this.#closes = closes;
+    this.#copiesPerRound = copiesPerRound;
+    this.#roundMs = roundMs;
     this.#isShared = isShared;
     this.#time = time;
     this.#stores = stores;
@@ -117,7 +135,10 @@ export class Judge {
     const client = this.#client(clientId);
     const before = this.#peers.get(client.address);
     client.address = address;
-    this.#peers.set(address, new PeerTrack(before?.told ?? new Map()));
+    this.#peers.set(
+      address,
+      new PeerTrack(before?.told ?? new Map(), before?.repeated ?? new Repeated(this.#copiesPerRound)),
+    );
   }
 
   deviceReset(clientId: string): void {
@@ -131,8 +152,11 @@ export class Judge {
     this.#excuse(clientId);
   }
 
-  /** `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. */
-  gatewayCrashed(kept: boolean): void {
+  /**
+   * `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. `durable`: so was most of
+   * it, and what a client had confirmed counts on.
+   */
+  gatewayCrashed({ kept, durable }: { kept: boolean; durable: boolean }): void {
     for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 it may begin anew
     if (kept) {
       for (const peer of this.#peers.values()) {
@@ -154,7 +178,7 @@ export class Judge {
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
       peer.sleeps = false;
-      peer.told.clear();
+      if (!durable) peer.told.clear();
     }
   }
 
@@ -220,14 +244,26 @@ export class Judge {
       client.retained.clear();
     }
     if (event.event === "client_state") this.#client(event.clientId).hasEnded = false;
+    // What was asked before is asked once more; the round is not a full one from here.
+    if (event.event === "stood_still")
+      for (const client of this.#clients.values()) client.heardAt = Number.NEGATIVE_INFINITY;
+    if (event.event === "client_state" && event.state === "lost" && event.why.startsWith("no answer"))
+      this.#notWhoSpeaks(event.clientId);
     if (event.event === "drop" && event.clientId !== undefined && excusing.has(event.reason)) {
-      const isNamed = this.#law !== undefined && (event.reason === "buffer-full" || event.reason === "expired");
+      const isNamed = this.#law !== undefined && ["buffer-full", "expired", "unanswered"].includes(event.reason);
       if (!isNamed) this.#excuse(event.clientId);
     }
     // It fell asleep over what was in flight; that is off the air then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
       this.#peers.get(event.peer)?.inFlight.clear();
     if (event.event === "qos2_uncertain") this.#uncertain.add(event.clientId);
+  }
+
+  /** Who was heard in the time of one round is not lost over an unanswered message. [interpretation 40] */
+  #notWhoSpeaks(clientId: string): void {
+    const silentMs = this.#time.now() - this.#client(clientId).heardAt;
+    if (silentMs < this.#roundMs - 1)
+      throw new Violation(`${clientId} is lost over a message, and was heard ${silentMs} ms ago`);
   }
 
   accepted(publication: Publication): void {
@@ -321,6 +357,7 @@ export class Judge {
     const decoded = decode(bytes);
     const peer = this.#peers.get(from);
     if (!decoded.ok || !peer) return;
+    this.#client(clientAt(from)).heardAt = this.#time.now();
     const { message } = decoded;
     switch (message.type) {
       case "CONNECT":
@@ -411,7 +448,7 @@ export class Judge {
           id: message.topicId,
           name: typeof message.topicName === "string" ? message.topicName : "",
         });
-        return this.#oneInFlight(to, peer, `r${message.msgId}`);
+        return this.#oneInFlight(to, peer, `r${message.msgId}`, `r${message.topicId}`);
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);
         this.#onlyToldIds(to, peer, message);
@@ -419,6 +456,9 @@ export class Judge {
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos === 2) this.#noteOpen(clientAt(to), message);
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
+        return;
+      case "PUBREL":
+        if (peer.inFlight.has(`p${message.msgId}`)) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
         if (message.returnCode === 0 && peer.publishing.get(message.msgId) !== message.topicId) {
@@ -465,11 +505,17 @@ export class Judge {
       );
   }
 
-  /** One REGISTER or QoS 1/2 PUBLISH at a time. [interpretation 13] */
-  #oneInFlight(to: PeerId, peer: PeerTrack, what: string): void {
-    peer.inFlight.add(what);
+  /** One REGISTER or QoS 1/2 PUBLISH at a time, until it was repeated enough. [interpretation 13, 40] */
+  #oneInFlight(to: PeerId, peer: PeerTrack, what: string, of = what): void {
+    const { inFlight, repeated } = peer;
+    for (const [other, each] of [...inFlight]) {
+      // Whether it is awake is not always seen from here; the witness looks closer.
+      if (other !== what && repeated.isEnough(each, true)) inFlight.delete(other);
+    }
+    inFlight.set(what, of);
+    repeated.sent(of);
     // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.
-    if (peer.inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...peer.inFlight].join(", ")}`);
+    if (inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...inFlight.keys()].join(", ")}`);
   }
 
   /** Exactly once: the broker saved this payload a second time. */
@@ -588,6 +634,7 @@ const excusing = new Set([
   "expired",
   "too-large-for-peer",
   "refused-by-client",
+  "unanswered",
   "registration-refused",
   "topic-ids-exhausted",
 ]);

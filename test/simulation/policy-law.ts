@@ -25,6 +25,8 @@ export class PolicyLaw {
   readonly #clockIsRight: boolean;
   /** Each client has deliveries of its own, which the broker keeps for it; from a shared connection all are taken at once. */
   readonly #brokerKeeps: boolean;
+  /** Is it of a kind that this client can take? */
+  readonly #canTake: ((clientId: string, publication: Publication) => boolean) | undefined;
   readonly #handed = new Map<string, Handed>();
   /** The last message handed over, by client and topic; and by client and rule. */
   readonly #last = new Map<string, string>();
@@ -39,7 +41,9 @@ export class PolicyLaw {
     policyOf: (clientId: string, topicName: string) => BufferPolicy;
     clockIsRight: boolean;
     brokerKeeps: boolean;
+    canTake?: ((clientId: string, publication: Publication) => boolean) | undefined;
   }) {
+    this.#canTake = init.canTake;
     this.#now = init.now;
     this.#policyOf = init.policyOf;
     this.#brokerKeeps = init.brokerKeeps;
@@ -74,8 +78,15 @@ export class PolicyLaw {
     return this.#handed.has(`${clientId} ${payload}`);
   }
 
+  /** Dropped and said so, or of a kind that this client cannot take. */
   isDropped(clientId: string, payload: string): boolean {
-    return this.#dropped.has(`${clientId} ${payload}`);
+    return this.#dropped.has(`${clientId} ${payload}`) || this.#isBeyond(clientId, payload);
+  }
+
+  /** Payloads begin with the topic's name. */
+  #isBeyond(clientId: string, payload: string): boolean {
+    const [topicName = ""] = payload.split("|");
+    return this.#canTake?.(clientId, { topicName, payload: Buffer.from(payload), qos: 1, retain: false }) === false;
   }
 
   /** A PUBLISH to the client, for the first time. */
@@ -93,6 +104,8 @@ export class PolicyLaw {
     const handed = this.#handed.get(key);
     this.#dropped.add(key);
     this.seen.set(reason, (this.seen.get(reason) ?? 0) + 1);
+    if (reason === "unanswered" && this.#canTake?.(clientId, publication) !== false)
+      throw new Violation(`${key} was dropped (unanswered), and its client could have taken it`);
     if (!handed) return;
     const policy = this.#policyOf(clientId, handed.topicName);
     const isLast = !handed.again && this.#last.get(`${clientId} ${handed.topicName}`) === key;

@@ -4,6 +4,7 @@
  */
 import type { PeerId, Publication, QoS } from "../../src/core/types.ts";
 import { type AnyDevice, Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
+import { decode } from "../../src/wire/v12/codec.ts";
 import type { Judge } from "./judge.ts";
 import type { Network } from "./network.ts";
 import type { Rng } from "./rng.ts";
@@ -17,6 +18,10 @@ export interface DeviceHabits {
   readonly subscribeQoS: QoS;
   readonly will: boolean;
   readonly wildcard: boolean;
+  /** Octets of the largest datagram that it sees; Infinity = all. */
+  readonly bufferBytes: number;
+  /** It has no code for a REGISTER that comes from a gateway. */
+  readonly knowsRegister: boolean;
   /** It subscribes also to what is for everybody: to all of it, and to one topic of it once more, or not at all. */
   readonly joins: readonly string[];
 }
@@ -114,10 +119,31 @@ export class SimDevice {
     return this.#time.now() < this.#silentUntil;
   }
 
+  /** What it does not is as if it had been lost. */
+  #sees(bytes: Uint8Array): boolean {
+    const { bufferBytes, knowsRegister } = this.habits;
+    if (bytes.byteLength > bufferBytes) return false;
+    if (knowsRegister) return true;
+    const decoded = decode(bytes);
+    return !decoded.ok || decoded.message.type !== "REGISTER";
+  }
+
+  #keptAndTaken(filter: string): Publication[] {
+    return [...this.#keptBy(filter)].filter((publication) => this.canTake(publication));
+  }
+
+  /** Can this message come to it at all? */
+  canTake({ topicName, payload }: Publication): boolean {
+    const { bufferBytes, knowsRegister } = this.habits;
+    const size = 7 + payload.byteLength;
+    if (size + (size > 255 ? 2 : 0) > bufferBytes) return false;
+    return knowsRegister || this.#subscribed.has(topicName);
+  }
+
   #newAddress(): PeerId {
     const address: PeerId = `sim/${this.clientId}:${++this.#lastAddress}`;
     this.#network.attach(address, (bytes) => {
-      if (!this.#silent()) this.#act(() => this.device.receive(bytes, this.#time.now()));
+      if (!this.#silent() && this.#sees(bytes)) this.#act(() => this.device.receive(bytes, this.#time.now()));
     });
     return address;
   }
@@ -204,7 +230,7 @@ export class SimDevice {
         const asked = this.#askedByRef.get(event.ref);
         if (!asked) return;
         this.#subscribed.add(asked.filter);
-        return this.#judge.subscribed(this.clientId, asked, event.qos > 0 ? this.#keptBy(asked.filter) : []);
+        return this.#judge.subscribed(this.clientId, asked, event.qos > 0 ? this.#keptAndTaken(asked.filter) : []);
       }
       case "asleep":
       case "drained":

@@ -6,6 +6,7 @@
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
 import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
+import { Repeated } from "./repeated.ts";
 
 export class BrokenRule extends Error {}
 
@@ -50,6 +51,7 @@ const begunMax = 20;
 
 /** One client, by its client id. */
 class Client {
+  readonly repeated: Repeated;
   life: Life = "unknown";
   peer: PeerId | undefined;
   /** Before it was gone, and when that was. */
@@ -57,7 +59,7 @@ class Client {
   goneAt = Number.NEGATIVE_INFINITY;
   /** DISCONNECT of the client that waits for its answer: true = to sleep. */
   leaving: boolean | undefined;
-  inFlight: { readonly what: string; tries: number } | undefined;
+  inFlight: { readonly what: string; readonly of: string } | undefined;
   readonly sent = new Map<string, Sent>();
   /** Payloads that were sent once: later sendings are repetitions, of the gateway or of the broker. */
   readonly begun = new Set<string>();
@@ -75,6 +77,10 @@ class Client {
   readonly lastOrder = new Map<string, number>();
   /** The wake-up under way: what was handed over in it. */
   handedOver = 0;
+
+  constructor(copiesPerRound: number) {
+    this.repeated = new Repeated(copiesPerRound);
+  }
 }
 
 /** What an address sent and was sent. */
@@ -92,6 +98,8 @@ class Address {
 export interface WitnessLimits {
   /** Messages that may be handed over in one wake-up. */
   readonly perWakeMax: number;
+  /** The first copy and N_retry more. */
+  readonly copiesPerRound?: number;
   /** Is this payload, published by a client, on the gateway's disk (or given up by its policy)? */
   readonly isKept?: (payload: string) => boolean;
   /** The disk refuses commits now and then. */
@@ -243,7 +251,7 @@ export class Witness {
         client.handedOver = 0;
         return;
       case "REGISTER":
-        return this.oneInFlight(to, client, `REGISTER ${message.msgId}`);
+        return this.oneInFlight(to, client, `REGISTER ${message.msgId}`, `REGISTER of ${message.topicId}`);
       case "PUBREL":
         // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [interpretation 17]
         if (client.completed.has(message.msgId) || (owed > 0 && client.inFlight)) return;
@@ -282,16 +290,21 @@ export class Witness {
   }
 
   /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [interpretation 13] */
-  oneInFlight(to: PeerId, client: Client, what: string): void {
+  oneInFlight(to: PeerId, client: Client, what: string, of = what): void {
     const before = client.inFlight;
-    if (before && before.what !== what) throw new BrokenRule(`${what} to ${to} while ${before.what} is unanswered`);
-    const tries = (before?.tries ?? 0) + 1;
-    client.inFlight = { what, tries };
+    if (before && before.what !== what && !this.#wasRepeated(client))
+      throw new BrokenRule(`${what} to ${to} while ${before.what} is unanswered`);
+    client.repeated.sent(of);
+    client.inFlight = { what, of };
+  }
+
+  #wasRepeated({ inFlight, life, repeated }: Client): boolean {
+    return inFlight !== undefined && repeated.isEnough(inFlight.of, life === "awake");
   }
 
   /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. */
   pingRespComesLast(to: PeerId, client: Client): void {
-    if (client.life === "awake" && client.inFlight) {
+    if (client.life === "awake" && client.inFlight && !this.#wasRepeated(client)) {
       throw new BrokenRule(`PINGRESP to ${to} while ${client.inFlight.what} is unanswered`);
     }
   }
@@ -427,7 +440,7 @@ export class Witness {
   #client(clientId: string): Client {
     let client = this.#clients.get(clientId);
     if (!client) {
-      client = new Client();
+      client = new Client(this.#limits.copiesPerRound ?? 4);
       this.#clients.set(clientId, client);
     }
     return client;

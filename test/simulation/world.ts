@@ -68,6 +68,8 @@ export interface WorldOptions {
   readonly cheat?: Partial<CoreOptions>;
   /** Only what devices and brokers see is judged: the core's state is not looked at. */
   readonly unchecked?: boolean;
+  /** Devices with small buffers, or without code for a REGISTER; messages of all sizes. */
+  readonly smallClients?: boolean;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }
@@ -168,6 +170,8 @@ export class World {
   readonly #table = new StateTable();
   /** When a message was put on its way over a shared connection: a session that ended since need not have it. */
   readonly #routedAt = new Map<string, number>();
+  /** Decides about sizes of messages and buffers. */
+  readonly #sizes: Rng;
   /** Decides about what is for everybody, so that the rest of a life does not depend on it. */
   readonly #groupRng: Rng;
   /** Payloads of publications that were on disk at any time. */
@@ -188,20 +192,30 @@ export class World {
       policyOf: buffer.policyOf,
       clockIsRight: options.clock === "always",
       brokerKeeps: options.core.upstream?.mode !== "aggregating",
+      canTake: (clientId, publication) =>
+        !options.smallClients ||
+        this.devices.find((device) => device.clientId === clientId)?.canTake(publication) === true,
     });
+    const { retryIntervalSeconds, retryLimit } = options.core.retry ?? testOptions.retry;
+    const copiesPerRound = retryLimit + 1;
     const stores = options.core.uplink?.policyOf("").whenAway === "store";
     this.#groupRng = new Rng(options.seed ^ 0x6207);
+    this.#sizes = new Rng(options.seed ^ 0x512e);
     this.judge = new Judge(this.time, {
       stores,
       isShared: options.core.upstream?.mode === "aggregating",
       law: options.core.durable === true ? this.law : undefined,
       closes: options.poison !== undefined || options.sickness !== undefined,
+      copiesPerRound,
+      // From an address that the gateway does not know yet, a device is not heard.
+      roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.witness = new Witness(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
       isDropped: (clientId, payload) => this.law.isDropped(clientId, payload),
       storeFails: options.storeFailure > 0,
+      copiesPerRound,
       perWakeMax: Math.min(fullWake, buffer.perWakeMaxOf("")),
     });
     const { loss, duplicate, delayMs } = options;
@@ -326,7 +340,12 @@ export class World {
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
   checkLiveness(): void {
     // A sleeper takes so much per wake-up: a long queue needs several.
-    for (let i = 0; i < 60 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
+    for (let i = 0; i < this.#patience && this.#somebodyWaits(); i++) {
+      for (let minutes = 10; minutes > 0; minutes--) {
+        if (this.#options.smallClients) this.#sendSmall();
+        this.run(60_000);
+      }
+    }
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment.
     for (let tries = 0; tries < 10 && (this.#core?.sizes.setups ?? 0) > 0; tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing();
@@ -340,7 +359,9 @@ export class World {
       throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
     }
     for (const session of this.#core?.sessions() ?? []) {
-      if (session.state !== "disconnected" && session.waitingMessages > 0)
+      // What a client cannot take may wait for its proof a long time.
+      const isSmall = this.#options.smallClients === true;
+      if (!isSmall && session.state !== "disconnected" && session.waitingMessages > 0)
         throw new Error(`${session.clientId} is ${session.state}, ${session.waitingMessages} wait`);
       // Of several poisons and nothing else nobody can tell that it is not the broker.
       if (session.owedToBroker > 0 && !this.#options.poison)
@@ -361,6 +382,8 @@ export class World {
       subscribeQoS: 1,
       will: false,
       joins: ["d/all/#"],
+      bufferBytes: Number.POSITIVE_INFINITY,
+      knowsRegister: true,
     });
     late.resting = true;
     const topics = ["all", ...this.devices.map(({ clientId }) => clientId)].map((whose) => `d/${whose}/0`);
@@ -379,11 +402,30 @@ export class World {
     const missing = owed.filter(([clientId, payload]) => !this.law.wasHanded(clientId, payload));
     if (missing.length > 0)
       throw new Violation(`${missing.join("; ")}: subscribed, and the broker knows nothing of it`);
-    for (let i = 0; i < 60 && this.#somebodyWaits(); i++) this.run(10 * 60_000);
+    for (let i = 0; i < this.#patience && this.#somebodyWaits(); i++) {
+      for (let minutes = 10; minutes > 0; minutes--) {
+        if (this.#options.smallClients) this.#sendSmall();
+        this.run(60_000);
+      }
+    }
     this.judge.nothingPromisedIsMissing();
     for (const kept of this.#keptBy("d/all/#")) {
       if (!this.judge.hasGot("late", textOf(kept)))
         throw new Violation(`late never got the retained "${textOf(kept)}"`);
+    }
+  }
+
+  /** Tens of minutes that queues are given to empty. */
+  get #patience(): number {
+    return this.#options.smallClients ? 9 : 60;
+  }
+
+  /** Something that each can take, and answers: what it never does comes to an end. */
+  #sendSmall(): void {
+    for (const { clientId } of this.devices) {
+      const topicName = `d/${clientId}/0`;
+      const payload = new TextEncoder().encode(`${topicName}|${++this.#published}`);
+      this.broker.publish({ topicName, payload, qos: 1, retain: false });
     }
   }
 
@@ -434,7 +476,8 @@ export class World {
       this.network.gateway = undefined;
       this.network.socket = undefined;
       this.#core = undefined;
-      this.judge.gatewayCrashed(this.#options.core.durable === true && this.#options.storeFailure === 0);
+      const durable = this.#options.core.durable === true;
+      this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
       this.witness.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });
@@ -529,6 +572,18 @@ export class World {
     });
   }
 
+  /** A buffer that many messages do not fit into, and now and then no code for a REGISTER from a gateway. */
+  #smallness(): Partial<DeviceHabits> {
+    const bufferBytes = this.#sizes.int(60, 330);
+    if (this.#sizes.chance(0.6)) return { bufferBytes };
+    return {
+      bufferBytes,
+      knowsRegister: false,
+      wildcard: false,
+      joins: this.#sizes.pick([[], ["d/all/0", "d/all/#"]]),
+    };
+  }
+
   #addDevice(clientId: string, more: Partial<DeviceHabits> = {}): SimDevice {
     const { rng } = this;
     const sleepy = rng.chance(0.5);
@@ -541,6 +596,9 @@ export class World {
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
       joins: this.#groupRng.pick([[], ["d/all/#"], ["d/all/0", "d/all/#"]]),
+      bufferBytes: Number.POSITIVE_INFINITY,
+      knowsRegister: true,
+      ...(this.#options.smallClients && this.#smallness()),
       ...this.#options.habits,
       ...more,
     };
@@ -569,7 +627,10 @@ export class World {
       const topicName = retain ? "d/all/9" : this.#groupRng.chance(0.15) ? `d/all/${this.#groupRng.int(0, 3)}` : own;
       const burst = this.rng.chance(0.1) ? 20 : 1;
       for (let i = 0; i < burst; i++) {
-        const payload = new TextEncoder().encode(`${topicName}|${++this.#published}`);
+        const text = `${topicName}|${++this.#published}`;
+        const isLong = this.#options.smallClients === true && this.#sizes.chance(0.12);
+        const padding = isLong ? `|${".".repeat(this.#sizes.int(0, 300))}` : "";
+        const payload = new TextEncoder().encode(text + padding);
         this.broker.publish({
           topicName,
           payload,

@@ -23,6 +23,7 @@ import { markChanged } from "../session/session-record.ts";
 import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
@@ -55,10 +56,12 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
   session.lastHeard = context.now;
-  // What the last words told the client may not have left; an id is told again before it is used.
-  for (const { id, name } of record.topics) session.registry.restore({ id, name, known: false });
+  for (const { id, name, known, told } of record.topics) {
+    session.registry.restore({ id, name, known, told: known || told === true });
+  }
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
+  session.predefined = keepingMeanings(context.predefined, record.clientId, record.subscriptions);
   context.sessions.add(session);
   if (record.peer !== undefined) context.sessions.bind(session, record.peer);
   const entries = restoreOutbox(context, session, stored);

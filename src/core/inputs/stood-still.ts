@@ -9,14 +9,15 @@ import type { Context } from "../context.ts";
 export function onStoodStill(context: Context, ms: number): void {
   context.out.report({ event: "stood_still", ms });
   const { now, deadlines } = context;
-  const retryMs = context.options.retry.retryIntervalSeconds * 1_000;
   for (const session of context.sessions.all()) {
     const { state, retry, outbox } = session;
     if (state === "disconnected" || state === "lost") continue;
+    const wasSilent = outbox.inFlight !== undefined && session.lastHeard <= outbox.inFlight.since;
     session.lastHeard = now; // its deadline looks at that when it comes up
     if (!outbox.inFlight) continue;
+    if (wasSilent) outbox.inFlight.since = now; // nobody heard it: see unanswered.ts
     outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last may be lost
-    deadlines.set(retry, now + retryMs);
+    deadlines.set(retry, now + context.retryOf(session).intervalMs);
   }
   for (const { expiry } of context.setups.values()) {
     if (expiry.at !== undefined && expiry.at <= now) deadlines.set(expiry, now + context.repetitionMs);

@@ -44,6 +44,7 @@ export function take(context: Context, session: Session, entry: OutboxEntry): Ad
   session.outbox.push(entry);
   context.touch(session);
   watchExpiry(context, session, entry.expiresAt);
-  if (session.state !== "active" && session.state !== "awake") takeCustody(context, session, entry);
+  const isHeldUp = session.outbox.historyOf(entry)?.isAside === true; // its name is: others shall have its place at the broker
+  if (isHeldUp || (session.state !== "active" && session.state !== "awake")) takeCustody(context, session, entry);
   return "in";
 }

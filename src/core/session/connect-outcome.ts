@@ -19,6 +19,7 @@ import { orphanUplink } from "./duplicates.ts";
 import { endSession } from "./end.ts";
 import { moveTo } from "./session-record.ts";
 import { forgetSetup } from "./setups.ts";
+import { tryAgainSoon } from "./unanswered.ts";
 
 /** The broker has accepted: so do we. */
 export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
@@ -28,10 +29,12 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   session.lingers = false;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
+  session.predefined = context.predefined;
   session.keepAliveSeconds = message.duration;
   session.lastHeard = context.now;
   stopInFlight(context, session);
   session.outbox.allowance = Number.POSITIVE_INFINITY;
+  tryAgainSoon(context, session);
   if (!setup.wakes) {
     session.registry.forgetKnown();
     orphanUplink(context, session);

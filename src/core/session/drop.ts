@@ -1,4 +1,4 @@
-/** A message does not reach its client: taken out of the outbox or never let in, counted, kept as a dead letter. */
+/** A message leaves the outbox: its client has it, or does not get it; then it is counted and kept as a dead letter. */
 import { bury } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
@@ -25,6 +25,15 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   if (received) acknowledge(context, session.broker, received, undefined);
 }
 
+/** The client has it: the broker is released from it. */
+export function finish(context: Context, session: Session, entry: OutboxEntry): void {
+  const { inFlight } = session.outbox;
+  if (inFlight?.kind === "publish" && inFlight.entry === entry) stopInFlight(context, session);
+  outboxShift(context, session, entry);
+  const received = unbindDelivery(entry);
+  if (received) acknowledge(context, session.broker, received, undefined);
+}
+
 /** Takes an entry off, wherever it stands. */
 export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
   session.outbox.remove(entry);
@@ -36,7 +45,11 @@ export function turnAway(context: Context, session: Session, entry: OutboxEntry,
   const { clientId, peer } = session;
   const { publication } = entry;
   session.dropped++;
-  context.drop(reason, { clientId, peer, detail: `QoS ${publication.qos} ${publication.topicName}: not taken` });
+  context.drop(reason, {
+    clientId,
+    peer,
+    detail: `QoS ${publication.qos} ${publication.topicName}: ${publication.payload.byteLength} octets, not taken`,
+  });
   bury(context, { clientId, direction: "down", reason, publication });
   return "dropped";
 }

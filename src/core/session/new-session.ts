@@ -29,6 +29,7 @@ export function newSession(
     trunk,
     broker:
       trunk?.broker ?? new BrokerSession(someId(), { key: clientId, experience: context.experience.get(clientId) }),
+    predefined: context.predefined,
     account: new Account(context.counters.backlog),
     outbox: new Outbox(someId(), context.counters.buffered),
   });

@@ -12,37 +12,65 @@ import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
 import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
+import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
 import { letIn } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { lose } from "./departure.ts";
-import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
+import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
+import { confirm, doubt } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
+import {
+  isGivenUp,
+  isShortened,
+  noteSilence,
+  repetitionsOf,
+  stepAside,
+  takeBack,
+  wasHeardSince,
+} from "./unanswered.ts";
 
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
 
+/** So long after a SUBACK a client may not know yet what it says; and so long it is waited for. */
+const justToldMs = 5_000;
+const notReadyPauseMs = 1_000;
+
+/** Messages at QoS 0 that are remembered meanwhile. */
+const justSentMax = 8;
+
+/** An awake client asks so often, and does not answer what it is sent: the next message goes. */
+const pingsMax = 2;
+
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
-  while (isReachable(session) && !isConnecting(context, session) && outbox.inFlight === undefined) {
+  while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
     letIn(context, session);
     if (outbox.pausedUntil > context.now) return;
-    const entry = outbox.head();
+    const entry = nextEntry(context, session);
     if (!entry || outbox.allowance <= 0) {
       if (session.state === "awake") finishWaking(context, session);
+      else waitForAside(context, session);
       return;
     }
     if (!step(context, session, entry)) return;
   }
 }
 
-/** A CONNECT is under way, here or at the client's address: what it was told before may not hold any more. */
-function isConnecting(context: Context, session: Session): boolean {
-  return session.setup !== undefined || (session.peer !== undefined && context.setups.has(session.peer));
+function nextEntry(context: Context, session: Session): OutboxEntry | undefined {
+  const overdueMs = context.roundMs(session);
+  return session.outbox.next(context.now, { isAwake: session.state === "awake", overdueMs });
+}
+
+/** Nothing is left but what stands aside: its time will come. */
+function waitForAside(context: Context, session: Session): void {
+  const at = session.outbox.nextAside();
+  if (at !== undefined) context.deadlines.set(session.retry, Math.max(at, context.now));
 }
 
 /** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
@@ -65,6 +93,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   if (topic.type === "normal" && !topic.known) {
+    if (isGivenUp(context, session, entry.publication.topicName)) {
+      giveUp(context, session, entry, "unanswered", "its REGISTER was not, either");
+      return true;
+    }
     if (isBeingSubscribed(session, entry.publication.topicName)) return false;
     register(context, session, entry, { topicId: topic.id, topicName: entry.publication.topicName });
     return true;
@@ -78,11 +110,21 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     outboxShift(context, session, entry);
     context.counters.deliveredDown++;
     outboxAllow(session);
+    noteQoS0(context, session, entry);
     if (session.peer !== undefined) context.out.send(session.peer, message);
     return true;
   }
   startFlight(context, session, entry);
   return true;
+}
+
+/** It may come back if the client is not ready for its topic yet. */
+function noteQoS0(context: Context, session: Session, entry: OutboxEntry): void {
+  const { outbox, registry } = session;
+  const topic = registry.byName(entry.publication.topicName);
+  if (!topic || !wasJustTold(context, topic)) {
+    if (outbox.justSent.length > 0) outbox.justSent = [];
+  } else if (!entry.waitedForId && outbox.justSent.length < justSentMax) outbox.justSent.push(entry);
 }
 
 /** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
@@ -98,7 +140,8 @@ function register(
 ): void {
   const msgId = session.outbox.freeMsgId();
   entry.registeredAgain = entry.topicIdRefused;
-  session.outbox.inFlight = { kind: "register", msgId, ...topic, tries: 0 };
+  noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
+  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
   if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
@@ -108,21 +151,32 @@ function register(
 }
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
-  session.outbox.inFlight = { kind: "publish", entry, tries: 0 };
+  noteTry(session, entry.unanswered?.isAside === true);
+  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context), isAgain: entry.msgId !== 0 };
   if (entry.msgId === 0) {
     outboxAllow(session);
-    entry.msgId = session.outbox.freeMsgId();
+    session.outbox.giveMsgId(entry);
     entry.fresh = true;
     persistFirstFlight(context, session, entry);
   }
   sendInFlight(context, session);
 }
 
+function newRound({ now }: Context) {
+  return { tries: 0, since: now, sentAt: now, pings: 0, isAgain: false };
+}
+
+/** One of those that stand aside is tried; in a wake-up that is enough. */
+function noteTry({ outbox }: Session, isAside: boolean): void {
+  if (isAside) outbox.triedAsideIn = outbox.wakeUps;
+}
+
 /** Sends, or sends again, what is in flight, and arms the next try. */
 export function sendInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight || session.peer === undefined) return;
-  context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
+  inFlight.sentAt = context.now;
+  armRetry(context, session);
   if (inFlight.kind === "register") {
     const { topicId, msgId, topicName } = inFlight;
     return context.out.send(session.peer, { type: "REGISTER", topicId, msgId, topicName });
@@ -134,6 +188,10 @@ export function sendInFlight(context: Context, session: Session): void {
   const dup = !entry.fresh && !entry.dupRefused;
   entry.fresh = false;
   context.out.send(session.peer, publishMessage(entry, topic, dup));
+}
+
+function armRetry(context: Context, session: Session): void {
+  context.deadlines.set(session.retry, context.now + context.retryOf(session).intervalMs);
 }
 
 function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"]; id: number }, dup = false): Publish {
@@ -158,34 +216,45 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
-  if (isConnecting(context, session)) {
-    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
-    return;
-  }
+  if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.
   const isHeld =
     session.state === "active" && outbox.inFlight.kind === "publish" && standsStill(context, outbox.inFlight.entry);
-  if (isHeld || outbox.inFlight.tries < context.options.retry.retryLimit) {
+  if (isHeld || outbox.inFlight.tries < repetitionsOf(context, session)) {
     if (!isHeld) outbox.inFlight.tries++;
     context.counters.retransmissions++;
     return sendInFlight(context, session);
   }
-  if (session.state === "awake") {
-    // It fell asleep in the middle: no PINGRESP, the message stays at the head.
-    stopInFlight(context, session);
-    changeState(context, session, "unanswered", "no answer while awake");
-    takeCustodyOfAll(context, session);
-    return;
-  }
-  lose(context, session, { why: "no answer to what was sent", tell: true });
+  if (wasHeardSince(session) || isShortened(context, session) || mayHaveAnother(session))
+    return stepAside(context, session);
+  noteSilence(context, session);
+  if (session.state !== "awake") return lose(context, session, { why: "no answer to what was sent", tell: true });
+  // It fell asleep in the middle: no PINGRESP, the message keeps its place.
+  takeBack(session);
+  changeState(context, session, "unanswered", "no answer while awake");
+  takeCustodyOfAll(context, session);
+}
+
+/** A waking client that says nothing may wait for PINGRESP all the same: one more message is tried. */
+function mayHaveAnother({ state, outbox }: Session): boolean {
+  if (state !== "awake" || outbox.silentIn === outbox.wakeUps || outbox.length < 2) return false;
+  outbox.silentIn = outbox.wakeUps;
+  return true;
 }
 
 /** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
 export function repeatInFlight(context: Context, session: Session): void {
-  if (!session.outbox.inFlight) return;
-  const sentAt = (session.retry.at ?? 0) - context.options.retry.retryIntervalSeconds * 1_000;
+  const { inFlight } = session.outbox;
+  if (!inFlight) return;
   // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
-  if (context.now - sentAt < resendPauseMs || isConnecting(context, session)) return;
+  if (context.now - inFlight.sentAt < resendPauseMs || context.isConnecting(session)) return;
+  inFlight.pings++;
+  const isSlow = context.now - inFlight.since < context.retryOf(session).intervalMs;
+  if (inFlight.pings >= pingsMax && !isSlow) {
+    context.touch(session);
+    return stepAside(context, session);
+  }
+  inFlight.tries++;
   sendInFlight(context, session);
 }
 
@@ -193,6 +262,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
   if (message.msgId === 0) return onQoS0Refused(context, session, message);
   const entry = session.outbox.sentAs(message.msgId);
   if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
+  session.outbox.answers++;
   switch (message.returnCode) {
     case returnCodes.accepted:
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
@@ -206,7 +276,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
       return onInvalidTopicId(context, session, entry);
     default:
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
-      if (wasRepeated(session) && !entry.dupRefused) {
+      if (hadDup(session) && !entry.dupRefused) {
         entry.dupRefused = true;
         return sendInFlight(context, session);
       }
@@ -223,23 +293,63 @@ function wasRepeated(session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) > 0;
 }
 
+/** The refused copy carried DUP. */
+function hadDup({ outbox }: Session): boolean {
+  return (outbox.inFlight?.tries ?? 0) > 0 || outbox.inFlight?.isAgain === true;
+}
+
 /** The id means nothing to the client: register it again, once, then send again. [§6.10] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.registeredAgain) return refusedByClient(context, session, entry);
   // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
   if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
-  entry.topicIdRefused = true;
   const topic = session.registry.byName(entry.publication.topicName);
+  if (topic?.known && !entry.waitedForId && wasJustTold(context, topic)) {
+    entry.waitedForId = true;
+    return waitForClient(context, session);
+  }
+  entry.topicIdRefused = true;
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
-  topic.known = false;
+  doubt(context, session, topic);
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
+}
+
+/**
+ * A SUBACK has told the id this moment: some clients (RIOT's emcute) note their subscription only after they have dealt
+ * with it, say "invalid topic id" to what comes at once, and know no REGISTER. So the same message goes once more first.
+ */
+function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
+  return now - toldAt < justToldMs;
+}
+
+/** It is not ready: nothing goes for a moment. */
+function waitForClient(context: Context, session: Session): void {
+  stopInFlight(context, session);
+  session.outbox.pausedUntil = context.now + notReadyPauseMs;
+  context.deadlines.set(session.retry, session.outbox.pausedUntil);
 }
 
 function onQoS0Refused(context: Context, session: Session, message: PubAck): void {
   const topic = session.registry.byId(message.topicId);
-  if (topic && message.returnCode === returnCodes.invalidTopicId) topic.known = false;
-  else if (message.returnCode === returnCodes.congestion) pause(context, session);
+  if (topic && message.returnCode === returnCodes.invalidTopicId) {
+    if (wasJustTold(context, topic) && putBackQoS0(context, session, topic)) return;
+    doubt(context, session, topic);
+  } else if (message.returnCode === returnCodes.congestion) pause(context, session);
   else unmatched(context, session, "PUBACK", 0);
+}
+
+/** What left at QoS 0 under an id that a SUBACK had just told goes once more. */
+function putBackQoS0(context: Context, session: Session, topic: Topic): boolean {
+  const { outbox } = session;
+  const refused = outbox.justSent.filter(({ publication }) => publication.topicName === topic.name);
+  outbox.justSent = outbox.justSent.filter(({ publication }) => publication.topicName !== topic.name);
+  if (refused.length === 0) return false;
+  for (const entry of refused.reverse()) {
+    entry.waitedForId = true;
+    outbox.putFirst(entry);
+  }
+  if (!outbox.inFlight) waitForClient(context, session);
+  return true;
 }
 
 /** "Rejected: congestion": the client wants a pause; a waking one goes back to sleep with what is left. */
@@ -259,26 +369,33 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   let after: CommitToken | undefined;
+  if (entry) session.outbox.answers++;
   if (entry && entry.publication.qos === 2 && !entry.released) {
     entry.released = true;
+    session.outbox.forgetUnanswered(entry);
+    confirmId(context, session, entry);
     context.counters.deliveredDown++;
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
-    if (session.outbox.inFlight?.kind === "publish") session.outbox.inFlight.tries = 0;
+    const { inFlight } = session.outbox;
+    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context));
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }
   if (session.peer === undefined) return;
   context.out.send(session.peer, { type: "PUBREL", msgId }, after);
-  if (entry && session.outbox.inFlight) {
-    context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
-  }
+  if (!entry) return;
+  // It stood aside, and nothing else is under way: its exchange goes on from here.
+  if (!session.outbox.inFlight && isReachable(session))
+    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
+  if (isInFlight(session, entry)) armRetry(context, session);
 }
 
 export function onPubComp(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   if (!entry?.released) return unmatched(context, session, "PUBCOMP", msgId);
+  session.outbox.answers++;
   finish(context, session, entry);
 }
 
@@ -287,10 +404,12 @@ export function onRegAck(context: Context, session: Session, message: RegAck): v
   if (inFlight?.kind !== "register" || inFlight.msgId !== message.msgId) {
     return unmatched(context, session, "REGACK", message.msgId);
   }
+  session.outbox.answers++;
   if (message.returnCode === returnCodes.congestion) return pause(context, session);
   stopInFlight(context, session);
+  session.outbox.names.delete(inFlight.topicName);
   const topic = session.registry.byName(inFlight.topicName);
-  if (topic && message.returnCode === returnCodes.accepted) topic.known = true;
+  if (topic && message.returnCode === returnCodes.accepted) confirm(context, session, topic);
   else if (topic) {
     // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
     topic.refused = true;
@@ -305,15 +424,14 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 /** QoS 1: the client has it. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
   context.counters.deliveredDown++;
+  confirmId(context, session, entry);
   finish(context, session, entry);
 }
 
-function finish(context: Context, session: Session, entry: OutboxEntry): void {
-  if (session.outbox.inFlight?.kind === "publish" && session.outbox.inFlight.entry === entry)
-    stopInFlight(context, session);
-  outboxShift(context, session, entry);
-  const received = unbindDelivery(entry);
-  if (received) acknowledge(context, session.broker, received, undefined);
+/** The client took a message under this id: it knows it. */
+function confirmId(context: Context, session: Session, entry: OutboxEntry): void {
+  const topic = session.registry.byName(entry.publication.topicName);
+  if (topic?.known) confirm(context, session, topic);
 }
 
 function outboxAllow(session: Session): void {

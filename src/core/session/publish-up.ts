@@ -25,6 +25,7 @@ import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
+import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
@@ -177,7 +178,7 @@ function withoutAnswerTopic(
     message.topicIdType === "short"
       ? shortNameFromId(message.topicId)
       : message.topicIdType === "predefined"
-        ? predefinedName(context.predefined, session?.clientId, message.topicId)
+        ? predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId)
         : undefined;
   return topicName === undefined ? undefined : { topicName, payload: message.data };
 }
@@ -222,9 +223,9 @@ export function onPublishAck(
   const returnCode = returnCodeOf(ack.code);
   if (returnCode === returnCodes.accepted) remember(context, session, exchange);
   unbindUplink(exchange);
-  if (session.peer === undefined || exchange.orphan) return;
-  if (ack.kind === "pubcomp") context.out.send(session.peer, { type: "PUBCOMP", msgId });
-  else context.out.send(session.peer, pubAck(topicId, msgId, returnCode));
+  if (exchange.orphan) return;
+  if (ack.kind === "pubcomp") context.answer(session, { type: "PUBCOMP", msgId });
+  else context.answer(session, pubAck(topicId, msgId, returnCode));
 }
 
 function onReceivedByBroker(
@@ -240,9 +241,7 @@ function onReceivedByBroker(
   }
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin?.session.peer !== undefined) {
-    context.out.send(origin.session.peer, { type: "PUBREC", msgId: origin.msgId });
-  }
+  } else if (origin) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
 }
 
 /**
@@ -261,7 +260,7 @@ function onReceivedOverTrunk(
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (session.peer !== undefined && !exchange.orphan) context.out.send(session.peer, { type: "PUBREC", msgId });
+  if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
@@ -314,11 +313,11 @@ function topicNameOf(context: Context, session: Session, message: Publish): stri
     case "normal": {
       const topic = session.registry.byId(message.topicId);
       if (!topic) return returnCodes.invalidTopicId;
-      topic.known = true;
+      confirm(context, session, topic);
       return topic.name;
     }
     case "predefined":
-      return predefinedName(context.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+      return predefinedName(session.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
     case "short":
       return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
     case "reserved":

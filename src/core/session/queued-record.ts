@@ -7,7 +7,7 @@
 import type { Context } from "../context.ts";
 import type { QueuedRecord } from "../record.ts";
 import type { Received } from "../state/exchanges.ts";
-import type { OutboxEntry } from "../state/outbox.ts";
+import { newUnanswered, type OutboxEntry } from "../state/outbox.ts";
 import type { Instant, Publication } from "../types.ts";
 
 export function newEntry(
@@ -32,6 +32,8 @@ export function newEntry(
     registeredAgain: false,
     dupRefused: false,
     seq: 0,
+    waitedForId: false,
+    unanswered: undefined,
   };
 }
 
@@ -51,17 +53,24 @@ export function expiryOf(
 /** As it is stored now. */
 export function queuedRecord(context: Context, entry: OutboxEntry): QueuedRecord {
   const { publication, msgId, released, sinceWall, expiresAt } = entry;
-  const since = sinceWall > 0 && { since: sinceWall };
+  const since = { ...(sinceWall > 0 && { since: sinceWall }), ...inVain(entry) };
   if (expiresAt === undefined) return { publication, msgId, released, ...since };
   if (!entry.dueStands) entry.due = wallAt(context, expiresAt);
   const left = Math.max(0, expiresAt - context.now);
   return { publication, msgId, released, ...since, left, ...(entry.due > 0 && { due: entry.due }) };
 }
 
+function inVain({ unanswered }: OutboxEntry): Pick<QueuedRecord, "unanswered"> {
+  if (!unanswered) return {};
+  const { tries, rounds, proofs, fullProofs } = unanswered;
+  return { unanswered: { tries, rounds, proofs, fullProofs } };
+}
+
 /** An entry of an earlier life. */
 export function entryFrom(context: Context, clientId: string, seq: number, record: QueuedRecord): OutboxEntry {
   const { publication, msgId, released, since = 0, left, due = 0 } = record;
   const wall = context.environment.wallClock();
+  const soon = context.now + context.roundMs({ clientId, peer: undefined });
   const remaining = left !== undefined && wall !== undefined && due > 0 ? Math.min(left, due - wall) : left;
   return {
     ...newEntry(context, clientId, publication),
@@ -73,6 +82,8 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
     msgId,
     released,
     seq,
+    // What was sent in vain does not head the next life either. Its time begins anew, as all time does.
+    unanswered: record.unanswered && { ...newUnanswered(), ...record.unanswered, isAside: true, until: soon },
   };
 }
 

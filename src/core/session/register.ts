@@ -25,7 +25,9 @@ export function onRegister(context: Context, session: Session, message: Register
     return context.out.send(peer, regAck(0, msgId, returnCodes.congestion));
   }
   topic.known = true;
+  topic.told = true;
   topic.refused = false;
+  session.outbox.names.delete(topicName);
   markChanged(context, session);
   context.out.send(peer, regAck(topic.id, msgId, returnCodes.accepted));
 }

@@ -17,6 +17,8 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   if (publication.qos === 0 && !isReachable(session) && !policy.qos0WhileAsleep) {
     return turnAway(context, session, entry, "not-buffered");
   }
+  if (publication.payload.byteLength > (policy.payloadBytesMax ?? Number.POSITIVE_INFINITY))
+    return turnAway(context, session, entry, "too-large-for-client");
   const { outbox } = session;
   const { buffer } = context.options;
   const bytes = entryBytes(entry);
@@ -28,8 +30,10 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   const tooLarge = bytes > Math.min(policy.bytesMax, buffer.bytesMax);
   while (!tooLarge && !fits(context, session, policy, more)) {
     const victim = makesWay(session, policy, more, replaced);
-    if (!victim) break;
-    giveUp(context, session, victim, "buffer-full", "made way");
+    const given = victim ?? triedEnough(context, session);
+    if (!given) break;
+    if (victim) giveUp(context, session, victim, "buffer-full", "made way");
+    else giveUp(context, session, given, "unanswered", "made way");
   }
   // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
   const mayWait = received !== undefined && policy.atLimit !== "newest" && !(tooLarge && policy.atLimit === "oldest");
@@ -78,6 +82,19 @@ function makesWay(
   // Where the rule is at its limit, room for others helps nobody.
   const ruleIsFull = !fitsRule(session, policy, more);
   return outbox.find((entry) => entry.publication.qos === 0 && may(entry) && (!ruleIsFull || entry.policy === policy));
+}
+
+/**
+ * A buffer that is full of what the client never answers lets nothing in that it could answer: so nothing would ever be
+ * proved. What was sent as often as three rounds, while the client was heard, makes way without that proof.
+ */
+function triedEnough(context: Context, session: Session): OutboxEntry | undefined {
+  const { limit } = context.retryOf(session);
+  const { outbox } = session;
+  return outbox.find((entry) => {
+    const history = entry.released ? undefined : outbox.historyOf(entry);
+    return history?.isAside === true && history.tries >= 3 * (limit + 1);
+  });
 }
 
 /** Not of a QoS 0 message, which may not arrive: a stored one waits on, and comes first. */

@@ -2,6 +2,7 @@
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
+import type { Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
 
 export function recordOf(session: Session): SessionRecord {
@@ -17,7 +18,13 @@ export function recordOf(session: Session): SessionRecord {
     ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,
-    topics: [...session.registry.topics()].map(({ id, name, known }) => ({ id, name, known })),
+    // What the last words told the client may not have left: known to a later life is what an answer has confirmed.
+    topics: [...session.registry.topics()].map(({ id, name, confirmed, told }) => ({
+      id,
+      name,
+      known: confirmed,
+      ...(told && !confirmed && { told }),
+    })),
     nextTopicId: session.registry.next,
     ...(homeOf(session) !== "" && { home: homeOf(session) }),
     subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId, isRefused }) => ({
@@ -40,6 +47,24 @@ export function noteSpoke(context: Context, session: Session): void {
   session.spoke = true;
   context.sessions.noteStanding(session);
   markChanged(context, session);
+}
+
+/** The client knows the id of this topic, and showed it. */
+export function confirm(context: Context, session: Session, topic: Topic): void {
+  topic.known = true;
+  topic.told = true;
+  if (topic.confirmed) return;
+  topic.confirmed = true;
+  session.outbox.names.delete(topic.name);
+  context.journal.note(session, () => recordOf(session));
+}
+
+/** The client does not know the id, and said so. */
+export function doubt(context: Context, session: Session, topic: Topic): void {
+  topic.known = false;
+  topic.told = false;
+  topic.confirmed = false;
+  context.journal.note(session, () => recordOf(session));
 }
 
 /** The client is at this address now, and whoever was there is not any more: a restart must find both so. */

@@ -63,6 +63,7 @@ function wake(context: Context, session: Session): void {
   }
   if (session.state === "awake") return repeatInFlight(context, session);
   changeState(context, session, "wake", "PINGREQ");
+  session.outbox.wakeUps++;
   const { buffer } = context.options;
   const allowance = session.outbox.length + buffer.extraPerWakeMax;
   session.outbox.allowance = Math.min(allowance, buffer.perWakeMaxOf(session.clientId));

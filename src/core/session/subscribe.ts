@@ -35,7 +35,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     context.out.send(peer, subAck({ qos: 0, topicId, msgId, returnCode }));
 
   if (message.qos === -1) return refuse(returnCodes.notSupported);
-  const what = named(context, session, message);
+  const what = named(session, message);
   if (typeof what === "number") {
     return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
   }
@@ -107,20 +107,23 @@ export function onSubscribeAck(
   const returnCode = returnCodeOf(code);
   if (returnCode !== returnCodes.accepted) {
     if (session.trunk) settleMembership(context, session.trunk, session, filter);
-    if (session.peer !== undefined)
-      context.out.send(session.peer, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
+    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
     return;
   }
+  if (by === "predefined") endEarlierMeaning(context, session, filter, predefinedId);
   session.subscriptions.set(filter, { filter, qos, by, predefinedId });
   if (session.broker.deafTo.size > 0) session.broker.deafTo.delete(filter);
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
-  if (topic) {
+  if (topic && !context.isConnecting(session)) {
     topic.known = true;
+    topic.told = true;
+    topic.toldAt = context.now;
     topic.refused = false;
+    session.outbox.names.delete(topic.name);
   }
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
-  if (session.peer !== undefined) context.out.send(session.peer, subAck({ qos: granted, topicId, msgId, returnCode }));
+  context.answer(session, subAck({ qos: granted, topicId, msgId, returnCode }));
 }
 
 export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {
@@ -132,7 +135,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     context.counters.dropped.repeat++;
     return;
   }
-  const what = named(context, session, message);
+  const what = named(session, message);
   const { link } = broker;
   const packetId = session.trunk ? 0 : broker.freePacketId();
   if (typeof what === "number") return context.out.send(peer, { type: "UNSUBACK", msgId }); // it has no return code
@@ -177,6 +180,20 @@ function takeBackSubscribe(context: Context, session: Session, filter: string): 
   return wasSuspect;
 }
 
+/** The id meant another topic when the client subscribed to it before: that is over, as one id has one topic. */
+function endEarlierMeaning(context: Context, session: Session, filter: string, predefinedId: number): void {
+  const earlier = subscribedAs(session, predefinedId);
+  if (earlier === undefined || earlier === filter) return;
+  session.subscriptions.delete(earlier);
+  if (session.trunk) return void leaveFilter(context, session.trunk, session, earlier, undefined);
+  const { broker } = session;
+  const packetId = broker.freePacketId();
+  if (packetId === undefined) return;
+  const exchange = newUnsubscribe<Session>({ packetId, filter: earlier, origin: undefined });
+  broker.add(exchange);
+  if (broker.link?.up) sendOrWait(context, broker, exchange);
+}
+
 /** A client unsubscribes; answered at once when others still want the filter. */
 export function unsubscribeOverTrunk(
   context: Context,
@@ -196,7 +213,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   session.subscribing.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
-  if (session.peer !== undefined) context.out.send(session.peer, { type: "UNSUBACK", msgId });
+  context.answer(session, { type: "UNSUBACK", msgId });
 }
 
 /**
@@ -260,10 +277,18 @@ function awaitBroker(
   if (!session.trunk) session.broker.add(exchange);
 }
 
+/** What a SUBSCRIBE to this predefined id began, whatever the id means now. */
+function subscribedAs({ subscriptions }: Session, predefinedId: number): string | undefined {
+  for (const { filter, by, predefinedId: id } of subscriptions.values()) {
+    if (by === "predefined" && id === predefinedId) return filter;
+  }
+  return undefined;
+}
+
 /** What the message names: a filter and how it was named, or the return code that says why not. */
 type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
 
-function named(context: Context, session: Session, message: Subscribe | Unsubscribe): Named {
+function named(session: Session, message: Subscribe | Unsubscribe): Named {
   const { topic } = message;
   const isShared = session.trunk !== undefined;
   switch (message.topicIdType) {
@@ -273,7 +298,8 @@ function named(context: Context, session: Session, message: Subscribe | Unsubscr
       return { filter: topic, by: "name", predefinedId: 0 };
     case "predefined": {
       if (typeof topic !== "number") return returnCodes.notSupported;
-      const filter = predefinedName(context.predefined, session.clientId, topic);
+      const begun = message.type === "UNSUBSCRIBE" ? subscribedAs(session, topic) : undefined;
+      const filter = begun ?? predefinedName(session.predefined, session.clientId, topic);
       if (filter === undefined) return returnCodes.invalidTopicId;
       if (!mayGoToBroker(filter, isShared)) return returnCodes.notSupported;
       return { filter, by: "predefined", predefinedId: topic };

@@ -3,6 +3,7 @@
  */
 import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
+import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import { recordOf } from "./session-record.ts";
 import { assignTopic } from "./topic-octets.ts";
@@ -16,7 +17,9 @@ export type TopicChoice = {
 
 export function topicFor(context: Context, session: Session, topicName: string): TopicChoice | "refused" | "exhausted" {
   const subscription = session.subscriptions.get(topicName);
-  if (subscription?.by === "predefined") return { type: "predefined", id: subscription.predefinedId, known: true };
+  // After a CONNECT the id may mean another topic: then this one goes by its name.
+  if (subscription?.by === "predefined" && nameBehind(session, subscription.predefinedId) === topicName)
+    return { type: "predefined", id: subscription.predefinedId, known: true };
   const present = session.registry.byName(topicName);
   const short = present && subscription?.by !== "short" ? undefined : shortNameToId(topicName);
   if (short !== undefined) return { type: "short", id: short, known: true };
@@ -25,6 +28,10 @@ export function topicFor(context: Context, session: Session, topicName: string):
   if (topic.refused) return "refused";
   if (!present) context.journal.mark(session, () => recordOf(session));
   return { type: "normal", id: topic.id, known: topic.known };
+}
+
+function nameBehind({ predefined, clientId }: Session, id: number): string | undefined {
+  return predefinedName(predefined, clientId, id);
 }
 
 /** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. */

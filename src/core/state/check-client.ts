@@ -71,14 +71,15 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   }
   if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
   if (session.setup || (peer !== undefined && gateway.setups.has(peer))) return; // it is connecting
-  const head = outbox.head();
-  if (!head) {
-    if (state === "awake") tell(` is awake, and nothing waits for it`);
-    return;
-  }
   const { link } = session.broker;
   const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart it is moved on when its connection is up
+  const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: Number.POSITIVE_INFINITY });
+  if (!head) {
+    if (state === "awake") tell(` is awake, and nothing waits for it`);
+    else if (outbox.length > 0) tell(": messages stand aside, and no deadline says till when");
+    return;
+  }
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
   for (const request of subscribing.values())
     if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id

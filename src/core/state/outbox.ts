@@ -2,9 +2,15 @@
  * What waits for one client, in order.
  *
  * One thing at a time is in flight towards a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. Everything else
- * waits behind it, so order holds and the smallest client can follow. An entry stays at the head until the client has
- * it; the MsgId it was sent under stays with it, so that an acknowledgement that comes late (after a sleep, a move, a
- * retry) still finds it, and a QoS 2 message is never sent under a second id. [interpretation 13, 17]
+ * waits behind it, so order holds and the smallest client can follow. What the client does not answer in a whole round
+ * (the first copy and `retry.limit` more) *stands aside*: others go before it, it alone gives up its place in the order,
+ * and is tried again later. So a message that a client can never take holds up nobody (session/unanswered.ts says when it
+ * is tried again, and when it is given up).
+ *
+ * The MsgId that an entry was sent under stays with it for as long as it waits, wherever it stands, and means nothing else
+ * meanwhile. So an acknowledgement that comes late (after a sleep, a move, a retry, or while others are in flight) still
+ * finds its entry, and a QoS 2 message is never sent under a second id. A REGISTER stands aside by its topic name: every
+ * message of that name would need it, so all of them wait with it. [interpretation 13, 17, 40]
  */
 
 import type { Found } from "../assert.ts";
@@ -43,6 +49,46 @@ export interface OutboxEntry {
   dupRefused: boolean;
   /** Number in the store; 0 = not stored. */
   seq: number;
+  /** A SUBACK had told the id just before the client called it invalid: it has been waited for once. */
+  waitedForId: boolean;
+  /** The client left copies of it unanswered; undefined = it has not, so far. */
+  unanswered: Unanswered | undefined;
+}
+
+/** How often a message, or the REGISTER of a name, was sent in vain. */
+export interface Unanswered {
+  /** Copies, in all. */
+  tries: number;
+  /** Rounds that ended without an answer. */
+  rounds: number;
+  /** Of those, the ones since whose predecessor the client answered something else: it was there, and could be reached. */
+  proofs: number;
+  /** Of the proofs, those with all repetitions; a wake-up may end a round early. */
+  fullProofs: number;
+  /** `Outbox.answers` at the last of them. */
+  answersThen: number;
+  /** Others go first. */
+  isAside: boolean;
+  /** An active client is not sent it before. */
+  until: Instant;
+  /** Number of the wake-up that it was last tried in: not again in the same one. */
+  wakeUp: number;
+  /** Of a name: given up, with what waited under it. What comes before `until` is not tried. */
+  isGivenUp: boolean;
+}
+
+export function newUnanswered(): Unanswered {
+  return {
+    tries: 0,
+    rounds: 0,
+    proofs: 0,
+    fullProofs: 0,
+    answersThen: 0,
+    isAside: false,
+    until: 0,
+    wakeUp: 0,
+    isGivenUp: false,
+  };
 }
 
 /** May it be dropped? Not when the client may hold it, or its MsgId. */
@@ -67,15 +113,37 @@ export function unbindDelivery(entry: OutboxEntry): Received | undefined {
 
 const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
 
-export type InFlight =
-  | {
-      readonly kind: "register";
-      readonly msgId: number;
-      readonly topicId: number;
-      readonly topicName: string;
-      tries: number;
-    }
-  | { readonly kind: "publish"; readonly entry: OutboxEntry; tries: number };
+/** How far the present round has come. */
+interface Round {
+  /** Repetitions. */
+  tries: number;
+  /** The first copy left, and the last one. */
+  since: Instant;
+  sentAt: Instant;
+  /** PINGREQs of an awake client meanwhile. */
+  pings: number;
+  /** It was sent in an earlier round: also the first copy of this one has DUP. */
+  readonly isAgain: boolean;
+}
+
+export type InFlight = Round &
+  (
+    | {
+        readonly kind: "register";
+        readonly msgId: number;
+        readonly topicId: number;
+        readonly topicName: string;
+      }
+    | { readonly kind: "publish"; readonly entry: OutboxEntry }
+  );
+
+/**
+ * MsgIds towards clients are below 0x8000: a client that keeps them in 16 signed bits dies of more.
+ */
+const msgIdMax = 0x7fff;
+
+/** Sent and not finished, at most: beyond, nothing new is begun, so that there are always free MsgIds. */
+const openMax = 1_000;
 
 export class Outbox {
   /** A queue with a moving head: taking from the front is cheap. */
@@ -86,8 +154,23 @@ export class Outbox {
   readonly #total: Tally;
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   #lastMsgId: number;
+  /** Entries that have a MsgId, by it. */
+  readonly #byMsgId = new SmallMap<number, OutboxEntry>();
+  /** Names whose REGISTER the client did not answer. */
+  readonly names = new SmallMap<string, Unanswered>();
+  /** How many entries were sent in vain and may stand aside. */
+  #tried = 0;
+  /** Answers of the client to what it was sent, of any kind. */
+  answers = 0;
+  /** Wake-ups, counted; and the last one in which something was tried that stands aside: one is enough. */
+  wakeUps = 0;
+  triedAsideIn = 0;
+  /** The last one in which nothing was answered in a whole round, nor anything said. */
+  silentIn = 0;
   inFlight: InFlight | undefined = undefined;
-  /** The client said "congestion": nothing goes out before. */
+  /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see publish-down.ts. */
+  justSent: OutboxEntry[] = [];
+  /** The client said "congestion", or is not ready: nothing goes out before. */
   pausedUntil: Instant = 0;
   /** Messages that may still go out before the client is let go to sleep again; Infinity while active. */
   allowance = Number.POSITIVE_INFINITY;
@@ -98,7 +181,7 @@ export class Outbox {
    * counts its own in there.
    */
   constructor(start: number, total: Tally) {
-    this.#lastMsgId = start;
+    this.#lastMsgId = start % msgIdMax;
     this.#total = total;
   }
 
@@ -133,6 +216,80 @@ export class Outbox {
   push(entry: OutboxEntry): void {
     this.#entries.push(entry);
     this.#count(entry, 1);
+    if (entry.msgId !== 0) this.#byMsgId.set(entry.msgId, entry);
+    if (entry.unanswered) this.#tried++;
+  }
+
+  /** It goes before all others: it left just now, and the client was not ready for it. */
+  putFirst(entry: OutboxEntry): void {
+    this.#entries.splice(this.#head, 0, entry);
+    this.#count(entry, 1);
+  }
+
+  /** It is about to be sent for the first time: its MsgId, for as long as it waits. */
+  giveMsgId(entry: OutboxEntry): void {
+    entry.msgId = this.freeMsgId();
+    this.#byMsgId.set(entry.msgId, entry);
+  }
+
+  /** What is known of copies sent in vain, of this entry. */
+  unansweredOf(entry: OutboxEntry): Unanswered {
+    if (!entry.unanswered) {
+      entry.unanswered = newUnanswered();
+      this.#tried++;
+    }
+    return entry.unanswered;
+  }
+
+  /** The client took a step: what was sent in vain before says nothing about the next. */
+  forgetUnanswered(entry: OutboxEntry): void {
+    if (!entry.unanswered) return;
+    entry.unanswered = undefined;
+    this.#tried--;
+  }
+
+  /** What holds this entry back: its own history, or that of its name's REGISTER. */
+  historyOf(entry: OutboxEntry): Unanswered | undefined {
+    return entry.unanswered ?? (entry.released ? undefined : this.names.get(entry.publication.topicName));
+  }
+
+  /**
+   * What is to be sent next: the first that does not stand aside; else of those that do and whose time has come the one
+   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others.
+   */
+  next(now: Instant, { isAwake, overdueMs }: { isAwake: boolean; overdueMs: number }): OutboxEntry | undefined {
+    if (this.#tried === 0 && this.names.size === 0) return this.head();
+    const mayBegin = this.#byMsgId.size < openMax;
+    let first: OutboxEntry | undefined;
+    let due: OutboxEntry | undefined;
+    let dueHistory: Unanswered | undefined;
+    for (const entry of this) {
+      const history = this.historyOf(entry);
+      if (!history?.isAside) {
+        if (mayBegin || entry.msgId !== 0) first ??= entry;
+        continue;
+      }
+      const isDue = isAwake
+        ? history.wakeUp !== this.wakeUps && this.triedAsideIn !== this.wakeUps
+        : history.until <= now;
+      if (isDue && history.tries < (dueHistory?.tries ?? Number.POSITIVE_INFINITY)) {
+        due = entry;
+        dueHistory = history;
+      }
+    }
+    const isOverdue = !isAwake && dueHistory !== undefined && dueHistory.until + overdueMs < now;
+    return isOverdue ? due : (first ?? due);
+  }
+
+  /** When the first of those that stand aside is tried again with an active client; undefined = none does. */
+  nextAside(): Instant | undefined {
+    if (this.#tried === 0 && this.names.size === 0) return undefined;
+    let next: Instant | undefined;
+    for (const entry of this) {
+      const history = this.historyOf(entry);
+      if (history?.isAside) next = Math.min(next ?? history.until, history.until);
+    }
+    return next;
   }
 
   #count(entry: OutboxEntry, messages: 1 | -1): void {
@@ -153,7 +310,7 @@ export class Outbox {
   shift(): void {
     const entry = this.#entries[this.#head];
     if (!entry) return;
-    this.#count(entry, -1);
+    this.#forget(entry);
     this.#head++;
     if (this.#head === this.#entries.length) {
       this.#entries = [];
@@ -170,7 +327,13 @@ export class Outbox {
     const at = this.#entries.indexOf(entry, this.#head);
     if (at < 0) return;
     this.#entries.splice(at, 1);
+    this.#forget(entry);
+  }
+
+  #forget(entry: OutboxEntry): void {
     this.#count(entry, -1);
+    if (entry.msgId !== 0) this.#byMsgId.delete(entry.msgId);
+    if (entry.unanswered) this.#tried--;
   }
 
   has(entry: OutboxEntry): boolean {
@@ -201,27 +364,31 @@ export class Outbox {
     this.#head = 0;
     this.#bytes = 0;
     this.#byPolicy.clear();
+    this.#byMsgId.clear();
+    this.names.clear();
+    this.#tried = 0;
     this.inFlight = undefined;
     return all;
   }
 
-  /** The entry that was sent under this MsgId and is not finished, in flight or put back: only the head can be. */
+  /** The entry that was sent under this MsgId and is not finished: in flight, put back, or standing aside. */
   sentAs(msgId: number): OutboxEntry | undefined {
-    const head = this.head();
-    return head !== undefined && msgId !== 0 && head.msgId === msgId ? head : undefined;
+    return this.#byMsgId.get(msgId);
   }
 
   /** A MsgId that nothing unfinished uses. */
   freeMsgId(): number {
-    do this.#lastMsgId = (this.#lastMsgId % 65_535) + 1;
-    while (this.sentAs(this.#lastMsgId));
+    do this.#lastMsgId = (this.#lastMsgId % msgIdMax) + 1;
+    while (this.#byMsgId.has(this.#lastMsgId));
     return this.#lastMsgId;
   }
 
-  /** Are the tallies what waits, and is one thing in flight, from the head? Hands over each entry. For tests. */
+  /** Are the tallies and MsgIds those of what waits, and is one thing in flight, of it? Hands over each entry. For tests. */
   check(each: (entry: OutboxEntry) => void, found: Found): void {
     let bytes = 0;
     const byPolicy = new Map<BufferPolicy, Tally>();
+    let named = 0;
+    let tried = 0;
     let tally: Tally | undefined;
     let policy: BufferPolicy | undefined;
     for (let i = this.#head; i < this.#entries.length; i++) {
@@ -236,9 +403,14 @@ export class Outbox {
       bytes += size;
       tally.messages++;
       tally.bytes += size;
-      if (i > this.#head && entry.msgId !== 0) found(`the message with MsgId ${entry.msgId} is not at the head`);
+      if (entry.msgId !== 0) named++;
+      if (entry.msgId !== 0 && this.#byMsgId.get(entry.msgId) !== entry)
+        found(`the message with MsgId ${entry.msgId} is not found under it`);
+      if (entry.unanswered) tried++;
       each(entry);
     }
+    if (named !== this.#byMsgId.size) found(`${named} messages have a MsgId, ${this.#byMsgId.size} MsgIds are taken`);
+    if (tried !== this.#tried) found(`${tried} messages were sent in vain, ${this.#tried} are counted`);
     if (bytes !== this.#bytes) found(`${bytes} octets wait in the outbox, ${this.#bytes} are counted`);
     for (const [policy, { messages }] of this.#byPolicy)
       if (!byPolicy.has(policy)) found(`none wait under a rule that ${messages} are counted for`);
@@ -251,7 +423,7 @@ export class Outbox {
     }
     if (this.inFlight?.kind !== "publish") return;
     const { entry } = this.inFlight;
-    if (entry !== this.head()) found("what is in flight is not the head of the outbox");
+    if (!this.has(entry)) found("what is in flight does not wait in the outbox");
     if (entry.msgId === 0) found("what is in flight has no MsgId");
   }
 }

@@ -1,7 +1,26 @@
 /** Topic ids agreed on beforehand: a client's own come before those for all. [MQTT-SN 1.2 §6.7] */
 import type { PredefinedTopics } from "../input.ts";
+import type { SubscribedBy } from "../types.ts";
 
 export const noPredefinedTopics: PredefinedTopics = { forAll: new Map(), byClientId: new Map() };
+
+/**
+ * The table as a client knows it that subscribed to predefined ids: what it subscribed to keeps its meaning, whatever the
+ * operator has written since. [interpretation 41]
+ */
+export function keepingMeanings(
+  topics: PredefinedTopics,
+  clientId: string,
+  subscriptions: Iterable<{ readonly by: SubscribedBy; readonly predefinedId: number; readonly filter: string }>,
+): PredefinedTopics {
+  let own: Map<number, string> | undefined;
+  for (const { by, predefinedId, filter } of subscriptions) {
+    if (by !== "predefined" || predefinedName(topics, clientId, predefinedId) === filter) continue;
+    own ??= new Map(topics.byClientId.get(clientId));
+    own.set(predefinedId, filter);
+  }
+  return own ? { forAll: topics.forAll, byClientId: new Map([[clientId, own]]) } : topics;
+}
 
 /** The name behind a predefined id for this client; for a stranger (`undefined`) only the ids for all count. */
 export function predefinedName(topics: PredefinedTopics, clientId: string | undefined, id: number): string | undefined {

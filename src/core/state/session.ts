@@ -6,6 +6,7 @@
  */
 import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
+import type { PredefinedTopics } from "../input.ts";
 import { SmallMap } from "../small-map.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
 import type { Account } from "./account.ts";
@@ -60,6 +61,8 @@ export class Session {
   willMessage: Uint8Array | undefined = undefined;
   /** By filter. */
   readonly subscriptions = new SmallMap<string, Subscription>();
+  /** Predefined ids as they were when the client connected: each has one meaning until it connects again. */
+  predefined: PredefinedTopics;
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
   readonly uplink = new SmallMap<number, PublishExchange<Session>>();
@@ -117,8 +120,10 @@ export class Session {
     trunk: Trunk<Session> | undefined;
     broker: BrokerSession<Session>;
     account: Account;
+    predefined: PredefinedTopics;
     outbox: Outbox;
   }) {
+    this.predefined = init.predefined;
     this.clientId = init.clientId;
     this.clean = init.clean;
     this.registry = init.registry;

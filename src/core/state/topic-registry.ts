@@ -12,6 +12,7 @@
  */
 import { utf8Length } from "../../wire/topic.ts";
 import { SmallMap } from "../small-map.ts";
+import type { Instant } from "../types.ts";
 
 /** Ids up to here cannot be taken for the two octets of a short name. */
 const preferredMax = 0x1fff;
@@ -21,10 +22,16 @@ const idMax = 0xfffe;
 export interface Topic {
   readonly id: number;
   readonly name: string;
-  /** The client was told, or showed that it knows. */
+  /** It is used without a REGISTER before it: the client was told on this connection, or showed that it knows. */
   known: boolean;
+  /** A SUBACK, or the REGACK to a REGISTER of the client, has said it; the client may have lost it since. */
+  told: boolean;
+  /** An answer of the client, or its own use, showed that it knows: the next life of the gateway may build on that. */
+  confirmed: boolean;
   /** The client refused it in REGACK; not offered again before the next CONNECT. */
   refused: boolean;
+  /** When a SUBACK told it last. */
+  toldAt: Instant;
 }
 
 export class Registry {
@@ -74,13 +81,13 @@ export class Registry {
     if (present) return present;
     const id = this.#byName.size < this.#limit ? this.#freeId() : undefined;
     if (id === undefined) return undefined;
-    return this.restore({ id, name, known: false });
+    return this.restore({ id, name, known: false, told: false });
   }
 
-  /** Puts a topic back under the id it had. */
-  restore({ id, name, known }: { id: number; name: string; known: boolean }): Topic {
+  /** Puts a topic back under the id it had. `known`: the client had confirmed it. */
+  restore({ id, name, known, told }: { id: number; name: string; known: boolean; told: boolean }): Topic {
     // Written out: of `{ ...topic, refused }` V8 makes a hidden class of its own each time, 250 octets for every topic.
-    const entry: Topic = { id, name, known, refused: false };
+    const entry: Topic = { id, name, known, told, confirmed: known, refused: false, toldAt: Number.NEGATIVE_INFINITY };
     if (!this.#byName.has(name)) this.#octets += utf8Length(name);
     this.#byName.set(entry.name, entry);
     this.#byId.set(entry.id, entry);
@@ -103,6 +110,7 @@ export class Registry {
   forgetKnown(): void {
     for (const topic of this.#byName.values()) {
       topic.known = false;
+      topic.confirmed = false;
       topic.refused = false;
     }
   }

@@ -76,5 +76,7 @@ function entry(octets: number): OutboxEntry {
     registeredAgain: false,
     dupRefused: false,
     seq: 0,
+    waitedForId: false,
+    unanswered: undefined,
   };
 }

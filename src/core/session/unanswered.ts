@@ -1,0 +1,174 @@
+/**
+ * What a client does not answer though it is there: a message larger than its buffer, a REGISTER that it has no code for.
+ *
+ * Nobody says that a device cannot take a message: it is silent, as it is when a datagram is lost. So one round (the first
+ * copy and `retry.limit` more) proves nothing, and costs nobody anything: who was heard since the first copy is not lost,
+ * the message stands aside and others go. It is tried again after 1, 2, 4 ... rounds, with a sleeper in a later wake-up,
+ * when nothing else waits. It is given up after three rounds, or five wake-ups, *between which something else that was sent
+ * to this client was answered*: then the way was open and the client there, and still. A good message goes this way only
+ * if all its copies were lost: at 30 % loss each way and `retry.limit` 5 five times in a million. A wake-up may end a round
+ * early, so as many copies as three rounds have is asked for as well; once they have been sent, a round is a single copy.
+ *
+ * Of a REGISTER the name stands aside, with all that waits under it. Where a SUBACK, or the REGACK to the client's own
+ * REGISTER, has told the id before, the client may well know it, and know no REGISTER from a gateway (RIOT's two): then
+ * the id is used all the same. What it means is beyond doubt, and a client that does not know it says so. [interpretation 40]
+ */
+import type { Context } from "../context.ts";
+import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox.ts";
+import type { Session } from "../state/session.ts";
+import { takeCustody } from "./custody.ts";
+import { finish, giveUp, stopInFlight } from "./drop.ts";
+import { queuedRecord } from "./queued-record.ts";
+
+const roundsMax = 3;
+const wakeUpsMax = 5;
+
+/** Pauses grow up to so many rounds. */
+const pauseRoundsMax = 64;
+
+/** How often what is in flight is repeated before the round is over. */
+export function repetitionsOf(context: Context, session: Session): number {
+  const { limit } = context.retryOf(session);
+  const history = historyInFlight(session);
+  return history ? Math.max(0, Math.min(limit, enoughCopies(limit) - history.tries - 1)) : limit;
+}
+
+function enoughCopies(limit: number): number {
+  return roundsMax * (limit + 1);
+}
+
+function historyInFlight({ outbox }: Session): Unanswered | undefined {
+  const { inFlight } = outbox;
+  if (!inFlight) return undefined;
+  return inFlight.kind === "register" ? outbox.names.get(inFlight.topicName) : inFlight.entry.unanswered;
+}
+
+/** Not all repetitions went: whoever is silent for so short a time is not lost over it. */
+export function isShortened(context: Context, session: Session): boolean {
+  return (session.outbox.inFlight?.tries ?? 0) < context.retryOf(session).limit;
+}
+
+/** Was the client heard since the first copy of what is in flight? Then it is there. */
+export function wasHeardSince({ outbox, lastHeard }: Session): boolean {
+  return outbox.inFlight !== undefined && lastHeard > outbox.inFlight.since;
+}
+
+/**
+ * The client is silent altogether. What is in flight keeps its place: it may be as good as any other. Not a second time:
+ * or it would head each connection, or each wake-up, of a client that can never take it.
+ */
+export function noteSilence(context: Context, session: Session): void {
+  const history = noteRound(context, session);
+  if (history && history.rounds === 1) history.isAside = false;
+  stopInFlight(context, session);
+}
+
+/** The client fell asleep and nothing was heard of it in this wake-up: what stands aside because of that goes back. */
+export function takeBack({ outbox }: Session): void {
+  for (const { unanswered } of outbox) {
+    if (unanswered?.wakeUp === outbox.wakeUps && unanswered.rounds === 1) unanswered.isAside = false;
+  }
+}
+
+/** Others go on; what is in flight stands aside, or is given up. */
+export function stepAside(context: Context, session: Session): void {
+  const { outbox } = session;
+  const { inFlight } = outbox;
+  const history = noteRound(context, session);
+  if (!inFlight || !history) return;
+  stopInFlight(context, session);
+  if (inFlight.kind === "register") return onRegisterUnanswered(context, session, inFlight.topicName, history);
+  const { entry } = inFlight;
+  if (isProven(context, session, history)) {
+    // The client has it: only the end of the exchange is missing, for which nobody waits.
+    if (entry.released) finish(context, session, entry);
+    else giveUpUnanswered(context, session, entry, history);
+    return;
+  }
+  // Ours from here on, as what waits for a sleeper is: or a few of these would fill the broker's window.
+  if (entry.received?.stage === "open") takeCustody(context, session, entry);
+  else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
+}
+
+/** One more round went by in vain. */
+function noteRound(context: Context, session: Session): Unanswered | undefined {
+  const { outbox } = session;
+  const { inFlight } = outbox;
+  if (!inFlight) return undefined;
+  const { limit } = context.retryOf(session);
+  const history =
+    inFlight.kind === "publish" ? outbox.unansweredOf(inFlight.entry) : ofName(session, inFlight.topicName);
+  const isFull = inFlight.tries >= limit || history.tries + inFlight.tries + 1 >= enoughCopies(limit);
+  if (history.proofs === 0 || outbox.answers > history.answersThen) {
+    history.proofs++;
+    if (isFull) history.fullProofs++;
+    history.answersThen = outbox.answers;
+  }
+  history.tries += inFlight.tries + 1;
+  history.rounds++;
+  history.isAside = true;
+  history.wakeUp = outbox.wakeUps;
+  history.until = context.now + Math.min(2 ** (history.rounds - 1), pauseRoundsMax) * context.roundMs(session);
+  return history;
+}
+
+function ofName({ outbox }: Session, topicName: string): Unanswered {
+  const present = outbox.names.get(topicName);
+  if (present) return present;
+  const history = newUnanswered();
+  outbox.names.set(topicName, history);
+  return history;
+}
+
+function isProven(context: Context, session: Session, { tries, proofs, fullProofs }: Unanswered): boolean {
+  const isOften = fullProofs >= roundsMax || proofs >= wakeUpsMax;
+  return isOften && tries >= enoughCopies(context.retryOf(session).limit);
+}
+
+function giveUpUnanswered(context: Context, session: Session, entry: OutboxEntry, { tries }: Unanswered): void {
+  giveUp(context, session, entry, "unanswered", `${entry.publication.payload.byteLength} octets, ${tries} copies`);
+}
+
+function onRegisterUnanswered(context: Context, session: Session, topicName: string, history: Unanswered): void {
+  const { outbox, registry } = session;
+  const topic = registry.byName(topicName);
+  if (topic?.told) {
+    topic.known = true;
+    outbox.names.delete(topicName);
+    return;
+  }
+  const isProof = isProven(context, session, history);
+  // At QoS 0 nothing is promised, and a client that is sent nothing else proves nothing.
+  const isEnough = isProof || history.tries >= enoughCopies(context.retryOf(session).limit);
+  for (const entry of [...outbox]) {
+    const { topicName: name, qos } = entry.publication;
+    if (name !== topicName || entry.released) continue;
+    if (isProof || (isEnough && qos === 0)) giveUpUnanswered(context, session, entry, history);
+    else takeCustody(context, session, entry);
+  }
+  if (!isProof) return;
+  history.isGivenUp = true;
+  history.isAside = false;
+  history.until = context.now + pauseRoundsMax * context.roundMs(session);
+}
+
+/** The REGISTER of this name was given up not long ago: what comes under it is, too. */
+export function isGivenUp(context: Context, { outbox }: Session, topicName: string): boolean {
+  const history = outbox.names.get(topicName);
+  if (!history?.isGivenUp) return false;
+  if (history.until > context.now) return true;
+  outbox.names.delete(topicName);
+  return false;
+}
+
+/** A CONNECT: whatever stands aside is tried again, after what waits for the first time. */
+export function tryAgainSoon(context: Context, session: Session): void {
+  const soon = context.now + context.roundMs(session);
+  for (const [topicName, history] of [...session.outbox.names]) {
+    if (history.isGivenUp) session.outbox.names.delete(topicName);
+    else history.until = Math.min(history.until, soon);
+  }
+  for (const { unanswered } of session.outbox) {
+    if (unanswered) unanswered.until = Math.min(unanswered.until, soon);
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * When is something that a client does not answer repeated enough for others to go? After a whole round; in a wake-up, when
+ * the client asks for the second time; and after so many copies as three rounds have, after each one more.
+ */
+export class Repeated {
+  readonly #perRound: number;
+  /** Copies of each message ever sent, by a name for it. */
+  readonly #total = new Map<string, number>();
+
+  /** `perRound`: the first copy and N_retry more. */
+  constructor(perRound: number) {
+    this.#perRound = perRound;
+  }
+
+  /** What was sent last, and how often in a row, from whatever address the client spoke. */
+  #last = "";
+  #inRow = 0;
+
+  sent(what: string): void {
+    this.#total.set(what, (this.#total.get(what) ?? 0) + 1);
+    this.#inRow = what === this.#last ? this.#inRow + 1 : 1;
+    this.#last = what;
+  }
+
+  /** Asked before the next is noted. */
+  isEnough(what: string, isAwake: boolean): boolean {
+    const needed = (this.#total.get(what) ?? 0) >= 3 * this.#perRound ? 1 : isAwake ? 2 : this.#perRound;
+    return (what === this.#last ? this.#inRow : 0) >= needed;
+  }
+}

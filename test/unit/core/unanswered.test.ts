@@ -1,0 +1,279 @@
+/** A client that is there, and does not answer one message: it costs neither the session nor the other messages. */
+import { describe, expect, test } from "vitest";
+import {
+  Bench,
+  connect,
+  octets,
+  ping,
+  pubAck,
+  regAck,
+  sleep,
+  subscribe,
+  type Turn,
+  wake,
+} from "../../helpers/bench.ts";
+import { Life } from "../../helpers/life.ts";
+
+const big = octets("B".repeat(300));
+
+/** One round at T_retry 10 s and N_retry 3; the client pings meanwhile. */
+function roundWithPings(bench: Bench): Turn {
+  bench.after(39_000);
+  bench.client(ping).gets("PINGRESP");
+  return bench.after(1_000);
+}
+
+function subscribed(options: ConstructorParameters<typeof Bench>[0] = {}): Bench {
+  return new Bench(options).connected({ cleanSession: false, duration: 600 }).subscribed("t", 2);
+}
+
+describe("a message that an active client never takes", () => {
+  test("stands aside after one round; the next one goes, and the client is not lost", () => {
+    const bench = subscribed();
+    const bad = bench.link().delivers({ payload: big }).message("PUBLISH");
+    bench
+      .link()
+      .delivers({ payload: octets("small") })
+      .gets();
+    const turn = roundWithPings(bench).asks("ackBroker"); // in our custody, so that it does not fill the broker's window
+    expect(turn.states).toEqual([]);
+    const good = turn.message("PUBLISH");
+    expect(good.data).toEqual(octets("small"));
+    bench.client(pubAck(good)).asks("ackBroker");
+    // After a pause of one round it is tried again, as what it was.
+    bench.after(39_999).gets();
+    expect(bench.after(1).message("PUBLISH")).toMatchObject({ msgId: bad.msgId, dup: true, data: big });
+  });
+
+  test("is a dead letter after three rounds between which others were answered", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big });
+    for (let copies = 0; copies < 2; copies++) {
+      roundWithPings(bench);
+      bench.client(
+        pubAck(
+          bench
+            .link()
+            .delivers({ payload: octets("x") })
+            .message("PUBLISH"),
+        ),
+      );
+      bench.after(40_000 * 2 ** copies);
+    }
+    const end = roundWithPings(bench);
+    expect(end.drops).toEqual(["unanswered"]);
+    expect(end.events).toContainEqual(
+      expect.objectContaining({ clientId: "c1", detail: expect.stringMatching(/^QoS 1 t: 300 octets/) }),
+    );
+    expect(bench.after(3_600_000).sent.filter(({ type }) => type === "PUBLISH")).toEqual([]);
+  });
+
+  test("is no dead letter while nothing else was answered: the way may be closed", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big });
+    for (let i = 0; i < 40; i++) {
+      bench.after(299_000);
+      bench.client(ping);
+      expect(bench.after(1_000).drops).toEqual([]);
+    }
+  });
+
+  test("who says nothing at all after it is lost, as ever; at the next connections it does not come first for ever", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big });
+    bench.after(39_000);
+    expect(bench.after(1_000).states).toEqual(["lost"]);
+    for (const expected of [big, octets("small")]) {
+      bench.client(connect({ cleanSession: false, duration: 600 }));
+      bench.link().up(true);
+      if (expected === big) bench.link().delivers({ payload: octets("small") });
+      else {
+        const sent = bench.after(0);
+        expect(sent.sent).toEqual([]);
+      }
+      bench.after(40_000);
+    }
+  });
+
+  test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
+    const bench = subscribed();
+    const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
+    bench.link().delivers({ payload: octets("small"), packetId: 8 });
+    const other = roundWithPings(bench).message("PUBLISH");
+    bench.client(pubAck(slow)).gets();
+    expect(bench.client(pubAck(other)).effect("ackBroker")).toMatchObject({ packetId: 8 });
+    bench.after(300_000).gets();
+  });
+
+  test("QoS 2 keeps its MsgId, which means nothing else meanwhile; a late PUBREC goes on from there", () => {
+    const bench = subscribed();
+    const slow = bench.link().delivers({ payload: big, qos: 2 }).message("PUBLISH");
+    const used = new Set<number>();
+    roundWithPings(bench);
+    for (let i = 0; i < 33_000; i++) {
+      const sent = bench.link().delivers({ packetId: 9 }).message("PUBLISH");
+      used.add(sent.msgId);
+      bench.client(pubAck(sent));
+    }
+    expect(used.has(slow.msgId)).toBe(false);
+    expect(used.has(0)).toBe(false);
+    expect(Math.max(...used)).toBeLessThan(0x8000);
+    bench.client({ type: "PUBREC", msgId: slow.msgId }).gets("PUBREL");
+    bench.client({ type: "PUBCOMP", msgId: slow.msgId }).gets();
+    bench.after(300_000).gets();
+  });
+
+  test("a client that never says PUBCOMP has the message: no dead letter, and others go", () => {
+    const bench = subscribed();
+    const sent = bench.link().delivers({ qos: 2 }).message("PUBLISH");
+    bench.client({ type: "PUBREC", msgId: sent.msgId }).gets("PUBREL");
+    bench
+      .link()
+      .delivers({ payload: octets("next") })
+      .gets();
+    expect(roundWithPings(bench).message("PUBLISH").data).toEqual(octets("next"));
+  });
+
+  test("it stands aside in the next life too, and is one PUBLISH with one MsgId there", () => {
+    const life = new Life();
+    life.keep(life.bench.client(connect({ cleanSession: false, duration: 600 })));
+    life.keep(life.bench.link().up());
+    const { packetId } = life.keep(life.bench.client(subscribe("t", 1))).effect("subscribe");
+    life.keep(life.bench.link().acks("suback", packetId, 1));
+    const bad = life.keep(life.bench.link().delivers({ payload: big })).message("PUBLISH");
+    life.keep(life.bench.after(39_000));
+    life.keep(life.bench.client(ping));
+    life.keep(life.bench.after(1_000));
+    const { bench } = life.next();
+    bench.link().up(true);
+    expect(
+      bench
+        .link()
+        .delivers({ payload: octets("small") })
+        .message("REGISTER").topicName,
+    ).toBe("t");
+    const small = bench.client(regAck(bench.after(10_000).message("REGISTER"))).message("PUBLISH");
+    expect(small.data).toEqual(octets("small"));
+    bench.client(pubAck(small));
+    expect(bench.after(30_000).message("PUBLISH")).toMatchObject({ msgId: bad.msgId, dup: true, data: big });
+  });
+});
+
+describe("a REGISTER that an active client never answers", () => {
+  test("holds up its own name alone", () => {
+    const bench = subscribed().subscribed("w/#", 1);
+    bench.link().delivers({ topicName: "w/new" }).gets("REGISTER");
+    bench.link().delivers({ topicName: "w/new", payload: octets("2") });
+    bench.link().delivers({ payload: octets("known") });
+    const turn = roundWithPings(bench);
+    expect(turn.states).toEqual([]);
+    expect(turn.message("PUBLISH").data).toEqual(octets("known"));
+  });
+
+  test("is given up like a message, with all that waits under its name", () => {
+    const bench = subscribed().subscribed("w/#", 1);
+    bench.link().delivers({ topicName: "w/new" });
+    bench.link().delivers({ topicName: "w/new", payload: octets("2") });
+    for (let copies = 0; copies < 2; copies++) {
+      roundWithPings(bench);
+      bench.client(
+        pubAck(
+          bench
+            .link()
+            .delivers({ payload: octets("x") })
+            .message("PUBLISH"),
+        ),
+      );
+      bench.after(40_000 * 2 ** copies);
+    }
+    expect(roundWithPings(bench).drops).toEqual(["unanswered", "unanswered"]);
+    expect(bench.link().delivers({ topicName: "w/new" }).gets().drops).toEqual(["unanswered"]);
+    // The client registers it by itself: from now on it goes.
+    bench.registered("w/new");
+    bench.link().delivers({ topicName: "w/new" }).gets("PUBLISH");
+  });
+
+  test("where a SUBACK has told the id in an earlier life, the id is used all the same", () => {
+    const life = new Life();
+    life.keep(life.bench.client(connect({ cleanSession: false, duration: 600 })));
+    life.keep(life.bench.link().up());
+    const { packetId } = life.keep(life.bench.client(subscribe("t", 1))).effect("subscribe");
+    const { topicId } = life.keep(life.bench.link().acks("suback", packetId, 1)).message("SUBACK");
+    const { bench } = life.next();
+    bench.link().up(true);
+    bench.link().delivers({}).gets("REGISTER");
+    expect(roundWithPings(bench).message("PUBLISH")).toMatchObject({ topicId, dup: false });
+  });
+});
+
+describe("a message that a sleeper never takes", () => {
+  test("it asks again and again, and does not answer: the others go, and PINGRESP", () => {
+    const bench = subscribed();
+    bench.client(sleep(600));
+    bench.link().delivers({ payload: big });
+    bench.link().delivers({ payload: octets("small") });
+    bench.client(wake()).gets("PUBLISH");
+    bench.after(6_000);
+    bench.client(wake()).gets("PUBLISH");
+    bench.after(6_000);
+    const good = bench.client(wake()).message("PUBLISH");
+    expect(good.data).toEqual(octets("small"));
+    bench.client(pubAck(good)).gets("PINGRESP");
+    // In the next wake-up what is new comes first.
+    bench.link().delivers({ payload: octets("later") });
+    const later = bench.client(wake()).message("PUBLISH");
+    expect(later.data).toEqual(octets("later"));
+    expect(bench.client(pubAck(later)).message("PUBLISH").data).toEqual(big);
+  });
+
+  test("it waits in silence: after one round one other message is tried", () => {
+    const bench = subscribed();
+    bench.client(sleep(600));
+    bench.link().delivers({ payload: big });
+    bench.link().delivers({ payload: octets("small") });
+    bench.client(wake());
+    const good = bench.after(40_000).sent.filter(({ type }) => type === "PUBLISH");
+    expect(good.at(-1)).toMatchObject({ data: octets("small") });
+  });
+
+  test("it is away in the middle of a wake-up: all of it keeps its order", () => {
+    const bench = subscribed();
+    bench.client(sleep(600));
+    for (const text of ["1", "2", "3"]) bench.link().delivers({ payload: octets(text) });
+    bench.client(wake());
+    expect(bench.after(80_000).states).toEqual(["asleep"]);
+    const heard: string[] = [];
+    for (let turn = bench.client(wake()); heard.length < 3; ) {
+      const sent = turn.message("PUBLISH");
+      heard.push(new TextDecoder().decode(sent.data));
+      turn = bench.client(pubAck(sent));
+    }
+    expect(heard).toEqual(["1", "2", "3"]);
+  });
+
+  test("is a dead letter after some wake-ups in which others were answered, and never before twelve copies", () => {
+    const bench = subscribed();
+    bench.client(sleep(600));
+    bench.link().delivers({ payload: big });
+    let copies = 0;
+    let given = false;
+    for (let i = 0; i < 12 && !given; i++) {
+      bench.link().delivers({ payload: octets("x") });
+      let turn = bench.client(wake());
+      for (let asked = 0; asked < 5; asked++) {
+        for (const message of turn.sent) {
+          if (message.type !== "PUBLISH") continue;
+          if (message.data.length < 100) turn = bench.client(pubAck(message));
+        }
+        copies += turn.sent.filter((m) => m.type === "PUBLISH" && m.data.length > 100).length;
+        given ||= turn.drops.includes("unanswered");
+        if (turn.sent.some(({ type }) => type === "PINGRESP")) break;
+        copies += bench.after(6_000).sent.length;
+        turn = bench.client(wake());
+      }
+    }
+    expect(given).toBe(true);
+    expect(copies).toBeGreaterThanOrEqual(12);
+    expect(copies).toBeLessThan(20);
+  });
+});
