@@ -42,3 +42,23 @@ test("a message that waits for the id in a SUBACK goes on when the connection en
   trunk.delivers({ topicName: "t/a" }).gets();
   trunk.down().gets("SUBACK", "REGISTER");
 });
+
+test("what came during a CONNECT that was only repeated follows its CONNACK", () => {
+  const bench = new Bench();
+  const will = connect({ cleanSession: false, will: true });
+  const topic = { type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" } as const;
+  const message = { type: "WILLMSG", willMsg: octets("gone") } as const;
+  for (const each of [will, topic, message]) bench.client(each);
+  bench.link().up().gets("CONNACK");
+  bench.client(will).gets("WILLTOPICREQ");
+  bench.client(topic).gets("WILLMSGREQ");
+  bench.link().delivers({ topicName: "ab", qos: 0 }).gets();
+  bench.client(message).gets("CONNACK", "PUBLISH");
+});
+
+test("what came during a CONNECT that is refused for its will follows the refusal", () => {
+  const bench = new Bench().connected({ cleanSession: false });
+  bench.client(connect({ cleanSession: false, will: true })).gets("WILLTOPICREQ");
+  bench.link().delivers({ topicName: "ab", qos: 0 }).gets();
+  bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "+" }).gets("CONNACK", "PUBLISH");
+});
