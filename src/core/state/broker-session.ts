@@ -179,6 +179,11 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lines.isEmpty;
   }
 
+  /** Nothing was learnt of packets that this broker does not take, and nobody waits. */
+  get isQuiet(): boolean {
+    return this.#lines.isEmpty && this.search.isForgetful && this.kinds.size === 0;
+  }
+
   /** What may be sent now, while suspects are looked for. */
   choose(now: Instant, limits: BrokerLimits): Choice<Exchange<Client>> {
     this.#lines.sift();

@@ -140,6 +140,11 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#known.size > 0;
   }
 
+  /** Nothing is remembered, and nothing is to be stored or forgotten. */
+  get isForgetful(): boolean {
+    return this.#known.size === 0 && this.#changed.size === 0 && !this.#isSick;
+  }
+
   get isSick(): boolean {
     return this.#isSick;
   }
