@@ -121,7 +121,7 @@ const faults: Record<string, Fault> = {
       replace(Journal.prototype, "mark", function (this: Journal, ...all) {
         if (!isSubscribe()) mark.apply(this, all);
       }),
-    finding: /"topics" of its session changed, and it was not marked/,
+    finding: /"(topics|spoke)" of its session changed, and it was not marked/,
   },
   "a move is not marked": { finding: /"peer" of its session changed, and it was not marked/ },
   "a counter is one too many": {
