@@ -35,10 +35,15 @@ export type AnyDeadline =
   | Setup<Session>["expiry"]
   | GatewayDeadline;
 
+/** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
+const answersPerAddressMax = 8;
+
 export class Context {
   readonly options: CoreOptions;
   readonly environment: CoreEnvironment;
   now: Instant = 0;
+  /** Size of the datagram that this turn is about. */
+  octetsHeard = 0;
   readonly counters = new Counters();
   readonly out = new Effects(this.counters);
   readonly deadlines = new Deadlines<AnyDeadline>();
@@ -54,6 +59,8 @@ export class Context {
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
   readonly strangers: OncePerSecond;
+  /** Answers of every kind to who has no session, by the address that hears them: a forwarder's for all its nodes. */
+  readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   /** Who gets in, now. */
@@ -77,6 +84,10 @@ export class Context {
     this.journal = new Journal(options.durable, this.out);
     this.known = new KnownClients(this.journal);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
+    this.answers = new RatePerSecond({
+      totalMax: options.strangerAnswersPerSecondMax,
+      perKeyMax: answersPerAddressMax,
+    });
     this.newSessions = new RatePerSecond({
       totalMax: options.clients.newPerSecondMax,
       perKeyMax: options.clients.newPerSecondPerHostMax,
@@ -116,6 +127,11 @@ export class Context {
     const identity = this.environment.identityOf(neighbourOf(peer));
     const admission = this.access.client(clientId, peer, identity);
     return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
+  }
+
+  /** May one more answer go to this address, where nobody has a session? */
+  mayAnswer(peer: PeerId): boolean {
+    return this.answers.allows(neighbourOf(peer), this.now);
   }
 
   hostOf(peer: PeerId): string {

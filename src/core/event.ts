@@ -35,6 +35,8 @@ export const dropReasons = [
   "refused-by-broker",
   "too-many-pending",
   "rate-limited",
+  "too-many-answers",
+  "not-proven",
   "no-place",
   "repeat",
 ] as const;

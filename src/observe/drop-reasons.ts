@@ -217,6 +217,21 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "too-many-answers": {
+    meaning:
+      "Somebody without a session asked more often than eight times a second from one address: he is not answered.",
+    advice: "Nothing. Many from the address of a forwarder: its nodes all search, or all connect wrongly.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "not-proven": {
+    meaning:
+      "Messages wait for a client outside the own site (`access.site`) that has answered none of ours: it gets at most `clients.unprovenFactorMax` octets for each octet heard from it, since its address may be forged. Counted when the waiting begins; nothing is lost by it.",
+    advice:
+      "Nothing: the first answer ends it, and each message of the client makes room for more. If the network is your own, add it to `access.site`.",
+    level: "debug",
+    byStrangers: true,
+  },
   "no-place": {
     meaning:
       "There are as many sessions as `clients.sessionsMax` allows, or of this host as `sessionsPerHostMax` does, and none that would make way. The device hears 'congestion' and tries again.",

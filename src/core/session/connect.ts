@@ -44,7 +44,8 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
     sayNotAdmitted(context, clientId, peer, admission.hint);
-    return context.out.send(peer, connAck(returnCodes.notSupported));
+    if (context.mayAnswer(peer)) context.out.send(peer, connAck(returnCodes.notSupported));
+    return;
   }
   const present = context.sessions.byClientId(clientId);
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));

@@ -6,7 +6,7 @@
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
-import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
+import type { Message, PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
@@ -19,6 +19,8 @@ import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody
 import { lose } from "./departure.ts";
 import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
+import { mayBeSent, noteSent } from "./proof.ts";
+import { noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
 
@@ -56,6 +58,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return false;
   }
   if (entry.released) {
+    if (!mayBeSent(context, session, { type: "PUBREL", msgId: entry.msgId })) return waits(context, session);
     startFlight(context, session, entry);
     return true;
   }
@@ -66,7 +69,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   }
   if (topic.type === "normal" && !topic.known) {
     if (isBeingSubscribed(session, entry.publication.topicName)) return false;
-    register(context, session, entry, { topicId: topic.id, topicName: entry.publication.topicName });
+    const { topicName } = entry.publication;
+    if (!mayBeSent(context, session, { type: "REGISTER", topicId: topic.id, msgId: 1, topicName }))
+      return waits(context, session);
+    register(context, session, entry, { topicId: topic.id, topicName });
     return true;
   }
   const message = publishMessage(entry, topic);
@@ -75,14 +81,23 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   if (entry.publication.qos === 0) {
+    if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
     context.counters.deliveredDown++;
     outboxAllow(session);
+    noteSent(session, message);
     if (session.peer !== undefined) context.out.send(session.peer, message);
     return true;
   }
+  if (!mayBeSent(context, session, message)) return waits(context, session);
   startFlight(context, session, entry);
   return true;
+}
+
+/** The head has to wait for the client. One that is awake sleeps on meanwhile. */
+function waits(context: Context, session: Session): false {
+  if (session.state === "awake") finishWaking(context, session);
+  return false;
 }
 
 /** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
@@ -125,15 +140,22 @@ export function sendInFlight(context: Context, session: Session): void {
   context.deadlines.set(session.retry, context.now + context.options.retry.retryIntervalSeconds * 1_000);
   if (inFlight.kind === "register") {
     const { topicId, msgId, topicName } = inFlight;
-    return context.out.send(session.peer, { type: "REGISTER", topicId, msgId, topicName });
+    return sendIfProven(context, session, { type: "REGISTER", topicId, msgId, topicName });
   }
   const { entry } = inFlight;
-  if (entry.released) return context.out.send(session.peer, { type: "PUBREL", msgId: entry.msgId });
+  if (entry.released) return sendIfProven(context, session, { type: "PUBREL", msgId: entry.msgId });
   const topic = topicFor(context, session, entry.publication.topicName);
   if (topic === "refused" || topic === "exhausted") return;
   const dup = !entry.fresh && !entry.dupRefused;
   entry.fresh = false;
-  context.out.send(session.peer, publishMessage(entry, topic, dup));
+  sendIfProven(context, session, publishMessage(entry, topic, dup));
+}
+
+/** What is not to leave yet is taken up again when the client was heard: the end of that turn looks at the outbox. */
+function sendIfProven(context: Context, session: Session, message: Message): void {
+  if (!mayBeSent(context, session, message)) return stopInFlight(context, session);
+  noteSent(session, message);
+  if (session.peer !== undefined) context.out.send(session.peer, message);
 }
 
 function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"]; id: number }, dup = false): Publish {
@@ -193,6 +215,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
   if (message.msgId === 0) return onQoS0Refused(context, session, message);
   const entry = session.outbox.sentAs(message.msgId);
   if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
+  noteAnswer(context, session);
   switch (message.returnCode) {
     case returnCodes.accepted:
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
@@ -258,6 +281,7 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
 /** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
+  if (entry) noteAnswer(context, session);
   let after: CommitToken | undefined;
   if (entry && entry.publication.qos === 2 && !entry.released) {
     entry.released = true;
@@ -287,6 +311,7 @@ export function onRegAck(context: Context, session: Session, message: RegAck): v
   if (inFlight?.kind !== "register" || inFlight.msgId !== message.msgId) {
     return unmatched(context, session, "REGACK", message.msgId);
   }
+  noteAnswer(context, session);
   if (message.returnCode === returnCodes.congestion) return pause(context, session);
   stopInFlight(context, session);
   const topic = session.registry.byName(inFlight.topicName);

@@ -3,6 +3,7 @@ import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
+import { beginProof, prove } from "./proof.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
@@ -14,6 +15,7 @@ export function recordOf(session: Session): SessionRecord {
     sleepSeconds: session.sleepSeconds,
     farewell: session.farewell,
     ...(session.spoke && { spoke: true }),
+    ...(session.unproven && { unproven: true }),
     ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,
@@ -47,5 +49,11 @@ export function moveTo(context: Context, session: Session, peer: PeerId): void {
   if (before === session) return;
   if (before) markChanged(context, before);
   context.sessions.bind(session, peer);
+  beginProof(context, session, peer);
   markChanged(context, session);
+}
+
+/** The client has answered a MsgId of ours: it is where it says. */
+export function noteAnswer(context: Context, session: Session): void {
+  if (prove(session)) markChanged(context, session);
 }
