@@ -18,6 +18,7 @@ import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
@@ -70,6 +71,7 @@ export class Context {
   readonly known: KnownClients;
   readonly drain = new DrainQueue();
   readonly letters = new Letters();
+  readonly quarrels = new Quarrels();
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;

@@ -54,6 +54,13 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "id-in-use": {
+    meaning:
+      "A CONNECT from elsewhere with the id of a client that is there, after several in a minute: two devices have the same id. Who has the session keeps it; the other hears 'congestion', for a pause that doubles up to five minutes while both speak.",
+    advice: "Give one of the two another client id; `id_in_use` in the log says where both are.",
+    level: "debug",
+    byStrangers: true,
+  },
   "encapsulation-not-allowed": {
     meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
     advice: "If it is yours, add its address to `access.forwarders.from`.",

@@ -55,6 +55,12 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   }
   if (isRepeat(context, peer, message)) return;
 
+  if (present && isQuarrel(context, present, peer)) {
+    const why = "two devices have this client id: the other one is there";
+    context.drop("id-in-use", { clientId, peer, detail: why });
+    return refuseConnect(context, peer, message, returnCodes.congestion, why);
+  }
+
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
   makeWayAt(context, peer, clientId);
@@ -113,6 +119,16 @@ type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
 
 function sameConnect(a: Wishes, b: Wishes): boolean {
   return a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will;
+}
+
+/** Does somebody take from elsewhere, again and again, what another device uses? Said once for each pause. */
+function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
+  const { clientId, state, peer: other, lastHeard } = session;
+  if (state !== "active" || other === undefined || other === peer) return false;
+  const verdict = context.quarrels.judge(clientId, { lastHeard, now: context.now });
+  if (verdict === "put off, and that is news")
+    context.out.report({ event: "id_in_use", clientId, peer: other, other: peer });
+  return verdict !== "let in";
 }
 
 /** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
