@@ -1,6 +1,9 @@
 /** /healthz and /metrics, on loopback unless configured otherwise. Reads only; knows nothing worth a password. */
 import { createServer, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
+
+const connectionsMax = 32;
 
 export interface ApiSources {
   /** Health in a few words; `ok` decides between 200 and 503. */
@@ -10,12 +13,14 @@ export interface ApiSources {
 
 export class ApiServer {
   readonly #server: Server;
+  /** Longest first. */
+  readonly #connections = new Set<Socket>();
   readonly #options: { readonly host: string; readonly port: number };
 
   constructor(options: { host: string; port: number }, sources: ApiSources) {
     this.#options = options;
     this.#server = createServer(
-      { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 },
+      { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 1_000 },
       (request, response) => {
         if (request.method !== "GET" && request.method !== "HEAD")
           return answer(response, 405, "text/plain", "method not allowed\n");
@@ -31,7 +36,7 @@ export class ApiServer {
         );
       },
     );
-    this.#server.maxConnections = 32;
+    this.#server.on("connection", (socket) => this.#makeRoom(socket));
   }
 
   /** @throws {GatewayError} ERR_API_OPEN */
@@ -44,6 +49,17 @@ export class ApiServer {
       });
       this.#server.listen(port, host, resolve);
     });
+  }
+
+  /** Answers take no time, so whoever has been connected for longest is silent, and gives way to who asks. */
+  #makeRoom(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.once("close", () => this.#connections.delete(socket));
+    if (this.#connections.size <= connectionsMax) return;
+    const [longest] = this.#connections;
+    if (!longest) return;
+    this.#connections.delete(longest);
+    longest.destroy();
   }
 
   /** Where it listens, for the log. */

@@ -14,6 +14,7 @@ import { supervisorOptions } from "../transports/ble/supervisor-options.ts";
 import { inspectSystem } from "../transports/ble/system.ts";
 import { normalUuid } from "../transports/ble/uuid.ts";
 import { systemTimers } from "../transports/timers.ts";
+import { err, out } from "./output.ts";
 import { ownConfigFile } from "./own-config.ts";
 import { sayProblems } from "./problems.ts";
 
@@ -86,7 +87,7 @@ async function scan({
   try {
     const options = optionsFrom(config);
     const devices = new Map<string, Advertisement>();
-    if (!json) process.stderr.write(`listening for ${seconds} s …\n`);
+    if (!json) err(`listening for ${seconds} s …\n`);
     const outcome = await listen(options, seconds, (seen) => {
       const before = devices.get(seen.address);
       devices.set(seen.address, {
@@ -96,13 +97,13 @@ async function scan({
       });
     });
     if ("why" in outcome) {
-      process.stderr.write(`${outcome.why}\n`);
+      err(`${outcome.why}\n`);
       process.exitCode = 1;
       return;
     }
     const strongest = [...devices.values()].sort((a, b) => b.rssi - a.rssi);
-    if (json) for (const seen of strongest) process.stdout.write(`${JSON.stringify(asJson(seen, options))}\n`);
-    else process.stdout.write(table(strongest, options));
+    if (json) for (const seen of strongest) out(`${JSON.stringify(asJson(seen, options))}\n`);
+    else out(table(strongest, options));
   } catch (error) {
     sayProblems(error);
   }
@@ -150,10 +151,10 @@ async function check({ config }: { config?: string }): Promise<void> {
       findings.push({ ok: false, what: `${options.driver} cannot use the adapter`, hint: outcome.why });
     else findings.push({ ok: true, what: outcome.adapter });
     for (const { ok, what, hint } of findings) {
-      process.stdout.write(`${ok ? "ok     " : "MISSING"}  ${what}\n${hint === undefined ? "" : `         ${hint}\n`}`);
+      out(`${ok ? "ok     " : "MISSING"}  ${what}\n${hint === undefined ? "" : `         ${hint}\n`}`);
     }
     const last = findings.at(-1);
-    process.stdout.write(last?.ok ? "Bluetooth works.\n" : "Bluetooth does not work yet.\n");
+    out(last?.ok ? "Bluetooth works.\n" : "Bluetooth does not work yet.\n");
     if (!last?.ok) process.exitCode = 1;
   } catch (error) {
     sayProblems(error);

@@ -3,6 +3,7 @@ import { loadConfig } from "../config/load.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { Credentials } from "../upstream/credentials.ts";
 import { shownBrokers } from "../upstream/options.ts";
+import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -12,7 +13,7 @@ export function check(configFile: string): void {
     for (const options of [config.upstream, ...config.upstreams]) new Credentials(options); // reads what they name
     const listeners = config.transports.map((transport) => `  ${transport.name}: ${inWords(transport)}\n`).join("");
     const topics = Object.keys(config.topics.predefined).length;
-    process.stdout.write(
+    out(
       `${configFile} is valid.\n` +
         `Devices:\n${listeners}` +
         `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +

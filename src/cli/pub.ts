@@ -11,6 +11,7 @@ import {
   wholeNumber,
   willOf,
 } from "./device-options.ts";
+import { err } from "./output.ts";
 
 interface PubOptions extends DeviceCommandOptions {
   topic?: string;
@@ -108,7 +109,7 @@ async function pub(options: PubOptions, command: Command): Promise<void> {
     udp.close();
   }
   if (failed === "") return;
-  process.stderr.write(`pub: ${failed}\n`);
+  err(`pub: ${failed}\n`);
   process.exitCode = 1;
 }
 

@@ -1,6 +1,7 @@
 /** `sub`: a device that subscribes, awake or sleeping. */
 import { Command, Option } from "commander";
 import type { DeviceEvent } from "../device/device.ts";
+import { shown } from "../observe/terminal.ts";
 import {
   addDeviceOptions,
   type DeviceCommandOptions,
@@ -11,6 +12,7 @@ import {
   wholeNumber,
   willOf,
 } from "./device-options.ts";
+import { err } from "./output.ts";
 
 interface SubOptions extends DeviceCommandOptions {
   topic?: string[];
@@ -58,7 +60,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
   await new Promise<void>((resolve) => {
     const end = (problem?: string) => {
       if (problem !== undefined) {
-        process.stderr.write(`sub: ${problem}\n`);
+        err(`sub: ${problem}\n`);
         process.exitCode = 1;
       }
       for (const timer of timers) clearTimeout(timer);
@@ -82,7 +84,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
           return;
         case "subscribed":
           if (++subscribed < topics.length) return;
-          process.stderr.write(`subscribed as ${udp.device.clientId}, QoS ${event.qos}\n`);
+          err(`subscribed as ${udp.device.clientId}, QoS ${event.qos}\n`);
           if (options.sleep !== undefined) udp.act((device, now) => device.sleep(options.sleep ?? 0, now));
           return;
         case "asleep":
@@ -92,6 +94,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
           if (++wakes === options.wakes) return leave();
           return sleepAndWake(options.sleep ?? 0);
         case "message":
+          // A program gets the payload as it came; a terminal does not.
           process.stdout.write(`${words(event, options)}\n`);
           if (++received === options.count) leave();
           return;
@@ -120,6 +123,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
 }
 
 function words(event: Extract<DeviceEvent, { event: "message" }>, options: SubOptions): string {
-  const payload = Buffer.from(event.payload).toString(options.hex ? "hex" : "utf8");
-  return options.verbose ? `${event.topicName} ${payload}` : payload;
+  const text = Buffer.from(event.payload).toString(options.hex ? "hex" : "utf8");
+  const payload = process.stdout.isTTY === true ? shown(text) : text;
+  return options.verbose ? `${shown(event.topicName)} ${payload}` : payload;
 }

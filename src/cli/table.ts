@@ -1,8 +1,8 @@
 /** Plain tables for terminals. */
-import process from "node:process";
+import { out } from "./output.ts";
 
 export function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  out(`${text}\n`);
 }
 
 /** Columns in the order of the first row's keys; `none` where there are no rows. */

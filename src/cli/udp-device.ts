@@ -6,6 +6,7 @@ import { performance } from "node:perf_hooks";
 import { Device, type DeviceEvent, type DeviceOptions } from "../device/device.ts";
 import { decode, encode, type Forwarded } from "../wire/v12/codec.ts";
 import { describe } from "../wire/v12/words.ts";
+import { err } from "./output.ts";
 
 export interface UdpDeviceOptions extends DeviceOptions {
   readonly host: string;
@@ -90,7 +91,7 @@ export class UdpDevice {
 
   #show(direction: string, bytes: Uint8Array): void {
     const time = new Date().toISOString().slice(11, 23);
-    process.stderr.write(`${time} ${direction} ${describe(bytes).join("\n               ")}\n`);
+    err(`${time} ${direction} ${describe(bytes).join("\n               ")}\n`);
   }
 }
 

@@ -42,6 +42,11 @@ export const accessOptions = z.strictObject({
     )
     .default([])
     .describe("The first rule that names the client id and its network counts."),
+  site: from
+    .default(nearby)
+    .describe(
+      "Networks of the own site. A client elsewhere gets little before it has answered (`clients.unprovenFactorMax`).",
+    ),
   qosMinusOne: gate("QoS -1").describe("Who may publish without a connection."),
   forwarders: gate("forwarder encapsulation").describe("Who may pass on messages of other nodes."),
 });

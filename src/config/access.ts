@@ -20,6 +20,7 @@ export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId
         patterns.some((pattern) => pattern.test(clientId)) && (network?.has(peer, identity) ?? true),
     };
   });
+  const site = new Network(options.site, hostOf);
   const qosMinusOne = new Network(options.qosMinusOne.from, hostOf);
   const forwarders = new Network(options.forwarders.from, hostOf);
   const gate = (name: string, enabled: boolean, network: Network, peer: PeerId): Admission => {
@@ -34,6 +35,7 @@ export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId
       const line = JSON.stringify({ allow: clientId, from: [identity.name] });
       return { admitted: false, hint: `access.rules: put first ${line}` };
     },
+    isInside: (peer) => site.has(peer),
     qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
     forwarder: (peer) => gate("forwarders", options.forwarders.enabled, forwarders, peer),
   };

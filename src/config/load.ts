@@ -79,6 +79,7 @@ function crossCheck(config: GatewayConfig): string[] {
       }
     }
   };
+  networks("access.site", config.access.site);
   networks("access.qosMinusOne.from", config.access.qosMinusOne.from);
   networks("access.forwarders.from", config.access.forwarders.from);
   for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);

@@ -91,6 +91,12 @@ export const gatewayConfig = z.strictObject({
           "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host. " +
             "0 = no limit. Beyond: one of this host that never spoke ends, or 'congestion'.",
         ),
+      unprovenFactorMax: count(1_000_000)
+        .default(10)
+        .describe(
+          "Octets of deliveries for each octet heard from a client outside `access.site` that has answered none yet: " +
+            "its address may be forged, to aim at somebody else. Beyond, messages wait. 0 = no limit.",
+        ),
       pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
       newPerSecondMax: count(1_000_000)
         .default(1_000)

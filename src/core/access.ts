@@ -11,6 +11,8 @@ export type Admission =
 export interface AccessPolicy {
   /** May this client id CONNECT from this peer, or go on? Asked once for each CONNECT, not for each message. */
   client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
+  /** Is this peer in a network of the own site, where nobody forges addresses to aim at somebody else? */
+  isInside(peer: PeerId): boolean;
   /** May this peer publish at QoS -1 without a connection? */
   qosMinusOne(peer: PeerId): Admission;
   /** May this peer encapsulate messages of others? */
@@ -19,6 +21,7 @@ export interface AccessPolicy {
 
 export const admitAll: AccessPolicy = {
   client: () => ({ admitted: true }),
+  isInside: () => true,
   qosMinusOne: () => ({ admitted: true }),
   forwarder: () => ({ admitted: true }),
 };

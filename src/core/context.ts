@@ -21,6 +21,7 @@ import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
@@ -40,10 +41,15 @@ export type AnyDeadline =
   | NonNullable<Link["custody"]>
   | GatewayDeadline;
 
+/** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
+const answersPerAddressMax = 8;
+
 export class Context {
   readonly options: CoreOptions;
   readonly environment: CoreEnvironment;
   now: Instant = 0;
+  /** Size of the datagram that this turn is about. */
+  octetsHeard = 0;
   readonly counters = new Counters();
   readonly out = new Effects(this.counters);
   readonly deadlines = new Deadlines<AnyDeadline>();
@@ -59,6 +65,8 @@ export class Context {
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
   readonly strangers: OncePerSecond;
+  /** Answers of every kind to who has no session, by the address that hears them: a forwarder's for all its nodes. */
+  readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
   /** Who gets in, now. */
@@ -70,6 +78,7 @@ export class Context {
   readonly letters = new Letters();
   /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
   readonly experience = new Map<string, Experience<Session>>();
+  readonly quarrels = new Quarrels();
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;
@@ -87,6 +96,10 @@ export class Context {
     this.journal = new Journal(options.durable, this.out);
     this.known = new KnownClients(this.journal);
     this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
+    this.answers = new RatePerSecond({
+      totalMax: options.strangerAnswersPerSecondMax,
+      perKeyMax: answersPerAddressMax,
+    });
     this.newSessions = new RatePerSecond({
       totalMax: options.clients.newPerSecondMax,
       perKeyMax: options.clients.newPerSecondPerHostMax,
@@ -150,6 +163,11 @@ export class Context {
   roundMs(session: Pick<Session, "clientId" | "peer">): number {
     const { intervalMs, limit } = this.retryOf(session);
     return intervalMs * (limit + 1);
+  }
+
+  /** May one more answer go to this address, where nobody has a session? */
+  mayAnswer(peer: PeerId): boolean {
+    return this.answers.allows(neighbourOf(peer), this.now);
   }
 
   hostOf(peer: PeerId): string {

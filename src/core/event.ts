@@ -11,6 +11,7 @@ export const dropReasons = [
   "unknown-sender",
   "not-admitted",
   "client-id-taken",
+  "id-in-use",
   "encapsulation-not-allowed",
   "qos-minus-one-not-allowed",
   "qos-minus-one-topic",
@@ -38,6 +39,8 @@ export const dropReasons = [
   "purged", //                 the operator did not want it any more
   "too-many-pending",
   "rate-limited",
+  "too-many-answers",
+  "not-proven",
   "no-place",
   "repeat",
 ] as const;
@@ -58,6 +61,8 @@ export type GatewayEvent =
       readonly from: PeerId | undefined;
       readonly to: PeerId;
     }
+  /** Somebody else connects with this client's id, again and again, and is put off. */
+  | { readonly event: "id_in_use"; readonly clientId: string; readonly peer: PeerId; readonly other: PeerId }
   | { readonly event: "session_ended"; readonly clientId: string; readonly why: string }
   | {
       readonly event: "connect_refused";

@@ -302,6 +302,7 @@ export class GatewayCore implements Core {
 }
 
 function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
+  context.octetsHeard = bytes.byteLength;
   const decoded = decode(bytes);
   let peer = from;
   if (decoded.forwarded) {

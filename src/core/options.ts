@@ -30,6 +30,8 @@ export interface CoreOptions {
     readonly sessionsMax: number;
     /** The same per host, for clients that nobody vouches for; each node behind a forwarder is a host. 0 = no limit. */
     readonly sessionsPerHostMax: number;
+    /** Octets sent per octet heard, to a client outside the site that has answered nothing; beyond, it waits. 0 = no limit. */
+    readonly unprovenFactorMax: number;
     /** Will dialogues and logins under way. Beyond: CONNACK congestion. */
     readonly pendingMax: number;
     /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */

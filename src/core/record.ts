@@ -14,6 +14,8 @@ export interface SessionRecord {
   readonly spoke?: boolean;
   /** A rule of access named it, or it had proved who it is. */
   readonly vouched?: boolean;
+  /** It is outside the own site, and has answered nothing where it is. */
+  readonly unproven?: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
   readonly topics: readonly {

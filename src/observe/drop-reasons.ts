@@ -54,6 +54,13 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "id-in-use": {
+    meaning:
+      "A CONNECT from elsewhere with the id of a client that is there, after several in a minute: two devices have the same id. Who has the session keeps it; the other hears 'congestion', for a pause that doubles up to five minutes while both speak.",
+    advice: "Give one of the two another client id; `id_in_use` in the log says where both are.",
+    level: "debug",
+    byStrangers: true,
+  },
   "encapsulation-not-allowed": {
     meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
     advice: "If it is yours, add its address to `access.forwarders.from`.",
@@ -240,6 +247,21 @@ export const dropReasonRows = {
       "After a power failure it passes by itself. Else somebody floods the port, or the limits are too small: behind one forwarder or translated address many devices count as one host.",
     level: "debug",
     byStrangers: false,
+  },
+  "too-many-answers": {
+    meaning:
+      "Somebody without a session asked more often than eight times a second from one address: he is not answered.",
+    advice: "Nothing. Many from the address of a forwarder: its nodes all search, or all connect wrongly.",
+    level: "debug",
+    byStrangers: true,
+  },
+  "not-proven": {
+    meaning:
+      "Messages wait for a client outside the own site (`access.site`) that has answered none of ours: it gets at most `clients.unprovenFactorMax` octets for each octet heard from it, since its address may be forged. Counted when the waiting begins; nothing is lost by it.",
+    advice:
+      "Nothing: the first answer ends it, and each message of the client makes room for more. If the network is your own, add it to `access.site`.",
+    level: "debug",
+    byStrangers: true,
   },
   "no-place": {
     meaning:

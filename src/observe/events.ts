@@ -75,6 +75,17 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: [],
     audience: { event: "viewer", clientId: "viewer", from: "viewer", to: "viewer" },
   },
+  id_in_use: {
+    meaning:
+      "Two devices have one client id and take the session from each other. From now on who has it keeps it, and the other is put off with 'congestion'.",
+    advice: "Give one of the two another client id.",
+    level: "warn",
+    sentence: ({ clientId, peer, other }) =>
+      `two devices have the client id "${clientId}": ${peer} keeps the session, ${other} is put off; give one another id`,
+    limitedBy: ({ clientId }) => clientId,
+    metrics: ["dropped_total"],
+    audience: { event: "viewer", clientId: "viewer", peer: "operator", other: "operator" },
+  },
   session_ended: {
     meaning: "Nothing of a client's session is left here: it left, began a new one, expired, or was dropped.",
     advice: "Nothing.",

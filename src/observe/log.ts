@@ -1,5 +1,6 @@
 /** The log: for people on a terminal, JSON lines otherwise. Written synchronously, so that nothing is lost at the end. */
 import pino, { type Logger } from "pino";
+import { shown, shownWhenRead } from "./terminal.ts";
 
 export type Log = Logger;
 
@@ -11,7 +12,9 @@ export interface LogOptions {
 /** @param fd where it is written; standard output unless said otherwise */
 export async function createLog(options: LogOptions, fd = 1): Promise<Log> {
   const pretty = options.format === "pretty" || (options.format === "auto" && process.stdout.isTTY === true);
-  const settings = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  // pino escapes what JSON must; people look at logs with `cat`, and pino-pretty shows strings as they are.
+  const hooks = { streamWrite: pretty ? shownWhenRead : shown };
+  const settings = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, hooks };
   if (!pretty) return pino(settings, pino.destination({ fd, sync: true }));
   const { default: build } = await import("pino-pretty");
   return pino(

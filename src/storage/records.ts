@@ -137,6 +137,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     farewell: z.boolean(),
     spoke: z.boolean().exactOptional(),
     vouched: z.boolean().exactOptional(),
+    unproven: z.boolean().exactOptional(),
     will: orNothing(publication),
     brokerWill: orNothing(publication),
     topics: z.array(z.object({ id, name, known: z.boolean(), told: z.boolean().exactOptional() })),

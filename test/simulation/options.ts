@@ -21,6 +21,7 @@ export const testOptions: CoreOptions = {
     clientIdBytesMax: 64,
     sessionsMax: 1_000,
     sessionsPerHostMax: 0,
+    unprovenFactorMax: 10,
     pendingMax: 100,
     newPerSecondMax: 0,
     newPerSecondPerHostMax: 0,

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createConnection } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ApiServer } from "../../src/api/server.ts";
 import { Counters } from "../../src/core/counters.ts";
@@ -337,6 +339,24 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_upstream_links_up gauge: Connections to the broker",
     "mqttsn_upstream_receive_maximum_exceeded_total counter: Connections ended because the broker sent more than upstream.receiveMaximum",
   ]);
+});
+
+test("connections that say nothing do not keep anybody from health", async () => {
+  const server = new ApiServer(
+    { host: "127.0.0.1", port: 0 },
+    { health: () => ({ ok: true }), metrics: () => Promise.resolve({ contentType: "text/plain", text: "m" }) },
+  );
+  await server.start();
+  const { port } = new URL(server.place);
+  const silent = Array.from({ length: 80 }, () => createConnection(Number(port), "127.0.0.1"));
+  let ended = 0;
+  for (const socket of silent) socket.on("error", () => {}).on("close", () => ended++);
+  await Promise.all(silent.map((socket) => once(socket, "connect")));
+  expect((await fetch(`${server.place}/healthz`)).status).toBe(200);
+  expect(await (await fetch(`${server.place}/metrics`)).text()).toBe("m");
+  expect(ended).toBeGreaterThanOrEqual(80 - 32);
+  for (const socket of silent) socket.destroy();
+  await server.close();
 });
 
 test("health says 200 or 503, everything else is nothing", async () => {

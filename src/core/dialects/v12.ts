@@ -11,6 +11,7 @@ import { neighbourOf } from "../peer-id.ts";
 import { onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
 import { cancelSetup } from "../session/connect-outcome.ts";
 import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
+import { noteHeard } from "../session/proof.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
@@ -43,6 +44,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
       if (!staysAdmitted(context, session, { tell: true })) return;
     }
     session.lastHeard = context.now;
+    noteHeard(context, session);
     if (!session.spoke && (message.type !== "DISCONNECT" || message.duration)) noteSpoke(context, session);
     context.touch(session);
     onMessageOfClient(context, session, peer, message);
@@ -174,12 +176,13 @@ function onPingReqOfStranger(context: Context, peer: PeerId, clientId: string | 
 
 function answerStranger(context: Context, peer: PeerId, what: string): void {
   context.drop("unknown-sender", { peer, detail: what });
-  if (context.strangers.allows(peer, context.now)) context.out.send(peer, disconnect);
+  if (context.strangers.allows(peer, context.now) && context.mayAnswer(peer)) context.out.send(peer, disconnect);
 }
 
 /** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1] */
 function onSearchGw(context: Context, peer: PeerId, radius: number): void {
   const message = { type: "GWINFO", gwId: context.options.gatewayId, gwAdd: new Uint8Array(0) } as const;
+  if (!context.mayAnswer(peer)) return context.drop("too-many-answers", { peer, detail: "SEARCHGW" });
   const { gwinfo } = context.options.advertise;
   if (gwinfo !== "broadcast") context.out.send(peer, message);
   if (gwinfo === "unicast") return;

@@ -18,6 +18,7 @@ import { supervise } from "../session/client-life.ts";
 import { bidGoodbye } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
+import { beginProof } from "../session/proof.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
 import { staysAdmitted } from "../session/shut-out.ts";
@@ -63,7 +64,10 @@ function restoreSession(context: Context, stored: StoredState): void {
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
   session.predefined = keepingMeanings(context.predefined, record.clientId, record.subscriptions);
   context.sessions.add(session);
-  if (record.peer !== undefined) context.sessions.bind(session, record.peer);
+  if (record.peer !== undefined) {
+    context.sessions.bind(session, record.peer);
+    if (record.unproven) beginProof(context, session, record.peer);
+  }
   const entries = restoreOutbox(context, session, stored);
   restoreReceived(session, stored, entries);
   const isMoved = (record.home ?? "") !== homeOf(session);

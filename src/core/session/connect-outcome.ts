@@ -99,7 +99,9 @@ export function failSetup(
 export function refuseConnect(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
   const clientId = typeof message.clientId === "string" ? message.clientId : "";
   context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
-  context.out.send(peer, connAck(returnCode));
+  // Who hears "congestion" tries again, and is to know when; what will never be is not worth more than a few words.
+  if (returnCode === returnCodes.congestion || context.mayAnswer(peer)) context.out.send(peer, connAck(returnCode));
+  else context.drop("too-many-answers", { clientId, peer, detail: "CONNECT" });
 }
 
 /** A set-up that nobody waits for any more. */

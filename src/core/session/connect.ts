@@ -45,7 +45,8 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
     sayNotAdmitted(context, clientId, peer, admission.hint);
-    return context.out.send(peer, connAck(returnCodes.notSupported));
+    if (context.mayAnswer(peer)) context.out.send(peer, connAck(returnCodes.notSupported));
+    return;
   }
   const present = context.sessions.byClientId(clientId);
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
@@ -54,6 +55,12 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
     return refuseConnect(context, peer, message, returnCodes.notSupported, `its id is that of ${holder} at the broker`);
   }
   if (isRepeat(context, peer, message)) return;
+
+  if (present && isQuarrel(context, present, peer)) {
+    const why = "two devices have this client id: the other one is there";
+    context.drop("id-in-use", { clientId, peer, detail: why });
+    return refuseConnect(context, peer, message, returnCodes.congestion, why);
+  }
 
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
@@ -113,6 +120,16 @@ type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
 
 function sameConnect(a: Wishes, b: Wishes): boolean {
   return a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will;
+}
+
+/** Does somebody take from elsewhere, again and again, what another device uses? Said once for each pause. */
+function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
+  const { clientId, state, peer: other, lastHeard } = session;
+  if (state !== "active" || other === undefined || other === peer) return false;
+  const verdict = context.quarrels.judge(clientId, { lastHeard, now: context.now });
+  if (verdict === "put off, and that is news")
+    context.out.report({ event: "id_in_use", clientId, peer: other, other: peer });
+  return verdict !== "let in";
 }
 
 /** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */

@@ -6,7 +6,7 @@
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
-import type { PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
+import type { Message, PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp, returnCodes } from "../messages.ts";
@@ -20,7 +20,8 @@ import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody
 import { lose } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
-import { confirm, doubt } from "./session-record.ts";
+import { mayBeSent, noteSent } from "./proof.ts";
+import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
 import {
@@ -84,6 +85,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return false;
   }
   if (entry.released) {
+    if (!mayBeSent(context, session, { type: "PUBREL", msgId: entry.msgId })) return waits(context, session);
     startFlight(context, session, entry);
     return true;
   }
@@ -98,7 +100,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
       return true;
     }
     if (isBeingSubscribed(session, entry.publication.topicName)) return false;
-    register(context, session, entry, { topicId: topic.id, topicName: entry.publication.topicName });
+    const { topicName } = entry.publication;
+    if (!mayBeSent(context, session, { type: "REGISTER", topicId: topic.id, msgId: 1, topicName }))
+      return waits(context, session);
+    register(context, session, entry, { topicId: topic.id, topicName });
     return true;
   }
   const message = publishMessage(entry, topic);
@@ -107,13 +112,16 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   if (entry.publication.qos === 0) {
+    if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
     context.counters.deliveredDown++;
     outboxAllow(session);
     noteQoS0(context, session, entry);
+    noteSent(session, message);
     if (session.peer !== undefined) context.out.send(session.peer, message);
     return true;
   }
+  if (!mayBeSent(context, session, message)) return waits(context, session);
   startFlight(context, session, entry);
   return true;
 }
@@ -125,6 +133,12 @@ function noteQoS0(context: Context, session: Session, entry: OutboxEntry): void 
   if (!topic || !wasJustTold(context, topic)) {
     if (outbox.justSent.length > 0) outbox.justSent = [];
   } else if (!entry.waitedForId && outbox.justSent.length < justSentMax) outbox.justSent.push(entry);
+}
+
+/** The head has to wait for the client. One that is awake sleeps on meanwhile. */
+function waits(context: Context, session: Session): false {
+  if (session.state === "awake") finishWaking(context, session);
+  return false;
 }
 
 /** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
@@ -179,15 +193,22 @@ export function sendInFlight(context: Context, session: Session): void {
   armRetry(context, session);
   if (inFlight.kind === "register") {
     const { topicId, msgId, topicName } = inFlight;
-    return context.out.send(session.peer, { type: "REGISTER", topicId, msgId, topicName });
+    return sendIfProven(context, session, { type: "REGISTER", topicId, msgId, topicName });
   }
   const { entry } = inFlight;
-  if (entry.released) return context.out.send(session.peer, { type: "PUBREL", msgId: entry.msgId });
+  if (entry.released) return sendIfProven(context, session, { type: "PUBREL", msgId: entry.msgId });
   const topic = topicFor(context, session, entry.publication.topicName);
   if (topic === "refused" || topic === "exhausted") return;
   const dup = !entry.fresh && !entry.dupRefused;
   entry.fresh = false;
-  context.out.send(session.peer, publishMessage(entry, topic, dup));
+  sendIfProven(context, session, publishMessage(entry, topic, dup));
+}
+
+/** What is not to leave yet is taken up again when the client was heard: the end of that turn looks at the outbox. */
+function sendIfProven(context: Context, session: Session, message: Message): void {
+  if (!mayBeSent(context, session, message)) return stopInFlight(context, session);
+  noteSent(session, message);
+  if (session.peer !== undefined) context.out.send(session.peer, message);
 }
 
 function armRetry(context: Context, session: Session): void {
@@ -263,6 +284,7 @@ export function onPubAck(context: Context, session: Session, message: PubAck): v
   const entry = session.outbox.sentAs(message.msgId);
   if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
   session.outbox.answers++;
+  noteAnswer(context, session);
   switch (message.returnCode) {
     case returnCodes.accepted:
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
@@ -368,6 +390,7 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
 /** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
+  if (entry) noteAnswer(context, session);
   let after: CommitToken | undefined;
   if (entry) session.outbox.answers++;
   if (entry && entry.publication.qos === 2 && !entry.released) {
@@ -405,6 +428,7 @@ export function onRegAck(context: Context, session: Session, message: RegAck): v
     return unmatched(context, session, "REGACK", message.msgId);
   }
   session.outbox.answers++;
+  noteAnswer(context, session);
   if (message.returnCode === returnCodes.congestion) return pause(context, session);
   stopInFlight(context, session);
   session.outbox.names.delete(inFlight.topicName);

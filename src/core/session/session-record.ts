@@ -4,6 +4,7 @@ import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
+import { beginProof, prove } from "./proof.ts";
 
 export function recordOf(session: Session): SessionRecord {
   return {
@@ -15,6 +16,7 @@ export function recordOf(session: Session): SessionRecord {
     sleepSeconds: session.sleepSeconds,
     farewell: session.farewell,
     ...(session.spoke && { spoke: true }),
+    ...(session.unproven && { unproven: true }),
     ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,
@@ -73,5 +75,11 @@ export function moveTo(context: Context, session: Session, peer: PeerId): void {
   if (before === session) return;
   if (before) markChanged(context, before);
   context.sessions.bind(session, peer);
+  beginProof(context, session, peer);
   markChanged(context, session);
+}
+
+/** The client has answered a MsgId of ours: it is where it says. */
+export function noteAnswer(context: Context, session: Session): void {
+  if (prove(session)) markChanged(context, session);
 }

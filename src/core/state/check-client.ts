@@ -81,6 +81,7 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     return;
   }
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
+  if (session.unproven?.waits && state === "active") return; // it is moved on when it speaks
   for (const request of subscribing.values())
     if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
   tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);

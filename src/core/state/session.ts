@@ -99,6 +99,11 @@ export class Session {
   spoke = false;
   /** The operator knows it: a rule names it, or it has proved who it is. */
   vouched = false;
+  /**
+   * Outside the own site, and it has answered no MsgId of ours since it is at this address: whoever is there may never have
+   * asked for anything. Octets heard from it, and sent to it unasked.
+   */
+  unproven: { heard: number; sent: number; waits: boolean } | undefined = undefined;
   /** Where it was last: a host, or a node behind a forwarder. Set by the table of sessions. */
   host: string | undefined = undefined;
   /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */

@@ -6,6 +6,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Timers } from "../timers.ts";
 import type { Central, CentralCommand, CentralCounters, CentralEvent, ChildOptions, ChildReport } from "./central.ts";
+import { parseReport } from "./child-report.ts";
 
 export interface SupervisorOptions {
   readonly child: ChildOptions;
@@ -116,8 +117,11 @@ export class Supervisor implements Central {
     this.#advertisementAt = this.#startedAt;
     const child = this.#spawn();
     this.#child = child;
-    child.on("message", (report) => {
-      if (child === this.#child) this.#onReport(report as ChildReport);
+    child.on("message", (said) => {
+      if (child !== this.#child) return;
+      const report = parseReport(said);
+      if (report) this.#onReport(report);
+      else this.#end("what it says makes no sense", true);
     });
     child.on("error", (error) => this.#onExit(child, error.message));
     child.on("exit", (code, signal) => this.#onExit(child, signal ? `it got ${signal}` : `it exited with ${code}`));

@@ -156,3 +156,30 @@ test("commands to nobody are dropped; closing ends the child and starts no other
   expect(events).toEqual([]);
   expect(timers.size).toBe(0);
 });
+
+test.each<[string, unknown]>([
+  ["nothing", undefined],
+  ["null", null],
+  ["text", "ready"],
+  ["a list", [1]],
+  ["no such report", { is: "constructor" }],
+  ["a field of another kind", { is: "data", address: "a", bytes: "00" }],
+  ["an address that is none", { is: "linked", address: {}, mtu: 20, confirmed: true }],
+  ["a number that is none", { is: "alive", rssBytes: Number.NaN, advertisements: 0, addresses: 0 }],
+  ["more than there can be", { is: "unavailable", why: "x".repeat(1_000_000) }],
+  ["very deep", deep(5_000)],
+])("a child that says %s is ended, and another one begins", (_name, said) => {
+  const { child, children, events, timers } = bench();
+  child().says(ready);
+  child().says(said as ChildReport);
+  expect(child().signals).toEqual(["SIGKILL"]);
+  expect(events.at(-1)).toMatchObject({ is: "unavailable", why: "what it says makes no sense" });
+  timers.pass(2_000);
+  expect(children).toHaveLength(2);
+});
+
+function deep(levels: number): unknown {
+  let value: unknown = 0;
+  for (let i = 0; i < levels; i++) value = { is: "seen", services: [value] };
+  return value;
+}

@@ -1,0 +1,48 @@
+/**
+ * An address can be forged, and what a CONNECT and a SUBSCRIBE of a few octets bring about may be large: somebody else would
+ * get it. So a client outside the own site gets no more than a few octets for each that was heard from it, until it answers
+ * a MsgId of ours, which only who hears us can. What does not fit waits; each message of the client makes room for more.
+ */
+import { encodedLength } from "../../wire/v12/codec.ts";
+import type { Message } from "../../wire/v12/messages.ts";
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import type { PeerId } from "../types.ts";
+
+/** The client is at an address that has proved nothing yet. Where that is no matter, nothing is counted. */
+export function beginProof(context: Context, session: Session, peer: PeerId): void {
+  const isNoMatter = context.options.clients.unprovenFactorMax === 0 || context.access.isInside(peer);
+  session.unproven = isNoMatter ? undefined : { heard: context.octetsHeard, sent: 0, waits: false };
+}
+
+/** It answered. True when that was news. */
+export function prove(session: Session): boolean {
+  if (!session.unproven) return false;
+  session.unproven = undefined;
+  return true;
+}
+
+export function noteHeard(context: Context, session: Session): void {
+  if (session.unproven) session.unproven.heard += context.octetsHeard;
+}
+
+/** May this be sent to the client now? */
+export function mayBeSent(context: Context, session: Session, message: Message): boolean {
+  const { unproven } = session;
+  if (!unproven) return true;
+  const octets = encodedLength(message);
+  if (unproven.sent + octets <= unproven.heard * context.options.clients.unprovenFactorMax) {
+    unproven.waits = false;
+    return true;
+  }
+  if (!unproven.waits) {
+    unproven.waits = true;
+    const { clientId, peer } = session;
+    context.drop("not-proven", { clientId, peer, detail: `${message.type} of ${octets} octets waits for an answer` });
+  }
+  return false;
+}
+
+export function noteSent({ unproven }: Session, message: Message): void {
+  if (unproven) unproven.sent += encodedLength(message);
+}

@@ -1,0 +1,65 @@
+/**
+ * Two devices with one client id: each CONNECT takes the session from the other, many times a second, and neither is served.
+ *
+ * A device that comes back from elsewhere (another port after its reset, another network) does so once, or a few times where
+ * its network is bad. So some takeovers a minute are let pass; then who has the session keeps it, and CONNECTs from elsewhere
+ * are put off. At the end of the pause it is seen whether that one has said anything meanwhile: if not, it is gone and the
+ * newcomer gets in; if so, both are there, and the pause doubles.
+ */
+import type { Instant } from "../types.ts";
+
+const takeoversMax = 3;
+const windowMs = 60_000;
+const firstPauseMs = 2_000;
+const pauseMaxMs = 300_000;
+/** Client ids remembered at a time; beyond, the oldest is forgotten. */
+const rememberedMax = 1_000;
+
+interface Quarrel {
+  /** Takeovers since `since`. */
+  takeovers: number;
+  since: Instant;
+  /** 0 = nobody is put off. */
+  pauseMs: number;
+  until: Instant;
+}
+
+export type Verdict = "let in" | "put off" | "put off, and that is news";
+
+export class Quarrels {
+  readonly #byClientId = new Map<string, Quarrel>();
+
+  /** Somebody connects from elsewhere as this client, which is active and was heard last at `lastHeard`. */
+  judge(clientId: string, { lastHeard, now }: { lastHeard: Instant; now: Instant }): Verdict {
+    const quarrel = this.#of(clientId, now);
+    if (quarrel.pauseMs > 0) {
+      if (now < quarrel.until) return "put off";
+      if (lastHeard >= quarrel.until - quarrel.pauseMs) return this.#putOff(quarrel, now, 2 * quarrel.pauseMs);
+      this.#byClientId.delete(clientId); // whoever had it is gone
+      return "let in";
+    }
+    if (quarrel.takeovers >= takeoversMax) return this.#putOff(quarrel, now, firstPauseMs);
+    quarrel.takeovers++;
+    return "let in";
+  }
+
+  #of(clientId: string, now: Instant): Quarrel {
+    const known = this.#byClientId.get(clientId);
+    const isOver = known && now >= Math.max(known.since + windowMs, known.until + windowMs);
+    if (known && !isOver) return known;
+    const quarrel: Quarrel = { takeovers: 0, since: now, pauseMs: 0, until: Number.NEGATIVE_INFINITY };
+    this.#byClientId.delete(clientId);
+    this.#byClientId.set(clientId, quarrel);
+    if (this.#byClientId.size > rememberedMax) {
+      const oldest = this.#byClientId.keys().next();
+      if (!oldest.done) this.#byClientId.delete(oldest.value);
+    }
+    return quarrel;
+  }
+
+  #putOff(quarrel: Quarrel, now: Instant, pauseMs: number): Verdict {
+    quarrel.pauseMs = Math.min(pauseMs, pauseMaxMs);
+    quarrel.until = now + quarrel.pauseMs;
+    return "put off, and that is news";
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * Words that others chose (client ids, topic names, names of Bluetooth devices) on their way to somebody's terminal, where
+ * control characters move the cursor, change the title or hide what stands there, and marks of direction turn text round.
+ */
+
+/** C0 but tab and end of line, DEL, C1 (U+009B begins a sequence as ESC [ does), separators, marks and embeddings of direction. */
+const unsafe = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+/** As it may be shown: each such character as JSON would write it, so that JSON stays what it was. */
+export function shown(text: string): string {
+  return text.replace(unsafe, escaped);
+}
+
+/** For a line of JSON whose strings will be read and shown as they are: what JSON has escaped is escaped once more. */
+export function shownWhenRead(line: string): string {
+  return line.replace(escapes, (all, what: string) => (/["\\/]/.test(what) ? all : `\\${all}`)).replace(unsafe, twice);
+}
+
+const escapes = /\\(u00[0-9a-f]{2}|.)/gi;
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+function twice(character: string): string {
+  return `\\${escaped(character)}`;
+}

@@ -1,0 +1,42 @@
+/**
+ * What the child says, as far as it makes sense: it has parts of other people in it, and what they hear in the air. Whatever
+ * is not of this shape is no report, and no reason for the gateway to fall over.
+ */
+import { z } from "zod";
+import type { ChildReport } from "./central.ts";
+
+/** Longer than anything that the air or an adapter says. */
+const textMax = 4_000;
+const octetsMax = 70_000;
+
+const text = z.string().max(textMax);
+const octets = z.instanceof(Uint8Array).refine((bytes) => bytes.byteLength <= octetsMax);
+const count = z.number().min(0);
+
+const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
+  z.object({ is: z.literal("alive"), rssBytes: count, advertisements: count, addresses: count }),
+  z.object({ is: z.literal("ready"), adapter: text, driver: text }),
+  z.object({ is: z.literal("unavailable"), why: text, hung: z.boolean().exactOptional() }),
+  z.object({
+    is: z.literal("seen"),
+    address: text,
+    addressType: z.enum(["public", "random"]),
+    connectable: z.boolean(),
+    name: text.optional().transform((name) => name),
+    services: z.array(text).max(1_000),
+    serviceData: z.array(z.object({ uuid: text, data: octets })).max(1_000),
+    manufacturerData: octets.optional().transform((data) => data),
+    rssi: z.number(),
+  }),
+  z.object({ is: z.literal("linked"), address: text, mtu: count, confirmed: z.boolean() }),
+  z.object({ is: z.literal("linkFailed"), address: text, why: text }),
+  z.object({ is: z.literal("unlinked"), address: text, why: text }),
+  z.object({ is: z.literal("data"), address: text, bytes: octets }),
+  z.object({ is: z.literal("written"), address: text, id: z.number(), failed: text.exactOptional() }),
+  z.object({ is: z.literal("stalled"), ms: count }),
+]);
+
+/** undefined: it is none. */
+export function parseReport(found: unknown): ChildReport | undefined {
+  return report.safeParse(found).data;
+}
