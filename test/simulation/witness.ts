@@ -391,7 +391,8 @@ export class Witness {
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
     client.life = "active";
     client.saidGoodbye = false;
-    client.leaving = undefined;
+    // A repeated CONNACK may wait for a commit and be overtaken by what the client said since: that is not undone.
+    if ((address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
     client.inFlight = undefined;
   }
 

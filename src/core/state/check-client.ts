@@ -145,7 +145,8 @@ function checkLife({ gateway, session, procedures }: Subject, tell: Found): void
   const { life, state, setup, lingers } = session;
   // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
   if (life.at === undefined && !setup?.isNew && !lingers) tell(` is ${state}, and no deadline ends that`);
-  const latest = gateway.now + procedures.silenceAllowedMs(session);
+  // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
+  const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
   if (life.at !== undefined && !setup && life.at > Math.ceil(latest))
     tell(` is ${state}, and its deadline comes ${life.at - latest} ms late`);
 }

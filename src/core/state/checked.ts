@@ -15,6 +15,8 @@ export interface Checked {
   readonly options: CoreOptions;
   readonly now: Instant;
   readonly stopping: boolean;
+  /** How long a CONNECT may be under way. */
+  readonly repetitionMs: number;
   readonly storeFails: boolean;
   readonly journal: { readonly enabled: boolean };
   readonly counters: Counters;
