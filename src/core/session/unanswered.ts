@@ -71,6 +71,17 @@ export function takeBack({ outbox }: Session): void {
 }
 
 /** Others go on; what is in flight stands aside, or is given up. */
+  if (!inFlight || !history?.isAside) return;
+  if (inFlight.kind === "publish") return keep(context, session, inFlight.entry);
+  for (const entry of session.outbox) {
+    if (entry.publication.topicName === inFlight.topicName && !entry.released) takeCustody(context, session, entry);
+  }
+}
+
+/** Ours from here on, as what waits for a sleeper is: or a few that stand aside would fill the broker's window. */
+function keep(context: Context, session: Session, entry: OutboxEntry): void {
+  if (entry.received?.stage === "open") takeCustody(context, session, entry);
+  else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
 export function stepAside(context: Context, session: Session): void {
   const { outbox } = session;
   const { inFlight } = outbox;
@@ -85,9 +96,7 @@ export function stepAside(context: Context, session: Session): void {
     else giveUpUnanswered(context, session, entry, history);
     return;
   }
-  // Ours from here on, as what waits for a sleeper is: or a few of these would fill the broker's window.
-  if (entry.received?.stage === "open") takeCustody(context, session, entry);
-  else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
+  keep(context, session, entry);
 }
 
 /** One more round went by in vain. */

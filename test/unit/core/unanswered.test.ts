@@ -95,6 +95,20 @@ describe("a message that an active client never takes", () => {
     }
   });
 
+  test("what is left unanswered in silence for the second time is ours: it does not fill the broker's window", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big, packetId: 7 });
+    bench.after(39_000);
+    expect(bench.after(1_000).asks("closeLink").states).toEqual(["lost"]);
+    bench.client(connect({ cleanSession: false, duration: 600 }));
+    bench.client(regAck(bench.link().up(true).message("REGISTER"))).gets("PUBLISH");
+    bench.link().delivers({ payload: big, packetId: 7, dup: true });
+    bench.after(39_000);
+    const end = bench.after(1_000);
+    expect(end.states).toEqual(["lost"]);
+    expect(end.effect("ackBroker")).toMatchObject({ packetId: 7 });
+  });
+
   test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
     const bench = subscribed();
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
