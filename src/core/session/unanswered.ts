@@ -12,6 +12,7 @@
  * Of a REGISTER the name stands aside, with all that waits under it. Where a SUBACK, or the REGACK to the client's own
  * REGISTER, has told the id before, the client may well know it, and know no REGISTER from a gateway (RIOT's two): then
  * the id is used all the same. What it means is beyond doubt, and a client that does not know it says so. [interpretation 40]
+ * One round is enough for that, once: each further connection begins with a single copy, until a REGISTER is answered.
  */
 import type { Context } from "../context.ts";
 import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox.ts";
@@ -30,7 +31,15 @@ const pauseRoundsMax = 64;
 export function repetitionsOf(context: Context, session: Session): number {
   const { limit } = context.retryOf(session);
   const history = historyInFlight(session);
-  return history ? Math.max(0, Math.min(limit, enoughCopies(limit) - history.tries - 1)) : limit;
+  if (!history) return limit;
+  const enough = isTold(session) ? limit + 1 : enoughCopies(limit);
+  return Math.max(0, Math.min(limit, enough - history.tries - 1));
+}
+
+/** It is the REGISTER of an id that the client has been told before. */
+function isTold({ outbox, registry }: Session): boolean {
+  const { inFlight } = outbox;
+  return inFlight?.kind === "register" && registry.byName(inFlight.topicName)?.told === true;
 }
 
 function enoughCopies(limit: number): number {
@@ -58,19 +67,10 @@ export function wasHeardSince({ outbox, lastHeard }: Session): boolean {
  * or it would head each connection, or each wake-up, of a client that can never take it.
  */
 export function noteSilence(context: Context, session: Session): void {
+  const { inFlight } = session.outbox;
   const history = noteRound(context, session);
   if (history && history.rounds === 1) history.isAside = false;
   stopInFlight(context, session);
-}
-
-/** The client fell asleep and nothing was heard of it in this wake-up: what stands aside because of that goes back. */
-export function takeBack({ outbox }: Session): void {
-  for (const { unanswered } of outbox) {
-    if (unanswered?.wakeUp === outbox.wakeUps && unanswered.rounds === 1) unanswered.isAside = false;
-  }
-}
-
-/** Others go on; what is in flight stands aside, or is given up. */
   if (!inFlight || !history?.isAside) return;
   if (inFlight.kind === "publish") return keep(context, session, inFlight.entry);
   for (const entry of session.outbox) {
@@ -82,6 +82,16 @@ export function takeBack({ outbox }: Session): void {
 function keep(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.received?.stage === "open") takeCustody(context, session, entry);
   else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
+}
+
+/** The client fell asleep and nothing was heard of it in this wake-up: what stands aside because of that goes back. */
+export function takeBack({ outbox }: Session): void {
+  for (const { unanswered } of outbox) {
+    if (unanswered?.wakeUp === outbox.wakeUps && unanswered.rounds === 1) unanswered.isAside = false;
+  }
+}
+
+/** Others go on; what is in flight stands aside, or is given up. */
 export function stepAside(context: Context, session: Session): void {
   const { outbox } = session;
   const { inFlight } = outbox;
@@ -143,7 +153,7 @@ function onRegisterUnanswered(context: Context, session: Session, topicName: str
   const topic = registry.byName(topicName);
   if (topic?.told) {
     topic.known = true;
-    outbox.names.delete(topicName);
+    history.isAside = false; // it stays: with each further connection a single copy goes, until one is answered
     return;
   }
   const isProof = isProven(context, session, history);
