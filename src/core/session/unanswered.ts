@@ -17,6 +17,7 @@
 import type { Context } from "../context.ts";
 import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
+import type { Instant } from "../types.ts";
 import { takeCustody } from "./custody.ts";
 import { finish, giveUp, stopInFlight } from "./drop.ts";
 import { queuedRecord } from "./queued-record.ts";
@@ -182,12 +183,13 @@ export function isGivenUp(context: Context, { outbox }: Session, topicName: stri
 
 /** A CONNECT: whatever stands aside is tried again, after what waits for the first time. */
 export function tryAgainSoon(context: Context, session: Session): void {
-  const soon = context.now + context.roundMs(session);
+  // Not before now, or it would be overdue, and come first in each connection of a client that soon sleeps again.
+  const soon = (until: Instant) => Math.max(context.now, Math.min(until, context.now + context.roundMs(session)));
   for (const [topicName, history] of [...session.outbox.names]) {
     if (history.isGivenUp) session.outbox.names.delete(topicName);
-    else history.until = Math.min(history.until, soon);
+    else history.until = soon(history.until);
   }
   for (const { unanswered } of session.outbox) {
-    if (unanswered) unanswered.until = Math.min(unanswered.until, soon);
+    if (unanswered) unanswered.until = soon(unanswered.until);
   }
 }

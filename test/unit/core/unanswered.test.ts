@@ -109,6 +109,17 @@ describe("a message that an active client never takes", () => {
     expect(end.effect("ackBroker")).toMatchObject({ packetId: 7 });
   });
 
+  test("however long it has waited, at a CONNECT the others go first", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big });
+    roundWithPings(bench);
+    bench.client(sleep(3_600));
+    bench.after(600_000);
+    bench.link().delivers({ payload: octets("small") });
+    const turn = bench.client(connect({ cleanSession: false, duration: 600 }));
+    expect(turn.message("PUBLISH").data).toEqual(octets("small"));
+  });
+
   test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
     const bench = subscribed();
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
