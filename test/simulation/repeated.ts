@@ -1,6 +1,7 @@
 /**
  * When is something that a client does not answer repeated enough for others to go? After a whole round; in a wake-up, when
- * the client asks for the second time; and after so many copies as three rounds have, after each one more.
+ * the client asks for the second time; and after so many copies as three rounds have, after each one more. Of a REGISTER one
+ * round is enough: the client may have been told the id before, and have no code for it.
  */
 export class Repeated {
   readonly #perRound: number;
@@ -24,7 +25,8 @@ export class Repeated {
 
   /** Asked before the next is noted. */
   isEnough(what: string, isAwake: boolean): boolean {
-    const needed = (this.#total.get(what) ?? 0) >= 3 * this.#perRound ? 1 : isAwake ? 2 : this.#perRound;
+    const rounds = /^r/i.test(what) ? 1 : 3;
+    const needed = (this.#total.get(what) ?? 0) >= rounds * this.#perRound ? 1 : isAwake ? 2 : this.#perRound;
     return (what === this.#last ? this.#inRow : 0) >= needed;
   }
 }

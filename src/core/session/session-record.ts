@@ -57,7 +57,8 @@ export function confirm(context: Context, session: Session, topic: Topic): void 
   topic.told = true;
   if (topic.confirmed) return;
   topic.confirmed = true;
-  session.outbox.names.delete(topic.name);
+  const history = session.outbox.names.get(topic.name);
+  if (history) Object.assign(history, { isAside: false, isGivenUp: false }); // that no REGISTER is answered stays true
   context.journal.note(session, () => recordOf(session));
 }
 
@@ -66,6 +67,7 @@ export function doubt(context: Context, session: Session, topic: Topic): void {
   topic.known = false;
   topic.told = false;
   topic.confirmed = false;
+  session.outbox.names.delete(topic.name);
   context.journal.note(session, () => recordOf(session));
 }
 

@@ -12,10 +12,12 @@
  * Of a REGISTER the name stands aside, with all that waits under it. Where a SUBACK, or the REGACK to the client's own
  * REGISTER, has told the id before, the client may well know it, and know no REGISTER from a gateway (RIOT's two): then
  * the id is used all the same. What it means is beyond doubt, and a client that does not know it says so. [interpretation 40]
+ * One round is enough for that, once: each further connection begins with a single copy, until a REGISTER is answered.
  */
 import type { Context } from "../context.ts";
 import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
+import type { Instant } from "../types.ts";
 import { takeCustody } from "./custody.ts";
 import { finish, giveUp, stopInFlight } from "./drop.ts";
 import { queuedRecord } from "./queued-record.ts";
@@ -30,7 +32,15 @@ const pauseRoundsMax = 64;
 export function repetitionsOf(context: Context, session: Session): number {
   const { limit } = context.retryOf(session);
   const history = historyInFlight(session);
-  return history ? Math.max(0, Math.min(limit, enoughCopies(limit) - history.tries - 1)) : limit;
+  if (!history) return limit;
+  const enough = isTold(session) ? limit + 1 : enoughCopies(limit);
+  return Math.max(0, Math.min(limit, enough - history.tries - 1));
+}
+
+/** It is the REGISTER of an id that the client has been told before. */
+function isTold({ outbox, registry }: Session): boolean {
+  const { inFlight } = outbox;
+  return inFlight?.kind === "register" && registry.byName(inFlight.topicName)?.told === true;
 }
 
 function enoughCopies(limit: number): number {
@@ -58,9 +68,21 @@ export function wasHeardSince({ outbox, lastHeard }: Session): boolean {
  * or it would head each connection, or each wake-up, of a client that can never take it.
  */
 export function noteSilence(context: Context, session: Session): void {
+  const { inFlight } = session.outbox;
   const history = noteRound(context, session);
   if (history && history.rounds === 1) history.isAside = false;
   stopInFlight(context, session);
+  if (!inFlight || !history?.isAside) return;
+  if (inFlight.kind === "publish") return keep(context, session, inFlight.entry);
+  for (const entry of session.outbox) {
+    if (entry.publication.topicName === inFlight.topicName && !entry.released) takeCustody(context, session, entry);
+  }
+}
+
+/** Ours from here on, as what waits for a sleeper is: or a few that stand aside would fill the broker's window. */
+function keep(context: Context, session: Session, entry: OutboxEntry): void {
+  if (entry.received?.stage === "open") takeCustody(context, session, entry);
+  else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
 }
 
 /** The client fell asleep and nothing was heard of it in this wake-up: what stands aside because of that goes back. */
@@ -85,9 +107,7 @@ export function stepAside(context: Context, session: Session): void {
     else giveUpUnanswered(context, session, entry, history);
     return;
   }
-  // Ours from here on, as what waits for a sleeper is: or a few of these would fill the broker's window.
-  if (entry.received?.stage === "open") takeCustody(context, session, entry);
-  else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
+  keep(context, session, entry);
 }
 
 /** One more round went by in vain. */
@@ -134,7 +154,7 @@ function onRegisterUnanswered(context: Context, session: Session, topicName: str
   const topic = registry.byName(topicName);
   if (topic?.told) {
     topic.known = true;
-    outbox.names.delete(topicName);
+    history.isAside = false; // it stays: with each further connection a single copy goes, until one is answered
     return;
   }
   const isProof = isProven(context, session, history);
@@ -163,12 +183,13 @@ export function isGivenUp(context: Context, { outbox }: Session, topicName: stri
 
 /** A CONNECT: whatever stands aside is tried again, after what waits for the first time. */
 export function tryAgainSoon(context: Context, session: Session): void {
-  const soon = context.now + context.roundMs(session);
+  // Not before now, or it would be overdue, and come first in each connection of a client that soon sleeps again.
+  const soon = (until: Instant) => Math.max(context.now, Math.min(until, context.now + context.roundMs(session)));
   for (const [topicName, history] of [...session.outbox.names]) {
     if (history.isGivenUp) session.outbox.names.delete(topicName);
-    else history.until = Math.min(history.until, soon);
+    else history.until = soon(history.until);
   }
   for (const { unanswered } of session.outbox) {
-    if (unanswered) unanswered.until = Math.min(unanswered.until, soon);
+    if (unanswered) unanswered.until = soon(unanswered.until);
   }
 }

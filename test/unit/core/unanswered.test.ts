@@ -95,6 +95,31 @@ describe("a message that an active client never takes", () => {
     }
   });
 
+  test("what is left unanswered in silence for the second time is ours: it does not fill the broker's window", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big, packetId: 7 });
+    bench.after(39_000);
+    expect(bench.after(1_000).asks("closeLink").states).toEqual(["lost"]);
+    bench.client(connect({ cleanSession: false, duration: 600 }));
+    bench.client(regAck(bench.link().up(true).message("REGISTER"))).gets("PUBLISH");
+    bench.link().delivers({ payload: big, packetId: 7, dup: true });
+    bench.after(39_000);
+    const end = bench.after(1_000);
+    expect(end.states).toEqual(["lost"]);
+    expect(end.effect("ackBroker")).toMatchObject({ packetId: 7 });
+  });
+
+  test("however long it has waited, at a CONNECT the others go first", () => {
+    const bench = subscribed();
+    bench.link().delivers({ payload: big });
+    roundWithPings(bench);
+    bench.client(sleep(3_600));
+    bench.after(600_000);
+    bench.link().delivers({ payload: octets("small") });
+    const turn = bench.client(connect({ cleanSession: false, duration: 600 }));
+    expect(turn.message("PUBLISH").data).toEqual(octets("small"));
+  });
+
   test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
     const bench = subscribed();
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
@@ -203,6 +228,43 @@ describe("a REGISTER that an active client never answers", () => {
     bench.link().up(true);
     bench.link().delivers({}).gets("REGISTER");
     expect(roundWithPings(bench).message("PUBLISH")).toMatchObject({ topicId, dup: false });
+  });
+
+  test("where a SUBACK has told the id, one round is enough for all connections: then a single copy goes", () => {
+    const bench = subscribed();
+    const comeBack = () => {
+      bench.client(connect({ cleanSession: false, duration: 600 }));
+      return bench.link().up(true);
+    };
+    comeBack();
+    bench.link().delivers({ packetId: 1 }).gets("REGISTER");
+    bench.after(39_000);
+    expect(bench.after(1_000).states).toEqual(["lost"]);
+    comeBack().gets("CONNACK", "REGISTER");
+    bench.link().delivers({ packetId: 1, dup: true }).gets();
+    bench.client(pubAck(bench.after(10_000).message("PUBLISH"))).asks("ackBroker");
+    for (const packetId of [2, 3]) {
+      comeBack();
+      bench.link().delivers({ packetId }).gets("REGISTER");
+      bench.client(pubAck(bench.after(10_000).message("PUBLISH"))).asks("ackBroker");
+    }
+    // It answers one after all: from then on it is asked as often as any.
+    comeBack();
+    const register = bench.link().delivers({ packetId: 4 }).message("REGISTER");
+    bench.client(pubAck(bench.client(regAck(register)).message("PUBLISH")));
+    comeBack();
+    bench.link().delivers({ packetId: 5 }).gets("REGISTER");
+    bench.after(10_000).gets("REGISTER");
+  });
+
+  test("one that does not know the id after all is asked again as often as any", () => {
+    const bench = subscribed();
+    bench.client(connect({ cleanSession: false, duration: 600 }));
+    bench.link().up(true);
+    bench.link().delivers({}).gets("REGISTER");
+    const sent = roundWithPings(bench).message("PUBLISH");
+    bench.client(pubAck(sent, 2)).gets("REGISTER");
+    for (let i = 0; i < 3; i++) bench.after(10_000).gets("REGISTER");
   });
 });
 
