@@ -391,8 +391,8 @@ export class Witness {
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
     client.life = "active";
     client.saidGoodbye = false;
-    // A repeated CONNACK may wait for a commit and be overtaken by what the client said since: that is not undone.
-    if ((address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
+    // A repeated CONNACK may wait for a commit: that its client went to sleep since is not undone.
+    if (client.leaving !== true || (address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
     client.inFlight = undefined;
   }
 
