@@ -342,7 +342,8 @@ export class Judge {
     { filter, at }: { readonly filter: string; readonly at: number },
     kept: Iterable<Publication>,
   ): void {
-    const { filters, retained } = this.#client(clientId);
+    const { filters, retained, endedAt } = this.#client(clientId);
+    if (endedAt > at) return; // the SUBACK waited for a commit, and its session is over since
     filters.add(filter);
     for (const publication of kept) retained.set(publication.topicName, { payload: textOf(publication), at });
   }
@@ -452,6 +453,7 @@ export class Judge {
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);
         this.#onlyToldIds(to, peer, message);
+        this.#law?.copied(clientAt(to), Buffer.from(message.data).toString());
         if (!message.dup) this.#law?.sent(clientAt(to), Buffer.from(message.data).toString());
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos === 2) this.#noteOpen(clientAt(to), message);

@@ -8,9 +8,12 @@ export class Repeated {
   /** Copies of each message ever sent, by a name for it. */
   readonly #total = new Map<string, number>();
 
-  /** `perRound`: the first copy and N_retry more. */
-  constructor(perRound: number) {
+  readonly #keptBack: number;
+
+  /** `perRound`: the first copy and N_retry more. `keptBack`: of those, what the gateway may count and never have sent. */
+  constructor(perRound: number, keptBack = 0) {
     this.#perRound = perRound;
+    this.#keptBack = keptBack;
   }
 
   /** What was sent last, and how often in a row, from whatever address the client spoke. */
@@ -26,7 +29,8 @@ export class Repeated {
   /** Asked before the next is noted. */
   isEnough(what: string, isAwake: boolean): boolean {
     const rounds = /^r/i.test(what) ? 1 : 3;
-    const needed = (this.#total.get(what) ?? 0) >= rounds * this.#perRound ? 1 : isAwake ? 2 : this.#perRound;
-    return (what === this.#last ? this.#inRow : 0) >= needed;
+    const isOld = (this.#total.get(what) ?? 0) >= rounds * this.#perRound - this.#keptBack;
+    const needed = (isOld ? 1 : isAwake ? 2 : this.#perRound) - this.#keptBack;
+    return (what === this.#last ? this.#inRow : 0) >= Math.max(1, needed);
   }
 }

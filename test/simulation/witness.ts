@@ -78,8 +78,8 @@ class Client {
   /** The wake-up under way: what was handed over in it. */
   handedOver = 0;
 
-  constructor(copiesPerRound: number) {
-    this.repeated = new Repeated(copiesPerRound);
+  constructor(copiesPerRound: number, keptBack: number) {
+    this.repeated = new Repeated(copiesPerRound, keptBack);
   }
 }
 
@@ -446,8 +446,7 @@ export class Witness {
     let client = this.#clients.get(clientId);
     if (!client) {
       // A step of QoS 2 may be kept back while the store fails: the gateway counts a copy that never left.
-      const copies = (this.#limits.copiesPerRound ?? 4) - (this.#limits.storeFails ? 1 : 0);
-      client = new Client(copies);
+      client = new Client(this.#limits.copiesPerRound ?? 4, this.#limits.storeFails ? 1 : 0);
       this.#clients.set(clientId, client);
     }
     return client;

@@ -189,7 +189,10 @@ export class World {
     this.#options = options;
     this.rng = new Rng(options.seed);
     const buffer = options.core.buffer ?? testOptions.buffer;
+    const { retryIntervalSeconds, retryLimit } = options.core.retry ?? testOptions.retry;
+    const copiesPerRound = retryLimit + 1;
     this.law = new PolicyLaw({
+      copiesMin: 3 * copiesPerRound,
       now: () => this.time.now(),
       policyOf: buffer.policyOf,
       clockIsRight: options.clock === "always",
@@ -198,8 +201,6 @@ export class World {
         !options.smallClients ||
         this.devices.find((device) => device.clientId === clientId)?.canTake(publication) === true,
     });
-    const { retryIntervalSeconds, retryLimit } = options.core.retry ?? testOptions.retry;
-    const copiesPerRound = retryLimit + 1;
     const stores = options.core.uplink?.policyOf("").whenAway === "store";
     this.#groupRng = new Rng(options.seed ^ 0x6207);
     this.#sizes = new Rng(options.seed ^ 0x512e);
@@ -719,6 +720,7 @@ export class World {
       this.#note("the gateway goes on");
       if (ms >= noticedMs) this.judge.goesOn();
       this.witness.goesOn();
+      this.law.goesOn();
       process.goOn();
     });
   }
