@@ -30,7 +30,9 @@ const { values } = parseArgs({
     pid: text("p", "0"),
   },
 });
-const { mode, prefix } = values;
+const { mode } = values;
+// Ids of its own: the gateway holds off a client id that is taken over again and again.
+const prefix = `${values.prefix}${String(process.pid % 10_000).padStart(4, "0")}`;
 const [count, qos, window, size] = [values.devices, values.qos, values.window, values.size].map(Number);
 const [seconds, rate, loss, pid] = [values.seconds, values.rate, values.loss, values.pid].map(Number);
 const messagesEach = Number(values.messages);
