@@ -12,6 +12,8 @@ import { giveUp, turnAway } from "./drop.ts";
 /** `wait`: no room now, and it may not be dropped: the broker keeps it. */
 export type Admission = "in" | "wait" | "dropped";
 
+const none: readonly OutboxEntry[] = [];
+
 export function admit(context: Context, session: Session, entry: OutboxEntry): Admission {
   const { publication, policy, received } = entry;
   if (publication.qos === 0 && !isReachable(session) && !policy.qos0WhileAsleep) {
@@ -22,11 +24,9 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   const { outbox } = session;
   const { buffer } = context.options;
   const bytes = entryBytes(entry);
-  const replaced = policy.keep === "latest" ? [...outbox].filter((other) => isReplaced(other, entry)) : [];
-  const more = {
-    messages: 1 - replaced.length,
-    bytes: bytes - replaced.reduce((sum, old) => sum + entryBytes(old), 0),
-  };
+  const replaced = policy.keep === "latest" ? [...outbox].filter((other) => isReplaced(other, entry)) : none;
+  const more = { messages: 1 - replaced.length, bytes };
+  for (const old of replaced) more.bytes -= entryBytes(old);
   const tooLarge = bytes > Math.min(policy.bytesMax, buffer.bytesMax);
   while (!tooLarge && !fits(context, session, policy, more)) {
     const victim = makesWay(session, policy, more, replaced);

@@ -17,5 +17,5 @@ export function moveOn(context: Context): void {
     pump(context, session);
     session.touched = false;
   }
-  touched.length = 0;
+  while (touched.length > 0) touched.pop(); // nearly always one: setting the length costs as much as the rest of this turn's end
 }
