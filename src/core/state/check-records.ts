@@ -11,7 +11,7 @@ import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
 
 /** A restart reads neither: it tells each client its topic ids again, and asks for the will of the session. */
-const unread: ReadonlySet<string> = new Set(["known", "brokerWill"]);
+const unread: ReadonlySet<string> = new Set(["known", "brokerWill", "shown"]);
 
 export class WrittenRecords {
   /** By client id, what was asked to be stored last. */
