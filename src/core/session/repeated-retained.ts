@@ -20,7 +20,7 @@ export function isRepeatedRetained(session: Session, publication: Publication): 
   return true;
 }
 
-/** The client is sent this. What is not known to be retained is written with the next change, or at the end. */
+/** The client has this. What is not known to be retained is written with the next change, or at the end. */
 export function noteShown(context: Context, session: Session, publication: Publication): void {
   if (session.shown.note(publication)) noteChanged(context, session);
 }
