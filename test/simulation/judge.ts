@@ -12,9 +12,8 @@ import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
 import type { PolicyLaw } from "./policy-law.ts";
 import { Repeated } from "./repeated.ts";
+import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
-
-export class Violation extends Error {}
 
 /** What the air shows of one address. */
 class PeerTrack {

@@ -5,7 +5,8 @@
 import { expect, test } from "vitest";
 import type { SeenPacket } from "./broker.ts";
 import { Rng } from "./rng.ts";
-import { type Mode, swarm, World, type WorldOptions } from "./world.ts";
+import { type Mode, swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Number(process.env["SIM_POISON_SEEDS"] ?? 12);

@@ -7,7 +7,7 @@ import type { Core } from "../../src/core/core.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import { testOptions } from "./options.ts";
 import { liveSmall, smallWorld } from "./small-world.ts";
-import type { WorldOptions } from "./world.ts";
+import type { WorldOptions } from "./swarm.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Math.min(Number(process.env["SIM_SEEDS"] ?? 3), 1_000);

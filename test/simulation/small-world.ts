@@ -1,6 +1,7 @@
 /** A world of clients that do not see what is larger than their buffer, or have no code for a REGISTER, at 30 % loss. */
 import { testOptions } from "./options.ts";
-import { type Mode, swarm, World, type WorldOptions } from "./world.ts";
+import { type Mode, swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 export function smallWorld(seed: number, mode: Mode, more: Partial<WorldOptions> = {}): World {
   const usual = swarm(seed, mode);
