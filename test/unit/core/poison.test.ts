@@ -1,5 +1,6 @@
 /** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
 import { describe, expect, test } from "vitest";
+import { type BrokerLimits, noLimits } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -20,6 +21,7 @@ class PoisonBroker {
   readonly got: string[] = [];
   readonly sent: Turn["sent"] = [];
   readonly events: Turn["events"] = [];
+  limits: BrokerLimits = noLimits;
   /** Packet ids of what was published, in their order. */
   readonly ids: number[] = [];
 
@@ -69,7 +71,7 @@ class PoisonBroker {
       this.take(this.bench.after(500));
       if (this.up || i % 2 === 0) continue;
       this.up = true;
-      this.take(this.bench.link(this.#link).up(true));
+      this.take(this.bench.link(this.#link).up(true, this.limits));
     }
     return this;
   }
@@ -227,6 +229,20 @@ describe("a SUBSCRIBE", () => {
     broker.take(broker.bench.client(subscribe("no/#", 1, 2)));
     expect(broker.answers("SUBACK")).toEqual([3, 3]);
     expect(broker.got).toEqual(["witness", "another"]);
+  });
+
+  test("is tested also while QoS 2 that its client does not finish fills the broker's window", () => {
+    const broker = transparent(isForbidden);
+    broker.limits = { ...noLimits, exactlyOnceMaximum: 1 };
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, closed));
+    broker.after(2);
+    say(broker, "not released", 7, 2);
+    broker.take(broker.bench.client(subscribe("no/#")));
+    for (let i = 1; i <= 3; i++) say(broker, `witness ${i}`, 8 + i);
+    broker.after(120);
+    expect(broker.answers("SUBACK")).toEqual([3]);
+    expect(broker.got).toEqual(["not released", "witness 1", "witness 2", "witness 3"]);
   });
 
   test("is taken out of everything by UNSUBSCRIBE", () => {

@@ -66,7 +66,7 @@ class Bench {
     const waiting = () => lines().filter((line) => line.length > 0);
     return this.suspects.choose(this.now, {
       outside: this.outside.length,
-      room: 1_000,
+      fit: (packets) => packets,
       hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
       held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
       inTurn: (turn, each) => {
