@@ -41,8 +41,22 @@ export interface WorldOptions {
    * their place or time alone, for which nobody is to blame.
    */
   readonly poison?: ((packet: SeenPacket) => boolean) | undefined;
+  /** What `poison` may hold of, at whatever place and time. */
+  readonly mayBePoison?: ((packet: SeenPacket) => boolean) | undefined;
+  /** Of these the broker has noted the packet id before it closes. */
+  readonly notes?: ((packet: SeenPacket) => boolean) | undefined;
   readonly sickness?: ((packet: SeenPacket) => boolean) | undefined;
   readonly lateMs?: number;
+  /** From one end of the line to the broker to the other. */
+  readonly latencyMs?: number;
+  /** All lines to the broker are cut every so often, besides. */
+  readonly flapMs?: readonly [number, number] | undefined;
+  /** What cuts a line looks as if the broker had closed it. */
+  readonly cutsBlame?: boolean;
+  /** Pauses between attempts at the broker are the shipped ones. */
+  readonly pauses?: boolean;
+  /** Devices publish with RETAIN and of all lengths, subscribe to this and that and end it, and give their wills other topics. */
+  readonly toys?: boolean;
   /** The gateway takes its clock for right before it is set. */
   readonly believes?: boolean;
   /** Puts something between the driver and the core: a planted bug. */
