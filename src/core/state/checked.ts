@@ -24,6 +24,8 @@ export interface Checked {
     check(each: (deadline: { readonly owner: unknown; readonly name: string }) => void, found: Found): void;
   };
   readonly sessions: SessionTable;
+  /** Those whose outboxes the turn moved on. */
+  readonly touched: readonly Session[];
   readonly setups: ReadonlyMap<PeerId, Setup<Session>>;
   readonly links: ReadonlyMap<LinkId, Link>;
   readonly upstreams: Upstreams<Session>;
