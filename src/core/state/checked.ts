@@ -18,6 +18,8 @@ export interface Checked {
   /** How long a CONNECT may be under way. */
   readonly repetitionMs: number;
   readonly storeFails: boolean;
+  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  roundMs(session: Session): number;
   readonly journal: { readonly enabled: boolean };
   readonly counters: Counters;
   readonly deadlines: {
