@@ -84,8 +84,9 @@ class PoisonBroker {
 }
 
 const bad = "bad";
-const isBad = (effect: Turn["effects"][number]) =>
-  effect.kind === "publish" && Buffer.from(effect.publication.payload).toString() === bad;
+const isBad = (effect: Turn["effects"][number]) => effect.kind === "publish" && textOf(effect) === bad;
+const textOf = (effect: Extract<Turn["effects"][number], { kind: "publish" }>) =>
+  Buffer.from(effect.publication.payload).toString();
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
 
 function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
@@ -194,6 +195,18 @@ describe("a publication", () => {
     expect(next.ends).toBeLessThanOrEqual(3);
     expect([...life.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
     expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
+  });
+
+  test("several that were accepted are told from a sick broker by what waits behind them, of whatever QoS", () => {
+    const broker = transparent((effect) => effect.kind === "publish" && /^bad/.test(textOf(effect)));
+    const { bench } = broker;
+    broker.up = false;
+    broker.take(bench.link().down(false, { cause: "network" }));
+    for (let i = 1; i <= 4; i++) say(broker, `bad ${i}`, i);
+    say(broker, "good", 5, 2);
+    broker.take(bench.client({ type: "PUBREL", msgId: 5 }));
+    broker.after(600);
+    expect(broker.got).toEqual(["good"]);
   });
 
   test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
