@@ -21,6 +21,7 @@ import { lose } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
+import { noteShown } from "./repeated-retained.ts";
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
@@ -118,6 +119,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     outboxShift(context, session, entry);
     context.counters.deliveredDown++;
     outboxAllow(session);
+    noteShown(context, session, entry.publication);
     noteQoS0(context, session, entry);
     noteSent(session, message);
     if (session.peer !== undefined) context.out.send(session.peer, message);
@@ -399,6 +401,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     session.outbox.forgetUnanswered(entry);
     confirmId(context, session, entry);
+    noteShown(context, session, entry.publication);
     context.counters.deliveredDown++;
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
@@ -451,6 +454,7 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
   context.counters.deliveredDown++;
   confirmId(context, session, entry);
+  noteShown(context, session, entry.publication);
   finish(context, session, entry);
 }
 
