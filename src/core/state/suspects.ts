@@ -368,7 +368,9 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (chance >= figures.chanceMax) return false;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
-    const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
+    // As the first on its connection: of a broker that closes after every n packets nothing else is known.
+    const isLong =
+      suspicion.ordinal === 1 && deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
     if (!isLong || this.#spent.has(client)) return false;
     this.#spent.set(client, true);
     return true;
