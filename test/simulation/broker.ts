@@ -115,6 +115,8 @@ export interface BrokerLog {
 }
 
 const window = 16;
+/** As mosquitto takes 20; few enough that it comes to that. */
+export const exactlyOnceMaximum = 2;
 const shippedPauses = { minSeconds: 1, maxSeconds: 60 };
 
 export class SimBroker {

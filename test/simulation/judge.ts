@@ -355,7 +355,6 @@ export class Judge {
     const decoded = decode(bytes);
     const peer = this.#peers.get(from);
     if (!decoded.ok || !peer) return;
-    this.#poison?.atGateway(clientAt(from), decoded.message);
     this.#client(clientAt(from)).heardAt = this.#time.now();
     const { message } = decoded;
     switch (message.type) {
@@ -409,9 +408,7 @@ export class Judge {
     const decoded = decode(bytes);
     if (!decoded.ok) throw new Violation(`the gateway sent something malformed to ${to}: ${decoded.code}`);
     const peer = this.#peers.get(to);
-    if (!peer) return;
-    this.#poison?.fromGateway(clientAt(to), decoded.message);
-    this.#judgeMessage(to, peer, decoded.message);
+    if (peer) this.#judgeMessage(to, peer, decoded.message);
   }
 
   #judgeMessage(to: PeerId, peer: PeerTrack, message: Message): void {

@@ -8,23 +8,25 @@
  * - Nobody else is silent for longer than 30 s. Counted is, for each client, the time since a packet of it (a PUBLISH at
  *   QoS 1 or 2, a SUBSCRIBE or UNSUBSCRIBE) was answered or there was nothing of it to answer, while
  *   a packet of it waits that has come to the gateway and is neither answered by the broker nor refused to the device,
- *   no packet of its own waits for which the broker closes, and
+ *   no packet of its own waits for which the broker has closed, nor does it leave so many PUBRECs unanswered as the broker takes
+ *   of QoS 2, and
  *   the line stands: from CONNACK on, over all ends that the predicate makes and the pauses behind them. From any other end
- *   (a cut, an outage, a broker that is sick, a death of the gateway) until the next CONNACK, and while the gateway stands
- *   still, nothing is counted; the count goes on behind it.
+ *   (a cut, an outage, a broker that is sick, a death of the gateway) until the next CONNACK, while the gateway stands still,
+ *   and while nobody can tell that the broker is not sick (it ended for three different packets in a row, with nothing
+ *   answered between, until the next answer) nothing is counted; the count goes on behind it.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Change } from "../../src/core/record.ts";
 import { publicationKey } from "../../src/core/state/packet-key.ts";
 import type { Instant, Publication } from "../../src/core/types.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
-import type { SeenPacket } from "./broker.ts";
+import { exactlyOnceMaximum, type SeenPacket } from "./broker.ts";
 import { clientAt } from "./sim-address.ts";
 import { Violation } from "./violation.ts";
 
-const silenceMaxMs = 30_000;
-/** Ends that a proof needs, at least. */
-const proofMin = 3;
+const usualSilenceMaxMs = 30_000;
+/** Ends that the predicate has made of it, at least: some of its deaths may have been a cut, or the broker's sickness. */
+const proofMin = 1;
 /** Taken out of one kind before others of it may be refused. */
 const takenToLearn = 2;
 /** Until what the broker said has come to the gateway, and what that says has come to a device. */
@@ -36,6 +38,8 @@ class Line {
   #before = 0;
   /** Packets that are sent and not answered, by packet id. */
   readonly outside = new Map<number, string>();
+  /** Different packets that it ended for in a row, with nothing answered between. */
+  readonly row = new Set<string>();
 
   stood(now: Instant): number {
     return this.#before + (this.standsSince === undefined ? 0 : now - this.standsSince);
@@ -54,8 +58,10 @@ class Client {
   since = 0;
   /** By its MsgId, what it asked last under it. */
   readonly asked = new Map<number, string>();
-  /** The broker has closed for these, and they are neither answered nor taken out. */
+  /** The broker has closed for these, for whatever reason, and they are neither answered nor taken out. */
   readonly poisons = new Set<string>();
+  /** MsgIds of QoS 2 for which it has its PUBREC, and the gateway not its PUBREL. */
+  readonly unreleased = new Set<number>();
 }
 
 /** Publications of one client, topic, QoS and retain. */
@@ -70,6 +76,7 @@ interface Kind {
 
 export class PoisonLaw {
   readonly #now: () => Instant;
+  readonly #silenceMaxMs: number;
   /** By which MQTT connection a client's packets go. */
   readonly #lineOf: (clientId: string) => string;
   readonly #lines = new Map<string, Line>();
@@ -100,7 +107,9 @@ export class PoisonLaw {
     now: () => Instant;
     lineOf: (clientId: string) => string;
     mayClose: (packet: SeenPacket) => boolean;
+    silenceMaxMs?: number | undefined;
   }) {
+    this.#silenceMaxMs = init.silenceMaxMs ?? usualSilenceMaxMs;
     this.#now = init.now;
     this.#lineOf = init.lineOf;
     this.#mayClose = init.mayClose;
@@ -113,6 +122,20 @@ export class PoisonLaw {
     const key = keyOf(packet);
     this.#ends.set(key, (this.#ends.get(key) ?? 0) + 1);
     this.#seen.push(packet);
+    const line = this.#line(packet.connection);
+    line.row.add(key);
+    if (line.row.size >= differentMin) line.stop(this.#now());
+    this.#holdsUp(packet);
+  }
+
+  /** The broker is sick, and closes for anything. */
+  closedWhileSick(packet: SeenPacket): void {
+    this.broke(packet.connection);
+    this.#holdsUp(packet);
+  }
+
+  #holdsUp(packet: SeenPacket): void {
+    const key = keyOf(packet);
     const owner = this.#published.get(packet.text)?.clientId;
     if (owner !== undefined) this.#client(owner).poisons.add(key);
     else if (packet.kind === "publish") this.#client(packet.text.split(" ")[0] ?? "").poisons.add(key);
@@ -145,7 +168,7 @@ export class PoisonLaw {
   up(connection: string): void {
     const line = this.#line(connection);
     line.outside.clear();
-    line.standsSince ??= this.#now();
+    if (line.row.size < differentMin) line.standsSince ??= this.#now();
   }
 
   /** It ended, and not for a packet of the predicate's. */
@@ -153,6 +176,11 @@ export class PoisonLaw {
     const line = this.#line(connection);
     line.stop(this.#now());
     this.#paused = this.#paused.filter((other) => other !== line);
+  }
+
+  /** The broker is away, for all. */
+  away(): void {
+    for (const connection of this.#lines.keys()) this.broke(connection);
   }
 
   stops(): void {
@@ -186,9 +214,11 @@ export class PoisonLaw {
 
   /** The broker's answer came to the gateway. */
   acked(connection: string, packetId: number): void {
-    const { outside } = this.#line(connection);
-    this.#isOver(outside.get(packetId) ?? "");
-    outside.delete(packetId);
+    const line = this.#line(connection);
+    this.#isOver(line.outside.get(packetId) ?? "");
+    line.outside.delete(packetId);
+    line.row.clear();
+    line.standsSince ??= this.#now();
   }
 
   // ---------------------------------------------------------------- the disk
@@ -255,6 +285,7 @@ export class PoisonLaw {
   }
 
   atGateway(clientId: string, message: Message): void {
+    if (message.type === "PUBREL") this.#client(clientId).unreleased.delete(message.msgId);
     if (message.type === "PUBLISH" && message.qos > 0) {
       const text = Buffer.from(message.data).toString();
       this.#client(clientId).asked.set(message.msgId, `publish ${text}`);
@@ -268,6 +299,7 @@ export class PoisonLaw {
   }
 
   fromGateway(clientId: string, message: Message): void {
+    if (message.type === "PUBREC") this.#client(clientId).unreleased.add(message.msgId);
     switch (message.type) {
       case "PUBACK":
       case "PUBREC":
@@ -351,6 +383,11 @@ export class PoisonLaw {
     }
   }
 
+  /** Nobody can tell that the broker is not sick: what this client asks for may take its turn for long. */
+  isSick(clientId: string): boolean {
+    return this.#line(this.#lineOf(clientId)).row.size >= differentMin;
+  }
+
   #isPoisonous(text: string): boolean {
     const publication = this.#published.get(text)?.publication;
     if (!publication) return false;
@@ -365,9 +402,9 @@ export class PoisonLaw {
     for (const [clientId, client] of this.#clients) {
       if (client.waiting.size === 0) continue;
       const silentMs = this.#line(this.#lineOf(clientId)).stood(this.#now()) - client.since;
-      if (silentMs <= this.longestSilenceMs || client.poisons.size > 0) continue;
+      if (silentMs <= this.longestSilenceMs || isItsOwnFault(client)) continue;
       this.longestSilenceMs = silentMs;
-      if (silentMs <= silenceMaxMs) continue;
+      if (silentMs <= this.#silenceMaxMs) continue;
       const [what] = client.waiting;
       throw new Violation(`${clientId} has had no answer for ${Math.round(silentMs)} ms, "${what}" waits`);
     }
@@ -430,8 +467,16 @@ export class PoisonLaw {
   }
 }
 
+/** So many different packets in a row, and nobody can tell that it is not the broker. */
+const differentMin = 3;
+
 /** Of one client's line so many are tried where the broker seems sick. */
 const triedOfOne = 8;
+
+/** What the broker takes at QoS 2 is full of what it does not finish, or one of its own has to be tested. */
+function isItsOwnFault({ poisons, unreleased }: Client): boolean {
+  return poisons.size > 0 || unreleased.size >= exactlyOnceMaximum;
+}
 
 const notSupported = 3;
 

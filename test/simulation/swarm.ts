@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly flapMs?: readonly [number, number] | undefined;
   /** What cuts a line looks as if the broker had closed it. */
   readonly cutsBlame?: boolean;
+  /** For so long nobody else may be silent: `poison-law.ts`. */
+  readonly silenceMaxMs?: number;
   /** Pauses between attempts at the broker are the shipped ones. */
   readonly pauses?: boolean;
   /** Devices publish with RETAIN and of all lengths, subscribe to this and that and end it, and give their wills other topics. */

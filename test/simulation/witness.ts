@@ -238,7 +238,9 @@ export class Witness {
     if (message.type === "CONNACK" && message.returnCode === 0) return this.#onConnected(to, address);
     if (message.type === "DISCONNECT") return this.#onDisconnect(to, address, owed > 0);
     const client = this.#clientAt(to);
-    this.silenceForSleepers(to, client, message, owed > 0);
+    const isLateAnswer =
+      (message.type === "PUBACK" || message.type === "PUBREC") && address.published.has(message.msgId);
+    this.silenceForSleepers(to, client, message, owed > 0 || isLateAnswer);
     this.acknowledgementsAreTrue(to, address, message);
     if (!client) return;
     switch (message.type) {

@@ -11,7 +11,7 @@ import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { CheckedCore } from "../helpers/checked-core.ts";
-import { SimBroker, SimUpstream } from "./broker.ts";
+import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
@@ -20,6 +20,7 @@ import { PoisonLaw } from "./poison-law.ts";
 import { PolicyLaw } from "./policy-law.ts";
 import { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
+import { clientAt } from "./sim-address.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { SimStore } from "./sim-store.ts";
 import { crowd, type WorldOptions } from "./swarm.ts";
@@ -88,7 +89,8 @@ export class World {
       const isShared = options.core.upstream?.mode === "aggregating";
       const lineOf = (clientId: string) => (isShared ? this.#trunkOf(clientId) : clientId);
       const mayClose = options.mayBePoison ?? (() => false);
-      this.poison = new PoisonLaw({ now: () => this.time.now(), lineOf, mayClose });
+      const { silenceMaxMs } = options;
+      this.poison = new PoisonLaw({ now: () => this.time.now(), lineOf, mayClose, silenceMaxMs });
     }
     this.judge = new Judge(this.time, {
       stores,
@@ -113,13 +115,17 @@ export class World {
       this.#note(`to   ${to} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.fromGateway(to, bytes);
       const decoded = decode(bytes);
-      if (decoded.ok) this.witness.fromGateway(to, decoded.message);
+      if (!decoded.ok) return;
+      this.poison?.fromGateway(clientAt(to), decoded.message);
+      this.witness.fromGateway(to, decoded.message);
     };
     this.network.onAtGateway = (from, bytes) => {
       this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.atGateway(from, bytes);
       const decoded = decode(bytes);
-      if (decoded.ok && this.network.gateway) this.witness.atGateway(from, decoded.message);
+      if (!decoded.ok || !this.network.gateway) return;
+      this.poison?.atGateway(clientAt(from), decoded.message);
+      this.witness.atGateway(from, decoded.message);
     };
     this.broker = new SimBroker(
       this.time,
@@ -128,7 +134,7 @@ export class World {
         cut: options.brokerCut,
         away: false,
         forgets: options.brokerForgets,
-        exactlyOnceMaximum: 2,
+        exactlyOnceMaximum,
         lateMs: options.lateMs ?? 0,
         cutsBlame: options.cutsBlame ?? false,
         notesBeforeClosing: options.notes,
@@ -136,7 +142,7 @@ export class World {
           const isPoison = options.poison?.(packet) === true;
           const closes = isPoison || (!this.#healed && options.sickness?.(packet) === true);
           if (isPoison) this.poison?.closedFor(packet);
-          else if (closes) this.poison?.broke(packet.connection);
+          else if (closes) this.poison?.closedWhileSick(packet);
           if (closes) this.#note(`broker closes ${packet.connection} for ${JSON.stringify(packet)}`);
           return closes;
         },
@@ -251,7 +257,8 @@ export class World {
     this.judge.nothingToldIsMissing();
     this.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.devices) {
-      if (device.device.state === "disconnected") throw new Error(`${device.clientId} is still disconnected`);
+      if (device.device.state !== "disconnected" || this.poison?.isSick(device.clientId)) continue;
+      throw new Error(`${device.clientId} is still disconnected`);
     }
     const sizes = this.#core?.sizes;
     const most = this.devices.length + 2;
@@ -299,15 +306,15 @@ export class World {
       this.broker.publish({ topicName, payload: Buffer.from(`${topicName}|999999`), qos: 1, retain: false });
     }
     this.run(60_000);
-    const missing = owed.filter(
-      ([clientId, payload]) => !this.law.wasHanded(clientId, payload) && !this.#queuedFor.has(`${clientId} ${payload}`),
-    );
+    const isMissing = (clientId: string, payload: string) =>
+      !this.law.wasHanded(clientId, payload) && !this.#queuedFor.has(`${clientId} ${payload}`);
+    const missing = owed.filter((each) => isMissing(...each) && !this.poison?.isSick(each[0]));
     if (missing.length > 0)
       throw new Violation(`${missing.join("; ")}: subscribed, and the broker knows nothing of it`);
     this.#emptyQueues();
     this.judge.nothingPromisedIsMissing();
     // Where connections still end, its SUBSCRIBE may have come between two of them.
-    const isSubscribed = !this.poison || this.judge.isOwed("late", "d/all/0");
+    const isSubscribed = !this.poison?.isSick("late") && (!this.poison || this.judge.isOwed("late", "d/all/0"));
     for (const kept of isSubscribed ? this.#keptBy("d/all/#") : []) {
       if (!this.judge.hasGot("late", textOf(kept)))
         throw new Violation(`late never got the retained "${textOf(kept)}"`);
@@ -327,6 +334,7 @@ export class World {
 
   /** Tens of minutes that queues are given to empty. */
   get #patience(): number {
+    if (this.poison) return 12; // some may wait for ever: see the law
     return this.#options.smallClients ? 9 : 60;
   }
 
@@ -635,6 +643,7 @@ export class World {
     this.#note("the broker is away");
     this.broker.faults.away = true;
     this.broker.cutAll();
+    this.poison?.away();
     this.time.plan(ms, () => {
       this.broker.faults.away = false;
     });
