@@ -158,7 +158,7 @@ function register(
   const msgId = session.outbox.freeMsgId();
   entry.registeredAgain = entry.topicIdRefused;
   noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
-  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context) };
+  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context, session) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
   if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
@@ -169,7 +169,7 @@ function register(
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
   noteTry(session, entry.unanswered?.isAside === true);
-  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context), isAgain: entry.msgId !== 0 };
+  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session), isAgain: entry.msgId !== 0 };
   if (entry.msgId === 0) {
     outboxAllow(session);
     session.outbox.giveMsgId(entry);
@@ -179,8 +179,8 @@ function startFlight(context: Context, session: Session, entry: OutboxEntry): vo
   sendInFlight(context, session);
 }
 
-function newRound({ now }: Context) {
-  return { tries: 0, since: now, sentAt: now, pings: 0, isAgain: false };
+function newRound({ now }: Context, { heard }: Session) {
+  return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, isAgain: false };
 }
 
 /** One of those that stand aside is tried; in a wake-up that is enough. */
@@ -405,7 +405,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
     const { inFlight } = session.outbox;
-    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context));
+    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context, session));
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }
@@ -414,7 +414,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
   if (!entry) return;
   // It stood aside, and nothing else is under way: its exchange goes on from here.
   if (!session.outbox.inFlight && isReachable(session))
-    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
+    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session) };
   if (isInFlight(session, entry)) armRetry(context, session);
 }
 

@@ -118,8 +118,10 @@ interface Round {
   /** Repetitions. */
   tries: number;
   /** The first copy left, and the last one. */
-  since: Instant;
+  readonly since: Instant;
   sentAt: Instant;
+  /** `Session.heard` when the first copy left. */
+  readonly heardThen: number;
   /** PINGREQs of an awake client meanwhile. */
   pings: number;
   /** It was sent in an earlier round: also the first copy of this one has DUP. */
