@@ -88,6 +88,14 @@ export type GatewayEvent =
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
   | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
+  /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
+  | {
+      readonly event: "other_qos_answered";
+      readonly clientId: string | undefined;
+      /** Of the publication. */
+      readonly qos: QoS;
+      readonly answer: "puback" | "pubrec" | "pubcomp";
+    }
   /** The broker closed the connection for this packet, again and again: it is not sent any more. No client: a request of all who share the connection. */
   | {
       readonly event: "packet_taken_out";

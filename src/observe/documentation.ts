@@ -44,6 +44,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     { event: "link_state", clientId, up: true, why: "accepted by the broker" },
   ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
+  other_qos_answered: [{ event: "other_qos_answered", clientId, qos: 2, answer: "puback" }],
   packet_taken_out: [
     {
       event: "packet_taken_out",

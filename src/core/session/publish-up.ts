@@ -70,7 +70,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   }
-  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session)) {
+  if (message.qos === 2 && !makeRoomForTaken(context, session)) {
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   }
   if (message.qos === 2 && context.storeFails) {
@@ -115,7 +115,7 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
   const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session))
+  if (message.qos === 2 && !makeRoomForTaken(context, session))
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   context.counters.publishedUp++;
   publishWithAnswer(context, session, message, publication);
@@ -205,27 +205,68 @@ export function onPublishAck(
   context: Context,
   broker: BrokerSession<Session>,
   exchange: PublishExchange<Session>,
-  ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
+  ack: PublishAnswer,
 ): void {
   const { qos } = exchange.publication;
-  if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
-  if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  if (exchange.stage === "waiting") return;
+  const isOfThisStep = qos === 1 ? ack.kind === "puback" : ack.kind === "pubrec" || exchange.stage === "released";
+  if (!isOfThisStep && exchange.stage !== "sent") return;
+  const isOfOtherQoS = !isOfThisStep || (qos === 2 && ack.kind === "puback");
+  if (isOfOtherQoS) noteOtherQoS(context, broker, exchange, ack.kind);
   broker.answered(exchange, context.now);
-  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
+  if (qos === 2 && ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
+  if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
   if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
-  if (!exchange.origin) return;
-  const { session, msgId, topicId } = exchange.origin;
+  const { origin } = exchange;
+  if (!origin) return;
+  const { session, msgId, topicId } = origin;
   const returnCode = returnCodeOf(ack.code);
+  if (qos === 2 && exchange.stage !== "released" && returnCode === returnCodes.accepted) {
+    // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
+    unbindUplink(exchange);
+    remainTaken(context, session, exchange, origin);
+    if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+    return;
+  }
   if (returnCode === returnCodes.accepted) remember(context, session, exchange);
   unbindUplink(exchange);
   if (exchange.orphan) return;
-  if (ack.kind === "pubcomp") context.answer(session, { type: "PUBCOMP", msgId });
+  if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
   else context.answer(session, pubAck(topicId, msgId, returnCode));
+}
+
+interface PublishAnswer {
+  readonly kind: "puback" | "pubrec" | "pubcomp";
+  readonly code: number;
+}
+
+/**
+ * The broker answers as if the publication were of another QoS: RabbitMQ 3.10 says PUBACK to QoS 2. It has it, and will say
+ * nothing more, so this is the end of it, with what that QoS promises. Waiting would hold it, and the client, for ever.
+ */
+function noteOtherQoS(
+  context: Context,
+  broker: BrokerSession<Session>,
+  { owner, publication }: PublishExchange<Session>,
+  answer: PublishAnswer["kind"],
+): void {
+  context.counters.otherQoSAnswers++;
+  if (broker.saidOtherQoS) return;
+  broker.saidOtherQoS = true;
+  context.out.report({ event: "other_qos_answered", clientId: owner?.clientId, qos: publication.qos, answer });
+}
+
+/** PUBREC for QoS 1: the broker waits for PUBREL, and takes the packet id for this message until it has answered that. */
+function releaseUnasked(context: Context, broker: BrokerSession<Session>, packetId: number): void {
+  const { link } = broker;
+  if (!link?.up) return;
+  broker.retired.set(packetId, true);
+  context.out.add({ kind: "release", linkId: link.id, packetId });
 }
 
 function onReceivedByBroker(

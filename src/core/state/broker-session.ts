@@ -81,6 +81,8 @@ export class BrokerSession<Client extends ExchangeClient> {
   watchUntil: Instant = 0;
   /** PUBRELs wait for the sign of life of this connection. */
   owesReleases = false;
+  /** On this connection the broker has answered as if of another QoS, and that was said. */
+  saidOtherQoS = false;
   /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
   readonly deafTo = new SmallMap<string, true>();
 
@@ -285,6 +287,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     this.#unanswered = 0;
     this.owesReleases = false;
     this.saidUnanswerable = false;
+    this.saidOtherQoS = false;
     for (const exchange of this.pings.splice(0)) if (exchange?.suspicion) this.search.detach(exchange);
     for (const exchange of this.inFlight.values()) {
       if (exchange.kind !== "publish") {
