@@ -17,7 +17,7 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
-import { kindKey, publicationKey } from "../state/packet-key.ts";
+import { contentKey, kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -101,7 +101,7 @@ function isSuspected(context: Context, session: Session, publication: Publicatio
   const kind = kindKey(clientId, publication);
   const key = isKind ? kind : publicationKey(clientId, publication);
   const octets = publication.payload.byteLength;
-  const verdict = broker.kinds.verdict(context.now, { key: kind, packet: key, octets });
+  const verdict = broker.kinds.verdict(context.now, { key: kind, content: contentKey(publication), octets });
   if (verdict === "refuse") return "refuse";
   if (verdict === "suspect") broker.search.suspect({ key, client: clientId, ofKnownKind: true, isKind });
   storeExperience(context, broker);

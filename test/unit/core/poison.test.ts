@@ -81,6 +81,7 @@ class PoisonBroker {
   }
 }
 
+const wall = 1_800_000_000_000;
 const bad = "bad";
 const isBad = (effect: Turn["effects"][number]) =>
   effect.kind === "publish" && Buffer.from(effect.publication.payload).toString() === bad;
@@ -192,6 +193,59 @@ describe("a publication", () => {
     expect(next.ends).toBeLessThanOrEqual(3);
     expect([...life.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
     expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
+  });
+
+  test("what the operator gave up at QoS 2 may be at the broker: its packet id is not used again, over a restart too", () => {
+    const { life, bench } = transparent(() => false);
+    const { packetId } = life.keep(bench.client(publish({ qos: 2, msgId: 1 }))).effect("publish");
+    life.keep(bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: undefined, entries: [] }));
+    const next = life.next(); // its packet ids begin where those of this life began
+    next.keep(next.bench.link().up(true));
+    const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
+    expect(another).not.toBe(packetId);
+    next.keep(next.bench.link().acks("pubcomp", packetId)); // released after all: free again
+    expect([...life.table.states()].flatMap(({ suspects = [] }) => suspects)).toEqual([]);
+  });
+
+  test("the same for a will at QoS 2 whose client came back before the broker had answered", () => {
+    const life = new Life({ upstream: { ...testOptions.upstream, will: { held: "gateway", delaySeconds: 0 } } });
+    const { bench } = life;
+    const begin = () => {
+      life.keep(bench.client(connect({ cleanSession: false, will: true })));
+      life.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false }));
+      return life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+    };
+    begin();
+    life.keep(bench.link().up());
+    const { packetId } = life.keep(bench.after(100_000)).effect("publish");
+    begin();
+    life.keep(bench.link().up(true)).gets("CONNACK");
+    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    const next = life.next();
+    next.keep(next.bench.link().up(true));
+    const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
+    expect(another).not.toBe(packetId);
+  });
+
+  test("what is just the same as one that was taken out is refused in the next life too, for the rest of the hour", () => {
+    const broker = transparent(isBad, new Life(stored, undefined, wall));
+    say(broker, bad, 1);
+    for (let i = 2; i < 40; i++) {
+      broker.after(5);
+      say(broker, `good ${i}`, i); // answered, of the same kind
+    }
+    const nextLife = (seconds: number) => {
+      const life = broker.life.next(wall + broker.bench.now + seconds * 1_000);
+      const next = new PoisonBroker(life, "c1", isBad);
+      next.take(life.bench.link().up(true));
+      say(next, bad, 100);
+      return next.after(1);
+    };
+    const soon = nextLife(10);
+    expect({ ends: soon.ends, answers: soon.answers("PUBACK") }).toEqual({ ends: 0, answers: [3] });
+    const later = nextLife(3_600);
+    expect(later.ends).toBeGreaterThan(0);
+    expect(later.answers("PUBACK")).toEqual([]);
   });
 
   test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
