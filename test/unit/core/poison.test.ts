@@ -1,5 +1,6 @@
 /** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
 import { describe, expect, test } from "vitest";
+import type { PeerId } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -321,6 +322,33 @@ describe("over a shared connection", () => {
     expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(asked);
     expect(broker.answers("PUBACK").filter((code) => code === 3)).toHaveLength(1);
     expect(broker.ends).toBeLessThanOrEqual(6);
+  });
+
+  test("where each client has a poison in front it is no sick broker: all are found, and what is good flows", () => {
+    const broker = shared();
+    const { life, bench } = broker;
+    const peers = ["c1", "d", "e", "f", "g"].map(
+      (clientId, i) => [clientId, `udp/192.0.2.${1 + i}:${1_000 + i}`] as const,
+    );
+    for (const [clientId, peer] of peers) {
+      life.keep(bench.client(connect({ clientId, cleanSession: false, duration: 0 }), peer as PeerId));
+      life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: clientId }, peer as PeerId));
+    }
+    let said = 0;
+    for (let i = 0; i < 120; i++) {
+      for (const [clientId, peer] of peers) {
+        const text = i === 0 ? bad : `${clientId} ${i}`;
+        broker.take(bench.client(publish({ data: octets(text), msgId: 1 + i }), peer as PeerId));
+        if (i > 0) said++;
+      }
+      broker.after(2);
+    }
+    const refused = broker.events.filter(({ event }) => event === "packet_taken_out");
+    expect(refused).toHaveLength(peers.length);
+    // Whose window is full behind its poison hears "congestion"; nothing else is missing.
+    const putOff = broker.answers("PUBACK").filter((code) => code === 1).length;
+    expect(putOff).toBeLessThan(said / 20);
+    expect(broker.got.length).toBe(said - putOff);
   });
 
   test("a filter that was granted and is refused later is kept, shown and not asked for", () => {
