@@ -109,6 +109,16 @@ export type GatewayEvent =
       /** How many packets had gone out on the connection of its last death, with it. */
       readonly ordinal: number;
     }
+  /** The broker closes the connection for a CONNECT with this will. No client: the gateway's own status message. */
+  | {
+      readonly event: "will_refused";
+      readonly clientId: string | undefined;
+      readonly topic: string;
+      readonly qos: QoS;
+      readonly bytes: number;
+      /** It is connected without its will; else its CONNECT is refused. */
+      readonly isConnected: boolean;
+    }
   | { readonly event: "persist_failed"; readonly why: string }
   /** The store takes what it is given again. */
   | { readonly event: "persist_recovered" }

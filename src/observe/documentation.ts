@@ -65,6 +65,10 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
       ordinal: 1,
     },
   ],
+  will_refused: [
+    { event: "will_refused", clientId, topic: "site/gone", qos: 1, bytes: 4, isConnected: false },
+    { event: "will_refused", clientId: undefined, topic: "site/gateway", qos: 0, bytes: 7, isConnected: true },
+  ],
   persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
   stood_still: [{ event: "stood_still", ms: 31_400 }],
   persist_recovered: [{ event: "persist_recovered" }],

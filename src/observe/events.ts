@@ -199,6 +199,28 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       ordinal: "viewer",
     },
   },
+  will_refused: {
+    meaning:
+      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which nobody hears when the gateway is gone. After an hour it is tried again.",
+    advice:
+      'See what the broker does not take: the topic, QoS, Retain, the size. Put it right there or in the device; or keep wills here, with `upstream.will.held: "gateway"`.',
+    level: "warn",
+    sentence: ({ clientId, topic, qos, bytes, isConnected }) => {
+      const whose = clientId === undefined ? "the gateway's status message as a will" : `the will of ${clientId}`;
+      const then = isConnected ? "it is connected without" : "its CONNECT is refused";
+      return `the broker closes the connection for ${whose}: ${topic}, QoS ${qos}, ${bytes} octets; ${then}`;
+    },
+    limitedBy: ({ clientId, topic }) => `${clientId ?? ""} ${topic}`,
+    metrics: [],
+    audience: {
+      event: "viewer",
+      clientId: "viewer",
+      topic: "operator",
+      qos: "viewer",
+      bytes: "viewer",
+      isConnected: "viewer",
+    },
+  },
   persist_failed: {
     meaning:
       "The store did not take what it was given, or does not answer. What needs it is refused with 'congestion'.",

@@ -243,6 +243,7 @@ export class MqttLink {
     });
     client.on("packetsend", ({ cmd }) => {
       if (cmd === "pingreq") attempt.pings.push("keepAlive");
+      else if (cmd === "connect") attempt.asked = true;
     });
     client.on("packetreceive", (packet) => {
       if (this.#attempt !== attempt || this.#closed) return;
@@ -566,6 +567,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     reasonCode: undefined,
     answered: false,
     refusedWith: undefined,
+    asked: false,
     accepted: false,
     showedLife: false,
     isOurs: false,

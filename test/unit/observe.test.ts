@@ -83,6 +83,10 @@ const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
     { event: "other_qos_answered", clientId: "c", qos: 2, answer: "puback" },
     "warn the broker answers QoS 2 with PUBACK (client c): QoS 2 is no more than QoS 1 there",
   ],
+  [
+    { event: "will_refused", clientId: "c", topic: "w", qos: 1, bytes: 4, isConnected: true },
+    "warn the broker closes the connection for the will of c: w, QoS 1, 4 octets; it is connected without",
+  ],
   [{ event: "persist_failed", why: "disk full" }, "error the session store failed: disk full"],
   [{ event: "persist_recovered" }, "info the session store works again"],
   [{ event: "backlog", clientId: "c", count: 1 }, "debug publications of c wait on disk for the broker"],
@@ -119,6 +123,7 @@ describe("the log", () => {
       "warn the broker is",
       "warn the broker forgot",
       "warn the broker answers",
+      "warn the broker closes",
       "error the session store",
     ]);
   });

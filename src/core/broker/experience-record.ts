@@ -18,6 +18,7 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
   for (const suspicion of search.takeChanged()) {
     const { deaths, epochs, ordinal, firstDeath, isKind } = suspicion;
     const clientId = suspicion.client || key;
+    if (clientId === "") continue; // the gateway's own connection has no record to lie beside
     const id = idOf(suspicion.key);
     const wall = wallClockOf(context, firstDeath);
     const record: SuspectRecord = { key: suspicion.key, deaths, epochs, ordinal, firstDeath: wall, isKind };
@@ -26,6 +27,7 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
   for (const kind of kinds.takeChanged()) {
     const { taken, until, spanMs, shortest, hasShorterAnswered, lastTaken, contents } = kind;
     const clientId = kind.client || key;
+    if (clientId === "") continue;
     const record: KindRecord = {
       key: kind.key,
       taken,

@@ -3,6 +3,7 @@
  * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
+import { willKey } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
@@ -72,11 +73,13 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
 
-export function statusWill(context: Context, upstream: Upstream<Session>): Will | undefined {
+/** What the broker is to say when the gateway is gone, unless it is known to close for it. */
+export function statusWill(context: Context, { options, service }: Upstream<Session>): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;
-  const topicName = toBroker(upstream.options.topicPrefix, `${topic}/gateway`);
-  return { topicName, payload: octets("offline"), qos: 0, retain: true };
+  const topicName = toBroker(options.topicPrefix, `${topic}/gateway`);
+  const will: Will = { topicName, payload: octets("offline"), qos: 0, retain: true };
+  return service.kinds.refuses(context.now, willKey(service.key, will)) ? undefined : will;
 }
 
 /** A client id as one level of a topic: what would split or match is percent-encoded. */

@@ -43,6 +43,16 @@ export interface Experience<Client extends ExchangeClient> {
   readonly kinds: LearntKinds;
 }
 
+/** See inputs/will-in-connect.ts. */
+export interface WillTrial {
+  /** What it is (`willKey`). */
+  readonly key: string;
+  /** Connections that ended before CONNACK. */
+  ends: number;
+  /** Between them one without it was accepted. */
+  isWitnessed: boolean;
+}
+
 const byUs: EndOfConnection = { blames: false, named: false, showedLife: false };
 
 export class BrokerSession<Client extends ExchangeClient> {
@@ -83,6 +93,10 @@ export class BrokerSession<Client extends ExchangeClient> {
   owesReleases = false;
   /** On this connection the broker has answered as if of another QoS, and that was said. */
   saidOtherQoS = false;
+  /** A will for which the broker seems to close at CONNECT. */
+  willTrial: WillTrial | undefined = undefined;
+  /** The broker said so to a connection that ended at once: what the next one hears is that of a new session. */
+  wasForgotten = false;
   /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
   readonly deafTo = new SmallMap<string, true>();
 

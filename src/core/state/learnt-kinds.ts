@@ -91,6 +91,18 @@ export class LearntKinds {
     this.#changed.push(kind);
   }
 
+  /** Is it refused now? Asked of what has no search of its own: a will in CONNECT. */
+  refuses(now: Instant, key: string): boolean {
+    const kind = this.#kinds.get(key);
+    return kind !== undefined && now < kind.until;
+  }
+
+  /** It was taken after all: nothing is held against it. */
+  forgive(key: string): void {
+    const kind = this.#kinds.get(key);
+    if (kind) this.#forget(kind);
+  }
+
   /** May one of the kind come in? `suspect`: it may, and is tested alone before it meets others. */
   verdict(now: Instant, of: { key: string; content: string; octets: number }): "refuse" | "suspect" | undefined {
     const kind = this.#kinds.get(of.key);

@@ -30,6 +30,12 @@ export function publicationKey(client: string, publication: Publication): string
   return JSON.stringify([client, "publish", topicName, qos, retain, ...contentOf(publication)]);
 }
 
+/** A will, as part of CONNECT. */
+export function willKey(client: string, will: Publication): string {
+  const { topicName, qos, retain } = will;
+  return JSON.stringify([client, "connect", topicName, qos, retain, ...contentOf(will)]);
+}
+
 /** What tells it from others of its kind: octets and hash of its payload. */
 export function contentKey(publication: Publication): string {
   return contentOf(publication).join("/");

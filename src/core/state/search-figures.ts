@@ -40,6 +40,9 @@ export const searchFigures = {
    * on each connection begins with one packet alone that nothing is held against.
    */
   endsBeforeScout: 5,
+  /** Ends before CONNACK, before a CONNECT without the will is tried; and before the will is refused. */
+  willEndsBeforeProbe: 2,
+  willEndsToRefuse: 3,
   /** Per connection; beyond, the youngest are none. */
   suspectsMax: 1_000,
   /** The rate of ends is that of about the last hour. */
