@@ -86,6 +86,9 @@ const wall = 1_800_000_000_000;
 const bad = "bad";
 const isBad = (effect: Turn["effects"][number]) =>
   effect.kind === "publish" && Buffer.from(effect.publication.payload).toString() === bad;
+/** All that begins so: another one each time. */
+const isBadKind = (effect: Turn["effects"][number]) =>
+  effect.kind === "publish" && Buffer.from(effect.publication.payload).toString().startsWith(bad);
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
 
 function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
@@ -350,6 +353,31 @@ describe("over a shared connection", () => {
     expect(putOff).toBeLessThan(said / 20);
     expect(broker.got.length).toBe(said - putOff);
   });
+
+  test.each([
+    ["alone", false, () => bad],
+    ["among others that publish every second", true, () => bad],
+    ["among others, with another content each time", true, (i: number) => `${bad} ${i}`],
+  ])(
+    "a device that says it every ten seconds for an hour, %s, ends at most fifteen connections",
+    (_how, hasOthers, text) => {
+      const broker = shared(isBadKind);
+      let said = 0;
+      for (let i = 0; i < 360; i++) {
+        say(broker, text(i), 1 + i);
+        for (let second = 0; second < 10; second++) {
+          if (hasOthers) {
+            said++;
+            broker.take(broker.bench.client(publish({ data: octets(`d${said}`), msgId: said }), "udp/192.0.2.2:2"));
+          }
+          broker.after(1);
+        }
+        broker.take(broker.bench.client({ type: "PINGREQ", clientId: "" }));
+      }
+      expect(broker.ends).toBeLessThanOrEqual(15);
+      expect(broker.got).toHaveLength(said);
+    },
+  );
 
   test("a filter that was granted and is refused later is kept, shown and not asked for", () => {
     const broker = shared(isForbidden);
