@@ -3,7 +3,7 @@ import type { LinkEndCause } from "../core/input.ts";
 
 /** What was seen of one connection, from the attempt to its end. */
 export interface ConnectionSigns {
-  /** CONNECT was written. */
+  /** CONNECT has left. */
   asked: boolean;
   /** CONNACK said yes. */
   accepted: boolean;

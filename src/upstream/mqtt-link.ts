@@ -238,12 +238,15 @@ export class MqttLink {
       if (!("code" in error)) client.stream.destroy();
     });
     client.stream.on("error", failed); // MQTT.js keeps those without a code to itself
+    // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
+    client.stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => {
+      attempt.asked = true;
+    });
     client.stream.on("end", () => {
       attempt.finished = true;
     });
     client.on("packetsend", ({ cmd }) => {
       if (cmd === "pingreq") attempt.pings.push("keepAlive");
-      else if (cmd === "connect") attempt.asked = true;
     });
     client.on("packetreceive", (packet) => {
       if (this.#attempt !== attempt || this.#closed) return;
