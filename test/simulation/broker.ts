@@ -39,6 +39,8 @@ export interface SeenPacket {
 export interface BrokerFaults {
   /** Does it close the connection for this packet? Known to the judge alone. */
   closesFor?: ((packet: SeenPacket) => boolean) | undefined;
+  /** Does it close at CONNECT, for this will? Known to the judge alone. */
+  closesForWill?: ((will: Will) => boolean) | undefined;
   /** Mean delay of an acknowledgement, exponentially distributed. */
   lateMs?: number;
   /** Chance per packet that the connection is cut with it. */
@@ -436,6 +438,12 @@ export class SimUpstream implements Upstream {
       const link = this.#links.get(linkId);
       const events = this.#events;
       if (!link || this.dead || !events) return;
+      const { will } = link.request;
+      if (will && this.#broker.faults.closesForWill?.(will) && !this.#broker.faults.away) {
+        const reason = "closed by the broker";
+        events.down(linkId, { reason, takenOver: false, cause: "peer", showedLife: false });
+        return this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
+      }
       const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
       link.connection = connection;
       if (connection) return;

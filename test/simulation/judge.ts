@@ -229,6 +229,8 @@ export class Judge {
 
   onReport(event: GatewayEvent): void {
     if (event.event === "packet_taken_out") this.#isJustlyTakenOut(event);
+    if (event.event === "will_refused" && !this.#poisonKinds.has(`connect ${event.topic} `))
+      throw new Violation(`the will of ${event.clientId} was left out, and the broker never closed for it`);
     if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "will_published" && event.by === "gateway") {

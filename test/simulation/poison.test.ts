@@ -1,8 +1,9 @@
 /**
- * A broker that closes the connection for some packets, by a predicate that only the judge knows: nothing else is taken out,
- * everything else arrives, QoS 2 once. Beside it cuts, outages, late acknowledgements and restarts.
+ * A broker that closes the connection for some packets, and for some wills at CONNECT, by a predicate that only the judge knows:
+ * nothing else is taken out, everything else arrives, QoS 2 once. Beside it cuts, outages, late acknowledgements and restarts.
  */
 import { expect, test } from "vitest";
+import type { Will } from "../../src/core/types.ts";
 import type { SeenPacket } from "./broker.ts";
 import { Rng } from "./rng.ts";
 import { type Mode, swarm, World, type WorldOptions } from "./world.ts";
@@ -15,6 +16,7 @@ test.each(["transparent", "aggregating"] as const)(
   { timeout: 600_000 },
   (mode) => {
     let taken = 0;
+    let leftOut = 0;
     for (let seed = first; seed < first + count; seed++) {
       const world = new World(poisoned(seed, mode));
       try {
@@ -25,8 +27,10 @@ test.each(["transparent", "aggregating"] as const)(
         throw new Error(`${error instanceof Error ? error.message : error}\nSEED=${seed} ${mode}`, { cause: error });
       }
       taken += world.trace.filter((line) => line.includes("packet_taken_out")).length;
+      leftOut += world.trace.filter((line) => line.includes("will_refused")).length;
     }
     expect(taken).toBeGreaterThan(0);
+    if (mode === "transparent") expect(leftOut).toBeGreaterThan(0);
   },
 );
 
@@ -39,9 +43,17 @@ function poisoned(seed: number, mode: Mode): WorldOptions {
     devices: Math.min(options.devices, 6),
     brokerForgets: 0,
     poison: predicate(rng),
+    willPoison: rng.chance(0.5) ? willPredicate(rng) : undefined,
     sickness: rng.chance(0.3) ? sickness(rng) : undefined,
     lateMs: rng.chance(0.4) ? rng.between(20, 300) : 0,
   };
+}
+
+/** By the client's name, or its version. */
+function willPredicate(rng: Rng): (will: Will) => boolean {
+  const salt = rng.int(1, 1_000_000);
+  const share = rng.pick([0.3, 1]);
+  return ({ payload }) => hash(Buffer.from(payload).toString(), salt) < share;
 }
 
 /** What devices publish: topic, QoS, retain, length, client, content. Wills and what tests the world in the end are spared. */

@@ -5,7 +5,7 @@ import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import { hashOfText } from "../../src/core/state/trunk.ts";
-import type { Publication, QoS } from "../../src/core/types.ts";
+import type { Publication, QoS, Will } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
@@ -57,6 +57,8 @@ export interface WorldOptions {
   readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
   readonly habits?: Partial<DeviceHabits>;
   /** Packets for which the broker closes the connection, by what they are; and besides, by place or time, until all heals. */
+  /** For which will it closes at CONNECT, until everything is healed. */
+  readonly willPoison?: ((will: Will) => boolean) | undefined;
   readonly poison?: ((packet: SeenPacket) => boolean) | undefined;
   readonly sickness?: ((packet: SeenPacket) => boolean) | undefined;
   readonly lateMs?: number;
@@ -244,6 +246,14 @@ export class World {
         forgets: options.brokerForgets,
         exactlyOnceMaximum: 2,
         lateMs: options.lateMs ?? 0,
+        closesForWill: (will) => {
+          const closes = !this.#healed && options.willPoison?.(will) === true;
+          if (closes) {
+            this.#note(`broker closes at CONNECT for the will "${textOf(will)}"`);
+            this.judge.isPoison({ kind: "connect", topic: will.topicName, qos: will.qos, text: textOf(will) });
+          }
+          return closes;
+        },
         closesFor: (packet) => {
           const isPoison = options.poison?.(packet) === true;
           if (isPoison) this.judge.isPoison(packet);
@@ -299,7 +309,8 @@ export class World {
     const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 10 };
     this.run(minutes.troubled * 60_000);
     this.heal();
-    this.run(minutes.healed * 60_000);
+    // A will that was refused is so for an hour, and for two the next time.
+    this.run((this.#options.willPoison ? 130 : minutes.healed) * 60_000);
     this.checkLiveness();
   }
 
