@@ -131,6 +131,24 @@ describe("a client that is running", () => {
     next.keep(bench.client(publish({ qos: 1 }))).asks("publish");
   });
 
+  test("three ends without a witness prove nothing, also where the device connects anew meanwhile", () => {
+    const life = new Life(options);
+    say(life.bench);
+    life.keep(life.bench.link().up());
+    const next = life.next();
+    const { bench } = next;
+    const turns: Turn[] = [];
+    const note = (turn: Turn) => turns.push(new Turn([...next.keep(turn).effects]));
+    note(bench.link().down(false, closed));
+    note(bench.link().down(false, closed));
+    note(bench.link().down(false, closed)); // without the will
+    note(say(bench));
+    note(bench.link().down(false, closed));
+    expect(turns.map(opened)).toEqual([[], [undefined], [], ["w"], [undefined]]);
+    expect(turns.flatMap(refusals)).toEqual([]);
+    expect(turns.flatMap(({ sent }) => sent.filter(({ type }) => type === "CONNACK"))).toEqual([]);
+  });
+
   test("its will is published by the gateway when it is lost", () => {
     const { next, bench } = refused();
     next.keep(bench.link().up(true));
