@@ -7,6 +7,7 @@ import { willKey } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
+import { verdictOn } from "./door.ts";
 import { takesPublication } from "./limits.ts";
 import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
@@ -50,6 +51,11 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
   const published: Publication = { ...publication, topicName, qos: 0 };
   if (!takesPublication(link.limits, published)) return false;
+  const { service } = upstream;
+  if (verdictOn(context, service, service.key, published) === "refuse") {
+    context.drop("refused-by-broker", { clientId: undefined, peer: undefined, detail: `QoS 0 ${topicName}` });
+    return true;
+  }
   return sendUnanswered(context, upstream.service, undefined, published);
 }
 

@@ -6,8 +6,8 @@
  */
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
+import { verdictOn } from "../broker/door.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
-import { storeExperience } from "../broker/experience-record.ts";
 import { takesPublication } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
@@ -17,7 +17,6 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
-import { contentKey, kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -57,9 +56,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
     qos: message.qos,
     retain: message.retain,
   };
-  const isSuspect = mayBeSuspect(session) && isSuspected(context, session, publication);
-  if (isSuspect === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
-  if (isSuspect) return publishSuspect(context, session, message, publication);
+  const verdict = verdictOn(context, session.broker, session.clientId, publication);
+  if (verdict === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
+  if (verdict === "suspect") return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why === undefined) context.counters.publishedUp++;
@@ -87,25 +86,6 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return;
   }
   publishWithAnswer(context, session, message, publication);
-}
-
-/** Is anything known of packets that this broker does not take? */
-function mayBeSuspect({ broker }: Session): boolean {
-  return broker.search.remembers || broker.kinds.size > 0;
-}
-
-/** Is this one suspected, or of a kind that the broker is known to close for? */
-function isSuspected(context: Context, session: Session, publication: Publication): boolean | "refuse" {
-  const { broker, clientId } = session;
-  const isKind = publication.qos === 0;
-  const kind = kindKey(clientId, publication);
-  const key = isKind ? kind : publicationKey(clientId, publication);
-  const octets = publication.payload.byteLength;
-  const verdict = broker.kinds.verdict(context.now, { key: kind, content: contentKey(publication), octets });
-  if (verdict === "refuse") return "refuse";
-  if (verdict === "suspect") broker.search.suspect({ key, client: clientId, ofKnownKind: true, isKind });
-  storeExperience(context, broker);
-  return broker.search.find(key)?.isSuspect === true && !isKind;
 }
 
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
@@ -152,6 +132,10 @@ export function onPublishWithoutAnswer(
   if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
   if (session && link?.up && !link.congested) {
     const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
+    if (verdictOn(context, session.broker, session.clientId, { ...publication, topicName }) === "refuse") {
+      context.counters.publishedUp--;
+      return context.drop("refused-by-broker", about);
+    }
     if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
       context.counters.publishedUp--;
       context.drop("uplink-congested", about);

@@ -1,5 +1,6 @@
 /** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
 import { describe, expect, test } from "vitest";
+import type { CoreOptions } from "../../../src/core/options.ts";
 import type { PeerId } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
@@ -89,6 +90,7 @@ const isBad = (effect: Turn["effects"][number]) =>
 /** All that begins so: another one each time. */
 const isBadKind = (effect: Turn["effects"][number]) =>
   effect.kind === "publish" && Buffer.from(effect.publication.payload).toString().startsWith(bad);
+const isRetained = (effect: Turn["effects"][number]) => effect.kind === "publish" && effect.publication.retain;
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
 
 function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
@@ -299,8 +301,8 @@ describe("a SUBSCRIBE", () => {
 });
 
 describe("over a shared connection", () => {
-  function shared(isPoison = isBad): PoisonBroker {
-    const life = new Life({ ...stored, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+  function shared(isPoison = isBad, more: Partial<CoreOptions> = {}): PoisonBroker {
+    const life = new Life({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
     const { bench } = life;
     life.keep(bench.link("gateway").up());
     life.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
@@ -394,6 +396,36 @@ describe("over a shared connection", () => {
     expect(ends).toBeLessThanOrEqual(6);
     expect(bench.core.session("c1")?.record.subscriptions).toMatchObject([{ filter: "no/#", isRefused: true }]);
     expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test("at QoS -1 too, from whomever: a stranger ends it a few times, and then no more", () => {
+    const broker = shared();
+    for (let i = 0; i < 360; i++) {
+      broker.take(
+        broker.bench.client(
+          publish({ data: octets(bad), qos: -1, topicIdType: "short", topicId: 0x6162, msgId: 0 }),
+          "udp/192.0.2.3:3",
+        ),
+      );
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      broker.after(10);
+    }
+    expect(broker.ends).toBeLessThanOrEqual(15);
+    expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(360);
+  });
+
+  test("the gateway's own status messages, where the broker closes for what is retained: a few times, and then no more", () => {
+    const broker = shared(isRetained, { status: { topic: "site" } });
+    const peer = "udp/192.0.2.3:3";
+    for (let i = 0; i < 180; i++) {
+      broker.take(broker.bench.client(connect({ clientId: "e", cleanSession: false, duration: 0 }), peer));
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      broker.after(10);
+      broker.take(broker.bench.client({ type: "DISCONNECT", duration: undefined }, peer));
+      broker.after(10);
+    }
+    expect(broker.ends).toBeLessThanOrEqual(15);
+    expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(180);
   });
 
   test("a publication at QoS 0 that closes it is found by its kind, and refused from then on", () => {
