@@ -89,6 +89,8 @@ export class BrokerSession<Client extends ExchangeClient> {
   saidUnanswerable = false;
   /** Until then each publication at QoS 0 is followed by a PINGREQ. */
   watchUntil: Instant = 0;
+  /** Somebody has something on disk to be sent, and before then it is read: a test waits for that. */
+  expectsMoreUntil: Instant = 0;
   /** PUBRELs wait for the sign of life of this connection. */
   owesReleases = false;
   /** On this connection the broker has answered as if of another QoS, and that was said. */
@@ -209,13 +211,14 @@ export class BrokerSession<Client extends ExchangeClient> {
     const waiting: Waiting<Exchange<Client>> = {
       outside: this.#unanswered,
       room: Math.min(limits.receiveMaximum - this.#open, exactlyOnce),
-      hasOthers: this.#lines.hasOthers(),
+      hasOthers: this.#lines.hasOthers() || now < this.expectsMoreUntil,
       held: () => this.#lines.held(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
     };
     const choice = this.search.choose(now, waiting);
     if (choice.kind === "test") for (const exchange of choice.packets) this.#lines.take(exchange);
-    return choice;
+    if ((choice.kind !== "flow" && choice.kind !== "hold") || now >= this.expectsMoreUntil) return choice;
+    return { kind: choice.kind, until: Math.min(choice.until ?? this.expectsMoreUntil, this.expectsMoreUntil) };
   }
 
   /** No suspect holds anybody any more. */

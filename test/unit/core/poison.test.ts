@@ -398,6 +398,26 @@ describe("over a shared connection", () => {
     expect(broker.after(100).ends).toBe(ends);
   });
 
+  test.each([0, 1] as const)(
+    "twenty at QoS %i that had been accepted end few connections each, and others that wait on disk get through between",
+    (qos) => {
+      const qos0 = { ...storing, qos0: true };
+      const broker = shared(isBadKind, { uplink: { ...testOptions.uplink, policyOf: () => qos0 } });
+      const { bench } = broker;
+      broker.up = false;
+      broker.take(bench.link("gateway").down(false, { cause: "network" }));
+      for (let i = 0; i < 20; i++) say(broker, `${bad} ${i}`, qos === 0 ? 0 : 1 + i, qos);
+      say(broker, "good", 30);
+      for (let i = 0; i < 600; i++) {
+        broker.take(bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+        broker.after(1);
+      }
+      expect(broker.ends).toBeLessThanOrEqual(4 * 20);
+      expect(broker.life.table.letters.size).toBe(qos * 20);
+      expect(broker.got).toHaveLength(601);
+    },
+  );
+
   test("at QoS -1 too, from whomever: a stranger ends it a few times, and then no more", () => {
     const broker = shared();
     for (let i = 0; i < 360; i++) {
