@@ -50,7 +50,8 @@ class PoisonBroker {
       if (this.#isPoison(effect)) {
         this.up = false;
         this.ends++;
-        return this.take(link.down(false, closed));
+        this.take(link.down(false, closed));
+        continue; // what the turn asked of the disk is answered all the same
       }
       if (effect.kind === "ping") this.take(this.bench.input({ kind: "pong", linkId: effect.linkId }));
       else if (effect.kind === "publish") {
