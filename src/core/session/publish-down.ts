@@ -21,6 +21,7 @@ import { lose } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
+import { noteShown } from "./repeated-retained.ts";
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
@@ -116,7 +117,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.publication.qos === 0) {
     if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     outboxAllow(session);
     noteQoS0(context, session, entry);
     noteSent(session, message);
@@ -399,7 +400,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     session.outbox.forgetUnanswered(entry);
     confirmId(context, session, entry);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
@@ -449,9 +450,15 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 
 /** QoS 1: the client has it. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
-  context.counters.deliveredDown++;
+  noteDelivered(context, session, entry);
   confirmId(context, session, entry);
   finish(context, session, entry);
+}
+
+/** The client has it, or was sent it at QoS 0. */
+function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
+  context.counters.deliveredDown++;
+  if (!session.trunk) noteShown(context, session, publication);
 }
 
 /** The client took a message under this id: it knows it. */

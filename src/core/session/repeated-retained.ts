@@ -9,7 +9,7 @@ import { matches } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication } from "../types.ts";
-import { recordOf } from "./session-record.ts";
+import { noteChanged } from "./session-record.ts";
 
 /** Does the client have this, and has it asked for nothing that brought it? `publication`: as the client knows the topic. */
 export function isRepeatedRetained(session: Session, publication: Publication): boolean {
@@ -20,13 +20,12 @@ export function isRepeatedRetained(session: Session, publication: Publication): 
   return true;
 }
 
-/** The client is sent this. What is not known to be retained is written with the next change, or at the end. */
+/** The client has this. What is not known to be retained is written with the next change, or at the end. */
 export function noteShown(context: Context, session: Session, publication: Publication): void {
-  if (session.shown.note(publication)) context.journal.note(session, () => recordOf(session));
+  if (session.shown.note(publication)) noteChanged(context, session);
 }
 
 /** The process ends: what is not written yet. */
 export function writeShown(context: Context): void {
-  for (const session of context.sessions.all())
-    if (session.shown.isNew) context.journal.note(session, () => recordOf(session));
+  for (const session of context.sessions.all()) if (session.shown.isNew) noteChanged(context, session);
 }

@@ -64,6 +64,12 @@ describe.each(["killed", "ended"] as const)("after the gateway was %s", (how) =>
     shown(restarted(life, how), { ...command, dup: true });
   });
 
+  test("one that never got to the client comes", () => {
+    const life = subscriber();
+    life.keep(life.bench.link().delivers(command));
+    shown(restarted(life, how), command);
+  });
+
   test("one that the client asks for again comes", () => {
     const life = subscriber();
     shown(life, command);
