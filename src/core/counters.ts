@@ -21,6 +21,8 @@ export class Counters {
   retransmissions = 0;
   clientsLost = 0;
   qos2Uncertain = 0;
+  /** Publications that the broker answered as if of another QoS. */
+  otherQoSAnswers = 0;
   /** Publications accepted while the broker was away, ever. */
   acceptedUp = 0;
   /** Messages waiting for clients now. Each outbox counts its own in here, and nobody else does. */

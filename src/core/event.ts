@@ -89,6 +89,14 @@ export type GatewayEvent =
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
   | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
+  /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
+  | {
+      readonly event: "other_qos_answered";
+      readonly clientId: string | undefined;
+      /** Of the publication. */
+      readonly qos: QoS;
+      readonly answer: "puback" | "pubrec" | "pubcomp";
+    }
   /** The broker closed the connection for this packet, again and again: it is not sent any more. No client: a request of all who share the connection. */
   | {
       readonly event: "packet_taken_out";
@@ -101,6 +109,16 @@ export type GatewayEvent =
       readonly bytes: number;
       /** How many packets had gone out on the connection of its last death, with it. */
       readonly ordinal: number;
+    }
+  /** The broker closes the connection for a CONNECT with this will. No client: the gateway's own status message. */
+  | {
+      readonly event: "will_refused";
+      readonly clientId: string | undefined;
+      readonly topic: string;
+      readonly qos: QoS;
+      readonly bytes: number;
+      /** It is connected without its will; else its CONNECT is refused. */
+      readonly isConnected: boolean;
     }
   | { readonly event: "persist_failed"; readonly why: string }
   /** The store takes what it is given again. */

@@ -230,7 +230,7 @@ export class GatewayCore implements Core {
       }
       case "linkRefused": {
         const link = this.#linkOf(input.linkId);
-        if (link) onLinkRefused(context, link, input.refusal, input.reason);
+        if (link) onLinkRefused(context, link, input);
         return;
       }
       case "linkDown": {

@@ -108,8 +108,8 @@ export type Input =
 /**
  * Who ended a connection.
  *
- * `peer`: the broker closed it: FIN, DISCONNECT, or RST once it had accepted CONNECT (a broker that closes while it has
- * octets of ours unread sends that). Whether it had accepted CONNECT, `linkUp` has said.
+ * `peer`: the broker closed it: FIN, DISCONNECT, or RST once CONNECT had been sent (a broker that closes while it has octets of
+ * ours unread sends that). Whether it had accepted CONNECT, `linkUp` has said.
  * `silent`: PINGREQ, or CONNECT, was not answered in time.
  * `network`: it could not be made, or broke on the way: time-out, unreachable, refused, a name that has no address, TLS.
  * `ours`: we closed it, or did not begin: the broker broke the rules, or we move to another broker of the list.

@@ -135,6 +135,10 @@ export interface KindRecord {
   readonly spanMs: number;
   readonly shortest: number;
   readonly hasShorterAnswered: boolean;
+  /** When one was taken out last, by the wall clock; 0 = unknown. This and the next are not in the oldest records. */
+  readonly lastTaken?: number;
+  /** What those that were taken out contained. */
+  readonly contents?: readonly string[];
 }
 
 /** A message that was dropped, kept for the operator. */

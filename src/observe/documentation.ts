@@ -44,6 +44,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     { event: "link_state", clientId, up: true, why: "accepted by the broker" },
   ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
+  other_qos_answered: [{ event: "other_qos_answered", clientId, qos: 2, answer: "puback" }],
   packet_taken_out: [
     {
       event: "packet_taken_out",
@@ -63,6 +64,10 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
       bytes: 0,
       ordinal: 1,
     },
+  ],
+  will_refused: [
+    { event: "will_refused", clientId, topic: "site/gone", qos: 1, bytes: 4, isConnected: false },
+    { event: "will_refused", clientId: undefined, topic: "site/gateway", qos: 0, bytes: 7, isConnected: true },
   ],
   persist_failed: [{ event: "persist_failed", why: "no space left on device" }],
   stood_still: [{ event: "stood_still", ms: 31_400 }],

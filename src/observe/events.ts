@@ -48,6 +48,10 @@ export const eventMetrics = {
     type: "counter",
     help: "QoS 2 publications that a forgetful broker made uncertain",
   },
+  other_qos_answers_total: {
+    type: "counter",
+    help: "Publications that the broker answered as if of another QoS: QoS 2 is then no more than QoS 1",
+  },
   store_failing: { type: "gauge", help: "1 while the store does not take what it is given" },
   backlog_messages: { type: "gauge", help: "Accepted publications that wait on disk for the broker" },
   backlog_bytes: { type: "gauge", help: "Their size, as uplink.totalBytesMax counts" },
@@ -163,6 +167,18 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: ["qos2_uncertain_total"],
     audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },
   },
+  other_qos_answered: {
+    meaning:
+      "The broker answered a publication as if it were of another QoS: PUBACK to QoS 2, as RabbitMQ 3.10 does, or PUBREC to QoS 1. It is finished with that answer: QoS 2 is no more than QoS 1 there, so after a cut a message may come twice. Said once for each connection; all are counted.",
+    advice:
+      "Set `upstream.qosMax` to 1 (or the preset `rabbitmq`): devices then hear 'not supported' for QoS 2, where the broker has no such thing.",
+    level: "warn",
+    sentence: ({ clientId, qos, answer }) =>
+      `the broker answers QoS ${qos} with ${answer.toUpperCase()}${clientId === undefined ? "" : ` (client ${clientId})`}: ${qos === 2 ? "QoS 2 is no more than QoS 1 there" : "it takes it for another QoS"}`,
+    limitedBy: ({ qos, answer }) => `${qos} ${answer}`,
+    metrics: ["other_qos_answers_total"],
+    audience: { event: "viewer", clientId: "viewer", qos: "viewer", answer: "viewer" },
+  },
   packet_taken_out: {
     meaning:
       "The broker closed the connection for this packet, again and again, while others got through: it is not sent any more. Its device hears 'not supported' where it waits for an answer; what had been accepted is a dead letter. No client: a request of all who share the connection.",
@@ -181,6 +197,28 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       qos: "viewer",
       bytes: "viewer",
       ordinal: "viewer",
+    },
+  },
+  will_refused: {
+    meaning:
+      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which nobody hears when the gateway is gone. After an hour it is tried again.",
+    advice:
+      'See what the broker does not take: the topic, QoS, Retain, the size. Put it right there or in the device; or keep wills here, with `upstream.will.held: "gateway"`.',
+    level: "warn",
+    sentence: ({ clientId, topic, qos, bytes, isConnected }) => {
+      const whose = clientId === undefined ? "the gateway's status message as a will" : `the will of ${clientId}`;
+      const then = isConnected ? "it is connected without" : "its CONNECT is refused";
+      return `the broker closes the connection for ${whose}: ${topic}, QoS ${qos}, ${bytes} octets; ${then}`;
+    },
+    limitedBy: ({ clientId, topic }) => `${clientId ?? ""} ${topic}`,
+    metrics: [],
+    audience: {
+      event: "viewer",
+      clientId: "viewer",
+      topic: "operator",
+      qos: "viewer",
+      bytes: "viewer",
+      isConnected: "viewer",
     },
   },
   persist_failed: {

@@ -207,5 +207,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     spanMs: count,
     shortest: count,
     hasShorterAnswered: z.boolean(),
+    lastTaken: wall.exactOptional(),
+    contents: z.array(text).exactOptional(),
   }),
 };

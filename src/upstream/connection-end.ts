@@ -3,6 +3,8 @@ import type { LinkEndCause } from "../core/input.ts";
 
 /** What was seen of one connection, from the attempt to its end. */
 export interface ConnectionSigns {
+  /** CONNECT has left. */
+  asked: boolean;
   /** CONNACK said yes. */
   accepted: boolean;
   /** We ended it, or did not begin. */
@@ -20,13 +22,13 @@ const unanswered: ReadonlySet<string> = new Set(["Keepalive timeout", "connack t
 /** The other side closed its socket, and did not read what we had sent. */
 const closedUnread: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 
-export function causeOf({ accepted, isOurs, disconnected, finished, error }: ConnectionSigns): LinkEndCause {
+export function causeOf({ asked, accepted, isOurs, disconnected, finished, error }: ConnectionSigns): LinkEndCause {
   if (isOurs) return "ours";
   if (disconnected) return "peer";
   if (error !== undefined) {
     if (unanswered.has(error.message)) return "silent";
     const code = "code" in error ? error.code : undefined;
-    if (accepted && closedUnread.has(code)) return "peer";
+    if (asked && closedUnread.has(code)) return "peer";
     // MQTT.js ends a connection by itself over a packet that it cannot take: no code of the system then.
     return accepted && typeof code !== "string" && !finished ? "ours" : "network";
   }

@@ -238,6 +238,10 @@ export class MqttLink {
       if (!("code" in error)) client.stream.destroy();
     });
     client.stream.on("error", failed); // MQTT.js keeps those without a code to itself
+    // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
+    client.stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => {
+      attempt.asked = true;
+    });
     client.stream.on("end", () => {
       attempt.finished = true;
     });
@@ -566,6 +570,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     reasonCode: undefined,
     answered: false,
     refusedWith: undefined,
+    asked: false,
     accepted: false,
     showedLife: false,
     isOurs: false,

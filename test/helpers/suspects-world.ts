@@ -257,7 +257,7 @@ export class TrialWorld {
       inTurn: (turn, each) => {
         const lines = this.#waitingLines();
         const line = lines[turn % lines.length] ?? [];
-        return line[Math.floor(turn / lines.length) % Math.min(line.length, each)];
+        return line[((turn % lines.length) + Math.floor(turn / lines.length)) % Math.min(line.length, each)];
       },
     });
     if (choice.kind === "ping") {

@@ -94,6 +94,34 @@ function recordsOf(clientId: string, number: number): readonly Change[] {
       id: number + 1,
       record: { direction: "up", reason: "expired", publication, at: 1 },
     },
+    {
+      of: "suspect",
+      clientId,
+      id: 9,
+      record: {
+        key: '["c","publish","a/b",1,false,3,5]',
+        deaths: 1,
+        epochs: 1,
+        ordinal: 1,
+        firstDeath: 1,
+        isKind: false,
+      },
+    },
+    {
+      of: "kind",
+      clientId,
+      id: 10,
+      record: {
+        key: '["c","kind","a/b",1,false]',
+        taken: 1,
+        until: 0,
+        spanMs: 0,
+        shortest: 3,
+        hasShorterAnswered: false,
+        lastTaken: 1,
+        contents: ["3/5"],
+      },
+    },
   ];
 }
 

@@ -47,6 +47,8 @@ export interface BrokerFaults {
   readonly notesBeforeClosing?: ((packet: SeenPacket) => boolean) | undefined;
   /** A connection that is cut looks as if the broker had closed it. */
   readonly cutsBlame?: boolean;
+  /** Does it close at CONNECT, for this will? Known to the judge alone. */
+  closesForWill?: ((will: Will) => boolean) | undefined;
   /** Mean delay of an acknowledgement, exponentially distributed. */
   lateMs?: number;
   /** Chance per packet that the connection is cut with it. */
@@ -506,6 +508,12 @@ export class SimUpstream implements Upstream {
       const link = this.#links.get(linkId);
       const events = this.#events;
       if (!link || this.dead || !events || attempt !== of.attempt) return;
+      const { will } = link.request;
+      if (will && this.#broker.faults.closesForWill?.(will) && !this.#broker.faults.away) {
+        const reason = "closed by the broker";
+        events.down(linkId, { reason, takenOver: false, cause: "peer", showedLife: false });
+        return this.#attempt(linkId, this.#pauseMs(linkId));
+      }
       const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
       link.connection = connection;
       if (connection) return;

@@ -88,6 +88,8 @@ export class Judge {
   readonly #poison: PoisonLaw | undefined;
   /** A QoS 2 publication was taken out: whether the broker has it is uncertain, of it alone. */
   #hasTakenOut2 = false;
+  readonly #closedForWills = new Set<string>();
+  readonly #refusedForWills = new Set<string>();
   /** Clients share a connection to the broker. */
   readonly #isShared: boolean;
   /** Publications that devices were told are published, and the broker does not have yet. */
@@ -215,9 +217,23 @@ export class Judge {
       throw new Violation(`${event.clientId} is lost (${event.why}) ${since} ms after the gateway stood still`);
   }
 
+  /** The broker has just closed at a CONNECT, because of the will in it. */
+  closedForWill(topic: string): void {
+    this.#closedForWills.add(topic);
+  }
+
+  /** What was learnt of its will holds for an hour, also where the broker takes it again. */
+  isRefusedForWill(clientId: string): boolean {
+    return this.#refusedForWills.has(clientId);
+  }
+
   onReport(event: GatewayEvent): void {
     this.#poison?.reported(event);
     if (event.event === "packet_taken_out" && event.qos === 2) this.#hasTakenOut2 = true;
+    if (event.event === "will_refused" && !this.#closedForWills.has(event.topic))
+      throw new Violation(`the will of ${event.clientId} was left out, and the broker never closed for it`);
+    if (event.event === "connect_refused" && event.why.includes("its will")) this.#refusedForWills.add(event.clientId);
+    if (event.event === "client_state") this.#refusedForWills.delete(event.clientId);
     if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "will_published" && event.by === "gateway") {

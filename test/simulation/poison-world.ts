@@ -4,6 +4,7 @@
  * and a gateway that dies and stands still.
  */
 import type { CoreOptions } from "../../src/core/options.ts";
+import type { Will } from "../../src/core/types.ts";
 import type { SeenPacket } from "./broker.ts";
 import { Rng } from "./rng.ts";
 import { type Mode, swarm, type WorldOptions } from "./swarm.ts";
@@ -22,6 +23,7 @@ const devicesMax = 6;
 /** Everything by the dice of the seed. */
 export function poisonedOptions(seed: number, mode: Mode): WorldOptions {
   const rng = new Rng(seed ^ 0x9015);
+  const wills = new Rng(seed ^ 0x3111);
   const usual = swarm(seed, mode);
   const stores = usual.core.uplink?.policyOf("").whenAway === "store";
   const durable = rng.chance(0.5) || stores || usual.core.durable === true;
@@ -41,6 +43,7 @@ export function poisonedOptions(seed: number, mode: Mode): WorldOptions {
     poison: (packet) => poison.ofThePacket(packet) && poison.ofItsPlace?.(packet) !== false,
     mayBePoison: poison.ofThePacket,
     ...(!poison.ofItsPlace && { notes: poison.ofThePacket }),
+    willPoison: wills.chance(0.5) ? willPredicate(wills) : undefined,
     sickness: rng.chance(0.3) ? sickness(rng) : undefined,
     core: { ...usual.core, durable, ...(usual.core.uplink && { uplink: withoutDrops(usual.core.uplink) }) },
   };
@@ -109,6 +112,13 @@ function ofItsPlace(rng: Rng): Predicate {
   const from = rng.between(0, 400_000);
   const to = from + rng.between(60_000, 400_000);
   return rng.pick<Predicate>([({ ordinal }) => ordinal % every === 0, ({ at }) => at > from && at < to]);
+}
+
+/** By the client's name, or its version. */
+function willPredicate(rng: Rng): (will: Will) => boolean {
+  const salt = rng.int(1, 1_000_000);
+  const share = rng.pick([0.3, 1]);
+  return ({ payload }) => hash(Buffer.from(payload).toString(), salt) < share;
 }
 
 /** Whose it is, as the broker's operator would see it. */

@@ -1,6 +1,8 @@
 /** What a world may be like, and the worlds of the everyday lives: everything by the dice of a seed. */
+
 import type { Core } from "../../src/core/core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
+import type { Will } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import type { SeenPacket } from "./broker.ts";
 import { keepAll, testOptions } from "./options.ts";
@@ -45,6 +47,8 @@ export interface WorldOptions {
   readonly mayBePoison?: ((packet: SeenPacket) => boolean) | undefined;
   /** Of these the broker has noted the packet id before it closes. */
   readonly notes?: ((packet: SeenPacket) => boolean) | undefined;
+  /** For which wills it closes at CONNECT, until everything is healed. */
+  readonly willPoison?: ((will: Will) => boolean) | undefined;
   readonly sickness?: ((packet: SeenPacket) => boolean) | undefined;
   readonly lateMs?: number;
   /** From one end of the line to the broker to the other. */

@@ -138,6 +138,14 @@ export class World {
         lateMs: options.lateMs ?? 0,
         cutsBlame: options.cutsBlame ?? false,
         notesBeforeClosing: options.notes,
+        closesForWill: (will) => {
+          const closes = !this.#healed && options.willPoison?.(will) === true;
+          if (closes) {
+            this.#note(`broker closes at CONNECT for the will "${textOf(will)}"`);
+            this.judge.closedForWill(will.topicName);
+          }
+          return closes;
+        },
         closesFor: (packet) => {
           const isPoison = options.poison?.(packet) === true;
           const closes = isPoison || (!this.#healed && options.sickness?.(packet) === true);
@@ -197,7 +205,8 @@ export class World {
     const minutes = this.#options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 10 };
     this.run(minutes.troubled * 60_000);
     this.heal();
-    this.run(minutes.healed * 60_000);
+    // A will that was refused is so for an hour, and for two the next time.
+    this.run((this.#options.willPoison ? 130 : minutes.healed) * 60_000);
     this.checkLiveness();
   }
 
@@ -258,6 +267,7 @@ export class World {
     this.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.devices) {
       if (device.device.state !== "disconnected" || this.poison?.isSick(device.clientId)) continue;
+      if (this.judge.isRefusedForWill(device.clientId)) continue;
       throw new Error(`${device.clientId} is still disconnected`);
     }
     const sizes = this.#core?.sizes;

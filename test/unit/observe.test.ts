@@ -79,6 +79,14 @@ const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
     { event: "qos2_uncertain", clientId: "c", packetId: 7 },
     "warn the broker forgot the session of c, or it goes by another one now: a QoS 2 message may be missing or double",
   ],
+  [
+    { event: "other_qos_answered", clientId: "c", qos: 2, answer: "puback" },
+    "warn the broker answers QoS 2 with PUBACK (client c): QoS 2 is no more than QoS 1 there",
+  ],
+  [
+    { event: "will_refused", clientId: "c", topic: "w", qos: 1, bytes: 4, isConnected: true },
+    "warn the broker closes the connection for the will of c: w, QoS 1, 4 octets; it is connected without",
+  ],
   [{ event: "persist_failed", why: "disk full" }, "error the session store failed: disk full"],
   [{ event: "persist_recovered" }, "info the session store works again"],
   [{ event: "backlog", clientId: "c", count: 1 }, "debug publications of c wait on disk for the broker"],
@@ -114,6 +122,8 @@ describe("the log", () => {
       "warn dropped (buffer-full): QoS",
       "warn the broker is",
       "warn the broker forgot",
+      "warn the broker answers",
+      "warn the broker closes",
       "error the session store",
     ]);
   });
@@ -329,6 +339,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_kernel_drops_total counter: Datagrams that the kernel dropped before we could read them, by transport",
     "mqttsn_messages_received_total counter: MQTT-SN messages from devices, by type",
     "mqttsn_messages_sent_total counter: MQTT-SN messages to devices, by type",
+    "mqttsn_other_qos_answers_total counter: Publications that the broker answered as if of another QoS: QoS 2 is then no more than QoS 1",
     "mqttsn_published_total counter: Publications from devices handed to the broker",
     "mqttsn_qos2_uncertain_total counter: QoS 2 publications that a forgetful broker made uncertain",
     "mqttsn_retransmissions_total counter: Messages repeated towards devices",

@@ -6,6 +6,8 @@
 import type { Context } from "../context.ts";
 import type { KindRecord, SuspectRecord } from "../record.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
+import type { PublishExchange } from "../state/exchanges.ts";
+import { isForgotten } from "../state/learnt-kinds.ts";
 import { searchFigures } from "../state/search-figures.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText } from "../state/trunk.ts";
@@ -16,14 +18,16 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
   for (const suspicion of search.takeChanged()) {
     const { deaths, epochs, ordinal, firstDeath, isKind } = suspicion;
     const clientId = suspicion.client || key;
+    if (clientId === "") continue; // the gateway's own connection has no record to lie beside
     const id = idOf(suspicion.key);
     const wall = wallClockOf(context, firstDeath);
     const record: SuspectRecord = { key: suspicion.key, deaths, epochs, ordinal, firstDeath: wall, isKind };
     context.journal.remember({ of: "suspect", clientId, id, record: deaths > 0 ? record : undefined });
   }
   for (const kind of kinds.takeChanged()) {
-    const { taken, until, spanMs, shortest, hasShorterAnswered } = kind;
+    const { taken, until, spanMs, shortest, hasShorterAnswered, lastTaken, contents } = kind;
     const clientId = kind.client || key;
+    if (clientId === "") continue;
     const record: KindRecord = {
       key: kind.key,
       taken,
@@ -31,9 +35,11 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
       spanMs,
       shortest,
       hasShorterAnswered,
+      lastTaken: wallClockOf(context, lastTaken),
+      contents: [...contents],
     };
     const id = idOf(kind.key);
-    context.journal.remember({ of: "kind", clientId, id, record: taken > 0 ? record : undefined });
+    context.journal.remember({ of: "kind", clientId, id, record: isForgotten(kind) ? undefined : record });
   }
 }
 
@@ -52,8 +58,22 @@ export function forgetExperience(
   if (key === clientId) for (const packetId of retired.keys()) forgetRetired(context, clientId, packetId);
 }
 
-/** A QoS 2 packet id that must not be used again: kept under the number beyond all hashes, until the session ends. */
-export function storeRetired(context: Context, clientId: string, packetId: number): void {
+/**
+ * This publication is given up. At QoS 2 the broker may have it, and would swallow the next one under its packet id: that is
+ * not used again in this MQTT session, in this life or the next.
+ */
+export function retire(
+  context: Context,
+  { retired, key }: BrokerSession<Session>,
+  { publication, packetId, stage, sentBefore }: PublishExchange<Session>,
+): void {
+  if (publication.qos !== 2 || (stage === "waiting" && !sentBefore)) return;
+  retired.set(packetId, true);
+  storeRetired(context, key, packetId);
+}
+
+/** Kept under a number beyond all hashes, until the session ends. */
+function storeRetired(context: Context, clientId: string, packetId: number): void {
   const record: SuspectRecord = { key: "", deaths: 0, epochs: 0, ordinal: 0, firstDeath: 0, retired: packetId };
   context.journal.put({ of: "suspect", clientId, id: retiredId(packetId), record });
 }
@@ -94,10 +114,12 @@ export function restoreExperience(
         isKind: isKind === true,
       });
   }
-  for (const [, { key, taken, until, spanMs, shortest, hasShorterAnswered }] of stored.kinds ?? []) {
+  for (const [, record] of stored.kinds ?? []) {
+    const { key, taken, until, spanMs, shortest, hasShorterAnswered, lastTaken: last = 0, contents = [] } = record;
     const isLearnt = until !== 0 || spanMs > 0;
     const end = isLearnt ? (instantOf(context, until) ?? context.now + searchFigures.kindFirstMs) : 0;
-    const rest = { taken, spanMs, shortest, hasShorterAnswered, lastTaken: context.now };
+    const lastTaken = instantOf(context, last) ?? context.now;
+    const rest = { taken, spanMs, shortest, hasShorterAnswered, lastTaken, contents: [...contents] };
     broker.kinds.restore({ key, client: clientId, until: end, ...rest });
   }
 }

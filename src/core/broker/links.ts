@@ -8,15 +8,20 @@ import type { Upstream } from "../state/upstream.ts";
 import type { LinkId } from "../types.ts";
 import { holderOfId } from "./client-ids.ts";
 import { statusWill } from "./service.ts";
-import { brokerWill } from "./will.ts";
+import { willToTell } from "./will.ts";
 
 /**
  * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
  * had one, and what the broker kept of it is wanted.
  */
-export function openLink(context: Context, session: Session, options: { clean: boolean; resume?: boolean }): void {
+export function openLink(
+  context: Context,
+  session: Session,
+  options: { clean: boolean; resume?: boolean; isProbe?: boolean },
+): void {
   const { clientId, upstream } = session;
-  const { clientIdPrefix, will } = upstream.options;
+  const { clientIdPrefix } = upstream.options;
+  const { isProbe = false } = options;
   const holder = holderOfId(context, clientId, upstream);
   // A CONNECT was refused before it came here: this is for what an earlier life left, under another configuration.
   session.lacksId = holder !== undefined;
@@ -29,7 +34,8 @@ export function openLink(context: Context, session: Session, options: { clean: b
     broker: session.broker,
     clean: options.clean,
     resumes: options.resume === true,
-    will: will.held === "broker" ? brokerWill(session) : undefined,
+    isProbe,
+    will: isProbe ? undefined : willToTell(context, session),
   });
   attach(context, link);
   session.brokerRefused = false;
@@ -54,7 +60,12 @@ export function openServiceLinks(context: Context): void {
   }
 }
 
-export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
+export function openTrunk(
+  context: Context,
+  upstream: Upstream<Session>,
+  trunk: Trunk<Session>,
+  { isProbe }: { isProbe: boolean } = { isProbe: false },
+): void {
   const { broker, mqttClientId } = trunk;
   const clean = !trunk.resumes;
   const link = newLink({
@@ -64,7 +75,8 @@ export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: 
     upstream,
     broker,
     clean,
-    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+    isProbe,
+    will: trunk.index === 0 && !isProbe ? statusWill(context, upstream) : undefined,
   });
   attach(context, link);
   const { will } = link;
@@ -72,7 +84,11 @@ export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: 
   context.out.add({ kind: "openLink", link: request });
 }
 
-function openServiceLink(context: Context, upstream: Upstream<Session>): void {
+function openServiceLink(
+  context: Context,
+  upstream: Upstream<Session>,
+  { isProbe }: { isProbe: boolean } = { isProbe: false },
+): void {
   const { serviceClientId, clientIdPrefix } = upstream.options;
   const mqttClientId = clientIdPrefix + serviceClientId;
   const link = newLink({
@@ -81,7 +97,8 @@ function openServiceLink(context: Context, upstream: Upstream<Session>): void {
     upstream,
     broker: upstream.service,
     clean: true,
-    will: statusWill(context, upstream),
+    isProbe,
+    will: isProbe ? undefined : statusWill(context, upstream),
   });
   attach(context, link);
   context.out.add({
@@ -95,6 +112,16 @@ function openServiceLink(context: Context, upstream: Upstream<Session>): void {
       will: link.will,
     },
   });
+}
+
+/** This connection anew, with the will that it is for or without it. */
+export function reopen(context: Context, link: Link, { isProbe }: { isProbe: boolean }): void {
+  const { session, trunk, upstream, broker, clean, answersFrom } = link;
+  closeLink(context, broker, { how: "disconnect", endSession: false });
+  if (session) openLink(context, session, { clean, resume: link.resumes, isProbe });
+  else if (trunk) openTrunk(context, upstream, trunk, { isProbe });
+  else openServiceLink(context, upstream, { isProbe });
+  if (broker.link) broker.link.answersFrom = answersFrom;
 }
 
 /** From now on this is the connection of its MQTT session. `closeLink` is the end of it. */

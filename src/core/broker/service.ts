@@ -3,9 +3,11 @@
  * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
+import { willKey } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { Publication, Will } from "../types.ts";
+import { verdictOn } from "./door.ts";
 import { takesPublication } from "./limits.ts";
 import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
@@ -49,6 +51,11 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
   const published: Publication = { ...publication, topicName, qos: 0 };
   if (!takesPublication(link.limits, published)) return false;
+  const { service } = upstream;
+  if (verdictOn(context, service, service.key, published) === "refuse") {
+    context.drop("refused-by-broker", { clientId: undefined, peer: undefined, detail: `QoS 0 ${topicName}` });
+    return true;
+  }
   return sendUnanswered(context, upstream.service, undefined, published);
 }
 
@@ -72,11 +79,13 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
 
-export function statusWill(context: Context, upstream: Upstream<Session>): Will | undefined {
+/** What the broker is to say when the gateway is gone, unless it is known to close for it. */
+export function statusWill(context: Context, { options, service }: Upstream<Session>): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;
-  const topicName = toBroker(upstream.options.topicPrefix, `${topic}/gateway`);
-  return { topicName, payload: octets("offline"), qos: 0, retain: true };
+  const topicName = toBroker(options.topicPrefix, `${topic}/gateway`);
+  const will: Will = { topicName, payload: octets("offline"), qos: 0, retain: true };
+  return service.kinds.refuses(context.now, willKey(service.key, will)) ? undefined : will;
 }
 
 /** A client id as one level of a topic: what would split or match is percent-encoded. */

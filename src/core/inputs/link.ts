@@ -6,8 +6,10 @@
  * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
  */
 
+import { reopen } from "../broker/links.ts";
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
+import { sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 import { returnCodes } from "../messages.ts";
@@ -21,10 +23,20 @@ import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker, forgetCustody, noteEnd } from "./connection-end.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
+import {
+  noteEndBeforeConnAck,
+  noteRefusedConnect,
+  noteWillAccepted,
+  refuseWill,
+  type WillVerdict,
+} from "./will-in-connect.ts";
 
-export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, limits: BrokerLimits): void {
+export function onLinkUp(context: Context, link: Link, isPresent: boolean, limits: BrokerLimits): void {
   link.up = true;
   link.wasUp = true;
+  if (noteWillAccepted(context, link, isPresent)) return;
+  const sessionPresent = isPresent && !link.broker.wasForgotten;
+  link.broker.wasForgotten = false;
   link.congested = false;
   link.downSince = undefined;
   link.limits = limits;
@@ -47,7 +59,17 @@ export function onLinkUp(context: Context, link: Link, sessionPresent: boolean, 
   drainSoon(context, session);
 }
 
-export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
+export function onLinkRefused(
+  context: Context,
+  link: Link,
+  { refusal, reason, reasonCode }: { refusal: LinkRefusal; reason: string; reasonCode?: number },
+): void {
+  const verdict = link.session?.setup?.stage === "broker" ? undefined : noteRefusedConnect(link, reasonCode);
+  noteRefused(context, link, refusal, reason);
+  goOnWithoutWill(context, link, verdict);
+}
+
+function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
   context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
   const { session, trunk } = link;
@@ -66,6 +88,34 @@ export function onLinkRefused(context: Context, link: Link, refusal: LinkRefusal
 }
 
 export function onLinkDown(context: Context, link: Link, end: LinkEnd): void {
+  const verdict = link.up ? undefined : noteEndBeforeConnAck(link, end);
+  // A device that waits for its CONNACK waits until it is known whether the broker closes for its will.
+  if (verdict === undefined || link.session?.setup?.stage !== "broker") noteDown(context, link, end);
+  goOnWithoutWill(context, link, verdict);
+}
+
+/** What a judgement on the will in CONNECT leads to. */
+function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): void {
+  if (verdict === undefined || verdict === "again" || !context.links.has(link.id)) return;
+  if (verdict === "refuse") refuseWill(context, link);
+  else reopen(context, link, { isProbe: true });
+  answerWaiting(context, link);
+}
+
+/** They waited for the connection that was made anew: they wait for this one as long. */
+function answerWaiting(context: Context, { broker, session, trunk }: Link): void {
+  const { link } = broker;
+  const id = link && context.links.get(link.id);
+  if (!id) return;
+  const all = trunk ? [...sessionsOf(context, trunk)] : session ? [session] : [];
+  answerWithoutBroker(
+    context,
+    id,
+    all.filter(({ clientId }) => storesFor(context, clientId)),
+  );
+}
+
+function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { reason, takenOver } = end;
   const wasUp = link.up;
   if (!wasUp) link.broker.inDoubt = true;

@@ -1,6 +1,7 @@
 /** The operator's way out: what a client sent and the broker does not have is given up, and its device is told. */
 import { matches } from "../../wire/topic.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
+import { retire } from "../broker/experience-record.ts";
 import { sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
@@ -36,8 +37,7 @@ function isBefore({ stage }: PublishExchange<Session>): boolean {
 function giveUp(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   const { broker, clientId } = session;
   const { publication, origin, orphan, backlogId, isWill } = exchange;
-  if (publication.qos === 2 && (exchange.sentBefore || exchange.stage === "sent"))
-    broker.retired.set(exchange.packetId, true);
+  retire(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
   if (backlogId > 0) context.journal.remove({ of: "backlog", clientId, id: backlogId, record: undefined });

@@ -4,7 +4,7 @@
  */
 import { bury } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
-import { storeRetired } from "../broker/experience-record.ts";
+import { retire } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck, returnCodes } from "../messages.ts";
 import { onAcceptedSettled } from "../session/backlog-drain.ts";
@@ -14,7 +14,7 @@ import { onWillSettled } from "../session/will-delivery.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { Exchange, PublishExchange, SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
-import { kindKey } from "../state/packet-key.ts";
+import { contentKey, kindKey } from "../state/packet-key.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import type { Suspicion } from "../state/suspects.ts";
 
@@ -35,8 +35,9 @@ export function takeOut(context: Context, link: Link, suspicion: Suspicion<Excha
     const octets = exchange.kind === "publish" ? exchange.publication.payload.byteLength : 0;
     const isPublication = exchange.kind === "publish" && !exchange.isWill;
     const kind = exchange.kind === "publish" ? kindKey(client, exchange.publication) : key;
+    const content = exchange.kind === "publish" ? contentKey(exchange.publication) : "";
     const isSure = named || isKind || !isPublication;
-    broker.kinds.noteTakenOut(context.now, { key: kind, client, packet: key, octets, isSure });
+    broker.kinds.noteTakenOut(context.now, { key: kind, client, content, octets, isSure });
   }
 }
 
@@ -64,8 +65,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   broker.finish(exchange);
   forgetExchange(context, exchange);
   if (publication.qos === 2) {
-    broker.retired.set(exchange.packetId, true);
-    storeRetired(context, broker.key, exchange.packetId);
+    retire(context, broker, exchange);
     context.counters.qos2Uncertain++;
     context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
   }

@@ -12,6 +12,9 @@ export const readMax = 64;
 
 export const tickMs = 20;
 
+/** Until something of it is read, mostly, and in its line. */
+const readWithinMs = 10 * tickMs;
+
 /** Does the gateway answer this client while the broker is away? */
 export function storesFor(context: Context, clientId: string): boolean {
   return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
@@ -71,7 +74,9 @@ export function dropOldest(context: Context, session: Session, bytes: number): b
 
 /** There may be something to send for this client: its turn comes. */
 export function drainSoon(context: Context, session: Session): void {
-  if (session.account.backlog.count === 0 || !session.broker.link?.up) return;
+  const { account, broker } = session;
+  if (account.backlog.count === 0 || !broker.link?.up) return;
+  if (account.accepted < windowMax) broker.expectsMoreUntil = context.now + readWithinMs;
   drainIn(context, session, tickMs);
 }
 

@@ -9,7 +9,7 @@ import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
 import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
-import { brokerWill, sameWill } from "../broker/will.ts";
+import { brokerWill, isWillRefused, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
 import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
@@ -18,7 +18,14 @@ import { Setup } from "../state/setup.ts";
 import type { LinkId, PeerId, Publication } from "../types.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
-import { cancelSetup, completeSetup, connectOverTrunk, isTrusted, refuseConnect } from "./connect-outcome.ts";
+import {
+  cancelSetup,
+  completeSetup,
+  connectOverTrunk,
+  failSetup,
+  isTrusted,
+  refuseConnect,
+} from "./connect-outcome.ts";
 import { endForRoom, lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { orphanUplink } from "./duplicates.ts";
@@ -275,6 +282,10 @@ function commit(context: Context, setup: Setup<Session>): void {
   if (session.trunk) return connectOverTrunk(context, session.trunk, session, setup);
   const { link } = session.broker;
   const heldByBroker = session.upstream.options.will.held === "broker";
+  if (message.will && heldByBroker && isWillRefused(context, session)) {
+    const why = "the broker closes the connection for its will";
+    return failSetup(context, session, setup, { returnCode: returnCodes.notSupported, why });
+  }
   const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
   const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));
   if (link?.clean === message.cleanSession && fits && !session.brokerRefused && (link.up || mayGoOn)) {

@@ -6,8 +6,8 @@
  */
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Publish } from "../../wire/v12/messages.ts";
+import { verdictOn } from "../broker/door.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
-import { storeExperience } from "../broker/experience-record.ts";
 import { takesPublication } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
@@ -17,7 +17,6 @@ import { pubAck, returnCodes } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
-import { kindKey, publicationKey } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
@@ -57,9 +56,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
     qos: message.qos,
     retain: message.retain,
   };
-  const isSuspect = mayBeSuspect(session) && isSuspected(context, session, publication);
-  if (isSuspect === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
-  if (isSuspect) return publishSuspect(context, session, message, publication);
+  const verdict = verdictOn(context, session.broker, session.clientId, publication);
+  if (verdict === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
+  if (verdict === "suspect") return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why === undefined) context.counters.publishedUp++;
@@ -70,7 +69,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   }
-  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session)) {
+  if (message.qos === 2 && !makeRoomForTaken(context, session)) {
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   }
   if (message.qos === 2 && context.storeFails) {
@@ -89,25 +88,6 @@ export function onPublish(context: Context, session: Session, message: Publish):
   publishWithAnswer(context, session, message, publication);
 }
 
-/** Is anything known of packets that this broker does not take? */
-function mayBeSuspect({ broker }: Session): boolean {
-  return broker.search.remembers || broker.kinds.size > 0;
-}
-
-/** Is this one suspected, or of a kind that the broker is known to close for? */
-function isSuspected(context: Context, session: Session, publication: Publication): boolean | "refuse" {
-  const { broker, clientId } = session;
-  const isKind = publication.qos === 0;
-  const kind = kindKey(clientId, publication);
-  const key = isKind ? kind : publicationKey(clientId, publication);
-  const octets = publication.payload.byteLength;
-  const verdict = broker.kinds.verdict(context.now, { key: kind, packet: key, octets });
-  if (verdict === "refuse") return "refuse";
-  if (verdict === "suspect") broker.search.suspect({ key, client: clientId, ofKnownKind: true, isKind });
-  storeExperience(context, broker);
-  return broker.search.find(key)?.isSuspect === true && !isKind;
-}
-
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
   const { link } = session.broker;
@@ -115,7 +95,7 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
   const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
-  if (message.qos === 2 && session.trunk && !makeRoomForTaken(context, session))
+  if (message.qos === 2 && !makeRoomForTaken(context, session))
     return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
   context.counters.publishedUp++;
   publishWithAnswer(context, session, message, publication);
@@ -152,6 +132,10 @@ export function onPublishWithoutAnswer(
   if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
   if (session && link?.up && !link.congested) {
     const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
+    if (verdictOn(context, session.broker, session.clientId, { ...publication, topicName }) === "refuse") {
+      context.counters.publishedUp--;
+      return context.drop("refused-by-broker", about);
+    }
     if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
       context.counters.publishedUp--;
       context.drop("uplink-congested", about);
@@ -205,27 +189,68 @@ export function onPublishAck(
   context: Context,
   broker: BrokerSession<Session>,
   exchange: PublishExchange<Session>,
-  ack: { readonly kind: "puback" | "pubrec" | "pubcomp"; readonly code: number },
+  ack: PublishAnswer,
 ): void {
   const { qos } = exchange.publication;
-  if (exchange.stage === "waiting" || (ack.kind === "puback") !== (qos === 1)) return;
-  if (ack.kind === "pubcomp" && exchange.stage !== "released") return;
+  if (exchange.stage === "waiting") return;
+  const isOfThisStep = qos === 1 ? ack.kind === "puback" : ack.kind === "pubrec" || exchange.stage === "released";
+  if (!isOfThisStep && exchange.stage !== "sent") return;
+  const isOfOtherQoS = !isOfThisStep || (qos === 2 && ack.kind === "puback");
+  if (isOfOtherQoS) noteOtherQoS(context, broker, exchange, ack.kind);
   broker.answered(exchange, context.now);
-  if (ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
+  if (qos === 2 && ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
+  if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
   if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
-  if (!exchange.origin) return;
-  const { session, msgId, topicId } = exchange.origin;
+  const { origin } = exchange;
+  if (!origin) return;
+  const { session, msgId, topicId } = origin;
   const returnCode = returnCodeOf(ack.code);
+  if (qos === 2 && exchange.stage !== "released" && returnCode === returnCodes.accepted) {
+    // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
+    unbindUplink(exchange);
+    remainTaken(context, session, exchange, origin);
+    if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+    return;
+  }
   if (returnCode === returnCodes.accepted) remember(context, session, exchange);
   unbindUplink(exchange);
   if (exchange.orphan) return;
-  if (ack.kind === "pubcomp") context.answer(session, { type: "PUBCOMP", msgId });
+  if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
   else context.answer(session, pubAck(topicId, msgId, returnCode));
+}
+
+interface PublishAnswer {
+  readonly kind: "puback" | "pubrec" | "pubcomp";
+  readonly code: number;
+}
+
+/**
+ * The broker answers as if the publication were of another QoS: RabbitMQ 3.10 says PUBACK to QoS 2. It has it, and will say
+ * nothing more, so this is the end of it, with what that QoS promises. Waiting would hold it, and the client, for ever.
+ */
+function noteOtherQoS(
+  context: Context,
+  broker: BrokerSession<Session>,
+  { owner, publication }: PublishExchange<Session>,
+  answer: PublishAnswer["kind"],
+): void {
+  context.counters.otherQoSAnswers++;
+  if (broker.saidOtherQoS) return;
+  broker.saidOtherQoS = true;
+  context.out.report({ event: "other_qos_answered", clientId: owner?.clientId, qos: publication.qos, answer });
+}
+
+/** PUBREC for QoS 1: the broker waits for PUBREL, and takes the packet id for this message until it has answered that. */
+function releaseUnasked(context: Context, broker: BrokerSession<Session>, packetId: number): void {
+  const { link } = broker;
+  if (!link?.up) return;
+  broker.retired.set(packetId, true);
+  context.out.add({ kind: "release", linkId: link.id, packetId });
 }
 
 function onReceivedByBroker(

@@ -88,7 +88,7 @@ function isRefusedFilter(context: Context, session: Session, filter: string): bo
   if (broker.kinds.size === 0) return false;
   const asked = newSubscribe<Session>({ packetId: 0, filter, qos: 0, origin: undefined });
   const { key } = identityOf(asked, session.trunk?.key ?? session.clientId);
-  const verdict = broker.kinds.verdict(context.now, { key, packet: key, octets: 0 });
+  const verdict = broker.kinds.verdict(context.now, { key, content: "", octets: 0 });
   if (verdict === "suspect") broker.search.suspect({ key, client: broker.key, ofKnownKind: true });
   storeExperience(context, broker);
   return verdict === "refuse";

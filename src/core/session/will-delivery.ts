@@ -6,6 +6,8 @@
  * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
  * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
+import { forgetExchange } from "../broker/exchange-record.ts";
+import { retire } from "../broker/experience-record.ts";
 import { detach } from "../broker/links.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { brokerWill, sameWill } from "../broker/will.ts";
@@ -113,7 +115,10 @@ function part(context: Context, session: Session, how: "disconnect" | "abandon")
   markChanged(context, session);
   // Over a shared connection it goes on by itself.
   for (const exchange of session.trunk ? [] : [...session.broker.inFlight.values()]) {
-    if (exchange.kind === "publish" && exchange.isWill) session.broker.finish(exchange);
+    if (exchange.kind !== "publish" || !exchange.isWill) continue;
+    retire(context, session.broker, exchange);
+    session.broker.finish(exchange);
+    forgetExchange(context, exchange);
   }
   if (session.account.owed === 0 && !session.clean) {
     session.lingers = false;

@@ -43,6 +43,16 @@ export interface Experience<Client extends ExchangeClient> {
   readonly kinds: LearntKinds;
 }
 
+/** See inputs/will-in-connect.ts. */
+export interface WillTrial {
+  /** What it is (`willKey`). */
+  readonly key: string;
+  /** Connections that ended before CONNACK. */
+  ends: number;
+  /** Between them one without it was accepted. */
+  isWitnessed: boolean;
+}
+
 const byUs: EndOfConnection = { blames: false, named: false, showedLife: false };
 
 export class BrokerSession<Client extends ExchangeClient> {
@@ -79,8 +89,16 @@ export class BrokerSession<Client extends ExchangeClient> {
   saidUnanswerable = false;
   /** Until then each publication at QoS 0 is followed by a PINGREQ. */
   watchUntil: Instant = 0;
+  /** Somebody has something on disk to be sent, and before then it is read: a test waits for that. */
+  expectsMoreUntil: Instant = 0;
   /** PUBRELs wait for the sign of life of this connection. */
   owesReleases = false;
+  /** On this connection the broker has answered as if of another QoS, and that was said. */
+  saidOtherQoS = false;
+  /** A will for which the broker seems to close at CONNECT. */
+  willTrial: WillTrial | undefined = undefined;
+  /** The broker said so to a connection that ended at once: what the next one hears is that of a new session. */
+  wasForgotten = false;
   /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
   readonly deafTo = new SmallMap<string, true>();
   /** Filters for which the last SUBSCRIBE was the gateway's, of which the client knows nothing. */
@@ -192,13 +210,14 @@ export class BrokerSession<Client extends ExchangeClient> {
     const waiting: Waiting<Exchange<Client>> = {
       outside: this.#unanswered,
       fit: (packets) => this.#fitting(packets, limits),
-      hasOthers: this.#lines.hasOthers(),
+      hasOthers: this.#lines.hasOthers() || now < this.expectsMoreUntil,
       held: () => this.#lines.held(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
     };
     const choice = this.search.choose(now, waiting);
     if (choice.kind === "test") for (const exchange of choice.packets) this.#lines.take(exchange);
-    return choice;
+    if ((choice.kind !== "flow" && choice.kind !== "hold") || now >= this.expectsMoreUntil) return choice;
+    return { kind: choice.kind, until: Math.min(choice.until ?? this.expectsMoreUntil, this.expectsMoreUntil) };
   }
 
   #fitting(packets: readonly Exchange<Client>[], limits: BrokerLimits): readonly Exchange<Client>[] {
@@ -298,6 +317,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     this.#unanswered = 0;
     this.owesReleases = false;
     this.saidUnanswerable = false;
+    this.saidOtherQoS = false;
     for (const exchange of this.pings.splice(0)) if (exchange?.suspicion) this.search.detach(exchange);
     for (const exchange of this.inFlight.values()) {
       if (exchange.kind !== "publish") {

@@ -22,12 +22,17 @@ export interface LearntKind {
   /** Octets of the shortest that was taken out. */
   shortest: number;
   hasShorterAnswered: boolean;
-  /** Packets that were taken out: what is just the same is not asked again. */
-  readonly packets: string[];
+  /** Contents of those that were taken out of late (`contentKey`): what is just the same is not asked again. */
+  readonly contents: string[];
 }
 
-/** Packets remembered of a kind. */
-const packetsMax = 20;
+/** Contents remembered of a kind. */
+const contentsMax = 20;
+
+/** Nothing is held against it: its record goes. */
+export function isForgotten({ taken, contents }: LearntKind): boolean {
+  return taken === 0 && contents.length === 0;
+}
 
 export class LearntKinds {
   readonly #kinds = new SmallMap<string, LearntKind>();
@@ -41,7 +46,7 @@ export class LearntKinds {
     return this.#kinds.values();
   }
 
-  /** What is to be stored anew, or forgotten (nothing taken), since the last call. */
+  /** What is to be stored anew, or forgotten (`isForgotten`), since the last call. */
   takeChanged(): readonly LearntKind[] {
     if (this.#changed.length === 0) return [];
     const changed = this.#changed;
@@ -49,22 +54,22 @@ export class LearntKinds {
     return changed;
   }
 
-  restore(kind: Omit<LearntKind, "packets">): void {
-    this.#kinds.set(kind.key, { ...kind, packets: [] });
+  restore(kind: LearntKind): void {
+    this.#kinds.set(kind.key, kind);
   }
 
   /** One of the kind was taken out. `isSure`: the broker named a reason, or the proof was of the kind itself. */
   noteTakenOut(
     now: Instant,
-    of: { key: string; client: string; packet: string; octets: number; isSure: boolean },
+    of: { key: string; client: string; content: string; octets: number; isSure: boolean },
   ): void {
-    const { key, client, packet, octets, isSure } = of;
+    const { key, client, content, octets, isSure } = of;
     const kind = this.#kinds.get(key) ?? this.#add(key, client, octets);
     kind.taken++;
     kind.lastTaken = now;
     kind.shortest = Math.min(kind.shortest, octets);
-    if (!kind.packets.includes(packet)) kind.packets.push(packet);
-    if (kind.packets.length > packetsMax) kind.packets.shift();
+    if (!kind.contents.includes(content)) kind.contents.push(content);
+    if (kind.contents.length > contentsMax) kind.contents.shift();
     if (kind.taken >= (isSure ? 1 : figures.takenToLearn)) this.#learn(kind, now);
     else kind.until = 0;
     this.#changed.push(kind);
@@ -74,8 +79,11 @@ export class LearntKinds {
   noteAnswered(key: string, octets: number): void {
     const kind = this.#kinds.get(key);
     if (!kind) return;
-    if (octets < kind.shortest) kind.hasShorterAnswered = true;
-    else {
+    if (octets < kind.shortest) {
+      if (kind.hasShorterAnswered) return;
+      kind.hasShorterAnswered = true;
+    } else {
+      if (kind.taken === 0 && kind.until === 0) return;
       kind.taken = 0; // only what is just the same as one of them is still refused
       kind.until = 0;
       kind.spanMs = 0;
@@ -83,15 +91,27 @@ export class LearntKinds {
     this.#changed.push(kind);
   }
 
+  /** Is it refused now? Asked of what has no search of its own: a will in CONNECT. */
+  refuses(now: Instant, key: string): boolean {
+    const kind = this.#kinds.get(key);
+    return kind !== undefined && now < kind.until;
+  }
+
+  /** It was taken after all: nothing is held against it. */
+  forgive(key: string): void {
+    const kind = this.#kinds.get(key);
+    if (kind) this.#forget(kind);
+  }
+
   /** May one of the kind come in? `suspect`: it may, and is tested alone before it meets others. */
-  verdict(now: Instant, of: { key: string; packet: string; octets: number }): "refuse" | "suspect" | undefined {
+  verdict(now: Instant, of: { key: string; content: string; octets: number }): "refuse" | "suspect" | undefined {
     const kind = this.#kinds.get(of.key);
     if (!kind || (kind.hasShorterAnswered && of.octets < kind.shortest)) return undefined;
     if (kind.until === 0) {
       const isRecent = now - kind.lastTaken < figures.kindFirstMs;
-      if (isRecent && kind.packets.includes(of.packet)) return "refuse";
+      if (isRecent && kind.contents.includes(of.content)) return "refuse";
       if (kind.taken > 0) return "suspect";
-      if (!isRecent) this.#kinds.delete(of.key);
+      if (!isRecent) this.#forget(kind);
       return undefined;
     }
     if (now < kind.until) return "refuse";
@@ -115,15 +135,18 @@ export class LearntKinds {
       lastTaken: 0,
       shortest: octets,
       hasShorterAnswered: false,
-      packets: [],
+      contents: [],
     };
     this.#kinds.set(key, kind);
     const oldest = this.#kinds.size > figures.kindsMax ? this.#kinds.values().next() : undefined;
-    if (oldest && !oldest.done) {
-      this.#kinds.delete(oldest.value.key);
-      oldest.value.taken = 0;
-      this.#changed.push(oldest.value);
-    }
+    if (oldest && !oldest.done) this.#forget(oldest.value);
     return kind;
+  }
+
+  #forget(kind: LearntKind): void {
+    this.#kinds.delete(kind.key);
+    kind.taken = 0;
+    kind.contents.length = 0;
+    this.#changed.push(kind);
   }
 }

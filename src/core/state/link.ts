@@ -14,6 +14,8 @@ export interface Link extends Connection {
   readonly upstream: Upstream<Session>;
   /** The MQTT session that it serves. */
   readonly broker: BrokerSession<Session>;
+  /** Without the will that it is for, to see whether the broker closes for that. */
+  readonly isProbe: boolean;
   /** When the search for a suspect goes on. */
   retest: Deadline<Link, "retest"> | undefined;
   /** When those who wait for the next connection are answered without it. */
@@ -28,10 +30,12 @@ export function newLink(init: {
   broker: BrokerSession<Session>;
   clean: boolean;
   resumes?: boolean;
+  isProbe?: boolean;
   will: Will | undefined;
 }): Link {
   return {
     resumes: false,
+    isProbe: false,
     trunk: undefined,
     ...init,
     policy: init.upstream.options,

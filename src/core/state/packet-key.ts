@@ -26,8 +26,23 @@ export function identityOf<Client extends ExchangeClient>(exchange: Exchange<Cli
 }
 
 export function publicationKey(client: string, publication: Publication): string {
-  const { topicName, qos, retain, payload } = publication;
-  return JSON.stringify([client, "publish", topicName, qos, retain, payload.byteLength, hashOfAll(payload)]);
+  const { topicName, qos, retain } = publication;
+  return JSON.stringify([client, "publish", topicName, qos, retain, ...contentOf(publication)]);
+}
+
+/** A will, as part of CONNECT. */
+export function willKey(client: string, will: Publication): string {
+  const { topicName, qos, retain } = will;
+  return JSON.stringify([client, "connect", topicName, qos, retain, ...contentOf(will)]);
+}
+
+/** What tells it from others of its kind: octets and hash of its payload. */
+export function contentKey(publication: Publication): string {
+  return contentOf(publication).join("/");
+}
+
+function contentOf({ payload }: Publication): [bytes: number, hash: number] {
+  return [payload.byteLength, hashOfAll(payload)];
 }
 
 /** Client, topic, QoS and retain. */

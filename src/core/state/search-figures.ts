@@ -37,6 +37,14 @@ export const searchFigures = {
   afterPassMs: 200,
   /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
   quickEnds: 6,
+  /**
+   * So many ends in a row with nothing answered: whoever flows dies, so there are many poisons, or the broker is sick. From then
+   * on each connection begins with one packet alone that nothing is held against.
+   */
+  endsBeforeScout: 5,
+  /** Ends before CONNACK, before a CONNECT without the will is tried; and before the will is refused. */
+  willEndsBeforeProbe: 2,
+  willEndsToRefuse: 3,
   /** Per connection; beyond, the youngest are none. */
   suspectsMax: 1_000,
   /** The rate of ends is that of about the last hour. */

@@ -125,8 +125,10 @@ export class SendLines<Client extends ExchangeClient> {
     const lines = [...this.#held.values(), ...this.#exactlyOnce.values(), ...this.#free.values()]
       .map((own) => own.filter(this.#waits))
       .filter((own) => own.length > 0);
-    const own = lines[turn % lines.length];
-    return own?.[Math.floor(turn / lines.length) % Math.min(own.length, each)];
+    // Each turn one further back too: should every line be headed by a poison, the second turn passes.
+    const place = turn % lines.length;
+    const own = lines[place];
+    return own?.[(place + Math.floor(turn / lines.length)) % Math.min(own.length, each)];
   }
 
   #place(owner: Owner<Client>, own: Exchange<Client>[]): void {

@@ -106,7 +106,9 @@ export class Suspects<Packet extends Searched<Packet>> {
   #isSick = false;
   /** Different packets that died since the last answer. */
   #dying: readonly Suspicion<Packet>[] = [];
+  /** Whose turn it is, with a sick broker, and to be a scout. */
   #sickTurn = 0;
+  #scoutTurn = 0;
   /** Ends since the last answer. */
   #quick = 0;
   /** Tests that died since somebody was taken out. */
@@ -419,13 +421,21 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
+    if (this.#quick >= figures.endsBeforeScout) {
+      const scout = this.#nextScout(waiting);
+      if (scout && waiting.outside > 0) return { kind: "hold", until: undefined };
+      if (scout) return this.#test(now, [scout]);
+    }
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
     const isAlone = !hasOthers && fresh.length === 0;
+    // Each line is headed by a suspect: before a third one dies and the broker counts as sick, somebody behind is asked.
+    const isAllHeld = !hasOthers && this.#dying.length === figures.differentDeaths - 1;
     const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
       witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
     );
-    const walker = isAlone && !struck.some(({ witnessed }) => witnessed) ? walk(struck, waiting) : undefined;
+    const isWalk = isAllHeld || (isAlone && !struck.some(({ witnessed }) => witnessed));
+    const walker = isWalk ? this.#walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk) : undefined;
     const dueFresh = fresh.filter(({ nextTry }) => nextTry <= now);
     if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
       const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
@@ -443,6 +453,39 @@ export class Suspects<Packet extends Searched<Packet>> {
     const among = ofGroup.length > 0 ? ofGroup : dueFresh;
     const size = this.#rounds === 0 ? 1 : Math.ceil(among.length / 2);
     return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
+  }
+
+  /**
+   * Nobody else has anything to send, and the first of a line has died without a witness: one of those behind it is to be the
+   * witness, if possible one that nothing is held against.
+   */
+  #walk(struck: readonly Suspicion<Packet>[], waiting: Waiting<Packet>, deathsMin: number): Packet | undefined {
+    let second: Packet | undefined;
+    for (const line of waiting.held()) {
+      const first = line[0]?.suspicion;
+      if (!first || !struck.includes(first) || first.deaths < deathsMin) continue;
+      for (const packet of line.slice(0, figures.walkMax)) {
+        if (!fits(waiting, packet)) continue;
+        if (!packet.suspicion?.isSuspect) return packet;
+        if (packet.suspicion.deaths === 0) second ??= packet;
+      }
+    }
+    return second;
+  }
+
+  /**
+   * Everybody who has something to send may have a poison in front: one that nothing is held against, of another client each
+   * time and further back each time, shows whether anything gets through, and is the witness of those that died.
+   */
+  #nextScout(waiting: Waiting<Packet>): Packet | undefined {
+    let second: Packet | undefined;
+    for (let i = 0; i < figures.walkMax; i++) {
+      const packet = waiting.inTurn(this.#scoutTurn++, figures.walkMax);
+      if (packet && !fits(waiting, packet)) continue;
+      if (!packet?.suspicion?.isSuspect) return packet;
+      if (packet.suspicion.deaths === 0) second ??= packet;
+    }
+    return second;
   }
 
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
@@ -568,20 +611,6 @@ function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
   }
   const byOrder = (a: Suspicion<Packet>, b: Suspicion<Packet>) => a.order - b.order;
   return { fresh: fresh.sort(byOrder), struck: struck.sort(byOrder) };
-}
-
-/** Nobody else has anything to send, and it has died without a witness: one of those behind it is to be the witness. */
-function walk<Packet extends Searched<Packet>>(
-  struck: readonly Suspicion<Packet>[],
-  waiting: Waiting<Packet>,
-): Packet | undefined {
-  for (const line of waiting.held()) {
-    const first = line[0]?.suspicion;
-    if (!first || !struck.includes(first) || first.deaths < figures.deathsBeforeWalk) continue;
-    const witness = line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths && fits(waiting, packet));
-    if (witness) return witness;
-  }
-  return undefined;
 }
 
 /** Until it is tried again without a witness. */

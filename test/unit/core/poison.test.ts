@@ -1,6 +1,7 @@
 /** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
 import { describe, expect, test } from "vitest";
-import { type BrokerLimits, noLimits } from "../../../src/core/types.ts";
+import type { CoreOptions } from "../../../src/core/options.ts";
+import { type BrokerLimits, noLimits, type PeerId } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -50,7 +51,8 @@ class PoisonBroker {
       if (this.#isPoison(effect)) {
         this.up = false;
         this.ends++;
-        return this.take(link.down(false, closed));
+        this.take(link.down(false, closed));
+        continue; // what the turn asked of the disk is answered all the same
       }
       if (effect.kind === "ping") this.take(this.bench.input({ kind: "pong", linkId: effect.linkId }));
       else if (effect.kind === "publish") {
@@ -83,8 +85,12 @@ class PoisonBroker {
   }
 }
 
+const wall = 1_800_000_000_000;
 const bad = "bad";
 const isBad = (effect: Turn["effects"][number]) => effect.kind === "publish" && textOf(effect) === bad;
+/** All that begins so: another one each time. */
+const isBadKind = (effect: Turn["effects"][number]) => effect.kind === "publish" && textOf(effect).startsWith(bad);
+const isRetained = (effect: Turn["effects"][number]) => effect.kind === "publish" && effect.publication.retain;
 const textOf = (effect: Extract<Turn["effects"][number], { kind: "publish" }>) =>
   Buffer.from(effect.publication.payload).toString();
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
@@ -209,6 +215,59 @@ describe("a publication", () => {
     expect(broker.got).toEqual(["good"]);
   });
 
+  test("what the operator gave up at QoS 2 may be at the broker: its packet id is not used again, over a restart too", () => {
+    const { life, bench } = transparent(() => false);
+    const { packetId } = life.keep(bench.client(publish({ qos: 2, msgId: 1 }))).effect("publish");
+    life.keep(bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: undefined, entries: [] }));
+    const next = life.next(); // its packet ids begin where those of this life began
+    next.keep(next.bench.link().up(true));
+    const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
+    expect(another).not.toBe(packetId);
+    next.keep(next.bench.link().acks("pubcomp", packetId)); // released after all: free again
+    expect([...life.table.states()].flatMap(({ suspects = [] }) => suspects)).toEqual([]);
+  });
+
+  test("the same for a will at QoS 2 whose client came back before the broker had answered", () => {
+    const life = new Life({ upstream: { ...testOptions.upstream, will: { held: "gateway", delaySeconds: 0 } } });
+    const { bench } = life;
+    const begin = () => {
+      life.keep(bench.client(connect({ cleanSession: false, will: true })));
+      life.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false }));
+      return life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+    };
+    begin();
+    life.keep(bench.link().up());
+    const { packetId } = life.keep(bench.after(100_000)).effect("publish");
+    begin();
+    life.keep(bench.link().up(true)).gets("CONNACK");
+    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    const next = life.next();
+    next.keep(next.bench.link().up(true));
+    const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
+    expect(another).not.toBe(packetId);
+  });
+
+  test("what is just the same as one that was taken out is refused in the next life too, for the rest of the hour", () => {
+    const broker = transparent(isBad, new Life(stored, undefined, wall));
+    say(broker, bad, 1);
+    for (let i = 2; i < 40; i++) {
+      broker.after(5);
+      say(broker, `good ${i}`, i); // answered, of the same kind
+    }
+    const nextLife = (seconds: number) => {
+      const life = broker.life.next(wall + broker.bench.now + seconds * 1_000);
+      const next = new PoisonBroker(life, "c1", isBad);
+      next.take(life.bench.link().up(true));
+      say(next, bad, 100);
+      return next.after(1);
+    };
+    const soon = nextLife(10);
+    expect({ ends: soon.ends, answers: soon.answers("PUBACK") }).toEqual({ ends: 0, answers: [3] });
+    const later = nextLife(3_600);
+    expect(later.ends).toBeGreaterThan(0);
+    expect(later.answers("PUBACK")).toEqual([]);
+  });
+
   test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
     const broker = transparent(() => false);
     for (let i = 0; i < 20; i++) {
@@ -270,8 +329,8 @@ describe("a SUBSCRIBE", () => {
 });
 
 describe("over a shared connection", () => {
-  function shared(isPoison = isBad): PoisonBroker {
-    const life = new Life({ ...stored, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+  function shared(isPoison = isBad, more: Partial<CoreOptions> = {}): PoisonBroker {
+    const life = new Life({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
     const { bench } = life;
     life.keep(bench.link("gateway").up());
     life.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
@@ -298,6 +357,58 @@ describe("over a shared connection", () => {
     expect(broker.ends).toBeLessThanOrEqual(6);
   });
 
+  test("where each client has a poison in front it is no sick broker: all are found, and what is good flows", () => {
+    const broker = shared();
+    const { life, bench } = broker;
+    const peers = ["c1", "d", "e", "f", "g"].map(
+      (clientId, i) => [clientId, `udp/192.0.2.${1 + i}:${1_000 + i}`] as const,
+    );
+    for (const [clientId, peer] of peers) {
+      life.keep(bench.client(connect({ clientId, cleanSession: false, duration: 0 }), peer as PeerId));
+      life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: clientId }, peer as PeerId));
+    }
+    let said = 0;
+    for (let i = 0; i < 120; i++) {
+      for (const [clientId, peer] of peers) {
+        const text = i === 0 ? bad : `${clientId} ${i}`;
+        broker.take(bench.client(publish({ data: octets(text), msgId: 1 + i }), peer as PeerId));
+        if (i > 0) said++;
+      }
+      broker.after(2);
+    }
+    const refused = broker.events.filter(({ event }) => event === "packet_taken_out");
+    expect(refused).toHaveLength(peers.length);
+    // Whose window is full behind its poison hears "congestion"; nothing else is missing.
+    const putOff = broker.answers("PUBACK").filter((code) => code === 1).length;
+    expect(putOff).toBeLessThan(said / 20);
+    expect(broker.got.length).toBe(said - putOff);
+  });
+
+  test.each([
+    ["alone", false, () => bad],
+    ["among others that publish every second", true, () => bad],
+    ["among others, with another content each time", true, (i: number) => `${bad} ${i}`],
+  ])(
+    "a device that says it every ten seconds for an hour, %s, ends at most fifteen connections",
+    (_how, hasOthers, text) => {
+      const broker = shared(isBadKind);
+      let said = 0;
+      for (let i = 0; i < 360; i++) {
+        say(broker, text(i), 1 + i);
+        for (let second = 0; second < 10; second++) {
+          if (hasOthers) {
+            said++;
+            broker.take(broker.bench.client(publish({ data: octets(`d${said}`), msgId: said }), "udp/192.0.2.2:2"));
+          }
+          broker.after(1);
+        }
+        broker.take(broker.bench.client({ type: "PINGREQ", clientId: "" }));
+      }
+      expect(broker.ends).toBeLessThanOrEqual(15);
+      expect(broker.got).toHaveLength(said);
+    },
+  );
+
   test("a filter that was granted and is refused later is kept, shown and not asked for", () => {
     const broker = shared(isForbidden);
     const { bench } = broker;
@@ -313,6 +424,56 @@ describe("over a shared connection", () => {
     expect(ends).toBeLessThanOrEqual(6);
     expect(bench.core.session("c1")?.record.subscriptions).toMatchObject([{ filter: "no/#", isRefused: true }]);
     expect(broker.after(100).ends).toBe(ends);
+  });
+
+  test.each([0, 1] as const)(
+    "twenty at QoS %i that had been accepted end few connections each, and others that wait on disk get through between",
+    (qos) => {
+      const qos0 = { ...storing, qos0: true };
+      const broker = shared(isBadKind, { uplink: { ...testOptions.uplink, policyOf: () => qos0 } });
+      const { bench } = broker;
+      broker.up = false;
+      broker.take(bench.link("gateway").down(false, { cause: "network" }));
+      for (let i = 0; i < 20; i++) say(broker, `${bad} ${i}`, qos === 0 ? 0 : 1 + i, qos);
+      say(broker, "good", 30);
+      for (let i = 0; i < 600; i++) {
+        broker.take(bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+        broker.after(1);
+      }
+      expect(broker.ends).toBeLessThanOrEqual(4 * 20);
+      expect(broker.life.table.letters.size).toBe(qos * 20);
+      expect(broker.got).toHaveLength(601);
+    },
+  );
+
+  test("at QoS -1 too, from whomever: a stranger ends it a few times, and then no more", () => {
+    const broker = shared();
+    for (let i = 0; i < 360; i++) {
+      broker.take(
+        broker.bench.client(
+          publish({ data: octets(bad), qos: -1, topicIdType: "short", topicId: 0x6162, msgId: 0 }),
+          "udp/192.0.2.3:3",
+        ),
+      );
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      broker.after(10);
+    }
+    expect(broker.ends).toBeLessThanOrEqual(15);
+    expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(360);
+  });
+
+  test("the gateway's own status messages, where the broker closes for what is retained: a few times, and then no more", () => {
+    const broker = shared(isRetained, { status: { topic: "site" } });
+    const peer = "udp/192.0.2.3:3";
+    for (let i = 0; i < 180; i++) {
+      broker.take(broker.bench.client(connect({ clientId: "e", cleanSession: false, duration: 0 }), peer));
+      broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+      broker.after(10);
+      broker.take(broker.bench.client({ type: "DISCONNECT", duration: undefined }, peer));
+      broker.after(10);
+    }
+    expect(broker.ends).toBeLessThanOrEqual(15);
+    expect(broker.got.filter((text) => text.startsWith("d"))).toHaveLength(180);
   });
 
   test("a publication at QoS 0 that closes it is found by its kind, and refused from then on", () => {

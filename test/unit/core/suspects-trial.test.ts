@@ -50,6 +50,23 @@ describe("a poison among twenty clients", () => {
   });
 });
 
+describe("a poison at the head of each client", () => {
+  const heads = (clients: number, each: number) =>
+    Array.from({ length: clients * each }, (_, i) => [i % clients, 10] as const);
+
+  test.each([2, 3, 5, 20])("of %i: all are taken out, and the good ones flow meanwhile", (clients) => {
+    const { good, poison, silence } = worst({ clients, poison: heads(clients, 1), untilSeconds: 600 }, { but: [] });
+    expect({ good, poison }).toEqual({ good: 0, poison: [clients, clients] });
+    expect(silence).toBeLessThan(15);
+  });
+
+  test("also two in a row of each", () => {
+    const { good, poison, silence } = worst({ clients: 3, poison: heads(3, 2), untilSeconds: 600 }, { but: [] });
+    expect({ good, poison }).toEqual({ good: 0, poison: [6, 6] });
+    expect(silence).toBeLessThan(30);
+  });
+});
+
 describe("a client alone on its connection", () => {
   test("its next packets are the witnesses", () => {
     const { good, poison, slowest } = worst({ clients: 1, poison: one, untilSeconds: 120 });

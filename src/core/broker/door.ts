@@ -1,0 +1,29 @@
+/** What comes to the door for a broker that closes for some packets: is it known to be such, or suspected? */
+import type { Context } from "../context.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import { contentKey, kindKey, publicationKey } from "../state/packet-key.ts";
+import type { Session } from "../state/session.ts";
+import type { Publication } from "../types.ts";
+import { storeExperience } from "./experience-record.ts";
+
+/**
+ * `refuse`: the broker is known to close for it. `suspect`: it may go, and is tested alone before it meets others. To be asked
+ * once for each publication: one that is let in to see whether the broker has changed its mind holds up the next.
+ */
+export function verdictOn(
+  context: Context,
+  broker: BrokerSession<Session>,
+  client: string,
+  publication: Publication,
+): "refuse" | "suspect" | undefined {
+  if (!broker.search.remembers && broker.kinds.size === 0) return undefined;
+  const isKind = publication.qos === 0;
+  const kind = kindKey(client, publication);
+  const key = isKind ? kind : publicationKey(client, publication);
+  const octets = publication.payload.byteLength;
+  const verdict = broker.kinds.verdict(context.now, { key: kind, content: contentKey(publication), octets });
+  if (verdict === "refuse") return "refuse";
+  if (verdict === "suspect") broker.search.suspect({ key, client, ofKnownKind: true, isKind });
+  storeExperience(context, broker);
+  return broker.search.find(key)?.isSuspect === true && !isKind ? "suspect" : undefined;
+}

@@ -1,0 +1,104 @@
+/**
+ * A will in CONNECT for which the broker closes the connection: MQTT 3.1.1 has no code for that, and MQTT 5 may not give one.
+ *
+ * Nothing else is outside then, so the search for suspects does not see it. The proof is like its proof, though: three
+ * connections with the will ended before CONNACK, and between them one without it was accepted. After two such ends the
+ * connection is made once without the will (the *probe*); should it be accepted, it is made anew with it. Then a device that
+ * waits for its CONNACK hears "not supported"; one that is running is connected without its will, which the gateway keeps and
+ * publishes itself. The same for the gateway's own status message. As with other packets, what was learnt holds for an hour, then
+ * twice as long, over a restart too.
+ */
+import { storeExperience } from "../broker/experience-record.ts";
+import { reopen } from "../broker/links.ts";
+import type { Context } from "../context.ts";
+import type { LinkEnd } from "../input.ts";
+import { returnCodes } from "../messages.ts";
+import { failSetup } from "../session/connect-outcome.ts";
+import type { WillTrial } from "../state/broker-session.ts";
+import type { Link } from "../state/link.ts";
+import { willKey } from "../state/packet-key.ts";
+import { searchFigures } from "../state/search-figures.ts";
+
+/** What is to be done about it: nothing yet, a connection without the will, none with it any more; undefined: it is none of ours. */
+export type WillVerdict = "again" | "probe" | "refuse" | undefined;
+
+/** MQTT 5 reasons of CONNACK that speak of the will alone: its topic, the size of CONNECT, its payload. [MQTT-5.0 3.2.2.2] */
+const ofWill: ReadonlySet<number> = new Set([0x90, 0x95, 0x99]);
+/** Who the client is, or what its will is about: mosquitto says this too where the topic is not the client's. */
+const notAuthorised = 0x87;
+
+/** The attempt to connect is over, without CONNACK. */
+export function noteEndBeforeConnAck(link: Link, { cause, takenOver }: LinkEnd): WillVerdict {
+  const trial = trialOf(link);
+  if (!trial || cause !== "peer" || takenOver) return undefined;
+  trial.ends++;
+  if (trial.isWitnessed) return trial.ends >= searchFigures.willEndsToRefuse ? "refuse" : "again";
+  return trial.ends >= searchFigures.willEndsBeforeProbe ? "probe" : "again";
+}
+
+/** CONNACK said no, to somebody who is running. */
+export function noteRefusedConnect(link: Link, reasonCode: number | undefined): WillVerdict {
+  const trial = trialOf(link);
+  if (!trial || reasonCode === undefined) return undefined;
+  if (ofWill.has(reasonCode)) return "refuse";
+  if (reasonCode !== notAuthorised) return undefined;
+  return trial.isWitnessed ? "refuse" : "probe";
+}
+
+/** Of the will that this connection was to be made with. */
+function trialOf(link: Link): WillTrial | undefined {
+  const { broker } = link;
+  const key = keyOf(link);
+  if (key === undefined) return undefined;
+  if (broker.willTrial?.key !== key) broker.willTrial = { key, ends: 0, isWitnessed: false };
+  return broker.willTrial;
+}
+
+/** The broker accepted the connection. True: it was only to see whether it would, and is made anew with the will. */
+export function noteWillAccepted(context: Context, link: Link, sessionPresent: boolean): boolean {
+  const { broker, isProbe } = link;
+  const { willTrial } = broker;
+  if (isProbe && willTrial && !willTrial.isWitnessed) {
+    willTrial.isWitnessed = true;
+    broker.wasForgotten ||= !sessionPresent;
+    reopen(context, link, { isProbe: false });
+    return true;
+  }
+  const key = keyOf(link);
+  if (key === undefined) return false;
+  broker.willTrial = undefined;
+  broker.kinds.forgive(key);
+  storeExperience(context, broker);
+  return false;
+}
+
+/** It goes without the will from now on; a device that waits for its CONNACK is told. */
+export function refuseWill(context: Context, link: Link): void {
+  const { session, broker, will } = link;
+  const key = keyOf(link);
+  if (key === undefined || !will) return;
+  const { topicName, qos, payload } = will;
+  const octets = payload.byteLength;
+  const client = session?.clientId ?? broker.key;
+  broker.willTrial = undefined;
+  broker.kinds.noteTakenOut(context.now, { key, client, content: "", octets, isSure: true });
+  storeExperience(context, broker);
+  const setup = session?.setup?.stage === "broker" ? session.setup : undefined;
+  context.out.report({
+    event: "will_refused",
+    clientId: session?.clientId,
+    topic: topicName,
+    qos,
+    bytes: octets,
+    isConnected: setup === undefined,
+  });
+  if (!session || !setup) return reopen(context, link, { isProbe: false });
+  failSetup(context, session, setup, {
+    returnCode: returnCodes.notSupported,
+    why: "the broker closes the connection for its will",
+  });
+}
+
+function keyOf({ session, broker, will }: Link): string | undefined {
+  return will && willKey(session?.clientId ?? broker.key, will);
+}
