@@ -7,11 +7,12 @@
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
+import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
 import { openServiceLinks } from "./broker/links.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
-import { sessionsOf } from "./broker/trunk-subscriptions.ts";
+import { ask, sessionsOf } from "./broker/trunk-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -91,6 +92,7 @@ export class GatewayCore implements Core {
           onSetupDeadline(context, deadline.owner);
           break;
         case "start":
+          settleLanes(context);
           openServiceLinks(context);
           break;
         case "advertise":
@@ -252,6 +254,9 @@ export class GatewayCore implements Core {
         if (link.trunk) for (const session of sessionsOf(context, link.trunk)) drainSoon(context, session);
         return;
       }
+      case "copiesKnown":
+        for (const [trunk, entry] of onCopiesKnown(context, input)) ask(context, trunk, entry);
+        return;
       case "peerGone":
         return; // not a DISCONNECT: the session lives on by client id until its time is over
       case "persisted":

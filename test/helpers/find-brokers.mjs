@@ -16,7 +16,8 @@ export function findNats() {
   return { missing: "nats-server is not installed and could not be unpacked" };
 }
 
-const erlang = "base asn1 crypto eldap inets mnesia os-mon parsetools public-key runtime-tools snmp ssl syntax-tools tools xmerl";
+const erlang =
+  "base asn1 crypto eldap inets mnesia os-mon parsetools public-key runtime-tools snmp ssl syntax-tools tools xmerl";
 const rabbitPackages = ["rabbitmq-server", ...erlang.split(" ").map((name) => `erlang-${name}`), "libsctp1"];
 
 /**
@@ -38,7 +39,8 @@ export function findRabbit() {
   const libraries = libraryFolders(cache);
   const env = { ...process.env, LD_LIBRARY_PATH: libraries };
   const tried = spawnSync(script, ["-noshell", "-eval", 'io:format("there"), halt().'], { env, encoding: "utf8" });
-  if (!tried.stdout?.includes("there")) return { missing: `Erlang for RabbitMQ does not start (${tried.stderr?.trim()})` };
+  if (!tried.stdout?.includes("there"))
+    return { missing: `Erlang for RabbitMQ does not start (${tried.stderr?.trim()})` };
   return { ...unpacked, libraries };
 }
 

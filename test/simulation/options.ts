@@ -45,6 +45,7 @@ export const testOptions: CoreOptions = {
     mode: "transparent",
     connections: 1,
     protocol: "3.1.1",
+    copies: "one",
     clientIdPrefix: "",
     topicPrefix: "",
     serviceClientId: "gateway",

@@ -49,7 +49,8 @@ export function openLink(context: Context, session: Session, options: { clean: b
 
 export function openServiceLinks(context: Context): void {
   for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
+    for (const trunk of upstream.allTrunks())
+      if (!trunk.isLane || trunk.filters.size > 0) openTrunk(context, upstream, trunk);
     if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
   }
 }
@@ -64,7 +65,7 @@ export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: 
     upstream,
     broker,
     clean,
-    will: trunk.index === 0 ? statusWill(context, upstream) : undefined,
+    will: trunk.index === 0 && !trunk.isLane ? statusWill(context, upstream) : undefined,
   });
   attach(context, link);
   const { will } = link;

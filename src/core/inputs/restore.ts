@@ -10,7 +10,7 @@ import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { ask, join } from "../broker/trunk-subscriptions.ts";
+import { ask, joinLane } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, UplinkRecord } from "../record.ts";
@@ -75,7 +75,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   restoreUplink(context, session, stored, isMoved);
   if (session.trunk)
     for (const { filter, qos, isRefused } of record.subscriptions)
-      if (!isRefused) join(session.trunk, session, filter, qos);
+      if (!isRefused) joinLane(session.trunk, session, filter, qos);
   if (isMoved) {
     moveSubscriptions(context, session);
     markChanged(context, session);

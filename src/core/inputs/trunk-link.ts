@@ -7,9 +7,11 @@
  * as their policy says.
  */
 
+import { askForCopies } from "../broker/lanes.ts";
 import { closeLink, openTrunk } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
+import { recordOfTrunk } from "../broker/trunk-record.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
@@ -23,7 +25,6 @@ import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker } from "./connection-end.ts";
-import { recordOfTrunk } from "./restore-trunk.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
@@ -40,9 +41,10 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
   else if (broker.inDoubt) askAll(context, trunk);
   broker.inDoubt = false;
   resendAll(context, broker);
+  askForCopies(context, trunk);
   for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
   for (const session of sessionsOf(context, trunk)) catchUp(context, session);
-  if (trunk.index === 0) onServiceUp(context, link.upstream);
+  if (isService(trunk)) onServiceUp(context, link.upstream);
 }
 
 function catchUp(context: Context, session: Session): void {
@@ -68,7 +70,12 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   for (const setup of setupsOf(context, trunk)) {
     if (setup.session) completeOrFail(context, setup.session, setup, reason);
   }
-  if (trunk.index === 0) onServiceDown(context);
+  if (isService(trunk)) onServiceDown(context);
+}
+
+/** By the first one goes what is the gateway's own. */
+function isService(trunk: Trunk<Session>): boolean {
+  return trunk.index === 0 && !trunk.isLane;
 }
 
 function setupsOf(context: Context, trunk: Trunk<Session>): Setup<Session>[] {

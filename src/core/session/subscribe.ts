@@ -4,6 +4,7 @@
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { storeExperience } from "../broker/experience-record.ts";
+import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
@@ -43,6 +44,14 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
     return refuse(returnCodes.notSupported);
+  if (session.trunk && !hasPlaceFor(context, session.trunk, what.filter)) {
+    context.drop("too-many-pending", {
+      clientId,
+      peer,
+      detail: `SUBSCRIBE ${what.filter}: overlaps with too many others`,
+    });
+    return refuse(returnCodes.congestion);
+  }
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
@@ -250,7 +259,7 @@ export function grantPendingRequests(context: Context, session: Session): void {
 function isSuspected(session: Session, exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>): boolean {
   if (exchange.suspicion?.isSuspect) return true;
   if (!session.trunk || exchange.kind !== "subscribe") return false;
-  return session.trunk.filters.get(exchange.filter)?.asking?.suspicion?.isSuspect === true;
+  return session.trunk.entryOf(exchange.filter)?.asking?.suspicion?.isSuspect === true;
 }
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */

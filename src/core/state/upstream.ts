@@ -4,7 +4,7 @@
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import { ownIdsOf } from "../own-ids.ts";
-import type { PeerId } from "../types.ts";
+import type { Copies, PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient } from "./exchanges.ts";
 import { hashOfText, Trunk } from "./trunk.ts";
@@ -18,18 +18,26 @@ export class Upstream<Client extends ExchangeClient> {
   readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
   readonly trunks: readonly Trunk<Client>[];
+  /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */
+  copies: Copies | "unknown" | "asked";
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {
     this.name = name;
     this.options = options;
     const count = options.mode === "aggregating" ? options.connections : 0;
     this.trunks = Array.from({ length: count }, (_, i) => new Trunk<Client>(this, i, Math.floor(random() * 65_535)));
+    this.copies = options.protocol === "5" ? "one" : (options.copies ?? "unknown");
     this.service = this.trunks[0]?.broker ?? new BrokerSession(0);
   }
 
   get isThere(): boolean {
     const sessions = this.trunks.length > 0 ? this.trunks.map(({ broker }) => broker) : [this.service];
     return sessions.every(({ link }) => link?.up === true);
+  }
+
+  /** Those that clients share, and their lanes. */
+  *allTrunks(): IterableIterator<Trunk<Client>> {
+    for (const trunk of this.trunks) yield* trunk.all();
   }
 
   /** The connection that this client shares; undefined when it has its own. */
