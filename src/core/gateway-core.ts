@@ -8,7 +8,6 @@ import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
 import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
-import { openServiceLinks } from "./broker/links.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
@@ -23,6 +22,7 @@ import type { Input } from "./input.ts";
 import { onAccessChanged } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
+import { noteHeard, onQuietDeadline, openLeavings } from "./inputs/leaving.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
@@ -93,7 +93,7 @@ export class GatewayCore implements Core {
           break;
         case "start":
           settleLanes(context);
-          openServiceLinks(context);
+          openLeavings(context);
           break;
         case "advertise":
           advertise(context);
@@ -109,6 +109,9 @@ export class GatewayCore implements Core {
           break;
         case "retained":
           onRetainedDeadline(context);
+          break;
+        case "quiet":
+          onQuietDeadline(context, deadline.owner);
           break;
         case "probe":
           probeStore(context);
@@ -210,6 +213,7 @@ export class GatewayCore implements Core {
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
         const link = this.#linkOf(input.linkId);
+        if (link?.trunk?.isLeaving) noteHeard(context, link.trunk);
         if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;

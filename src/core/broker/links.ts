@@ -47,14 +47,6 @@ export function openLink(context: Context, session: Session, options: { clean: b
   });
 }
 
-export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.allTrunks())
-      if (!trunk.isLane || trunk.filters.size > 0) openTrunk(context, upstream, trunk);
-    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
-  }
-}
-
 export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: Trunk<Session>): void {
   const { broker, mqttClientId } = trunk;
   const clean = !trunk.resumes;
@@ -65,15 +57,16 @@ export function openTrunk(context: Context, upstream: Upstream<Session>, trunk: 
     upstream,
     broker,
     clean,
-    will: trunk.index === 0 && !trunk.isLane ? statusWill(context, upstream) : undefined,
+    will: trunk.index === 0 && !trunk.isLane && !trunk.isLeaving ? statusWill(context, upstream) : undefined,
   });
   attach(context, link);
   const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: trunk.leaves, clean, will };
   context.out.add({ kind: "openLink", link: request });
 }
 
-function openServiceLink(context: Context, upstream: Upstream<Session>): void {
+/** Where clients share a connection, the first of those serves for it. */
+export function openServiceLink(context: Context, upstream: Upstream<Session>): void {
   const { serviceClientId, clientIdPrefix } = upstream.options;
   const mqttClientId = clientIdPrefix + serviceClientId;
   const link = newLink({

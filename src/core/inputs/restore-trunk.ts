@@ -5,17 +5,20 @@ import { lanesMax } from "../own-ids.ts";
 import type { StoredState } from "../record.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
+import { leaveTrunk } from "./leaving.ts";
 
 export function isTrunkKey(clientId: string): boolean {
   return clientId.startsWith("\0");
 }
 
-/** Takes up the session of an earlier life; that of a trunk which the configuration has no more is forgotten. */
+/** Takes up the session of an earlier life; that of a trunk which the configuration has no more is left in order. */
 export function restoreTrunk(context: Context, stored: StoredState): void {
   const { session, received } = stored;
   const { clientId } = session;
   const trunk = trunkWithKey(context, clientId);
   if (!trunk) {
+    const filters = new Set(session.subscriptions.map(({ filter }) => filter));
+    if (leaveTrunk(context, clientId, filters, received)) return;
     context.journal.forget({ clientId });
     for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
     return;

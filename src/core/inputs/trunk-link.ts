@@ -25,9 +25,11 @@ import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker } from "./connection-end.ts";
+import { onLeavingUp } from "./leaving.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
+  if (trunk.isLeaving) return onLeavingUp(context, trunk, link, sessionPresent);
   if (link.clean) {
     // What was there is gone now; the session to stay begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
@@ -60,6 +62,7 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   const id = trunk.broker.link?.id;
   const link = id && context.links.get(id);
   trunk.broker.cut(context.now);
+  if (trunk.isLeaving) return;
   const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
     if (session.uplink.size === 0 && session.subscribing.size === 0) continue;

@@ -11,6 +11,7 @@
  * MQTT session of its own, by which nothing but deliveries come. Each copy then goes to those who subscribed to its filter,
  * as over a connection of theirs.
  */
+import type { Deadline } from "../deadlines.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
@@ -28,6 +29,13 @@ export class Trunk<Client extends ExchangeClient> {
   /** The lanes besides this one. */
   readonly lanes: Trunk<Client>[] = [];
   readonly #lane: number;
+  /** It is not used any more but to be left in order; of a client's own, whose it was. */
+  readonly isLeaving: boolean;
+  readonly leaves: string | undefined;
+  /** Of one that is left: whose clients go elsewhere, whether its subscriptions are ended, when it is taken for empty. */
+  readonly movers: Client[] = [];
+  isUnsubscribed = false;
+  quiet: Deadline<Trunk<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;
   readonly filters = new FilterTrie<TrunkFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
@@ -49,18 +57,25 @@ export class Trunk<Client extends ExchangeClient> {
     upstream: { readonly name: string; readonly options: UpstreamPolicy },
     index: number,
     firstPacketId: number,
-    of?: { readonly main: Trunk<Client>; readonly lane: number },
+    of?:
+      | { readonly main: Trunk<Client>; readonly lane: number }
+      /** A client's own, or (by its lane) a shared one, that is only left in order: see inputs/leaving.ts. */
+      | { readonly leaves: string }
+      | { readonly left: number },
   ) {
     this.upstreamName = upstream.name;
     this.policy = upstream.options;
     this.index = index;
-    this.main = of?.main ?? this;
-    this.#lane = of?.lane ?? 0;
+    this.main = of && "main" in of ? of.main : this;
+    this.#lane = of && "lane" in of ? of.lane : of && "left" in of ? of.left : 0;
+    this.leaves = of && "leaves" in of ? of.leaves : undefined;
+    this.isLeaving = of !== undefined && !("main" in of);
     this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 
   /** Names the trunk in what clients' records say. */
   get home(): string {
+    if (this.leaves !== undefined) return this.upstreamName;
     return `${this.upstreamName}/${this.index}${this.#lane === 0 ? "" : `.${this.#lane}`}`;
   }
 
@@ -107,10 +122,12 @@ export class Trunk<Client extends ExchangeClient> {
 
   /** Under which its own records are kept: no client id has a U+0000. */
   get key(): string {
+    if (this.leaves !== undefined) return this.leaves; // where what it received was kept
     return `\0${this.home}`;
   }
 
   get mqttClientId(): string {
+    if (this.leaves !== undefined) return this.policy.clientIdPrefix + this.leaves;
     return ownId(this.policy, this.index, this.#lane);
   }
 }

@@ -18,6 +18,10 @@ export class Upstream<Client extends ExchangeClient> {
   readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
   readonly trunks: readonly Trunk<Client>[];
+  /** MQTT sessions of an earlier life that are left in order. */
+  readonly leaving = new Set<Trunk<Client>>();
+  /** While sessions come back: clients that went by a shared connection, by its home. */
+  readonly movers: [home: string, client: Client][] = [];
   /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */
   copies: Copies | "unknown" | "asked";
 
@@ -35,9 +39,10 @@ export class Upstream<Client extends ExchangeClient> {
     return sessions.every(({ link }) => link?.up === true);
   }
 
-  /** Those that clients share, and their lanes. */
+  /** Those that clients share, their lanes, and those that are left. */
   *allTrunks(): IterableIterator<Trunk<Client>> {
     for (const trunk of this.trunks) yield* trunk.all();
+    yield* this.leaving;
   }
 
   /** The connection that this client shares; undefined when it has its own. */
@@ -81,7 +86,8 @@ export class Upstreams<Client extends ExchangeClient> {
   }
 }
 
-function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
+/** May these be the same broker? */
+export function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
   if (a.places === undefined || b.places === undefined) return true;
   const places = new Set(a.places);
   return b.places.some((place) => places.has(place));
