@@ -18,7 +18,7 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 type Mode = "transparent" | "aggregating";
 
-test.skipIf(missing !== undefined).each([
+test.concurrent.skipIf(missing !== undefined).each([
   ["3.1.1", ["transparent", "aggregating", "transparent", "aggregating"]],
   ["5", ["aggregating", "transparent", "aggregating", "transparent"]],
 ] as const)(`MQTT %s: %s${missing === undefined ? "" : ` (skipped: ${missing})`}`, async (protocol, modes) => {
@@ -65,7 +65,7 @@ test.skipIf(missing !== undefined).each([
     for (const [i, mode] of modes.entries()) {
       if (i > 0) {
         // Traffic through the change, and while nobody is there.
-        const traffic = say(200);
+        const traffic = say(30);
         await gateway?.stop();
         await traffic;
         const from = said;
