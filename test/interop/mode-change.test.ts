@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqtt from "mqtt";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Gateway } from "../../src/gateway.ts";
 import { Listener } from "../helpers/listener.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
@@ -18,10 +18,19 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 type Mode = "transparent" | "aggregating";
 
-test.concurrent.skipIf(missing !== undefined).each([
+const ways = [
   ["3.1.1", ["transparent", "aggregating", "transparent", "aggregating"]],
   ["5", ["aggregating", "transparent", "aggregating", "transparent"]],
-] as const)(`MQTT %s: %s${missing === undefined ? "" : ` (skipped: ${missing})`}`, async (protocol, modes) => {
+] as const;
+
+const title = `the mode changes${missing === undefined ? "" : ` (skipped: ${missing})`}`;
+
+describe.skipIf(missing !== undefined)(title, () => {
+  for (const [protocol, modes] of ways)
+    test.concurrent(`MQTT ${protocol}: ${modes.join(", ")}`, () => live(protocol, modes));
+});
+
+async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<void> {
   if ("missing" in program) return;
   const folder = mkdtempSync(join(tmpdir(), "mode-change-"));
   const broker = await Mosquitto.create(program);
@@ -53,8 +62,7 @@ test.concurrent.skipIf(missing !== undefined).each([
     return true;
   };
   try {
-    const [first] = modes;
-    await start(first);
+    await start(modes[0] ?? "transparent");
     await until("the connection", () => gateway?.health().broker === "connected");
     const active = await new Listener("active", port).connect();
     const sleeper = await new Listener("sleeper", port).connect();
@@ -95,4 +103,4 @@ test.concurrent.skipIf(missing !== undefined).each([
     await broker.dispose();
     rmSync(folder, { recursive: true });
   }
-});
+}

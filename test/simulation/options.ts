@@ -45,7 +45,6 @@ export const testOptions: CoreOptions = {
     mode: "transparent",
     connections: 1,
     protocol: "3.1.1",
-    copies: "one",
     clientIdPrefix: "",
     topicPrefix: "",
     serviceClientId: "gateway",

@@ -83,7 +83,12 @@ export function onCopiesKnown(
  * to this upstream with the start find their places.
  */
 export function settleLanes(context: Context): void {
-  for (const { trunks } of context.upstreams.all) for (const main of trunks) settle(context, main);
+  for (const upstream of context.upstreams.all) {
+    const hasLanes = upstream.trunks.some(({ lanes }) => lanes.length > 0);
+    if (hasLanes) upstream.copies = "each"; // found out in an earlier life
+    for (const main of upstream.trunks) settle(context, main);
+    upstream.isSettled = true;
+  }
 }
 
 function settle(context: Context, main: Trunk<Session>): void {

@@ -47,7 +47,6 @@ function trunkWithKey(context: Context, clientId: string): Trunk<Session> | unde
       if (trunk.key === clientId) return trunk;
       const number = clientId.startsWith(`${trunk.key}.`) ? Number(clientId.slice(trunk.key.length + 1)) : 0;
       if (!Number.isInteger(number) || number < 1 || number >= lanesMax || upstream.copies === "one") continue;
-      upstream.copies = "each";
       return trunk.lane(number, () => Math.floor(context.environment.random() * 65_535));
     }
   }

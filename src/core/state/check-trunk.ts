@@ -30,7 +30,7 @@ function checkLane(gateway: Checked, lane: Trunk<Session>, found: Found): void {
   const upstream = gateway.upstreams.all.find(({ name }) => name === lane.upstreamName);
   const isFull = !lane.main.hasRoomForLane;
   for (const { filter } of lane.filters.all()) {
-    if (upstream?.copies === "each" && !isFull && lane.filters.overlaps(filter))
+    if (upstream?.copies === "each" && upstream.isSettled && !isFull && lane.filters.overlaps(filter))
       found(`${who}: ${filter} overlaps with another filter there`);
     for (const other of lane.main.all())
       if (other !== lane && other.filters.get(filter)) found(`${who}: ${filter} stands on ${other.home} too`);

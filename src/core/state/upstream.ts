@@ -24,6 +24,8 @@ export class Upstream<Client extends ExchangeClient> {
   readonly movers: [home: string, client: Client][] = [];
   /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */
   copies: Copies | "unknown" | "asked";
+  /** All sessions of an earlier life are back, and each filter stands where it belongs. */
+  isSettled = false;
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {
     this.name = name;
