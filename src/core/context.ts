@@ -58,7 +58,7 @@ export class Context {
   readonly sessions: SessionTable;
   /**
    * Sessions that an input of this turn is about, or that have a reason to go on: at the end of the turn each one's outbox is
-   * moved on, once (session/turn-end.ts).
+   * moved on, once (session/turn-end.ts). They stand here until the next turn begins.
    */
   readonly touched: Session[] = [];
   /** CONNECTs under way, by peer. */
@@ -106,6 +106,12 @@ export class Context {
       totalMax: options.clients.newPerSecondMax,
       perKeyMax: options.clients.newPerSecondPerHostMax,
     });
+  }
+
+  beginTurn(now: Instant): void {
+    this.now = now;
+    // Nearly always one: setting the length of an array costs as much as a turn's end.
+    while (this.touched.length > 0) this.touched.pop();
   }
 
   /** The session may have something to send to its client, or may send it now: it is looked at when the turn ends. */

@@ -30,6 +30,7 @@ export const dropReasons = [
   "registration-refused",
   "topic-ids-exhausted",
   "session-ended",
+  "retained-again",
   "unsafe-topic",
   "link-down",
   "uplink-congested",

@@ -65,14 +65,14 @@ export class GatewayCore implements Core {
 
   handle(input: Input, now: Instant): readonly Effect[] {
     const context = this.#context;
-    context.now = now;
+    context.beginTurn(now);
     if (!context.stopping) this.#take(input);
     return this.#endTurn();
   }
 
   timeout(now: Instant): readonly Effect[] {
     const context = this.#context;
-    context.now = now;
+    context.beginTurn(now);
     for (let i = 0; i < deadlinesPerTimeout && !context.stopping; i++) {
       const deadline = context.deadlines.takeDue(now);
       if (!deadline) break;

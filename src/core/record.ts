@@ -18,6 +18,8 @@ export interface SessionRecord {
   readonly unproven?: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
+  /** What it was last sent of some names; what is not retained may be older than that. */
+  readonly shown?: readonly ShownRecord[];
   readonly topics: readonly {
     readonly id: number;
     readonly name: string;
@@ -40,6 +42,14 @@ export interface SessionRecord {
     /** The broker does not take it: it is not asked for. */
     readonly isRefused?: boolean;
   }[];
+}
+
+/** The last that a client was sent of a name: see state/shown.ts. */
+export interface ShownRecord {
+  readonly name: string;
+  readonly hash: number;
+  /** It came with RETAIN: the broker keeps what is said under this name. */
+  readonly isRetained?: boolean;
 }
 
 /** A publication that waits for a client, in the order of `seq`. */

@@ -183,6 +183,13 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "retained-again": {
+    meaning:
+      "A retained message that the client had been sent already: with MQTT 3.1.1 the broker sends it whenever the gateway subscribes again, as it does after each start.",
+    advice: "Nothing.",
+    level: "debug",
+    byStrangers: false,
+  },
   "unsafe-topic": {
     meaning:
       "A topic name with control characters or non-characters, or (where clients share a connection) with more than 100 levels. Brokers close a connection for it. The client hears 'not supported'.",

@@ -140,6 +140,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     unproven: z.boolean().exactOptional(),
     will: orNothing(publication),
     brokerWill: orNothing(publication),
+    shown: z.array(z.object({ name: text, hash: z.int(), isRetained: z.boolean().exactOptional() })).exactOptional(),
     topics: z.array(z.object({ id, name, known: z.boolean(), told: z.boolean().exactOptional() })),
     nextTopicId: z.int().min(1).max(65_536),
     home: text.exactOptional(),

@@ -44,6 +44,7 @@ export function subscribeAgain(
     if (packetId === undefined) break;
     const has = withoutRetained && !wanting.has(filter);
     broker.add(newSubscribe({ packetId, filter, qos, origin: undefined, withoutRetained: has }));
+    if (!wanting.has(filter)) broker.askedAgain.set(filter, true);
   }
   // After the new ones, so that what is held against a filter stays.
   for (const exchange of before) broker.finish(exchange);

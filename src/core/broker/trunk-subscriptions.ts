@@ -154,6 +154,7 @@ export function leaveTrunk(context: Context, trunk: Trunk<Session>, session: Ses
   for (const request of session.subscribing.values()) {
     if (request.kind === "subscribe") leaveFilter(context, trunk, session, request.filter, undefined);
   }
+  session.subscribing.clear(); // an answer that still comes is for nobody
 }
 
 export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {

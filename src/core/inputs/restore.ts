@@ -60,6 +60,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   for (const { id, name, known, told } of record.topics) {
     session.registry.restore({ id, name, known, told: known || told === true });
   }
+  for (const shown of record.shown ?? []) session.shown.restore(shown);
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
   session.predefined = keepingMeanings(context.predefined, record.clientId, record.subscriptions);

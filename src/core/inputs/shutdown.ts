@@ -7,6 +7,7 @@ import { publishOffline } from "../broker/service.ts";
 import { brokerWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { connAck, disconnect, returnCodes } from "../messages.ts";
+import { writeShown } from "../session/repeated-retained.ts";
 import { isReachable, type Session } from "../state/session.ts";
 
 export function onShutdown(context: Context): void {
@@ -19,6 +20,7 @@ export function onShutdown(context: Context): void {
     if (session.trunk && how === "abandon") publishWillAtOnce(context, session);
     detach(context, session, { how, endSession: false });
   }
+  writeShown(context);
   publishOffline(context);
   for (const upstream of context.upstreams.all) {
     const { service, trunks } = upstream;

@@ -14,6 +14,7 @@ import { letIn, take } from "./admission.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
+import { isRepeatedRetained } from "./repeated-retained.ts";
 
 /** Deliveries remembered per client for which there is no room. */
 const outsideMax = 1_000;
@@ -23,12 +24,14 @@ type Delivered = Extract<Input, { kind: "delivered" }>;
 /** A publication came from the broker for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
   const { broker, clientId } = session;
-  if (session.lingers && session.clean) return leaveAtBroker(context, session, input);
+  if (session.lingers && session.clean) return leaveAtBroker(context, session, input, "session-ended");
   const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
-  if (broker.deafTo.size > 0 && isUnwanted(session, topicName)) return leaveAtBroker(context, session, input);
+  if (broker.deafTo.size > 0 && isUnwanted(session, topicName))
+    return leaveAtBroker(context, session, input, "session-ended");
   const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
+    if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
     const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
     take(context, session, entry);
     return;
@@ -40,9 +43,15 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     const entry = session.outbox.find(({ received }) => received === known);
     if (entry) unbindDelivery(entry);
   }
+  if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   offer(context, session, received);
+}
+
+function isAgain(session: Session, { publication, dup }: Delivered, topicName: string | undefined): boolean {
+  if (!publication.retain || dup || topicName === undefined) return false;
+  return isRepeatedRetained(session, { ...publication, topicName });
 }
 
 /** Of a filter that the client has ended, and the broker could not be told: nothing else of the client's asks for it. */
@@ -53,9 +62,14 @@ function isUnwanted({ broker, subscriptions }: Session, topicName: string | unde
   return false;
 }
 
-/** The session that this was for is over; only its link is still needed. */
-function leaveAtBroker(context: Context, session: Session, input: Delivered): void {
-  context.counters.dropped["session-ended"]++;
+/** The session that this was for is over, only its link is still needed; or the client has it. */
+function leaveAtBroker(
+  context: Context,
+  session: Session,
+  input: Delivered,
+  why: "session-ended" | "retained-again",
+): void {
+  context.counters.dropped[why]++;
   if (input.publication.qos === 0) return;
   const { broker } = session;
   const received = newReceived(broker, input, undefined);

@@ -50,6 +50,8 @@ const pingsMax = 2;
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
+  // Nearly every turn of a client that only publishes.
+  if (outbox.length === 0 && session.state === "active" && session.broker.outside.size === 0) return;
   while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
     letIn(context, session);
     if (outbox.pausedUntil > context.now) return;

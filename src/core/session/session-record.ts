@@ -21,6 +21,7 @@ export function recordOf(session: Session): SessionRecord {
     will: session.will,
     brokerWill: session.broker.link?.will,
     // What the last words told the client may not have left: known to a later life is what an answer has confirmed.
+    ...(session.shown.size > 0 && { shown: session.shown.records() }),
     topics: [...session.registry.topics()].map(({ id, name, confirmed, told }) => ({
       id,
       name,

@@ -79,6 +79,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const origin = { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId };
   const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });
   awaitBroker(session, msgId, exchange);
+  session.broker.askedAgain.delete(what.filter);
   if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
   if (!link?.up) return grantUnlessSoon(context, session);
   if (!session.trunk) sendOrWait(context, broker, exchange);

@@ -83,6 +83,8 @@ export class BrokerSession<Client extends ExchangeClient> {
   owesReleases = false;
   /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
   readonly deafTo = new SmallMap<string, true>();
+  /** Filters for which the last SUBSCRIBE was the gateway's, of which the client knows nothing. */
+  readonly askedAgain = new SmallMap<string, true>();
 
   /**
    * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the

@@ -74,7 +74,7 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   const { link } = session.broker;
   const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart it is moved on when its connection is up
-  const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: Number.POSITIVE_INFINITY });
+  const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: gateway.roundMs(session) });
   if (!head) {
     if (state === "awake") tell(` is awake, and nothing waits for it`);
     else if (outbox.length > 0) tell(": messages stand aside, and no deadline says till when");
@@ -193,9 +193,16 @@ function checkLimits({ gateway, session }: Subject, tell: Found): void {
   if (account.backlog.count > uplink.policyOf(clientId).messagesMax + beyondBacklogMax)
     tell(`: ${account.backlog.count} publications wait for the broker`);
   for (const [policy, { messages }] of outbox.tallies()) {
-    // Unacknowledged ones wait beyond the limit, as many as the broker sends; one that the client may have seen stays.
-    const beyond = policy.atLimit === "leave" ? receiveMaximum : policy.atLimit === "oldest" ? 1 : 0;
-    if (messages > policy.messagesMax + beyond)
-      tell(`: ${messages} messages wait under a rule of at most ${policy.messagesMax}`);
+    if (messages <= policy.messagesMax) continue;
+    // Unacknowledged ones wait beyond the limit, as many as the broker sends.
+    // What the client may have seen stays, also while it stands aside, and the newest is let in beside it.
+    let seen = 0;
+    for (const entry of outbox) if (entry.policy === policy && !isFree(entry)) seen++;
+    const most = {
+      leave: policy.messagesMax + receiveMaximum,
+      oldest: Math.max(policy.messagesMax, seen) + 1,
+      newest: policy.messagesMax,
+    }[policy.atLimit];
+    if (messages > most) tell(`: ${messages} messages wait under a rule of at most ${policy.messagesMax}`);
   }
 }

@@ -10,42 +10,26 @@ import type { SessionRecord } from "../record.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
 
-/** Of several sessions one is compared, each when its turn comes, and after every so many turns: a record is costly. */
-const pauseTurns = 4;
-
 /** A restart reads neither: it tells each client its topic ids again, and asks for the will of the session. */
-const unread: ReadonlySet<string> = new Set(["known", "brokerWill"]);
+const unread: ReadonlySet<string> = new Set(["known", "brokerWill", "shown"]);
 
 export class WrittenRecords {
   /** By client id, what was asked to be stored last. */
   readonly #last = new Map<string, SessionRecord>();
-  #turns = 0;
 
-  check(
+  /** What this turn asked to be stored, or read. */
+  note(
     sessions: SessionTable,
     { input, effects }: { readonly input: Input | undefined; readonly effects: readonly Effect[] },
     recordOf: (session: Session) => SessionRecord,
-    found: Found,
   ): void {
     for (const effect of effects) if (effect.kind === "persist") this.#note(effect);
-    if (input?.kind === "restored")
-      for (const session of sessions.all())
-        if (!this.#last.has(session.clientId)) this.#last.set(session.clientId, recordOf(session));
-    const pause = sessions.size > 1 ? pauseTurns : 1;
-    const next = (this.#turns++ % (pause * sessions.size)) / pause;
-    let at = 0;
-    for (const session of sessions.all()) if (at++ === next) this.#compare(session, recordOf, found);
+    if (input?.kind !== "restored") return;
+    for (const session of sessions.all())
+      if (!this.#last.has(session.clientId)) this.#last.set(session.clientId, recordOf(session));
   }
 
-  #note({ changes }: Extract<Effect, { kind: "persist" }>): void {
-    for (const change of changes) {
-      if (change.of !== "session") continue;
-      if (change.record) this.#last.set(change.clientId, change.record);
-      else this.#last.delete(change.clientId);
-    }
-  }
-
-  #compare(session: Session, recordOf: (session: Session) => SessionRecord, found: Found): void {
+  compare(session: Session, recordOf: (session: Session) => SessionRecord, found: Found): void {
     if (session.setup) return; // its CONNECT is not answered: it may come to nothing
     const { clientId } = session;
     const last = this.#last.get(clientId);
@@ -55,6 +39,14 @@ export class WrittenRecords {
     const names = Object.keys({ ...last, ...now }) as (keyof SessionRecord)[];
     for (const name of names.filter((name) => !unread.has(name) && !isSame(last[name], now[name])))
       found(`client ${clientId}: "${name}" of its session changed, and it was not marked to be stored`);
+  }
+
+  #note({ changes }: Extract<Effect, { kind: "persist" }>): void {
+    for (const change of changes) {
+      if (change.of !== "session") continue;
+      if (change.record) this.#last.set(change.clientId, change.record);
+      else this.#last.delete(change.clientId);
+    }
   }
 }
 

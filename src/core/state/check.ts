@@ -32,16 +32,11 @@ export interface Procedures {
   silenceAllowedMs(session: Session): number;
 }
 
-/** Up to so many sessions all of them are looked at after each turn; beyond, those that the turn names. */
+/** Up to so many sessions all of them are looked at after each turn; beyond, those that the turn touched or names. */
 const wholeMax = 200;
 
 /** Turns after which all sessions are looked at, however many there are. */
 const wholeEvery = 1_000;
-
-/** Beyond so many sessions, what is wrong in a table is looked for now and then: it stays wrong. */
-const fewMax = 10;
-
-const tablesEvery = 8;
 
 /** Findings that an error tells. */
 const toldMax = 5;
@@ -59,12 +54,14 @@ export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemor
   const findings: string[] = [];
   const found: Found = (finding) => findings.push(finding);
   const isWhole = gateway.sessions.size <= wholeMax || memory.turns % wholeEvery === 0;
-  const sessions = isWhole ? [...gateway.sessions.all()] : touched(gateway, turn);
-  const hasTables = isWhole && (sessions.length <= fewMax || memory.turns % tablesEvery === 0);
-  if (hasTables) checkTables(gateway, found);
+  const sessions = isWhole ? [...gateway.sessions.all()] : named(gateway, turn);
+  if (isWhole) checkTables(gateway, found);
   if (isWhole) checkSums(gateway, sessions, found);
   checkSessions(gateway, sessions, isWhole, procedures, found);
-  if (gateway.journal.enabled) memory.written.check(gateway.sessions, turn, procedures.recordOf, found);
+  if (gateway.journal.enabled) {
+    memory.written.note(gateway.sessions, turn, procedures.recordOf);
+    for (const session of sessions) memory.written.compare(session, procedures.recordOf, found);
+  }
   if (findings.length > 0) assert(false, findings.slice(0, toldMax).join("; "));
 }
 
@@ -162,9 +159,9 @@ function checkSessions(
     }
 }
 
-/** The sessions that a turn names. */
-function touched({ sessions, links }: Checked, { input, effects }: Turn): Session[] {
-  const all = new Set<Session>();
+/** The sessions that a turn touched, or that its input or its effects name. */
+function named({ sessions, links, touched }: Checked, { input, effects }: Turn): Session[] {
+  const all = new Set<Session>(touched);
   const add = (session: Session | undefined) => session && all.add(session);
   const byLink = (linkId: LinkId) => add(links.get(linkId)?.session);
   if (input?.kind === "datagram") add(sessions.byPeer(input.from));

@@ -18,12 +18,16 @@ export interface Checked {
   /** How long a CONNECT may be under way. */
   readonly repetitionMs: number;
   readonly storeFails: boolean;
+  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  roundMs(session: Session): number;
   readonly journal: { readonly enabled: boolean };
   readonly counters: Counters;
   readonly deadlines: {
     check(each: (deadline: { readonly owner: unknown; readonly name: string }) => void, found: Found): void;
   };
   readonly sessions: SessionTable;
+  /** Those whose outboxes the turn moved on. */
+  readonly touched: readonly Session[];
   readonly setups: ReadonlyMap<PeerId, Setup<Session>>;
   readonly links: ReadonlyMap<LinkId, Link>;
   readonly upstreams: Upstreams<Session>;

@@ -15,6 +15,7 @@ import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./
 import type { Outbox } from "./outbox.ts";
 import { Lately } from "./recent-publishes.ts";
 import type { Setup } from "./setup.ts";
+import { Shown } from "./shown.ts";
 import type { Registry } from "./topic-registry.ts";
 import type { Trunk } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
@@ -82,6 +83,8 @@ export class Session {
   readonly lately = new Lately();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
   readonly taken = new SmallMap<number, Taken>();
+  /** What it was last sent of each name. */
+  readonly shown = new Shown();
   // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   farewell = false;

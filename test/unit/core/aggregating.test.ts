@@ -592,6 +592,20 @@ describe("a later life", () => {
     expect(gateway.core.session("a")?.view.waitingMessages).toBe(2);
   });
 
+  test("a SUBACK to a session that has ended meanwhile changes nothing of the new one", () => {
+    const gateway = new Bench({ durable: true, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+    const turns = [gateway.link("gateway").up()];
+    turns.push(gateway.client(connect({ clientId: "a" }), a));
+    const { packetId } = gateway.client(subscribe("ab", 1), a).effect("subscribe");
+    turns.push(gateway.client(connect({ clientId: "a" }), a));
+    turns.push(trunk(gateway).acks("suback", packetId, 1).gets());
+    expect(
+      kept(turns)
+        .map(({ session }) => session)
+        .filter(({ clientId }) => clientId === "a"),
+    ).toMatchObject([{ peer: a, subscriptions: [] }]);
+  });
+
   test("a client whose rules have changed is subscribed where it is now, and keeps what waits for it", () => {
     const gateway = restored(life(), { mode: "transparent" });
     gateway.link("gateway").acks("unsuback", 1); // what is there is left first: leaving.test.ts

@@ -1,0 +1,32 @@
+/**
+ * A retained message that the client has, and did not ask for again: it came because the gateway subscribed again, as it does
+ * once after each start. Over MQTT 5 such a SUBSCRIBE says that it wants none; a broker of MQTT 3.1.1 sends them all.
+ *
+ * What differs from what the client was sent last goes to it: it changed meanwhile. So does what the broker marks as sent
+ * before (DUP): it was on its way when the connection ended.
+ */
+import { matches } from "../../wire/topic.ts";
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import type { Publication } from "../types.ts";
+import { recordOf } from "./session-record.ts";
+
+/** Does the client have this, and has it asked for nothing that brought it? `publication`: as the client knows the topic. */
+export function isRepeatedRetained(session: Session, publication: Publication): boolean {
+  const { broker, subscriptions, shown } = session;
+  if (broker.askedAgain.size === 0 || !shown.has(publication)) return false;
+  for (const filter of subscriptions.keys())
+    if (!broker.askedAgain.has(filter) && matches(filter, publication.topicName)) return false;
+  return true;
+}
+
+/** The client is sent this. What is not known to be retained is written with the next change, or at the end. */
+export function noteShown(context: Context, session: Session, publication: Publication): void {
+  if (session.shown.note(publication)) context.journal.note(session, () => recordOf(session));
+}
+
+/** The process ends: what is not written yet. */
+export function writeShown(context: Context): void {
+  for (const session of context.sessions.all())
+    if (session.shown.isNew) context.journal.note(session, () => recordOf(session));
+}

@@ -1,0 +1,60 @@
+/**
+ * What a client was last sent of each name, as a hash: so a retained message that comes because the gateway subscribed again
+ * is told from a new one. MQTT 3.1.1 has no SUBSCRIBE without retained messages. [MQTT 3.1.1 §3.8.4]
+ */
+
+import type { ShownRecord } from "../record.ts";
+import { SmallMap } from "../small-map.ts";
+import type { Publication } from "../types.ts";
+
+/** Names remembered for each client, the oldest is forgotten; and what is not worth it. */
+const namesMax = 32;
+const nameLengthMax = 128;
+const payloadBytesMax = 1_024;
+
+export class Shown {
+  readonly #byName = new SmallMap<string, ShownRecord>();
+  /** It changed in this life of the gateway. */
+  isNew = false;
+
+  /** The client is sent this now. Answers whether it should be written soon: the broker is known to keep it. */
+  note({ topicName: name, payload, retain }: Publication): boolean {
+    if (payload.byteLength > payloadBytesMax || name.length > nameLengthMax) {
+      this.#byName.delete(name);
+      return false;
+    }
+    const before = this.#byName.get(name);
+    const hash = hashOf(payload);
+    const isRetained = retain || before?.isRetained === true;
+    if (before?.hash === hash && (before.isRetained === true) === isRetained) return false;
+    this.restore(isRetained ? { name, hash, isRetained } : { name, hash });
+    this.isNew = true;
+    return isRetained;
+  }
+
+  /** Was this the last that the client was sent of this name? */
+  has({ topicName, payload }: Publication): boolean {
+    return this.#byName.get(topicName)?.hash === hashOf(payload);
+  }
+
+  restore(record: ShownRecord): void {
+    this.#byName.set(record.name, record);
+    if (this.#byName.size <= namesMax) return;
+    for (const name of this.#byName.keys()) return void this.#byName.delete(name);
+  }
+
+  records(): readonly ShownRecord[] {
+    return [...this.#byName.values()];
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+}
+
+/** FNV-1a over all octets and their number. */
+function hashOf(payload: Uint8Array): number {
+  let hash = 0x811c9dc5 ^ payload.byteLength;
+  for (const octet of payload) hash = Math.imul(hash ^ octet, 0x01000193);
+  return hash;
+}
