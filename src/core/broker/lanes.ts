@@ -68,6 +68,10 @@ export function onCopiesKnown(
 ): [Trunk<Session>, TrunkFilter<Session>][] {
   const upstream = context.upstreams.all.find((each) => each.name === name);
   if (!upstream) return [];
+  if (copies === undefined && !upstream.isThere) {
+    upstream.copies = "unknown"; // it went away meanwhile: it is asked when it is back
+    return [];
+  }
   context.out.report({ event: "copies_known", upstream: name, copies });
   upstream.copies = copies ?? "one";
   const placed: [Trunk<Session>, TrunkFilter<Session>][] = [];

@@ -56,7 +56,7 @@ export function beginLeaving(
 }
 
 /** A shared connection of an earlier life that the configuration has no more. False: nor its upstream. */
-export function leaveTrunk(
+export function leaveShared(
   context: Context,
   key: string,
   filters: ReadonlySet<string>,
@@ -110,7 +110,10 @@ export function openLeavings(context: Context): void {
       openTrunk(context, upstream, trunk);
     }
   }
-  for (const upstream of context.upstreams.all) goOn(context, upstream);
+  for (const upstream of context.upstreams.all) {
+    upstream.isHolding = true;
+    goOn(context, upstream);
+  }
 }
 
 /** Does what goes by this connection now have to wait until subscriptions at this broker are ended? */
@@ -187,18 +190,29 @@ function finish(context: Context, trunk: Trunk<Session>, upstream: Upstream<Sess
   for (const received of trunk.broker.received.values()) forgetReceived(context, trunk.key, received);
   if (trunk.leaves === undefined) context.journal.forget({ clientId: trunk.key });
   for (const session of trunk.movers) {
-    const isElsewhere = [...upstream.leaving].some(({ movers }) => movers.includes(session));
-    if (isElsewhere || context.sessions.byClientId(session.clientId) !== session) continue;
+    if (
+      (trunk.leaves === undefined && isMovingFrom(upstream, session)) ||
+      context.sessions.byClientId(session.clientId) !== session
+    )
+      continue;
     session.leaves = undefined;
     markChanged(context, session);
   }
   goOn(context, upstream);
 }
 
+/** Of several shared connections that this client's filters stood on, another one is not left yet. */
+function isMovingFrom({ leaving }: Upstream<Session>, session: Session): boolean {
+  for (const { movers } of leaving) if (movers.includes(session)) return true;
+  return false;
+}
+
 /** What waited is done now, as far as it does not wait for another one. */
 function goOn(context: Context, upstream: Upstream<Session>): void {
   if (isHeldBack(upstream)) return;
   openOwn(context, upstream);
+  if (!upstream.isHolding) return;
+  upstream.isHolding = false;
   for (const session of context.sessions.all()) {
     if (session.upstream !== upstream || !session.isHeldBack) continue;
     session.isHeldBack = false;

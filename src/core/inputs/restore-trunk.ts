@@ -5,7 +5,7 @@ import { lanesMax } from "../own-ids.ts";
 import type { StoredState } from "../record.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
-import { leaveTrunk } from "./leaving.ts";
+import { leaveShared } from "./leaving.ts";
 
 export function isTrunkKey(clientId: string): boolean {
   return clientId.startsWith("\0");
@@ -18,7 +18,7 @@ export function restoreTrunk(context: Context, stored: StoredState): void {
   const trunk = trunkWithKey(context, clientId);
   if (!trunk) {
     const filters = new Set(session.subscriptions.map(({ filter }) => filter));
-    if (leaveTrunk(context, clientId, filters, received)) return;
+    if (leaveShared(context, clientId, filters, received)) return;
     context.journal.forget({ clientId });
     for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
     return;

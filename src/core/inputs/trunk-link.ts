@@ -62,7 +62,7 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   const id = trunk.broker.link?.id;
   const link = id && context.links.get(id);
   trunk.broker.cut(context.now);
-  if (trunk.isLeaving) return;
+  if (trunk.isLeaving) return tellHeldBack(context, trunk, reason);
   const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
     if (session.uplink.size === 0 && session.subscribing.size === 0) continue;
@@ -74,6 +74,12 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
     if (setup.session) completeOrFail(context, setup.session, setup, reason);
   }
   if (isService(trunk)) onServiceDown(context);
+}
+
+/** What waits until this one is left has no connection either. */
+function tellHeldBack(context: Context, left: Trunk<Session>, reason: string): void {
+  const upstream = context.upstreams.all.find(({ name }) => name === left.upstreamName);
+  for (const trunk of upstream?.trunks ?? []) if (!trunk.broker.link) onTrunkAway(context, trunk, reason);
 }
 
 /** By the first one goes what is the gateway's own. */

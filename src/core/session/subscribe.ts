@@ -11,6 +11,7 @@ import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/tru
 import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
 import { newSubscribe, newUnsubscribe, type SubscribeExchange, type UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
@@ -93,10 +94,15 @@ function grantUnlessSoon(context: Context, session: Session): void {
 
 /** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */
 function isRefusedFilter(context: Context, session: Session, filter: string): boolean {
-  const { broker } = session;
+  for (const { broker, key } of session.trunk?.all() ?? [{ broker: session.broker, key: session.clientId }])
+    if (isRefusedBy(context, broker, key, filter)) return true;
+  return false;
+}
+
+function isRefusedBy(context: Context, broker: BrokerSession<Session>, whose: string, filter: string): boolean {
   if (broker.kinds.size === 0) return false;
   const asked = newSubscribe<Session>({ packetId: 0, filter, qos: 0, origin: undefined });
-  const { key } = identityOf(asked, session.trunk?.key ?? session.clientId);
+  const { key } = identityOf(asked, whose);
   const verdict = broker.kinds.verdict(context.now, { key, packet: key, octets: 0 });
   if (verdict === "suspect") broker.search.suspect({ key, client: broker.key, ofKnownKind: true });
   storeExperience(context, broker);

@@ -20,6 +20,8 @@ export class Upstream<Client extends ExchangeClient> {
   readonly trunks: readonly Trunk<Client>[];
   /** MQTT sessions of an earlier life that are left in order. */
   readonly leaving = new Set<Trunk<Client>>();
+  /** Something waits until their subscriptions are ended. */
+  isHolding = false;
   /** While sessions come back: clients that went by a shared connection, by its home. */
   readonly movers: [home: string, client: Client][] = [];
   /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */

@@ -26,7 +26,9 @@ class Scene {
 
   constructor(copies: Copies | undefined, states: readonly StoredState[] = []) {
     const upstream = { ...testOptions.upstream, mode: "aggregating" as const, copies };
-    this.bench = new Bench({ durable: true, upstream }, states);
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const uplink = { ...testOptions.uplink, policyOf: () => policy };
+    this.bench = new Bench({ durable: true, upstream, uplink }, states);
     if (states.length === 0) this.follow(this.bench.link("gateway").up());
   }
 
@@ -199,6 +201,17 @@ describe("a broker of which nobody said how it sends copies", () => {
     const { scene } = asking();
     scene.follow(scene.bench.input({ kind: "copiesKnown", upstream: "", copies }));
     expect(scene.filters).toEqual(new Map([["gateway", new Set(["x/#", "x/y"])]]));
+  });
+
+  test("it went away before it could be found out: it is asked with the next connection", () => {
+    const { scene } = asking();
+    scene.bench.link("gateway").down();
+    scene.follow(scene.bench.input({ kind: "copiesKnown", upstream: "", copies: undefined }));
+    expect(scene.filters.get("gateway")).toEqual(new Set(["x/#"]));
+    const again = scene.follow(scene.bench.link("gateway").up(true));
+    expect(askedBy(again)).toHaveLength(1);
+    scene.follow(scene.bench.input({ kind: "copiesKnown", upstream: "", copies: "each" }));
+    expect(scene.filters.get("gateway-lane-1")).toEqual(new Set(["x/y"]));
   });
 
   test("filters that do not overlap are no reason to ask, nor is MQTT 5", () => {

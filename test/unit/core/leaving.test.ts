@@ -95,6 +95,14 @@ test("the gateway dies meanwhile: the next life goes on with it", () => {
   third.bench.link("c1").up(true).asks("unsubscribe");
 });
 
+test("the broker is away at the start: clients that it knows go on all the same", () => {
+  const first = new Life("transparent").begin("c1");
+  const { bench } = new Life("aggregating", first);
+  bench.client(connect({ cleanSession: false }));
+  const turn = bench.link("c1").down(false, { showedLife: false });
+  expect(turn.sent.map(({ type }) => type)).toEqual(["CONNACK"]);
+});
+
 test("a broker that knows nothing of it, or will not have it, holds nobody up", () => {
   const first = new Life("transparent").begin("c1");
   const forgotten = new Life("aggregating", first).bench;
