@@ -252,6 +252,11 @@ export class SimBroker {
     return true;
   }
 
+  /** What stands on the session of this client. */
+  filtersOf(mqttClientId: string): readonly string[] {
+    return [...(this.#states.get(mqttClientId)?.subscriptions.keys() ?? [])];
+  }
+
   #late(what: () => void): void {
     const { lateMs = 0 } = this.faults;
     if (lateMs === 0) what();

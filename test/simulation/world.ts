@@ -5,7 +5,7 @@ import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import { hashOfText } from "../../src/core/state/trunk.ts";
-import type { Publication, QoS } from "../../src/core/types.ts";
+import type { Copies, Publication, QoS } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
@@ -70,6 +70,8 @@ export interface WorldOptions {
   readonly unchecked?: boolean;
   /** Devices with small buffers, or without code for a REGISTER; messages of all sizes. */
   readonly smallClients?: boolean;
+  /** How the broker sends a message to a connection several of whose filters match: once, or (then each device has one) for each. */
+  readonly copies?: Copies;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }
@@ -244,6 +246,7 @@ export class World {
         forgets: options.brokerForgets,
         exactlyOnceMaximum: 2,
         lateMs: options.lateMs ?? 0,
+        ...(options.copies && { copies: options.copies }),
         closesFor: (packet) => {
           const isPoison = options.poison?.(packet) === true;
           if (isPoison) this.judge.isPoison(packet);
@@ -605,7 +608,11 @@ export class World {
       subscribeQoS: rng.int(0, 2) as QoS,
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
-      joins: this.#groupRng.pick([[], ["d/all/#"], ["d/all/0", "d/all/#"]]),
+      joins: this.#groupRng.pick(
+        this.#options.copies === "each"
+          ? [[], ["d/all/#"], ["d/all/0"], ["d/all/+"]]
+          : [[], ["d/all/#"], ["d/all/0", "d/all/#"]],
+      ),
       bufferBytes: Number.POSITIVE_INFINITY,
       knowsRegister: true,
       ...(this.#options.smallClients && this.#smallness()),
@@ -666,10 +673,20 @@ export class World {
     if (!recipients) {
       recipients = this.devices
         .map(({ clientId }) => clientId)
-        .filter((clientId) => this.#trunkOf(clientId) === mqttClientId && this.judge.isOwed(clientId, topicName));
+        .filter(
+          (clientId) => this.#trunkOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
+        )
+        .filter((clientId) => this.#options.copies !== "each" || this.#goesBy(clientId, mqttClientId, topicName));
       this.#recipients.set(key, recipients);
     }
     return recipients;
+  }
+
+  /** Where a copy comes for each filter: is this the connection on which the client's one stands? */
+  #goesBy(clientId: string, mqttClientId: string, topicName: string): boolean {
+    const joins = this.devices.find((device) => device.clientId === clientId)?.habits.joins ?? [];
+    const standing = this.broker.filtersOf(mqttClientId);
+    return joins.some((filter) => matches(filter, topicName) && standing.includes(filter));
   }
 
   /** A client keeps to one of the connections. */
@@ -750,6 +767,11 @@ function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event:
 /** MQTT client ids of shared connections begin like the gateway's own. */
 function isTrunk(mqttClientId: string): boolean {
   return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
+}
+
+/** Of a lane that of its main connection. */
+function mainOf(mqttClientId: string): string {
+  return mqttClientId.replace(/-lane-\d+$/, "");
 }
 
 function textOf({ payload }: Publication): string {
