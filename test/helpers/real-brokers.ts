@@ -5,6 +5,7 @@ import { connect as connectTcp, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Aedes } from "aedes";
+import { installed } from "./debian-packages.mjs";
 import { type FoundNats, type FoundRabbit, findNats, findRabbit } from "./find-brokers.mjs";
 import { findMosquitto, Mosquitto } from "./mosquitto.ts";
 import { freePorts } from "./ports.ts";
@@ -61,7 +62,7 @@ async function tried<T>(start: () => Promise<T>): Promise<T> {
     try {
       return await start();
     } catch (error) {
-      if (tries === 3) throw error;
+      if (tries === 2) throw error;
     }
   }
 }
@@ -156,7 +157,7 @@ async function startAedes(): Promise<RealBroker> {
   return { port: typeof address === "object" && address ? address.port : 0, dispose };
 }
 
-/** A program of a test: it ends with the test, however that ends. */
+/** A program of a test: it ends with the test, however that ends: where `setpriv` is there, also if this process is killed. */
 class Program {
   readonly #process: ChildProcess;
   readonly #path: string;
@@ -164,7 +165,8 @@ class Program {
 
   constructor(path: string, args: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
     this.#path = path;
-    this.#process = spawn(path, args, { ...options, stdio: "ignore" });
+    const [program, words] = guard === undefined ? [path, args] : [guard, ["--pdeathsig", "KILL", "--", path, ...args]];
+    this.#process = spawn(program, words, { ...options, stdio: "ignore" });
     this.#process.on("error", () => {}); // seen as a program that does not answer
     process.once("exit", this.#atExit);
   }
@@ -193,6 +195,9 @@ class Program {
     clearTimeout(hurry);
   }
 }
+
+/** From util-linux; it becomes the program that it starts. */
+const guard = installed("setpriv");
 
 export function answers(port: number): Promise<boolean> {
   return new Promise((done) => {

@@ -157,11 +157,17 @@ const calm = () => new Promise((done) => setTimeout(done, 300));
 describe.concurrent.each(rows)("$title", (row) => {
   const { kind } = row;
   let broker: RealBroker;
+  let starting: Promise<RealBroker> | undefined;
   let count = 0;
   beforeAll(async () => {
-    if (kind.missing === undefined) broker = await kind.start();
-  }, 120_000);
-  afterAll(() => broker?.dispose());
+    if (kind.missing !== undefined) return;
+    starting = kind.start();
+    broker = await starting;
+  }, 200_000);
+  afterAll(async () => {
+    const started = await starting?.catch(() => undefined); // also one that took too long
+    await started?.dispose();
+  }, 200_000);
 
   describe.skipIf(kind.missing !== undefined).each(["transparent", "aggregating"])(
     `%s${kind.missing === undefined ? "" : ` (skipped: ${kind.missing})`}`,

@@ -27,7 +27,7 @@ const title = `the mode changes${missing === undefined ? "" : ` (skipped: ${miss
 
 describe.skipIf(missing !== undefined)(title, () => {
   for (const [protocol, modes] of ways)
-    test.concurrent(`MQTT ${protocol}: ${modes.join(", ")}`, () => live(protocol, modes));
+    test.concurrent(`MQTT ${protocol}: ${modes.join(", ")}`, () => live(protocol, modes), 180_000);
 });
 
 async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<void> {
@@ -73,20 +73,20 @@ async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<vo
     for (const [i, mode] of modes.entries()) {
       if (i > 0) {
         // Traffic through the change, and while nobody is there.
-        const traffic = say(30);
+        const traffic = say(20);
         await gateway?.stop();
         await traffic;
         const from = said;
-        await say(20);
+        await say(10);
         await start(mode);
-        await until(`what came meanwhile (${mode})`, has(active, from), 20_000);
-        await until("the connection", () => gateway?.health().broker === "connected", 20_000);
+        await until(`what came meanwhile (${mode})`, has(active, from), 60_000);
+        await until("the connection", () => gateway?.health().broker === "connected", 60_000);
       }
       const from = said;
-      await say(20);
-      await until(`what comes now (${mode})`, has(active, from), 20_000);
+      await say(10);
+      await until(`what comes now (${mode})`, has(active, from), 60_000);
       sleeper.wake();
-      await until("handed over", has(sleeper, from), 20_000);
+      await until("handed over", has(sleeper, from), 60_000);
       await until("asleep", () => sleeper.isAsleep);
     }
     for (const device of [active, sleeper]) {
