@@ -4,7 +4,8 @@
  * `SIM_FIRST` and `SIM_SEEDS` choose which and how many of the latter; `SIM_TRACE=300` prints that many lines of what happened before a failure.
  */
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { swarm, World, type WorldOptions } from "../simulation/world.ts";
+import { swarm, type WorldOptions } from "../simulation/swarm.ts";
+import { World } from "../simulation/world.ts";
 import { CDevice } from "./c-device.ts";
 import { make, missingCompiler } from "./compiler.ts";
 

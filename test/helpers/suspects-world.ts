@@ -251,7 +251,7 @@ export class TrialWorld {
   #maySend(): boolean {
     const choice = this.#suspects.choose(this.#now, {
       outside: this.#outside.size,
-      room: windowMax - this.#outside.size,
+      fit: (packets) => packets.slice(0, windowMax - this.#outside.size),
       hasOthers: this.#waitingLines().some(([next]) => next?.suspicion?.isSuspect !== true),
       held: () => this.#waitingLines().filter(([next]) => next?.suspicion?.isSuspect),
       inTurn: (turn, each) => {

@@ -13,9 +13,11 @@ import {
   type QoS,
   type Will,
 } from "../../src/core/types.ts";
+import { BackOff } from "../../src/upstream/back-off.ts";
 import type { Upstream, UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import type { Rng } from "./rng.ts";
+
 /** When things happen: virtual time, or the real one. */
 export interface Plans {
   now(): number;
@@ -32,6 +34,8 @@ export interface SeenPacket {
   readonly qos: QoS;
   readonly retain: boolean;
   readonly text: string;
+  /** Of the payload. */
+  readonly bytes: number;
   /** Its place among the packets of its connection, from 1. */
   readonly ordinal: number;
   readonly at: number;
@@ -40,6 +44,10 @@ export interface SeenPacket {
 export interface BrokerFaults {
   /** Does it close the connection for this packet? Known to the judge alone. */
   closesFor?: ((packet: SeenPacket) => boolean) | undefined;
+  /** Has it noted the packet id of what it closes for at QoS 2? Then it would take another under it for a repetition. */
+  readonly notesBeforeClosing?: ((packet: SeenPacket) => boolean) | undefined;
+  /** A connection that is cut looks as if the broker had closed it. */
+  readonly cutsBlame?: boolean;
   /** Mean delay of an acknowledgement, exponentially distributed. */
   lateMs?: number;
   /** Chance per packet that the connection is cut with it. */
@@ -101,6 +109,8 @@ export interface BrokerLog {
   acknowledged(clientId: string, publication: Publication): void;
   willFired(clientId: string, will: Will, cause: "abandon" | "cut" | "takeover"): void;
   forgot(clientId: string): void;
+  /** A connection ended, and not because the broker closed it. */
+  broke?(clientId: string): void;
   /** An acknowledgement came. */
   heard?(clientId: string, ack: string, packetId: number): void;
   /** An acknowledgement that no delivery waits for. */
@@ -108,6 +118,9 @@ export interface BrokerLog {
 }
 
 const window = 16;
+/** As mosquitto takes 20; few enough that it comes to that. */
+export const exactlyOnceMaximum = 2;
+const shippedPauses = { minSeconds: 1, maxSeconds: 60 };
 
 export class SimBroker {
   readonly faults: BrokerFaults;
@@ -174,7 +187,18 @@ export class SimBroker {
     const { state, request, events } = connection;
     const { topicName, qos, retain, payload } = publication;
     const text = Buffer.from(payload).toString();
-    if (this.#closesFor(connection, { kind: "publish", topic: topicName, qos, retain, text })) return;
+    const seen = this.#seen(connection, {
+      kind: "publish",
+      topic: topicName,
+      qos,
+      retain,
+      text,
+      bytes: payload.byteLength,
+    });
+    if (this.#closesFor(connection, seen)) {
+      if (qos === 2 && this.faults.notesBeforeClosing?.(seen)) state.received2.add(packetId);
+      return;
+    }
     if (publication.qos !== 2 || !state.received2.has(packetId)) this.#accept(publication, request.mqttClientId);
     if (publication.qos === 1)
       this.#late(() => this.#toGateway(connection, () => events.acked(request.linkId, "puback", packetId, 0)));
@@ -194,7 +218,7 @@ export class SimBroker {
 
   onSubscribe(connection: Connection, packetId: number, filter: string, qos: QoS): void {
     const { state, request, events } = connection;
-    if (this.#closesFor(connection, { kind: "subscribe", topic: filter, qos, retain: false, text: "" })) return;
+    if (this.#closesFor(connection, this.#seen(connection, { kind: "subscribe", topic: filter, qos }))) return;
     state.subscriptions.set(filter, qos);
     this.#toGateway(connection, () => events.acked(request.linkId, "suback", packetId, qos));
     for (const kept of this.retained.values()) {
@@ -204,7 +228,7 @@ export class SimBroker {
   }
 
   onUnsubscribe(connection: Connection, packetId: number, filter: string): void {
-    if (this.#closesFor(connection, { kind: "unsubscribe", topic: filter, qos: 0, retain: false, text: "" })) return;
+    if (this.#closesFor(connection, this.#seen(connection, { kind: "unsubscribe", topic: filter, qos: 0 }))) return;
     connection.state.subscriptions.delete(filter);
     this.#toGateway(connection, () => connection.events.acked(connection.request.linkId, "unsuback", packetId, 0));
   }
@@ -230,16 +254,29 @@ export class SimBroker {
   }
 
   onClose(connection: Connection, how: "disconnect" | "abandon", endSession: boolean): void {
+    this.#log.broke?.(connection.request.mqttClientId);
     if (how === "abandon") this.#drop(connection, "abandon");
     else this.#forgetConnection(connection);
     if (endSession || connection.state.clean) this.#states.delete(connection.request.mqttClientId);
   }
 
-  #closesFor(connection: Connection, packet: Omit<SeenPacket, "connection" | "ordinal" | "at">): boolean {
-    const { closesFor } = this.faults;
+  #seen(connection: Connection, packet: Pick<SeenPacket, "kind" | "topic" | "qos"> & Partial<SeenPacket>): SeenPacket {
     const ordinal = ++connection.came;
-    const { mqttClientId, linkId } = connection.request;
-    if (!closesFor?.({ ...packet, connection: mqttClientId, ordinal, at: this.#time.now() })) return false;
+    const { mqttClientId } = connection.request;
+    return {
+      retain: false,
+      text: "",
+      bytes: 0,
+      ...packet,
+      connection: mqttClientId,
+      ordinal,
+      at: this.#time.now(),
+    };
+  }
+
+  #closesFor(connection: Connection, packet: SeenPacket): boolean {
+    const { linkId } = connection.request;
+    if (!this.faults.closesFor?.(packet)) return false;
     this.#drop(connection, "cut");
     this.#time.plan(this.#latency(), () =>
       connection.events.down(linkId, {
@@ -265,12 +302,13 @@ export class SimBroker {
 
   cut(connection: Connection, cause: "cut"): void {
     if (!connection.alive) return;
+    this.#log.broke?.(connection.request.mqttClientId);
     this.#drop(connection, cause);
     this.#time.plan(this.#latency(), () =>
       connection.events.down(connection.request.linkId, {
         reason: "connection reset",
         takenOver: false,
-        cause: "network",
+        cause: this.faults.cutsBlame ? "peer" : "network",
         showedLife: connection.said > 1,
       }),
     );
@@ -362,10 +400,14 @@ export class SimUpstream implements Upstream {
   #events: UpstreamEvents | undefined;
   readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
   readonly #closingUntil = new Map<string, number>();
-  readonly #reconnectMs: readonly [number, number];
+  readonly #reconnectMs: readonly [number, number] | undefined;
+  readonly #backOffs = new Map<LinkId, { backOff: BackOff; attempt: number }>();
+  /** A packet was sent, but for QoS 0: a publication, or what it asks for. */
+  onSent: (mqttClientId: string, packetId: number, packet: Publication | string) => void = () => {};
   dead = false;
 
-  constructor(broker: SimBroker, time: Plans, rng: Rng, reconnectMs: readonly [number, number] = [500, 5_000]) {
+  /** `reconnectMs`: between attempts; undefined = as the shipped upstream does. */
+  constructor(broker: SimBroker, time: Plans, rng: Rng, reconnectMs: readonly [number, number] | undefined) {
     this.#reconnectMs = reconnectMs;
     this.#broker = broker;
     this.#time = time;
@@ -392,11 +434,12 @@ export class SimUpstream implements Upstream {
     this.#links.delete(linkId);
     if (!link?.connection) return;
     const { connection } = link;
-    this.#closingUntil.set(link.request.mqttClientId, this.#time.now() + 25);
+    this.#closingUntil.set(link.request.mqttClientId, this.#time.now() + this.#broker.latencyMs + 5);
     this.#broker.fromGateway(connection, () => this.#broker.onClose(connection, how, endSession));
   }
 
   publish(linkId: LinkId, publication: Publication, packetId: number): void {
+    this.#notes(linkId, packetId, publication);
     this.#with(linkId, (connection) => this.#broker.onPublish(connection, publication, packetId));
   }
 
@@ -405,14 +448,20 @@ export class SimUpstream implements Upstream {
   }
 
   subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS): void {
+    this.#notes(linkId, packetId, `subscribe ${topicFilter}`);
     this.#with(linkId, (connection) => this.#broker.onSubscribe(connection, packetId, topicFilter, qos));
   }
 
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void {
+    this.#notes(linkId, packetId, `unsubscribe ${topicFilter}`);
     this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
   }
 
-  pause(): void {}
+  pause(linkId: LinkId, pause: "first" | "least"): void {
+    const link = this.#links.get(linkId);
+    if (this.#reconnectMs === undefined && link && !link.connection)
+      this.#attempt(linkId, this.#backOffOf(linkId).backOff.again(pause));
+  }
 
   ping(linkId: LinkId): void {
     this.#with(linkId, (connection) => this.#broker.onPing(connection));
@@ -441,21 +490,42 @@ export class SimUpstream implements Upstream {
     for (const { connection } of this.#links.values()) if (connection) this.#broker.cut(connection, "cut");
   }
 
+  #notes(linkId: LinkId, packetId: number, packet: Publication | string): void {
+    const link = this.#links.get(linkId);
+    if (link?.connection?.alive) this.onSent(link.request.mqttClientId, packetId, packet);
+  }
+
+  #backOffOf(linkId: LinkId) {
+    let of = this.#backOffs.get(linkId);
+    if (!of) {
+      of = { backOff: new BackOff(shippedPauses, () => this.#rng.next()), attempt: 0 };
+      this.#backOffs.set(linkId, of);
+    }
+    return of;
+  }
+
+  #pauseMs(linkId: LinkId): number {
+    return this.#reconnectMs ? this.#rng.between(...this.#reconnectMs) : this.#backOffOf(linkId).backOff.next();
+  }
+
   #with(linkId: LinkId, what: (connection: Connection) => void): void {
     const connection = this.#links.get(linkId)?.connection;
     if (connection?.alive) this.#broker.fromGateway(connection, () => what(connection));
   }
 
+  /** Instead of one that is planned. */
   #attempt(linkId: LinkId, inMs: number): void {
+    const of = this.#backOffOf(linkId);
+    const attempt = ++of.attempt;
     this.#time.plan(inMs, () => {
       const link = this.#links.get(linkId);
       const events = this.#events;
-      if (!link || this.dead || !events) return;
+      if (!link || this.dead || !events || attempt !== of.attempt) return;
       const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
       link.connection = connection;
       if (connection) return;
       events.down(linkId, { reason: "connection refused", takenOver: false, cause: "network", showedLife: false });
-      this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
+      this.#attempt(linkId, this.#pauseMs(linkId));
     });
   }
 
@@ -470,7 +540,7 @@ export class SimUpstream implements Upstream {
         if (!open()) return;
         const link = this.#links.get(linkId);
         if (link) link.connection = undefined;
-        this.#attempt(linkId, this.#rng.between(...this.#reconnectMs));
+        this.#attempt(linkId, this.#pauseMs(linkId));
         events.down(id, end);
       },
       congested: (id, congested) => open() && events.congested(id, congested),

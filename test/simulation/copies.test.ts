@@ -4,7 +4,8 @@
  */
 import { expect, test } from "vitest";
 import { testOptions } from "./options.ts";
-import { swarm, World, type WorldOptions } from "./world.ts";
+import { swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Math.min(Number(process.env["SIM_SEEDS"] ?? 8), 1_000);

@@ -4,7 +4,8 @@
  */
 import { expect, test } from "vitest";
 import { keepAll, testOptions } from "./options.ts";
-import { World, type WorldOptions } from "./world.ts";
+import type { WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const lifeMs = 45_000;
 

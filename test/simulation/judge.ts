@@ -10,11 +10,12 @@ import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
+import type { PoisonLaw } from "./poison-law.ts";
 import type { PolicyLaw } from "./policy-law.ts";
 import { Repeated } from "./repeated.ts";
+import { clientAt } from "./sim-address.ts";
+import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
-
-export class Violation extends Error {}
 
 /** What the air shows of one address. */
 class PeerTrack {
@@ -83,10 +84,10 @@ export class Judge {
   /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
   readonly #uncertain = new Set<string>();
   readonly #stores: boolean;
-  /** The broker closes for some packets: publications (and what they are under way as) for which it has, by what they are. */
-  readonly #closes: boolean;
-  readonly #poison = new Set<string>();
-  readonly #poisonKinds = new Set<string>();
+  /** The broker closes for some packets. */
+  readonly #poison: PoisonLaw | undefined;
+  /** A QoS 2 publication was taken out: whether the broker has it is uncertain, of it alone. */
+  #hasTakenOut2 = false;
   /** Clients share a connection to the broker. */
   readonly #isShared: boolean;
   /** Publications that devices were told are published, and the broker does not have yet. */
@@ -108,19 +109,19 @@ export class Judge {
       stores = false,
       isShared = false,
       law,
-      closes = false,
+      poison,
       copiesPerRound = 4,
       roundMs = 0,
     }: {
       stores?: boolean;
       isShared?: boolean;
       law?: PolicyLaw | undefined;
-      closes?: boolean;
+      poison?: PoisonLaw | undefined;
       copiesPerRound?: number;
       roundMs?: number;
     } = {},
   ) {
-    this.#closes = closes;
+    this.#poison = poison;
     this.#copiesPerRound = copiesPerRound;
     this.#roundMs = roundMs;
     this.#isShared = isShared;
@@ -214,21 +215,9 @@ export class Judge {
       throw new Violation(`${event.clientId} is lost (${event.why}) ${since} ms after the gateway stood still`);
   }
 
-  /** The broker has just closed for this packet, because of what it is. */
-  isPoison({ kind, topic, qos, text }: { kind: string; topic: string; qos: number; text: string }): void {
-    this.#poison.add(text);
-    this.#poisonKinds.add(`${kind} ${topic} ${kind === "publish" ? qos : ""}`);
-  }
-
-  /** Nothing is taken out but what is poison. */
-  #isJustlyTakenOut({ packet, topic, qos }: Extract<GatewayEvent, { event: "packet_taken_out" }>): void {
-    const kind = packet === "will" ? "publish" : packet;
-    if (!this.#poisonKinds.has(`${kind} ${topic} ${kind === "publish" ? qos : ""}`))
-      throw new Violation(`a ${packet} for ${topic} at QoS ${qos} was taken out, and the broker never closed for it`);
-  }
-
   onReport(event: GatewayEvent): void {
-    if (event.event === "packet_taken_out") this.#isJustlyTakenOut(event);
+    this.#poison?.reported(event);
+    if (event.event === "packet_taken_out" && event.qos === 2) this.#hasTakenOut2 = true;
     if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
     if (event.event === "will_published" && event.by === "gateway") {
@@ -256,7 +245,9 @@ export class Judge {
     // It fell asleep over what was in flight; that is off the air then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
       this.#peers.get(event.peer)?.inFlight.clear();
-    if (event.event === "qos2_uncertain") this.#uncertain.add(event.clientId);
+    if (event.event !== "qos2_uncertain") return;
+    if (this.#hasTakenOut2) this.#hasTakenOut2 = false;
+    else this.#uncertain.add(event.clientId);
   }
 
   /** Who was heard in the time of one round is not lost over an unanswered message. [interpretation 40] */
@@ -267,12 +258,13 @@ export class Judge {
   }
 
   accepted(publication: Publication): void {
+    this.#poison?.saved(publication);
     const payload = textOf(publication);
     const times = (this.#accepted.get(payload) ?? 0) + 1;
     this.#accepted.set(payload, times);
     if (publication.topicName.startsWith("u") && publication.qos === 2) this.#exactlyOnceUp(payload, times);
     // Where the broker closes, the order of one client is given up in a search for a witness.
-    if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1 && !this.#closes)
+    if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1 && !this.#poison)
       this.#inOrderUp(payload, publication.qos);
     if (publication.topicName.startsWith("w/")) this.#notTheOldWill(publication);
   }
@@ -282,7 +274,7 @@ export class Judge {
    * disk and a crash. [MQTT-4.6.0]
    */
   #inOrderUp(payload: string, qos: QoS): void {
-    const [clientId = "", number = "0"] = payload.split("#");
+    const [clientId = "", number = "0"] = payload.split(/[#|]/);
     const key = `${clientId} ${qos}`;
     const last = this.#lastUp.get(key) ?? 0;
     if (Number(number) < last && !this.#uncertain.has(clientId))
@@ -303,8 +295,13 @@ export class Judge {
     if (!client.hasEnded) client.promised.set(textOf(publication), at);
   }
 
+  devicePublishes(clientId: string, publication: Publication): void {
+    this.#poison?.publishes(clientId, publication);
+  }
+
   devicePublished(clientId: string, payload: string, qos: QoS): void {
     this.checks++;
+    if (qos > 0) this.#poison?.told(payload);
     if (qos > 0 && !this.#accepted.has(payload)) {
       if (this.#stores) return void this.#told.set(payload, { clientId, at: this.#time.now() });
       throw new Violation(`${clientId} was told that "${payload}" (QoS ${qos}) is published; the broker never had it`);
@@ -532,7 +529,7 @@ export class Judge {
   #notTheOldWill(publication: Publication): void {
     const payload = textOf(publication);
     if (this.#expectedWills.delete(payload)) return;
-    const clientId = publication.topicName.slice(2);
+    const clientId = willOf(publication);
     const client = this.#client(clientId);
     // Decided before the client, which is back by now, had a new one; it is on its way a little longer.
     if (versionOf(payload) < Math.min(versionOf(client.will), client.willWhenDue))
@@ -577,7 +574,8 @@ export class Judge {
 
   /** After healing: what devices were told is published is at the broker, but for what was dropped and counted. */
   nothingToldIsMissing(): void {
-    const missing = [...this.#told].filter(([payload]) => !this.#accepted.has(payload) && !this.#poison.has(payload));
+    if (this.#poison) return; // see there
+    const missing = [...this.#told].filter(([payload]) => !this.#accepted.has(payload));
     if (missing.length <= this.#given) return;
     const [[payload, of] = ["", { clientId: "", at: 0 }]] = missing;
     throw new Violation(
@@ -615,11 +613,6 @@ const retryMs = testOptions.retry.retryIntervalSeconds * 1_000;
 /** A datagram takes no longer, nor the commit behind which it goes on. */
 const airMs = 5_000;
 
-/** Addresses are `sim/<client>:number`. */
-function clientAt(address: PeerId): string {
-  return address.slice("sim/".length, address.lastIndexOf(":"));
-}
-
 /** Topics are `d/<client>/…` or `d/all/…`, and payloads begin with them: `d/<client>/…|number`. */
 export function isForAll(topicName: string): boolean {
   return topicName.startsWith("d/all/");
@@ -640,6 +633,11 @@ const excusing = new Set([
   "registration-refused",
   "topic-ids-exhausted",
 ]);
+
+/** Topics of wills are `w/<client>`, or begin like that. */
+export function willOf({ topicName }: Publication): string {
+  return topicName.split("/")[1] ?? "";
+}
 
 function versionOf(will: string | undefined): number {
   return Number(will?.split(" will ")[1] ?? 0);

@@ -5,7 +5,8 @@ import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { Input } from "../../src/core/input.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
-import { swarm, World } from "./world.ts";
+import { swarm } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const seedsMax = 60;
 

@@ -6,7 +6,8 @@ import type { Input } from "../../src/core/input.ts";
 import { decode, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
-import { swarm, World, type WorldOptions } from "./world.ts";
+import { swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 type Send = Extract<Effect, { kind: "send" }>;
 type Plant = Pick<WorldOptions, "wrap" | "cheat">;

@@ -12,7 +12,8 @@ import { Journal } from "../../src/core/journal.ts";
 import { BrokerSession } from "../../src/core/state/broker-session.ts";
 import type { Session } from "../../src/core/state/session.ts";
 import { SessionTable } from "../../src/core/state/session-table.ts";
-import { type Mode, swarm, World } from "./world.ts";
+import { type Mode, swarm } from "./swarm.ts";
+import { World } from "./world.ts";
 
 /** Which fault is in the functions that are replaced below, and what the turn is about. */
 const planted = vi.hoisted(() => ({ fault: "", count: 0 }));

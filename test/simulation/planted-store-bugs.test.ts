@@ -7,7 +7,8 @@ import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import type { Change, QueuedRecord } from "../../src/core/record.ts";
 import { testOptions } from "./options.ts";
 import { Rng } from "./rng.ts";
-import { policed, swarm, World, type WorldOptions } from "./world.ts";
+import { policed, swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const seedsMax = 100;
 

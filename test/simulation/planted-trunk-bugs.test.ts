@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { Input } from "../../src/core/input.ts";
-import { swarm, World, type WorldOptions } from "./world.ts";
+import { swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const seedsMax = 40;
 

@@ -5,7 +5,7 @@
 import type { BufferPolicy } from "../../src/core/options.ts";
 import type { Change, LetterRecord } from "../../src/core/record.ts";
 import type { Publication } from "../../src/core/types.ts";
-import { Violation } from "./judge.ts";
+import { Violation } from "./violation.ts";
 
 interface Handed {
   readonly topicName: string;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { swarm, World } from "./world.ts";
+import { swarm } from "./swarm.ts";
+import { World } from "./world.ts";
 
 function lifeOf(seed: number): readonly string[] {
   const world = new World(swarm(seed));

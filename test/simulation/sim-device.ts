@@ -24,6 +24,8 @@ export interface DeviceHabits {
   readonly knowsRegister: boolean;
   /** It subscribes also to what is for everybody: to all of it, and to one topic of it once more, or not at all. */
   readonly joins: readonly string[];
+  /** It says and asks for this and that besides: see `#play`. */
+  readonly plays?: Rng | undefined;
 }
 
 const text = new TextEncoder();
@@ -82,6 +84,7 @@ export class SimDevice {
     this.#judge.isAt(this.clientId, this.address);
     this.#reconnect(this.#rng.between(0, 5_000));
     this.#planPublish();
+    this.#planPlay();
   }
 
   /** Battery out and in again. */
@@ -275,17 +278,50 @@ export class SimDevice {
       this.#planPublish();
       if (this.resting || this.device.state === "disconnected" || this.device.state === "awake" || !this.device.idle)
         return;
-      const payload = `${this.clientId}#${++this.#count}`;
+      const payload = `${this.clientId}#${++this.#count}${this.#padding()}`;
       const qos = this.#rng.int(0, 2) as QoS;
-      const topic: TopicNaming = this.#rng.chance(0.8)
+      const topic: Exclude<TopicNaming, { by: "predefined" }> = this.#rng.chance(0.8)
         ? { by: "name", topicName: `u/${this.clientId}/${this.#rng.int(0, 2)}` }
         : { by: "short", topicName: "uu" };
+      const message = { payload: text.encode(payload), qos, retain: this.habits.plays?.chance(0.15) ?? false };
+      this.#judge.devicePublishes(this.clientId, { topicName: topic.topicName, ...message });
       this.#act(() => {
-        this.#payloadByRef.set(this.device.publish({ topic, payload: text.encode(payload), qos }, this.#time.now()), {
-          payload,
-          qos,
-        });
+        const ref = this.device.publish({ topic, ...message }, this.#time.now());
+        this.#payloadByRef.set(ref, { payload, qos });
       });
     });
+  }
+
+  #padding(): string {
+    const { plays } = this.habits;
+    return plays?.chance(0.4) ? `|${".".repeat(plays.int(0, 200))}` : "";
+  }
+
+  /** Filters for which nothing is published, one of them everybody's; and other topics for its will. */
+  #planPlay(): void {
+    const { plays } = this.habits;
+    if (!plays) return;
+    this.#time.plan(plays.between(10_000, 90_000), () => {
+      this.#planPlay();
+      if (!this.resting && this.device.state === "active" && this.device.idle) this.#act(() => this.#play(plays));
+    });
+  }
+
+  #play(plays: Rng): void {
+    const now = this.#time.now();
+    const topicName = `x/${plays.pick([this.clientId, "all"])}/${plays.int(0, 2)}`;
+    const topic = { by: "name", topicName } as const;
+    switch (plays.int(0, this.habits.will ? 2 : 1)) {
+      case 0:
+        this.device.subscribe(topic, plays.int(0, 2) as QoS, now);
+        return;
+      case 1:
+        this.device.unsubscribe(topic, now);
+        return;
+      default: {
+        const willTopic = `w/${this.clientId}/${plays.int(0, 2)}`;
+        this.device.updateWillTopic({ topicName: willTopic, qos: plays.int(0, 2) as QoS, retain: false }, now);
+      }
+    }
   }
 }

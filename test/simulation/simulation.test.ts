@@ -3,7 +3,8 @@
  * `SIM_SEED=n` replays one, `SIM_TRACE=1` prints what happened before a failure.
  */
 import { test } from "vitest";
-import { type Mode, swarm, World } from "./world.ts";
+import { type Mode, swarm } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const only = process.env["SIM_SEED"];
 const first = Number(only ?? process.env["SIM_FIRST"] ?? 1);

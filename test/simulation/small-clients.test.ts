@@ -6,50 +6,18 @@ import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import { testOptions } from "./options.ts";
-import { type Mode, swarm, World, type WorldOptions } from "./world.ts";
+import { liveSmall, smallWorld } from "./small-world.ts";
+import type { WorldOptions } from "./swarm.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Math.min(Number(process.env["SIM_SEEDS"] ?? 3), 1_000);
-
-function smallWorld(seed: number, mode: Mode, more: Partial<WorldOptions> = {}): World {
-  const usual = swarm(seed, mode);
-  return new World({
-    ...usual,
-    loss: 0.3,
-    resets: false,
-    moves: false,
-    absences: false,
-    outages: false,
-    garbage: false,
-    brokerForgets: 0,
-    storeFailure: 0,
-    devices: Math.min(usual.devices, 5),
-    smallClients: true,
-    core: {
-      ...usual.core,
-      durable: true,
-      // Three rounds of six copies: all lost five times in a million.
-      retry: { ...testOptions.retry, retryLimit: 5 },
-      buffer: testOptions.buffer,
-    },
-    ...more,
-  });
-}
-
-function live(world: World): World {
-  world.run(40 * 60_000);
-  world.heal();
-  world.run(15 * 60_000);
-  world.checkLiveness();
-  return world;
-}
 
 for (const mode of ["transparent", "aggregating"] as const) {
   test(`small clients get what they can take (${mode}, ${count} seeds from ${first})`, { timeout: 600_000 }, () => {
     let givenUp = 0;
     for (let seed = first; seed < first + count; seed++) {
       try {
-        givenUp += live(smallWorld(seed, mode)).law.seen.get("unanswered") ?? 0;
+        givenUp += liveSmall(smallWorld(seed, mode)).law.seen.get("unanswered") ?? 0;
       } catch (error) {
         throw new Error(`${error instanceof Error ? error.message : error} SEED=${seed} ${mode}`, { cause: error });
       }
@@ -122,7 +90,7 @@ for (const [name, { more, finding }] of Object.entries(faults)) {
     let found = "";
     for (let seed = 1; seed <= 30 && !finding.test(found); seed++) {
       try {
-        live(smallWorld(seed, "transparent", more()));
+        liveSmall(smallWorld(seed, "transparent", more()));
       } catch (error) {
         found = error instanceof Error ? error.message : String(error);
       }

@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import { testOptions } from "./options.ts";
 import { Rng } from "./rng.ts";
-import { policed, swarm, World } from "./world.ts";
+import { policed, swarm } from "./swarm.ts";
+import { World } from "./world.ts";
 
 const hourMs = 3_600_000;
 const weekMs = 7 * 24 * hourMs;

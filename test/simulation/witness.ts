@@ -6,6 +6,7 @@
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
 import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
+import { willOf } from "./judge.ts";
 import { Repeated } from "./repeated.ts";
 
 export class BrokenRule extends Error {}
@@ -157,7 +158,7 @@ export class Witness {
     this.#arrived.add(words(publication.payload));
     if (!publication.topicName.startsWith("w/")) return;
     if (this.#byBroker) this.#byBroker = false;
-    else this.noWillAfterGoodbye(publication.topicName.slice(2));
+    else this.noWillAfterGoodbye(willOf(publication));
   }
 
   /** The broker publishes a will now. Not the gateway's doing when the connection broke by itself. */
@@ -237,7 +238,9 @@ export class Witness {
     if (message.type === "CONNACK" && message.returnCode === 0) return this.#onConnected(to, address);
     if (message.type === "DISCONNECT") return this.#onDisconnect(to, address, owed > 0);
     const client = this.#clientAt(to);
-    this.silenceForSleepers(to, client, message, owed > 0);
+    const isLateAnswer =
+      (message.type === "PUBACK" || message.type === "PUBREC") && address.published.has(message.msgId);
+    this.silenceForSleepers(to, client, message, owed > 0 || isLateAnswer);
     this.acknowledgementsAreTrue(to, address, message);
     if (!client) return;
     switch (message.type) {

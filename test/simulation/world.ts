@@ -1,12 +1,9 @@
 /** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
 
-import type { Core } from "../../src/core/core.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
-import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
 import { hashOfText } from "../../src/core/state/trunk.ts";
-import type { Copies, Publication, QoS } from "../../src/core/types.ts";
-import type { AnyDevice } from "../../src/device/device.ts";
+import type { Publication, QoS } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
@@ -14,149 +11,29 @@ import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { CheckedCore } from "../helpers/checked-core.ts";
-import { type SeenPacket, SimBroker, SimUpstream } from "./broker.ts";
+import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
-import { isForAll, Judge, Violation } from "./judge.ts";
+import { isForAll, Judge } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
-import { keepAll, testOptions } from "./options.ts";
+import { testOptions } from "./options.ts";
+import { PoisonLaw } from "./poison-law.ts";
 import { PolicyLaw } from "./policy-law.ts";
 import { SimProcess } from "./process.ts";
 import { Rng } from "./rng.ts";
+import { clientAt } from "./sim-address.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { SimStore } from "./sim-store.ts";
+import { crowd, type WorldOptions } from "./swarm.ts";
+import { Violation } from "./violation.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
 import { Witness } from "./witness.ts";
-
-export type Mode = CoreOptions["upstream"]["mode"];
-
-export interface WorldOptions {
-  readonly seed: number;
-  /** Each fault may be off, so that seeds differ in kind. */
-  readonly loss: number;
-  readonly duplicate: number;
-  readonly delayMs: readonly [number, number];
-  readonly brokerCut: number;
-  readonly brokerForgets: number;
-  readonly outages: boolean;
-  readonly resets: boolean;
-  readonly moves: boolean;
-  /** Devices fall silent for minutes (out of range, a flat battery), and some say goodbye. */
-  readonly absences: boolean;
-  readonly crashes: boolean;
-  /** The gateway's process stands still now and then, for up to a minute. */
-  readonly stalls: boolean;
-  readonly garbage: boolean;
-  readonly devices: number;
-  readonly storeFailure: number;
-  readonly core: Partial<CoreOptions>;
-  /** Whether the gateway's wall clock can be trusted: never, always, or minutes after each start. */
-  readonly clock: "never" | "always" | "late";
-  /** The first life dies before this edge call, if crashes are off; the share of its commits under way that survives. */
-  readonly crashAt?: { readonly call: number; readonly share: number };
-  /** What is usual: a publication for devices every few seconds, a new attempt at the broker within five. */
-  readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
-  readonly habits?: Partial<DeviceHabits>;
-  /** Packets for which the broker closes the connection, by what they are; and besides, by place or time, until all heals. */
-  readonly poison?: ((packet: SeenPacket) => boolean) | undefined;
-  readonly sickness?: ((packet: SeenPacket) => boolean) | undefined;
-  readonly lateMs?: number;
-  /** The gateway takes its clock for right before it is set. */
-  readonly believes?: boolean;
-  /** Puts something between the driver and the core: a planted bug. */
-  readonly wrap?: (core: Core) => Core;
-  /** Settings that only the core sees: the rules go on judging by the others. */
-  readonly cheat?: Partial<CoreOptions>;
-  /** Only what devices and brokers see is judged: the core's state is not looked at. */
-  readonly unchecked?: boolean;
-  /** Devices with small buffers, or without code for a REGISTER; messages of all sizes. */
-  readonly smallClients?: boolean;
-  /** How the broker sends a message to a connection several of whose filters match: once, or (then each device has one) for each. */
-  readonly copies?: Copies;
-  /** Other devices than those of src/device. */
-  readonly device?: (clientId: string) => AnyDevice;
-}
 
 /** The wall clock at the beginning of the world. */
 const worldBeganAt = 1_800_000_000_000;
 /** Sessions are taken up in slices. */
 const statesPerSlice = 2;
 const usualPublishMs = [500, 8_000] as const;
-
-/** Devices of every tenth seed, whose lives are shorter. */
-const crowd = 60;
-
-/** Everything by the dice of the seed. */
-export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
-  const rng = new Rng(seed ^ 0x5eed);
-  const durable = new Rng(seed ^ 0xd0ab).chance(0.6);
-  const stores = durable && new Rng(seed ^ 0x5703).chance(0.75);
-  const polices = durable && new Rng(seed ^ 0xb0ff).chance(0.4);
-  const some = (chance: number, value: () => number) => (rng.chance(chance) ? value() : 0);
-  return {
-    seed,
-    loss: some(0.6, () => rng.between(0.01, 0.25)),
-    duplicate: some(0.5, () => rng.between(0.01, 0.2)),
-    delayMs: rng.chance(0.5) ? [5, 50] : [5, rng.between(100, 3_000)],
-    brokerCut: some(0.4, () => rng.between(0.001, 0.02)),
-    brokerForgets: some(0.2, () => 0.5),
-    outages: rng.chance(0.3),
-    resets: rng.chance(0.3),
-    moves: rng.chance(0.4),
-    absences: new Rng(seed ^ 0xab5e).chance(0.4),
-    crashes: rng.chance(0.25),
-    stalls: new Rng(seed ^ 0x57a1).chance(0.3),
-    garbage: rng.chance(0.3),
-    devices: seed % 10 === 0 ? crowd : rng.int(2, 6),
-    storeFailure: some(0.2, () => 0.05),
-    clock: new Rng(seed ^ 0xc10c).pick(["never", "always", "late"]),
-    core: {
-      durable,
-      uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
-      buffer: bufferFor(rng.chance(0.3), polices ? new Rng(seed ^ 0xb0f1) : undefined),
-      deadLetters: { ...testOptions.deadLetters, superseded: true },
-      upstream: {
-        ...testOptions.upstream,
-        mode,
-        connections: new Rng(seed ^ 0xc099).chance(0.3) ? 2 : 1,
-        will: { held: rng.chance(0.3) ? "gateway" : "broker", delaySeconds: 120 },
-      },
-    },
-  };
-}
-
-function bufferFor(isTight: boolean, policies: Rng | undefined): CoreOptions["buffer"] {
-  if (policies) return policed(policies);
-  return isTight ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer;
-}
-
-/** Each of a client's four topics under a rule of its own. */
-export function policed(rng: Rng): CoreOptions["buffer"] {
-  const rules: readonly BufferPolicy[] = [
-    { ...keepAll, timeToLiveSeconds: rng.pick([30, 120, 600]) },
-    { ...keepAll, atLimit: "oldest", messagesMax: rng.int(1, 4) },
-    { ...keepAll, atLimit: "newest", messagesMax: rng.int(1, 4), timeToLiveSeconds: rng.pick([0, 300]) },
-    { ...keepAll, keep: "latest", qos0WhileAsleep: rng.chance(0.5) },
-  ];
-  const perWakeMax = rng.chance(0.3) ? 3 : Number.POSITIVE_INFINITY;
-  return {
-    ...testOptions.buffer,
-    perWakeMaxOf: () => perWakeMax,
-    policyOf: (_clientId, topicName) => rules[Number(topicName.at(-1)) % rules.length] ?? keepAll,
-  };
-}
-
-/** Store and forward, with limits that are reached now and then. */
-function storing(rng: Rng): CoreOptions["uplink"] {
-  const policy = {
-    whenAway: "store",
-    qos0: rng.chance(0.2),
-    messagesMax: rng.chance(0.3) ? 4 : 1_000,
-    bytesMax: 1_000_000,
-    ageSecondsMax: 0,
-    atLimit: rng.pick(["refuse", "oldest", "newest"] as const),
-  } as const;
-  return { ...testOptions.uplink, drainPerSecond: rng.pick([2, 50, 1_000]), policyOf: () => policy };
-}
+const usualReconnectMs = [500, 5_000] as const;
 
 export class World {
   readonly time = new VirtualTime();
@@ -164,6 +41,8 @@ export class World {
   readonly judge: Judge;
   readonly witness: Witness;
   readonly law: PolicyLaw;
+  /** Where the broker closes for some packets. */
+  readonly poison: PoisonLaw | undefined;
   readonly network: Network;
   readonly broker: SimBroker;
   readonly devices: SimDevice[] = [];
@@ -206,11 +85,18 @@ export class World {
     const stores = options.core.uplink?.policyOf("").whenAway === "store";
     this.#groupRng = new Rng(options.seed ^ 0x6207);
     this.#sizes = new Rng(options.seed ^ 0x512e);
+    if (options.poison || options.sickness) {
+      const isShared = options.core.upstream?.mode === "aggregating";
+      const lineOf = (clientId: string) => (isShared ? this.#trunkOf(clientId) : clientId);
+      const mayClose = options.mayBePoison ?? (() => false);
+      const { silenceMaxMs } = options;
+      this.poison = new PoisonLaw({ now: () => this.time.now(), lineOf, mayClose, silenceMaxMs });
+    }
     this.judge = new Judge(this.time, {
       stores,
       isShared: options.core.upstream?.mode === "aggregating",
       law: options.core.durable === true ? this.law : undefined,
-      closes: options.poison !== undefined || options.sickness !== undefined,
+      poison: this.poison,
       copiesPerRound,
       // From an address that the gateway does not know yet, a device is not heard.
       roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
@@ -229,13 +115,17 @@ export class World {
       this.#note(`to   ${to} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.fromGateway(to, bytes);
       const decoded = decode(bytes);
-      if (decoded.ok) this.witness.fromGateway(to, decoded.message);
+      if (!decoded.ok) return;
+      this.poison?.fromGateway(clientAt(to), decoded.message);
+      this.witness.fromGateway(to, decoded.message);
     };
     this.network.onAtGateway = (from, bytes) => {
       this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.atGateway(from, bytes);
       const decoded = decode(bytes);
-      if (decoded.ok && this.network.gateway) this.witness.atGateway(from, decoded.message);
+      if (!decoded.ok || !this.network.gateway) return;
+      this.poison?.atGateway(clientAt(from), decoded.message);
+      this.witness.atGateway(from, decoded.message);
     };
     this.broker = new SimBroker(
       this.time,
@@ -244,13 +134,16 @@ export class World {
         cut: options.brokerCut,
         away: false,
         forgets: options.brokerForgets,
-        exactlyOnceMaximum: 2,
+        exactlyOnceMaximum,
         lateMs: options.lateMs ?? 0,
         ...(options.copies && { copies: options.copies }),
+        cutsBlame: options.cutsBlame ?? false,
+        notesBeforeClosing: options.notes,
         closesFor: (packet) => {
           const isPoison = options.poison?.(packet) === true;
-          if (isPoison) this.judge.isPoison(packet);
           const closes = isPoison || (!this.#healed && options.sickness?.(packet) === true);
+          if (isPoison) this.poison?.closedFor(packet);
+          else if (closes) this.poison?.closedWhileSick(packet);
           if (closes) this.#note(`broker closes ${packet.connection} for ${JSON.stringify(packet)}`);
           return closes;
         },
@@ -285,16 +178,19 @@ export class World {
           const clients = isTrunk(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
           for (const each of clients) this.judge.brokerForgot(each);
         },
+        broke: (clientId) => this.poison?.broke(clientId),
         heard: (clientId, ack, packetId) => this.#note(`broker got ${ack} ${packetId} of ${clientId}`),
         strayAck: (clientId, ack, packetId) => {
           throw new Violation(`${ack} ${packetId} for ${clientId}, which the broker does not wait for`);
         },
       },
     );
+    this.broker.latencyMs = options.latencyMs ?? this.broker.latencyMs;
     this.#startGateway();
     for (let i = 0; i < options.devices; i++) this.#addDevice(`c${i}`);
     this.#planPublisher();
     this.#planTroubles();
+    this.#planFlaps();
   }
 
   /** A whole life: with all troubles of the seed, then without, until all is settled. */
@@ -313,6 +209,7 @@ export class World {
     this.time.runUntil(this.time.now() + ms, () => {
       const core = this.#core;
       if (core) this.judge.everyStep({ sessions: core.sessions(), nextDeadline: core.nextDeadline(), bufferMax });
+      this.poison?.everyStep();
     });
     this.#calls.set(this.time.now(), this.#crash?.passed ?? 0);
   }
@@ -337,11 +234,15 @@ export class World {
     for (const device of this.devices) device.resting = true;
   }
 
-  /** Dead letters of what was on its way to the broker, and the topics of what was taken out. */
-  get refused(): readonly string[] {
-    return [...this.#table.letters.values()].flatMap(([, { reason, publication }]) =>
-      reason === "refused-by-broker" ? [Buffer.from(publication.payload).toString()] : [],
-    );
+  /** What is on disk for the broker. */
+  #onItsWay(): ReadonlySet<string> {
+    const texts = [...this.#table.states()].flatMap(({ session, uplink }) => [
+      ...uplink.map(([, { publication }]) => textOf(publication)),
+      ...this.#table
+        .read(session.clientId, 0, Number.POSITIVE_INFINITY)
+        .map(([, { publication }]) => textOf(publication)),
+    ]);
+    return new Set(texts);
   }
 
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
@@ -355,8 +256,10 @@ export class World {
     for (let tries = 0; tries < 30 && isConnecting(); tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing();
     this.judge.nothingToldIsMissing();
+    this.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.devices) {
-      if (device.device.state === "disconnected") throw new Error(`${device.clientId} is still disconnected`);
+      if (device.device.state !== "disconnected" || this.poison?.isSick(device.clientId)) continue;
+      throw new Error(`${device.clientId} is still disconnected`);
     }
     const sizes = this.#core?.sizes;
     const most = this.devices.length + 2;
@@ -404,14 +307,16 @@ export class World {
       this.broker.publish({ topicName, payload: Buffer.from(`${topicName}|999999`), qos: 1, retain: false });
     }
     this.run(60_000);
-    const missing = owed.filter(
-      ([clientId, payload]) => !this.law.wasHanded(clientId, payload) && !this.#queuedFor.has(`${clientId} ${payload}`),
-    );
+    const isMissing = (clientId: string, payload: string) =>
+      !this.law.wasHanded(clientId, payload) && !this.#queuedFor.has(`${clientId} ${payload}`);
+    const missing = owed.filter((each) => isMissing(...each) && !this.poison?.isSick(each[0]));
     if (missing.length > 0)
       throw new Violation(`${missing.join("; ")}: subscribed, and the broker knows nothing of it`);
     this.#emptyQueues();
     this.judge.nothingPromisedIsMissing();
-    for (const kept of this.#keptBy("d/all/#")) {
+    // Where connections still end, its SUBSCRIBE may have come between two of them.
+    const isSubscribed = !this.poison?.isSick("late") && (!this.poison || this.judge.isOwed("late", "d/all/0"));
+    for (const kept of isSubscribed ? this.#keptBy("d/all/#") : []) {
       if (!this.judge.hasGot("late", textOf(kept)))
         throw new Violation(`late never got the retained "${textOf(kept)}"`);
     }
@@ -430,6 +335,7 @@ export class World {
 
   /** Tens of minutes that queues are given to empty. */
   get #patience(): number {
+    if (this.poison) return 12; // some may wait for ever: see the law
     return this.#options.smallClients ? 9 : 60;
   }
 
@@ -448,6 +354,10 @@ export class World {
     );
   }
 
+  get #reconnectMs(): readonly [number, number] | undefined {
+    return this.#options.pauses ? undefined : (this.#options.pace?.reconnectMs ?? usualReconnectMs);
+  }
+
   #startGateway(): void {
     this.lives++;
     const { core: overrides, crashes, wrap, cheat } = this.#options;
@@ -463,7 +373,12 @@ export class World {
     );
     const process = new SimProcess(this.time);
     const clock = new VirtualClock(process.timers);
-    const upstream = new SimUpstream(this.broker, process, this.rng, this.#options.pace?.reconnectMs);
+    const upstream = new SimUpstream(this.broker, process, this.rng, this.#reconnectMs);
+    upstream.onSent = (connection, packetId, packet) => {
+      if (!this.poison) return;
+      this.#note(`sends ${packetId} "${typeof packet === "string" ? packet : textOf(packet)}" to ${connection}`);
+      this.poison.sends(connection, packetId, packet);
+    };
     const store = this.#newStore(process);
     const edges: Edges = {
       transports: new Map([["sim", new SimTransport(this.network)]]),
@@ -490,6 +405,7 @@ export class World {
       this.network.socket = undefined;
       this.#core = undefined;
       const durable = this.#options.core.durable === true;
+      this.poison?.died();
       this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
       this.witness.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
@@ -518,7 +434,10 @@ export class World {
       handle({ kind: "delivered", linkId, ...delivery });
     };
     upstream.startNow({
-      up: (linkId, sessionPresent, limits) => comes({ kind: "linkUp", linkId, sessionPresent, limits }),
+      up: (linkId, sessionPresent, limits) => {
+        this.poison?.up(upstream.clientOf(linkId) ?? "");
+        comes({ kind: "linkUp", linkId, sessionPresent, limits });
+      },
       refused: (linkId, refusal, reason) => comes({ kind: "linkRefused", linkId, refusal, reason }),
       down: (linkId, end) => comes({ kind: "linkDown", linkId, ...end }),
       pong: (linkId) => comes({ kind: "pong", linkId }),
@@ -528,7 +447,11 @@ export class World {
         this.#note(`released ${packetId} on ${linkId}`);
         comes({ kind: "released", linkId, packetId });
       },
-      acked: (linkId, ack, packetId, code) => comes({ kind: "brokerAck", linkId, ack, packetId, code }),
+      acked: (linkId, ack, packetId, code) =>
+        process.comes(() => {
+          this.poison?.acked(upstream.clientOf(linkId) ?? "", packetId);
+          handle({ kind: "brokerAck", linkId, ack, packetId, code });
+        }),
     });
     this.network.gateway = {
       datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
@@ -577,8 +500,12 @@ export class World {
       rng: this.rng,
       table: this.#table,
       fails: () => !this.#healed && this.rng.chance(this.#options.storeFailure),
-      asked: (changes) => this.law.decided(changes),
+      asked: (changes) => {
+        this.law.decided(changes);
+        this.poison?.decided(changes);
+      },
       onDisk: (change) => {
+        this.poison?.onDisk(change);
         if ((change.of === "backlog" || change.of === "uplink") && change.record)
           this.#kept.add(Buffer.from(change.record.publication.payload).toString());
       },
@@ -616,6 +543,7 @@ export class World {
       bufferBytes: Number.POSITIVE_INFINITY,
       knowsRegister: true,
       ...(this.#options.smallClients && this.#smallness()),
+      ...(this.#options.toys && { plays: new Rng(this.#options.seed ^ hashOfText(clientId)) }),
       ...this.#options.habits,
       ...more,
     };
@@ -712,6 +640,15 @@ export class World {
     });
   }
 
+  #planFlaps(): void {
+    const { flapMs } = this.#options;
+    if (!flapMs) return;
+    this.time.plan(this.rng.between(...flapMs), () => {
+      this.#planFlaps();
+      if (!this.#healed) this.broker.cutAll();
+    });
+  }
+
   #outage(): void {
     this.brokerLeaves(this.rng.between(1_000, 120_000));
   }
@@ -721,6 +658,7 @@ export class World {
     this.#note("the broker is away");
     this.broker.faults.away = true;
     this.broker.cutAll();
+    this.poison?.away();
     this.time.plan(ms, () => {
       this.broker.faults.away = false;
     });
@@ -732,8 +670,10 @@ export class World {
     if (!process || process.isStopped || !this.#core) return; // between two lives there is nobody to stand still
     this.#note(`the gateway stands still for ${ms} ms`);
     process.stop();
+    this.poison?.stops();
     this.time.plan(ms, () => {
       if (!process.isStopped) return; // it died
+      this.poison?.goesOn();
       this.#note("the gateway goes on");
       if (ms >= noticedMs) this.judge.goesOn();
       this.witness.goesOn();

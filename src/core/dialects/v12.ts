@@ -44,6 +44,7 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
       if (!staysAdmitted(context, session, { tell: true })) return;
     }
     session.lastHeard = context.now;
+    session.heard++;
     noteHeard(context, session);
     if (!session.spoke && (message.type !== "DISCONNECT" || message.duration)) noteSpoke(context, session);
     context.touch(session);
@@ -195,6 +196,7 @@ export function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" 
   const session = context.sessions.byPeer(peer);
   if (!session) return answerStranger(context, peer, type);
   session.lastHeard = context.now;
+  session.heard++;
   if (msgId === 0) return;
   if (type === "UNSUBSCRIBE") return context.out.send(peer, { type: "UNSUBACK", msgId });
   context.out.send(peer, subAck({ qos: 0, topicId: 0, msgId, returnCode: returnCodes.notSupported }));

@@ -12,10 +12,8 @@ export function onStoodStill(context: Context, ms: number): void {
   for (const session of context.sessions.all()) {
     const { state, retry, outbox } = session;
     if (state === "disconnected" || state === "lost") continue;
-    const wasSilent = outbox.inFlight !== undefined && session.lastHeard <= outbox.inFlight.since;
     session.lastHeard = now; // its deadline looks at that when it comes up
     if (!outbox.inFlight) continue;
-    if (wasSilent) outbox.inFlight.since = now; // nobody heard it: see unanswered.ts
     outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last may be lost
     deadlines.set(retry, now + context.retryOf(session).intervalMs);
   }

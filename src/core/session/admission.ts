@@ -8,7 +8,6 @@ import { takeCustody } from "./custody.ts";
 import { turnAway } from "./drop.ts";
 import { watchExpiry } from "./expiry.ts";
 import { newEntry } from "./queued-record.ts";
-import { noteShown } from "./repeated-retained.ts";
 import { type Admission, admit } from "./room.ts";
 
 /**
@@ -44,7 +43,6 @@ export function take(context: Context, session: Session, entry: OutboxEntry): Ad
   if (received) bindDelivery(entry, received);
   session.outbox.push(entry);
   context.touch(session);
-  if (!session.trunk) noteShown(context, session, entry.publication);
   watchExpiry(context, session, entry.expiresAt);
   const isHeldUp = session.outbox.historyOf(entry)?.isAside === true; // its name is: others shall have its place at the broker
   if (isHeldUp || (session.state !== "active" && session.state !== "awake")) takeCustody(context, session, entry);

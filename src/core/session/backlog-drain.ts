@@ -55,9 +55,11 @@ function sendNext(context: Context, session: Session): boolean {
 
 /**
  * May a QoS 2 record become that of its exchange now? Not before those of QoS 1 ahead of it are acknowledged: they stay
- * in the backlog, and after a crash would come behind it.
+ * in the backlog, and after a crash would come behind it. While a packet is looked for that the broker does not take, it may:
+ * one of those ahead may be that, and this one the only witness.
  */
 function mayReplace(session: Session): boolean {
+  if (session.broker.search.isOn) return true;
   for (const exchange of session.broker.inFlight.values())
     if (exchange.kind === "publish" && exchange.owner === session && exchange.backlogId > 0) return false;
   return true;

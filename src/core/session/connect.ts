@@ -103,6 +103,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   if (!last?.nothingSince || context.now - last.at > context.repetitionMs) return false;
   if (session.clientId !== message.clientId || !sameConnect(last, message)) return false;
   session.lastHeard = context.now;
+  session.heard++;
   context.counters.dropped.repeat++;
   context.out.send(peer, message.will ? willTopicReq : connAck(returnCodes.accepted));
   if (message.will) beginDialogueAgain(context, session, peer, message);

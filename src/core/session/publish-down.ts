@@ -21,6 +21,7 @@ import { lose } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
+import { noteShown } from "./repeated-retained.ts";
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
@@ -116,7 +117,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.publication.qos === 0) {
     if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     outboxAllow(session);
     noteQoS0(context, session, entry);
     noteSent(session, message);
@@ -157,7 +158,7 @@ function register(
   const msgId = session.outbox.freeMsgId();
   entry.registeredAgain = entry.topicIdRefused;
   noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
-  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context) };
+  session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context, session) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
   if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
@@ -168,7 +169,7 @@ function register(
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
   noteTry(session, entry.unanswered?.isAside === true);
-  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context), isAgain: entry.msgId !== 0 };
+  session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session), isAgain: entry.msgId !== 0 };
   if (entry.msgId === 0) {
     outboxAllow(session);
     session.outbox.giveMsgId(entry);
@@ -178,8 +179,8 @@ function startFlight(context: Context, session: Session, entry: OutboxEntry): vo
   sendInFlight(context, session);
 }
 
-function newRound({ now }: Context) {
-  return { tries: 0, since: now, sentAt: now, pings: 0, isAgain: false };
+function newRound({ now }: Context, { heard }: Session) {
+  return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, behind: undefined, isAgain: false };
 }
 
 /** One of those that stand aside is tried; in a wake-up that is enough. */
@@ -239,6 +240,9 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
+  const { behind } = outbox.inFlight;
+  // The store owes an answer: a PUBREL that left now could be forgotten by the next life, and the message would come twice.
+  if (behind !== undefined && behind > context.store.answered) return armRetry(context, session);
   if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.
   const isHeld =
@@ -399,12 +403,12 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     session.outbox.forgetUnanswered(entry);
     confirmId(context, session, entry);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
     const { inFlight } = session.outbox;
-    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context));
+    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context, session), { behind: after });
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }
@@ -413,7 +417,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
   if (!entry) return;
   // It stood aside, and nothing else is under way: its exchange goes on from here.
   if (!session.outbox.inFlight && isReachable(session))
-    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context) };
+    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session) };
   if (isInFlight(session, entry)) armRetry(context, session);
 }
 
@@ -449,9 +453,15 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 
 /** QoS 1: the client has it. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
-  context.counters.deliveredDown++;
+  noteDelivered(context, session, entry);
   confirmId(context, session, entry);
   finish(context, session, entry);
+}
+
+/** The client has it, or was sent it at QoS 0. */
+function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
+  context.counters.deliveredDown++;
+  if (!session.trunk) noteShown(context, session, publication);
 }
 
 /** The client took a message under this id: it knows it. */

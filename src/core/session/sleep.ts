@@ -52,6 +52,7 @@ export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId:
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
   moveTo(context, session, peer);
   session.lastHeard = context.now;
+  session.heard++;
   wake(context, session);
   return true;
 }

@@ -59,8 +59,8 @@ export function isShortened(context: Context, session: Session): boolean {
 }
 
 /** Was the client heard since the first copy of what is in flight? Then it is there. */
-export function wasHeardSince({ outbox, lastHeard }: Session): boolean {
-  return outbox.inFlight !== undefined && lastHeard > outbox.inFlight.since;
+export function wasHeardSince({ outbox, heard }: Session): boolean {
+  return outbox.inFlight !== undefined && heard > outbox.inFlight.heardThen;
 }
 
 /**

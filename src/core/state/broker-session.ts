@@ -189,10 +189,9 @@ export class BrokerSession<Client extends ExchangeClient> {
   /** What may be sent now, while suspects are looked for. */
   choose(now: Instant, limits: BrokerLimits): Choice<Exchange<Client>> {
     this.#lines.sift();
-    const exactlyOnce = (limits.exactlyOnceMaximum ?? limits.receiveMaximum) - this.#openExactlyOnce;
     const waiting: Waiting<Exchange<Client>> = {
       outside: this.#unanswered,
-      room: Math.min(limits.receiveMaximum - this.#open, exactlyOnce),
+      fit: (packets) => this.#fitting(packets, limits),
       hasOthers: this.#lines.hasOthers(),
       held: () => this.#lines.held(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
@@ -200,6 +199,18 @@ export class BrokerSession<Client extends ExchangeClient> {
     const choice = this.search.choose(now, waiting);
     if (choice.kind === "test") for (const exchange of choice.packets) this.#lines.take(exchange);
     return choice;
+  }
+
+  #fitting(packets: readonly Exchange<Client>[], limits: BrokerLimits): readonly Exchange<Client>[] {
+    const exactlyOnceMaximum = limits.exactlyOnceMaximum ?? limits.receiveMaximum;
+    let open = this.#open;
+    let exactlyOnce = this.#openExactlyOnce;
+    const tooMany = packets.findIndex((exchange) => {
+      if (exchange.kind !== "publish" || exchange.publication.qos === 0) return false;
+      if (exchange.publication.qos === 2) exactlyOnce++;
+      return ++open > limits.receiveMaximum || exactlyOnce > exactlyOnceMaximum;
+    });
+    return tooMany < 0 ? packets : packets.slice(0, tooMany);
   }
 
   /** No suspect holds anybody any more. */

@@ -71,6 +71,8 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
   const { origin, packetId } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
+  // Over a shared connection the broker is still to hear of it, and its client's session may be over.
+  if (exchange.kind === "unsubscribe" && session.trunk && session.subscribing.get(msgId)?.origin !== origin) return;
   const waiting = () =>
     `${who()}: the ${exchange.kind.toUpperCase()} under packet ${packetId} is MsgId ${msgId} of client ${session.clientId}`;
   if (gateway.sessions.byClientId(session.clientId) !== session) found(`${waiting()}, whose session is over`);

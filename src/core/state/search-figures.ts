@@ -21,6 +21,8 @@ export const searchFigures = {
   differentDeathsOfOne: 8,
   /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
   walkMax: 8,
+  /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
+  turnsMax: 64,
   deathsBeforeWalk: 2,
   /** After a death a suspect waits for a witness, and so long at least, each time twice as long. */
   waitFirstMs: 1_000,

@@ -57,6 +57,8 @@ export class Session {
   keepAliveSeconds = 0;
   sleepSeconds = 0;
   lastHeard: Instant = 0;
+  /** Messages of it, counted: `lastHeard` is also set where nobody spoke. */
+  heard = 0;
   will: Will | undefined = undefined;
   /** A half of a will that came alone by WILLMSGUPD; it waits for its topic. */
   willMessage: Uint8Array | undefined = undefined;

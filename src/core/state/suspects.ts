@@ -57,8 +57,8 @@ export interface Searched<Packet> {
 export interface Waiting<Packet> {
   /** Packets outside. */
   readonly outside: number;
-  /** So many more may be sent now. */
-  readonly room: number;
+  /** The first of these that the broker's window takes now, together. */
+  fit(packets: readonly Packet[]): readonly Packet[];
   /** Somebody waits whose next packet is no suspect. */
   readonly hasOthers: boolean;
   /** The lines whose next packet is a suspect, each from its first on. */
@@ -368,7 +368,9 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (chance >= figures.chanceMax) return false;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
-    const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
+    // As the first on its connection: of a broker that closes after every n packets nothing else is known.
+    const isLong =
+      suspicion.ordinal === 1 && deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
     if (!isLong || this.#spent.has(client)) return false;
     this.#spent.set(client, true);
     return true;
@@ -404,9 +406,16 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
-    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
+    if (waiting.outside > 0) return { kind: "hold", until: undefined };
     const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
-    return packet ? this.#test(now, [packet]) : nothing;
+    if (!packet) return nothing;
+    if (fits(waiting, packet)) return this.#test(now, [packet]);
+    // It waits for its client, and others do not wait for that.
+    for (let turn = 1; turn < figures.turnsMax; turn++) {
+      const other = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
+      if (other && fits(waiting, other)) return this.#test(now, [other]);
+    }
+    return { kind: "hold", until: undefined };
   }
 
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
@@ -427,16 +436,13 @@ export class Suspects<Packet extends Searched<Packet>> {
       return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
-    if (waiting.outside > 0 || waiting.room <= 0) return { kind: "hold", until: undefined };
+    if (waiting.outside > 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
     if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
     const ofGroup = dueFresh.filter((suspicion) => this.#group?.has(suspicion));
     const among = ofGroup.length > 0 ? ofGroup : dueFresh;
-    const size = this.#rounds === 0 ? 1 : Math.min(waiting.room, Math.ceil(among.length / 2));
-    return this.#test(
-      now,
-      among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1)),
-    );
+    const size = this.#rounds === 0 ? 1 : Math.ceil(among.length / 2);
+    return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
   }
 
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
@@ -536,14 +542,22 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 }
 
-/** Suspects that may be tested without passing anybody of their own line: never tried ones, and tried ones. */
+function fits<Packet extends Searched<Packet>>(waiting: Waiting<Packet>, packet: Packet): boolean {
+  return waiting.fit([packet]).length > 0;
+}
+
+/**
+ * Suspects that may be tested without passing anybody of their own line: never tried ones, and tried ones. Not those for which
+ * the broker's window has no place.
+ */
 function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
   const fresh: Suspicion<Packet>[] = [];
   const struck: Suspicion<Packet>[] = [];
   const seen = new Set<Suspicion<Packet>>();
   for (const line of waiting.held()) {
     for (const [place, { suspicion }] of line.entries()) {
-      if (!suspicion?.isSuspect || seen.has(suspicion)) break;
+      const [next] = suspicion?.packets ?? [];
+      if (!suspicion?.isSuspect || seen.has(suspicion) || !next || !fits(waiting, next)) break;
       seen.add(suspicion);
       if (suspicion.deaths === 0) fresh.push(suspicion);
       else {
@@ -564,7 +578,7 @@ function walk<Packet extends Searched<Packet>>(
   for (const line of waiting.held()) {
     const first = line[0]?.suspicion;
     if (!first || !struck.includes(first) || first.deaths < figures.deathsBeforeWalk) continue;
-    const witness = line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths);
+    const witness = line.slice(0, figures.walkMax).find((packet) => !packet.suspicion?.deaths && fits(waiting, packet));
     if (witness) return witness;
   }
   return undefined;

@@ -1,5 +1,6 @@
 /** A packet for which the broker closes the connection: who hears what, what is kept, and that the others go on. */
 import { describe, expect, test } from "vitest";
+import { type BrokerLimits, noLimits } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -20,6 +21,7 @@ class PoisonBroker {
   readonly got: string[] = [];
   readonly sent: Turn["sent"] = [];
   readonly events: Turn["events"] = [];
+  limits: BrokerLimits = noLimits;
   /** Packet ids of what was published, in their order. */
   readonly ids: number[] = [];
 
@@ -69,7 +71,7 @@ class PoisonBroker {
       this.take(this.bench.after(500));
       if (this.up || i % 2 === 0) continue;
       this.up = true;
-      this.take(this.bench.link(this.#link).up(true));
+      this.take(this.bench.link(this.#link).up(true, this.limits));
     }
     return this;
   }
@@ -82,8 +84,9 @@ class PoisonBroker {
 }
 
 const bad = "bad";
-const isBad = (effect: Turn["effects"][number]) =>
-  effect.kind === "publish" && Buffer.from(effect.publication.payload).toString() === bad;
+const isBad = (effect: Turn["effects"][number]) => effect.kind === "publish" && textOf(effect) === bad;
+const textOf = (effect: Extract<Turn["effects"][number], { kind: "publish" }>) =>
+  Buffer.from(effect.publication.payload).toString();
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
 
 function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
@@ -194,6 +197,18 @@ describe("a publication", () => {
     expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
   });
 
+  test("several that were accepted are told from a sick broker by what waits behind them, of whatever QoS", () => {
+    const broker = transparent((effect) => effect.kind === "publish" && /^bad/.test(textOf(effect)));
+    const { bench } = broker;
+    broker.up = false;
+    broker.take(bench.link().down(false, { cause: "network" }));
+    for (let i = 1; i <= 4; i++) say(broker, `bad ${i}`, i);
+    say(broker, "good", 5, 2);
+    broker.take(bench.client({ type: "PUBREL", msgId: 5 }));
+    broker.after(600);
+    expect(broker.got).toEqual(["good"]);
+  });
+
   test("an end that the broker did not make changes nothing: it is sent again, as often as it takes", () => {
     const broker = transparent(() => false);
     for (let i = 0; i < 20; i++) {
@@ -227,6 +242,20 @@ describe("a SUBSCRIBE", () => {
     broker.take(broker.bench.client(subscribe("no/#", 1, 2)));
     expect(broker.answers("SUBACK")).toEqual([3, 3]);
     expect(broker.got).toEqual(["witness", "another"]);
+  });
+
+  test("is tested also while QoS 2 that its client does not finish fills the broker's window", () => {
+    const broker = transparent(isForbidden);
+    broker.limits = { ...noLimits, exactlyOnceMaximum: 1 };
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, closed));
+    broker.after(2);
+    say(broker, "not released", 7, 2);
+    broker.take(broker.bench.client(subscribe("no/#")));
+    for (let i = 1; i <= 3; i++) say(broker, `witness ${i}`, 8 + i);
+    broker.after(120);
+    expect(broker.answers("SUBACK")).toEqual([3]);
+    expect(broker.got).toEqual(["not released", "witness 1", "witness 2", "witness 3"]);
   });
 
   test("is taken out of everything by UNSUBSCRIBE", () => {

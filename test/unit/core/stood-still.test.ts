@@ -69,6 +69,16 @@ describe("what was asked", () => {
     expect(bench.after(60_000).states).toEqual([]);
   });
 
+  test("who spoke at the very moment after it was heard, and is not lost over what it does not answer [interpretation 40]", () => {
+    const { bench } = delivered();
+    bench.after(15_000).gets("PUBLISH");
+    standStill(bench, 20_000).gets();
+    bench.client(ping).gets("PINGRESP");
+    bench.after(10_000).gets("PUBLISH");
+    standStill(bench, 20_000).gets();
+    expect(bench.after(40_000).states).toEqual([]);
+  });
+
   test("a CONNECT that waits for the broker goes on waiting", () => {
     const bench = new Bench();
     bench.client(connect()).asks("openLink");

@@ -66,7 +66,7 @@ class Bench {
     const waiting = () => lines().filter((line) => line.length > 0);
     return this.suspects.choose(this.now, {
       outside: this.outside.length,
-      room: 1_000,
+      fit: (packets) => packets,
       hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
       held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
       inTurn: (turn, each) => {
@@ -369,6 +369,24 @@ test("6: without any witness six deaths over two minutes, and never a second bef
   expect(out?.deaths).toBeGreaterThanOrEqual(6);
   expect(out?.seconds).toBeGreaterThanOrEqual(120);
   expect(deathsOf("a2", 30)).toBeUndefined();
+});
+
+test("6: not where another was answered before it on each connection: the broker may close after every second packet", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  expect(bench.upAndSend()).toBe("test a1");
+  bench.down();
+  for (let deaths = 2; deaths <= 12; deaths++) {
+    bench.up(60_000);
+    bench.add(`b${deaths}`);
+    expect(bench.send()).toBe(`flow b${deaths}`);
+    bench.answer(`b${deaths}`);
+    bench.now += 200_000;
+    expect(bench.send()).toBe("test a1");
+    bench.down();
+    expect(bench.end.takenOut).toBeUndefined();
+  }
 });
 
 test("7: three different ones died and nothing was answered: the broker is sick, nobody is a suspect", () => {
