@@ -6,6 +6,7 @@ import { transportNameOf } from "../core/peer-id.ts";
 import type { UplinkOptions } from "../storage/options.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { type NamedUpstreamOptions, placesOf, type UpstreamOptions } from "../upstream/options.ts";
+import { waysOf } from "../upstream/presets.ts";
 import { matches } from "../wire/topic.ts";
 import type { BufferOptions } from "./buffer-options.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -66,6 +67,7 @@ function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
     mode,
     connections,
     protocol,
+    copies: waysOf(options).copies,
     places: placesOf(options),
     clientIdPrefix,
     topicPrefix,

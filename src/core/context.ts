@@ -27,6 +27,7 @@ import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
 import type { Setup } from "./state/setup.ts";
 import { StoreWatch } from "./state/store-watch.ts";
+import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 
@@ -39,6 +40,7 @@ export type AnyDeadline =
   | Setup<Session>["expiry"]
   | NonNullable<Link["retest"]>
   | NonNullable<Link["custody"]>
+  | Deadline<Trunk<Session>, "quiet">
   | GatewayDeadline;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */

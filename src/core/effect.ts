@@ -83,6 +83,8 @@ export type Effect =
       readonly after?: CommitToken;
       behind?: CommitToken;
     }
+  /** Find out how this broker sends copies, by this connection, with names under `topic`; `copiesKnown` answers. */
+  | { readonly kind: "askCopies"; readonly link: LinkRequest; readonly topic: string }
   /** Read what was accepted for the broker, from number `from` on; `fetched` answers. */
   | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }

@@ -1,5 +1,5 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
-import type { ClientState, PeerId, QoS } from "./types.ts";
+import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
 
 /**
  * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
@@ -88,6 +88,8 @@ export type GatewayEvent =
     }
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
   | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
+  /** Clients that share a connection have filters that overlap: how the broker sends copies. Undefined: not to be found out. */
+  | { readonly event: "copies_known"; readonly upstream: string; readonly copies: Copies | undefined }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
   /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
   | {

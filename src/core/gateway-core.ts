@@ -7,11 +7,11 @@
 import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
-import { openServiceLinks } from "./broker/links.ts";
+import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
-import { sessionsOf } from "./broker/trunk-subscriptions.ts";
+import { ask, sessionsOf } from "./broker/trunk-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -22,6 +22,7 @@ import type { Input } from "./input.ts";
 import { onAccessChanged } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
+import { noteHeard, onQuietDeadline, openLeavings } from "./inputs/leaving.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
@@ -91,7 +92,8 @@ export class GatewayCore implements Core {
           onSetupDeadline(context, deadline.owner);
           break;
         case "start":
-          openServiceLinks(context);
+          settleLanes(context);
+          openLeavings(context);
           break;
         case "advertise":
           advertise(context);
@@ -107,6 +109,9 @@ export class GatewayCore implements Core {
           break;
         case "retained":
           onRetainedDeadline(context);
+          break;
+        case "quiet":
+          onQuietDeadline(context, deadline.owner);
           break;
         case "probe":
           probeStore(context);
@@ -208,6 +213,7 @@ export class GatewayCore implements Core {
         return onDatagram(context, input.from, input.bytes);
       case "delivered": {
         const link = this.#linkOf(input.linkId);
+        if (link?.trunk?.isLeaving) noteHeard(context, link.trunk);
         if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;
@@ -252,6 +258,9 @@ export class GatewayCore implements Core {
         if (link.trunk) for (const session of sessionsOf(context, link.trunk)) drainSoon(context, session);
         return;
       }
+      case "copiesKnown":
+        for (const [trunk, entry] of onCopiesKnown(context, input)) ask(context, trunk, entry);
+        return;
       case "peerGone":
         return; // not a DISCONNECT: the session lives on by client id until its time is over
       case "persisted":

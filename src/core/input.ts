@@ -1,7 +1,7 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
 import type { AccessPolicy } from "./access.ts";
 import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
-import type { BrokerLimits, CommitToken, LinkId, PeerId, Publication } from "./types.ts";
+import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } from "./types.ts";
 
 export type Input =
   /**
@@ -68,6 +68,8 @@ export type Input =
       readonly packetId: number;
       readonly code: number;
     }
+  /** Answers `askCopies`. Undefined: it could not be found out. */
+  | { readonly kind: "copiesKnown"; readonly upstream: string; readonly copies: Copies | undefined }
   /** The changes under this token are as durable as the configuration asks. */
   | { readonly kind: "persisted"; readonly token: CommitToken }
   | { readonly kind: "persistFailed"; readonly token: CommitToken; readonly reason: string }

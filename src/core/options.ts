@@ -1,7 +1,7 @@
 /** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
 import type { AccessPolicy } from "./access.ts";
 import type { PredefinedTopics } from "./input.ts";
-import type { PeerId, PeerIdentity } from "./types.ts";
+import type { Copies, PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
   /** 0..255. [§5.4.1] */
@@ -110,6 +110,11 @@ export interface UpstreamPolicy {
   /** Of an aggregating upstream; a client keeps to one of them. */
   readonly connections: number;
   readonly protocol: "3.1.1" | "5";
+  /**
+   * Over a shared connection: does the broker send a message once, or once for each filter that matches it? Absent: it is
+   * found out. With MQTT 5 each copy says which filters it is for.
+   */
+  readonly copies?: Copies | undefined;
   /** Where its brokers are, in a form that can be compared: upstreams with a place in common may meet. Absent: anywhere. */
   readonly places?: readonly string[];
   readonly clientIdPrefix: string;

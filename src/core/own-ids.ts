@@ -3,13 +3,24 @@ import type { UpstreamPolicy } from "./options.ts";
 
 type OwnIds = Pick<UpstreamPolicy, "mode" | "connections" | "clientIdPrefix" | "serviceClientId">;
 
-/** Of the service's connection, or of one that clients share, counted from 0. */
-export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number): string {
-  return clientIdPrefix + serviceClientId + (index === 0 ? "" : `-${index}`);
+/** Connections of one trunk: its own, and those for filters that overlap with others on it. */
+export const lanesMax = 16;
+
+/** Of the service's connection, or of one that clients share, counted from 0; or of one of its further lanes, from 1. */
+export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number, lane = 0): string {
+  return clientIdPrefix + serviceClientId + (index === 0 ? "" : `-${index}`) + (lane === 0 ? "" : `-lane-${lane}`);
 }
 
 /** All of them at this broker: the service's, or those that clients share. */
 export function ownIdsOf(policy: OwnIds): string[] {
-  const count = policy.mode === "aggregating" ? policy.connections : 1;
-  return Array.from({ length: count }, (_, index) => ownId(policy, index));
+  if (policy.mode !== "aggregating") return [ownId(policy, 0)];
+  const ids = [probeId(policy)];
+  for (let index = 0; index < policy.connections; index++)
+    for (let lane = 0; lane < lanesMax; lane++) ids.push(ownId(policy, index, lane));
+  return ids;
+}
+
+/** Of a short connection by which something is found out about the broker. */
+export function probeId({ clientIdPrefix, serviceClientId }: OwnIds): string {
+  return `${clientIdPrefix}${serviceClientId}-probe`;
 }

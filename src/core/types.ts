@@ -92,5 +92,8 @@ export const noLimits: BrokerLimits = {
   subscriptionIdsAvailable: true,
 };
 
+/** How often a broker sends a message to a connection several of whose filters match it: once, or once for each. */
+export type Copies = "one" | "each";
+
 /** The client's state as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4] */
 export type ClientState = "active" | "asleep" | "awake" | "disconnected" | "lost";

@@ -43,6 +43,11 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     { event: "link_state", clientId: undefined, up: false, why: "connect ECONNREFUSED 192.0.2.1:8883" },
     { event: "link_state", clientId, up: true, why: "accepted by the broker" },
   ],
+  copies_known: [
+    { event: "copies_known", upstream: "", copies: "each" },
+    { event: "copies_known", upstream: "", copies: "one" },
+    { event: "copies_known", upstream: "", copies: undefined },
+  ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
   other_qos_answered: [{ event: "other_qos_answered", clientId, qos: 2, answer: "puback" }],
   packet_taken_out: [

@@ -155,6 +155,24 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: ["broker_up", "upstream_links_up"],
     audience: { event: "viewer", clientId: "viewer", up: "viewer", why: "operator" },
   },
+  copies_known: {
+    meaning:
+      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap go by further connections, so that nobody gets a message twice.",
+    advice:
+      "Nothing. Where it could not be found out, the broker is taken to send one; say what it does in `upstream.copies`. Such brokers are named in docs/brokers.md.",
+    level: ({ copies }) => (copies === undefined ? "warn" : "info"),
+    sentence: ({ upstream, copies }) => {
+      const whose = upstream === "" ? "the broker" : `the broker of ${upstream}`;
+      if (copies === undefined)
+        return `whether ${whose} sends a message once for each filter could not be found out; devices whose filters overlap may get copies: set upstream.copies`;
+      return copies === "each"
+        ? `${whose} sends a message once for each filter that matches: filters that overlap go by connections of their own`
+        : `${whose} sends a message once, however many filters match`;
+    },
+    limitedBy: ({ upstream }) => upstream,
+    metrics: [],
+    audience: { event: "viewer", upstream: "viewer", copies: "viewer" },
+  },
   qos2_uncertain: {
     meaning:
       "The MQTT session that a QoS 2 publication was begun in is gone: the broker forgot it, or the client was moved to another upstream; or it was taken out, for the broker closed for it. Whether the broker had the message cannot be known.",

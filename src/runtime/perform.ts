@@ -42,6 +42,12 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       return edges.upstream.open(effect.link);
     case "closeLink":
       return edges.upstream.close(effect.linkId, effect.how, effect.endSession);
+    case "askCopies": {
+      const { upstream } = effect.link;
+      return edges.upstream.askCopies(effect.link, effect.topic, (copies) =>
+        answer({ kind: "copiesKnown", upstream, copies }),
+      );
+    }
     case "broadcast": {
       const bytes = encode(effect.message);
       for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);

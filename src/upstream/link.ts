@@ -7,7 +7,7 @@
  */
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd, LinkRefusal } from "../core/input.ts";
-import type { BrokerLimits, LinkId, Publication, QoS } from "../core/types.ts";
+import type { BrokerLimits, Copies, LinkId, Publication, QoS } from "../core/types.ts";
 
 /** For the operator's log. Of one `kind` one line in a minute is enough; absent: what is said is the kind. */
 export type Told = (level: "info" | "warn", say: string, kind?: string) => void;
@@ -64,6 +64,11 @@ export interface Upstream {
   ping(linkId: LinkId): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;
+  /**
+   * Finds out how the broker sends a message to a connection several of whose filters match it, over this connection, with
+   * names under `topic`. Undefined: it could not be found out within ten seconds or so. Answers once, and not at once.
+   */
+  askCopies(request: LinkRequest, topic: string, done: (copies: Copies | undefined) => void): void;
   /** Ends every link within `deadlineMs`; idempotent. */
   shutdown(deadlineMs: number): Promise<void>;
 }

@@ -68,8 +68,10 @@ interface Attempt extends ConnectionSigns {
   /** What was in the way is out of it: the next attempt is made without a pause. */
   isRetriedAtOnce: boolean;
   readonly will: Will | undefined;
-  /** QoS 1 and 2 publications of the broker that we have not acknowledged: PUBACK or PUBCOMP. */
+  /** QoS 1 and 2 publications of the broker that we have answered nothing: PUBACK or PUBREC. */
   readonly unacknowledged: Set<number>;
+  /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
+  readonly received: Set<number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
 }
@@ -319,7 +321,10 @@ export class MqttLink {
 
   ack(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     if (!this.#mayWrite()) return;
-    if (kind !== "pubrec") this.#attempt?.unacknowledged.delete(packetId);
+    const { unacknowledged, received } = this.#attempt ?? {};
+    if (kind === "pubrec") received?.add(packetId);
+    else received?.delete(packetId);
+    unacknowledged?.delete(packetId);
     this.#writer.acknowledge(kind, packetId);
     this.#watchBuffer();
   }
@@ -447,10 +452,14 @@ export class MqttLink {
     for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
   }
 
-  /** MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] */
-  #isTooMany({ packetId }: ReadPublish, { unacknowledged }: Attempt): boolean {
+  /**
+   * MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] What has had
+   * PUBREC is kept already, and mosquitto (2.0.11) does not count it any more: were it counted here, each burst at QoS 2 would
+   * end the connection, and the rest of the burst the next one.
+   */
+  #isTooMany({ packetId }: ReadPublish, { unacknowledged, received }: Attempt): boolean {
     if (packetId === 0 || !this.#isV5) return false;
-    unacknowledged.add(packetId);
+    if (!received.has(packetId)) unacknowledged.add(packetId);
     return unacknowledged.size > this.#options.receiveMaximum;
   }
 
@@ -581,6 +590,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     told: false,
     isRetriedAtOnce: false,
     unacknowledged: new Set(),
+    received: new Set(),
     pings: [],
   };
 }

@@ -1,11 +1,12 @@
 /** All links to the broker. What they carry is the core's business; see mqtt-link.ts for how they carry it. */
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
-import type { LinkId, Publication, QoS } from "../core/types.ts";
+import type { Copies, LinkId, Publication, QoS } from "../core/types.ts";
 import { GatewayError } from "../errors.ts";
 import { BrokerList } from "./broker-list.ts";
 import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
 import type { WallTime } from "./certificate-time.ts";
+import { probeCopies } from "./copies-probe.ts";
 import { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, Told, Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
@@ -28,6 +29,7 @@ export class MqttUpstream implements Upstream {
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
   readonly #turnEnd: TurnEnd;
   #events: UpstreamEvents | undefined;
+  #probe: MqttLink | undefined;
   #idle: (() => void) | undefined;
   readonly counters: LinkCounters = { droppedCongested: 0, receiveMaximumExceeded: 0, packetsIn: 0, packetsOut: 0 };
 
@@ -62,19 +64,7 @@ export class MqttUpstream implements Upstream {
 
   open(request: LinkRequest): void {
     if (!this.#events) return;
-    const link = new MqttLink({
-      request,
-      options: this.#options,
-      credentials: this.#credentials,
-      brokers: this.#brokers,
-      ways: this.#ways,
-      wills: this.#wills,
-      events: this.#events,
-      counters: this.counters,
-      turnEnd: this.#turnEnd,
-      random: this.#random,
-      clock: this.#clock,
-    });
+    const link = this.#newLink(request, this.#events);
     this.#links.set(request.linkId, link);
     const closing = this.#closing.get(request.mqttClientId);
     // The broker must see the goodbye of the old connection before the new CONNECT, or it takes it for a takeover.
@@ -122,6 +112,30 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.ack(ack, packetId);
   }
 
+  askCopies(request: LinkRequest, topic: string, done: (copies: Copies | undefined) => void): void {
+    const open = (events: UpstreamEvents) => {
+      this.#probe = this.#newLink(request, events);
+      return this.#probe;
+    };
+    probeCopies(topic, open, done);
+  }
+
+  #newLink(request: LinkRequest, events: UpstreamEvents): MqttLink {
+    return new MqttLink({
+      request,
+      options: this.#options,
+      credentials: this.#credentials,
+      brokers: this.#brokers,
+      ways: this.#ways,
+      wills: this.#wills,
+      events,
+      counters: this.counters,
+      turnEnd: this.#turnEnd,
+      random: this.#random,
+      clock: this.#clock,
+    });
+  }
+
   /**
    * Reads credentials and certificates again, as these options say; all else stays as it is.
    * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then all stays as it was.
@@ -132,6 +146,7 @@ export class MqttUpstream implements Upstream {
 
   async shutdown(deadlineMs: number): Promise<void> {
     this.#brokers.close();
+    this.#probe?.close("disconnect", true, () => {});
     for (const linkId of [...this.#links.keys()]) this.close(linkId, "disconnect", false);
     if (this.#closing.size === 0) return;
     await new Promise<void>((resolve) => {

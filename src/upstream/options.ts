@@ -130,7 +130,7 @@ const fields = {
     .enum(presetNames)
     .optional()
     .describe(
-      "Sets the next four as this broker needs it; what is set by hand counts more. Values and reasons: below the table.",
+      "Sets the next five as this broker needs it; what is set by hand counts more. Values and reasons: below the table.",
     ),
   qosMax: z
     .union([z.literal(0), z.literal(1), z.literal(2)])
@@ -160,6 +160,14 @@ const fields = {
     .describe(
       "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection (absent: 20). A broker cannot say how many it takes, and " +
         "ends a connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
+    ),
+  copies: z
+    .enum(["one", "each"])
+    .optional()
+    .describe(
+      "MQTT 3.1.1, aggregating: does the broker send a message once, or once for each filter that matches it? For each: filters that " +
+        "overlap go by further connections, at most 15. Absent: it is found out when filters first overlap, by a short " +
+        "connection with the client id {serviceClientId}-probe and topics under {topicPrefix}{serviceClientId}/probe.",
     ),
   payloadBytesMax: z
     .int()

@@ -2,7 +2,7 @@
  * What brokers of MQTT 3.1.1 do not take and cannot say: where one gets it all the same, it closes the connection. A
  * preset is what their documentation says, where it is looked up with the words below; settings of one's own come first.
  */
-import type { QoS } from "../core/types.ts";
+import type { Copies, QoS } from "../core/types.ts";
 
 /** What the broker takes, beyond what it says itself. */
 export interface BrokerWays {
@@ -12,6 +12,8 @@ export interface BrokerWays {
   readonly packetBytesMax: number | undefined;
   /** MQTT 3.1.1. */
   readonly qos2InFlightMax: number;
+  /** MQTT 3.1.1, to a connection several of whose filters match: undefined = it is found out when it matters. */
+  readonly copies: Copies | undefined;
 }
 
 export interface Preset {
@@ -37,8 +39,8 @@ export const presets = {
     why: "HiveMQ takes QoS 2, retained messages and every size that can come from here; 10 publications at a time (its server receive maximum).",
   },
   nats: {
-    sets: { qosMax: 1, packetBytesMax: 1_024 * kib },
-    why: "NATS before 2.10 closes the connection for QoS 2 (from 2.10 on, set qosMax to 2); its max_payload is 1 MB unless configured otherwise.",
+    sets: { qosMax: 1, packetBytesMax: 1_024 * kib, copies: "each" },
+    why: "NATS sends a message once for each filter that matches it; before 2.10 it closes the connection for QoS 2 (from 2.10 on, set qosMax to 2); its max_payload is 1 MB unless configured otherwise.",
   },
   rabbitmq: {
     sets: { qosMax: 1, packetBytesMax: 16 * kib * kib },
@@ -58,16 +60,23 @@ type Settings = { readonly [key in keyof BrokerWays]?: BrokerWays[key] | undefin
   readonly preset?: PresetName | undefined;
 };
 
-const usual: BrokerWays = { qosMax: 2, retain: true, packetBytesMax: undefined, qos2InFlightMax: 20 };
+const usual: BrokerWays = {
+  qosMax: 2,
+  retain: true,
+  packetBytesMax: undefined,
+  qos2InFlightMax: 20,
+  copies: undefined,
+};
 
 /** What is set by hand, else what the preset says, else what most brokers take. */
 export function waysOf(options: Settings): BrokerWays {
-  const { preset, qosMax, retain, packetBytesMax, qos2InFlightMax } = options;
+  const { preset, qosMax, retain, packetBytesMax, qos2InFlightMax, copies } = options;
   const from: BrokerWays = { ...usual, ...(preset && presets[preset].sets) };
   return {
     qosMax: qosMax ?? from.qosMax,
     retain: retain ?? from.retain,
     packetBytesMax: packetBytesMax ?? from.packetBytesMax,
     qos2InFlightMax: qos2InFlightMax ?? from.qos2InFlightMax,
+    copies: copies ?? from.copies,
   };
 }

@@ -1,6 +1,6 @@
 /** Several upstreams as one: each link goes to the one that its request names. */
 import type { LinkRequest } from "../core/effect.ts";
-import type { LinkId, Publication, QoS } from "../core/types.ts";
+import type { Copies, LinkId, Publication, QoS } from "../core/types.ts";
 import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 
 export class Upstreams implements Upstream {
@@ -54,6 +54,10 @@ export class Upstreams implements Upstream {
 
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     this.#ofLink.get(linkId)?.ack(linkId, ack, packetId);
+  }
+
+  askCopies(request: LinkRequest, topic: string, done: (copies: Copies | undefined) => void): void {
+    this.#byName.get(request.upstream)?.askCopies(request, topic, done);
   }
 
   async shutdown(deadlineMs: number): Promise<void> {

@@ -103,7 +103,6 @@ describe("a broker that sends more than receiveMaximum", () => {
     strict.last.say(deliver(2, 2)); // the same once more is no further one
     await until("three", () => seen.includes("delivered 3"));
     upstream.ack("c~1", "puback", 1);
-    upstream.ack("c~1", "pubrec", 2); // not over before PUBCOMP
     strict.last.say(deliver(4, 1));
     await until("the fourth", () => seen.includes("delivered 4"));
     const [visit] = strict.visits;
@@ -117,6 +116,23 @@ describe("a broker that sends more than receiveMaximum", () => {
     expect(told).toHaveLength(1);
     expect(announced).toBe(3);
     await until("a new connection", () => strict.visits.length > 1);
+  });
+
+  test("MQTT 5, QoS 2: what has had PUBREC makes room, as mosquitto counts", async () => {
+    const strange = await broker();
+    const { upstream, seen, ends } = await open({ url: strange.url, protocol: "5", receiveMaximum: 3 });
+    await until("CONNACK", () => seen.includes("up c"));
+    for (const id of [1, 2, 3]) strange.last.say(deliver(id, 2));
+    await until("three", () => seen.includes("delivered 3"));
+    for (const id of [1, 2, 3]) upstream.ack("c~1", "pubrec", id);
+    upstream.ack("c~1", "pubcomp", 1);
+    for (const id of [4, 5, 6]) strange.last.say(deliver(id, 2));
+    await until("three more", () => seen.includes("delivered 6"));
+    expect(ends).toEqual([]);
+    strange.last.say(deliver(7, 2));
+    await until("its end", () => ends.length > 0);
+    expect(ends[0]).toMatchObject({ cause: "ours", reasonCode: 0x93 });
+    expect(seen).not.toContain("delivered 7");
   });
 
   test("MQTT 3.1.1 announces nothing: nothing is a violation", async () => {

@@ -5,12 +5,15 @@ export class CutProxy {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #silent = false;
+  /** Connections so far. */
+  opened = 0;
 
   private constructor(targetPort: number) {
     this.#server = createServer((client) => {
       const upstream = connect({ port: targetPort, host: "127.0.0.1" });
       const pair = [client, upstream] as const;
       this.#pairs.add(pair);
+      this.opened++;
       const end = () => {
         this.#pairs.delete(pair);
         client.destroy();

@@ -35,6 +35,7 @@ export class Mosquitto {
   private constructor(
     program: Program,
     ports: Readonly<Record<"plain" | "tls" | "psk" | "password" | "websocket", number>>,
+    further: readonly string[],
   ) {
     this.#program = program;
     this.plainPort = ports.plain;
@@ -49,6 +50,7 @@ export class Mosquitto {
       "autosave_interval 1",
       "max_queued_messages 100000",
       "log_dest none",
+      ...further,
       ...(process.getuid?.() === 0 ? ["user root"] : []),
       `listener ${ports.plain} 127.0.0.1`,
       "allow_anonymous true",
@@ -81,20 +83,20 @@ export class Mosquitto {
     writeFileSync(join(this.#folder, "mosquitto.conf"), `${lines.join("\n")}\n`);
   }
 
-  /** A port that was free may be taken before mosquitto has it: then other ones are tried. */
-  static async create(program: Program): Promise<Mosquitto> {
+  /** `further` are lines for all listeners. A port that was free may be taken before mosquitto has it: then other ones are tried. */
+  static async create(program: Program, further: readonly string[] = []): Promise<Mosquitto> {
     for (let tries = 1; ; tries++) {
       try {
-        return await Mosquitto.#tryToCreate(program);
+        return await Mosquitto.#tryToCreate(program, further);
       } catch (error) {
         if (tries === 5) throw error;
       }
     }
   }
 
-  static async #tryToCreate(program: Program): Promise<Mosquitto> {
+  static async #tryToCreate(program: Program, further: readonly string[]): Promise<Mosquitto> {
     const [plain = 0, tls = 0, psk = 0, password = 0, websocket = 0] = await freePorts(5);
-    const mosquitto = new Mosquitto(program, { plain, tls, psk, password, websocket });
+    const mosquitto = new Mosquitto(program, { plain, tls, psk, password, websocket }, further);
     await mosquitto.start();
     return mosquitto;
   }

@@ -44,7 +44,7 @@ describe.skipIf(missing !== undefined).each(["3.1.1", "5"] as const)(
       await until("the connection", () => gateway.health().broker === "connected");
     };
     const listener = async (clientId: string) => {
-      const made = await new Listener(`${clientId}-${protocol}`, port).connect();
+      const made = await new Listener(`${clientId}-${protocol}`, port, { ms: 5_000, limit: 3 }).connect();
       open.push(made);
       return made;
     };

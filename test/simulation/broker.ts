@@ -6,6 +6,7 @@
 import type { LinkRequest } from "../../src/core/effect.ts";
 import {
   type BrokerLimits,
+  type Copies,
   type LinkId,
   noLimits,
   type Publication,
@@ -55,6 +56,8 @@ export interface BrokerFaults {
   cut: number;
   /** Nobody answers. */
   away: boolean;
+  /** Does it send a message once to a connection, or once for each filter there that matches? Absent: once. */
+  readonly copies?: Copies;
   /** Chance that a resumed session is not there any more. */
   forgets: number;
   /**
@@ -288,6 +291,11 @@ export class SimBroker {
     return true;
   }
 
+  /** What stands on the session of this client. */
+  filtersOf(mqttClientId: string): readonly string[] {
+    return [...(this.#states.get(mqttClientId)?.subscriptions.keys() ?? [])];
+  }
+
   #late(what: () => void): void {
     const { lateMs = 0 } = this.faults;
     if (lateMs === 0) what();
@@ -325,12 +333,13 @@ export class SimBroker {
     this.#log.accepted(publication, from);
     if (publication.retain) this.retained.set(publication.topicName, publication);
     for (const [clientId, state] of this.#states) {
-      let granted = -1;
-      for (const [filter, qos] of state.subscriptions)
-        if (matches(filter, publication.topicName)) granted = Math.max(granted, qos);
-      if (granted < 0 || (!state.connection && state.clean)) continue;
-      const qos = Math.min(granted, publication.qos) as QoS;
-      this.#route(clientId, state, { ...publication, qos, retain: false });
+      const granted: number[] = [];
+      for (const [filter, qos] of state.subscriptions) if (matches(filter, publication.topicName)) granted.push(qos);
+      if (granted.length === 0 || (!state.connection && state.clean)) continue;
+      for (const asked of this.faults.copies === "each" ? granted : [Math.max(...granted)]) {
+        const qos = Math.min(asked, publication.qos) as QoS;
+        this.#route(clientId, state, { ...publication, qos, retain: false });
+      }
     }
   }
 
@@ -462,6 +471,12 @@ export class SimUpstream implements Upstream {
 
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     this.#with(linkId, (connection) => this.#broker.onAck(connection, ack, packetId));
+  }
+
+  askCopies(_request: LinkRequest, _topic: string, done: (copies: Copies | undefined) => void): void {
+    this.#time.plan(300, () => {
+      if (!this.dead) done(this.#broker.faults.copies ?? "one");
+    });
   }
 
   async shutdown(): Promise<void> {}

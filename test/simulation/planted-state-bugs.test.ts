@@ -59,9 +59,14 @@ vi.mock("../../src/core/broker/retained.ts", async (original) => {
 
 vi.mock("../../src/core/broker/trunk-subscriptions.ts", async (original) => {
   const subscriptions = await original<typeof import("../../src/core/broker/trunk-subscriptions.ts")>();
-  const join: typeof subscriptions.join = (trunk, session, filter, qos) =>
-    subscriptions.join(trunk, session, filter, planted.fault === "a member of another QoS" ? 2 : qos);
-  return { ...subscriptions, join };
+  const subscribeOverTrunk: typeof subscriptions.subscribeOverTrunk = (context, trunk, session, request) =>
+    subscriptions.subscribeOverTrunk(
+      context,
+      trunk,
+      session,
+      planted.fault === "a member of another QoS" ? { ...request, qos: 2 } : request,
+    );
+  return { ...subscriptions, subscribeOverTrunk };
 });
 
 vi.mock("../../src/core/broker/links.ts", async (original) => {

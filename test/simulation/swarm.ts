@@ -2,7 +2,7 @@
 
 import type { Core } from "../../src/core/core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
-import type { Will } from "../../src/core/types.ts";
+import type { Copies, Will } from "../../src/core/types.ts";
 import type { AnyDevice } from "../../src/device/device.ts";
 import type { SeenPacket } from "./broker.ts";
 import { keepAll, testOptions } from "./options.ts";
@@ -73,6 +73,8 @@ export interface WorldOptions {
   readonly unchecked?: boolean;
   /** Devices with small buffers, or without code for a REGISTER; messages of all sizes. */
   readonly smallClients?: boolean;
+  /** How the broker sends a message to a connection several of whose filters match: once, or (then each device has one) for each. */
+  readonly copies?: Copies;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }

@@ -136,6 +136,7 @@ export class World {
         forgets: options.brokerForgets,
         exactlyOnceMaximum,
         lateMs: options.lateMs ?? 0,
+        ...(options.copies && { copies: options.copies }),
         cutsBlame: options.cutsBlame ?? false,
         notesBeforeClosing: options.notes,
         closesForWill: (will) => {
@@ -544,7 +545,11 @@ export class World {
       subscribeQoS: rng.int(0, 2) as QoS,
       will: rng.chance(0.4),
       wildcard: rng.chance(0.5),
-      joins: this.#groupRng.pick([[], ["d/all/#"], ["d/all/0", "d/all/#"]]),
+      joins: this.#groupRng.pick(
+        this.#options.copies === "each"
+          ? [[], ["d/all/#"], ["d/all/0"], ["d/all/+"]]
+          : [[], ["d/all/#"], ["d/all/0", "d/all/#"]],
+      ),
       bufferBytes: Number.POSITIVE_INFINITY,
       knowsRegister: true,
       ...(this.#options.smallClients && this.#smallness()),
@@ -606,10 +611,20 @@ export class World {
     if (!recipients) {
       recipients = this.devices
         .map(({ clientId }) => clientId)
-        .filter((clientId) => this.#trunkOf(clientId) === mqttClientId && this.judge.isOwed(clientId, topicName));
+        .filter(
+          (clientId) => this.#trunkOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
+        )
+        .filter((clientId) => this.#options.copies !== "each" || this.#goesBy(clientId, mqttClientId, topicName));
       this.#recipients.set(key, recipients);
     }
     return recipients;
+  }
+
+  /** Where a copy comes for each filter: is this the connection on which the client's one stands? */
+  #goesBy(clientId: string, mqttClientId: string, topicName: string): boolean {
+    const joins = this.devices.find((device) => device.clientId === clientId)?.habits.joins ?? [];
+    const standing = this.broker.filtersOf(mqttClientId);
+    return joins.some((filter) => matches(filter, topicName) && standing.includes(filter));
   }
 
   /** A client keeps to one of the connections. */
@@ -702,6 +717,11 @@ function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event:
 /** MQTT client ids of shared connections begin like the gateway's own. */
 function isTrunk(mqttClientId: string): boolean {
   return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
+}
+
+/** Of a lane that of its main connection. */
+function mainOf(mqttClientId: string): string {
+  return mqttClientId.replace(/-lane-\d+$/, "");
 }
 
 function textOf({ payload }: Publication): string {

@@ -53,13 +53,6 @@ export function openLink(
   });
 }
 
-export function openServiceLinks(context: Context): void {
-  for (const upstream of context.upstreams.all) {
-    for (const trunk of upstream.trunks) openTrunk(context, upstream, trunk);
-    if (upstream.trunks.length === 0) openServiceLink(context, upstream); // else the first trunk serves for it
-  }
-}
-
 export function openTrunk(
   context: Context,
   upstream: Upstream<Session>,
@@ -76,15 +69,17 @@ export function openTrunk(
     broker,
     clean,
     isProbe,
-    will: trunk.index === 0 && !isProbe ? statusWill(context, upstream) : undefined,
+    will:
+      trunk.index === 0 && !trunk.isLane && !trunk.isLeaving && !isProbe ? statusWill(context, upstream) : undefined,
   });
   attach(context, link);
   const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: undefined, clean, will };
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: trunk.leaves, clean, will };
   context.out.add({ kind: "openLink", link: request });
 }
 
-function openServiceLink(
+/** Where clients share a connection, the first of those serves for it. */
+export function openServiceLink(
   context: Context,
   upstream: Upstream<Session>,
   { isProbe }: { isProbe: boolean } = { isProbe: false },

@@ -20,15 +20,32 @@ import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText, type Trunk } from "../state/trunk.ts";
 import type { QoS } from "../types.ts";
+import { notePlaced, placeOf } from "./lanes.ts";
 import { expectRetained } from "./retained.ts";
 import { sendOrWait } from "./sending.ts";
+import { markLane } from "./trunk-record.ts";
 import { withdraw } from "./withdraw.ts";
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;
 
-/** The client is one of those who get what matches, from now on. */
-export function join(trunk: Trunk<Session>, session: Session, filter: string, qos: QoS): TrunkFilter<Session> {
+/** The client is one of those who get what matches, from now on. Answers the connection on which the filter stands. */
+function join(
+  context: Context,
+  trunk: Trunk<Session>,
+  session: Session,
+  filter: string,
+  qos: QoS,
+): [Trunk<Session>, TrunkFilter<Session>] {
+  const there = trunk.laneWith(filter);
+  const lane = there ?? placeOf(context, trunk, filter);
+  const entry = joinLane(lane, session, filter, qos);
+  if (!there) notePlaced(context, lane, entry);
+  return [lane, entry];
+}
+
+/** On this connection, wherever else the filter may belong: `settleLanes` will see to it. */
+export function joinLane(trunk: Trunk<Session>, session: Session, filter: string, qos: QoS): TrunkFilter<Session> {
   let entry = trunk.filters.get(filter);
   if (!entry) {
     const id = (hashOfText(filter) % subscriptionIdMax) + 1;
@@ -46,9 +63,9 @@ export function subscribeOverTrunk(
   session: Session,
   request: SubscribeExchange<Session>,
 ): void {
-  const entry = join(trunk, session, request.filter, request.qos);
+  const [lane, entry] = join(context, trunk, session, request.filter, request.qos);
   entry.next.push(request);
-  ask(context, trunk, entry);
+  ask(context, lane, entry);
 }
 
 /** Asks the broker, unless it is being asked. */
@@ -63,7 +80,7 @@ function begin(
   trunk: Trunk<Session>,
   entry: TrunkFilter<Session>,
 ): SubscribeExchange<Session> | undefined {
-  if (entry.asking) return undefined;
+  if (entry.asking || trunk.undecided.has(entry)) return undefined;
   const packetId = trunk.broker.freePacketId();
   if (packetId === undefined) {
     trunk.unasked.add(entry);
@@ -97,7 +114,7 @@ export function askAll(context: Context, trunk: Trunk<Session>): void {
 
 /** What a request had made of the membership before the broker could answer is undone. */
 export function settleMembership(context: Context, trunk: Trunk<Session>, session: Session, filter: string): void {
-  const entry = trunk.filters.get(filter);
+  const entry = trunk.entryOf(filter);
   const subscription = session.subscriptions.get(filter);
   if (entry && subscription) entry.members.set(session, subscription.qos);
   else leaveFilter(context, trunk, session, filter, undefined);
@@ -111,14 +128,17 @@ export function leaveFilter(
   filter: string,
   origin: UnsubscribeExchange<Session>["origin"],
 ): boolean {
-  const entry = trunk.filters.get(filter);
-  if (!entry?.members.delete(session)) return false;
+  const lane = trunk.laneWith(filter);
+  const entry = lane?.filters.get(filter);
+  if (!lane || !entry?.members.delete(session)) return false;
   entry.next = entry.next.filter((request) => request.origin?.session !== session);
   entry.waits?.delete(session);
   if (entry.members.size > 0) return false;
-  trunk.filters.remove(entry);
-  trunk.unasked.delete(entry);
-  const { broker } = trunk;
+  lane.filters.remove(entry);
+  lane.unasked.delete(entry);
+  lane.undecided.delete(entry);
+  markLane(context, lane);
+  const { broker } = lane;
   if (entry.asking && !entry.asking.isSent) withdraw(broker, entry.asking);
   const packetId = broker.freePacketId();
   if (packetId === undefined) return false;

@@ -12,6 +12,7 @@ import type { Exchange, SubscribeExchange } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
+import { onLeavingAnswered } from "./leaving.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   const { broker } = link;
@@ -41,7 +42,9 @@ function take(
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
       broker.answered(exchange, context.now);
       broker.finish(exchange);
-      return onUnsubscribeAck(context, exchange);
+      onUnsubscribeAck(context, exchange);
+      if (link.trunk?.isLeaving) onLeavingAnswered(context, link.trunk, link.upstream);
+      return;
     default:
       if (exchange.kind !== "publish") return unmatched(context, link, input);
       return onPublishAck(context, broker, exchange, { kind: input.ack, code: input.code });

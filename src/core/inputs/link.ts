@@ -22,6 +22,7 @@ import type { Link } from "../state/link.ts";
 import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker, forgetCustody, noteEnd } from "./connection-end.ts";
+import { giveUpLeaving } from "./leaving.ts";
 import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
 import {
   noteEndBeforeConnAck,
@@ -73,6 +74,7 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
   link.up = false;
   context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
   const { session, trunk } = link;
+  if (trunk?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, trunk, link.upstream);
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
   const { setup } = session;

@@ -10,7 +10,7 @@ import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { ask, join } from "../broker/trunk-subscriptions.ts";
+import { ask, joinLane } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
@@ -27,7 +27,7 @@ import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
-import type { Trunk } from "../state/trunk.ts";
+import { beginLeaving } from "./leaving.ts";
 import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
 
 /** One slice of what the store has. */
@@ -74,13 +74,14 @@ function restoreSession(context: Context, stored: StoredState): void {
     if (record.unproven) beginProof(context, session, record.peer);
   }
   const entries = restoreOutbox(context, session, stored);
-  restoreReceived(session, stored, entries);
   const isMoved = (record.home ?? "") !== homeOf(session);
+  if (isMoved) leaveHome(context, session, stored);
+  else restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
   if (session.trunk)
     for (const { filter, qos, isRefused } of record.subscriptions)
-      if (!isRefused) join(session.trunk, session, filter, qos);
+      if (!isRefused) joinLane(session.trunk, session, filter, qos);
   if (isMoved) {
     moveSubscriptions(context, session);
     markChanged(context, session);
@@ -95,6 +96,13 @@ function restoreSession(context: Context, stored: StoredState): void {
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
   if (!isIdle || session.farewell || session.lingers) attach(context, session);
+}
+
+/** What it received at QoS 2 and the other broker has not released: it is on disk here. */
+function leaveHome(context: Context, session: Session, { session: record, received }: StoredState): void {
+  const { clientId, home = "", clean } = record;
+  if (beginLeaving(context, session, { home, clean }, received)) return;
+  for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
 }
 
 /** The configuration may have given its id at the broker to somebody else since. */
@@ -112,7 +120,7 @@ function restoreTopic(session: Session, id: number, { name, known, told }: Topic
 }
 
 function attach(context: Context, session: Session): void {
-  if (!session.trunk) openLink(context, session, { clean: session.clean, resume: true });
+  if (!session.trunk && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
 }
 
 /** Its subscriptions stand at another broker, or in another session there: they are made here. */
@@ -166,8 +174,8 @@ function restoreBacklog(session: Session, { backlog, taken }: StoredState): void
 
 function restoreUplink(context: Context, session: Session, { uplink }: StoredState, isMoved: boolean): void {
   for (const [packetId, record] of uplink) {
-    if (isMoved && session.trunk) {
-      moveExchange(context, session, session.trunk, packetId, record);
+    if (isMoved) {
+      moveExchange(context, session, packetId, record);
       continue;
     }
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
@@ -183,16 +191,10 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
  * The exchange was begun in another MQTT session: whether the broker had it cannot be known here. It is published anew,
  * unless the other broker had answered PUBREC.
  */
-function moveExchange(
-  context: Context,
-  session: Session,
-  trunk: Trunk<Session>,
-  id: number,
-  record: UplinkRecord,
-): void {
+function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
   const { clientId } = session;
   context.journal.remove({ of: "uplink", clientId, id, record: undefined });
-  const packetId = trunk.broker.freePacketId();
+  const packetId = session.broker.freePacketId();
   if (record.publication.qos === 2) {
     context.counters.qos2Uncertain++;
     context.out.report({ event: "qos2_uncertain", clientId, packetId: id });
@@ -200,7 +202,7 @@ function moveExchange(
   if (record.stage === "released" || packetId === undefined) return;
   const origin = record.origin && { session, ...record.origin };
   const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
-  trunk.broker.restore(exchange);
+  session.broker.restore(exchange);
   storeExchange(context, clientId, exchange);
   if (origin) bindUplink(exchange, origin);
 }

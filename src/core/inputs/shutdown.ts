@@ -22,9 +22,10 @@ export function onShutdown(context: Context): void {
   }
   writeShown(context);
   publishOffline(context);
-  for (const { service, trunks } of context.upstreams.all) {
+  for (const upstream of context.upstreams.all) {
+    const { service, trunks } = upstream;
     // Without a store the next life would not know what the session at the broker is for.
-    for (const { broker } of trunks)
+    for (const { broker } of upstream.allTrunks())
       closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
     if (trunks.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
   }

@@ -61,7 +61,8 @@ export function onPersisted(context: Context, token: CommitToken): void {
   store.fails = false;
   context.deadlines.clear(store.probe);
   context.out.report({ event: "persist_recovered" });
-  for (const { trunks } of context.upstreams.all) for (const trunk of trunks) acknowledgeUnkept(context, trunk);
+  for (const upstream of context.upstreams.all)
+    for (const trunk of upstream.allTrunks()) acknowledgeUnkept(context, trunk);
   for (const session of [...context.sessions.all()]) {
     context.touch(session);
     drainSoon(context, session);

@@ -7,9 +7,11 @@
  * as their policy says.
  */
 
+import { askForCopies } from "../broker/lanes.ts";
 import { closeLink, openTrunk } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
+import { recordOfTrunk } from "../broker/trunk-record.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
@@ -23,10 +25,11 @@ import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker } from "./connection-end.ts";
-import { recordOfTrunk } from "./restore-trunk.ts";
+import { onLeavingUp } from "./leaving.ts";
 
 export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
   const { broker } = trunk;
+  if (trunk.isLeaving) return onLeavingUp(context, trunk, link, sessionPresent);
   if (link.clean) {
     // What was there is gone now; the session to stay begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
@@ -40,9 +43,10 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
   else if (broker.inDoubt) askAll(context, trunk);
   broker.inDoubt = false;
   resendAll(context, broker);
+  askForCopies(context, trunk);
   for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
   for (const session of sessionsOf(context, trunk)) catchUp(context, session);
-  if (trunk.index === 0) onServiceUp(context, link.upstream);
+  if (isService(trunk)) onServiceUp(context, link.upstream);
 }
 
 function catchUp(context: Context, session: Session): void {
@@ -58,6 +62,7 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   const id = trunk.broker.link?.id;
   const link = id && context.links.get(id);
   trunk.broker.cut(context.now);
+  if (trunk.isLeaving) return tellHeldBack(context, trunk, reason);
   const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
     if (session.uplink.size === 0 && session.subscribing.size === 0) continue;
@@ -68,7 +73,18 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   for (const setup of setupsOf(context, trunk)) {
     if (setup.session) completeOrFail(context, setup.session, setup, reason);
   }
-  if (trunk.index === 0) onServiceDown(context);
+  if (isService(trunk)) onServiceDown(context);
+}
+
+/** What waits until this one is left has no connection either. */
+function tellHeldBack(context: Context, left: Trunk<Session>, reason: string): void {
+  const upstream = context.upstreams.all.find(({ name }) => name === left.upstreamName);
+  for (const trunk of upstream?.trunks ?? []) if (!trunk.broker.link) onTrunkAway(context, trunk, reason);
+}
+
+/** By the first one goes what is the gateway's own. */
+function isService(trunk: Trunk<Session>): boolean {
+  return trunk.index === 0 && !trunk.isLane;
 }
 
 function setupsOf(context: Context, trunk: Trunk<Session>): Setup<Session>[] {

@@ -30,6 +30,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
   context.sessions.remove(session);
+  session.isOver = true;
   context.journal.forget(session);
   context.out.report({ event: "session_ended", clientId: session.clientId, why });
 }

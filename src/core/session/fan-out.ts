@@ -57,6 +57,7 @@ function recipientsOf(
 ): Recipients {
   const matched: TrunkFilter<Session>[] = [];
   trunk.filters.match(topicName, (entry) => matched.push(entry));
+  if (trunk.isLeaving) dropGone(matched);
   // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
   const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
   const entries = meant && meant.length > 0 ? meant : matched;
@@ -70,6 +71,13 @@ function recipientsOf(
     else for (const [session, qos] of entry.members) addHighest(recipients, session, qos);
   }
   return recipients;
+}
+
+/** Of an MQTT session that is left nobody unsubscribes any more: who has ended its session, or the subscription, is no member. */
+function dropGone(matched: readonly TrunkFilter<Session>[]): void {
+  for (const { filter, members } of matched)
+    for (const session of [...members.keys()])
+      if (session.isOver || !session.subscriptions.has(filter)) members.delete(session);
 }
 
 function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): void {

@@ -4,12 +4,14 @@
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { storeExperience } from "../broker/experience-record.ts";
+import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
 import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
 import { returnCodes, subAck } from "../messages.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
 import { newSubscribe, newUnsubscribe, type SubscribeExchange, type UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
@@ -43,6 +45,14 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
     return refuse(returnCodes.notSupported);
+  if (session.trunk && !hasPlaceFor(context, session.trunk, what.filter)) {
+    context.drop("too-many-pending", {
+      clientId,
+      peer,
+      detail: `SUBSCRIBE ${what.filter}: overlaps with too many others`,
+    });
+    return refuse(returnCodes.congestion);
+  }
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
@@ -84,10 +94,15 @@ function grantUnlessSoon(context: Context, session: Session): void {
 
 /** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */
 function isRefusedFilter(context: Context, session: Session, filter: string): boolean {
-  const { broker } = session;
+  for (const { broker, key } of session.trunk?.all() ?? [{ broker: session.broker, key: session.clientId }])
+    if (isRefusedBy(context, broker, key, filter)) return true;
+  return false;
+}
+
+function isRefusedBy(context: Context, broker: BrokerSession<Session>, whose: string, filter: string): boolean {
   if (broker.kinds.size === 0) return false;
   const asked = newSubscribe<Session>({ packetId: 0, filter, qos: 0, origin: undefined });
-  const { key } = identityOf(asked, session.trunk?.key ?? session.clientId);
+  const { key } = identityOf(asked, whose);
   const verdict = broker.kinds.verdict(context.now, { key, content: "", octets: 0 });
   if (verdict === "suspect") broker.search.suspect({ key, client: broker.key, ofKnownKind: true });
   storeExperience(context, broker);
@@ -252,7 +267,7 @@ export function grantPendingRequests(context: Context, session: Session): void {
 function isSuspected(session: Session, exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>): boolean {
   if (exchange.suspicion?.isSuspect) return true;
   if (!session.trunk || exchange.kind !== "subscribe") return false;
-  return session.trunk.filters.get(exchange.filter)?.asking?.suspicion?.isSuspect === true;
+  return session.trunk.entryOf(exchange.filter)?.asking?.suspicion?.isSuspect === true;
 }
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */

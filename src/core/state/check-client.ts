@@ -114,15 +114,16 @@ function checkSubscribing({ session }: Subject, tell: Found): void {
       if (!isUnsubscribing(session, request)) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
-    const entry = trunk.filters.get(request.filter);
+    const entry = trunk.entryOf(request.filter);
     if (!entry?.next.includes(request) && !entry?.asking?.trunk?.requests.includes(request))
       tell(`${waiting}, and nothing is asked of the broker`);
   }
 }
 
-function isUnsubscribing({ broker }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
-  for (const exchange of broker.inFlight.values())
-    if (exchange.kind === "unsubscribe" && exchange.origin === origin) return true;
+function isUnsubscribing({ broker, trunk }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
+  for (const { inFlight } of trunk ? [...trunk.all()].map((lane) => lane.broker) : [broker])
+    for (const exchange of inFlight.values())
+      if (exchange.kind === "unsubscribe" && exchange.origin === origin) return true;
   return false;
 }
 
@@ -165,7 +166,7 @@ function checkConnection({ session }: Subject, tell: Found): void {
     tell(`: its session lingers for nothing`);
   if (!setup && farewell && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
-  if (trunk || setup) return;
+  if (trunk || setup || session.isHeldBack) return;
   const needsLink = !isGone || farewell || lingers;
   if (needsLink && !broker.link) tell(` is ${state}${farewell || lingers ? " and not done" : ""}, and has no link`);
   if (!needsLink && broker.link) tell(` is ${state}, and has link ${broker.link.id} still`);

@@ -7,20 +7,33 @@ import type { Trunk } from "./trunk.ts";
 
 /** Members of filters and subscriptions of clients are the same thing seen from two sides. */
 export function checkTrunk(gateway: Checked, trunk: Trunk<Session>, found: Found): void {
-  const who = `the shared connection ${trunk.home}`;
-  trunk.filters.check((finding) => found(`${who}: ${finding}`));
-  for (const entry of trunk.filters.all()) checkFilter(gateway, trunk, entry, found);
-  for (const entry of trunk.unasked)
-    if (trunk.filters.get(entry.filter) !== entry)
-      found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
+  for (const lane of trunk.all()) checkLane(gateway, lane, found);
   for (const session of gateway.sessions.all()) {
     if (session.trunk !== trunk) continue;
     for (const { filter, isRefused } of session.subscriptions.values())
-      if (!isRefused && !trunk.filters.get(filter)?.members.has(session))
+      if (!isRefused && !trunk.entryOf(filter)?.members.has(session))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
     for (const request of session.subscribing.values())
-      if (request.kind === "subscribe" && !trunk.filters.get(request.filter)?.members.has(session))
+      if (request.kind === "subscribe" && !trunk.entryOf(request.filter)?.members.has(session))
         found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
+  }
+}
+
+/** Where the broker sends a copy for each filter, none stands where another overlaps with it. */
+function checkLane(gateway: Checked, lane: Trunk<Session>, found: Found): void {
+  const who = `the shared connection ${lane.home}`;
+  lane.filters.check((finding) => found(`${who}: ${finding}`));
+  for (const entry of lane.filters.all()) checkFilter(gateway, lane, entry, found);
+  for (const entry of [...lane.unasked, ...lane.undecided])
+    if (lane.filters.get(entry.filter) !== entry)
+      found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
+  const upstream = gateway.upstreams.all.find(({ name }) => name === lane.upstreamName);
+  const isFull = !lane.main.hasRoomForLane;
+  for (const { filter } of lane.filters.all()) {
+    if (upstream?.copies === "each" && upstream.isSettled && !isFull && lane.filters.overlaps(filter))
+      found(`${who}: ${filter} overlaps with another filter there`);
+    for (const other of lane.main.all())
+      if (other !== lane && other.filters.get(filter)) found(`${who}: ${filter} stands on ${other.home} too`);
   }
 }
 
@@ -31,7 +44,7 @@ function checkFilter(gateway: Checked, trunk: Trunk<Session>, entry: TrunkFilter
   for (const [session, qos] of members) {
     const { clientId } = session;
     if (gateway.sessions.byClientId(clientId) !== session) found(`${who}: the session of member ${clientId} is over`);
-    if (session.trunk !== trunk) found(`${who}: member ${clientId} is of another connection`);
+    if (session.trunk !== trunk.main) found(`${who}: member ${clientId} is of another connection`);
     let isAsked = false;
     for (const request of session.subscribing.values())
       isAsked ||= request.kind === "subscribe" && request.filter === filter;
@@ -42,7 +55,7 @@ function checkFilter(gateway: Checked, trunk: Trunk<Session>, entry: TrunkFilter
   }
   if (asking && trunk.broker.inFlight.get(asking.packetId) !== asking)
     found(`${who} waits for a SUBACK, and nothing is asked`);
-  if (next.length > 0 && !asking && !trunk.unasked.has(entry))
+  if (next.length > 0 && !asking && !trunk.unasked.has(entry) && !trunk.undecided.has(entry))
     found(`${who}: ${next.length} wait for a SUBSCRIBE that nobody makes`);
   for (const [session, wait] of waits ?? []) {
     if (wait.session !== session || wait.entry !== entry)

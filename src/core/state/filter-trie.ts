@@ -85,6 +85,12 @@ export class FilterTrie<T extends Filtered> {
     visit(root, topicName, 0, isInternal, found);
   }
 
+  /** Is there another filter that some name matches together with this one? Costs by the levels, unless it has wildcards. */
+  overlaps(filter: string): boolean {
+    const levels = levelsOf(filter);
+    return meets(this.#root, levels, 0, (entry) => entry.filter !== filter);
+  }
+
   /** Does the tree hold what the table does, and no empty branch? For tests. */
   check(found: Found): void {
     let places = 0;
@@ -116,6 +122,29 @@ function enter<T>(node: Node<T>, name: string, slash: number, found: (entry: T) 
   if (node.below) node.below.forEach(found);
   if (slash >= 0) visit(node, name, slash + 1, false, found);
   else if (node.here) node.here.forEach(found);
+}
+
+/** Wildcards at the first level and names that begin with `$` are not told apart: what only might overlap counts. */
+function meets<T>(node: Node<T>, levels: readonly string[], depth: number, isOther: (entry: T) => boolean): boolean {
+  if (node.below?.some(isOther)) return true;
+  const level = levels[depth];
+  if (level === undefined) return node.here?.some(isOther) === true;
+  if (level === "#") return anyBelow(node, isOther);
+  if (level === "+") {
+    for (const child of node.children?.values() ?? []) if (meets(child, levels, depth + 1, isOther)) return true;
+    return false;
+  }
+  for (const key of [level, "+"]) {
+    const child = node.children?.get(key);
+    if (child && meets(child, levels, depth + 1, isOther)) return true;
+  }
+  return false;
+}
+
+function anyBelow<T>(node: Node<T>, isOther: (entry: T) => boolean): boolean {
+  if (node.below?.some(isOther) || node.here?.some(isOther)) return true;
+  for (const child of node.children?.values() ?? []) if (anyBelow(child, isOther)) return true;
+  return false;
 }
 
 function levelsOf(filter: string): string[] {

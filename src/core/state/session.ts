@@ -100,6 +100,10 @@ export class Session {
   brokerRefused = false;
   /** Its id at the broker is another's: it has no connection, and gets none. */
   lacksId = false;
+  /** Where it went by in an earlier life: the session there is left in order, and its subscriptions may stand there still. */
+  leaves: string | undefined = undefined;
+  /** Its connection is made when that is done. */
+  isHeldBack = false;
   /** More than CONNECT and goodbye was heard from it, in whichever life of the gateway. */
   spoke = false;
   /** The operator knows it: a rule names it, or it has proved who it is. */
@@ -113,6 +117,8 @@ export class Session {
   host: string | undefined = undefined;
   /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */
   isUnasked = false;
+  /** It has ended: whoever still has it must not use it. */
+  isOver = false;
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
@@ -163,8 +169,8 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
-export function homeOf({ trunk, upstream }: Session): string {
-  return trunk?.home ?? upstream.name;
+export function homeOf({ trunk, upstream, leaves }: Session): string {
+  return leaves ?? trunk?.home ?? upstream.name;
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

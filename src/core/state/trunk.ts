@@ -5,9 +5,15 @@
  * are the gateway's own, and a delivery of the broker is acknowledged when every recipient has it in custody (fan-out.ts).
  * Publications wait for the broker's window in a line that takes turns between clients (broker-session.ts). A client
  * keeps to one trunk, by a hash of its id, so its order is kept.
+ *
+ * Some brokers send a message once for each filter that matches it, and MQTT 3.1.1 does not say which copy is for which.
+ * So at such a broker filters that overlap never stand on one connection: a trunk has further *lanes*, each a trunk with an
+ * MQTT session of its own, by which nothing but deliveries come. Each copy then goes to those who subscribed to its filter,
+ * as over a connection of theirs.
  */
+import type { Deadline } from "../deadlines.ts";
 import type { UpstreamPolicy } from "../options.ts";
-import { ownId } from "../own-ids.ts";
+import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient, Received, TrunkFilter } from "./exchanges.ts";
 import { FilterTrie } from "./filter-trie.ts";
@@ -16,11 +22,28 @@ export class Trunk<Client extends ExchangeClient> {
   /** Name of the upstream that it belongs to, and how that is to be spoken to. */
   readonly upstreamName: string;
   readonly policy: UpstreamPolicy;
+  /** Among the connections of its upstream. */
   readonly index: number;
+  /** Of whom this is a lane; itself, where clients are at home. */
+  readonly main: Trunk<Client>;
+  /** The lanes besides this one. */
+  readonly lanes: Trunk<Client>[] = [];
+  readonly #lane: number;
+  /** It is not used any more but to be left in order; of a client's own, whose it was. */
+  readonly isLeaving: boolean;
+  readonly leaves: string | undefined;
+  /** Of one that is left: whose clients go elsewhere, whether its subscriptions are ended, when it is taken for empty. */
+  readonly movers: Client[] = [];
+  isUnsubscribed = false;
+  quiet: Deadline<Trunk<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;
   readonly filters = new FilterTrie<TrunkFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
   readonly unasked = new Set<TrunkFilter<Client>>();
+  /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
+  readonly undecided = new Set<TrunkFilter<Client>>();
+  /** Of a lane of an earlier life: the filters that stood on it. */
+  keeps: ReadonlySet<string> | undefined = undefined;
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
   readonly lately = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
@@ -34,25 +57,78 @@ export class Trunk<Client extends ExchangeClient> {
     upstream: { readonly name: string; readonly options: UpstreamPolicy },
     index: number,
     firstPacketId: number,
+    of?:
+      | { readonly main: Trunk<Client>; readonly lane: number }
+      /** A client's own, or (by its lane) a shared one, that is only left in order: see inputs/leaving.ts. */
+      | { readonly leaves: string }
+      | { readonly left: number },
   ) {
     this.upstreamName = upstream.name;
     this.policy = upstream.options;
     this.index = index;
+    this.main = of && "main" in of ? of.main : this;
+    this.#lane = of && "lane" in of ? of.lane : of && "left" in of ? of.left : 0;
+    this.leaves = of && "leaves" in of ? of.leaves : undefined;
+    this.isLeaving = of !== undefined && !("main" in of);
     this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 
   /** Names the trunk in what clients' records say. */
   get home(): string {
-    return `${this.upstreamName}/${this.index}`;
+    if (this.leaves !== undefined) return this.upstreamName;
+    return `${this.upstreamName}/${this.index}${this.#lane === 0 ? "" : `.${this.#lane}`}`;
+  }
+
+  /** Is it a further lane? No client is at home on it. */
+  get isLane(): boolean {
+    return this.main !== this;
+  }
+
+  /** Itself, and its lanes. */
+  *all(): IterableIterator<Trunk<Client>> {
+    yield this;
+    yield* this.lanes;
+  }
+
+  /** The lane on which this filter stands. */
+  laneWith(filter: string): Trunk<Client> | undefined {
+    for (const lane of this.all()) if (lane.filters.get(filter)) return lane;
+    return undefined;
+  }
+
+  entryOf(filter: string): TrunkFilter<Client> | undefined {
+    return this.laneWith(filter)?.filters.get(filter);
+  }
+
+  /** A lane where no other filter overlaps with this one; undefined: on each one does. */
+  laneFor(filter: string): Trunk<Client> | undefined {
+    for (const lane of this.all()) if (!lane.filters.overlaps(filter)) return lane;
+    return undefined;
+  }
+
+  /** May there be one more? */
+  get hasRoomForLane(): boolean {
+    return this.lanes.length + 1 < lanesMax;
+  }
+
+  /** The lane with this number, from 1; it is made if it is not there, and those before it. */
+  lane(number: number, firstPacketId: () => number): Trunk<Client> {
+    for (let next = this.lanes.length + 1; next <= number; next++) {
+      const upstream = { name: this.upstreamName, options: this.policy };
+      this.lanes.push(new Trunk(upstream, this.index, firstPacketId(), { main: this, lane: next }));
+    }
+    return this.lanes[number - 1] ?? this;
   }
 
   /** Under which its own records are kept: no client id has a U+0000. */
   get key(): string {
+    if (this.leaves !== undefined) return this.leaves; // where what it received was kept
     return `\0${this.home}`;
   }
 
   get mqttClientId(): string {
-    return ownId(this.policy, this.index);
+    if (this.leaves !== undefined) return this.policy.clientIdPrefix + this.leaves;
+    return ownId(this.policy, this.index, this.#lane);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import { ownIdsOf } from "../own-ids.ts";
-import type { PeerId } from "../types.ts";
+import type { Copies, PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient } from "./exchanges.ts";
 import { hashOfText, Trunk } from "./trunk.ts";
@@ -18,18 +18,35 @@ export class Upstream<Client extends ExchangeClient> {
   readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
   readonly trunks: readonly Trunk<Client>[];
+  /** MQTT sessions of an earlier life that are left in order. */
+  readonly leaving = new Set<Trunk<Client>>();
+  /** Something waits until their subscriptions are ended. */
+  isHolding = false;
+  /** While sessions come back: clients that went by a shared connection, by its home. */
+  readonly movers: [home: string, client: Client][] = [];
+  /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */
+  copies: Copies | "unknown" | "asked";
+  /** All sessions of an earlier life are back, and each filter stands where it belongs. */
+  isSettled = false;
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {
     this.name = name;
     this.options = options;
     const count = options.mode === "aggregating" ? options.connections : 0;
     this.trunks = Array.from({ length: count }, (_, i) => new Trunk<Client>(this, i, Math.floor(random() * 65_535)));
+    this.copies = options.protocol === "5" ? "one" : (options.copies ?? "unknown");
     this.service = this.trunks[0]?.broker ?? new BrokerSession(0);
   }
 
   get isThere(): boolean {
     const sessions = this.trunks.length > 0 ? this.trunks.map(({ broker }) => broker) : [this.service];
     return sessions.every(({ link }) => link?.up === true);
+  }
+
+  /** Those that clients share, their lanes, and those that are left. */
+  *allTrunks(): IterableIterator<Trunk<Client>> {
+    for (const trunk of this.trunks) yield* trunk.all();
+    yield* this.leaving;
   }
 
   /** The connection that this client shares; undefined when it has its own. */
@@ -73,7 +90,8 @@ export class Upstreams<Client extends ExchangeClient> {
   }
 }
 
-function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
+/** May these be the same broker? */
+export function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
   if (a.places === undefined || b.places === undefined) return true;
   const places = new Set(a.places);
   return b.places.some((place) => places.has(place));

@@ -1,0 +1,164 @@
+/**
+ * On which connection a filter of clients that share one stands, where the broker may send a message once for each filter:
+ * see state/trunk.ts. Whether it does is asked when filters first overlap, and until then such a filter waits.
+ */
+import type { Context } from "../context.ts";
+import type { Input } from "../input.ts";
+import { probeId } from "../own-ids.ts";
+import type { TrunkFilter } from "../state/exchanges.ts";
+import { newUnsubscribe } from "../state/exchanges.ts";
+import type { Session } from "../state/session.ts";
+import type { Trunk } from "../state/trunk.ts";
+import type { Upstream } from "../state/upstream.ts";
+import { openTrunk } from "./links.ts";
+import { sendOrWait } from "./sending.ts";
+import { toBroker } from "./topic-prefix.ts";
+import { markLane } from "./trunk-record.ts";
+import { withdraw } from "./withdraw.ts";
+
+/** May this filter be subscribed to? Not where it overlaps with others on every connection that there may be. */
+export function hasPlaceFor(context: Context, main: Trunk<Session>, filter: string): boolean {
+  if (upstreamOf(context, main).copies !== "each" || main.laneWith(filter)) return true;
+  return main.hasRoomForLane || main.laneFor(filter) !== undefined;
+}
+
+/** The connection for a filter that nobody has subscribed to yet. */
+export function placeOf(context: Context, main: Trunk<Session>, filter: string): Trunk<Session> {
+  const upstream = upstreamOf(context, main);
+  if (upstream.copies !== "each") return main;
+  const lane = main.laneFor(filter) ?? newLane(context, main) ?? main;
+  if (!lane.broker.link) openTrunk(context, upstream, lane);
+  return lane;
+}
+
+/** A filter has come to its place. Where it is not sure that this is its place, it waits there. */
+export function notePlaced(context: Context, lane: Trunk<Session>, entry: TrunkFilter<Session>): void {
+  if (lane.isLane) return markLane(context, lane);
+  const { copies } = upstreamOf(context, lane);
+  if ((copies !== "unknown" && copies !== "asked") || !lane.filters.overlaps(entry.filter)) return;
+  lane.undecided.add(entry);
+  askForCopies(context, lane);
+}
+
+/** Somebody waits for it, and the broker is there. */
+export function askForCopies(context: Context, main: Trunk<Session>): void {
+  const upstream = upstreamOf(context, main);
+  if (upstream.copies !== "unknown" || main.undecided.size === 0 || !main.broker.link?.up) return;
+  upstream.copies = "asked";
+  const mqttClientId = probeId(upstream.options);
+  const { topicPrefix, serviceClientId } = upstream.options;
+  context.out.add({
+    kind: "askCopies",
+    link: {
+      linkId: context.nextLinkId(mqttClientId),
+      upstream: upstream.name,
+      mqttClientId,
+      identity: undefined,
+      clean: true,
+      will: undefined,
+    },
+    topic: toBroker(topicPrefix, `${serviceClientId}/probe`),
+  });
+}
+
+/** Answers the filters that have found their place, and the connection where each is now to be asked for. */
+export function onCopiesKnown(
+  context: Context,
+  { upstream: name, copies }: Extract<Input, { kind: "copiesKnown" }>,
+): [Trunk<Session>, TrunkFilter<Session>][] {
+  const upstream = context.upstreams.all.find((each) => each.name === name);
+  if (!upstream) return [];
+  if (copies === undefined && !upstream.isThere) {
+    upstream.copies = "unknown"; // it went away meanwhile: it is asked when it is back
+    return [];
+  }
+  context.out.report({ event: "copies_known", upstream: name, copies });
+  upstream.copies = copies ?? "one";
+  const placed: [Trunk<Session>, TrunkFilter<Session>][] = [];
+  for (const main of upstream.trunks) {
+    for (const entry of main.undecided) placed.push([move(context, main, entry), entry]);
+    main.undecided.clear();
+  }
+  return placed;
+}
+
+/**
+ * All sessions of an earlier life are back, and no connection is open: their filters go where they stood. Those that came
+ * to this upstream with the start find their places.
+ */
+export function settleLanes(context: Context): void {
+  for (const upstream of context.upstreams.all) {
+    const hasLanes = upstream.trunks.some(({ lanes }) => lanes.length > 0);
+    if (hasLanes) upstream.copies = "each"; // found out in an earlier life
+    for (const main of upstream.trunks) settle(context, main);
+    upstream.isSettled = true;
+  }
+}
+
+function settle(context: Context, main: Trunk<Session>): void {
+  const { copies } = upstreamOf(context, main);
+  for (const lane of main.lanes) {
+    for (const filter of lane.keeps ?? []) {
+      const entry = main.filters.get(filter);
+      if (entry) shift(main, lane, entry);
+    }
+    lane.keeps = undefined;
+  }
+  if (copies !== "one") {
+    for (const entry of [...main.filters.all()]) {
+      if (!main.filters.overlaps(entry.filter)) continue;
+      if (copies === "each") move(context, main, entry);
+      else {
+        if (entry.asking) withdraw(main.broker, entry.asking);
+        entry.asking = undefined;
+        main.undecided.add(entry);
+      }
+    }
+  }
+  for (const lane of main.lanes) {
+    if (lane.filters.size > 0) continue;
+    lane.resumes = false; // what the broker has of it is ended before it is used again
+    context.journal.forget({ clientId: lane.key });
+  }
+}
+
+/** From the main connection to another one, if the filter still overlaps with others there. Answers where it is. */
+function move(context: Context, main: Trunk<Session>, entry: TrunkFilter<Session>): Trunk<Session> {
+  const { filter } = entry;
+  if (upstreamOf(context, main).copies !== "each" || !main.filters.overlaps(filter)) return main;
+  const lane = main.lanes.find(({ filters }) => !filters.overlaps(filter)) ?? newLane(context, main);
+  if (!lane) return main;
+  shift(main, lane, entry);
+  markLane(context, lane);
+  if (main.broker.link && !lane.broker.link) openTrunk(context, upstreamOf(context, main), lane);
+  for (const session of entry.members.keys()) {
+    if (!session.subscriptions.has(filter)) continue;
+    unsubscribe(context, main, filter); // it stood there in an earlier life
+    break;
+  }
+  return lane;
+}
+
+function shift(from: Trunk<Session>, to: Trunk<Session>, entry: TrunkFilter<Session>): void {
+  if (entry.asking) withdraw(from.broker, entry.asking);
+  entry.asking = undefined;
+  from.filters.remove(entry);
+  to.filters.add(entry);
+}
+
+function unsubscribe(context: Context, { broker }: Trunk<Session>, filter: string): void {
+  const packetId = broker.freePacketId();
+  if (packetId === undefined) return;
+  const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
+  broker.add(exchange);
+  sendOrWait(context, broker, exchange);
+}
+
+function newLane(context: Context, main: Trunk<Session>): Trunk<Session> | undefined {
+  if (!main.hasRoomForLane) return undefined;
+  return main.lane(main.lanes.length + 1, () => Math.floor(context.environment.random() * 65_535));
+}
+
+function upstreamOf(context: Context, trunk: Trunk<Session>): Upstream<Session> {
+  return context.upstreams.all.find(({ name }) => name === trunk.upstreamName) ?? context.upstreams.default;
+}

@@ -1,0 +1,29 @@
+/** The record of a shared connection: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
+import type { Context } from "../context.ts";
+import type { SessionRecord } from "../record.ts";
+import type { Session } from "../state/session.ts";
+import type { Trunk } from "../state/trunk.ts";
+
+/** Of a lane also which filters stand on it: the next life takes them there again. */
+export function recordOfTrunk(trunk: Trunk<Session>): SessionRecord {
+  const filters = trunk.isLane ? [...trunk.filters.all()] : [];
+  return {
+    clientId: trunk.key,
+    peer: undefined,
+    state: "disconnected",
+    clean: false,
+    keepAliveSeconds: 0,
+    sleepSeconds: 0,
+    farewell: false,
+    will: undefined,
+    brokerWill: undefined,
+    topics: [],
+    nextTopicId: 1,
+    subscriptions: filters.map(({ filter }) => ({ filter, qos: 2, by: "name", predefinedId: 0 })),
+  };
+}
+
+/** What stands on it has changed; it is written once its session at the broker is ours. */
+export function markLane(context: Context, lane: Trunk<Session>): void {
+  if (lane.isLane && lane.resumes) context.journal.mark({ clientId: lane.key }, () => recordOfTrunk(lane));
+}

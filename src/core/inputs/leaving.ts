@@ -1,0 +1,234 @@
+/**
+ * An MQTT session that an earlier life of the gateway had, and this one has not: clients go by another connection now, for
+ * the configuration has changed. Left alone, the broker would keep it and whatever comes for it, and give all of that to who
+ * takes it up in a later life, a second time.
+ *
+ * So it is left in order. Its connection is made once more, as a trunk whose members are the clients that went by it. Its
+ * subscriptions are ended; only then are they made anew elsewhere at this broker, so that nothing comes twice. What waits
+ * there is taken and handed over. When nothing has come for a while the session is ended.
+ */
+import { closeLink, openLink, openServiceLink, openTrunk } from "../broker/links.ts";
+import { forgetReceived } from "../broker/received-record.ts";
+import { resendAll } from "../broker/sending.ts";
+import { joinLane } from "../broker/trunk-subscriptions.ts";
+import type { Context } from "../context.ts";
+import { Deadline } from "../deadlines.ts";
+import type { ReceivedRecord } from "../record.ts";
+import { markChanged } from "../session/session-record.ts";
+import { newUnsubscribe } from "../state/exchanges.ts";
+import type { Link } from "../state/link.ts";
+import type { Session } from "../state/session.ts";
+import { Trunk } from "../state/trunk.ts";
+import { mayMeet, type Upstream } from "../state/upstream.ts";
+
+/** So long after the last message a session is taken for empty. */
+const quietMs = 2_000;
+
+/**
+ * The client went by another connection, known by `SessionRecord.home`. False: at the broker there is nothing to be left, or
+ * it is the same session still.
+ */
+export function beginLeaving(
+  context: Context,
+  session: Session,
+  from: { readonly home: string; readonly clean: boolean },
+  received: Iterable<readonly [packetId: number, record: ReceivedRecord]>,
+): boolean {
+  const { home } = from;
+  const own = context.upstreams.all.find(({ name }) => name === home);
+  if (own) {
+    if (own.options.protocol === "3.1.1" && from.clean) return false; // the broker has forgotten it
+    const { options } = session.upstream;
+    const isSameId = !session.trunk && options.clientIdPrefix === own.options.clientIdPrefix;
+    if (isSameId && mayMeet(options, own.options)) return false;
+    const trunk = new Trunk<Session>({ name: home, options: own.options }, 0, 0, { leaves: session.clientId });
+    takeUp(own, trunk, received);
+    trunk.movers.push(session);
+  } else {
+    const slash = home.lastIndexOf("/");
+    const upstream = context.upstreams.all.find(({ name }) => name === home.slice(0, slash));
+    if (!upstream) return false;
+    upstream.movers.push([home, session]);
+  }
+  session.leaves = home;
+  session.isHeldBack = true;
+  return true;
+}
+
+/** A shared connection of an earlier life that the configuration has no more. False: nor its upstream. */
+export function leaveShared(
+  context: Context,
+  key: string,
+  filters: ReadonlySet<string>,
+  received: Iterable<readonly [packetId: number, record: ReceivedRecord]>,
+): boolean {
+  const found = /^\0(.*)\/(\d+)(?:\.(\d+))?$/.exec(key);
+  const upstream = context.upstreams.all.find(({ name }) => name === found?.[1]);
+  if (!found || !upstream) return false;
+  const [index, lane] = [Number(found[2]), Number(found[3] ?? 0)];
+  const trunk = new Trunk<Session>({ name: upstream.name, options: upstream.options }, index, 0, { left: lane });
+  trunk.keeps = filters;
+  takeUp(upstream, trunk, received);
+  return true;
+}
+
+function takeUp(
+  upstream: Upstream<Session>,
+  trunk: Trunk<Session>,
+  received: Iterable<readonly [packetId: number, record: ReceivedRecord]>,
+): void {
+  trunk.resumes = true;
+  trunk.quiet = new Deadline(trunk, "quiet");
+  upstream.leaving.add(trunk);
+  for (const [packetId, { hash }] of received) {
+    trunk.broker.received.set(packetId, {
+      packetId,
+      publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
+      connection: 0,
+      stage: "acknowledged", // whoever it is for has it on disk
+      expiresAt: undefined,
+      held: false,
+      stored: true,
+      hash,
+    });
+  }
+}
+
+/** All sessions of the earlier life are back: whatever is to be left is connected to. */
+export function openLeavings(context: Context): void {
+  for (const upstream of context.upstreams.all) {
+    for (const [home, session] of upstream.movers.splice(0)) {
+      const shared = [...upstream.leaving].filter((trunk) => trunk.home === home || trunk.home.startsWith(`${home}.`));
+      for (const trunk of shared) trunk.movers.push(session);
+      if (shared.length === 0) session.leaves = undefined;
+    }
+    for (const trunk of upstream.leaving) {
+      for (const session of trunk.movers)
+        for (const { filter, qos } of session.subscriptions.values())
+          if (trunk.keeps === undefined || trunk.keeps.size === 0 || trunk.keeps.has(filter))
+            joinLane(trunk, session, filter, qos);
+      openTrunk(context, upstream, trunk);
+    }
+  }
+  for (const upstream of context.upstreams.all) {
+    upstream.isHolding = true;
+    goOn(context, upstream);
+  }
+}
+
+/** Does what goes by this connection now have to wait until subscriptions at this broker are ended? */
+function isHeldBack({ leaving }: Upstream<Session>): boolean {
+  for (const trunk of leaving) if (!trunk.isUnsubscribed) return true;
+  return false;
+}
+
+export function onLeavingUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
+  const { broker } = trunk;
+  if (link.clean) {
+    closeLink(context, broker, { how: "disconnect", endSession: true });
+    return finish(context, trunk, link.upstream);
+  }
+  broker.connection++;
+  if (!sessionPresent) {
+    for (const received of broker.received.values()) forgetReceived(context, trunk.key, received);
+    broker.received.clear();
+    for (const exchange of [...broker.inFlight.values()]) broker.finish(exchange);
+    trunk.isUnsubscribed = true;
+    goOn(context, link.upstream);
+    return end(context, trunk, link.upstream);
+  }
+  if (broker.inFlight.size === 0 && !trunk.isUnsubscribed) {
+    for (const { filter } of trunk.filters.all()) {
+      const packetId = broker.freePacketId();
+      if (packetId !== undefined) broker.add(newUnsubscribe<Session>({ packetId, filter, origin: undefined }));
+    }
+  }
+  resendAll(context, broker);
+  noteHeard(context, trunk);
+  onLeavingAnswered(context, trunk, link.upstream);
+}
+
+/** UNSUBACK came, or there is nothing to unsubscribe from: what waited for that goes on. */
+export function onLeavingAnswered(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
+  if (trunk.isUnsubscribed || trunk.broker.inFlight.size > 0) return;
+  trunk.isUnsubscribed = true;
+  goOn(context, upstream);
+}
+
+/** Something came over it: it is not empty yet. */
+export function noteHeard(context: Context, trunk: Trunk<Session>): void {
+  if (trunk.quiet) context.deadlines.set(trunk.quiet, context.now + quietMs);
+}
+
+export function onQuietDeadline(context: Context, trunk: Trunk<Session>): void {
+  const { broker } = trunk;
+  const { link } = broker;
+  const upstream = link && context.links.get(link.id)?.upstream;
+  if (!upstream || !link.up) return; // with the next connection
+  const isUndecided = trunk.unkept.length > 0 || !trunk.isUnsubscribed;
+  if (isUndecided) return noteHeard(context, trunk);
+  end(context, trunk, upstream);
+}
+
+/** The broker will not have us there any more, or nothing is left there. */
+export function giveUpLeaving(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
+  closeLink(context, trunk.broker, { how: "disconnect", endSession: true });
+  trunk.isUnsubscribed = true;
+  finish(context, trunk, upstream);
+}
+
+/** A connection with clean session on is the end of the session in both versions of MQTT. */
+function end(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
+  closeLink(context, trunk.broker, { how: "disconnect", endSession: true });
+  trunk.resumes = false;
+  openTrunk(context, upstream, trunk);
+}
+
+function finish(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
+  if (!upstream.leaving.delete(trunk)) return;
+  if (trunk.quiet) context.deadlines.clear(trunk.quiet);
+  for (const received of trunk.broker.received.values()) forgetReceived(context, trunk.key, received);
+  if (trunk.leaves === undefined) context.journal.forget({ clientId: trunk.key });
+  for (const session of trunk.movers) {
+    if (
+      (trunk.leaves === undefined && isMovingFrom(upstream, session)) ||
+      context.sessions.byClientId(session.clientId) !== session
+    )
+      continue;
+    session.leaves = undefined;
+    markChanged(context, session);
+  }
+  goOn(context, upstream);
+}
+
+/** Of several shared connections that this client's filters stood on, another one is not left yet. */
+function isMovingFrom({ leaving }: Upstream<Session>, session: Session): boolean {
+  for (const { movers } of leaving) if (movers.includes(session)) return true;
+  return false;
+}
+
+/** What waited is done now, as far as it does not wait for another one. */
+function goOn(context: Context, upstream: Upstream<Session>): void {
+  if (isHeldBack(upstream)) return;
+  openOwn(context, upstream);
+  if (!upstream.isHolding) return;
+  upstream.isHolding = false;
+  for (const session of context.sessions.all()) {
+    if (session.upstream !== upstream || !session.isHeldBack) continue;
+    session.isHeldBack = false;
+    const isIdle = session.state === "disconnected" || session.state === "lost";
+    if (session.trunk || session.broker.link || session.lacksId) continue;
+    if (!isIdle || session.farewell || session.lingers)
+      openLink(context, session, { clean: session.clean, resume: true });
+  }
+}
+
+/** The connections of the gateway's own, and those that clients share, that are not open yet. */
+function openOwn(context: Context, upstream: Upstream<Session>): void {
+  for (const trunk of upstream.trunks)
+    for (const lane of trunk.all())
+      if (!lane.broker.link && (!lane.isLane || lane.filters.size > 0)) openTrunk(context, upstream, lane);
+  if (upstream.trunks.length > 0 || upstream.service.link) return;
+  const isIdTaken = [...upstream.leaving].some(({ leaves }) => leaves === undefined); // theirs is the same id
+  if (!isIdTaken) openServiceLink(context, upstream);
+}

@@ -1,0 +1,116 @@
+/** The configuration has changed since the last life: MQTT sessions that clients do not go by any more are left in order. */
+import { expect, test } from "vitest";
+import type { CoreOptions } from "../../../src/core/options.ts";
+import type { StoredState } from "../../../src/core/record.ts";
+import { StateTable } from "../../../src/storage/state-table.ts";
+import { Bench, connect, octets, sleep, subscribe, type Turn } from "../../helpers/bench.ts";
+import { testOptions } from "../../simulation/options.ts";
+
+type Mode = CoreOptions["upstream"]["mode"];
+
+class Life {
+  readonly bench: Bench;
+  readonly #table: StateTable;
+
+  constructor(mode: Mode, before?: Life) {
+    this.#table = before ? before.#table : new StateTable();
+    const upstream = { ...testOptions.upstream, mode };
+    this.bench = new Bench({ durable: true, upstream }, [...this.#table.states()] as StoredState[]);
+  }
+
+  note(turn: Turn): Turn {
+    for (const effect of turn.effects)
+      if (effect.kind === "persist") for (const change of effect.changes) this.#table.apply(change);
+    return turn;
+  }
+
+  /** A sleeper that subscribes to x/y at QoS 2, by the connection of this mode. */
+  begin(link: "c1" | "gateway"): this {
+    if (link === "gateway") this.note(this.bench.link("gateway").up());
+    this.note(this.bench.client(connect({ cleanSession: false })));
+    if (link === "c1") this.note(this.bench.link("c1").up());
+    const { packetId } = this.note(this.bench.client(subscribe("x/y", 2))).effect("subscribe");
+    this.note(this.bench.link(link).acks("suback", packetId, 2));
+    this.note(this.bench.client(sleep(600)));
+    return this;
+  }
+
+  get waiting(): number | undefined {
+    return this.bench.core.session("c1")?.view.waitingMessages;
+  }
+}
+
+const once = { topicName: "x/y", payload: octets("once"), qos: 2, packetId: 8 } as const;
+const later = { topicName: "x/y", payload: octets("later"), qos: 2, packetId: 9 } as const;
+
+test("from a connection of its own to a shared one: unsubscribed before it is subscribed, what waits is taken, then ended", () => {
+  const first = new Life("transparent").begin("c1");
+  first.note(first.bench.link("c1").delivers(once));
+  const { bench, ...second } = new Life("aggregating", first);
+  const life = Object.assign(Object.create(Life.prototype), second, { bench }) as Life;
+  expect(bench.links.has("gateway")).toBe(false); // its subscriptions would stand beside the old ones
+  const up = bench.link("c1").up(true).asks("unsubscribe");
+  bench
+    .link("c1")
+    .delivers({ ...once, dup: true })
+    .asks("ackBroker"); // it is known
+  expect(life.waiting).toBe(1);
+  bench.link("c1").acks("unsuback", up.effect("unsubscribe").packetId).asks("openLink");
+  bench.link("gateway").up().asks("closeLink", "openLink");
+  expect(bench.link("gateway").up().effect("subscribe").topicFilter).toBe("x/y");
+  bench.link("c1").delivers(later).asks("ackBroker");
+  expect(life.waiting).toBe(2);
+  const end = bench.after(2_000);
+  end.asks("closeLink", "openLink");
+  expect(end.effect("openLink").link).toMatchObject({ mqttClientId: "c1", clean: true });
+  bench.link("c1").up().asks("closeLink");
+  expect(bench.core.sizes.links).toBe(1);
+});
+
+test("from a shared connection to one of its own: the same, and the id of the shared one is the gateway's again", () => {
+  const first = new Life("aggregating").begin("gateway");
+  first.note(first.bench.link("gateway").delivers(once));
+  const { bench } = new Life("transparent", first);
+  expect(bench.links.has("c1")).toBe(false);
+  bench
+    .link("gateway")
+    .delivers({ ...once, dup: true })
+    .asks("ackBroker");
+  expect(bench.core.session("c1")?.view.waitingMessages).toBe(1);
+  const opened = bench.link("gateway").acks("unsuback", 1).asks("openLink");
+  expect(opened.effect("openLink").link.mqttClientId).toBe("c1");
+  bench.link("c1").up().asks("subscribe");
+  bench.link("gateway").delivers(later);
+  expect(bench.core.session("c1")?.view.waitingMessages).toBe(2);
+  bench.after(2_000).asks("closeLink", "openLink");
+  const end = bench.link("gateway").up().asks("closeLink", "openLink");
+  expect(end.effect("openLink").link).toMatchObject({ mqttClientId: "gateway", clean: true });
+});
+
+test("the gateway dies meanwhile: the next life goes on with it", () => {
+  const first = new Life("transparent").begin("c1");
+  const second = new Life("aggregating", first);
+  second.note(second.bench.link("c1").up(true));
+  const third = new Life("aggregating", second);
+  third.bench.link("c1").up(true).asks("unsubscribe");
+});
+
+test("the broker is away at the start: clients that it knows go on all the same", () => {
+  const first = new Life("transparent").begin("c1");
+  const { bench } = new Life("aggregating", first);
+  bench.client(connect({ cleanSession: false }));
+  const turn = bench.link("c1").down(false, { showedLife: false });
+  expect(turn.sent.map(({ type }) => type)).toEqual(["CONNACK"]);
+});
+
+test("a broker that knows nothing of it, or will not have it, holds nobody up", () => {
+  const first = new Life("transparent").begin("c1");
+  const forgotten = new Life("aggregating", first).bench;
+  const turn = forgotten.link("c1").up(false);
+  expect(turn.effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link.mqttClientId] : []))).toEqual([
+    "gateway",
+    "c1",
+  ]);
+  const refused = new Life("aggregating", first).bench;
+  refused.link("c1").refused("notSupported").asks("closeLink", "openLink");
+});
