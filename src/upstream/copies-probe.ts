@@ -10,7 +10,7 @@ import type { Copies } from "../core/types.ts";
 import type { Delivery, UpstreamEvents } from "./link.ts";
 import type { MqttLink } from "./mqtt-link.ts";
 
-const patienceMs = 10_000;
+const patienceMs = 2_000;
 const afterSecondMs = 100;
 
 /** `open` makes the connection, which this ends. What is under `topic` is nobody else's. */

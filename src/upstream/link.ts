@@ -66,7 +66,7 @@ export interface Upstream {
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;
   /**
    * Finds out how the broker sends a message to a connection several of whose filters match it, over this connection, with
-   * names under `topic`. Undefined: it could not be found out within ten seconds or so. Answers once, and not at once.
+   * names under `topic`. Undefined: it could not be found out within two seconds or so. Answers once, and not at once.
    */
   askCopies(request: LinkRequest, topic: string, done: (copies: Copies | undefined) => void): void;
   /** Ends every link within `deadlineMs`; idempotent. */
