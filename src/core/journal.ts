@@ -5,12 +5,22 @@
  * Where nothing can survive (`durable: false`) all of this is a no-op and promises wait for nothing.
  */
 import type { Effects } from "./effects.ts";
-import type { Change, QueuedRecord, SessionRecord } from "./record.ts";
+import type { Change, QueuedRecord, SessionRecord, TopicRecord } from "./record.ts";
 import type { CommitToken } from "./types.ts";
 
 /** A session as the journal needs it. */
 interface Recordable {
   readonly clientId: string;
+  /** Its topics, each with a record of its own. */
+  readonly registry?: {
+    takeChanged(): readonly (readonly [id: number, record: TopicRecord | undefined])[];
+    storedIds(): ReadonlySet<number>;
+  };
+}
+
+interface Marked {
+  readonly session: Recordable;
+  readonly record: () => SessionRecord;
 }
 
 export class Journal {
@@ -21,8 +31,10 @@ export class Journal {
   /** Something of this turn must be on disk before the turn's effects leave. */
   #binding = false;
   #changes: Change[] = [];
-  readonly #marked = new Map<string, () => SessionRecord>();
-  readonly #noted = new Map<string, () => SessionRecord>();
+  readonly #marked = new Map<string, Marked>();
+  readonly #noted = new Map<string, Marked>();
+  /** Of these only topics have changed; with true, something waits for it. */
+  readonly #topical = new Map<string, { readonly session: Recordable; isBinding: boolean }>();
   /** What takes a promise back should the commit fail. */
   readonly #undo = new Map<CommitToken, (() => void)[]>();
   #lastSeq = 0;
@@ -35,20 +47,33 @@ export class Journal {
 
   /** The session changed; it is written at the end of the turn. */
   mark(session: Recordable, record: () => SessionRecord): void {
-    if (this.enabled) this.#marked.set(session.clientId, record);
+    if (this.enabled) this.#marked.set(session.clientId, { session, record });
   }
 
   /** The session changed in something that nothing waits for: it is written with this turn all the same. */
   note(session: Recordable, record: () => SessionRecord): void {
-    if (this.enabled && !this.#marked.has(session.clientId)) this.#noted.set(session.clientId, record);
+    if (this.enabled && !this.#marked.has(session.clientId)) this.#noted.set(session.clientId, { session, record });
+  }
+
+  /** Nothing but topics of it have changed. */
+  markTopics(session: Recordable): void {
+    if (this.enabled) this.#topical.set(session.clientId, { session, isBinding: true });
+  }
+
+  /** The same, and nothing waits for it. */
+  noteTopics(session: Recordable): void {
+    if (this.enabled && !this.#topical.has(session.clientId))
+      this.#topical.set(session.clientId, { session, isBinding: false });
   }
 
   /** The session is gone. */
-  forget(session: Recordable): void {
+  forget({ clientId, registry }: Recordable): void {
     if (!this.enabled) return;
-    this.#marked.delete(session.clientId);
-    this.#noted.delete(session.clientId);
-    this.#changes.push({ of: "session", clientId: session.clientId, id: 0, record: undefined });
+    this.#marked.delete(clientId);
+    this.#noted.delete(clientId);
+    this.#topical.delete(clientId);
+    for (const id of registry?.storedIds() ?? []) this.#changes.push({ of: "topic", clientId, id, record: undefined });
+    this.#changes.push({ of: "session", clientId, id: 0, record: undefined });
   }
 
   /** Stores a message that we take custody of; returns its number, and the commit that a promise must wait for. */
@@ -111,15 +136,9 @@ export class Journal {
    */
   flush(): CommitToken | undefined {
     if (!this.enabled) return undefined;
-    if (this.#marked.size > 0) {
-      for (const [clientId, record] of this.#marked) this.put({ of: "session", clientId, id: 0, record: record() });
-    }
-    if (this.#noted.size > 0) {
-      for (const [clientId, record] of this.#noted)
-        if (!this.#marked.has(clientId)) this.remember({ of: "session", clientId, id: 0, record: record() });
-      this.#noted.clear();
-    }
-    if (this.#marked.size > 0) this.#marked.clear(); // makes a new table, also of an empty one
+    if (this.#marked.size > 0) this.#flushMarked();
+    if (this.#noted.size > 0) this.#flushNoted();
+    if (this.#topical.size > 0) this.#flushTopical();
     if (this.#changes.length === 0 && !this.#touched) return undefined;
     this.#touched = false;
     const token = this.#token();
@@ -134,6 +153,36 @@ export class Journal {
   /** The last commit that was asked for, or is about to be. */
   get lastCommit(): CommitToken {
     return this.#lastToken;
+  }
+
+  #flushMarked(): void {
+    for (const [clientId, { session, record }] of this.#marked) {
+      this.put({ of: "session", clientId, id: 0, record: record() });
+      this.#topics(session, true);
+      this.#noted.delete(clientId);
+    }
+    this.#marked.clear(); // makes a new table, also of an empty one
+  }
+
+  #flushNoted(): void {
+    for (const [clientId, { session, record }] of this.#noted) {
+      this.remember({ of: "session", clientId, id: 0, record: record() });
+      this.#topics(session, false);
+    }
+    this.#noted.clear();
+  }
+
+  #flushTopical(): void {
+    for (const { session, isBinding } of this.#topical.values()) this.#topics(session, isBinding);
+    this.#topical.clear();
+  }
+
+  #topics({ clientId, registry }: Recordable, isBinding: boolean): void {
+    for (const [id, record] of registry?.takeChanged() ?? []) {
+      const change = { of: "topic", clientId, id, record } as const;
+      if (isBinding && record) this.put(change);
+      else this.remember(change);
+    }
   }
 
   /** The token of this turn's commit. */

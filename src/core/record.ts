@@ -20,14 +20,8 @@ export interface SessionRecord {
   readonly brokerWill: Will | undefined;
   /** What it was last sent of some names; what is not retained may be older than that. */
   readonly shown?: readonly ShownRecord[];
-  readonly topics: readonly {
-    readonly id: number;
-    readonly name: string;
-    /** An answer of the client has confirmed that it knows the id. */
-    readonly known: boolean;
-    /** It was told, and has confirmed nothing. */
-    readonly told?: boolean;
-  }[];
+  /** In a store of 0.1.0; later ones keep each by itself (`TopicRecord`), and nothing here. */
+  readonly topics: readonly (TopicRecord & { readonly id: number })[];
   readonly nextTopicId: number;
   /**
    * Where at the broker its exchanges and subscriptions are: an upstream, or one of its shared connections. Absent: an MQTT
@@ -42,6 +36,15 @@ export interface SessionRecord {
     /** The broker does not take it: it is not asked for. */
     readonly isRefused?: boolean;
   }[];
+}
+
+/** A topic name that has an id, by it: a REGISTER writes this, and not all the others again. */
+export interface TopicRecord {
+  readonly name: string;
+  /** An answer of the client has confirmed that it knows the id. */
+  readonly known: boolean;
+  /** It was told, and has confirmed nothing. */
+  readonly told?: boolean;
 }
 
 /** The last that a client was sent of a name: see state/shown.ts. */
@@ -148,7 +151,7 @@ export interface LetterRecord {
 interface ChangeOf<Kind extends string, Record> {
   readonly of: Kind;
   readonly clientId: string;
-  /** seq, packet id; 0 for a session. */
+  /** seq, packet id, topic id; 0 for a session. */
   readonly id: number;
   /** undefined deletes. */
   readonly record: Record | undefined;
@@ -157,6 +160,7 @@ interface ChangeOf<Kind extends string, Record> {
 /** A change to what is stored. All changes of one turn are committed together. */
 export type Change =
   | ChangeOf<"session", SessionRecord>
+  | ChangeOf<"topic", TopicRecord>
   | ChangeOf<"queued", QueuedRecord>
   | ChangeOf<"uplink", UplinkRecord>
   | ChangeOf<"received", ReceivedRecord>
@@ -179,6 +183,8 @@ export interface BacklogSummary {
 /** One session with all that belongs to it, as a store gives it back. */
 export interface StoredState {
   readonly session: SessionRecord;
+  /** By topic id. */
+  readonly topics?: readonly (readonly [id: number, record: TopicRecord])[];
   /** By `seq`, in its order. */
   readonly queued: readonly (readonly [seq: number, record: QueuedRecord])[];
   readonly uplink: readonly (readonly [packetId: number, record: UplinkRecord])[];

@@ -3,7 +3,7 @@
  * number in twelve hexadecimal digits, where the kind has one.
  *
  * Taken besides: `c…` (marks of commits), `format`, `open`, `epoch`. A letter that is free means a kind of another
- * version: such records are kept as they are. A new kind takes one of a, g to j, l to p, x to z: 0.1.0 does not look there.
+ * version: such records are kept as they are. A new kind takes one of a, g to j, l to p, y, z: 0.1.0 does not look there.
  */
 import type { Change } from "../core/record.ts";
 
@@ -11,6 +11,7 @@ export type Kind = Change["of"];
 
 const letters = {
   session: "s",
+  topic: "x",
   queued: "q",
   uplink: "u",
   received: "r",

@@ -14,6 +14,7 @@ import type { StoredDue, StoredLetter } from "./store.ts";
 type Snapshot = ReturnType<Database["snapshot"]>;
 
 const belongings = [
+  "topic",
   "queued",
   "uplink",
   "received",

@@ -16,6 +16,7 @@ import type {
   SessionRecord,
   SuspectRecord,
   TakenRecord,
+  TopicRecord,
   UplinkRecord,
 } from "../core/record.ts";
 import type { PeerId, Publication, PublicationMeta } from "../core/types.ts";
@@ -24,6 +25,7 @@ import type { Kind } from "./keys.ts";
 
 export interface RecordOf {
   readonly session: SessionRecord;
+  readonly topic: TopicRecord;
   readonly queued: QueuedRecord;
   readonly uplink: UplinkRecord;
   readonly received: ReceivedRecord;
@@ -119,6 +121,8 @@ const orNothing = <Of extends z.ZodType>(of: Of) => of.optional().default(undefi
 
 const count = z.int().min(0);
 
+const topic = { name, known: z.boolean(), told: z.boolean().exactOptional() };
+
 /** `transport/address`, and behind a forwarder `#` with the node's id. */
 const peer = z.custom<PeerId>(
   (value) => typeof value === "string" && value.length <= 1_000 && !lone.test(value) && address.test(value),
@@ -141,7 +145,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     will: orNothing(publication),
     brokerWill: orNothing(publication),
     shown: z.array(z.object({ name: text, hash: z.int(), isRetained: z.boolean().exactOptional() })).exactOptional(),
-    topics: z.array(z.object({ id, name, known: z.boolean(), told: z.boolean().exactOptional() })),
+    topics: z.array(z.object({ id, ...topic })),
     nextTopicId: z.int().min(1).max(65_536),
     home: text.exactOptional(),
     subscriptions: z.array(
@@ -154,6 +158,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
       }),
     ),
   }),
+  topic: z.object(topic),
   queued: z.object({
     publication: downlink,
     msgId: u16,

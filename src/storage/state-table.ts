@@ -11,12 +11,14 @@ import type {
   StoredState,
   SuspectRecord,
   TakenRecord,
+  TopicRecord,
   UplinkRecord,
 } from "../core/record.ts";
 import type { PublicationMeta } from "../core/types.ts";
 
 interface Entry {
   session: SessionRecord | undefined;
+  readonly topics: Map<number, TopicRecord>;
   readonly queued: Map<number, QueuedRecord>;
   readonly uplink: Map<number, UplinkRecord>;
   readonly received: Map<number, ReceivedRecord>;
@@ -52,6 +54,10 @@ export class StateTable {
       case "session":
         entry.session = change.record;
         break;
+      case "topic":
+        if (change.record) entry.topics.set(change.id, change.record);
+        else entry.topics.delete(change.id);
+        break;
       case "queued":
         if (change.record) entry.queued.set(change.id, change.record);
         else entry.queued.delete(change.id);
@@ -81,7 +87,7 @@ export class StateTable {
         else entry.backlog.delete(change.id);
         break;
     }
-    if (!entry.session && size(entry) + entry.suspects.size + entry.kinds.size === 0)
+    if (!entry.session && size(entry) + entry.topics.size + entry.suspects.size + entry.kinds.size === 0)
       this.#entries.delete(change.clientId);
   }
 
@@ -119,6 +125,7 @@ export class StateTable {
     const { session, queued, uplink, received, taken } = entry;
     const byNumber = <Record>(records: ReadonlyMap<number, Record>) => [...records].sort(([a], [b]) => a - b);
     const state = {
+      topics: byNumber(entry.topics),
       queued: byNumber(queued),
       uplink: byNumber(uplink),
       received: byNumber(received),
@@ -146,6 +153,7 @@ export class StateTable {
     if (!entry) {
       entry = {
         session: undefined,
+        topics: new Map(),
         queued: new Map(),
         uplink: new Map(),
         received: new Map(),
@@ -161,7 +169,7 @@ export class StateTable {
   }
 }
 
-/** What belongs to a session; what was learnt of packets (suspects, kinds) is no loss without one. */
+/** What belongs to a session; topic ids, and what was learnt of packets (suspects, kinds), are no loss without one. */
 function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
   return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
 }

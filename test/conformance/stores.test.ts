@@ -194,7 +194,7 @@ describe("a disk store in trouble", () => {
     await written(at, 2);
     const later: [string, Uint8Array][] = [
       ["pa/000000000001", encodeValue({ v: 1, deaths: 3 }, 1)], // a kind that is not known here
-      ["x", Uint8Array.of(1)],
+      ["y", Uint8Array.of(1)],
       ["sb", encodeValue({ v: 3, name: "b" }, 1)],
       ["qa/000000000100", encodeValue({ v: 3 }, 1)],
       ["qb/000000000200", encodeRecord(queued("b", 0x200), 1)], // belongs to a session that is not to be touched

@@ -13,7 +13,7 @@ import { subscribeAgain } from "../broker/sending.ts";
 import { ask, join } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { StoredState, UplinkRecord } from "../record.ts";
+import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { bidGoodbye } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
@@ -26,6 +26,7 @@ import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
+import type { Topic } from "../state/topic-registry.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
 
@@ -57,9 +58,12 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
   session.lastHeard = context.now;
-  for (const { id, name, known, told } of record.topics) {
-    session.registry.restore({ id, name, known, told: known || told === true });
+  for (const [id, topic] of stored.topics ?? []) restoreTopic(session, id, topic);
+  for (const { id, ...topic } of record.topics) {
+    const restored = restoreTopic(session, id, topic);
+    session.registry.noteChanged(restored); // from here on it has a record of its own
   }
+  if (record.topics.length > 0) markChanged(context, session);
   for (const shown of record.shown ?? []) session.shown.restore(shown);
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
@@ -101,6 +105,10 @@ function hasItsId(context: Context, session: Session): boolean {
   session.lacksId = true;
   context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
   return false;
+}
+
+function restoreTopic(session: Session, id: number, { name, known, told }: TopicRecord): Topic {
+  return session.registry.restore({ id, name, known, told: known || told === true });
 }
 
 function attach(context: Context, session: Session): void {

@@ -13,6 +13,7 @@ export function newSession(
   { clean, peer }: { readonly clean: boolean; readonly peer: PeerId | undefined },
 ): Session {
   const registry = new Registry({
+    isKept: context.journal.enabled,
     start: context.sessions.topicIdStart(clientId),
     limit: context.options.topics.idsPerClientMax,
     isPredefined: (id) =>

@@ -117,9 +117,8 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.publication.qos === 0) {
     if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     outboxAllow(session);
-    noteShown(context, session, entry.publication);
     noteQoS0(context, session, entry);
     noteSent(session, message);
     if (session.peer !== undefined) context.out.send(session.peer, message);
@@ -401,8 +400,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     entry.released = true;
     session.outbox.forgetUnanswered(entry);
     confirmId(context, session, entry);
-    noteShown(context, session, entry.publication);
-    context.counters.deliveredDown++;
+    noteDelivered(context, session, entry);
     after = persistReleased(context, session, entry);
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
@@ -452,10 +450,15 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
 
 /** QoS 1: the client has it. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
-  context.counters.deliveredDown++;
+  noteDelivered(context, session, entry);
   confirmId(context, session, entry);
-  noteShown(context, session, entry.publication);
   finish(context, session, entry);
+}
+
+/** The client has it, or was sent it at QoS 0. */
+function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
+  context.counters.deliveredDown++;
+  if (!session.trunk) noteShown(context, session, publication);
 }
 
 /** The client took a message under this id: it knows it. */

@@ -5,7 +5,6 @@ import type { Context } from "../context.ts";
 import { regAck, returnCodes } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
-import { markChanged } from "./session-record.ts";
 import { assignTopic } from "./topic-octets.ts";
 
 export function onRegister(context: Context, session: Session, message: Register): void {
@@ -25,9 +24,10 @@ export function onRegister(context: Context, session: Session, message: Register
     return context.out.send(peer, regAck(0, msgId, returnCodes.congestion));
   }
   topic.known = true;
+  if (!topic.told) session.registry.noteChanged(topic);
   topic.told = true;
   topic.refused = false;
   session.outbox.names.delete(topicName);
-  markChanged(context, session);
+  context.journal.markTopics(session);
   context.out.send(peer, regAck(topic.id, msgId, returnCodes.accepted));
 }

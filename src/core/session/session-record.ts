@@ -2,11 +2,18 @@
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { homeOf, type Session } from "../state/session.ts";
-import type { Topic } from "../state/topic-registry.ts";
+import { recordOfTopic, type Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
 import { beginProof, prove } from "./proof.ts";
 
+/** All of it, for whoever looks at it. */
 export function recordOf(session: Session): SessionRecord {
+  const topics = [...session.registry.topics()].map((topic) => ({ id: topic.id, ...recordOfTopic(topic) }));
+  return { ...storedRecordOf(session), topics };
+}
+
+/** As it is stored: each topic has a record of its own. */
+function storedRecordOf(session: Session): SessionRecord {
   return {
     clientId: session.clientId,
     peer: session.peer,
@@ -20,14 +27,8 @@ export function recordOf(session: Session): SessionRecord {
     ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,
-    // What the last words told the client may not have left: known to a later life is what an answer has confirmed.
     ...(session.shown.size > 0 && { shown: session.shown.records() }),
-    topics: [...session.registry.topics()].map(({ id, name, confirmed, told }) => ({
-      id,
-      name,
-      known: confirmed,
-      ...(told && !confirmed && { told }),
-    })),
+    topics: [],
     nextTopicId: session.registry.next,
     ...(homeOf(session) !== "" && { home: homeOf(session) }),
     subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId, isRefused }) => ({
@@ -42,7 +43,12 @@ export function recordOf(session: Session): SessionRecord {
 
 /** The session is to be stored as it is at the end of this turn. */
 export function markChanged(context: Context, session: Session): void {
-  context.journal.mark(session, () => recordOf(session));
+  context.journal.mark(session, () => storedRecordOf(session));
+}
+
+/** The same, of something that nothing waits for. */
+export function noteChanged(context: Context, session: Session): void {
+  context.journal.note(session, () => storedRecordOf(session));
 }
 
 /** More than CONNECT was heard: it does not have its place for nothing, and keeps it in the next life. */
@@ -60,7 +66,8 @@ export function confirm(context: Context, session: Session, topic: Topic): void 
   topic.confirmed = true;
   const history = session.outbox.names.get(topic.name);
   if (history) Object.assign(history, { isAside: false, isGivenUp: false }); // that no REGISTER is answered stays true
-  context.journal.note(session, () => recordOf(session));
+  session.registry.noteChanged(topic);
+  context.journal.noteTopics(session);
 }
 
 /** The client does not know the id, and said so. */
@@ -69,7 +76,8 @@ export function doubt(context: Context, session: Session, topic: Topic): void {
   topic.told = false;
   topic.confirmed = false;
   session.outbox.names.delete(topic.name);
-  context.journal.note(session, () => recordOf(session));
+  session.registry.noteChanged(topic);
+  context.journal.noteTopics(session);
 }
 
 /** The client is at this address now, and whoever was there is not any more: a restart must find both so. */

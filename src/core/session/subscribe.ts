@@ -118,6 +118,7 @@ export function onSubscribeAck(
   if (topic && !context.isConnecting(session)) {
     topic.known = true;
     topic.told = true;
+    session.registry.noteChanged(topic);
     topic.toldAt = context.now;
     topic.refused = false;
     session.outbox.names.delete(topic.name);

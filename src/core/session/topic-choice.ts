@@ -5,7 +5,6 @@ import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
-import { recordOf } from "./session-record.ts";
 import { assignTopic } from "./topic-octets.ts";
 
 export type TopicChoice = {
@@ -26,7 +25,7 @@ export function topicFor(context: Context, session: Session, topicName: string):
   const topic = present ?? assignTopic(context, session, topicName);
   if (!topic) return "exhausted";
   if (topic.refused) return "refused";
-  if (!present) context.journal.mark(session, () => recordOf(session));
+  if (!present) context.journal.markTopics(session);
   return { type: "normal", id: topic.id, known: topic.known };
 }
 

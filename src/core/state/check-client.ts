@@ -197,7 +197,11 @@ function checkLimits({ gateway, session }: Subject, tell: Found): void {
     // What the client may have seen stays, also while it stands aside, and the newest is let in beside it.
     let seen = 0;
     for (const entry of outbox) if (entry.policy === policy && !isFree(entry)) seen++;
-    const most = { leave: policy.messagesMax + receiveMaximum, oldest: seen + 1, newest: 0 }[policy.atLimit];
+    const most = {
+      leave: policy.messagesMax + receiveMaximum,
+      oldest: Math.max(policy.messagesMax, seen) + 1,
+      newest: policy.messagesMax,
+    }[policy.atLimit];
     if (messages > most) tell(`: ${messages} messages wait under a rule of at most ${policy.messagesMax}`);
   }
 }

@@ -6,27 +6,28 @@ import type { Found } from "../assert.ts";
 import type { Effect } from "../effect.ts";
 import type { Input } from "../input.ts";
 import { sameBytes } from "../octets.ts";
-import type { SessionRecord } from "../record.ts";
+import type { SessionRecord, TopicRecord } from "../record.ts";
 import type { Session } from "./session.ts";
-import type { SessionTable } from "./session-table.ts";
 
-/** A restart reads neither: it tells each client its topic ids again, and asks for the will of the session. */
-const unread: ReadonlySet<string> = new Set(["known", "brokerWill", "shown"]);
+/**
+ * What is not written at once: the will at the broker is asked for again, what a client was shown may be a little older,
+ * and the next topic id is never below those that are there.
+ */
+const unread: ReadonlySet<string> = new Set(["brokerWill", "shown", "nextTopicId"]);
 
 export class WrittenRecords {
   /** By client id, what was asked to be stored last. */
   readonly #last = new Map<string, SessionRecord>();
 
-  /** What this turn asked to be stored, or read. */
-  note(
-    sessions: SessionTable,
-    { input, effects }: { readonly input: Input | undefined; readonly effects: readonly Effect[] },
-    recordOf: (session: Session) => SessionRecord,
-  ): void {
+  /** What this turn read, or asked to be stored. */
+  note({ input, effects }: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
+    const states = input?.kind === "restored" ? (input.states ?? []) : [];
+    for (const { session, topics = [] } of states) {
+      if (this.#last.has(session.clientId)) continue;
+      const own = topics.map(([id, topic]) => ({ id, ...topic }));
+      this.#last.set(session.clientId, { ...session, topics: [...session.topics, ...own] });
+    }
     for (const effect of effects) if (effect.kind === "persist") this.#note(effect);
-    if (input?.kind !== "restored") return;
-    for (const session of sessions.all())
-      if (!this.#last.has(session.clientId)) this.#last.set(session.clientId, recordOf(session));
   }
 
   compare(session: Session, recordOf: (session: Session) => SessionRecord, found: Found): void {
@@ -36,18 +37,32 @@ export class WrittenRecords {
     if (!last) return found(`client ${clientId}: its session is not stored`);
     const now = recordOf(session);
     if (isSame(last, now)) return;
+    if (isSame(inOrder(last), inOrder(now))) return;
     const names = Object.keys({ ...last, ...now }) as (keyof SessionRecord)[];
-    for (const name of names.filter((name) => !unread.has(name) && !isSame(last[name], now[name])))
+    for (const name of names.filter((name) => !unread.has(name) && !isSame(inOrder(last)[name], inOrder(now)[name])))
       found(`client ${clientId}: "${name}" of its session changed, and it was not marked to be stored`);
   }
 
   #note({ changes }: Extract<Effect, { kind: "persist" }>): void {
-    for (const change of changes) {
-      if (change.of !== "session") continue;
-      if (change.record) this.#last.set(change.clientId, change.record);
-      else this.#last.delete(change.clientId);
+    for (const { of, clientId, id, record } of changes) {
+      if (of === "topic") this.#noteTopic(clientId, id, record);
+      if (of !== "session") continue;
+      if (record) this.#last.set(clientId, { ...record, topics: this.#last.get(clientId)?.topics ?? [] });
+      else this.#last.delete(clientId);
     }
   }
+
+  #noteTopic(clientId: string, id: number, record: TopicRecord | undefined): void {
+    const last = this.#last.get(clientId);
+    if (!last) return;
+    const topics = last.topics.filter((topic) => topic.id !== id);
+    if (record) topics.push({ id, ...record });
+    this.#last.set(clientId, { ...last, topics });
+  }
+}
+
+function inOrder(record: SessionRecord): SessionRecord {
+  return { ...record, topics: [...record.topics].sort((a, b) => a.id - b.id) };
 }
 
 function isSame(a: unknown, b: unknown): boolean {

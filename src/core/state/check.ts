@@ -59,7 +59,7 @@ export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemor
   if (isWhole) checkSums(gateway, sessions, found);
   checkSessions(gateway, sessions, isWhole, procedures, found);
   if (gateway.journal.enabled) {
-    memory.written.note(gateway.sessions, turn, procedures.recordOf);
+    memory.written.note(turn);
     for (const session of sessions) memory.written.compare(session, procedures.recordOf, found);
   }
   if (findings.length > 0) assert(false, findings.slice(0, toldMax).join("; "));

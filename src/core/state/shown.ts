@@ -1,5 +1,5 @@
 /**
- * What a client was last sent of each name, as a hash: so a retained message that comes because the gateway subscribed again
+ * What a client has got last of each name, as a hash: so a retained message that comes because the gateway subscribed again
  * is told from a new one. MQTT 3.1.1 has no SUBSCRIBE without retained messages. [MQTT 3.1.1 §3.8.4]
  */
 
@@ -17,7 +17,7 @@ export class Shown {
   /** It changed in this life of the gateway. */
   isNew = false;
 
-  /** The client is sent this now. Answers whether it should be written soon: the broker is known to keep it. */
+  /** The client has this now. Answers whether it should be written soon: the broker is known to keep it. */
   note({ topicName: name, payload, retain }: Publication): boolean {
     if (payload.byteLength > payloadBytesMax || name.length > nameLengthMax) {
       this.#byName.delete(name);
@@ -32,7 +32,7 @@ export class Shown {
     return isRetained;
   }
 
-  /** Was this the last that the client was sent of this name? */
+  /** Was this the last that the client got of this name? */
   has({ topicName, payload }: Publication): boolean {
     return this.#byName.get(topicName)?.hash === hashOf(payload);
   }

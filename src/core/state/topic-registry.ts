@@ -11,6 +11,7 @@
  * short topic name has such an octet in front. Predefined ids of the client are never given out.
  */
 import { utf8Length } from "../../wire/topic.ts";
+import type { TopicRecord } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";
 
@@ -34,19 +35,31 @@ export interface Topic {
   toldAt: Instant;
 }
 
+/**
+ * As it is stored. What the last words told the client may not have left: known to a later life is what an answer has
+ * confirmed.
+ */
+export function recordOfTopic({ name, confirmed, told }: Topic): TopicRecord {
+  return told && !confirmed ? { name, known: false, told } : { name, known: confirmed };
+}
+
 export class Registry {
   readonly #byName = new SmallMap<string, Topic>();
   readonly #byId = new SmallMap<number, Topic>();
   readonly #limit: number;
   readonly #isPredefined: (id: number) => boolean;
+  readonly #isKept: boolean;
   #next: number;
   #octets = 0;
+  /** Ids of which the store knows something else, while there are such. */
+  #changed: Set<number> | undefined = undefined;
 
-  /** `start`: first id to try; `limit`: names at most. */
-  constructor(options: { start: number; limit: number; isPredefined: (id: number) => boolean }) {
+  /** `start`: first id to try; `limit`: names at most; `isKept`: there is a store for it. */
+  constructor(options: { start: number; limit: number; isPredefined: (id: number) => boolean; isKept: boolean }) {
     this.#next = options.start;
     this.#limit = options.limit;
     this.#isPredefined = options.isPredefined;
+    this.#isKept = options.isKept;
   }
 
   /** Where the client's next session should go on. */
@@ -81,7 +94,9 @@ export class Registry {
     if (present) return present;
     const id = this.#byName.size < this.#limit ? this.#freeId() : undefined;
     if (id === undefined) return undefined;
-    return this.restore({ id, name, known: false, told: false });
+    const topic = this.restore({ id, name, known: false, told: false });
+    this.noteChanged(topic);
+    return topic;
   }
 
   /** Puts a topic back under the id it had. `known`: the client had confirmed it. */
@@ -94,13 +109,38 @@ export class Registry {
     return entry;
   }
 
-  /** The next id to try, after a restart. */
+  /** The next id to try, after a restart: not below those that are there. */
   goOnAt(next: number): void {
     this.#next = next;
+    for (const id of this.#byId.keys()) if (id >= this.#next) this.#next = id + 1;
+  }
+
+  /** What the client knows of this one is not what the store has. */
+  noteChanged({ id }: Topic): void {
+    if (!this.#isKept) return;
+    this.#changed ??= new Set();
+    this.#changed.add(id);
+  }
+
+  /** What has to be written since the last call; undefined: this id means nothing any more. */
+  takeChanged(): readonly (readonly [id: number, record: TopicRecord | undefined])[] {
+    const changed = this.#changed;
+    if (!changed) return [];
+    this.#changed = undefined;
+    return [...changed].map((id) => {
+      const topic = this.#byId.get(id);
+      return [id, topic && recordOfTopic(topic)];
+    });
+  }
+
+  /** All ids of which the store may have a record. */
+  storedIds(): ReadonlySet<number> {
+    return new Set([...this.#byId.keys(), ...(this.#changed ?? [])]);
   }
 
   /** A new start: no id of before means anything, and numbers go on. */
   clear(): void {
+    for (const topic of this.#byName.values()) this.noteChanged(topic);
     this.#byName.clear();
     this.#byId.clear();
     this.#octets = 0;
@@ -109,6 +149,7 @@ export class Registry {
   /** The client may have lost its table. */
   forgetKnown(): void {
     for (const topic of this.#byName.values()) {
+      if (topic.confirmed) this.noteChanged(topic);
       topic.known = false;
       topic.confirmed = false;
       topic.refused = false;

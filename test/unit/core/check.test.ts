@@ -24,7 +24,7 @@ test("of a crowd, the sessions that a turn touched are looked at in this turn", 
   vi.spyOn(Journal.prototype, "mark").mockImplementation(() => {});
   expect(() => {
     life.keep(bench.client(register("temperature"), "udp/10.0.0.7:9"));
-  }).toThrow(/client c7: "topics" of its session changed, and it was not marked to be stored/);
+  }).toThrow(/client c7: "spoke" of its session changed, and it was not marked to be stored/);
 });
 
 test.each([
