@@ -188,6 +188,11 @@ export class Judge {
     }
   }
 
+  /** A gateway begins to live: what was said to a dead one it has not heard. */
+  gatewayBegins(): void {
+    for (const peer of this.#peers.values()) peer.connects = false;
+  }
+
   brokerForgot(clientId: string): void {
     this.#excuse(clientId);
     this.#uncertain.add(clientId);

@@ -337,7 +337,7 @@ export class World {
 
   /** Tens of minutes that queues are given to empty. */
   get #patience(): number {
-    if (this.poison) return 12; // some may wait for ever: see the law
+    if (this.poison) return 40; // some may wait for ever: see the law
     return this.#options.smallClients ? 9 : 60;
   }
 
@@ -362,6 +362,7 @@ export class World {
 
   #startGateway(): void {
     this.lives++;
+    this.judge.gatewayBegins();
     const { core: overrides, crashes, wrap, cheat } = this.#options;
     const core = new (this.#options.unchecked ? GatewayCore : CheckedCore)(
       { ...testOptions, ...overrides, ...cheat, ...this.#access() },
