@@ -180,7 +180,7 @@ function startFlight(context: Context, session: Session, entry: OutboxEntry): vo
 }
 
 function newRound({ now }: Context, { heard }: Session) {
-  return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, isAgain: false };
+  return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, behind: undefined, isAgain: false };
 }
 
 /** One of those that stand aside is tried; in a wake-up that is enough. */
@@ -240,6 +240,9 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return;
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
+  const { behind } = outbox.inFlight;
+  // The store owes an answer: a PUBREL that left now could be forgotten by the next life, and the message would come twice.
+  if (behind !== undefined && behind > context.store.answered) return armRetry(context, session);
   if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.
   const isHeld =
@@ -405,7 +408,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     const received = unbindDelivery(entry);
     if (received) acknowledge(context, session.broker, received, after);
     const { inFlight } = session.outbox;
-    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context, session));
+    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context, session), { behind: after });
   } else if (!entry) {
     context.counters.dropped["unmatched-ack"]++;
   }

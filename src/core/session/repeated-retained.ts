@@ -7,6 +7,7 @@
  */
 import { matches } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
+import { sameBytes } from "../octets.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication } from "../types.ts";
 import { noteChanged } from "./session-record.ts";
@@ -14,15 +15,21 @@ import { noteChanged } from "./session-record.ts";
 /** Does the client have this, and has it asked for nothing that brought it? `publication`: as the client knows the topic. */
 export function isRepeatedRetained(session: Session, publication: Publication): boolean {
   const { broker, subscriptions, shown } = session;
-  if (broker.askedAgain.size === 0 || !shown.has(publication)) return false;
+  if (broker.askedAgain.size === 0 || !(shown.has(publication) || waits(session, publication))) return false;
   for (const filter of subscriptions.keys())
     if (!broker.askedAgain.has(filter) && matches(filter, publication.topicName)) return false;
   return true;
 }
 
-/** The client has this. What is not known to be retained is written with the next change, or at the end. */
+/** It is on its way to the client already. */
+function waits({ outbox }: Session, { topicName, payload }: Publication): boolean {
+  const isSame = (other: Publication) => other.topicName === topicName && sameBytes(other.payload, payload);
+  return outbox.find((entry) => isSame(entry.publication)) !== undefined;
+}
+
+/** The client has this, or it was sent and wants no answer. What is not known to be retained is written with the next change, or at the end. */
 export function noteShown(context: Context, session: Session, publication: Publication): void {
-  if (session.shown.note(publication)) noteChanged(context, session);
+  if (!session.trunk && session.shown.note(publication)) noteChanged(context, session);
 }
 
 /** The process ends: what is not written yet. */

@@ -18,7 +18,7 @@ import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
-import type { Instant, Publication } from "../types.ts";
+import type { CommitToken, Instant, Publication } from "../types.ts";
 import type { Received } from "./exchanges.ts";
 
 export interface OutboxEntry {
@@ -124,6 +124,8 @@ interface Round {
   readonly heardThen: number;
   /** PINGREQs of an awake client meanwhile. */
   pings: number;
+  /** Until this commit is done nothing of it leaves; undefined = it waits for none. */
+  behind: CommitToken | undefined;
   /** It was sent in an earlier round: also the first copy of this one has DUP. */
   readonly isAgain: boolean;
 }

@@ -7,6 +7,7 @@ import {
   elsewhere,
   here,
   octets,
+  ping,
   pubAck,
   publish,
   regAck,
@@ -231,6 +232,19 @@ describe("QoS 2 towards a client while the store fails", () => {
     const { msgId } =
       bench.input({ kind: "persisted", token: token + 1_000 }) && bench.after(10_000).message("PUBLISH");
     bench.client({ type: "PUBREC", msgId }).gets("PUBREL");
+  });
+
+  test("a PUBREL whose commit is not done is neither repeated nor counted as unanswered", () => {
+    const bench = new Bench({ durable: true }).connected({ cleanSession: false, duration: 600 }).subscribed("t", 2);
+    const { msgId } = bench.link().delivers({ qos: 2 }).message("PUBLISH");
+    bench.link().delivers({ qos: 1 }).gets();
+    const turn = bench.client({ type: "PUBREC", msgId }).gets("PUBREL");
+    expect(turn.effects.find(({ kind }) => kind === "send")).toMatchObject({ after: turn.effect("persist").token });
+    bench.client(ping).gets("PINGRESP");
+    bench.after(55_000).gets();
+    bench.input({ kind: "persisted", token: turn.effect("persist").token });
+    bench.after(30_000).gets("PUBREL", "PUBREL", "PUBREL");
+    bench.client({ type: "PUBCOMP", msgId }).gets("PUBLISH");
   });
 
   test("a sleeper wakes, and sleeps on without it", () => {

@@ -64,10 +64,14 @@ describe.each(["killed", "ended"] as const)("after the gateway was %s", (how) =>
     shown(restarted(life, how), { ...command, dup: true });
   });
 
-  test("one that never got to the client comes", () => {
+  test("one that the client had not answered comes, where the broker has forgotten that it was on its way", () => {
     const life = subscriber();
-    life.keep(life.bench.link().delivers(command));
-    shown(restarted(life, how), command);
+    life.keep(life.bench.link().delivers(command)).gets("PUBLISH");
+    if (how === "ended") life.keep(life.bench.input({ kind: "shutdown" }));
+    const next = life.next();
+    const { packetId } = next.keep(next.bench.link().up(false)).effect("subscribe");
+    next.keep(next.bench.link().acks("suback", packetId, 1));
+    next.keep(next.bench.link().delivers(command)).gets("REGISTER"); // of the name, for the client has confirmed nothing
   });
 
   test("one that the client asks for again comes", () => {
