@@ -4,7 +4,7 @@
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { SessionView } from "../../src/core/gateway-core.ts";
-import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
+import type { ClientState, PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
@@ -29,8 +29,9 @@ class PeerTrack {
   readonly inFlight = new Map<string, string>();
   readonly repeated: Repeated;
   sleeps = false;
-  /** Its CONNECT is not answered yet. */
+  /** Its CONNECT is not answered yet; and since when. */
   connects = false;
+  connectsSince = 0;
   wantsSleep = false;
   wakes = false;
   wakesAgain = false;
@@ -60,6 +61,8 @@ class ClientTrack {
   heardAt = Number.NEGATIVE_INFINITY;
   /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
   excusedUntil = -1;
+  /** As the gateway said last. */
+  state: ClientState | undefined;
   will: string | undefined;
   /** Version of its will when the gateway last said that it publishes it. */
   willWhenDue = Number.POSITIVE_INFINITY;
@@ -166,6 +169,7 @@ export class Judge {
         peer.inFlight.clear();
         // The CONNECT may be stored, and the CONNACK not sent: it counts as there.
         if (peer.connects) peer.sleeps = false;
+        peer.connects = false;
       }
       return;
     }
@@ -181,8 +185,14 @@ export class Judge {
     for (const peer of this.#peers.values()) {
       peer.inFlight.clear();
       peer.sleeps = false;
+      peer.connects = false;
       if (!durable) peer.told.clear();
     }
+  }
+
+  /** A gateway begins to live: what was said to a dead one it has not heard. */
+  gatewayBegins(): void {
+    for (const peer of this.#peers.values()) peer.connects = false;
   }
 
   brokerForgot(clientId: string): void {
@@ -239,6 +249,10 @@ export class Judge {
     if (event.event === "will_published" && event.by === "gateway") {
       const client = this.#client(event.clientId);
       client.willWhenDue = versionOf(client.will);
+    }
+    if (event.event === "client_state") {
+      if (event.state === "disconnected" || event.state === "lost") this.#keepsItsPlace(event.clientId, event.why);
+      this.#client(event.clientId).state = event.state;
     }
     if (event.event === "session_ended") {
       this.#excuse(event.clientId);
@@ -375,6 +389,7 @@ export class Judge {
     const { message } = decoded;
     switch (message.type) {
       case "CONNECT":
+        if (!peer.connects) peer.connectsSince = this.#time.now();
         peer.connects = true;
         return;
       case "DISCONNECT":
@@ -428,6 +443,11 @@ export class Judge {
   }
 
   #judgeMessage(to: PeerId, peer: PeerTrack, message: Message): void {
+    this.#notToTheDenied(clientAt(to), message);
+    if (message.type === "REGISTER" || message.type === "PUBLISH") {
+      this.#nothingBeforeConnAck(to, peer, message);
+      if (message.msgId > msgIdMax) throw new Violation(`${message.type} to ${to} under the MsgId ${message.msgId}`);
+    }
     switch (message.type) {
       case "CONNACK":
         if (message.returnCode !== 0) return;
@@ -485,6 +505,34 @@ export class Judge {
       default:
         return;
     }
+  }
+
+  /** From now on this client is not let in. */
+  denies(clientId: string): void {
+    this.#denied.set(clientId, this.#time.now());
+  }
+  readonly #denied = new Map<string, number>();
+
+  /** Who is not let in any more hears that, and nothing else, whatever session it had. */
+  #notToTheDenied(clientId: string, { type }: Message): void {
+    const since = this.#denied.get(clientId);
+    if (since === undefined || this.#time.now() - since < airMs || type === "DISCONNECT" || type === "CONNACK") return;
+    throw new Violation(`${type} to ${clientId}, which is not let in any more`);
+  }
+
+  /** A device may have begun anew: nothing of what was comes before its CONNACK, but for what waited for a commit. */
+  #nothingBeforeConnAck(to: PeerId, { connects, connectsSince }: PeerTrack, { type }: Message): void {
+    const sinceMs = this.#time.now() - connectsSince;
+    if (connects && sinceMs > commitMs)
+      throw new Violation(`${type} to ${to} ${sinceMs} ms after its CONNECT, before CONNACK`);
+  }
+
+  /** Who speaks keeps its place, whoever else wants one. */
+  #keepsItsPlace(clientId: string, why: string): void {
+    const { state } = this.#client(clientId);
+    if (!/made room/.test(why) || clientId.startsWith("squatter")) return;
+    if (state === "active" || state === "asleep" || state === "awake")
+      throw new Violation(`${clientId} is ${state}, and has made room for a newcomer`);
   }
 
   /** Nothing goes to a sleeping client but answers to what it sent. [§6.14] */
@@ -622,6 +670,12 @@ export class Judge {
     return client;
   }
 }
+
+/** A commit is done in this time. */
+const commitMs = 500;
+
+/** Clients keep MsgIds in 16 bits, some of them signed. */
+const msgIdMax = 0x7fff;
 
 /** Between two copies of what is not answered. */
 const retryMs = testOptions.retry.retryIntervalSeconds * 1_000;

@@ -61,6 +61,8 @@ afterEach(() => {
 interface Fault {
   readonly finding: RegExp;
   readonly mode: Mode;
+  /** The first seed that is lived; it was found to show the fault. */
+  readonly from?: number;
   /** What is not in a function that is replaced above. */
   readonly plant?: () => void;
   /** The world of this seed, where the usual ones would show it too seldom. */
@@ -97,6 +99,7 @@ function storing({ core }: WorldOptions): Pick<WorldOptions, "core"> {
 const faults: Record<string, Fault> = {
   "the first is blamed": {
     mode: "aggregating",
+    from: 7,
     finding: /the broker closed for it|never closed for it/,
     more: () => ({ lateMs: 200, ...patient }),
     plant: () => {
@@ -138,6 +141,7 @@ const faults: Record<string, Fault> = {
   },
   "chance is not excluded": {
     mode: "aggregating",
+    from: 11,
     finding: /the broker closed for it|never closed for it/,
     more: () => ({
       ...noPoison,
@@ -197,8 +201,8 @@ for (const [name, fault] of Object.entries(faults)) {
   });
 }
 
-function firstFinding({ mode, more }: Fault): string {
-  for (let seed = 1; seed <= seedsMax; seed++) {
+function firstFinding({ mode, more, from = 1 }: Fault): string {
+  for (let seed = from; seed < from + seedsMax; seed++) {
     const usual = poisonedOptions(seed, mode);
     const world: World = new World({ ...usual, ...more?.(usual, () => world), unchecked: !isWithout });
     try {

@@ -61,6 +61,10 @@ export interface WorldOptions {
   readonly silenceMaxMs?: number;
   /** Pauses between attempts at the broker are the shipped ones. */
   readonly pauses?: boolean;
+  /** Strangers CONNECT with ids of their own and a keep alive of 65535 s, and never speak again. */
+  readonly squatters?: boolean;
+  /** Not let in by the rules of the gateway's later lives. */
+  readonly denied?: string;
   /** Devices publish with RETAIN and of all lengths, subscribe to this and that and end it, and give their wills other topics. */
   readonly toys?: boolean;
   /** The gateway takes its clock for right before it is set. */

@@ -1,7 +1,9 @@
 /** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
 
+import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { CoreOptions } from "../../src/core/options.ts";
 import { hashOfText } from "../../src/core/state/trunk.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
@@ -9,7 +11,7 @@ import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
 import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { matches } from "../../src/wire/topic.ts";
-import { decode } from "../../src/wire/v12/codec.ts";
+import { decode, encode } from "../../src/wire/v12/codec.ts";
 import { CheckedCore } from "../helpers/checked-core.ts";
 import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
@@ -199,6 +201,7 @@ export class World {
     this.#planPublisher();
     this.#planTroubles();
     this.#planFlaps();
+    this.#planSquatters();
   }
 
   /** A whole life: with all troubles of the seed, then without, until all is settled. */
@@ -345,7 +348,7 @@ export class World {
 
   /** Tens of minutes that queues are given to empty. */
   get #patience(): number {
-    if (this.poison) return 12; // some may wait for ever: see the law
+    if (this.poison) return 40; // some may wait for ever: see the law
     return this.#options.smallClients ? 9 : 60;
   }
 
@@ -370,9 +373,10 @@ export class World {
 
   #startGateway(): void {
     this.lives++;
+    this.judge.gatewayBegins();
     const { core: overrides, crashes, wrap, cheat } = this.#options;
     const core = new (this.#options.unchecked ? GatewayCore : CheckedCore)(
-      { ...testOptions, ...overrides, ...cheat },
+      { ...testOptions, ...overrides, ...cheat, ...this.#access() },
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer,
@@ -648,6 +652,28 @@ export class World {
       if (garbage) this.#garbage();
       if (stalls && this.rng.chance(0.5)) this.standStill(this.rng.between(500, 60_000));
     });
+  }
+
+  #planSquatters(): void {
+    if (!this.#options.squatters) return;
+    this.time.plan(this.rng.between(1_000, 10_000), () => {
+      this.#planSquatters();
+      if (this.#healed) return;
+      const number = ++this.#squatters;
+      const connect = { type: "CONNECT", protocolId: 1, will: false, cleanSession: false, duration: 65_535 } as const;
+      this.network.fromDevice(`sim/squatter${number}:1`, encode({ ...connect, clientId: `squatter${number}` }));
+    });
+  }
+  #squatters = 0;
+
+  /** From the second life on one client is not let in. */
+  #access(): Partial<CoreOptions> {
+    const { denied } = this.#options;
+    if (denied === undefined || this.lives < 2) return {};
+    this.judge.denies(denied);
+    const client: AccessPolicy["client"] = (clientId) =>
+      clientId === denied ? { admitted: false, hint: "" } : { admitted: true };
+    return { access: { ...admitAll, client } };
   }
 
   #planFlaps(): void {

@@ -1,0 +1,118 @@
+/**
+ * Faults in how the gateway stands among strangers and devices that begin anew: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same worlds are lived without them, and nothing may be found.
+ */
+import { afterEach, expect, test, vi } from "vitest";
+import { Context } from "../../src/core/context.ts";
+import { Outbox } from "../../src/core/state/outbox.ts";
+import { SessionTable } from "../../src/core/state/session-table.ts";
+import { testOptions } from "./options.ts";
+import { swarm, type WorldOptions } from "./swarm.ts";
+import { World } from "./world.ts";
+
+const planted = vi.hoisted(() => ({ fault: "" }));
+
+vi.mock("../../src/core/session/shut-out.ts", async (original) => {
+  const shutOut = await original<typeof import("../../src/core/session/shut-out.ts")>();
+  const staysAdmitted: typeof shutOut.staysAdmitted = (...all) =>
+    planted.fault === "a restored session goes on for who is not let in" || shutOut.staysAdmitted(...all);
+  return { ...shutOut, staysAdmitted };
+});
+
+const undo: (() => void)[] = [];
+
+/** Another method instead of this one, until the test is over. */
+function replace<Owner, Name extends keyof Owner>(owner: Owner, name: Name, faulty: Owner[Name]): void {
+  const right = owner[name];
+  owner[name] = faulty;
+  undo.push(() => {
+    owner[name] = right;
+  });
+}
+
+afterEach(() => {
+  for (const each of undo.splice(0)) each();
+  planted.fault = "";
+});
+
+interface Fault {
+  readonly finding: RegExp;
+  /** The first seed that is lived; it was found to show the fault. */
+  readonly from?: number;
+  readonly plant?: () => void;
+  readonly more: (usual: WorldOptions) => Partial<WorldOptions>;
+}
+
+const { freeMsgId } = Outbox.prototype;
+const { toGiveUp } = SessionTable.prototype;
+const quiet = { loss: 0, duplicate: 0, delayMs: [5, 50], storeFailure: 0, garbage: false, moves: false } as const;
+
+const faults: Record<string, Fault> = {
+  "squatters push out who speaks": {
+    finding: /has made room for a newcomer/,
+    more: ({ core, devices }) => ({
+      ...quiet,
+      squatters: true,
+      absences: false,
+      resets: false,
+      core: { ...core, clients: { ...testOptions.clients, sessionsMax: devices + 4 } },
+    }),
+    plant: () =>
+      replace(SessionTable.prototype, "toGiveUp", function (this: SessionTable, newcomer) {
+        for (const session of this.all()) if (session.spoke) return session;
+        return toGiveUp.call(this, newcomer);
+      }),
+  },
+  "a restored session goes on for who is not let in": {
+    finding: /which is not let in any more/,
+    more: ({ core }) => ({
+      ...quiet,
+      crashes: true,
+      denied: "c0",
+      core: { ...core, durable: true },
+      habits: { clean: false },
+      resets: false,
+    }),
+  },
+  "MsgIds have sixteen bits": {
+    finding: /under the MsgId/,
+    more: () => ({}),
+    plant: () =>
+      replace(Outbox.prototype, "freeMsgId", function (this: Outbox) {
+        return freeMsgId.call(this) | 0x8000;
+      }),
+  },
+  "what waits goes out before the new CONNACK": {
+    finding: /before CONNACK/,
+    from: 9,
+    more: () => ({ ...quiet, resets: true, latencyMs: 1_000, habits: { clean: false, will: true } }),
+    plant: () => replace(Context.prototype, "isConnecting", () => false),
+  },
+};
+
+const isWithout = process.env["SIM_WITHOUT_FAULT"] !== undefined;
+const seedsMax = isWithout ? 10 : 40;
+
+for (const [name, fault] of Object.entries(faults)) {
+  test(`${isWithout ? "nothing is found without" : "found"}: ${name}`, { timeout: 3_600_000 }, () => {
+    if (!isWithout) {
+      planted.fault = name;
+      fault.plant?.();
+    }
+    const finding = firstFinding(fault);
+    if (isWithout) expect(finding).toBe("nothing");
+    else expect(finding, `within ${seedsMax} seeds`).toMatch(fault.finding);
+  });
+}
+
+function firstFinding({ more, from = 1 }: Fault): string {
+  for (let seed = from; seed < from + seedsMax; seed++) {
+    const usual = swarm(seed);
+    const world = new World({ ...usual, ...more(usual), unchecked: !isWithout });
+    try {
+      world.run(12 * 60_000);
+    } catch (error) {
+      return `seed ${seed}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+  return "nothing";
+}
