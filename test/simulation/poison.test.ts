@@ -11,8 +11,10 @@ const count = Number(process.env["SIM_POISON_SEEDS"] ?? 8);
 /** So many worlds, and a predicate that strikes nobody is rare. */
 const enough = 5;
 
-for (const mode of ["transparent", "aggregating"] as const) {
-  test(`nothing but poison is taken out (${mode}, ${count} seeds from ${first})`, { timeout: 3_600_000 }, () => {
+test.each(["transparent", "aggregating"] as const)(
+  "nothing but poison is taken out (%s)",
+  { timeout: 3_600_000 },
+  (mode) => {
     let taken = 0;
     let leftOut = 0;
     for (let seed = first; seed < first + count; seed++) {
@@ -29,5 +31,5 @@ for (const mode of ["transparent", "aggregating"] as const) {
     }
     if (count >= enough) expect(taken).toBeGreaterThan(0);
     if (count >= enough && mode === "transparent") expect(leftOut).toBeGreaterThan(0);
-  });
-}
+  },
+);
