@@ -1,6 +1,6 @@
 /**
  * Runs a black-box acceptance suite of MQTT-SN gateways against this one, if there is one beside the project
- * (MQTTSN_ACCEPTANCE_DIR, default ../shared/conformance). It is no part of the project; without it nothing is run.
+ * (MQTTSN_ACCEPTANCE_DIR, default ../shared/conformance-2). It is no part of the project; without it nothing is run.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -9,7 +9,7 @@ import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
-const suite = resolve(root, process.env.MQTTSN_ACCEPTANCE_DIR ?? "../shared/conformance");
+const suite = resolve(root, process.env.MQTTSN_ACCEPTANCE_DIR ?? "../shared/conformance-2");
 if (!existsSync(join(suite, "run.py"))) {
   process.stdout.write(`no acceptance suite in ${suite}: not run\n`);
   process.exit(0);

@@ -159,12 +159,12 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     meaning:
       "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap go by further connections, so that nobody gets a message twice.",
     advice:
-      "Nothing. Where it could not be found out, the broker is taken to send one; say what it does in `upstream.copies`. Such brokers are named in docs/brokers.md.",
+      "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/brokers.md.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
     sentence: ({ upstream, copies }) => {
       const whose = upstream === "" ? "the broker" : `the broker of ${upstream}`;
       if (copies === undefined)
-        return `whether ${whose} sends a message once for each filter could not be found out; devices whose filters overlap may get copies: set upstream.copies`;
+        return `whether ${whose} sends a message once for each filter could not be found out; copies are counted, which is the second best: set upstream.copies`;
       return copies === "each"
         ? `${whose} sends a message once for each filter that matches: filters that overlap go by connections of their own`
         : `${whose} sends a message once, however many filters match`;

@@ -73,7 +73,7 @@ export function onCopiesKnown(
     return [];
   }
   context.out.report({ event: "copies_known", upstream: name, copies });
-  upstream.copies = copies ?? "one";
+  upstream.copies = copies ?? "counted";
   const placed: [Trunk<Session>, TrunkFilter<Session>][] = [];
   for (const main of upstream.trunks) {
     for (const entry of main.undecided) placed.push([move(context, main, entry), entry]);

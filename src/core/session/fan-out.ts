@@ -33,7 +33,8 @@ export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: 
   const { publication, packetId } = input;
   if (publication.qos > 0 && isRepeat(context, trunk, link, input)) return;
   const topicName = fromBroker(trunk.policy.topicPrefix, publication.topicName);
-  const recipients = topicName === undefined ? nobody : recipientsOf(trunk, topicName, input);
+  const isWanted = topicName !== undefined && !isCounted(context, trunk, link, topicName, input);
+  const recipients = isWanted ? recipientsOf(trunk, topicName, input) : nobody;
   const copies: (Publication | undefined)[] = [];
   let after: CommitToken | undefined;
   for (const [session, asked] of recipients) {
@@ -43,6 +44,25 @@ export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: 
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
   }
   if (publication.qos > 0) acknowledgeCustody(context, trunk, link, { packetId, publication }, after);
+}
+
+/** Is it one more copy of what has been passed on? Only where nobody knows how this broker sends copies. */
+function isCounted(
+  { now, counters }: Context,
+  trunk: Trunk<Session>,
+  { upstream }: Link,
+  topicName: string,
+  { publication, dup }: Delivered,
+): boolean {
+  if (upstream.copies !== "counted" || publication.retain || dup) return false;
+  let filters = 0;
+  trunk.filters.match(topicName, ({ filter }) => {
+    if (!isShared(filter)) filters++;
+  });
+  const isCopy = trunk.copyCount.isCopy(contentHash(publication), filters, now);
+  if (isCopy) counters.dropped.repeat++;
+  else if (trunk.copyCount.isOne) upstream.copies = "one";
+  return isCopy;
 }
 
 type Recipients = Iterable<readonly [Session, QoS]>;

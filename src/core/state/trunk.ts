@@ -15,6 +15,7 @@ import type { Deadline } from "../deadlines.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
+import { CopyCount } from "./copy-count.ts";
 import type { ExchangeClient, Received, TrunkFilter } from "./exchanges.ts";
 import { FilterTrie } from "./filter-trie.ts";
 
@@ -40,6 +41,8 @@ export class Trunk<Client extends ExchangeClient> {
   readonly filters = new FilterTrie<TrunkFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
   readonly unasked = new Set<TrunkFilter<Client>>();
+  /** While nobody knows how the broker sends copies. */
+  readonly copyCount = new CopyCount();
   /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
   readonly undecided = new Set<TrunkFilter<Client>>();
   /** Of a lane of an earlier life: the filters that stood on it. */

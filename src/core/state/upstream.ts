@@ -24,8 +24,11 @@ export class Upstream<Client extends ExchangeClient> {
   isHolding = false;
   /** While sessions come back: clients that went by a shared connection, by its home. */
   readonly movers: [home: string, client: Client][] = [];
-  /** How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. */
-  copies: Copies | "unknown" | "asked";
+  /**
+   * How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. `counted`: it
+   * could not be found out, and copies are counted.
+   */
+  copies: Copies | "unknown" | "asked" | "counted";
   /** All sessions of an earlier life are back, and each filter stands where it belongs. */
   isSettled = false;
 

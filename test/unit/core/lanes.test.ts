@@ -203,6 +203,52 @@ describe("a broker of which nobody said how it sends copies", () => {
     expect(scene.filters).toEqual(new Map([["gateway", new Set(["x/#", "x/y"])]]));
   });
 
+  describe("where it cannot be found out, copies are counted", () => {
+    function counting(): Scene {
+      const { scene } = asking();
+      scene.follow(scene.bench.input({ kind: "copiesKnown", upstream: "", copies: undefined }));
+      for (const clientId of ["a", "b"]) scene.asleep(clientId);
+      return scene;
+    }
+
+    test.each([1, 2] as const)("QoS %i: each device gets each message once", (qos) => {
+      const scene = counting();
+      for (const text of ["one", "two", "three", "four"]) scene.publish("x/y", text, qos);
+      expect([scene.waiting("a"), scene.waiting("b")]).toEqual([4, 4]);
+      scene.publish("x/z", "for a", 1);
+      expect([scene.waiting("a"), scene.waiting("b")]).toEqual([5, 4]);
+    });
+
+    test("a second later the same is another message", () => {
+      const scene = counting();
+      scene.publish("x/y", "tick", 1);
+      scene.bench.after(1_000);
+      scene.publish("x/y", "tick", 1);
+      expect([scene.waiting("a"), scene.waiting("b")]).toEqual([2, 2]);
+    });
+
+    test("a broker that sends one is recognised, and then nothing is counted", () => {
+      const scene = counting();
+      const one = (text: string) =>
+        scene.follow(scene.bench.link("gateway").delivers({ topicName: "x/y", payload: octets(text) }));
+      for (const text of ["1", "2", "3", "4"]) {
+        one(text);
+        scene.bench.after(1_000);
+      }
+      one("tick");
+      one("tick");
+      expect([scene.waiting("a"), scene.waiting("b")]).toEqual([6, 6]);
+    });
+
+    test("what comes again with DUP is no copy", () => {
+      const scene = counting();
+      const message = { topicName: "x/y", payload: octets("tick"), packetId: 77 };
+      scene.follow(scene.bench.link("gateway").delivers(message));
+      scene.follow(scene.bench.link("gateway").delivers({ ...message, packetId: 78, dup: true }));
+      expect(scene.waiting("a")).toBe(2);
+    });
+  });
+
   test("it went away before it could be found out: it is asked with the next connection", () => {
     const { scene } = asking();
     scene.bench.link("gateway").down();
