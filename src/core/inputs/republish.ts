@@ -22,6 +22,7 @@ export function republish(context: Context, ids: readonly (readonly [id: number,
 function sendUp(context: Context, clientId: string, publication: Publication): boolean {
   let session = context.sessions.byClientId(clientId);
   if (!session) {
+    if (context.sessions.size >= context.options.clients.sessionsMax) return false; // the letter stays
     session = newSession(context, clientId, { clean: true, peer: undefined });
     context.sessions.add(session);
   }

@@ -161,15 +161,21 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boo
     return false;
   }
   const { sessions, now } = context;
-  const { sessionsMax, sessionsPerHostMax } = context.options.clients;
+  const { sessionsPerHostMax } = context.options.clients;
   const newcomer = { vouched, now };
   if (!vouched && sessionsPerHostMax > 0 && sessions.atHostOf(peer) >= sessionsPerHostMax) {
     const gives = sessions.toGiveUpAtHostOf(peer, newcomer);
     if (!gives) return haveNoPlace(context, peer, message, "too many sessions of this host");
     endForRoom(context, gives);
   }
-  if (sessions.size < sessionsMax) return true;
-  const gives = sessions.toGiveUp(newcomer);
+  return findPlace(context, peer, message, vouched);
+}
+
+/** Somebody less known makes way. False: nobody does, and it is told so. */
+function findPlace(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
+  const { sessions, now } = context;
+  if (sessions.size < context.options.clients.sessionsMax) return true;
+  const gives = sessions.toGiveUp({ vouched, now });
   if (!gives) return haveNoPlace(context, peer, message, "too many sessions");
   endForRoom(context, gives);
   return true;
@@ -270,6 +276,8 @@ function commit(context: Context, setup: Setup<Session>): void {
   }
   setup.isNew = session === undefined;
   if (!session) {
+    // While it told its will, others may have come.
+    if (!findPlace(context, peer, message, setup.vouched)) return forgetSetup(context, setup);
     session = newSession(context, clientId, { clean: message.cleanSession, peer });
     context.sessions.add(session);
   }

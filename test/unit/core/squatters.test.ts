@@ -45,6 +45,23 @@ describe("no place is left", () => {
     expect(clients(bench)).toEqual(["new", "s2", "s3"]);
   });
 
+  test("there may be none any more when a client has told its will", () => {
+    const bench = new Bench(three);
+    for (const id of ["s1", "s2"]) joins(bench, id);
+    for (const clientId of ["w1", "w2"])
+      bench.client(connect({ clientId, will: true }), at(clientId)).gets("WILLTOPICREQ");
+    const tells = (clientId: string) => {
+      bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 0, retain: false }, at(clientId)).gets("WILLMSGREQ");
+      return bench.client({ type: "WILLMSG", willMsg: new Uint8Array(1) }, at(clientId));
+    };
+    tells("w1").asks("openLink");
+    const turn = tells("w2").asks();
+    expect(turn.message("CONNACK").returnCode).toBe(1);
+    expect(turn.drops).toEqual(["no-place"]);
+    expect(clients(bench)).toEqual(["s1", "s2", "w1"]);
+    expect(bench.core.sizes.setups).toBe(1);
+  });
+
   test("one word is enough to keep it; a goodbye is none", () => {
     const bench = new Bench(three);
     for (const id of ["s1", "s2", "s3"]) joins(bench, id, false);
