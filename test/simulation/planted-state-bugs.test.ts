@@ -59,13 +59,11 @@ vi.mock("../../src/core/broker/retained.ts", async (original) => {
 
 vi.mock("../../src/core/broker/trunk-subscriptions.ts", async (original) => {
   const subscriptions = await original<typeof import("../../src/core/broker/trunk-subscriptions.ts")>();
-  const subscribeOverTrunk: typeof subscriptions.subscribeOverTrunk = (context, trunk, session, request) =>
-    subscriptions.subscribeOverTrunk(
-      context,
-      trunk,
-      session,
-      planted.fault === "a member of another QoS" ? { ...request, qos: 2 } : request,
-    );
+  const subscribeOverTrunk: typeof subscriptions.subscribeOverTrunk = (context, trunk, session, request) => {
+    subscriptions.subscribeOverTrunk(context, trunk, session, request);
+    if (planted.fault === "a member of another QoS")
+      for (const { filters } of trunk.all()) filters.get(request.filter)?.members.set(session, 2);
+  };
   return { ...subscriptions, subscribeOverTrunk };
 });
 
