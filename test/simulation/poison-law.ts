@@ -260,7 +260,7 @@ export class PoisonLaw {
     if (clientId !== undefined) this.#client(clientId).waiting.clear();
   }
 
-  #isProved({ packet, topic, qos, bytes }: Extract<GatewayEvent, { event: "packet_taken_out" }>): void {
+  #isProved({ clientId, packet, topic, qos, bytes }: Extract<GatewayEvent, { event: "packet_taken_out" }>): void {
     const kind = packet === "will" ? "publish" : packet;
     this.takenOut.set(packet, (this.takenOut.get(packet) ?? 0) + 1);
     if (kind !== "publish") this.#isOver(`${kind} ${topic}`);
@@ -268,8 +268,11 @@ export class PoisonLaw {
       seen.kind === kind && seen.topic === topic && (kind !== "publish" || (seen.qos === qos && seen.bytes === bytes));
     // At QoS 0 it is its kind that dies.
     const isOfKind = (seen: SeenPacket) => seen.kind === kind && seen.topic === topic && seen.qos === 0;
+    // Two clients may say something alike.
+    const isOurs = ({ text }: SeenPacket) => [undefined, clientId].includes(this.#published.get(text)?.clientId);
     const proved = this.#seen.find(
-      (seen) => isThis(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin && !this.#out.has(seen.text),
+      (seen) =>
+        isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin && !this.#out.has(seen.text),
     );
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;

@@ -33,6 +33,7 @@ export function poisonedOptions(seed: number, mode: Mode): WorldOptions {
     ...usual,
     devices: Math.min(usual.devices, devicesMax),
     brokerForgets: 0,
+    storeFailure: 0, // an answer that waits for a store in trouble is no silence of the broker's
     latencyMs,
     lateMs: rng.chance(0.4) ? rng.between(20, 300) : 0,
     flapMs: rng.chance(0.15) ? [500, 20_000] : undefined,
