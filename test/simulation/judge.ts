@@ -613,8 +613,8 @@ export class Judge {
     }
   }
 
-  /** After healing: what the gateway promised to the broker is with the device. */
-  nothingPromisedIsMissing(): void {
+  /** After healing: what the gateway promised to the broker is with the device, or still `waits` for it. */
+  nothingPromisedIsMissing(waits: (clientId: string) => ReadonlySet<string>): void {
     for (const [clientId, client] of this.#clients) {
       for (const [topicName, { payload, at }] of client.retained) {
         if (at <= client.excusedUntil || this.#law?.isDropped(clientId, payload)) continue;
@@ -626,7 +626,9 @@ export class Judge {
             `${clientId} subscribed at ${at} and never got the retained "${payload}", nor a later one`,
           );
       }
+      const waiting = waits(clientId);
       for (const [payload, at] of client.promised) {
+        if (waiting.has(payload)) continue;
         if (this.#law?.isDropped(clientId, payload) || client.swallowed.has(payload)) continue;
         if (at > client.excusedUntil && !client.everReceived.has(payload)) {
           throw new Violation(

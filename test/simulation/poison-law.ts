@@ -8,6 +8,7 @@
  * - Nobody else is silent for longer than 30 s. Counted is, for each client, the time since a packet of it (a PUBLISH at
  *   QoS 1 or 2, a SUBSCRIBE or UNSUBSCRIBE) was answered or there was nothing of it to answer, while
  *   a packet of it waits that has come to the gateway and is neither answered by the broker nor refused to the device,
+ *   it is not in the middle of a CONNECT,
  *   no packet of its own waits for which the broker has closed, nor does it leave so many PUBRECs unanswered as the broker takes
  *   of QoS 2, and
  *   the line stands: from CONNACK on, over all ends that the predicate makes and the pauses behind them. From any other end
@@ -62,6 +63,8 @@ class Client {
   readonly poisons = new Set<string>();
   /** MsgIds of QoS 2 for which it has its PUBREC, and the gateway not its PUBREL. */
   readonly unreleased = new Set<number>();
+  /** The last that it said of the kind was a CONNECT, and it is not answered. */
+  connects = false;
 }
 
 /** Publications of one client, topic, QoS and retain. */
@@ -289,6 +292,7 @@ export class PoisonLaw {
 
   atGateway(clientId: string, message: Message): void {
     if (message.type === "PUBREL") this.#client(clientId).unreleased.delete(message.msgId);
+    if (message.type === "CONNECT") this.#client(clientId).connects = true;
     if (message.type === "PUBLISH" && message.qos > 0) {
       const text = Buffer.from(message.data).toString();
       this.#client(clientId).asked.set(message.msgId, `publish ${text}`);
@@ -303,6 +307,7 @@ export class PoisonLaw {
 
   fromGateway(clientId: string, message: Message): void {
     if (message.type === "PUBREC") this.#client(clientId).unreleased.add(message.msgId);
+    this.#endsDialogue(clientId, message);
     switch (message.type) {
       case "PUBACK":
       case "PUBREC":
@@ -320,6 +325,14 @@ export class PoisonLaw {
       default:
         return;
     }
+  }
+
+  /** Between a CONNECT and its CONNACK a client hears nothing else, also where the CONNECT was an old copy. */
+  #endsDialogue(clientId: string, { type }: Message): void {
+    const client = this.#client(clientId);
+    if (!client.connects || type === "WILLTOPICREQ" || type === "WILLMSGREQ") return;
+    client.connects = false;
+    client.since = this.#line(this.#lineOf(clientId)).stood(this.#now());
   }
 
   #refused(clientId: string, key: string): void {
@@ -403,7 +416,7 @@ export class PoisonLaw {
 
   everyStep(): void {
     for (const [clientId, client] of this.#clients) {
-      if (client.waiting.size === 0) continue;
+      if (client.waiting.size === 0 || client.connects) continue;
       const silentMs = this.#line(this.#lineOf(clientId)).stood(this.#now()) - client.since;
       if (silentMs <= this.longestSilenceMs || isItsOwnFault(client)) continue;
       this.longestSilenceMs = silentMs;

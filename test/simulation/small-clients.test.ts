@@ -16,9 +16,12 @@ for (const mode of ["transparent", "aggregating"] as const) {
   test(`small clients get what they can take (${mode}, ${count} seeds from ${first})`, { timeout: 600_000 }, () => {
     let givenUp = 0;
     for (let seed = first; seed < first + count; seed++) {
+      const world = smallWorld(seed, mode);
       try {
-        givenUp += liveSmall(smallWorld(seed, mode)).law.seen.get("unanswered") ?? 0;
+        givenUp += liveSmall(world).law.seen.get("unanswered") ?? 0;
       } catch (error) {
+        const lines = Number(process.env["SIM_TRACE"] ?? 0);
+        if (lines > 0) process.stderr.write(`${world.trace.slice(-lines).join("\n")}\n`);
         throw new Error(`${error instanceof Error ? error.message : error} SEED=${seed} ${mode}`, { cause: error });
       }
     }

@@ -257,6 +257,13 @@ export class World {
     return new Set(texts);
   }
 
+  /** What stands aside for a client with a small buffer may wait long, if others come all the time. */
+  #waitingFor(clientId: string): ReadonlySet<string> {
+    if (!this.#options.smallClients) return new Set();
+    const state = this.#table.state(clientId);
+    return new Set(state?.queued.map(([, { publication }]) => textOf(publication)));
+  }
+
   /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
   checkLiveness(): void {
     // A sleeper takes so much per wake-up: a long queue needs several.
@@ -266,7 +273,7 @@ export class World {
       (this.#core?.sizes.setups ?? 0) > 0 ||
       (this.#options.smallClients === true && this.devices.some(({ device }) => device.state === "disconnected"));
     for (let tries = 0; tries < 30 && isConnecting(); tries++) this.run(1_000);
-    this.judge.nothingPromisedIsMissing();
+    this.judge.nothingPromisedIsMissing((clientId) => this.#waitingFor(clientId));
     this.judge.nothingToldIsMissing();
     this.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.devices) {
@@ -326,7 +333,7 @@ export class World {
     if (missing.length > 0)
       throw new Violation(`${missing.join("; ")}: subscribed, and the broker knows nothing of it`);
     this.#emptyQueues();
-    this.judge.nothingPromisedIsMissing();
+    this.judge.nothingPromisedIsMissing((clientId) => this.#waitingFor(clientId));
     // Where connections still end, its SUBSCRIBE may have come between two of them.
     const isSubscribed = !this.poison?.isSick("late") && (!this.poison || this.judge.isOwed("late", "d/all/0"));
     for (const kept of isSubscribed ? this.#keptBy("d/all/#") : []) {
