@@ -2,9 +2,11 @@
  * Devices go by connections of their own, then by one that they share, and back, as the configuration says at each start of
  * the gateway: nothing comes twice at QoS 2, what waits at the broker is handed over, and nothing of the old is left there.
  */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleepMs } from "node:timers/promises";
 import mqtt from "mqtt";
 import { describe, expect, test } from "vitest";
 import type { Gateway } from "../../src/gateway.ts";
@@ -29,6 +31,9 @@ describe.skipIf(missing !== undefined)(title, () => {
   for (const [protocol, modes] of ways)
     test.concurrent(`MQTT ${protocol}: ${modes.join(", ")}`, () => live(protocol, modes), 180_000);
 });
+
+/** The session that is left is ended two seconds after its last message; a change before that is not followed. */
+const leftAfterMs = 4_000;
 
 async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<void> {
   if ("missing" in program) return;
@@ -88,6 +93,7 @@ async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<vo
       sleeper.wake();
       await until("handed over", has(sleeper, from), 60_000);
       await until("asleep", () => sleeper.isAsleep);
+      await sleepMs(leftAfterMs);
     }
     for (const device of [active, sleeper]) {
       const numbers = received(device);

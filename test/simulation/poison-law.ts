@@ -26,6 +26,8 @@ import { clientAt } from "./sim-address.ts";
 import { Violation } from "./violation.ts";
 
 const usualSilenceMaxMs = 30_000;
+/** So long the pauses of a broker that seems sick are felt. */
+const sickSpellMs = 600_000;
 /** Ends that the predicate has made of it, at least: some of its deaths may have been a cut, or the broker's sickness. */
 const proofMin = 1;
 /** Taken out of one kind before others of it may be refused. */
@@ -39,6 +41,8 @@ class Line {
   #before = 0;
   /** Packets that are sent and not answered, by packet id. */
   readonly outside = new Map<number, string>();
+  /** When they were so many last that it may as well be the broker. */
+  sickAt = Number.NEGATIVE_INFINITY;
   /** Different packets that it ended for in a row, with nothing answered between. */
   readonly row = new Set<string>();
 
@@ -127,7 +131,10 @@ export class PoisonLaw {
     this.#seen.push(packet);
     const line = this.#line(packet.connection);
     line.row.add(key);
-    if (line.row.size >= differentMin) line.stop(this.#now());
+    if (line.row.size >= differentMin) {
+      line.stop(this.#now());
+      line.sickAt = this.#now();
+    }
     this.#holdsUp(packet);
   }
 
@@ -399,9 +406,9 @@ export class PoisonLaw {
     }
   }
 
-  /** Nobody can tell that the broker is not sick: what this client asks for may take its turn for long. */
+  /** Of late nobody could tell that the broker is not sick: what this client asks for may take its turn for long. */
   isSick(clientId: string): boolean {
-    return this.#line(this.#lineOf(clientId)).row.size >= differentMin;
+    return this.#now() - this.#line(this.#lineOf(clientId)).sickAt < sickSpellMs;
   }
 
   #isPoisonous(text: string): boolean {
