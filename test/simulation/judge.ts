@@ -483,6 +483,7 @@ export class Judge {
           id: message.topicId,
           name: typeof message.topicName === "string" ? message.topicName : "",
         });
+        if (typeof message.topicName === "string") this.#law?.registered(clientAt(to), message.topicName);
         return this.#oneInFlight(to, peer, `r${message.msgId}`, `r${message.topicId}`);
       case "PUBLISH":
         this.#notWhileAsleep(to, peer, message);

@@ -100,6 +100,13 @@ export class PolicyLaw {
   }
   readonly #copies = new Map<string, number>();
 
+  /** A REGISTER of this name to the client, for whichever time: what has the name waits for its answer. */
+  registered(clientId: string, topicName: string): void {
+    const key = `${clientId} ${topicName}`;
+    this.#registers.set(key, (this.#registers.get(key) ?? 0) + 1);
+  }
+  readonly #registers = new Map<string, number>();
+
   /** The gateway stood still until now: what it had decided before leaves late. */
   goesOn(): void {
     this.#wentOnAt = this.#now();
@@ -123,7 +130,8 @@ export class PolicyLaw {
     this.#dropped.add(key);
     this.seen.set(reason, (this.seen.get(reason) ?? 0) + 1);
     // So many copies may all be lost, or their answers, on a bad line: a few in a million are.
-    const isProven = (this.#copies.get(key) ?? 0) >= this.#copiesMin;
+    const registers = this.#registers.get(`${clientId} ${publication.topicName}`) ?? 0;
+    const isProven = (this.#copies.get(key) ?? 0) + registers >= this.#copiesMin;
     if (reason === "unanswered" && !isProven && this.#canTake?.(clientId, publication) !== false)
       throw new Violation(`${key} was dropped (unanswered), and its client could have taken it`);
     if (!handed) return;

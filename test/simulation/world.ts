@@ -278,7 +278,7 @@ export class World {
     this.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.devices) {
       if (device.device.state !== "disconnected" || this.poison?.isSick(device.clientId)) continue;
-      if (this.judge.isRefusedForWill(device.clientId)) continue;
+      if (this.judge.isRefusedForWill(device.clientId) || (this.poison && this.#core?.brokerThere === false)) continue;
       throw new Error(`${device.clientId} is still disconnected`);
     }
     const sizes = this.#core?.sizes;
