@@ -55,14 +55,18 @@ function sendNext(context: Context, session: Session): boolean {
 
 /**
  * May a QoS 2 record become that of its exchange now? Not before those of QoS 1 ahead of it are acknowledged: they stay
- * in the backlog, and after a crash would come behind it. While a packet is looked for that the broker does not take, it may:
- * one of those ahead may be that, and this one the only witness.
+ * in the backlog, and after a crash would come behind it. It may where one of them has died alone, or the broker seems sick:
+ * then this one may be the only witness.
  */
 function mayReplace(session: Session): boolean {
-  if (session.broker.search.isOn) return true;
-  for (const exchange of session.broker.inFlight.values())
-    if (exchange.kind === "publish" && exchange.owner === session && exchange.backlogId > 0) return false;
-  return true;
+  const { search, inFlight } = session.broker;
+  let isAhead = false;
+  for (const exchange of inFlight.values()) {
+    if (exchange.kind !== "publish" || exchange.owner !== session || exchange.backlogId === 0) continue;
+    if (exchange.suspicion && exchange.suspicion.deaths > 0) return true;
+    isAhead = true;
+  }
+  return !isAhead || search.isSick;
 }
 
 export function onFetched(context: Context, session: Session, input: Extract<Input, { kind: "fetched" }>): void {
