@@ -2,8 +2,8 @@
  * npm run test:sim -- --seeds 10000 [--first 1] [--kind usual|poison|small]: lives of the whole gateway on virtual time.
  *
  * Of N seeds from the first on, in both modes, are lived: N usual worlds (simulation.test.ts); N / 5 worlds with a broker that
- * closes for some packets (poison.test.ts); N / 5 worlds of small clients at 30 % loss (small-clients.test.ts). 500 seeds take
- * about five minutes on two cores. --help prints this.
+ * closes for some packets (poison.test.ts); N / 5 worlds of small clients at 30 % loss (small-clients.test.ts). 500 seeds took
+ * seven minutes on two cores beside other work. --help prints this.
  */
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
