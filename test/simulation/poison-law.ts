@@ -96,6 +96,8 @@ export class PoisonLaw {
   readonly #saved = new Set<string>();
   /** Payloads that were taken out, and told so to the device or in a dead letter. */
   readonly #out = new Set<string>();
+  /** Copies of a payload that came to the gateway, and for how many it has reported that it took them out. */
+  readonly #copies = new Map<string, { came: number; reported: number }>();
   readonly #letters = new Set<string>();
   readonly #acknowledged = new Set<string>();
   readonly #told = new Set<string>();
@@ -278,16 +280,32 @@ export class PoisonLaw {
       seen.kind === kind && seen.topic === topic && (kind !== "publish" || (seen.qos === qos && seen.bytes === bytes));
     // At QoS 0 it is its kind that dies.
     const isOfKind = (seen: SeenPacket) => seen.kind === kind && seen.topic === topic && seen.qos === 0;
-    // Two clients may say something alike.
+    // Two clients may say something alike. A client may have said it twice: copies of one content go together.
     const isOurs = ({ text }: SeenPacket) => [undefined, clientId].includes(this.#published.get(text)?.clientId);
     const proved = this.#seen.find(
       (seen) =>
-        isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin && !this.#out.has(seen.text),
+        isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin && this.#mayHaveCopy(seen.text),
     );
+    if (proved) this.#copiesOf(proved.text).reported++;
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;
     if (!isProved)
       throw new Violation(`a ${packet} for ${topic} at QoS ${qos} was taken out, and the broker never closed for it`);
+  }
+
+  /** Not all copies of it that came are taken out. */
+  #mayHaveCopy(text: string): boolean {
+    const { came, reported } = this.#copiesOf(text);
+    return !this.#out.has(text) || reported < came;
+  }
+
+  #copiesOf(text: string): { came: number; reported: number } {
+    let copies = this.#copies.get(text);
+    if (!copies) {
+      copies = { came: 0, reported: 0 };
+      this.#copies.set(text, copies);
+    }
+    return copies;
   }
 
   // ---------------------------------------------------------------- the air
@@ -302,6 +320,7 @@ export class PoisonLaw {
     if (message.type === "CONNECT") this.#client(clientId).connects = true;
     if (message.type === "PUBLISH" && message.qos > 0) {
       const text = Buffer.from(message.data).toString();
+      this.#copiesOf(text).came++;
       this.#client(clientId).asked.set(message.msgId, `publish ${text}`);
       if (!this.#saved.has(text) && !this.#out.has(text)) this.#waits(clientId, `publish ${text}`);
     }
