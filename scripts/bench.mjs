@@ -18,7 +18,7 @@ const { values } = parseArgs({
     peer: { type: "string", multiple: true, default: [] },
   },
 });
-const { status } = spawnSync("npx", ["vitest", "run", "--config", "vitest.bench.config.ts"], {
+const { status } = spawnSync("npx", ["vitest", "run", "--project", "bench"], {
   stdio: "inherit",
   env: {
     ...process.env,
