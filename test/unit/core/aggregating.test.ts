@@ -58,7 +58,7 @@ function receivers(turn: Turn): string[] {
   );
 }
 
-describe("one connection", () => {
+describe("one connection [i31] [4.2]", () => {
   test("CONNECT is answered at once, and opens none", () => {
     const gateway = bench();
     gateway
@@ -111,7 +111,7 @@ describe("one connection", () => {
   });
 });
 
-describe("subscriptions", () => {
+describe("subscriptions [4.2]", () => {
   test("the broker has a filter once, until the last one leaves", () => {
     const gateway = connected(bench(), a, b);
     subscribed(gateway, a, "ab").gets("SUBACK");
@@ -140,7 +140,7 @@ describe("subscriptions", () => {
     gateway.client(connect({ clientId: "b", cleanSession: true }), b).asks("unsubscribe");
   });
 
-  test("each gets its own QoS; the broker is asked for the highest", () => {
+  test("each gets its own QoS; the broker is asked for the highest [i33] [6.9]", () => {
     const gateway = connected(bench({ upstream: { protocol: "5" } }), a, b, c);
     subscribed(gateway, a, "ab", 0);
     expect(gateway.client(subscribe("ab", 2), b).effect("subscribe").qos).toBe(2);
@@ -181,7 +181,7 @@ describe("subscriptions", () => {
     trunk(gateway).acks("suback", second.packetId, 2).gets("SUBACK", "SUBACK").asks();
   });
 
-  test("overlapping subscriptions of one client: one copy, at the highest QoS", () => {
+  test("overlapping subscriptions of one client: one copy, at the highest QoS [4.2]", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "+", 0);
     subscribed(gateway, a, "ab", 1);
@@ -189,7 +189,7 @@ describe("subscriptions", () => {
     expect(receivers(trunk(gateway).delivers({ topicName: "ab", qos: 1 }))).toEqual(["a1"]);
   });
 
-  test("MQTT 5: a copy is for the subscriptions that the broker names", () => {
+  test("MQTT 5: a copy is for the subscriptions that the broker names [4.2]", () => {
     const gateway = connected(bench({ upstream: { protocol: "5" } }), a, b);
     const ids = new Map<string, number>();
     for (const [peer, filter] of [
@@ -217,7 +217,7 @@ describe("subscriptions", () => {
     expect(delivers("of an earlier life").sort()).toEqual(["a0", "b0"]);
   });
 
-  test("a shared subscription goes to the broker as it is; our members take turns, those who are there first", () => {
+  test("a shared subscription goes to the broker as it is; our members take turns, those who are there first [i35]", () => {
     const gateway = connected(bench(), a, b, c);
     expect(gateway.client(subscribe("$share/g/ab"), a).effect("subscribe").topicFilter).toBe("$share/g/ab");
     trunk(gateway).acks("suback", 1, 1);
@@ -229,7 +229,7 @@ describe("subscriptions", () => {
   });
 });
 
-describe("retained messages", () => {
+describe("retained messages [i34] [6.9] [4.2]", () => {
   const retained = { topicName: "ab", qos: 1, retain: true } as const;
 
   test("go to who has just subscribed and to nobody else, once", () => {
@@ -284,7 +284,7 @@ describe("retained messages", () => {
   });
 });
 
-describe("custody", () => {
+describe("custody [4.2]", () => {
   const durable = { durable: true } as const;
 
   test("the broker is acknowledged when all recipients' copies are on disk, and not before", () => {
@@ -331,7 +331,7 @@ describe("custody", () => {
     });
   });
 
-  test("a sleeper whose buffer is full loses the message alone, and holds up nobody", () => {
+  test("a sleeper whose buffer is full loses the message alone, and holds up nobody [i37] [6.6]", () => {
     const gateway = connected(bench({ ...durable, buffer: { ...testOptions.buffer, messagesMax: 2 } }), a, b);
     subscribed(gateway, a, "ab", 1);
     subscribed(gateway, b, "ab", 1);
@@ -356,7 +356,7 @@ describe("custody", () => {
   });
 });
 
-describe("publications of clients", () => {
+describe("publications of clients [4.2]", () => {
   const reading = (msgId: number, qos: 1 | 2 = 1) =>
     publish({ qos, msgId, topicIdType: "short", topicId: 0x6162, data: octets(`${msgId}`) });
   const payloads = (turn: Turn) =>
@@ -402,7 +402,7 @@ describe("publications of clients", () => {
     trunk(gateway).acks("puback", packetId).gets("PUBACK");
   });
 
-  test("QoS 2: the broker's leg does not wait for the client's PUBREL; a late copy is none", () => {
+  test("QoS 2: the broker's leg does not wait for the client's PUBREL; a late copy is none [i32] [6.6]", () => {
     const gateway = connected(bench(), a);
     const { packetId } = gateway.client(reading(1, 2), a).gets().effect("publish");
     trunk(gateway).acks("pubrec", packetId).gets("PUBREC").asks("release");
@@ -418,7 +418,7 @@ describe("publications of clients", () => {
       .asks();
   });
 
-  test("while the broker is away clients stay, and hear 'congestion'", () => {
+  test("while the broker is away clients stay, and hear 'congestion' [i31] [4.2]", () => {
     const gateway = connected(bench(), a);
     trunk(gateway).down().gets();
     expect(gateway.client(reading(1), a).message("PUBACK").returnCode).toBe(1);
@@ -500,7 +500,7 @@ describe("publications of clients", () => {
     trunk(gateway).acks("puback", packetId).gets("PUBACK");
   });
 
-  test("a session that is present after an attempt without an answer may be a new one: subscribed again", () => {
+  test("a session that is present after an attempt without an answer may be a new one: subscribed again [i38]", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab");
     trunk(gateway).down();
@@ -520,7 +520,7 @@ describe("publications of clients", () => {
   });
 });
 
-describe("wills", () => {
+describe("wills [4.2]", () => {
   const willing = (gateway: Bench) => {
     gateway.client(connect({ clientId: "a", will: true }), a).gets("WILLTOPICREQ");
     gateway.client({ type: "WILLTOPIC", willTopic: "w", qos: 1, retain: false }, a).gets("WILLMSGREQ");
@@ -546,7 +546,7 @@ describe("wills", () => {
     gateway.after(200_000).asks();
   });
 
-  test("lost while the broker is away: published when it is back", () => {
+  test("lost while the broker is away: published when it is back [i31] [4.2]", () => {
     const gateway = willing(bench());
     trunk(gateway).down();
     gateway.after(90_000).asks();
@@ -554,7 +554,7 @@ describe("wills", () => {
   });
 });
 
-describe("a later life", () => {
+describe("a later life [4.2]", () => {
   /** What a store keeps of a gateway's life. */
   function kept(turns: readonly Turn[]): StoredState[] {
     const table = new StateTable();
@@ -614,7 +614,7 @@ describe("a later life", () => {
   });
 });
 
-describe("a delivery that comes again after a cut", () => {
+describe("a delivery that comes again after a cut [4.2]", () => {
   test("QoS 1: known by id and content, not passed on again; the id may mean a new message", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab", 1);
