@@ -27,6 +27,10 @@ const { status } = spawnSync("npx", ["vitest", "run", "--project", "bench"], {
     BENCH_SECONDS: values.seconds,
     BENCH_MODES: values.modes,
     BENCH_OUT: values.out,
+    BENCH_COMMAND: [
+      "npm run bench --",
+      ...process.argv.slice(2).map((each) => (/[\s^|{}*]/.test(each) ? `'${each}'` : each)),
+    ].join(" "),
     BENCH_PEERS: JSON.stringify(values.peer),
     ...(values.lines !== undefined && { BENCH_LINES: values.lines }),
   },
