@@ -6,7 +6,7 @@ const patience = Number(process.env["PATIENCE"] ?? 1);
 export default defineConfig({
   test: {
     // The long runs with figures: npm run soak:ble.
-    include: process.env["SOAK"] ? ["test/ble/soak.ts"] : ["test/ble/**/*.test.ts"],
+    include: process.env["SOAK"] ? ["test/ble/soak.ts", "test/ble/throughput.ts"] : ["test/ble/**/*.test.ts"],
     testTimeout: 120_000 * patience,
     hookTimeout: 120_000 * patience,
     fileParallelism: false,
