@@ -5,6 +5,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { until } from "../helpers/test-gateway.ts";
 import type { BleDevice } from "./lab/ble-device.ts";
+import { Injector } from "./lab/injector.ts";
 import { BleLab, missingFromLab } from "./lab/lab.ts";
 
 const missing = missingFromLab();
@@ -49,6 +50,27 @@ describe.skipIf(missing !== undefined)(`links as the options say${named}`, () =>
     for (const device of devices) await device.on();
     await Promise.all(devices.map((device) => talks(at, device)));
     for (const device of devices) expect(device.links).toBe(1);
+  });
+
+  test("an adapter of our own without buffers for LE: those of classic Bluetooth are asked for", async () => {
+    let asked = 0;
+    // LE Read Buffer Size answers "none of my own" then; Read Buffer Size, the command after it, has them.
+    const without = (packet: Buffer): Buffer => {
+      if (packet.subarray(0, 2).toString("hex") !== "040e") return packet;
+      if (packet.readUInt16LE(4) === 0x1005) asked++;
+      if (packet.readUInt16LE(4) !== 0x2002) return packet;
+      return Buffer.concat([packet.subarray(0, 7), Buffer.alloc(packet.length - 7)]);
+    };
+    const at = await BleLab.start({ channel: "user" }, {}, async (airSocket) => {
+      const injector = await Injector.start(`${airSocket}-between`, airSocket, without);
+      open.push(injector);
+      return injector.path;
+    });
+    open.push(at);
+    const device = at.device("classic");
+    await device.on();
+    await talks(at, device);
+    expect(asked).toBeGreaterThan(0);
   });
 
   test("an adapter of our own is pulled out and put back", async () => {

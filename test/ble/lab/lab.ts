@@ -60,11 +60,16 @@ export class BleLab {
     this.udpPort = port;
   }
 
-  static async start(ble: Record<string, unknown> = {}, more: Record<string, unknown> = {}): Promise<BleLab> {
+  /** `between`: makes a socket between the gateway's child and the one of btvirt; not where a kernel has the adapter. */
+  static async start(
+    ble: Record<string, unknown> = {},
+    more: Record<string, unknown> = {},
+    between: (airSocket: string) => Promise<string> = async (airSocket) => airSocket,
+  ): Promise<BleLab> {
     const air = kernelAir === undefined ? new Air() : undefined;
     if (air) {
       await air.start();
-      process.env["BLE_LAB_HCI"] = air.socket;
+      process.env["BLE_LAB_HCI"] = await between(air.socket);
       process.env["NODE_OPTIONS"] = `--require ${stand}`;
     }
     const program = findMosquitto();
@@ -154,7 +159,7 @@ export class BleLab {
     await this.gateway.stop();
     await this.broker.dispose();
     await this.air?.close();
-    if (process.env["TEST_LOG"]) console.error(this.logged().join("\n"));
+    if ((process.env["TEST_LOG"] ?? "silent") !== "silent") console.error(this.logged().join("\n"));
     closeSync(this.#log.file);
     rmSync(this.#log.folder, { recursive: true });
   }
