@@ -495,6 +495,7 @@ export class BleHub {
 
   #enter(device: Device, phase: Device["phase"], now: Instant): void {
     device.phase = phase;
+    if (phase === "linking") device.parameters = undefined;
     device.asksSince = undefined;
     device.phaseSince = now;
   }

@@ -56,6 +56,8 @@ interface ControlledLink {
   tries: number;
   /** A command of ours is under way. */
   isUpdating: boolean;
+  /** Its set-up is over: what is refused now stays refused. */
+  isSettled: boolean;
 }
 
 /** So often a link is set right; then whoever sets it otherwise has the last word. */
@@ -98,7 +100,9 @@ export class LinkControl {
   /** The link is in use now. What a busy device or controller refused before, it may take now. */
   settle(address: string): void {
     const found = this.#find(address);
-    if (found) this.#setRight(...found);
+    if (!found) return;
+    found[1].isSettled = true;
+    this.#setRight(...found);
   }
 
   #onEvent(packet: Exclude<HciPacket, { is: "data" }>): void {
@@ -106,7 +110,7 @@ export class LinkControl {
       case "connected": {
         const { address, parameters } = packet;
         const wanted = configuredParameters(this.#options);
-        const link = { address, parameters, wanted, tries: 0, isUpdating: false };
+        const link = { address, parameters, wanted, tries: 0, isUpdating: false, isSettled: false };
         this.#links.set(packet.handle, link);
         this.#out.tell({ is: "parameters", address, parameters });
         return this.#setRight(packet.handle, link);
@@ -149,6 +153,7 @@ export class LinkControl {
   }
 
   #notTaken(link: ControlledLink, status: number): void {
+    if (!link.isSettled) return; // controllers are busy when a link begins; it is tried again
     const wanted = wantedInWords(link.wanted);
     this.#out.tell({
       is: "noticed",

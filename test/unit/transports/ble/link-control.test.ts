@@ -74,14 +74,17 @@ describe("the link's parameters", () => {
   test.each([
     ["the controller", "04 0f 04 0c 01 1320"],
     ["the device", "04 3e 0a 03 1a 4200 0000 0000 0000"],
-  ])("%s refuses: that is said, and tried again when the link is in use", (_who, refusal) => {
+  ])("%s refuses: it is tried again when the link is in use, and said if that is refused too", (_who, refusal) => {
     const at = bench();
     at.connected();
     at.sent();
     at.take(refusal);
-    expect(at.said().join()).toMatch(/did not get interval 30 to 50 ms, latency 0, lost after 4 s of silence: /);
+    expect(at.said()).toEqual([]);
     at.settle();
     expect(at.sent()).toEqual([update]);
+    at.take(refusal);
+    expect(at.said().join()).toMatch(/did not get interval 30 to 50 ms, latency 0, lost after 4 s of silence: /);
+    expect(at.sent()).toEqual([]);
   });
 
   test("whoever insists on others has the last word in the end", () => {
