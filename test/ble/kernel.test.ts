@@ -12,7 +12,7 @@ import { findMosquitto } from "../helpers/mosquitto.ts";
 import { findBtvirt } from "./lab/find-btvirt.mjs";
 import { findVm } from "./lab/find-vm.mjs";
 
-const limitMs = 400_000;
+const limitMs = 600_000 * Number(process.env["PATIENCE"] ?? 1);
 /** What is run in there: what the kernel and the native part may make different. */
 const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "5 devices at once",
