@@ -8,7 +8,11 @@ import { Gateway } from "../../src/gateway.ts";
 import { createLog } from "../../src/observe/log.ts";
 import type { QoS } from "../../src/wire/fields.ts";
 
-export async function startGateway(config: Record<string, unknown>): Promise<{ gateway: Gateway; port: number }> {
+/** `logTo`: the file that the log goes to; the terminal unless told. */
+export async function startGateway(
+  config: Record<string, unknown>,
+  logTo = 2,
+): Promise<{ gateway: Gateway; port: number }> {
   const parsed = parseConfig({
     transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
     api: { enabled: false },
@@ -16,7 +20,7 @@ export async function startGateway(config: Record<string, unknown>): Promise<{ g
     log: { level: (process.env["TEST_LOG"] ?? "silent") as "silent", format: "json" },
     ...config,
   });
-  const gateway = new Gateway(parsed, await createLog(parsed.log, 2));
+  const gateway = new Gateway(parsed, await createLog(parsed.log, logTo));
   await gateway.start();
   return { gateway, port: Number(gateway.places()[0]?.split(":").at(-1)) };
 }

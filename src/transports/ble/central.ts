@@ -3,6 +3,8 @@
  * pass between processes, and a script can play the other side in a test.
  */
 import type { Advertisement } from "./advertisement.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import type { LinkParameters } from "./hci-packets.ts";
 
 export type CentralCommand =
   | { readonly do: "scan"; readonly on: boolean }
@@ -23,10 +25,16 @@ export type CentralEvent =
   | { readonly is: "unavailable"; readonly why: string; readonly hung?: boolean }
   | ({ readonly is: "seen" } & Advertisement)
   | { readonly is: "linked"; readonly address: string; readonly mtu: number; readonly confirmed: boolean }
+  /** What a link has: told before `linked`, and when it changes. */
+  | { readonly is: "parameters"; readonly address: string; readonly parameters: LinkParameters }
+  /** Something about a device that the operator ought to know, in words. */
+  | { readonly is: "noticed"; readonly address: string; readonly say: string }
   | { readonly is: "linkFailed"; readonly address: string; readonly why: string }
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
+  /** The device refused what was written to it, and why. `written` tells of the same message. */
+  | { readonly is: "refused"; readonly address: string; readonly why: string }
   /** Its process stood still, in ms, until now: of what follows octets may be missing. */
   | { readonly is: "stalled"; readonly ms: number };
 
@@ -50,6 +58,9 @@ export interface ChildOptions {
   readonly connectMs: number;
   readonly setUpMs: number;
   readonly supervisionMs: number;
+  readonly connection: ConnectionOptions;
+  /** The adapter is nobody else's, not even the kernel's. */
+  readonly isAlone: boolean;
   /** Every advertisement is told, not only those of interest. */
   readonly tellAll: boolean;
 }

@@ -29,6 +29,13 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
     rssi: z.number(),
   }),
   z.object({ is: z.literal("linked"), address: text, mtu: count, confirmed: z.boolean() }),
+  z.object({
+    is: z.literal("parameters"),
+    address: text,
+    parameters: z.object({ intervalMs: count, latency: count, supervisionMs: count }),
+  }),
+  z.object({ is: z.literal("noticed"), address: text, say: text }),
+  z.object({ is: z.literal("refused"), address: text, why: text }),
   z.object({ is: z.literal("linkFailed"), address: text, why: text }),
   z.object({ is: z.literal("unlinked"), address: text, why: text }),
   z.object({ is: z.literal("data"), address: text, bytes: octets }),

@@ -2,6 +2,13 @@
 import type { Instant } from "../../core/types.ts";
 import type { Reassembler } from "../framing.ts";
 import type { Advertisement } from "./advertisement.ts";
+import type { LinkParameters } from "./hci-packets.ts";
+
+/** After a failure: doubled with each in a row. */
+export interface Pause {
+  readonly firstMs: number;
+  readonly longestMs: number;
+}
 
 export interface Waiting {
   readonly bytes: Uint8Array;
@@ -17,6 +24,8 @@ export interface Link {
   lastTraffic: Instant;
   /** Writes that the central has: id, and since when. */
   readonly writing: Map<number, Instant>;
+  /** Writes in a row that it refused. */
+  refusals: number;
   /** Octets of what comes may be missing: it is not listened to any more. */
   isTorn: boolean;
   /** The client sleeps or said goodbye: the link may go at this time. */
@@ -49,6 +58,12 @@ export interface Device {
   lastFailure: string;
   /** Why we are ending the link, if we are. */
   leaving: string | undefined;
+  /** The link is ended for a fault of the device: how long it is left alone then. */
+  penalty: Pause | undefined;
+  /** Its link's parameters, before and while it stands. */
+  parameters: LinkParameters | undefined;
+  /** What was told of it to the operator: said once, however often it does it. */
+  readonly noticed: Set<string>;
   /** It has sent an MQTT-SN message at some time. */
   spoke: boolean;
 }
@@ -112,6 +127,9 @@ function newDevice(address: string, now: Instant): Device {
     asksSince: undefined,
     lastFailure: "",
     leaving: undefined,
+    penalty: undefined,
+    parameters: undefined,
+    noticed: new Set(),
     spoke: false,
   };
 }

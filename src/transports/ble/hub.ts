@@ -11,8 +11,10 @@ import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
 import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
-import { type Device, DeviceTable, type Link } from "./device.ts";
+import { type Device, DeviceTable, type Link, type Pause } from "./device.ts";
+import type { LinkParameters } from "./hci-packets.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
+import { parametersInWords } from "./link-parameters.ts";
 import type { BleOptions } from "./options.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
@@ -30,12 +32,18 @@ const forgottenMs = 30_000;
 /** Between two attempts the air is listened to at least so long. */
 const breathMs = 300;
 const firstPauseMs = 1_000;
+/** Failures in a row that a person sees; the rest is for whoever looks closer. */
+const failuresTold = 2;
 const longestPauseMs = 300_000;
 /** A device that is connected and has never sent a message speaks something else, and somebody else may want it. */
 const strangerMs = 30_000;
-const strangerPauseMs = 60_000;
-const longestStrangerPauseMs = 3_600_000;
+const strangerPause: Pause = { firstMs: 60_000, longestMs: 3_600_000 };
 const neverSpoke = "it has never sent an MQTT-SN message";
+/** A device that refuses so many writes in a row is no use: whoever has its firmware has to do something. */
+const refusalsMax = 3;
+const refusingPause: Pause = { firstMs: 10_000, longestMs: 300_000 };
+/** Different things that a person is told of one device: it makes them up. */
+const noticesMax = 8;
 /** A device whose connecting made the central hang: an hour at most. */
 const blockedPauseMs = 60_000;
 const longestBlockedPauseMs = 3_600_000;
@@ -116,6 +124,15 @@ export class BleHub {
         break;
       case "written":
         this.#onWritten(event, now);
+        break;
+      case "parameters":
+        this.#onParameters(event.address, event.parameters);
+        break;
+      case "noticed":
+        this.#onNoticed(event.address, event.say);
+        break;
+      case "refused":
+        this.#onRefused(event.address, event.why, now);
         break;
       case "stalled":
         this.#onStalled(event.ms, now);
@@ -199,21 +216,32 @@ export class BleHub {
     const device = this.#devices.get(event.address);
     if (device?.phase !== "linking") return this.#command({ do: "unlink", address: event.address });
     const { maxMessageBytes, resyncSeconds, supervisionSeconds } = this.#options;
-    // Within the supervision time-out the radio may stand still and go on where it was: what comes then is no new message.
-    const silence = Math.max(resyncSeconds, supervisionSeconds + 1);
     this.#enter(device, "linked", now);
     device.link = {
       since: now,
       mtu: event.mtu,
-      incoming: new Reassembler({ maxMessageBytes, resyncMs: silence * 1_000 }),
+      incoming: new Reassembler({
+        maxMessageBytes,
+        // Within the supervision time-out the radio may stand still and go on where it was: what comes then is no new
+        // message. A device may have asked for a longer one.
+        get resyncMs() {
+          const supervisionMs = Math.max(supervisionSeconds * 1_000, device.parameters?.supervisionMs ?? 0);
+          return Math.max(resyncSeconds * 1_000, supervisionMs + 1_000);
+        },
+      }),
       lastTraffic: now,
       writing: new Map(),
       letGoAt: undefined,
+      refusals: 0,
       isTorn: false,
     };
     this.counters.linksMade++;
     const writes = event.confirmed ? "confirmed writes" : "unconfirmed writes";
-    this.#tell("info", `${this.#nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm`);
+    const parameters = device.parameters === undefined ? "" : `, ${parametersInWords(device.parameters)}`;
+    this.#tell(
+      "info",
+      `${this.#nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm${parameters}`,
+    );
     this.#write(device, now);
     this.#scan(true, now);
   }
@@ -228,25 +256,24 @@ export class BleHub {
   }
 
   /** One more failure in a row: it waits twice as long as the last time. */
-  #failed(device: Device, why: string, now: Instant, pause: { firstMs: number; longestMs: number }): void {
+  #failed(device: Device, why: string, now: Instant, pause: Pause): void {
     const pauseMs = Math.min(pause.firstMs * 2 ** device.failures, pause.longestMs);
     device.failures++;
     device.notBefore = now + pauseMs;
     device.lastFailure = why;
     const again = device.failures === 1 ? "" : ` (the ${device.failures}th time)`;
     const say = `${this.#nameOf(device)}: ${why}${again}; next try in ${Math.round(pauseMs / 1_000)} s`;
-    this.#tell(device.failures === 1 ? "info" : "debug", say);
+    this.#tell(device.failures <= failuresTold ? "info" : "debug", say);
   }
 
   #onUnlinked(address: string, why: string, now: Instant): void {
     const device = this.#devices.get(address);
     if (!device || device.phase === "idle") return;
     if (device.phase === "linking") return this.#onLinkFailed({ is: "linkFailed", address, why }, now);
-    const { leaving } = device;
+    const { leaving, penalty } = device;
     this.#endLink(device, leaving ?? why, now);
-    if (leaving === neverSpoke) {
-      this.#failed(device, leaving, now, { firstMs: strangerPauseMs, longestMs: longestStrangerPauseMs });
-    } else if (leaving === undefined) {
+    if (leaving !== undefined && penalty) this.#failed(device, leaving, now, penalty);
+    else if (leaving === undefined) {
       this.counters.linksLost++;
       device.lastFailure = why;
     }
@@ -255,12 +282,15 @@ export class BleHub {
   #endLink(device: Device, why: string, now: Instant): void {
     const { link } = device;
     this.#enter(device, "idle", now);
+    const { penalty } = device;
     device.link = undefined;
     device.leaving = undefined;
+    device.penalty = undefined;
+    device.parameters = undefined;
     if (!link) return;
     this.counters.noiseBytes += link.incoming.pendingBytes;
     this.counters.sendErrors += link.writing.size;
-    if (device.spoke) device.failures = 0;
+    if (device.spoke && !penalty) device.failures = 0;
     this.#tell("info", `${this.#nameOf(device)}: connection ended after ${seconds(now - link.since)} s: ${why}`);
     this.#out.push({ kind: "gone", address: device.address, why });
   }
@@ -304,6 +334,34 @@ export class BleHub {
     if (noise === 0) return;
     this.counters.noiseBytes += noise;
     this.#tell("debug", `${this.#nameOf(device)}: ${noise} octets are no message`);
+  }
+
+  /** Before `linked` they are part of what is said then. */
+  #onParameters(address: string, parameters: LinkParameters): void {
+    const device = this.#devices.get(address);
+    if (!device || device.phase === "idle") return;
+    device.parameters = parameters;
+    if (device.phase === "linked") {
+      this.#tell("info", `${this.#nameOf(device)}: the link has ${parametersInWords(parameters)} now`);
+    }
+  }
+
+  #onNoticed(address: string, say: string): void {
+    const device = this.#devices.get(address);
+    if (!device || device.noticed.has(say)) return;
+    const isFull = device.noticed.size >= noticesMax;
+    if (!isFull) device.noticed.add(say);
+    this.#tell(isFull ? "debug" : "info", `${this.#nameOf(device)}: ${say}`);
+  }
+
+  /** What it refuses is lost; at QoS 1 and 2 it comes again. */
+  #onRefused(address: string, why: string, now: Instant): void {
+    const device = this.#devices.get(address);
+    const link = device?.link;
+    if (!link || device.phase !== "linked") return;
+    link.refusals++;
+    if (link.refusals === 1) this.#onNoticed(address, why);
+    if (link.refusals >= refusalsMax) this.#unlink(device, why, now, refusingPause);
   }
 
   /**
@@ -355,7 +413,7 @@ export class BleHub {
     if (event.failed !== undefined) {
       this.counters.sendErrors++;
       this.#tell("debug", `${this.#nameOf(device)}: not written: ${event.failed}`);
-    }
+    } else device.link.refusals = 0;
     this.#write(device, now);
   }
 
@@ -388,15 +446,17 @@ export class BleHub {
     const oldestWrite = link.writing.values().next();
     if (!oldestWrite.done && now - oldestWrite.value >= answerMs)
       return this.#unlink(device, "it takes no writes", now);
-    if (!device.spoke && now - link.since >= strangerMs) return this.#unlink(device, neverSpoke, now);
+    if (!device.spoke && now - link.since >= strangerMs) return this.#unlink(device, neverSpoke, now, strangerPause);
     const isIdle = device.outbox.length === 0 && link.writing.size === 0;
     if (link.letGoAt !== undefined && now >= link.letGoAt && isIdle) {
       this.#unlink(device, "its client needs no connection now", now);
     }
   }
 
-  #unlink(device: Device, why: string, now: Instant): void {
+  /** `penalty`: it is the device's fault. */
+  #unlink(device: Device, why: string, now: Instant, penalty?: Pause): void {
     device.leaving = why;
+    device.penalty = penalty;
     this.#enter(device, "unlinking", now);
     this.#command({ do: "unlink", address: device.address });
   }
@@ -435,6 +495,7 @@ export class BleHub {
 
   #enter(device: Device, phase: Device["phase"], now: Instant): void {
     device.phase = phase;
+    if (phase === "linking") device.parameters = undefined;
     device.asksSince = undefined;
     device.phaseSince = now;
   }

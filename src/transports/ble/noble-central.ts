@@ -6,10 +6,13 @@
 import { pieces } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
+import { attErrorInWords, attErrors } from "./att-errors.ts";
 import { broadcastPayload } from "./broadcast.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
+import type { LinkControl, LinkNews } from "./link-control.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
+import { controlLinks } from "./noble-socket.ts";
 import type { BleOptions } from "./options.ts";
 import { disconnectReason } from "./reasons.ts";
 import { normalUuid } from "./uuid.ts";
@@ -26,9 +29,11 @@ const mtuMax = 256;
 const paceMs = 8;
 /** Where the device offers both ways of writing, every so many pieces one is confirmed: it sets the pace. */
 const confirmEvery = 16;
-/** Connection interval of 30 to 50 ms, in units of 1.25 ms. */
-const intervalMin = 24;
-const intervalMax = 40;
+/** Units of the controller. */
+const intervalUnitMs = 1.25;
+const supervisionUnitMs = 10;
+/** A system's own adapter tells when it goes; one that we have alone just answers no more. */
+const silentScansMax = 3;
 
 interface Link {
   readonly peripheral: NoblePeripheral;
@@ -52,6 +57,10 @@ export class NobleCentral {
   /** Scanning and connecting, one after the other. */
   #tasks: Promise<void> = Promise.resolve();
   #ready = false;
+  #control: LinkControl | undefined;
+  #silentScans = 0;
+  /** Where there is a request to a device, what its refusal does. */
+  readonly #onRefusal = new Map<string, (code: number) => void>();
   advertisements = 0;
   addresses = 0;
 
@@ -89,11 +98,19 @@ export class NobleCentral {
     if (state !== "poweredOn") return this.#tell({ is: "unavailable", why: stateInWords(state) });
     if (this.#ready) return;
     this.#ready = true;
+    const { connection, supervisionMs, isAlone } = this.#options;
+    this.#control = controlLinks(this.#noble, { connection, supervisionMs, isAlone }, (news) => this.#onNews(news));
+    if (!this.#control) console.error(`${this.#options.driver} is not as expected: links are as it makes them`);
     // The adapter's address comes with the next answers of the controller.
     setTimeout(() => {
       const address = this.#noble.address ?? "unknown";
       this.#tell({ is: "ready", adapter: `adapter ${address}`, driver: this.#options.driver });
     }, 50);
+  }
+
+  #onNews(news: LinkNews): void {
+    if (news.is === "refused") this.#onRefusal.get(news.address)?.(news.code);
+    else this.#tell(news);
   }
 
   #onDiscover(peripheral: NoblePeripheral): void {
@@ -123,10 +140,12 @@ export class NobleCentral {
     const answered = new Promise<void>((resolve) => {
       const answer = () => {
         clearTimeout(timer);
+        this.#silentScans = 0;
         resolve();
       };
       const timer = setTimeout(() => {
         this.#noble.removeListener(event, answer);
+        this.#silentScans++;
         resolve();
       }, scanAnswerMs);
       this.#noble.once(event, answer);
@@ -138,6 +157,9 @@ export class NobleCentral {
       console.error(`scan: ${String(error)}`);
     }
     await answered;
+    if (this.#options.isAlone && this.#silentScans >= silentScansMax) {
+      this.#tell({ is: "unavailable", why: "the adapter does not answer any more" });
+    }
   }
 
   async #link(address: string): Promise<void> {
@@ -154,7 +176,7 @@ export class NobleCentral {
   }
 
   async #setUp(address: string, peripheral: NoblePeripheral): Promise<void> {
-    const { connectMs, setUpMs, supervisionMs } = this.#options;
+    const { connectMs, setUpMs, supervisionMs, connection } = this.#options;
     peripheral.removeAllListeners();
     let onLost: (why: string) => void = () => {};
     const lost = new Promise<never>((_, reject) => {
@@ -164,10 +186,10 @@ export class NobleCentral {
     await within(connectMs, "no answer to the attempt to connect", lost, (done) => {
       peripheral.once("connect", (error) => done(error ? new Error(`not connected: ${sayError(error)}`) : undefined));
       peripheral.connect({
-        minInterval: intervalMin,
-        maxInterval: intervalMax,
-        latency: 0,
-        timeout: Math.round(supervisionMs / 10),
+        minInterval: Math.round(connection.intervalMsMin / intervalUnitMs),
+        maxInterval: Math.round(connection.intervalMsMax / intervalUnitMs),
+        latency: connection.latency,
+        timeout: Math.round(supervisionMs / supervisionUnitMs),
       });
     }).catch((error: unknown) => {
       peripheral.cancelConnect();
@@ -179,15 +201,23 @@ export class NobleCentral {
       else onLost(why);
       peripheral.removeAllListeners();
     });
-    const services = await within<readonly NobleService[]>(setUpMs, "it did not list its services", lost, (done) =>
-      peripheral.discoverServices([], (error, found) => done(asError(error), found)),
+    const services = await this.#ask<readonly NobleService[]>(
+      address,
+      { ms: setUpMs, late: "it did not list its services", refused: "it does not list its services", mayLack: true },
+      lost,
+      (done) => peripheral.discoverServices([], (error, found) => done(asError(error), found)),
     );
     const wanted = normalUuid(this.#options.service);
     const service = services?.find(({ uuid }) => normalUuid(uuid) === wanted);
     if (!service) throw new Error(`it does not have the service ${this.#options.service}`);
-    const characteristics = await within<readonly NobleCharacteristic[]>(
-      setUpMs,
-      "it did not list its characteristics",
+    const characteristics = await this.#ask<readonly NobleCharacteristic[]>(
+      address,
+      {
+        ms: setUpMs,
+        late: "it did not list its characteristics",
+        refused: "it does not list its characteristics",
+        mayLack: true,
+      },
       lost,
       (done) => service.discoverCharacteristics([], (error, found) => done(asError(error), found)),
     );
@@ -208,13 +238,34 @@ export class NobleCentral {
       if (link.early) link.early.push(bytes);
       else this.#tell({ is: "data", address, bytes });
     });
-    await within(setUpMs, "it did not take the subscription", lost, (done) =>
-      incoming.subscribe((error) => done(asError(error))),
+    await this.#ask(
+      address,
+      { ms: setUpMs, late: "it did not take the subscription", refused: "it refuses the subscription" },
+      lost,
+      (done) => incoming.subscribe((error) => done(asError(error))),
     );
     this.#links.set(address, link);
+    this.#control?.settle(address);
     this.#tell({ is: "linked", address, mtu, confirmed: !outgoing.properties.includes("writeWithoutResponse") });
     for (const bytes of link.early ?? []) this.#tell({ is: "data", address, bytes });
     link.early = undefined;
+  }
+
+  /** A request to a device, ended as any call, and by the device's refusal. noble tells of none, and waits on. */
+  #ask<T = void>(
+    address: string,
+    { ms, late, refused, mayLack = false }: { ms: number; late: string; refused: string; mayLack?: boolean },
+    lost: Promise<never> | undefined,
+    call: (done: (error: Error | undefined, value?: T) => void) => void,
+  ): Promise<T | undefined> {
+    return within<T>(ms, late, lost, (done) => {
+      this.#onRefusal.set(address, (code) => {
+        // So ends a list of services or characteristics.
+        if (mayLack && code === attErrors.notFound) return;
+        done(new Refusal(`${refused}: ${attErrorInWords(code)}`));
+      });
+      call(done);
+    }).finally(() => this.#onRefusal.delete(address));
   }
 
   #unlink(address: string): void {
@@ -234,6 +285,7 @@ export class NobleCentral {
         for (const piece of pieces(bytes, link.mtu - 3)) await this.#writePiece(address, link, piece);
         this.#tell({ is: "written", address, id });
       } catch (error) {
+        if (error instanceof Refusal) this.#tell({ is: "refused", address, why: error.message });
         this.#tell({ is: "written", address, id, failed: error instanceof Error ? error.message : String(error) });
       }
     });
@@ -246,12 +298,23 @@ export class NobleCentral {
     const mayNotConfirm = outgoing.properties.includes("writeWithoutResponse");
     const confirm = canConfirm && (!mayNotConfirm || ++link.sinceConfirmed >= confirmEvery);
     if (confirm) link.sinceConfirmed = 0;
-    await within(writeAnswerMs, "it did not confirm a write", undefined, (done) =>
+    const words = {
+      ms: writeAnswerMs,
+      late: "it did not confirm a write",
+      refused: "it refuses what is written to it",
+    };
+    await this.#ask(address, words, undefined, (done) =>
       outgoing.write(Buffer.from(piece), !confirm, (error) => done(asError(error))),
-    );
+    ).catch((error: unknown) => {
+      outgoing.removeAllListeners("write"); // noble does not call it for a refusal, but would for the next write
+      throw error;
+    });
     if (!confirm) await new Promise((resolve) => setTimeout(resolve, paceMs));
   }
 }
+
+/** The device answered, and said no. */
+class Refusal extends Error {}
 
 /** The first characteristic that offers the best of these properties. */
 function offering(

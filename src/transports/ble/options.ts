@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { connectionOptions } from "./connection-options.ts";
 
 const uuid = z
   .string()
@@ -67,6 +68,7 @@ export const bleOptions = z.strictObject({
   connectSeconds: seconds(1, 60).default(10).describe("Time for a connection to stand."),
   setUpSeconds: seconds(1, 60).default(10).describe("Time for finding the service and subscribing to it."),
   supervisionSeconds: seconds(0.1, 32).default(4).describe("Silence of the radio after which a link counts as lost."),
+  connection: connectionOptions,
   lingerSeconds: seconds(0, 60)
     .default(1)
     .describe("How long the link of a client that went to sleep or said goodbye is kept."),

@@ -16,6 +16,8 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       connectMs: options.connectSeconds * 1_000,
       setUpMs: options.setUpSeconds * 1_000,
       supervisionMs: options.supervisionSeconds * 1_000,
+      connection: options.connection,
+      isAlone: options.channel === "user",
       tellAll,
     },
     env: {

@@ -1,18 +1,28 @@
-/** Between the gateway's child and btvirt: everything passes, and advertising reports of our own making are put in. */
+/**
+ * Between the gateway's child and btvirt: everything passes, changed if that is wanted, and advertising reports of our own
+ * making are put in.
+ */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 export class Injector {
   readonly path: string;
   readonly #server: Server;
+  readonly #change: (packet: Buffer) => Buffer;
   #clients = new Set<Socket>();
 
-  private constructor(path: string, airSocket: string) {
+  private constructor(path: string, airSocket: string, change: (packet: Buffer) => Buffer) {
     this.path = path;
+    this.#change = change;
     this.#server = createServer((client) => this.#pass(client, connect(airSocket)));
   }
 
-  static async start(path: string, airSocket: string): Promise<Injector> {
-    const injector = new Injector(path, airSocket);
+  /** `change`: what the controller says, to what the child is to hear. */
+  static async start(
+    path: string,
+    airSocket: string,
+    change: (packet: Buffer) => Buffer = (packet) => packet,
+  ): Promise<Injector> {
+    const injector = new Injector(path, airSocket, change);
     await new Promise<void>((resolve) => injector.#server.listen(path, resolve));
     return injector;
   }
@@ -50,7 +60,7 @@ export class Injector {
       while (bytes.length >= 5 || (bytes.length >= 3 && bytes[0] === 4)) {
         const length = bytes[0] === 4 ? 3 + bytes.readUInt8(2) : 5 + bytes.readUInt16LE(3);
         if (bytes.length < length) return;
-        client.write(bytes.subarray(0, length));
+        client.write(this.#change(bytes.subarray(0, length)));
         bytes = bytes.subarray(length);
       }
     });

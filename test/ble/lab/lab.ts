@@ -4,8 +4,9 @@
  * to use the kernel's adapter: so it is in the virtual machine, where BLE_LAB_PLUG pulls that out and puts it back.
  */
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import mqtt from "mqtt";
@@ -39,6 +40,7 @@ export class BleLab {
   gateway: Gateway;
   readonly udpPort: number;
   readonly #devices: BleDevice[] = [];
+  readonly #log: Log;
   /** How often each text came to the broker under `up/`. */
   readonly seen = new Map<string, number>();
 
@@ -48,7 +50,9 @@ export class BleLab {
     observer: mqtt.MqttClient,
     gateway: Gateway,
     port: number,
+    log: Log,
   ) {
+    this.#log = log;
     this.air = air;
     this.broker = broker;
     this.observer = observer;
@@ -56,28 +60,38 @@ export class BleLab {
     this.udpPort = port;
   }
 
-  static async start(ble: Record<string, unknown> = {}, more: Record<string, unknown> = {}): Promise<BleLab> {
+  /** `between`: makes a socket between the gateway's child and the one of btvirt; not where a kernel has the adapter. */
+  static async start(
+    ble: Record<string, unknown> = {},
+    more: Record<string, unknown> = {},
+    between: (airSocket: string) => Promise<string> = async (airSocket) => airSocket,
+  ): Promise<BleLab> {
     const air = kernelAir === undefined ? new Air() : undefined;
     if (air) {
       await air.start();
-      process.env["BLE_LAB_HCI"] = air.socket;
+      process.env["BLE_LAB_HCI"] = await between(air.socket);
       process.env["NODE_OPTIONS"] = `--require ${stand}`;
     }
     const program = findMosquitto();
     if ("missing" in program) throw new Error(program.missing);
     const broker = await Mosquitto.create(program);
-    const { gateway, port } = await startGateway({
-      transports: [
-        { type: "udp", host: "127.0.0.1", port: 0 },
-        { type: "ble", linksMax: 14, driver, ...ble },
-      ],
-      upstream: { url: `mqtt://127.0.0.1:${broker.plainPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.5 } },
-      retry: { intervalSeconds: 1, limit: 10 },
-      topics: { predefined: { "7": "up/broadcast" } },
-      ...more,
-    });
+    const log = openLog();
+    const { gateway, port } = await startGateway(
+      {
+        transports: [
+          { type: "udp", host: "127.0.0.1", port: 0 },
+          { type: "ble", linksMax: 14, driver, ...ble },
+        ],
+        upstream: { url: `mqtt://127.0.0.1:${broker.plainPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.5 } },
+        retry: { intervalSeconds: 1, limit: 10 },
+        topics: { predefined: { "7": "up/broadcast" } },
+        log: { level: "info", format: "json" },
+        ...more,
+      },
+      log.file,
+    );
     const observer = mqtt.connect(`mqtt://127.0.0.1:${broker.plainPort}`, { clientId: "observer" });
-    const lab = new BleLab(air, broker, observer, gateway, port);
+    const lab = new BleLab(air, broker, observer, gateway, port, log);
     observer.on("message", (_topic, payload) => {
       lab.seen.set(String(payload), (lab.seen.get(String(payload)) ?? 0) + 1);
     });
@@ -93,6 +107,19 @@ export class BleLab {
   async pullOut(): Promise<void> {
     if (this.air) await this.air.kill();
     else await promisify(execFile)(kernelPlug, ["out"]);
+  }
+
+  /** The adapter is switched off, as whoever wants it alone needs it, and on again. Without a kernel it is neither. */
+  static async switchAdapter(to: "off" | "on"): Promise<void> {
+    if (kernelAir !== undefined) await promisify(execFile)(kernelPlug, [to]);
+  }
+
+  /** What a person sees who reads the log as it is configured by default. */
+  logged(): string[] {
+    return readFileSync(this.#log.path, "utf8")
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => String(JSON.parse(line).msg));
   }
 
   /** It is back; in a kernel under another number. */
@@ -132,7 +159,22 @@ export class BleLab {
     await this.gateway.stop();
     await this.broker.dispose();
     await this.air?.close();
+    if ((process.env["TEST_LOG"] ?? "silent") !== "silent") console.error(this.logged().join("\n"));
+    closeSync(this.#log.file);
+    rmSync(this.#log.folder, { recursive: true });
   }
+}
+
+interface Log {
+  readonly folder: string;
+  readonly path: string;
+  readonly file: number;
+}
+
+function openLog(): Log {
+  const folder = mkdtempSync(join(tmpdir(), "log-"));
+  const path = join(folder, "log");
+  return { folder, path, file: openSync(path, "a") };
 }
 
 function childrenOf(pid: number): number[] {

@@ -19,6 +19,17 @@ export interface PeripheralOptions {
   /** Only writes that are confirmed, or only those that are not. Default both. */
   readonly writes?: "confirmed" | "unconfirmed";
   readonly service?: string;
+  /** Answers these requests with an ATT error: of the list of characteristics, the subscription, every write. */
+  readonly refuses?: { readonly list?: number; readonly subscription?: number; readonly writes?: number };
+  /** Asks for pairing as soon as it is connected, and answers nothing before that was answered. */
+  readonly insistsOnSecurity?: boolean;
+}
+
+/** As the controller counts: intervals in 1.25 ms, time-outs in 10 ms. */
+export interface RawParameters {
+  readonly interval: number;
+  readonly latency: number;
+  readonly timeout: number;
 }
 
 const opcodes = {
@@ -32,6 +43,8 @@ const opcodes = {
   setAdvertisingData: 0x2008,
   setScanResponse: 0x2009,
   enableAdvertising: 0x200a,
+  updateConnection: 0x2013,
+  acceptParameters: 0x2020,
 } as const;
 
 export const nordicUart = "6e400001b5a3f393e0a9e50e24dcca9e";
@@ -39,6 +52,8 @@ const toDevice = "6e400002b5a3f393e0a9e50e24dcca9e";
 const fromDevice = "6e400003b5a3f393e0a9e50e24dcca9e";
 const aclBytes = 192;
 const attChannel = 4;
+const signallingChannel = 5;
+const securityChannel = 6;
 /**
  * A radio sends a few packets in each connection event, and holds back the rest. Without that, hundreds of notifications
  * leave at once, and octets were lost when the receiver stood still: presumably btvirt finds no room in its socket.
@@ -76,8 +91,14 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   #awaitsConfirmation = false;
   #values: Buffer[] = [];
   #answers = new Map<number, (result: Buffer) => void>();
+  #heldBack: Buffer[] | undefined;
+  #signals = new Map<number, (answer: Buffer) => void>();
   isSubscribed = false;
   address = "";
+  /** What the link was given, from first to last. */
+  parameters: RawParameters[] = [];
+  /** What came on the channel of the Security Manager. */
+  readonly security: string[] = [];
 
   constructor(socketPath: string, options: PeripheralOptions = {}) {
     super();
@@ -150,6 +171,25 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     await new Promise<void>((resolve) => this.once("disconnected", () => resolve()));
   }
 
+  /** Asks for other parameters by L2CAP, as most stacks do. True: granted. */
+  async askParameters(min: number, max: number, latency: number, timeout: number): Promise<boolean> {
+    const identifier = this.#signals.size + 1;
+    const request = Buffer.alloc(12);
+    request.set([0x12, identifier, 8, 0]);
+    for (const [i, value] of [min, max, latency, timeout].entries()) request.writeUInt16LE(value, 4 + 2 * i);
+    const answer = new Promise<Buffer>((resolve) => this.#signals.set(identifier, resolve));
+    this.#send(signallingChannel, request);
+    return (await answer).readUInt16LE(4) === 0;
+  }
+
+  /** The same by its controller, which tells the outcome by an event. */
+  askParametersByController(min: number, max: number, latency: number, timeout: number): void {
+    const values = Buffer.alloc(14);
+    for (const [i, value] of [this.#link ?? 0, min, max, latency, timeout].entries())
+      values.writeUInt16LE(value, 2 * i);
+    this.#write(opcodes.updateConnection, values);
+  }
+
   /** Without power: its controller is gone, no goodbye. */
   kill(): void {
     this.#socket.destroy();
@@ -208,7 +248,16 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     } else if (code === 0x3e && data[0] === 0x01 && data[1] === 0) {
       this.#link = data.readUInt16LE(2);
       this.#mtu = 23;
+      this.parameters = [parametersAt(data, 12)];
+      if (this.#options.insistsOnSecurity === true) {
+        this.#heldBack = [];
+        this.#send(securityChannel, Buffer.of(0x0b, 0x01));
+      }
       this.emit("connected");
+    } else if (code === 0x3e && data[0] === 0x03 && data[1] === 0) {
+      this.parameters.push(parametersAt(data, 4));
+    } else if (code === 0x3e && data[0] === 0x06) {
+      this.#write(opcodes.acceptParameters, Buffer.concat([data.subarray(1, 11), Buffer.alloc(4)]));
     }
   }
 
@@ -221,6 +270,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     this.#values = [];
     this.#inController = 0;
     this.#awaitsConfirmation = false;
+    this.#heldBack = undefined;
     this.emit("disconnected", reason);
   }
 
@@ -235,7 +285,17 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     const whole = this.#assembling;
     if (!whole || whole.data.length < whole.length) return;
     this.#assembling = undefined;
-    if (whole.channel === attChannel) this.#onAtt(whole.data);
+    if (whole.channel === attChannel) {
+      if (this.#heldBack) this.#heldBack.push(whole.data);
+      else this.#onAtt(whole.data);
+    } else if (whole.channel === signallingChannel) {
+      this.#signals.get(whole.data.readUInt8(1))?.(whole.data);
+    } else if (whole.channel === securityChannel) {
+      this.security.push(whole.data.toString("hex"));
+      const held = this.#heldBack ?? [];
+      this.#heldBack = undefined;
+      for (const request of held) this.#onAtt(request);
+    }
   }
 
   /** Attributes: 1 service, 2 and 3 the first characteristic, 4 and 5 the second, 6 its configuration. */
@@ -257,6 +317,8 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
         return this.#readByType(request);
       case 0x12: {
         const handle = request.readUInt16LE(1);
+        const refusal = this.#options.refuses?.[handle === 6 ? "subscription" : "writes"];
+        if (refusal !== undefined) return this.#refuse(request, refusal);
         this.#att(Buffer.of(0x13));
         if (handle === 6) this.#subscribe(request.readUInt16LE(3));
         else this.emit("written", Buffer.from(request.subarray(3)));
@@ -276,6 +338,8 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   #readByType(request: Buffer): void {
     const [first, last, type] = [request.readUInt16LE(1), request.readUInt16LE(3), request.readUInt16LE(5)];
     if (type === 0x2902 && first <= 6 && last >= 6) return this.#att(Buffer.from([0x09, 4, 6, 0, 0, 0]));
+    const refusal = this.#options.refuses?.list;
+    if (type === 0x2803 && refusal !== undefined) return this.#refuse(request, refusal);
     if (type !== 0x2803 || first > 4) return this.#refuse(request);
     const writable = { confirmed: 0x08, unconfirmed: 0x04, both: 0x0c }[this.#options.writes ?? "both"];
     const [speaks, id] = this.#options.indicates === true ? [0x20, toDevice] : [0x10, fromDevice];
@@ -289,9 +353,9 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     if (this.isSubscribed) this.emit("subscribed");
   }
 
-  /** "Attribute not found". */
-  #refuse(request: Buffer): void {
-    this.#att(Buffer.from([0x01, request.readUInt8(0), request[1] ?? 0, request[2] ?? 0, 0x0a]));
+  /** "Attribute not found", unless told. */
+  #refuse(request: Buffer, code = 0x0a): void {
+    this.#att(Buffer.from([0x01, request.readUInt8(0), request[1] ?? 0, request[2] ?? 0, code]));
   }
 
   #sendValues(): void {
@@ -317,10 +381,14 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   }
 
   #att(pdu: Buffer): void {
+    this.#send(attChannel, pdu);
+  }
+
+  #send(channel: number, pdu: Buffer): void {
     if (this.#link === undefined) return;
     const l2cap = Buffer.alloc(4 + pdu.length);
     l2cap.writeUInt16LE(pdu.length, 0);
-    l2cap.writeUInt16LE(attChannel, 2);
+    l2cap.writeUInt16LE(channel, 2);
     pdu.copy(l2cap, 4);
     for (let at = 0; at < l2cap.length; at += aclBytes) {
       const part = l2cap.subarray(at, at + aclBytes);
@@ -368,6 +436,10 @@ function padded(data: Buffer): Buffer {
   parameter[0] = data.length;
   data.copy(parameter, 1);
   return parameter;
+}
+
+function parametersAt(data: Buffer, at: number): RawParameters {
+  return { interval: data.readUInt16LE(at), latency: data.readUInt16LE(at + 2), timeout: data.readUInt16LE(at + 4) };
 }
 
 function hexOctet(octet: number): string {

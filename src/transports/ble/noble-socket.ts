@@ -1,0 +1,69 @@
+/**
+ * A place between noble and its controller's socket. noble promises none, so this looks for what both editions have;
+ * where it is not there, links are as noble makes them, and that is said.
+ */
+import type { EventEmitter } from "node:events";
+import { command, isAnswerTo, opcodes } from "./hci-packets.ts";
+import { LinkControl, type LinkControlOptions, type LinkNews } from "./link-control.ts";
+
+interface NobleController {
+  readonly _socket: EventEmitter & { write(packet: Buffer): unknown };
+  readonly _isExtended?: unknown;
+  writeAclDataPkt(handle: number, channel: number, payload: Buffer): Promise<void> | undefined;
+}
+
+/** To be called when the adapter is on, and before the first link. undefined: this noble has no such place. */
+export function controlLinks(
+  noble: unknown,
+  options: LinkControlOptions,
+  tell: (news: LinkNews) => void,
+): LinkControl | undefined {
+  const controller = controllerOf(noble);
+  if (!controller) return undefined;
+  const socket = controller._socket;
+  const control = new LinkControl(options, {
+    command: (packet) => void socket.write(packet),
+    // By noble's own queue: it counts what the controller has room for.
+    data: (handle, channel, payload) => void controller.writeAclDataPkt(handle, channel, payload)?.catch(() => {}),
+    tell,
+  });
+  const emit = socket.emit.bind(socket);
+  socket.emit = (event: string | symbol, ...values: unknown[]): boolean => {
+    const [packet] = values;
+    if (event !== "data" || !Buffer.isBuffer(packet)) return emit(event, ...values);
+    const { pass, after } = control.take(packet);
+    const isHeard = pass === undefined || emit("data", pass);
+    after?.();
+    return isHeard;
+  };
+  if (options.isAlone) takeOver(controller);
+  return control;
+}
+
+/** What a kernel asks of a controller, and noble does not where there is no kernel. */
+function takeOver({ _socket: socket, _isExtended: isExtended }: NobleController): void {
+  const onAnswer = (packet: Buffer) => {
+    if (!isAnswerTo(packet, opcodes.readLeBufferSize)) return;
+    socket.removeListener("data", onAnswer);
+    // Devices' wishes for other parameters are told too, so that they can be answered. [4.E.7.8.1]
+    socket.write(command(opcodes.setLeEventMask, Buffer.from([0x7f, isExtended ? 0xff : 0, 0, 0, 0, 0, 0, 0])));
+  };
+  socket.on("data", onAnswer);
+  // Without it noble sends nothing at all, for it does not know what the controller has room for. It reads the answer,
+  // and asks for the sizes of classic Bluetooth where there are none for LE. [4.E.7.8.2]
+  socket.write(command(opcodes.readLeBufferSize));
+}
+
+function controllerOf(noble: unknown): NobleController | undefined {
+  const hci = at(at(noble, "_bindings"), "_hci");
+  const socket = at(hci, "_socket");
+  const isAsExpected =
+    typeof at(hci, "writeAclDataPkt") === "function" &&
+    typeof at(socket, "write") === "function" &&
+    typeof at(socket, "emit") === "function";
+  return isAsExpected ? (hci as NobleController) : undefined;
+}
+
+function at(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null && key in value ? Reflect.get(value, key) : undefined;
+}
