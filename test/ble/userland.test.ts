@@ -194,6 +194,27 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
     expect([...at.seen.values()].every((times) => times === 1)).toBe(true);
   });
 
+  test("broadcast sensors with other manufacturers' elements beside their own, and in the scan response", async () => {
+    const at = await lab();
+    const sensor = new Peripheral(at.socket);
+    open.push({ close: () => sensor.kill() });
+    await sensor.start();
+    const reading = (n: number) =>
+      element(0xff, Buffer.from(`ffffa10007000${n}${Buffer.from(`r${n}`).toString("hex")}`, "hex"));
+    const beacon = element(0xff, Buffer.from("4c000215aabb", "hex"));
+    const readings: [Buffer, Buffer?][] = [
+      [Buffer.concat([reading(1), beacon])],
+      [Buffer.concat([beacon, reading(2)])],
+      [beacon, reading(3)],
+      [reading(4), beacon],
+    ];
+    for (const [i, [data, scanResponse]] of readings.entries()) {
+      await sensor.broadcast(data, scanResponse);
+      await at.arrives(`r${i + 1}`);
+    }
+    expect([...at.seen.values()]).toEqual([1, 1, 1, 1]);
+  });
+
   test("six devices over two links take turns, and each gets what it is sent", async () => {
     const at = await lab({ linksMax: 2, turnSeconds: 1, holdSeconds: 60 });
     const devices = Array.from({ length: 6 }, (_, i) => at.device(`turn${i}`, { retryMs: 3_000 }));

@@ -48,10 +48,9 @@ export function broadcastPayload(
   options: Pick<BleOptions["broadcast"], "enabled" | "companyId" | "serviceUuid">,
 ): Uint8Array | undefined {
   if (!options.enabled) return undefined;
-  const { manufacturerData } = seen;
-  if (options.companyId !== null && manufacturerData && manufacturerData.byteLength > 2) {
-    const company = (manufacturerData[0] ?? 0) + 256 * (manufacturerData[1] ?? 0);
-    const payload = manufacturerData.subarray(2);
+  for (const element of seen.manufacturerData) {
+    const company = (element[0] ?? 0) + 256 * (element[1] ?? 0);
+    const payload = element.subarray(2);
     if (company === options.companyId && isMarked(payload)) return payload;
   }
   if (options.serviceUuid === null) return undefined;

@@ -25,7 +25,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
     name: text.optional().transform((name) => name),
     services: z.array(text).max(1_000),
     serviceData: z.array(z.object({ uuid: text, data: octets })).max(1_000),
-    manufacturerData: octets.optional().transform((data) => data),
+    manufacturerData: z.array(octets).max(1_000),
     rssi: z.number(),
   }),
   z.object({ is: z.literal("linked"), address: text, mtu: count, confirmed: z.boolean() }),

@@ -14,6 +14,7 @@ import type { CentralCommand, CentralEvent } from "./central.ts";
 import { type Device, DeviceTable, type Link } from "./device.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
 import type { BleOptions } from "./options.ts";
+import { ordinal } from "./ordinal.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
 /** How often `tick` is to be called, in milliseconds. */
@@ -233,7 +234,7 @@ export class BleHub {
     device.failures++;
     device.notBefore = now + pauseMs;
     device.lastFailure = why;
-    const again = device.failures === 1 ? "" : ` (the ${device.failures}th time)`;
+    const again = device.failures === 1 ? "" : ` (the ${ordinal(device.failures)} time)`;
     const say = `${this.#nameOf(device)}: ${why}${again}; next try in ${Math.round(pauseMs / 1_000)} s`;
     this.#tell(device.failures === 1 ? "info" : "debug", say);
   }

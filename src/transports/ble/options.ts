@@ -71,7 +71,7 @@ export const bleOptions = z.strictObject({
     .default(1)
     .describe("How long the link of a client that went to sleep or said goodbye is kept."),
   turnSeconds: seconds(1, 3_600)
-    .default(5)
+    .default(15)
     .describe("When devices wait for a link: one that was silent for so long gives up its own."),
   turnSecondsMax: seconds(1, 86_400).default(60).describe("The same for one that is not silent."),
   holdSeconds: seconds(0, 3_600)

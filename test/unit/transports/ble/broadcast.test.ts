@@ -30,16 +30,16 @@ function authentic(counter: number, data = "2137", by = key, from = address): Bu
 }
 
 describe("which advertisements are broadcasts", () => {
-  const seen = { manufacturerData: hex("ffff a1 0007 0001 2137"), serviceData: [] };
+  const seen = { manufacturerData: [hex("ffff a1 0007 0001 2137")], serviceData: [] };
 
   test("manufacturer data of the company, marked; service data of the service, marked; nothing else", () => {
     expect(broadcastPayload(seen, settings())).toEqual(hex("a1 0007 0001 2137"));
     expect(broadcastPayload(seen, settings({ companyId: 0x0059 }))).toBeUndefined();
     expect(broadcastPayload(seen, settings({ companyId: null }))).toBeUndefined();
     expect(broadcastPayload(seen, settings({ enabled: false }))).toBeUndefined();
-    expect(broadcastPayload({ ...seen, manufacturerData: hex("ffff 0215") }, settings())).toBeUndefined();
-    expect(broadcastPayload({ ...seen, manufacturerData: hex("ffff") }, settings())).toBeUndefined();
-    const inService = { manufacturerData: undefined, serviceData: [{ uuid: "fdf0", data: plain(1) }] };
+    expect(broadcastPayload({ ...seen, manufacturerData: [hex("ffff 0215")] }, settings())).toBeUndefined();
+    expect(broadcastPayload({ ...seen, manufacturerData: [hex("ffff")] }, settings())).toBeUndefined();
+    const inService = { manufacturerData: [], serviceData: [{ uuid: "fdf0", data: plain(1) }] };
     expect(broadcastPayload(inService, settings())).toBeUndefined();
     expect(broadcastPayload(inService, settings({ serviceUuid: "FDF0" }))).toEqual(plain(1));
   });

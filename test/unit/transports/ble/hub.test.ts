@@ -37,7 +37,7 @@ class HubBench {
       name: undefined,
       services: [normalUuid(nordicUartService)],
       serviceData: [],
-      manufacturerData: undefined,
+      manufacturerData: [],
       rssi: -60,
       ...more,
     });
@@ -176,6 +176,18 @@ describe("one connection after the other", () => {
     bench.seen(1).seen(2).pass(500);
     expect(bench.wishes()).toEqual(["link 02"]);
     expect(bench.hub.counters.linksFailed).toBe(11);
+  });
+
+  test("the line of the second failure says the 2nd time", () => {
+    const bench = new HubBench();
+    const lines: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      while (!bench.wishes().includes("link 01")) bench.seen(1).pass(1_000);
+      bench.tell({ is: "linkFailed", address: at(1), why: "no answer" });
+      lines.push(...bench.said());
+    }
+    const times = lines.map((line) => /the (\w+) time/.exec(line)?.[1]);
+    expect(times).toEqual([undefined, ..."2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th".split(" ")]);
   });
 
   test("an attempt that does not end, ends the process; the device that hung it waits a minute", () => {
@@ -408,7 +420,7 @@ describe("more devices than links", () => {
 
 test("a broadcast passes once, from whoever, without a connection", () => {
   const bench = new HubBench({ allow: [] });
-  const manufacturerData = Buffer.from("ffffa1000700012137", "hex");
+  const manufacturerData = [Buffer.from("ffffa1000700012137", "hex")];
   bench.seen(1, { services: [], connectable: false, manufacturerData });
   bench.seen(1, { services: [], connectable: false, manufacturerData });
   const messages = bench.outputs.filter(({ kind }) => kind === "message");
