@@ -69,12 +69,14 @@ mkdir -p "$hci/build/Release"
 
 # --- the gateway's own: many datagrams per system call ---
 mkdir "$lib/native" "$lib/scripts"
-cp "$root/native/udp-batch.c" "$lib/native"
+cp "$root/native/hci-socket.c" "$root/native/udp-batch.c" "$lib/native"
 cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
-[ -f "$lib/native/build/udp-batch.node" ] || { echo "native/udp-batch.c was not compiled" >&2; exit 1; }
-rm -r "$lib/native/udp-batch.c" "$lib/scripts"
-"$strip" --strip-unneeded "$lib/native/build/udp-batch.node" 2>/dev/null || true
+for part in hci-socket udp-batch; do
+  [ -f "$lib/native/build/$part.node" ] || { echo "native/$part.c was not compiled" >&2; exit 1; }
+done
+rm -r "$lib"/native/*.c "$lib/scripts"
+"$strip" --strip-unneeded "$lib"/native/build/*.node 2>/dev/null || true
 
 # --- what never runs on this machine: other systems' binaries, sources, build tools ---
 find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -prune -exec rm -rf {} +

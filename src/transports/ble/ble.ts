@@ -88,6 +88,11 @@ export class BleTransport implements Transport {
   /** There is nobody to hear it: who is connected has found the gateway. */
   broadcast(): void {}
 
+  forgetCounter(address: string): boolean {
+    const wasStored = this.#counters?.forget(address) ?? false;
+    return this.#hub.forgetCounter(address) || wasStored;
+  }
+
   stats(): TransportStats {
     const { messagesIn, messagesOut, bytesIn, bytesOut, sendErrors } = this.#hub.counters;
     return { datagramsIn: messagesIn, datagramsOut: messagesOut, bytesIn, bytesOut, sendErrors };

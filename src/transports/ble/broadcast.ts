@@ -85,6 +85,12 @@ export class BroadcastReceiver {
     return this.#senders.size;
   }
 
+  /** What comes next from this sensor is new, whatever its counter. false: nothing was known of it. */
+  forget(address: string): boolean {
+    const wasKept = this.#authenticated.delete(address);
+    return this.#senders.delete(address) || wasKept;
+  }
+
   receive(address: string, payload: Uint8Array, now: Instant): BroadcastOutcome {
     const control = payload[0] ?? 0;
     const authenticated = (control & authenticatedBit) !== 0;

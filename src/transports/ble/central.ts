@@ -27,8 +27,11 @@ export type CentralEvent =
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
-  /** Its process stood still, in ms, until now: of what follows octets may be missing. */
-  | { readonly is: "stalled"; readonly ms: number };
+  /**
+   * Its process stood still, in ms, until now (0: it did not), or the kernel dropped packets that it did not read in time.
+   * `dropped`: how many; absent: that is not known, and of what follows octets may be missing.
+   */
+  | { readonly is: "stalled"; readonly ms: number; readonly dropped?: number };
 
 /** What only passes between the supervisor and its child. */
 export type ChildReport =

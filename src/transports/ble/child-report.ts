@@ -33,7 +33,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   z.object({ is: z.literal("unlinked"), address: text, why: text }),
   z.object({ is: z.literal("data"), address: text, bytes: octets }),
   z.object({ is: z.literal("written"), address: text, id: z.number(), failed: text.exactOptional() }),
-  z.object({ is: z.literal("stalled"), ms: count }),
+  z.object({ is: z.literal("stalled"), ms: count, dropped: count.exactOptional() }),
 ]);
 
 /** undefined: it is none. */

@@ -6,6 +6,8 @@ import { performance } from "node:perf_hooks";
 import process from "node:process";
 import { StallWatch, stallCheckMs } from "../stall-watch.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
+import { DropWatch } from "./drop-watch.ts";
+import { loadHciNative } from "./hci-native.ts";
 import { missingPiece } from "./missing.ts";
 import type { Noble } from "./noble.ts";
 import { NobleCentral } from "./noble-central.ts";
@@ -13,8 +15,10 @@ import { NobleCentral } from "./noble-central.ts";
 const aliveMs = 1_000;
 
 const stalls = new StallWatch(performance.now());
+const drops = new DropWatch(loadHciNative());
 
 function tell(report: ChildReport): void {
+  if (report.is === "ready" || report.is === "alive") drops.find();
   noteStall();
   send(report);
 }
@@ -22,7 +26,8 @@ function tell(report: ChildReport): void {
 /** Before anything that was read: it may be what overflowed. */
 function noteStall(): void {
   const ms = stalls.note(performance.now());
-  if (ms > 0) send({ is: "stalled", ms });
+  const dropped = drops.take();
+  if (ms > 0 || (dropped ?? 0) > 0) send({ is: "stalled", ms, ...(dropped !== undefined && { dropped }) });
 }
 
 function send(report: ChildReport): void {

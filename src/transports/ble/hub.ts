@@ -119,7 +119,7 @@ export class BleHub {
         this.#onWritten(event, now);
         break;
       case "stalled":
-        this.#onStalled(event.ms, now);
+        this.#onStalled(event, now);
         break;
     }
     this.#schedule(now);
@@ -147,6 +147,11 @@ export class BleHub {
   letGo(address: string, now: Instant): void {
     const link = this.#devices.get(address)?.link;
     if (link) link.letGoAt = now + this.#options.lingerSeconds * 1_000;
+  }
+
+  /** A sensor that broadcasts counts anew. false: no counter of it was known. */
+  forgetCounter(address: string): boolean {
+    return this.#broadcasts.forget(address);
   }
 
   /** To be called every `tickMs`. */
@@ -308,13 +313,20 @@ export class BleHub {
   }
 
   /**
-   * The kernel holds a few hundred packets for the process that has the adapter; what comes beyond is gone. A message
-   * that lacks octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one
-   * begins anew with a new link. Messages that are whole in one notification are taken.
+   * The kernel holds some packets for the process that has the adapter; what comes beyond is gone. A message that lacks
+   * octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one begins anew
+   * with a new link, unless the kernel says that nothing is missing. Messages that are whole in one notification are taken.
    */
-  #onStalled(ms: number, now: Instant): void {
+  #onStalled({ ms, dropped }: Extract<CentralEvent, { is: "stalled" }>, now: Instant): void {
+    const stood = `${this.#name}: the Bluetooth process stood still for ${seconds(ms)} s`;
+    if (dropped === 0) return this.#tell("info", `${stood}; the kernel kept everything`);
     this.#suspectUntil = now + suspectMs;
-    this.#tell("warn", `${this.#name}: the Bluetooth process stood still for ${seconds(ms)} s`);
+    if (dropped === undefined) this.#tell("warn", `${stood}; packets of the adapter may be missing`);
+    else
+      this.#tell(
+        "warn",
+        `${this.#name}: the kernel dropped ${dropped} packets of the adapter: this machine is too busy`,
+      );
     for (const device of this.#devices.all()) {
       const { link } = device;
       if (link && link.incoming.pendingBytes > 0) this.#tear(device, link, now);

@@ -190,3 +190,19 @@ describe("authenticated", () => {
     expect(() => readKeys({ [address]: { file: "/nonexistent" } })).toThrow(/ENOENT/);
   });
 });
+
+test("a sensor that is forgotten may count anew; the file forgets it too", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "counters-"));
+  const path = join(folder, "counters.json");
+  writeFileSync(path, JSON.stringify({ [address]: 500, "c0:00:00:00:00:99": 7 }));
+  const counters = new CountersFile(path, new ScriptedTimers(), () => {});
+  const receiver = new BroadcastReceiver(settings(), new Map([[address, key]]), counters.read());
+  const outcome = () => receiver.receive(address, authentic(3), 0);
+  expect(outcome()).toEqual({ dropped: "replayed" });
+  expect([receiver.forget(address), counters.forget(address)]).toEqual([true, true]);
+  expect(outcome()).toMatchObject({ counter: 3 });
+  expect([receiver.forget("c0:00:00:00:00:55"), counters.forget(address)]).toEqual([false, false]);
+  await counters.close();
+  expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ "c0:00:00:00:00:99": 7 });
+  rmSync(folder, { recursive: true });
+});

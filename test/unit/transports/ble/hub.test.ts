@@ -294,6 +294,25 @@ describe("messages", () => {
       expect(bench.wishes()).toEqual(["unlink 01", "unlink 02"]);
     });
 
+    test("the kernel dropped nothing: the message is filled up, no link ends", () => {
+      const bench = new HubBench().linked(1).data(1, message.slice(0, 2));
+      bench.outputs.length = 0;
+      bench.tell({ ...stalled, dropped: 0 });
+      expect(bench.said()).toEqual(["ble: the Bluetooth process stood still for 3.0 s; the kernel kept everything"]);
+      bench.data(1, Uint8Array.of(...message.slice(2), ...message.slice(0, 1))).data(1, message.slice(1));
+      expect(messagesOf(bench)).toBe(2);
+      expect(bench.wishes()).toEqual([]);
+    });
+
+    test("the kernel dropped packets though nothing stood still: as if it had", () => {
+      const bench = new HubBench().linked(1).linked(2).data(1, message.slice(0, 2));
+      bench.outputs.length = 0;
+      bench.tell({ is: "stalled", ms: 0, dropped: 7 });
+      expect(bench.said()[0]).toContain("the kernel dropped 7 packets");
+      bench.data(2, message.slice(0, 2));
+      expect(bench.wishes()).toEqual(["unlink 01", "unlink 02"]);
+    });
+
     test("later all is as ever", () => {
       const bench = new HubBench().linked(1).tell(stalled).pass(1_000).data(1, message.slice(0, 2));
       expect(bench.wishes()).toEqual([]);
