@@ -171,5 +171,6 @@ function runningFinding({ up, condition }: { readonly up: boolean; readonly cond
 
 function ownFinding({ driver }: BleOptions, heard: Heard): Finding {
   if ("adapter" in heard) return { ok: true, what: heard.adapter };
-  return { ok: false, what: `${driver} cannot use the adapter`, hint: heard.why.replace(seeCheck, "") };
+  const what = driver === "auto" ? "no driver can use the adapter" : `${driver} cannot use the adapter`;
+  return { ok: false, what, hint: heard.why.replace(seeCheck, "") };
 }

@@ -274,7 +274,9 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
         .map((line) => JSON.parse(line).address),
     ).toContain("c0:11:22:33:44:55");
     const check = await run(process.execPath, [main, "ble", "check"], { cwd: tmpdir() }).catch((error) => error);
-    expect(check.stdout).toMatch(/ok +adapter .*driven by @abandonware\/noble\nBluetooth works/);
+    expect(check.stdout).toMatch(
+      /ok +adapter .*driven by @abandonware\/noble \(auto: its native part is there\)\nBluetooth works/,
+    );
   });
 
   test("the child stands still in the middle of a message: more octets come than are kept for it, none is made up", async () => {

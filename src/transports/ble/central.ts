@@ -3,6 +3,7 @@
  * pass between processes, and a script can play the other side in a test.
  */
 import type { Advertisement } from "./advertisement.ts";
+import type { DriverChoice } from "./drivers.ts";
 
 export type CentralCommand =
   | { readonly do: "scan"; readonly on: boolean }
@@ -40,7 +41,7 @@ export type ChildReport =
 
 /** What the child is told at its start. */
 export interface ChildOptions {
-  readonly driver: string;
+  readonly driver: DriverChoice;
   readonly service: string;
   readonly allow: unknown;
   readonly deny: unknown;

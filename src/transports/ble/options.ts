@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { drivers } from "./drivers.ts";
 
 const uuid = z
   .string()
@@ -31,9 +32,11 @@ export const bleOptions = z.strictObject({
     .default("ble")
     .describe("Unique among the transports; begins every peer's name in the log."),
   driver: z
-    .enum(["@abandonware/noble", "@stoprocent/noble"])
-    .default("@abandonware/noble")
-    .describe("The package that speaks to the adapter. The second one must be installed by you."),
+    .enum(["auto", ...drivers])
+    .default("auto")
+    .describe(
+      "The package that speaks to the adapter. auto: the first one if its native part was compiled, otherwise the second, which brings it; the log and `ble check` say which.",
+    ),
   adapter: z.int().min(0).max(255).optional().describe("Number of the adapter: 0 for hci0. Absent: the first one."),
   channel: z
     .enum(["raw", "user"])
