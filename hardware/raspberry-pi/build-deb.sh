@@ -83,7 +83,8 @@ find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -pru
 find "$lib/node_modules" -name '*.musl.node' -delete
 find "$lib/node_modules" -type f \( -name '*.cc' -o -name '*.cpp' -o -name '*.c' -o -name '*.h' -o -name '*.gyp' -o -name '*.gypi' \
   -o -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.md' \) -delete
-for unused in nan node-gyp node-addon-api .bin classic-level/deps usb/libusb; do
+# The other edition of noble is for where the first one cannot be compiled: here it was.
+for unused in nan node-gyp node-addon-api .bin classic-level/deps usb/libusb @stoprocent patch-package; do
   rm -rf "${lib:?}/node_modules/$unused"
 done
 find "$lib/node_modules" \( -name '.*' -o -name '*~' -o -name '*.html' -o -name '*.sh' \) ! -name '.' -prune -exec rm -rf {} +
