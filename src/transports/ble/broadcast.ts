@@ -27,6 +27,7 @@ export const broadcastDrops = [
   "not-authenticated",
   "wrong-tag",
   "too-many",
+  "no-rule",
 ] as const;
 export type BroadcastDrop = (typeof broadcastDrops)[number];
 
@@ -169,7 +170,7 @@ interface Reading {
 }
 
 /** PUBLISH with QoS -1 and MsgId 0. [MQTT-SN 1.2 §5.4.12] */
-function publishMinusOne({ retain, topicIdType, topicId, data }: Reading): Uint8Array {
+export function publishMinusOne({ retain, topicIdType, topicId, data }: Reading): Uint8Array {
   const long = data.byteLength > 248;
   const head = long ? 9 : 7;
   const message = new Uint8Array(head + data.byteLength);

@@ -50,6 +50,7 @@ export interface ChildOptions {
     readonly enabled: boolean;
     readonly companyId: number | null;
     readonly serviceUuid: string | null;
+    readonly bthome: boolean;
   };
   readonly connectMs: number;
   readonly setUpMs: number;

@@ -52,7 +52,11 @@ export class CountersFile {
 
   /** false: there was none. */
   forget(address: string): boolean {
-    const wasThere = this.#counters.delete(address);
+    let wasThere = false;
+    // Formats beside our own put their name in front.
+    for (const name of this.#counters.keys()) {
+      if (name === address || name.endsWith(`/${address}`)) wasThere = this.#counters.delete(name) || wasThere;
+    }
     if (wasThere) this.#writeSoon();
     return wasThere;
   }

@@ -9,7 +9,9 @@ import type { Instant } from "../../core/types.ts";
 import { Reassembler } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
-import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
+import { type BroadcastDrop, type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
+import { type BthomeReceiver, bthomeCounterName, bthomeData } from "./bthome.ts";
+import { bthomePeer } from "./bthome-peer.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
 import { type Device, DeviceTable, type Link } from "./device.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
@@ -48,6 +50,7 @@ export class BleHub {
   readonly #name: string;
   readonly #admit: ReturnType<typeof createAdmission>;
   readonly #broadcasts: BroadcastReceiver;
+  readonly #bthome: BthomeReceiver | undefined;
   readonly #devices: DeviceTable;
   #out: HubOutput[] = [];
   #condition: { readonly ready: boolean; readonly say: string } = { ready: false, say: "starting" };
@@ -61,11 +64,12 @@ export class BleHub {
   #nextWriteId = 1;
   readonly counters: HubCounters = newCounters();
 
-  constructor(options: BleOptions, broadcasts: BroadcastReceiver) {
+  constructor(options: BleOptions, broadcasts: BroadcastReceiver, bthome?: BthomeReceiver) {
     this.#options = options;
     this.#name = options.name;
     this.#admit = createAdmission(options);
     this.#broadcasts = broadcasts;
+    this.#bthome = bthome;
     this.#devices = new DeviceTable(options.devicesMax);
   }
 
@@ -151,7 +155,8 @@ export class BleHub {
 
   /** A sensor that broadcasts counts anew. false: no counter of it was known. */
   forgetCounter(address: string): boolean {
-    return this.#broadcasts.forget(address);
+    const wasOfBthome = this.#bthome?.forget(address) ?? false;
+    return this.#broadcasts.forget(address) || wasOfBthome;
   }
 
   /** To be called every `tickMs`. */
@@ -173,8 +178,10 @@ export class BleHub {
     const known = this.#devices.get(seen.address);
     const name = seen.name ?? known?.name;
     const services = seen.services.length > 0 ? seen.services : (known?.services ?? []);
+    const reading = bthomeData(seen, this.#bthome?.isWanted ?? false);
+    if (reading) this.#onBthome({ ...seen, name, services }, reading, now);
     const refusal = this.#admit({ address: seen.address, name, services, rssi: seen.rssi });
-    if (refusal !== undefined && !known && !payload) return;
+    if (refusal !== undefined && !known && !payload && !reading) return;
     const device = this.#devices.seen(seen.address, now);
     device.addressType = seen.addressType;
     device.name = name;
@@ -189,16 +196,25 @@ export class BleHub {
 
   #onBroadcast(address: string, payload: Uint8Array, now: Instant): void {
     const outcome = this.#broadcasts.receive(address, payload, now);
-    if ("dropped" in outcome) {
-      this.counters.broadcastDrops[outcome.dropped]++;
-      if (outcome.dropped !== "duplicate") {
-        this.#tell("debug", `${this.#name}/${address}: broadcast dropped: ${outcome.dropped}`);
-      }
-      return;
-    }
+    if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
     this.counters.broadcasts++;
     if (outcome.authenticated) this.#out.push({ kind: "counter", address, counter: outcome.counter });
     this.#pass(address, outcome.message);
+  }
+
+  #onBthome(seen: Advertisement, serviceData: Uint8Array, now: Instant): void {
+    const { address } = seen;
+    const outcome = this.#bthome?.receive(seen, serviceData, now) ?? { dropped: "no-rule" };
+    if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
+    this.counters.broadcasts++;
+    const { messages, counter } = outcome;
+    if (counter !== undefined) this.#out.push({ kind: "counter", address: bthomeCounterName(address), counter });
+    for (const message of messages) this.#pass(bthomePeer(address), message);
+  }
+
+  #dropBroadcast(address: string, why: BroadcastDrop): void {
+    this.counters.broadcastDrops[why]++;
+    if (why !== "duplicate") this.#tell("debug", `${this.#name}/${address}: broadcast dropped: ${why}`);
   }
 
   #onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): void {

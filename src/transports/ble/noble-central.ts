@@ -8,6 +8,7 @@ import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
 import { manufacturerElements } from "./advertising-data.ts";
 import { broadcastPayload } from "./broadcast.ts";
+import { bthomeData } from "./bthome.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
@@ -105,7 +106,8 @@ export class NobleCentral {
     this.advertisements++;
     const seen = advertisementOf(peripheral, this.#reports.dataOf(peripheral.address.toLowerCase()));
     const payload = broadcastPayload(seen, this.#options.broadcast);
-    if (!this.#options.tellAll && !payload && this.#admit(seen) !== undefined) return;
+    const reading = bthomeData(seen, this.#options.broadcast.bthome);
+    if (!this.#options.tellAll && !payload && !reading && this.#admit(seen) !== undefined) return;
     if (!this.#peripherals.has(seen.address)) this.addresses++;
     this.#peripherals.delete(seen.address);
     this.#peripherals.set(seen.address, peripheral);
@@ -114,7 +116,7 @@ export class NobleCentral {
       if (!oldest.done) this.#peripherals.delete(oldest.value);
     }
     const now = performance.now();
-    const data = payload ? Buffer.from(payload).toString("hex") : "";
+    const data = [payload, reading].map((each) => (each ? Buffer.from(each).toString("hex") : "")).join(" ");
     const told = `${seen.address} ${data} ${seen.connectable} ${seen.name ?? ""}`;
     if (now - (this.#told.get(told) ?? -tellAgainMs) < tellAgainMs) return;
     if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are told once more, no worse

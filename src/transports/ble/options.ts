@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { bthomeOptions } from "./bthome-options.ts";
 import { drivers } from "./drivers.ts";
+import { sensorKeys } from "./key-options.ts";
 
 const uuid = z
   .string()
@@ -7,9 +9,6 @@ const uuid = z
     /^([0-9a-f]{4}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i,
     "must be a UUID: 4 hexadecimal digits, or 32 with dashes",
   );
-const address = z
-  .string()
-  .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, "must be a Bluetooth address, like c0:98:e5:00:00:01");
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 const atLeastOne = (most: number) => z.int().min(1).max(most);
 
@@ -108,11 +107,8 @@ export const bleOptions = z.strictObject({
         .boolean()
         .default(true)
         .describe("Also from senders without a key. false: only authenticated messages."),
-      keys: z
-        .record(
-          address,
-          z.union([z.strictObject({ file: z.string().min(1) }), z.strictObject({ env: z.string().min(1) })]),
-        )
+      bthome: bthomeOptions,
+      keys: sensorKeys
         .default({})
         .describe(
           "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated.",

@@ -3,6 +3,7 @@
  * hand from its table.
  */
 import { createCipheriv } from "node:crypto";
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -210,4 +211,17 @@ test("any octets at all do no harm: a million payloads", () => {
     else if (i % 64 === 1) decryptBthome(payload, address, key);
   }
   expect(known).toBeGreaterThan(100_000);
+});
+
+test("the manual lists every object, with its name and its octets", () => {
+  const manual = readFileSync(new URL("../../../docs/bthome.md", import.meta.url), "utf8");
+  const rows = manual.split("\n").filter((line) => line.startsWith("| 0x"));
+  expect(rows).toHaveLength(bthomeObjects.size);
+  for (const object of bthomeObjects.values()) {
+    const { id, name, unit } = object;
+    const row = rows.find((line) => line.startsWith(`| 0x${id.toString(16).padStart(2, "0")} |`)) ?? "";
+    expect(row).toContain(`| \`${name}\` |`);
+    expect(row).toContain(unit);
+    if (object.form === "number") expect(row).toContain(`| ${object.bytes}${object.signed ? ", signed" : ""} |`);
+  }
 });
