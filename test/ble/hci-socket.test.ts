@@ -48,7 +48,7 @@ test.skipIf(!isKernel)(
     const lost = small.take() ?? 0;
     console.log(`with the kernel's own buffer: ${lost} packets dropped, ${heard} heard`);
     expect(lost).toBeGreaterThan(0);
-  const heardBefore = heard;
+    const heardBefore = heard;
     heard = 0;
     const large = new DropWatch(native);
     large.find();

@@ -23,7 +23,6 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "kill -9 of the child",
   "pulled out",
   "broadcast",
-  "stands still in the middle",
   "nobody read in time",
 ];
 
