@@ -1,20 +1,24 @@
-// Compiles native/udp-batch.c where there is a C compiler. It is optional: where it fails, one line says so, and the
-// gateway takes Node's own UDP, which costs more per datagram. Runs when the package is installed.
+// Compiles the optional parts of native/ where there is a C compiler. Where that fails, one line for each says so and what
+// is lost: the gateway runs without them. Runs when the package is installed.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, renameSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const folder = join(resolve(dirname(fileURLToPath(import.meta.url)), ".."), "native");
-const to = join(folder, "build", "udp-batch.node");
 const flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"];
+const parts = {
+  "udp-batch": "UDP costs more without it",
+  "hci-socket": "only Bluetooth misses it: it cannot tell whether packets were dropped, nor whether an adapter is up",
+};
 
-function build() {
+function build(name) {
   if (process.platform !== "linux") return `not for ${process.platform}`;
   const compiler = process.env.CC ?? "cc";
+  const to = join(folder, "build", `${name}.node`);
   try {
     mkdirSync(dirname(to), { recursive: true });
-    const { error, status, stderr } = spawnSync(compiler, [...flags, "-o", `${to}.new`, join(folder, "udp-batch.c")]);
+    const { error, status, stderr } = spawnSync(compiler, [...flags, "-o", `${to}.new`, join(folder, `${name}.c`)]);
     if (error) return `there is no C compiler (${compiler})`;
     if (status !== 0) return String(stderr).trim();
     renameSync(`${to}.new`, to); // a gateway that runs keeps the old one
@@ -24,5 +28,7 @@ function build() {
   }
 }
 
-const why = build();
-console.log(why === undefined ? "udp-batch: compiled" : `udp-batch: left out, ${why}; UDP costs more without it`);
+for (const [name, loss] of Object.entries(parts)) {
+  const why = build(name);
+  console.log(why === undefined ? `${name}: compiled` : `${name}: left out, ${why}; ${loss}`);
+}

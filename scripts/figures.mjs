@@ -5,7 +5,7 @@
  * A file has `machine`, `date`, `commit`, `command` and perhaps `seed` and `note` (what is not known is `null` and said so), and a
  * table: `columns` and `rows`. Its place in a document:
  *
- *     <!-- figures data/up.json -->
+ *     <!-- figures figures/up.json -->
  *     ...
  *     <!-- /figures -->
  */
@@ -58,7 +58,7 @@ for (const name of readdirSync(folder).filter((each) => each.endsWith(".md"))) {
   if (isCheck) stale.push(`${name}: not what its data says; npm run docs`);
   else writeFileSync(join(folder, name), after);
 }
-for (const file of readdirSync(join(folder, "data")))
-  if (!used.has(`data/${file}`)) stale.push(`data/${file}: in no document`);
+for (const file of readdirSync(join(folder, "figures")))
+  if (!used.has(`figures/${file}`)) stale.push(`figures/${file}: in no document`);
 for (const each of stale) console.error(`docs/measurements/${each}`);
 process.exit(stale.length === 0 ? 0 : 1);

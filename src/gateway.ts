@@ -19,7 +19,7 @@ import { ReportLog } from "./observe/reports.ts";
 import { SystemClock } from "./runtime/clock.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { createOperator } from "./runtime/operator.ts";
+import { createOperator, type Devices } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
@@ -296,7 +296,12 @@ export class Gateway {
     const { store } = this.#config;
     if (store.kind !== "disk") return;
     const now = () => this.#clock.now();
-    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets);
+    const devices: Devices = {
+      links: () => this.links(),
+      forgetCounter: (address) =>
+        [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
+    };
+    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices);
     const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
     const server = new ControlServer(join(store.folder, "control.sock"), desk);
     try {

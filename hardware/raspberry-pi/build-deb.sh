@@ -69,19 +69,22 @@ mkdir -p "$hci/build/Release"
 
 # --- the gateway's own: many datagrams per system call ---
 mkdir "$lib/native" "$lib/scripts"
-cp "$root/native/udp-batch.c" "$lib/native"
+cp "$root/native/hci-socket.c" "$root/native/udp-batch.c" "$lib/native"
 cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
-[ -f "$lib/native/build/udp-batch.node" ] || { echo "native/udp-batch.c was not compiled" >&2; exit 1; }
-rm -r "$lib/native/udp-batch.c" "$lib/scripts"
-"$strip" --strip-unneeded "$lib/native/build/udp-batch.node" 2>/dev/null || true
+for part in hci-socket udp-batch; do
+  [ -f "$lib/native/build/$part.node" ] || { echo "native/$part.c was not compiled" >&2; exit 1; }
+done
+rm -r "$lib"/native/*.c "$lib/scripts"
+"$strip" --strip-unneeded "$lib"/native/build/*.node 2>/dev/null || true
 
 # --- what never runs on this machine: other systems' binaries, sources, build tools ---
 find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -prune -exec rm -rf {} +
 find "$lib/node_modules" -name '*.musl.node' -delete
 find "$lib/node_modules" -type f \( -name '*.cc' -o -name '*.cpp' -o -name '*.c' -o -name '*.h' -o -name '*.gyp' -o -name '*.gypi' \
   -o -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.md' \) -delete
-for unused in nan node-gyp node-addon-api .bin classic-level/deps usb/libusb; do
+# The other edition of noble is for where the first one cannot be compiled: here it was.
+for unused in nan node-gyp node-addon-api .bin classic-level/deps usb/libusb @stoprocent patch-package; do
   rm -rf "${lib:?}/node_modules/$unused"
 done
 find "$lib/node_modules" \( -name '.*' -o -name '*~' -o -name '*.html' -o -name '*.sh' \) ! -name '.' -prune -exec rm -rf {} +

@@ -1,27 +1,30 @@
-/** `ble scan`: what is in the air. `ble check`: what Bluetooth lacks on this system, and what to type. */
+/**
+ * `ble scan`: what is in the air. `ble check`: what Bluetooth lacks on this system, and what to type. `ble links`,
+ * `ble forget`: of the running gateway.
+ */
 import process from "node:process";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Command, InvalidArgumentError } from "commander";
 import { loadConfig } from "../config/load.ts";
+import { commands } from "../runtime/commands.ts";
 import { createAdmission } from "../transports/ble/admission.ts";
 import type { Advertisement } from "../transports/ble/advertisement.ts";
 import { broadcastPayload } from "../transports/ble/broadcast.ts";
-import type { CentralEvent } from "../transports/ble/central.ts";
+import { loadHciNative, readAdapters } from "../transports/ble/hci-native.ts";
 import { printable } from "../transports/ble/hub-output.ts";
 import { type BleOptions, bleOptions } from "../transports/ble/options.ts";
-import { Supervisor } from "../transports/ble/supervisor.ts";
+import { Supervisor, seeCheck } from "../transports/ble/supervisor.ts";
 import { supervisorOptions } from "../transports/ble/supervisor-options.ts";
-import { inspectSystem } from "../transports/ble/system.ts";
+import { type Finding, inspectSystem } from "../transports/ble/system.ts";
 import { normalUuid } from "../transports/ble/uuid.ts";
 import { systemTimers } from "../transports/timers.ts";
+import { type Heard, listen } from "./ble-listen.ts";
+import { forget, linksInWords, linksOfRunning, sayLinks } from "./ble-running.ts";
 import { err, out } from "./output.ts";
 import { ownConfigFile } from "./own-config.ts";
 import { sayProblems } from "./problems.ts";
 
-const readyMs = 8_000;
-
 export function bleCommand(configFile: readonly [string, string]): Command {
-  const command = new Command("ble").description("Bluetooth LE: look around, find out what is missing");
+  const command = new Command("ble").description("Bluetooth LE: look around, find out what is missing, see the links");
   command
     .command("scan")
     .description("say what is in the air, and whether it speaks MQTT-SN")
@@ -34,6 +37,18 @@ export function bleCommand(configFile: readonly [string, string]): Command {
     .description("adapter, switches, rights, noble, bluetoothd: what is missing, and what to type")
     .option(...configFile)
     .action(async (options: { config?: string }) => check(options));
+  command
+    .command("links")
+    .description(commands["ble.links"].description)
+    .option(...configFile)
+    .option("--json", "as JSON")
+    .action((options: { config?: string; json?: boolean }) => sayLinks(options).catch(sayProblems));
+  command
+    .command("forget")
+    .description(commands["ble.forget"].description)
+    .argument("<address>", "the sensor's Bluetooth address")
+    .option(...configFile)
+    .action((address: string, options: { config?: string }) => forget(address, options).catch(sayProblems));
   return command;
 }
 
@@ -50,29 +65,11 @@ function optionsFrom(config: string | undefined): BleOptions {
   return found?.type === "ble" ? found : bleOptions.parse({ type: "ble" });
 }
 
-/** Runs the adapter until the time is over; answers why it did not come to work, if it did not. */
-async function listen(
-  options: BleOptions,
-  seconds: number,
-  onSeen: (seen: Advertisement) => void,
-): Promise<{ adapter: string } | { why: string }> {
+/** As long as the gateway would wait, and not without a word. */
+function listenFor(options: BleOptions, seconds: number, onSeen: (seen: Advertisement) => void): Promise<Heard> {
   const supervisor = new Supervisor(supervisorOptions(options, true), systemTimers);
-  let outcome: { adapter: string } | { why: string } | undefined;
-  const settled = new Promise<void>((resolve) => {
-    supervisor.start((event: CentralEvent) => {
-      if (event.is === "ready") outcome = { adapter: `${event.adapter}, driven by ${event.driver}` };
-      else if (event.is === "unavailable") outcome ??= { why: event.why };
-      else if (event.is === "seen") onSeen(event);
-      if (outcome) resolve();
-    });
-  });
-  await Promise.race([settled, sleep(readyMs, undefined, { ref: false })]);
-  if (outcome && "adapter" in outcome && seconds > 0) {
-    supervisor.command({ do: "scan", on: true });
-    await sleep(seconds * 1_000);
-  }
-  await supervisor.close();
-  return outcome ?? { why: "the adapter did not answer: is it up, or in use by the gateway?" };
+  const onWaiting = () => err("still waiting for the adapter; it is given up 30 s after the start …\n");
+  return listen(supervisor, systemTimers, { seconds, onSeen, onWaiting });
 }
 
 async function scan({
@@ -88,7 +85,7 @@ async function scan({
     const options = optionsFrom(config);
     const devices = new Map<string, Advertisement>();
     if (!json) err(`listening for ${seconds} s …\n`);
-    const outcome = await listen(options, seconds, (seen) => {
+    const outcome = await listenFor(options, seconds, (seen) => {
       const before = devices.get(seen.address);
       devices.set(seen.address, {
         ...seen,
@@ -145,18 +142,35 @@ function table(devices: readonly Advertisement[], options: BleOptions): string {
 async function check({ config }: { config?: string }): Promise<void> {
   try {
     const options = optionsFrom(config);
-    const findings = inspectSystem("/", { needsAdmin: options.channel === "user" });
-    const outcome = await listen(options, 0, () => {});
-    if ("why" in outcome)
-      findings.push({ ok: false, what: `${options.driver} cannot use the adapter`, hint: outcome.why });
-    else findings.push({ ok: true, what: outcome.adapter });
+    const { adapter, channel } = options;
+    const findings = inspectSystem("/", {
+      needsAdmin: channel === "user",
+      adapter,
+      known: readAdapters(loadHciNative()),
+    });
+    const links = await linksOfRunning(config);
+    const running = links?.find(({ transport }) => transport === options.name);
+    findings.push(running ? runningFinding(running) : ownFinding(options, await listenFor(options, 0, () => {})));
     for (const { ok, what, hint } of findings) {
       out(`${ok ? "ok     " : "MISSING"}  ${what}\n${hint === undefined ? "" : `         ${hint}\n`}`);
     }
+    if (running) out(`${linksInWords([running])}\n`);
     const last = findings.at(-1);
     out(last?.ok ? "Bluetooth works.\n" : "Bluetooth does not work yet.\n");
     if (!last?.ok) process.exitCode = 1;
   } catch (error) {
     sayProblems(error);
   }
+}
+
+/** A gateway that runs has the adapter: it is asked, and nobody takes the adapter beside it. */
+function runningFinding({ up, condition }: { readonly up: boolean; readonly condition: string }): Finding {
+  if (up) return { ok: true, what: `the running gateway uses ${condition}` };
+  return { ok: false, what: "the running gateway cannot use the adapter", hint: condition };
+}
+
+function ownFinding({ driver }: BleOptions, heard: Heard): Finding {
+  if ("adapter" in heard) return { ok: true, what: heard.adapter };
+  const what = driver === "auto" ? "no driver can use the adapter" : `${driver} cannot use the adapter`;
+  return { ok: false, what, hint: heard.why.replace(seeCheck, "") };
 }

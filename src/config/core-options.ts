@@ -3,7 +3,9 @@ import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
 import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
 import { transportNameOf } from "../core/peer-id.ts";
+import type { PeerId } from "../core/types.ts";
 import type { UplinkOptions } from "../storage/options.ts";
+import { isBthomePeer } from "../transports/ble/bthome-peer.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { type NamedUpstreamOptions, placesOf, type UpstreamOptions } from "../upstream/options.ts";
 import { waysOf } from "../upstream/presets.ts";
@@ -13,6 +15,9 @@ import type { GatewayConfig } from "./schema.ts";
 
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
   const { gateway, clients, topics, buffer, retry, upstream, upstreams, uplink } = config;
+  // The gateway's own translation of a BTHome sensor's reading names its topic; its device could not.
+  const radios = config.transports.filter(({ type }) => type === "ble").map(({ name }) => name);
+  const isReading = (peer: PeerId) => radios.some((name) => isBthomePeer(name, peer));
   return {
     gatewayId: gateway.id,
     retry: {
@@ -45,7 +50,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     status: { topic: config.status.topic },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
-    longNameQoSMinusOne: config.extensions.longNameQoSMinusOne,
+    longNameQoSMinusOne: (peer) => config.extensions.longNameQoSMinusOne || (peer !== undefined && isReading(peer)),
     durable: config.store.kind === "disk",
     access,
   };

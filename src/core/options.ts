@@ -96,7 +96,8 @@ export interface CoreOptions {
   /** Unasked answers (DISCONNECT) to unknown senders: per second, in total. One per second and sender anyway. */
   readonly strangerAnswersPerSecondMax: number;
   readonly shutdown: { readonly wills: "keep" | "publish" };
-  readonly longNameQoSMinusOne: boolean;
+  /** Whether this peer may put a topic name in front of the payload of PUBLISH at QoS -1. [interpretation 20] */
+  readonly longNameQoSMinusOne: (peer: PeerId | undefined) => boolean;
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
   readonly durable: boolean;
   /** At the start; `accessChanged` brings another. */

@@ -143,6 +143,31 @@ const chosenUplink = z
   })
   .refine(({ client, topic }) => client !== undefined || topic !== undefined, "say which client, or which topic");
 
+const linksOfTransport = z.object({
+  transport: z.string(),
+  up: z.boolean(),
+  condition: z.string().describe("What works the adapter, or what is missing."),
+  devices: z.array(
+    z.object({
+      peer: z.string(),
+      name: z.string(),
+      linked: z.boolean(),
+      rssi: z.number().optional().describe("dBm; absent: not known."),
+      secondsSinceSeen: count,
+      failures: count.describe("Failed attempts in a row."),
+      lastFailure: z.string(),
+      parameters: z.string().optional().describe("What the link was given; absent: no link, or not known."),
+    }),
+  ),
+});
+
+const oneSensor = z.strictObject({
+  address: z
+    .string("say which sensor")
+    .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, "must be a Bluetooth address, like c0:98:e5:00:00:01")
+    .describe("Bluetooth address."),
+});
+
 export const commands = {
   "sessions.list": json({
     description: "every session, one line each",
@@ -240,6 +265,29 @@ export const commands = {
     audited: true,
     run: async (operator, { ids }) => done({ purged: await operator.purge(ids) }),
   }),
+  "ble.links": json({
+    description: "devices with links, and those that may have one: strength, failures, what the link was given",
+    method: "GET",
+    path: "/links",
+    input: nothing,
+    output: z.array(linksOfTransport),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.links()),
+  }),
+  "ble.forget": json({
+    description: "forget the counter of one sensor that broadcasts: it was given new firmware, or counts anew",
+    method: "DELETE",
+    path: "/broadcast-counter",
+    input: oneSensor,
+    output: z.object({ forgotten: z.string() }),
+    role: "operator",
+    audited: true,
+    run: (operator, { address }) => {
+      const known = address.toLowerCase();
+      return operator.forgetCounter(known) ? done({ forgotten: known }) : noCounter(known);
+    },
+  }),
   backup: stream({
     description: "everything the running gateway keeps, as it is at one moment, in one file",
     method: "GET",
@@ -267,6 +315,10 @@ export type OutputOf<Name extends JsonCommandName> = z.output<Commands[Name]["ou
 
 function done<Output>(output: Output): Outcome<Output> {
   return { kind: "done", output };
+}
+
+function noCounter(address: string): Refusal {
+  return { kind: "not-there", say: `no counter of ${address} is known` };
 }
 
 function noSession(clientId: string): Refusal {

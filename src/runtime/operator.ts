@@ -3,8 +3,16 @@ import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import type { BacklogRecord } from "../core/record.ts";
 import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
+import type { LinkReport } from "../transports/transport.ts";
 import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
+
+/** Of the networks: what has links, and what counts against replays. */
+export interface Devices {
+  links(): readonly (LinkReport & { readonly transport: string })[];
+  /** false: no counter of this address was known. */
+  forgetCounter(address: string): boolean;
+}
 
 /** Clients named one by one. */
 const clientsNamed = 50;
@@ -23,6 +31,7 @@ export function createOperator(
   driver: Driver,
   now: () => number,
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
+  devices: Devices,
 ) {
   const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
     const letters = await allLetters(store);
@@ -111,6 +120,17 @@ export function createOperator(
       driver.handle({ kind: "purge", ids: (await chosen(ids)).map(({ id }) => id) });
       return before - core.letters;
     },
+    links: () =>
+      devices.links().map(({ transport, up, condition, devices }) => ({
+        transport,
+        up,
+        condition,
+        devices: devices.map(({ secondsSinceSeen, ...device }) => ({
+          ...device,
+          secondsSinceSeen: Math.round(secondsSinceSeen),
+        })),
+      })),
+    forgetCounter: (address: string) => devices.forgetCounter(address),
     /** undefined: there is nothing to back up. */
     backup: () => {
       const snapshot = store.snapshot();

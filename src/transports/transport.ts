@@ -51,6 +51,8 @@ export interface LinkReport {
     readonly failures: number;
     /** In plain words; "" = there was none. */
     readonly lastFailure: string;
+    /** What the link was given, in plain words; absent = it is not linked, or that is not known. */
+    readonly parameters?: string;
   }[];
 }
 
@@ -77,6 +79,11 @@ export interface Transport {
   letGo?(peer: PeerId): void;
   /** Absent where there are no links. */
   links?(): LinkReport;
+  /**
+   * What the device at this address sends next is new, whatever its counter against replays. false: no counter of it was
+   * known. Absent where there are no such counters.
+   */
+  forgetCounter?(address: string): boolean;
   stats(): TransportStats;
   /** Stops; idempotent. */
   close(): Promise<void>;

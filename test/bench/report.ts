@@ -50,7 +50,7 @@ function sum(
   return runs.reduce((total, run) => total + run[what], 0);
 }
 
-/** The table as docs/measurements/data keeps it. */
+/** The table as docs/measurements/figures keeps it. */
 export function figures(results: readonly Result[]): { columns: readonly string[]; rows: readonly string[][] } {
   const rows = results.map((result) => {
     const { value, perSecond, ofEcho, wanted, reached, p50Ms, p99Ms, ...counts } = summary(result);

@@ -71,7 +71,7 @@ test("bench", async () => {
     const command = process.env["BENCH_COMMAND"] ?? null;
     const kept = { machine, date, commit, command, ...figures(results) };
     writeFileSync(join(folder, "figures.json"), `${JSON.stringify(kept, undefined, 2)}\n`);
-    say(`${join(folder, "bench.json")}; for docs/measurements/data: ${join(folder, "figures.json")}`);
+    say(`${join(folder, "bench.json")}; for docs/measurements/figures: ${join(folder, "figures.json")}`);
   } finally {
     await echo.close();
     await broker.dispose();

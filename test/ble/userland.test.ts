@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { promisify } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
+import { encryptBthome } from "../../src/payload/bthome.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import type { BleDevice } from "./lab/ble-device.ts";
 import { BleLab, missingFromLab } from "./lab/lab.ts";
@@ -194,6 +195,54 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
     expect([...at.seen.values()].every((times) => times === 1)).toBe(true);
   });
 
+  test("sensors with other manufacturers' elements beside their own, and in the scan response", async () => {
+    const at = await lab();
+    const sensor = new Peripheral(at.socket);
+    open.push({ close: () => sensor.kill() });
+    await sensor.start();
+    const reading = (n: number) =>
+      element(0xff, Buffer.from(`ffffa10007000${n}${Buffer.from(`r${n}`).toString("hex")}`, "hex"));
+    const beacon = element(0xff, Buffer.from("4c000215aabb", "hex"));
+    const readings: [Buffer, Buffer?][] = [
+      [Buffer.concat([reading(1), beacon])],
+      [Buffer.concat([beacon, reading(2)])],
+      [beacon, reading(3)],
+      [reading(4), beacon],
+    ];
+    for (const [i, [data, scanResponse]] of readings.entries()) {
+      await sensor.broadcast(data, scanResponse);
+      await at.arrives(`r${i + 1}`);
+    }
+    expect([...at.seen.values()]).toEqual([1, 1, 1, 1]);
+  });
+
+  test("BTHome sensors, in clear and encrypted: published by rule, once, and not by what another sends", async () => {
+    const key = Buffer.from("231d39c1d7cc1ab1aee224cd096db932", "hex");
+    const secret = "c0:11:22:33:44:66";
+    process.env["TEST_BIND_KEY"] = key.toString("hex");
+    const rules = [{ address: secret, topic: "up/{address}" }, { topic: "up/{reading}" }];
+    const at = await lab({ broadcast: { bthome: { rules, keys: { [secret]: { env: "TEST_BIND_KEY" } } } } });
+    const [thermometer, hidden] = [new Peripheral(at.socket), new Peripheral(at.socket, { address: secret })];
+    for (const sensor of [thermometer, hidden]) {
+      open.push({ close: () => sensor.kill() });
+      await sensor.start();
+    }
+    const data = (serviceData: Uint8Array) => element(0x16, Buffer.concat([Buffer.from("d2fc", "hex"), serviceData]));
+    for (let repeats = 0; repeats < 3; repeats++) await thermometer.broadcast(data(Buffer.from("40000902ca09", "hex")));
+    await at.arrives("25.06");
+    const readings = ["02f6ff", "02ec09", "020000"].map((objects) => Buffer.from(`40${objects}`, "hex"));
+    for (const [i, plain] of readings.entries()) {
+      const ciphered = encryptBthome(plain, { address: secret, key, counter: 100 + i });
+      for (let repeats = 0; repeats < 2; repeats++) await hidden.broadcast(data(ciphered));
+      await at.arrives(JSON.stringify({ temperature: [-0.1, 25.4, 0][i] }));
+    }
+    await hidden.broadcast(data(Buffer.from("400163", "hex"))); // in clear: not from this sensor
+    await hidden.broadcast(data(encryptBthome(Buffer.from("400162", "hex"), { address: secret, key, counter: 101 })));
+    await thermometer.broadcast(data(Buffer.from("40000a0160", "hex")));
+    await at.arrives("96");
+    expect([...at.seen.values()]).toEqual([1, 1, 1, 1, 1]);
+  });
+
   test("six devices over two links take turns, and each gets what it is sent", async () => {
     const at = await lab({ linksMax: 2, turnSeconds: 1, holdSeconds: 60 });
     const devices = Array.from({ length: 6 }, (_, i) => at.device(`turn${i}`, { retryMs: 3_000 }));
@@ -253,7 +302,9 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
         .map((line) => JSON.parse(line).address),
     ).toContain("c0:11:22:33:44:55");
     const check = await run(process.execPath, [main, "ble", "check"], { cwd: tmpdir() }).catch((error) => error);
-    expect(check.stdout).toMatch(/ok +adapter .*driven by @abandonware\/noble\nBluetooth works/);
+    expect(check.stdout).toMatch(
+      /ok +adapter .*driven by @abandonware\/noble \(auto: its native part is there\)\nBluetooth works/,
+    );
   });
 
   test("the child stands still in the middle of a message: more octets come than are kept for it, none is made up", async () => {

@@ -50,7 +50,7 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
     expect(advertisement.length).toBeLessThanOrEqual(31);
     expect(advertisement[0]).toBe(advertisement.length - 1);
     expect(advertisement[1]).toBe(0xff);
-    const seen = { manufacturerData: advertisement.subarray(2), serviceData: [] };
+    const seen = { manufacturerData: [advertisement.subarray(2)], serviceData: [] };
     const { broadcast } = bleOptions.parse({ type: "ble" });
     const outcome = receiver.receive(address, broadcastPayload(seen, broadcast) ?? Buffer.alloc(0), atMs);
     if ("dropped" in outcome) return outcome.dropped;

@@ -80,7 +80,7 @@ export class ScriptedNode {
       name: "node",
       services: [normalUuid(nordicUartService)],
       serviceData: [],
-      manufacturerData: undefined,
+      manufacturerData: [],
       rssi: -60,
     };
   }

@@ -1,6 +1,6 @@
 /** A gateway with a sleeper that has room for two and was sent three: two wait, one is a dead letter. */
 import { Driver } from "../../src/runtime/driver.ts";
-import { createOperator } from "../../src/runtime/operator.ts";
+import { createOperator, type Devices } from "../../src/runtime/operator.ts";
 import { backupOctets } from "../../src/storage/backup.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import type { Store } from "../../src/storage/store.ts";
@@ -31,5 +31,24 @@ export function threeForTwo() {
     report: () => {},
   };
   const driver = new Driver(bench.core, edges, new VirtualClock({ now: () => bench.now, plan: () => {} }));
-  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets) };
+  const device = {
+    peer: "ble/c0:00:00:00:00:01" as const,
+    name: "n",
+    linked: true,
+    secondsSinceSeen: 1.6,
+    failures: 0,
+  };
+  const devices: Devices = {
+    links: () => [
+      {
+        transport: "ble",
+        up: true,
+        condition: "adapter a by d",
+        counters: {},
+        devices: [{ ...device, rssi: undefined, lastFailure: "", parameters: "interval 30 ms" }],
+      },
+    ],
+    forgetCounter: (address) => address === "c0:00:00:00:00:01",
+  };
+  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets, devices) };
 }

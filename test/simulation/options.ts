@@ -69,7 +69,7 @@ export const testOptions: CoreOptions = {
   status: { topic: undefined },
   strangerAnswersPerSecondMax: 1_000,
   shutdown: { wills: "keep" },
-  longNameQoSMinusOne: false,
+  longNameQoSMinusOne: () => false,
   durable: false,
   access: admitAll,
 };

@@ -44,6 +44,8 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "queue.republish": { ids: [1] },
   "queue.purge": { ids: [1, 2] },
   "sessions.drop": { client: "c1" },
+  "ble.links": {},
+  "ble.forget": { address: "C0:00:00:00:00:01" },
 };
 const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
 
@@ -82,6 +84,8 @@ test("a viewer sees, and changes nothing", async () => {
     "queue.republish": "not-allowed",
     "queue.purge": "not-allowed",
     "sessions.drop": "not-allowed",
+    "ble.links": "done",
+    "ble.forget": "not-allowed",
   });
   expect(await operator.queue()).toMatchObject({ forClients: { messages: 2 }, deadLetters: 1 });
 });

@@ -120,7 +120,7 @@ export function onPublishWithoutAnswer(
   message: Publish,
 ): void {
   const about = { clientId: session?.clientId, peer, detail: `${message.topicIdType} ${message.topicId}` };
-  const named = withoutAnswerTopic(context, session, message);
+  const named = withoutAnswerTopic(context, { peer, session }, message);
   if (!named) return context.drop("qos-minus-one-topic", about);
   if (!isSafeToShare(named.topicName)) return context.drop("unsafe-topic", about);
   const upstream = session?.upstream ?? context.upstreams.of(undefined, peer);
@@ -148,12 +148,12 @@ export function onPublishWithoutAnswer(
 
 function withoutAnswerTopic(
   context: Context,
-  session: Session | undefined,
+  { peer, session }: { readonly peer: PeerId | undefined; readonly session: Session | undefined },
   message: Publish,
 ): { topicName: string; payload: Uint8Array } | undefined {
   if (message.topicIdType === "normal") {
     // An extension of RSMB and Paho: the id is the length of a name that precedes the payload. [interpretation 20]
-    if (!context.options.longNameQoSMinusOne || message.topicId === 0) return undefined;
+    if (!context.options.longNameQoSMinusOne(peer) || message.topicId === 0) return undefined;
     if (message.topicId > message.data.byteLength) return undefined;
     const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
     return topicName === undefined ? undefined : { topicName, payload: message.data.subarray(message.topicId) };

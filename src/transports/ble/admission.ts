@@ -20,7 +20,8 @@ export function createAdmission(options: Pick<BleOptions, "allow" | "deny" | "se
   };
 }
 
-function matcher(rule: Rule): (device: Known) => boolean {
+/** Whether a device is one of those that a rule names; a rule that names nothing fits all. */
+export function matcher(rule: Rule): (device: Known) => boolean {
   const address = rule.address === undefined ? undefined : glob(rule.address);
   const name = rule.name === undefined ? undefined : glob(rule.name);
   const service = rule.service === undefined ? undefined : normalUuid(rule.service);

@@ -8,8 +8,8 @@ export interface Advertisement {
   /** In the spelling of `normalUuid`. */
   readonly services: readonly string[];
   readonly serviceData: readonly { readonly uuid: string; readonly data: Uint8Array }[];
-  /** With the company id in front, low octet first. */
-  readonly manufacturerData: Uint8Array | undefined;
+  /** Each with the company id in front, low octet first. */
+  readonly manufacturerData: readonly Uint8Array[];
   /** dBm; 127 = not known. */
   readonly rssi: number;
 }

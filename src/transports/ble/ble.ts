@@ -8,11 +8,13 @@ import { GatewayError } from "../../errors.ts";
 import { systemTimers, type Timers } from "../timers.ts";
 import type { LinkReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
 import { BroadcastReceiver } from "./broadcast.ts";
+import { BthomeReceiver } from "./bthome.ts";
+import { addressOfPeer } from "./bthome-peer.ts";
 import type { Central } from "./central.ts";
 import { CountersFile } from "./counters-file.ts";
 import { BleHub, tickMs } from "./hub.ts";
 import { type HubCounters, type HubOutput, printable } from "./hub-output.ts";
-import { readKeys } from "./keys.ts";
+import { readBindKeys, readKeys } from "./keys.ts";
 import type { BleOptions } from "./options.ts";
 import { Supervisor } from "./supervisor.ts";
 import { supervisorOptions } from "./supervisor-options.ts";
@@ -35,10 +37,16 @@ export class BleTransport implements Transport {
     this.#options = options;
     this.#timers = timers;
     this.#central = central ?? new Supervisor(supervisorOptions(options), timers);
-    const { keys, countersFile } = options.broadcast;
+    const { broadcast } = options;
+    const { keys, countersFile, bthome } = broadcast;
     this.#counters =
       countersFile === undefined ? undefined : new CountersFile(countersFile, timers, (say) => this.#tell("warn", say));
-    this.#hub = new BleHub(options, new BroadcastReceiver(options.broadcast, readKeys(keys), this.#counters?.read()));
+    const counters = this.#counters?.read();
+    this.#hub = new BleHub(
+      options,
+      new BroadcastReceiver(broadcast, readKeys(keys), counters),
+      new BthomeReceiver(broadcast, readBindKeys(bthome.keys), counters),
+    );
   }
 
   get place(): string {
@@ -50,7 +58,7 @@ export class BleTransport implements Transport {
   }
 
   hostOf(peer: PeerId): string {
-    return this.#addressOf(peer) ?? peer;
+    return addressOfPeer(this.#addressOf(peer) ?? peer);
   }
 
   identityOf(peer: PeerId): PeerIdentity {
@@ -60,9 +68,10 @@ export class BleTransport implements Transport {
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
     const { broadcast } = this.#options;
-    if (Object.keys(broadcast.keys).length > 0 && broadcast.countersFile === undefined) {
+    const keys = { ...broadcast.keys, ...broadcast.bthome.keys };
+    if (Object.keys(keys).length > 0 && broadcast.countersFile === undefined) {
       this.warnings.push(
-        `${this.name}: broadcast.keys without broadcast.countersFile: after a restart an old message of an authenticated sensor may be taken for new`,
+        `${this.name}: keys of sensors without broadcast.countersFile: after a restart an old message of an authenticated sensor may be taken for new`,
       );
     }
     for (const problem of this.#counters?.problems ?? []) this.warnings.push(`${this.name}: ${problem}`);
@@ -87,6 +96,11 @@ export class BleTransport implements Transport {
 
   /** There is nobody to hear it: who is connected has found the gateway. */
   broadcast(): void {}
+
+  forgetCounter(address: string): boolean {
+    const wasStored = this.#counters?.forget(address) ?? false;
+    return this.#hub.forgetCounter(address) || wasStored;
+  }
 
   stats(): TransportStats {
     const { messagesIn, messagesOut, bytesIn, bytesOut, sendErrors } = this.#hub.counters;

@@ -27,6 +27,7 @@ export const broadcastDrops = [
   "not-authenticated",
   "wrong-tag",
   "too-many",
+  "no-rule",
 ] as const;
 export type BroadcastDrop = (typeof broadcastDrops)[number];
 
@@ -48,10 +49,9 @@ export function broadcastPayload(
   options: Pick<BleOptions["broadcast"], "enabled" | "companyId" | "serviceUuid">,
 ): Uint8Array | undefined {
   if (!options.enabled) return undefined;
-  const { manufacturerData } = seen;
-  if (options.companyId !== null && manufacturerData && manufacturerData.byteLength > 2) {
-    const company = (manufacturerData[0] ?? 0) + 256 * (manufacturerData[1] ?? 0);
-    const payload = manufacturerData.subarray(2);
+  for (const element of seen.manufacturerData) {
+    const company = (element[0] ?? 0) + 256 * (element[1] ?? 0);
+    const payload = element.subarray(2);
     if (company === options.companyId && isMarked(payload)) return payload;
   }
   if (options.serviceUuid === null) return undefined;
@@ -84,6 +84,12 @@ export class BroadcastReceiver {
 
   get senders(): number {
     return this.#senders.size;
+  }
+
+  /** What comes next from this sensor is new, whatever its counter. false: nothing was known of it. */
+  forget(address: string): boolean {
+    const wasKept = this.#authenticated.delete(address);
+    return this.#senders.delete(address) || wasKept;
   }
 
   receive(address: string, payload: Uint8Array, now: Instant): BroadcastOutcome {
@@ -164,7 +170,7 @@ interface Reading {
 }
 
 /** PUBLISH with QoS -1 and MsgId 0. [MQTT-SN 1.2 §5.4.12] */
-function publishMinusOne({ retain, topicIdType, topicId, data }: Reading): Uint8Array {
+export function publishMinusOne({ retain, topicIdType, topicId, data }: Reading): Uint8Array {
   const long = data.byteLength > 248;
   const head = long ? 9 : 7;
   const message = new Uint8Array(head + data.byteLength);

@@ -4,6 +4,7 @@
  */
 import type { Advertisement } from "./advertisement.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
+import type { DriverChoice } from "./drivers.ts";
 import type { LinkParameters } from "./hci-packets.ts";
 
 export type CentralCommand =
@@ -35,8 +36,11 @@ export type CentralEvent =
   | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
   /** The device refused what was written to it, and why. `written` tells of the same message. */
   | { readonly is: "refused"; readonly address: string; readonly why: string }
-  /** Its process stood still, in ms, until now: of what follows octets may be missing. */
-  | { readonly is: "stalled"; readonly ms: number };
+  /**
+   * Its process stood still, in ms, until now (0: it did not), or the kernel dropped packets that it did not read in time.
+   * `dropped`: how many; absent: that is not known, and of what follows octets may be missing.
+   */
+  | { readonly is: "stalled"; readonly ms: number; readonly dropped?: number };
 
 /** What only passes between the supervisor and its child. */
 export type ChildReport =
@@ -45,7 +49,7 @@ export type ChildReport =
 
 /** What the child is told at its start. */
 export interface ChildOptions {
-  readonly driver: string;
+  readonly driver: DriverChoice;
   readonly service: string;
   readonly allow: unknown;
   readonly deny: unknown;
@@ -54,6 +58,7 @@ export interface ChildOptions {
     readonly enabled: boolean;
     readonly companyId: number | null;
     readonly serviceUuid: string | null;
+    readonly bthome: boolean;
   };
   readonly connectMs: number;
   readonly setUpMs: number;

@@ -25,7 +25,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
     name: text.optional().transform((name) => name),
     services: z.array(text).max(1_000),
     serviceData: z.array(z.object({ uuid: text, data: octets })).max(1_000),
-    manufacturerData: octets.optional().transform((data) => data),
+    manufacturerData: z.array(octets).max(1_000),
     rssi: z.number(),
   }),
   z.object({ is: z.literal("linked"), address: text, mtu: count, confirmed: z.boolean() }),
@@ -40,7 +40,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   z.object({ is: z.literal("unlinked"), address: text, why: text }),
   z.object({ is: z.literal("data"), address: text, bytes: octets }),
   z.object({ is: z.literal("written"), address: text, id: z.number(), failed: text.exactOptional() }),
-  z.object({ is: z.literal("stalled"), ms: count }),
+  z.object({ is: z.literal("stalled"), ms: count, dropped: count.exactOptional() }),
 ]);
 
 /** undefined: it is none. */

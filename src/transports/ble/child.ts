@@ -6,15 +6,19 @@ import { performance } from "node:perf_hooks";
 import process from "node:process";
 import { StallWatch, stallCheckMs } from "../stall-watch.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
+import { loadDriver } from "./driver.ts";
+import { DropWatch } from "./drop-watch.ts";
+import { loadHciNative } from "./hci-native.ts";
 import { missingPiece } from "./missing.ts";
-import type { Noble } from "./noble.ts";
 import { NobleCentral } from "./noble-central.ts";
 
 const aliveMs = 1_000;
 
 const stalls = new StallWatch(performance.now());
+const drops = new DropWatch(loadHciNative());
 
 function tell(report: ChildReport): void {
+  if (report.is === "ready" || report.is === "alive") drops.find();
   noteStall();
   send(report);
 }
@@ -22,7 +26,8 @@ function tell(report: ChildReport): void {
 /** Before anything that was read: it may be what overflowed. */
 function noteStall(): void {
   const ms = stalls.note(performance.now());
-  if (ms > 0) send({ is: "stalled", ms });
+  const dropped = drops.take();
+  if (ms > 0 || (dropped ?? 0) > 0) send({ is: "stalled", ms, ...(dropped !== undefined && { dropped }) });
 }
 
 function send(report: ChildReport): void {
@@ -46,15 +51,12 @@ async function run(options: ChildOptions): Promise<void> {
     const { advertisements, addresses } = central ?? { advertisements: 0, addresses: 0 };
     tell({ is: "alive", rssBytes: process.memoryUsage.rss(), advertisements, addresses });
   }, aliveMs);
-  try {
-    const module = (await import(options.driver)) as { default: Noble };
-    central = new NobleCentral(module.default, options, tell);
-  } catch (error) {
-    return tell({
-      is: "unavailable",
-      why: missingPiece(error, options.driver) ?? `${options.driver}: ${String(error)}`,
-    });
-  }
+  const loaded = await loadDriver(options.driver);
+  if ("unavailable" in loaded) return tell({ is: "unavailable", why: loaded.unavailable });
+  const { noble, driver, because } = loaded;
+  central = new NobleCentral(noble, { ...options, driver }, (report) =>
+    tell(report.is === "ready" ? { ...report, driver: `${driver} (${because})` } : report),
+  );
   process.on("message", (command) => central?.carryOut(command as CentralCommand));
 }
 

@@ -47,10 +47,18 @@ export class CountersFile {
 
   note(address: string, counter: number): void {
     this.#counters.set(address, counter);
-    this.#waiting ??= this.#timers.after(pauseMs, () => {
-      this.#waiting = undefined;
-      this.#writing = this.#writing.then(() => this.#write());
-    });
+    this.#writeSoon();
+  }
+
+  /** false: there was none. */
+  forget(address: string): boolean {
+    let wasThere = false;
+    // Formats beside our own put their name in front.
+    for (const name of this.#counters.keys()) {
+      if (name === address || name.endsWith(`/${address}`)) wasThere = this.#counters.delete(name) || wasThere;
+    }
+    if (wasThere) this.#writeSoon();
+    return wasThere;
   }
 
   async close(): Promise<void> {
@@ -60,6 +68,13 @@ export class CountersFile {
       this.#writing = this.#writing.then(() => this.#write());
     }
     await this.#writing;
+  }
+
+  #writeSoon(): void {
+    this.#waiting ??= this.#timers.after(pauseMs, () => {
+      this.#waiting = undefined;
+      this.#writing = this.#writing.then(() => this.#write());
+    });
   }
 
   async #write(): Promise<void> {

@@ -9,13 +9,16 @@ import type { Instant } from "../../core/types.ts";
 import { Reassembler } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
-import { type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
+import { type BroadcastDrop, type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
+import { type BthomeReceiver, bthomeCounterName, bthomeData } from "./bthome.ts";
+import { bthomePeer } from "./bthome-peer.ts";
 import type { CentralCommand, CentralEvent } from "./central.ts";
 import { type Device, DeviceTable, type Link, type Pause } from "./device.ts";
 import type { LinkParameters } from "./hci-packets.ts";
 import { type HubCounters, type HubOutput, newCounters, printable } from "./hub-output.ts";
 import { parametersInWords } from "./link-parameters.ts";
 import type { BleOptions } from "./options.ts";
+import { ordinal } from "./ordinal.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
 /** How often `tick` is to be called, in milliseconds. */
@@ -55,6 +58,7 @@ export class BleHub {
   readonly #name: string;
   readonly #admit: ReturnType<typeof createAdmission>;
   readonly #broadcasts: BroadcastReceiver;
+  readonly #bthome: BthomeReceiver | undefined;
   readonly #devices: DeviceTable;
   #out: HubOutput[] = [];
   #condition: { readonly ready: boolean; readonly say: string } = { ready: false, say: "starting" };
@@ -68,11 +72,12 @@ export class BleHub {
   #nextWriteId = 1;
   readonly counters: HubCounters = newCounters();
 
-  constructor(options: BleOptions, broadcasts: BroadcastReceiver) {
+  constructor(options: BleOptions, broadcasts: BroadcastReceiver, bthome?: BthomeReceiver) {
     this.#options = options;
     this.#name = options.name;
     this.#admit = createAdmission(options);
     this.#broadcasts = broadcasts;
+    this.#bthome = bthome;
     this.#devices = new DeviceTable(options.devicesMax);
   }
 
@@ -135,7 +140,7 @@ export class BleHub {
         this.#onRefused(event.address, event.why, now);
         break;
       case "stalled":
-        this.#onStalled(event.ms, now);
+        this.#onStalled(event, now);
         break;
     }
     this.#schedule(now);
@@ -165,6 +170,12 @@ export class BleHub {
     if (link) link.letGoAt = now + this.#options.lingerSeconds * 1_000;
   }
 
+  /** A sensor that broadcasts counts anew. false: no counter of it was known. */
+  forgetCounter(address: string): boolean {
+    const wasOfBthome = this.#bthome?.forget(address) ?? false;
+    return this.#broadcasts.forget(address) || wasOfBthome;
+  }
+
   /** To be called every `tickMs`. */
   tick(now: Instant): void {
     for (const device of this.#devices.all()) this.#onTime(device, now);
@@ -184,8 +195,10 @@ export class BleHub {
     const known = this.#devices.get(seen.address);
     const name = seen.name ?? known?.name;
     const services = seen.services.length > 0 ? seen.services : (known?.services ?? []);
+    const reading = bthomeData(seen, this.#bthome?.isWanted ?? false);
+    if (reading) this.#onBthome({ ...seen, name, services }, reading, now);
     const refusal = this.#admit({ address: seen.address, name, services, rssi: seen.rssi });
-    if (refusal !== undefined && !known && !payload) return;
+    if (refusal !== undefined && !known && !payload && !reading) return;
     const device = this.#devices.seen(seen.address, now);
     device.addressType = seen.addressType;
     device.name = name;
@@ -200,16 +213,25 @@ export class BleHub {
 
   #onBroadcast(address: string, payload: Uint8Array, now: Instant): void {
     const outcome = this.#broadcasts.receive(address, payload, now);
-    if ("dropped" in outcome) {
-      this.counters.broadcastDrops[outcome.dropped]++;
-      if (outcome.dropped !== "duplicate") {
-        this.#tell("debug", `${this.#name}/${address}: broadcast dropped: ${outcome.dropped}`);
-      }
-      return;
-    }
+    if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
     this.counters.broadcasts++;
     if (outcome.authenticated) this.#out.push({ kind: "counter", address, counter: outcome.counter });
     this.#pass(address, outcome.message);
+  }
+
+  #onBthome(seen: Advertisement, serviceData: Uint8Array, now: Instant): void {
+    const { address } = seen;
+    const outcome = this.#bthome?.receive(seen, serviceData, now) ?? { dropped: "no-rule" };
+    if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
+    this.counters.broadcasts++;
+    const { messages, counter } = outcome;
+    if (counter !== undefined) this.#out.push({ kind: "counter", address: bthomeCounterName(address), counter });
+    for (const message of messages) this.#pass(bthomePeer(address), message);
+  }
+
+  #dropBroadcast(address: string, why: BroadcastDrop): void {
+    this.counters.broadcastDrops[why]++;
+    if (why !== "duplicate") this.#tell("debug", `${this.#name}/${address}: broadcast dropped: ${why}`);
   }
 
   #onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): void {
@@ -261,7 +283,7 @@ export class BleHub {
     device.failures++;
     device.notBefore = now + pauseMs;
     device.lastFailure = why;
-    const again = device.failures === 1 ? "" : ` (the ${device.failures}th time)`;
+    const again = device.failures === 1 ? "" : ` (the ${ordinal(device.failures)} time)`;
     const say = `${this.#nameOf(device)}: ${why}${again}; next try in ${Math.round(pauseMs / 1_000)} s`;
     this.#tell(device.failures <= failuresTold ? "info" : "debug", say);
   }
@@ -365,13 +387,20 @@ export class BleHub {
   }
 
   /**
-   * The kernel holds a few hundred packets for the process that has the adapter; what comes beyond is gone. A message
-   * that lacks octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one
-   * begins anew with a new link. Messages that are whole in one notification are taken.
+   * The kernel holds some packets for the process that has the adapter; what comes beyond is gone. A message that lacks
+   * octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one begins anew
+   * with a new link, unless the kernel says that nothing is missing. Messages that are whole in one notification are taken.
    */
-  #onStalled(ms: number, now: Instant): void {
+  #onStalled({ ms, dropped }: Extract<CentralEvent, { is: "stalled" }>, now: Instant): void {
+    const stood = `${this.#name}: the Bluetooth process stood still for ${seconds(ms)} s`;
+    if (dropped === 0) return this.#tell("info", `${stood}; the kernel kept everything`);
     this.#suspectUntil = now + suspectMs;
-    this.#tell("warn", `${this.#name}: the Bluetooth process stood still for ${seconds(ms)} s`);
+    if (dropped === undefined) this.#tell("warn", `${stood}; packets of the adapter may be missing`);
+    else
+      this.#tell(
+        "warn",
+        `${this.#name}: the kernel dropped ${dropped} packets of the adapter: this machine is too busy`,
+      );
     for (const device of this.#devices.all()) {
       const { link } = device;
       if (link && link.incoming.pendingBytes > 0) this.#tear(device, link, now);

@@ -3,6 +3,17 @@ import { readFileSync } from "node:fs";
 import { GatewayError } from "../../errors.ts";
 import type { BleOptions } from "./options.ts";
 
+const bindKeyBytes = 16;
+
+/** Keys of BTHome sensors, by address in lower case. @throws {GatewayError} as `readKeys` does. */
+export function readBindKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uint8Array> {
+  const read = readKeys(keys);
+  for (const [address, key] of read) {
+    if (key.byteLength !== bindKeyBytes) throw failed(address, "broadcast.bthome.keys", "is not 32 hexadecimal digits");
+  }
+  return read;
+}
+
 /** By address in lower case. @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no key. */
 export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uint8Array> {
   const read = new Map<string, Uint8Array>();

@@ -1,20 +1,26 @@
 /** What Bluetooth lacks here, and how to get it: one line for the operator. */
 
+/** Why a package or its native part is not there for this Node, to end a sentence; undefined: that is not the fault. */
+export function cannotLoad(error: unknown): string | undefined {
+  const { code, text } = codeAndText(error);
+  if (/NODE_MODULE_VERSION/.test(text)) return "was built for another Node";
+  if (/Could not locate the bindings file|No native build was found/.test(text)) return "has no native part";
+  if (code === "ERR_DLOPEN_FAILED") return "has a native part that does not fit this system";
+  if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") return undefined;
+  return /\.node\b|\bbinding\b/i.test(text) ? "has no native part" : "is not installed";
+}
+
 /** undefined: the error does not tell. */
 export function missingPiece(error: unknown, driver: string): string | undefined {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const text = error instanceof Error ? error.message : String(error);
-  if (/NODE_MODULE_VERSION/.test(text)) {
-    return `${driver} was built for another Node; type: npm rebuild ${driver} --foreground-scripts`;
-  }
-  if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") {
-    if (/bluetooth[-_]hci[-_]socket|binding/i.test(text)) return notBuilt(driver);
+  const { code, text } = codeAndText(error);
+  const lacking = cannotLoad(error);
+  if (lacking === "is not installed") {
     return (
       `${driver} is not installed (npm leaves it out where it cannot be compiled); ` +
       `type: sudo apt install build-essential python3, then: npm install ${driver}`
     );
   }
-  if (/Could not locate the bindings file|No native build was found/.test(text)) return notBuilt(driver);
+  if (lacking !== undefined) return `${driver} ${lacking}; ${rebuild(driver)}`;
   if (code === "EAFNOSUPPORT" || /Address family not supported/i.test(text)) {
     return "this system has no Bluetooth (no such sockets in the kernel); in a container share the host's network";
   }
@@ -39,15 +45,22 @@ export function stateInWords(state: string): string {
     case "unauthorized":
       return noRight;
     case "unsupported":
-      return "the adapter has no Bluetooth LE";
+      return "the adapter has no Bluetooth LE, or the driver was not let in to it; mqtt-sn-gateway ble check says what is missing";
     default:
       return `the adapter is ${state}`;
   }
 }
 
-function notBuilt(driver: string): string {
+/** npm 12 runs no script that package.json does not allow, and says "rebuilt" all the same. */
+function rebuild(driver: string): string {
+  const native = driver.replace(/noble$/, "bluetooth-hci-socket");
   return (
-    `${driver} was installed without its native part; type: sudo apt install build-essential python3, ` +
-    `then: npm rebuild --foreground-scripts`
+    `type: sudo apt install build-essential python3, then: npm rebuild ${native} ` +
+    `(with npm 12 and later, before that: npm install-scripts approve ${native})`
   );
+}
+
+function codeAndText(error: unknown): { code: string; text: string } {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return { code, text: error instanceof Error ? error.message : String(error) };
 }

@@ -6,12 +6,15 @@
 import { pieces } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
+import { manufacturerElements } from "./advertising-data.ts";
 import { attErrorInWords, attErrors } from "./att-errors.ts";
 import { broadcastPayload } from "./broadcast.ts";
+import { bthomeData } from "./bthome.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
 import type { LinkControl, LinkNews } from "./link-control.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
+import { NobleReports } from "./noble-reports.ts";
 import { controlLinks } from "./noble-socket.ts";
 import type { BleOptions } from "./options.ts";
 import { disconnectReason } from "./reasons.ts";
@@ -52,7 +55,9 @@ export class NobleCentral {
   readonly #tell: (report: ChildReport) => void;
   readonly #admit: ReturnType<typeof createAdmission>;
   readonly #peripherals = new Map<string, NoblePeripheral>();
-  readonly #told = new Map<string, { at: number; payload: string }>();
+  /** What was told of each device and its broadcast, and when. */
+  readonly #told = new Map<string, number>();
+  readonly #reports: NobleReports;
   readonly #links = new Map<string, Link>();
   /** Scanning and connecting, one after the other. */
   #tasks: Promise<void> = Promise.resolve();
@@ -66,6 +71,7 @@ export class NobleCentral {
 
   constructor(noble: Noble, options: ChildOptions, tell: (report: ChildReport) => void) {
     this.#noble = noble;
+    this.#reports = new NobleReports(noble);
     this.#options = options;
     this.#tell = tell;
     this.#admit = createAdmission(options as Pick<BleOptions, "allow" | "deny" | "service" | "rssiMin">);
@@ -115,9 +121,10 @@ export class NobleCentral {
 
   #onDiscover(peripheral: NoblePeripheral): void {
     this.advertisements++;
-    const seen = advertisementOf(peripheral);
+    const seen = advertisementOf(peripheral, this.#reports.dataOf(peripheral.address.toLowerCase()));
     const payload = broadcastPayload(seen, this.#options.broadcast);
-    if (!this.#options.tellAll && !payload && this.#admit(seen) !== undefined) return;
+    const reading = bthomeData(seen, this.#options.broadcast.bthome);
+    if (!this.#options.tellAll && !payload && !reading && this.#admit(seen) !== undefined) return;
     if (!this.#peripherals.has(seen.address)) this.addresses++;
     this.#peripherals.delete(seen.address);
     this.#peripherals.set(seen.address, peripheral);
@@ -126,16 +133,19 @@ export class NobleCentral {
       if (!oldest.done) this.#peripherals.delete(oldest.value);
     }
     const now = performance.now();
-    const before = this.#told.get(seen.address);
-    const told = `${payload ? Buffer.from(payload).toString("hex") : ""} ${seen.connectable} ${seen.name ?? ""}`;
-    if (before && before.payload === told && now - before.at < tellAgainMs) return;
+    const data = [payload, reading].map((each) => (each ? Buffer.from(each).toString("hex") : "")).join(" ");
+    const told = `${seen.address} ${data} ${seen.connectable} ${seen.name ?? ""}`;
+    if (now - (this.#told.get(told) ?? -tellAgainMs) < tellAgainMs) return;
     if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are told once more, no worse
-    this.#told.set(seen.address, { at: now, payload: told });
+    this.#told.set(told, now);
     this.#tell({ is: "seen", ...seen });
   }
 
   async #scan(on: boolean): Promise<void> {
-    if (on) this.#told.clear(); // the gateway wants to know who is there now
+    if (on) {
+      this.#told.clear(); // the gateway wants to know who is there now
+      this.#reports.attach();
+    }
     const event = on ? "scanStart" : "scanStop";
     const answered = new Promise<void>((resolve) => {
       const answer = () => {
@@ -328,8 +338,10 @@ function offering(
   return undefined;
 }
 
-function advertisementOf(peripheral: NoblePeripheral): Advertisement {
+/** `data`: of the report itself, if it is known. */
+function advertisementOf(peripheral: NoblePeripheral, data: Uint8Array | undefined): Advertisement {
   const { address, addressType, connectable, rssi, advertisement } = peripheral;
+  const mixture = advertisement.manufacturerData ? [advertisement.manufacturerData] : [];
   return {
     address: address.toLowerCase(),
     addressType: addressType === "random" ? "random" : "public",
@@ -337,7 +349,7 @@ function advertisementOf(peripheral: NoblePeripheral): Advertisement {
     name: advertisement.localName?.replace(/\0+$/, ""),
     services: (advertisement.serviceUuids ?? []).map(normalUuid),
     serviceData: (advertisement.serviceData ?? []).map(({ uuid, data }) => ({ uuid: normalUuid(uuid), data })),
-    manufacturerData: advertisement.manufacturerData,
+    manufacturerData: data ? manufacturerElements(data) : mixture,
     rssi,
   };
 }

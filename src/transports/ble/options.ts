@@ -1,5 +1,8 @@
 import { z } from "zod";
+import { bthomeOptions } from "./bthome-options.ts";
 import { connectionOptions } from "./connection-options.ts";
+import { drivers } from "./drivers.ts";
+import { sensorKeys } from "./key-options.ts";
 
 const uuid = z
   .string()
@@ -7,9 +10,6 @@ const uuid = z
     /^([0-9a-f]{4}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i,
     "must be a UUID: 4 hexadecimal digits, or 32 with dashes",
   );
-const address = z
-  .string()
-  .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, "must be a Bluetooth address, like c0:98:e5:00:00:01");
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 const atLeastOne = (most: number) => z.int().min(1).max(most);
 
@@ -32,9 +32,11 @@ export const bleOptions = z.strictObject({
     .default("ble")
     .describe("Unique among the transports; begins every peer's name in the log."),
   driver: z
-    .enum(["@abandonware/noble", "@stoprocent/noble"])
-    .default("@abandonware/noble")
-    .describe("The package that speaks to the adapter. The second one must be installed by you."),
+    .enum(["auto", ...drivers])
+    .default("auto")
+    .describe(
+      "The package that speaks to the adapter. auto: the first one if its native part was compiled, otherwise the second, which brings it; the log and `ble check` say which.",
+    ),
   adapter: z.int().min(0).max(255).optional().describe("Number of the adapter: 0 for hci0. Absent: the first one."),
   channel: z
     .enum(["raw", "user"])
@@ -73,7 +75,7 @@ export const bleOptions = z.strictObject({
     .default(1)
     .describe("How long the link of a client that went to sleep or said goodbye is kept."),
   turnSeconds: seconds(1, 3_600)
-    .default(5)
+    .default(15)
     .describe("When devices wait for a link: one that was silent for so long gives up its own."),
   turnSecondsMax: seconds(1, 86_400).default(60).describe("The same for one that is not silent."),
   holdSeconds: seconds(0, 3_600)
@@ -107,11 +109,8 @@ export const bleOptions = z.strictObject({
         .boolean()
         .default(true)
         .describe("Also from senders without a key. false: only authenticated messages."),
-      keys: z
-        .record(
-          address,
-          z.union([z.strictObject({ file: z.string().min(1) }), z.strictObject({ env: z.string().min(1) })]),
-        )
+      bthome: bthomeOptions,
+      keys: sensorKeys
         .default({})
         .describe(
           "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated.",

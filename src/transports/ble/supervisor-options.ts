@@ -12,7 +12,7 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       allow,
       deny,
       rssiMin,
-      broadcast: { enabled, companyId, serviceUuid },
+      broadcast: { enabled, companyId, serviceUuid, bthome: enabled && broadcast.bthome.rules.length > 0 },
       connectMs: options.connectSeconds * 1_000,
       setUpMs: options.setUpSeconds * 1_000,
       supervisionMs: options.supervisionSeconds * 1_000,

@@ -21,6 +21,8 @@ export interface SupervisorOptions {
 /** The part of a child process that is used. */
 export type Spawned = Pick<ChildProcess, "pid" | "on" | "send" | "kill" | "connected" | "stderr" | "stdout">;
 
+/** Ends a sentence; the command that it names leaves it out. */
+export const seeCheck = " (see: mqtt-sn-gateway ble check)";
 const firstPauseMs = 2_000;
 /** A child that worked for so long starts anew without a longer pause. */
 const worksMs = 60_000;
@@ -162,7 +164,7 @@ export class Supervisor implements Central {
       return this.#renew(`it had grown to ${Math.round(this.#rssBytes / 2 ** 20)} MB`);
     }
     if (!this.#ready && now - this.#startedAt >= startMs) {
-      return this.#end("the adapter did not answer: is it up? try: mqtt-sn-gateway ble check", false);
+      return this.#end(`the adapter did not answer within ${seconds(startMs)} s${seeCheck}`, false);
     }
     if (this.#advertisementsOfChild > 0 && now - this.#advertisementAt >= quietMs) {
       this.#renew(`not one advertisement for ${seconds(now - this.#advertisementAt)} s`);

@@ -1,6 +1,7 @@
 /** What of this system matters to Bluetooth, read from its files: adapters, switches, rights, who else is there. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Adapter } from "./hci-native.ts";
 
 export interface Finding {
   readonly ok: boolean;
@@ -12,12 +13,50 @@ export interface Finding {
 const netAdmin = 12;
 const netRaw = 13;
 
+export interface Wishes {
+  /** For the channel user: then the adapter must be down, and otherwise up. */
+  readonly needsAdmin: boolean;
+  /** Its number; absent: any. */
+  readonly adapter?: number | undefined;
+  /** What the kernel says of its adapters; undefined: that cannot be read. */
+  readonly known?: readonly Adapter[] | undefined;
+}
+
 /** `root`: where the system's files are; "/" unless told. */
-export function inspectSystem(
-  root = "/",
-  options: { readonly needsAdmin: boolean } = { needsAdmin: false },
-): Finding[] {
-  return [...adapters(root), ...switches(root), rights(root, options.needsAdmin), ...others(root)];
+export function inspectSystem(root = "/", wishes: Wishes = { needsAdmin: false }): Finding[] {
+  const there = adapters(root);
+  const states = there.every(({ ok }) => ok) ? upOrDown(wishes) : [];
+  return [...there, ...states, ...switches(root), rights(root, wishes.needsAdmin), ...others(root)];
+}
+
+/** Only what the kernel said. */
+function upOrDown({ needsAdmin, adapter, known }: Wishes): Finding[] {
+  if (!known) {
+    return [
+      {
+        ok: true,
+        what: "whether an adapter is up cannot be read here",
+        hint: "native/hci-socket.c was not compiled when this was installed: there was no C compiler, or npm ran no scripts",
+      },
+    ];
+  }
+  const chosen = known.filter(({ name }) => adapter === undefined || name === `hci${adapter}`);
+  if (chosen.length === 0) {
+    if (adapter === undefined) return [];
+    return [{ ok: false, what: `hci${adapter} is not there`, hint: "choose another with adapter, or leave that out" }];
+  }
+  const fits = (isUp: boolean) => isUp !== needsAdmin;
+  const anyFits = chosen.some(({ isUp }) => fits(isUp));
+  return chosen.map(({ name, address, isUp }) => {
+    const what = `${name} (${address}) is ${isUp ? "up" : "down"}`;
+    if (fits(isUp) || anyFits) return { ok: true, what };
+    const wanted = needsAdmin ? "down" : "up";
+    return {
+      ok: false,
+      what,
+      hint: `the channel ${needsAdmin ? "user" : "raw"} needs it ${wanted}: sudo hciconfig ${name} ${wanted}`,
+    };
+  });
 }
 
 function adapters(root: string): Finding[] {

@@ -20,8 +20,8 @@ import { findBtvirt } from "./find-btvirt.mjs";
 
 const kernelAir = process.env["BLE_LAB_AIR"];
 const kernelPlug = process.env["BLE_LAB_PLUG"] ?? "";
-/** The other edition of noble, where it is installed beside the project's own. */
-const driver = process.env["BLE_DRIVER"] ?? "@abandonware/noble";
+/** Forced, so that no run is one of the other edition by accident: that is BLE_DRIVER=@stoprocent/noble. */
+const driver = process.env["BLE_DRIVER"] || "@abandonware/noble";
 const stand = resolve(fileURLToPath(import.meta.url), "../hci-userland.cjs");
 
 /** Why the lab cannot be had here; undefined = it can. In CI that is an error. */

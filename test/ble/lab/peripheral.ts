@@ -145,9 +145,9 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     );
   }
 
-  /** Not connectable, with these data. */
-  async broadcast(data: Uint8Array): Promise<void> {
-    await this.#advertise(3, Buffer.from(data), Buffer.alloc(0));
+  /** Not connectable, with these data; with a scan response, scannable. */
+  async broadcast(data: Uint8Array, scanResponse: Uint8Array = Buffer.alloc(0)): Promise<void> {
+    await this.#advertise(scanResponse.length > 0 ? 2 : 3, Buffer.from(data), Buffer.from(scanResponse));
   }
 
   async stopAdvertising(): Promise<void> {

@@ -30,16 +30,16 @@ function authentic(counter: number, data = "2137", by = key, from = address): Bu
 }
 
 describe("which advertisements are broadcasts", () => {
-  const seen = { manufacturerData: hex("ffff a1 0007 0001 2137"), serviceData: [] };
+  const seen = { manufacturerData: [hex("ffff a1 0007 0001 2137")], serviceData: [] };
 
   test("manufacturer data of the company, marked; service data of the service, marked; nothing else", () => {
     expect(broadcastPayload(seen, settings())).toEqual(hex("a1 0007 0001 2137"));
     expect(broadcastPayload(seen, settings({ companyId: 0x0059 }))).toBeUndefined();
     expect(broadcastPayload(seen, settings({ companyId: null }))).toBeUndefined();
     expect(broadcastPayload(seen, settings({ enabled: false }))).toBeUndefined();
-    expect(broadcastPayload({ ...seen, manufacturerData: hex("ffff 0215") }, settings())).toBeUndefined();
-    expect(broadcastPayload({ ...seen, manufacturerData: hex("ffff") }, settings())).toBeUndefined();
-    const inService = { manufacturerData: undefined, serviceData: [{ uuid: "fdf0", data: plain(1) }] };
+    expect(broadcastPayload({ ...seen, manufacturerData: [hex("ffff 0215")] }, settings())).toBeUndefined();
+    expect(broadcastPayload({ ...seen, manufacturerData: [hex("ffff")] }, settings())).toBeUndefined();
+    const inService = { manufacturerData: [], serviceData: [{ uuid: "fdf0", data: plain(1) }] };
     expect(broadcastPayload(inService, settings())).toBeUndefined();
     expect(broadcastPayload(inService, settings({ serviceUuid: "FDF0" }))).toEqual(plain(1));
   });
@@ -189,4 +189,20 @@ describe("authenticated", () => {
     expect(() => readKeys({ [address]: { env: "TEST_BLE_KEY" } })).not.toThrow(/secret/);
     expect(() => readKeys({ [address]: { file: "/nonexistent" } })).toThrow(/ENOENT/);
   });
+});
+
+test("a sensor that is forgotten may count anew; the file forgets it too", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "counters-"));
+  const path = join(folder, "counters.json");
+  writeFileSync(path, JSON.stringify({ [address]: 500, "c0:00:00:00:00:99": 7 }));
+  const counters = new CountersFile(path, new ScriptedTimers(), () => {});
+  const receiver = new BroadcastReceiver(settings(), new Map([[address, key]]), counters.read());
+  const outcome = () => receiver.receive(address, authentic(3), 0);
+  expect(outcome()).toEqual({ dropped: "replayed" });
+  expect([receiver.forget(address), counters.forget(address)]).toEqual([true, true]);
+  expect(outcome()).toMatchObject({ counter: 3 });
+  expect([receiver.forget("c0:00:00:00:00:55"), counters.forget(address)]).toEqual([false, false]);
+  await counters.close();
+  expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ "c0:00:00:00:00:99": 7 });
+  rmSync(folder, { recursive: true });
 });

@@ -46,7 +46,7 @@ class Bench {
     for (let tries = 0; tries < 5_000; tries++) {
       this.tell({
         ...{ is: "seen", address, addressType: "random", connectable: true, name: undefined, rssi: -60 },
-        ...{ services: [normalUuid(nordicUartService)], serviceData: [], manufacturerData: undefined },
+        ...{ services: [normalUuid(nordicUartService)], serviceData: [], manufacturerData: [] },
       }).pass(tickMs);
       if (!this.#out.some((each) => each.kind === "command" && each.command.do === "link")) continue;
       this.#out = this.#out.filter((each) => each.kind !== "command");

@@ -37,7 +37,7 @@ class HubBench {
       name: undefined,
       services: [normalUuid(nordicUartService)],
       serviceData: [],
-      manufacturerData: undefined,
+      manufacturerData: [],
       rssi: -60,
       ...more,
     });
@@ -178,6 +178,18 @@ describe("one connection after the other", () => {
     expect(bench.hub.counters.linksFailed).toBe(11);
   });
 
+  test("the line of the second failure says the 2nd time", () => {
+    const bench = new HubBench();
+    const lines: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      while (!bench.wishes().includes("link 01")) bench.seen(1).pass(1_000);
+      bench.tell({ is: "linkFailed", address: at(1), why: "no answer" });
+      lines.push(...bench.said());
+    }
+    const times = lines.map((line) => /the (\w+) time/.exec(line)?.[1]);
+    expect(times).toEqual([undefined, ..."2nd 3rd 4th 5th 6th 7th 8th 9th 10th 11th 12th".split(" ")]);
+  });
+
   test("an attempt that does not end, ends the process; the device that hung it waits a minute", () => {
     const bench = new HubBench().seen(1).pass(400);
     bench.pass(36_000);
@@ -279,6 +291,25 @@ describe("messages", () => {
       bench.outputs.length = 0;
       bench.data(1, Uint8Array.of(...message, 5, 4)).data(2, Uint8Array.of(...message, 0));
       expect(messagesOf(bench)).toBe(0);
+      expect(bench.wishes()).toEqual(["unlink 01", "unlink 02"]);
+    });
+
+    test("the kernel dropped nothing: the message is filled up, no link ends", () => {
+      const bench = new HubBench().linked(1).data(1, message.slice(0, 2));
+      bench.outputs.length = 0;
+      bench.tell({ ...stalled, dropped: 0 });
+      expect(bench.said()).toEqual(["ble: the Bluetooth process stood still for 3.0 s; the kernel kept everything"]);
+      bench.data(1, Uint8Array.of(...message.slice(2), ...message.slice(0, 1))).data(1, message.slice(1));
+      expect(messagesOf(bench)).toBe(2);
+      expect(bench.wishes()).toEqual([]);
+    });
+
+    test("the kernel dropped packets though nothing stood still: as if it had", () => {
+      const bench = new HubBench().linked(1).linked(2).data(1, message.slice(0, 2));
+      bench.outputs.length = 0;
+      bench.tell({ is: "stalled", ms: 0, dropped: 7 });
+      expect(bench.said()[0]).toContain("the kernel dropped 7 packets");
+      bench.data(2, message.slice(0, 2));
       expect(bench.wishes()).toEqual(["unlink 01", "unlink 02"]);
     });
 
@@ -408,7 +439,7 @@ describe("more devices than links", () => {
 
 test("a broadcast passes once, from whoever, without a connection", () => {
   const bench = new HubBench({ allow: [] });
-  const manufacturerData = Buffer.from("ffffa1000700012137", "hex");
+  const manufacturerData = [Buffer.from("ffffa1000700012137", "hex")];
   bench.seen(1, { services: [], connectable: false, manufacturerData });
   bench.seen(1, { services: [], connectable: false, manufacturerData });
   const messages = bench.outputs.filter(({ kind }) => kind === "message");

@@ -18,7 +18,7 @@ test.each([
   ],
   [
     new Error("compiled against a different Node.js version using NODE_MODULE_VERSION 115"),
-    /another Node.*npm rebuild/,
+    /another Node.*npm rebuild @abandonware\/bluetooth-hci-socket .*npm 12.*npm install-scripts approve/,
   ],
   [coded("EAFNOSUPPORT", "Address family not supported by protocol"), /no Bluetooth/],
   [new Error("Initialization of USB device failed: EPERM, Operation not permitted"), /setcap cap_net_raw/],

@@ -45,13 +45,13 @@ test("the example advertisements are taken, and say what stands above them", () 
     const bytes = Buffer.from(block.replaceAll(/\s/g, ""), "hex");
     expect(bytes.length).toBeLessThanOrEqual(31);
     const seen = {
-      manufacturerData: undefined as Buffer | undefined,
+      manufacturerData: [] as Buffer[],
       serviceData: [] as { uuid: string; data: Buffer }[],
     };
     for (let at = 0; at < bytes.length; at += 1 + bytes.readUInt8(at)) {
       const body = bytes.subarray(at + 2, at + 1 + bytes.readUInt8(at));
       expect(body.length, block).toBe(bytes.readUInt8(at) - 1);
-      if (bytes[at + 1] === 0xff) seen.manufacturerData = body;
+      if (bytes[at + 1] === 0xff) seen.manufacturerData.push(body);
       if (bytes[at + 1] === 0x16)
         seen.serviceData.push({ uuid: body.readUInt16LE(0).toString(16), data: body.subarray(2) });
     }

@@ -2,8 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, expect, test } from "vitest";
-import { inspectSystem } from "../../../../src/transports/ble/system.ts";
+import { afterEach, describe, expect, test } from "vitest";
+import { inspectSystem, type Wishes } from "../../../../src/transports/ble/system.ts";
 
 const roots: string[] = [];
 afterEach(() => {
@@ -63,4 +63,38 @@ test("blocked, switched off, bluetoothd beside us", () => {
   expect(say(blocked("1", "0")).join("\n")).toMatch(/false hci0 is blocked sudo rfkill unblock bluetooth/);
   expect(say(blocked("0", "1")).join("\n")).toMatch(/false hci0 is switched off by a switch/);
   expect(say(blocked("0", "0")).join("\n")).toMatch(/true bluetoothd is running.*systemctl stop bluetooth/);
+});
+
+describe("up or down, as the kernel says", () => {
+  const adapters = [
+    { name: "hci0", address: "00:00:00:00:00:01", isUp: false },
+    { name: "hci1", address: "00:00:00:00:00:02", isUp: true },
+  ];
+  const lines = (wishes: Partial<Wishes>) =>
+    inspectSystem(system({ "sys/class/bluetooth/hci0/x": "" }), { needsAdmin: false, ...wishes })
+      .filter(({ what }) => /hci\d (\(|is not)|cannot be read/.test(what))
+      .map(({ ok, what, hint }) => `${ok} ${what} ${hint ?? ""}`.trim());
+
+  test("one that fits is enough", () => {
+    expect(lines({ known: adapters })).toEqual([
+      "true hci0 (00:00:00:00:00:01) is down",
+      "true hci1 (00:00:00:00:00:02) is up",
+    ]);
+    expect(lines({ known: adapters, needsAdmin: true }).every((line) => line.startsWith("true"))).toBe(true);
+  });
+
+  test("the chosen one is named, with what to type", () => {
+    expect(lines({ known: adapters, adapter: 0 })).toEqual([
+      "false hci0 (00:00:00:00:00:01) is down the channel raw needs it up: sudo hciconfig hci0 up",
+    ]);
+    expect(lines({ known: adapters, adapter: 1, needsAdmin: true })).toEqual([
+      "false hci1 (00:00:00:00:00:02) is up the channel user needs it down: sudo hciconfig hci1 down",
+    ]);
+    expect(lines({ known: adapters, adapter: 3 })[0]).toMatch(/^false hci3 is not there/);
+  });
+
+  test("what cannot be read is not guessed", () => {
+    expect(lines({ known: undefined })[0]).toMatch(/^true whether an adapter is up cannot be read here/);
+    expect(lines({ known: [] })).toEqual([]);
+  });
 });

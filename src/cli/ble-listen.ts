@@ -1,0 +1,42 @@
+/** The adapter, used for a while by a command: until the time is over, or it is known why it cannot be used. */
+import type { Advertisement } from "../transports/ble/advertisement.ts";
+import type { Central } from "../transports/ble/central.ts";
+import type { Timers } from "../transports/timers.ts";
+
+export interface Listening {
+  /** How long after it answers; 0: only whether it does. */
+  readonly seconds: number;
+  readonly onSeen: (seen: Advertisement) => void;
+  /** Called when it takes longer than one would wait without a word. */
+  readonly onWaiting: () => void;
+}
+
+export type Heard = { readonly adapter: string } | { readonly why: string };
+
+const patienceMs = 5_000;
+
+/** The supervisor's own deadlines end it; nothing here gives up earlier than the gateway would. */
+export async function listen(central: Central, timers: Timers, listening: Listening): Promise<Heard> {
+  const { seconds, onSeen, onWaiting } = listening;
+  const stopWaiting = timers.after(patienceMs, onWaiting);
+  const heard = await new Promise<Heard>((resolve) => {
+    let isReady = false;
+    let end = () => {};
+    central.start((event) => {
+      if (event.is === "seen") onSeen(event);
+      else if (event.is === "unavailable") {
+        end();
+        resolve({ why: event.why });
+      } else if (event.is === "ready" && !isReady) {
+        isReady = true;
+        stopWaiting();
+        if (seconds > 0) central.command({ do: "scan", on: true });
+        const adapter = `${event.adapter}, driven by ${event.driver}`;
+        end = timers.after(seconds * 1_000, () => resolve({ adapter }));
+      }
+    });
+  });
+  stopWaiting();
+  await central.close();
+  return heard;
+}

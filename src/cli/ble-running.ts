@@ -1,0 +1,94 @@
+/** `ble links`, `ble forget`: what concerns a gateway that runs, or the files that it keeps. */
+import { join } from "node:path";
+import { loadConfig } from "../config/load.ts";
+import { GatewayError } from "../errors.ts";
+import type { OutputOf } from "../runtime/commands.ts";
+import { CountersFile } from "../transports/ble/counters-file.ts";
+import { systemTimers } from "../transports/timers.ts";
+import { ask } from "./ask.ts";
+import { err } from "./output.ts";
+import { ownConfigFile } from "./own-config.ts";
+import { say, table } from "./table.ts";
+
+type Links = OutputOf<"ble.links">;
+
+/** What a running gateway says of its links; undefined: none runs with this configuration. */
+export async function linksOfRunning(config: string | undefined): Promise<Links | undefined> {
+  const file = config ?? ownConfigFile();
+  if (file === undefined) return undefined;
+  return unlessNoneRuns(() => ask(socketIn(file), "ble.links", {}));
+}
+
+export async function sayLinks({ config, json = false }: { config?: string; json?: boolean }): Promise<void> {
+  const links = await ask(socketIn(named(config)), "ble.links", {});
+  say(json ? JSON.stringify(links, undefined, 2) : linksInWords(links));
+}
+
+export function linksInWords(links: Links): string {
+  if (links.length === 0) return "no transport with links is configured";
+  return links
+    .map(({ transport, condition, devices }) => {
+      const rows = devices.map(({ peer, name, linked, rssi, secondsSinceSeen, failures, lastFailure, parameters }) => ({
+        device: peer,
+        name,
+        linked: linked ? "yes" : "no",
+        dBm: rssi === undefined ? "?" : String(rssi),
+        "seen before": `${secondsSinceSeen} s`,
+        failures: String(failures),
+        "last failure": lastFailure === "" ? "-" : lastFailure,
+        "link has": parameters ?? (linked ? "not known" : "-"),
+      }));
+      return `${transport}: ${condition}\n${table(rows, "no device that may connect was seen")}`;
+    })
+    .join("\n\n");
+}
+
+/** By the gateway where one runs: it has the counters in its memory. Otherwise in the files of the configuration. */
+export async function forget(address: string, { config }: { config?: string }): Promise<void> {
+  const file = named(config);
+  const sensor = address.toLowerCase();
+  const byGateway = await unlessNoneRuns(() => ask(socketIn(file), "ble.forget", { address: sensor }));
+  if (byGateway) return say(`the running gateway has forgotten the counter of ${sensor}`);
+  const files = loadConfig(file).transports.flatMap((transport) =>
+    transport.type === "ble" && transport.broadcast.countersFile !== undefined
+      ? [transport.broadcast.countersFile]
+      : [],
+  );
+  let forgotten = false;
+  const problems: string[] = [];
+  for (const path of files) {
+    const counters = new CountersFile(path, systemTimers, (problem) => problems.push(problem));
+    problems.push(...counters.problems);
+    forgotten = counters.forget(sensor) || forgotten;
+    await counters.close();
+  }
+  for (const problem of problems) err(`${problem}\n`);
+  if (problems.length > 0)
+    throw new GatewayError("ERR_CONTROL", {}, { say: `the counter of ${sensor} is not forgotten` });
+  if (!forgotten)
+    throw new GatewayError("ERR_CONTROL", {}, { say: `no counter of ${sensor} is stored, and no gateway runs` });
+  say(`the counter of ${sensor} is deleted from the file; no gateway runs with this configuration`);
+}
+
+function named(config: string | undefined): string {
+  const file = config ?? ownConfigFile();
+  if (file === undefined)
+    throw new GatewayError("ERR_CONTROL", {}, { say: "no configuration is here; name it with -c" });
+  return file;
+}
+
+function socketIn(configFile: string): string {
+  return join(loadConfig(configFile).store.folder, "control.sock");
+}
+
+/** undefined: nobody listens there. */
+async function unlessNoneRuns<Answer>(asking: () => Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await asking();
+  } catch (error) {
+    const cause = error instanceof GatewayError ? error.cause : undefined;
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ECONNREFUSED") return undefined;
+    throw error;
+  }
+}

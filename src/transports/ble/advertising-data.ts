@@ -1,0 +1,22 @@
+/**
+ * Advertising data as it is in the air: elements of length, type and content. [Bluetooth Core Specification, volume 3 part C,
+ * section 11] noble keeps one manufacturer's element of each device and mixes it with those of earlier reports, so that a
+ * beacon's element hides a sensor's; here all of one report are found.
+ */
+const manufacturerSpecific = 0xff;
+
+/**
+ * Contents of the elements with manufacturer data, company id in front, in their order. What is cut off, or ends early
+ * with zeros, ends the search: what was whole before it counts.
+ */
+export function manufacturerElements(data: Uint8Array): readonly Uint8Array[] {
+  const found: Uint8Array[] = [];
+  for (let at = 0; at + 1 < data.byteLength; ) {
+    const length = data[at] ?? 0;
+    const end = at + 1 + length;
+    if (length === 0 || end > data.byteLength) break;
+    if (data[at + 1] === manufacturerSpecific) found.push(data.subarray(at + 2, end));
+    at = end;
+  }
+  return found;
+}

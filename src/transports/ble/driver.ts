@@ -1,0 +1,74 @@
+/**
+ * Which edition of noble drives the adapter. `@abandonware/noble` is the first choice; its native part must be compiled when it
+ * is installed. Where that is not there, `@stoprocent/noble` brings it for the usual processors. What the system refuses
+ * (no Bluetooth, no right) is no reason to take the other: it would be refused the same.
+ */
+import { createRequire } from "node:module";
+import { type Driver, type DriverChoice, drivers } from "./drivers.ts";
+import { cannotLoad, missingPiece } from "./missing.ts";
+import type { Noble } from "./noble.ts";
+
+export type Loaded =
+  | {
+      readonly noble: Noble;
+      readonly driver: Driver;
+      /** Why this one, in words. */
+      readonly because: string;
+    }
+  /** In one line, with what to type. */
+  | { readonly unavailable: string };
+
+/** `load` throws what the package throws. */
+export async function loadDriver(
+  choice: DriverChoice,
+  load: (driver: Driver) => Promise<Noble> = loadPackage,
+): Promise<Loaded> {
+  if (choice !== "auto") {
+    try {
+      return { noble: await load(choice), driver: choice, because: "as configured" };
+    } catch (error) {
+      return { unavailable: sayError(error, choice) };
+    }
+  }
+  const [first, second] = drivers;
+  let lacking: string;
+  let remedy: string;
+  try {
+    return { noble: await load(first), driver: first, because: "auto: its native part is there" };
+  } catch (error) {
+    const why = cannotLoad(error);
+    if (why === undefined) return { unavailable: sayError(error, first) };
+    lacking = `${first} ${why}`;
+    remedy = sayError(error, first).replace(/^.*?; type/, "type");
+  }
+  try {
+    return { noble: await load(second), driver: second, because: `auto: ${lacking}` };
+  } catch (error) {
+    const why = cannotLoad(error);
+    if (why === undefined) return { unavailable: sayError(error, second) };
+    return { unavailable: `neither driver can be used: ${lacking}, ${second} ${why}; ${remedy}` };
+  }
+}
+
+function sayError(error: unknown, driver: Driver): string {
+  return missingPiece(error, driver) ?? `${driver}: ${String(error)}`;
+}
+
+interface HciSocket {
+  getDeviceList(): readonly unknown[];
+}
+
+/**
+ * One edition keeps to itself why it cannot open a socket, and says that the adapter has no Bluetooth LE. So a socket is
+ * opened here first, and the kernel asked for its adapters: whatever is wrong with that is thrown.
+ */
+async function loadPackage(driver: Driver): Promise<Noble> {
+  const sockets = createRequire(import.meta.url)(
+    driver.replace("noble", "bluetooth-hci-socket"),
+  ) as new () => HciSocket;
+  if (new sockets().getDeviceList().length === 0) {
+    throw Object.assign(new Error("ENODEV, No such device"), { code: "ENODEV" });
+  }
+  const module = (await import(driver)) as { default: Noble };
+  return module.default;
+}

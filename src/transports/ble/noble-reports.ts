@@ -1,0 +1,49 @@
+/**
+ * The controller's advertising reports, before noble mixes them: it tells of a device with what all of its reports said,
+ * and of several manufacturer elements only the last. Reached by what noble does not promise: where it is not as it was
+ * found to be, nothing is told here, and noble's mixture has to do.
+ */
+import type { EventEmitter } from "node:events";
+
+/** The event of legacy and of extended advertising; both carry address and data, at different places. */
+const events = ["leAdvertisingReport", "leExtendedAdvertisingReport"] as const;
+
+export class NobleReports {
+  readonly #noble: unknown;
+  #attached: EventEmitter | undefined;
+  #last: { readonly address: string; readonly data: Uint8Array } | undefined;
+
+  constructor(noble: unknown) {
+    this.#noble = noble;
+  }
+
+  /** To be called before each scanning: one edition makes its part for the controller only when it starts. */
+  attach(): void {
+    const hci = hciOf(this.#noble);
+    if (!hci || hci === this.#attached) return;
+    this.#attached = hci;
+    for (const event of events) {
+      // First in the row: noble tells of the device within its own listener.
+      hci.prependListener(event, (...said: readonly unknown[]) => {
+        const address = said[2];
+        const data = said.find((each) => each instanceof Uint8Array);
+        this.#last = typeof address === "string" && data ? { address: address.toLowerCase(), data } : undefined;
+      });
+    }
+  }
+
+  /** The data of the report that noble is just telling of; undefined: not known. */
+  dataOf(address: string): Uint8Array | undefined {
+    return this.#last?.address === address ? this.#last.data : undefined;
+  }
+}
+
+/** noble's part that speaks with the controller. */
+function hciOf(noble: unknown): EventEmitter | undefined {
+  const hci = at(at(noble, "_bindings"), "_hci");
+  return typeof at(hci, "prependListener") === "function" ? (hci as EventEmitter) : undefined;
+}
+
+function at(value: unknown, key: string): unknown {
+  return typeof value === "object" && value !== null && key in value ? Reflect.get(value, key) : undefined;
+}
