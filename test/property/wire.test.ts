@@ -25,6 +25,7 @@ const flagValues: Record<FlagName, [string, fc.Arbitrary<unknown>]> = {
 function fieldValues(field: Field): Record<string, fc.Arbitrary<unknown>> {
   switch (field.kind) {
     case "u8":
+    case "returnCode":
       return { [field.name]: u8 };
     case "u16":
       return { [field.name]: u16 };
@@ -71,6 +72,20 @@ test("encode, then decode, is identity", () => {
     }),
     { numRuns: 3_000 },
   );
+});
+
+test("a return code that is written by its name is that of the number", () => {
+  for (const [index, reason] of (["accepted", "congestion", "invalidTopicId", "notSupported"] as const).entries()) {
+    const ids = { topicId: 258, msgId: 772 };
+    const returnCode = { returnCode: index };
+    expect(encode({ type: "CONNACK", reason })).toEqual(encode({ type: "CONNACK", ...returnCode }));
+    expect(encode({ type: "WILLTOPICRESP", reason })).toEqual(encode({ type: "WILLTOPICRESP", ...returnCode }));
+    expect(encode({ type: "WILLMSGRESP", reason })).toEqual(encode({ type: "WILLMSGRESP", ...returnCode }));
+    expect(encode({ type: "PUBACK", ...ids, reason })).toEqual(encode({ type: "PUBACK", ...ids, ...returnCode }));
+    expect(encode({ type: "REGACK", ...ids, reason })).toEqual(encode({ type: "REGACK", ...ids, ...returnCode }));
+    const subAck = { type: "SUBACK", qos: 1, ...ids } as const;
+    expect(encode({ ...subAck, reason })).toEqual(encode({ ...subAck, ...returnCode }));
+  }
 });
 
 test("random octets: never an exception; what is accepted is written again as the same message", () => {
