@@ -4,7 +4,6 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 
-import type { Message } from "../wire/v12/messages.ts";
 import type { AccessPolicy, Admission } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
@@ -30,6 +29,7 @@ import { StoreWatch } from "./state/store-watch.ts";
 import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
+import type { ToClient } from "./words.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
@@ -130,8 +130,13 @@ export class Context {
    * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
    * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
    */
-  answer(session: Pick<Session, "setup" | "peer">, message: Message, after?: CommitToken): void {
-    if (session.peer !== undefined && !this.isConnecting(session)) this.out.send(session.peer, message, after);
+  answer(session: Pick<Session, "setup" | "peer">, message: ToClient, after?: CommitToken): void {
+    if (!this.isConnecting(session)) this.tell(session, message, after);
+  }
+
+  /** Says this to a client where it is, if it is anywhere. */
+  tell({ peer }: Pick<Session, "peer">, message: ToClient, after?: CommitToken): void {
+    if (peer !== undefined) this.out.send(peer, message, after);
   }
 
   /** Counts and reports something that is not done. */

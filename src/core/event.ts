@@ -1,5 +1,6 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
 import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
+import type { Reason } from "./words.ts";
 
 /**
  * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
@@ -69,7 +70,7 @@ export type GatewayEvent =
       readonly event: "connect_refused";
       readonly clientId: string;
       readonly peer: PeerId;
-      readonly returnCode: number;
+      readonly reason: Reason;
       readonly why: string;
     }
   | {

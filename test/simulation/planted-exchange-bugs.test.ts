@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { Input } from "../../src/core/input.ts";
+import type { ToClient } from "../../src/core/words.ts";
 import { decode, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
@@ -55,7 +56,7 @@ function messageIn(input: Input): Message | undefined {
 }
 
 /** The device's answer, as if it had come. */
-function pretending(answer: (message: Message) => Message | undefined): Plant {
+function pretending(answer: (message: ToClient) => Message | undefined): Plant {
   return {
     wrap: (core: Core): Core => {
       const handle: Core["handle"] = (input, now) =>
@@ -132,7 +133,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
       const publish = effects.find((effect) => effect.kind === "publish");
       if (heard?.type !== "PUBLISH" || heard.qos !== 1 || publish?.kind !== "publish") return effects;
       const to = /^(.*)~/.exec(publish.linkId)?.[1] ?? "";
-      const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, returnCode: 0 } as const;
+      const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, reason: "accepted" } as const;
       return [...effects, { kind: "send", to: `sim/${to}:1`, message }];
     }),
     finding: /neither the broker has/,
@@ -172,10 +173,10 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
     plant: sending(
       () => (send, heard) =>
         send.message.type === "DISCONNECT" && heard?.type === "DISCONNECT" && heard.duration
-          ? [send, { ...send, message: { type: "PINGREQ", clientId: "" } }]
+          ? [send, { ...send, message: { type: "WILLMSGREQ" } }]
           : [send],
     ),
-    finding: /PINGREQ to .* asleep/,
+    finding: /WILLMSGREQ to .* asleep/,
   },
   "the buffer has no limit": {
     plant: { cheat: { buffer: { ...testOptions.buffer, messagesMax: 100_000, extraPerWakeMax: 100_000 } } },

@@ -6,9 +6,9 @@
 import type { Message } from "../../wire/v12/messages.ts";
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
-import { disconnect, returnCodes, subAck } from "../messages.ts";
+import { disconnect, subAck } from "../messages.ts";
 import { neighbourOf } from "../peer-id.ts";
-import { onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { onConnect, onConnectOfOtherVersion, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
 import { cancelSetup } from "../session/connect-outcome.ts";
 import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
 import { noteHeard } from "../session/proof.ts";
@@ -23,10 +23,12 @@ import { onWillMsgUpd, onWillTopicUpd } from "../session/will-update.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
+import type { Reason } from "../words.ts";
 
 export function onMessage(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {
     case "CONNECT":
+      if (message.protocolId !== 1) return onConnectOfOtherVersion(context, peer, message);
       return onConnect(context, peer, message);
     case "SEARCHGW":
       return onSearchGw(context, peer, message.radius);
@@ -54,6 +56,13 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
   } else {
     onMessageOfStranger(context, peer, message);
   }
+}
+
+/** Reserved numbers are read as a rejection. [§5.3.10] */
+const reasons: readonly Reason[] = ["accepted", "congestion", "invalidTopicId"];
+
+function reasonOf(returnCode: number): Reason {
+  return reasons[returnCode] ?? "notSupported";
 }
 
 /** True when the message belonged to the set-up. */
@@ -86,7 +95,7 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
     case "PUBLISH":
       return onPublish(context, session, message);
     case "PUBACK":
-      return onPubAck(context, session, message);
+      return onPubAck(context, session, message, reasonOf(message.returnCode));
     case "PUBREC":
       return onPubRec(context, session, message.msgId);
     case "PUBREL":
@@ -94,18 +103,19 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
     case "PUBCOMP":
       return onPubComp(context, session, message.msgId);
     case "PINGREQ":
-      if (message.clientId === "" || message.clientId === session.clientId) return onPingReq(context, session, message);
+      if (message.clientId === "" || message.clientId === session.clientId)
+        return onPingReq(context, session, message.clientId);
       return onPingReqOfStranger(context, peer, message.clientId);
     case "REGISTER":
       return onRegister(context, session, message);
     case "REGACK":
-      return onRegAck(context, session, message);
+      return onRegAck(context, session, message.msgId, reasonOf(message.returnCode));
     case "SUBSCRIBE":
       return onSubscribe(context, session, message);
     case "UNSUBSCRIBE":
       return onUnsubscribe(context, session, message);
     case "DISCONNECT":
-      return onDisconnect(context, session, message);
+      return onDisconnect(context, session, message.duration);
     case "WILLTOPICUPD":
       return onWillTopicUpd(context, session, message);
     case "WILLMSGUPD":
@@ -199,5 +209,5 @@ export function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" 
   session.heard++;
   if (msgId === 0) return;
   if (type === "UNSUBSCRIBE") return context.out.send(peer, { type: "UNSUBACK", msgId });
-  context.out.send(peer, subAck({ qos: 0, topicId: 0, msgId, returnCode: returnCodes.notSupported }));
+  context.out.send(peer, subAck({ qos: 0, topicId: 0, msgId, reason: "notSupported" }));
 }

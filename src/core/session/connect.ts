@@ -6,16 +6,16 @@
  */
 
 import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
-import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import { brokerWill, isWillRefused, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
-import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
+import { connAck, willMsgReq, willTopicReq } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import { Setup } from "../state/setup.ts";
 import type { LinkId, PeerId, Publication } from "../types.ts";
+import type { Connect, WillMsg, WillTopic } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import {
@@ -40,33 +40,25 @@ import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, peer: PeerId, message: Connect): void {
   const clientId = validClientId(context, message);
-  if (clientId === undefined || message.protocolId !== 1) {
-    return refuseConnect(
-      context,
-      peer,
-      message,
-      returnCodes.notSupported,
-      clientId === undefined ? "client id" : "protocol id",
-    );
-  }
+  if (clientId === undefined) return refuseConnect(context, peer, message, "notSupported", "client id");
   const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
     sayNotAdmitted(context, clientId, peer, admission.hint);
-    if (context.mayAnswer(peer)) context.out.send(peer, connAck(returnCodes.notSupported));
+    if (context.mayAnswer(peer)) context.out.send(peer, connAck("notSupported"));
     return;
   }
   const present = context.sessions.byClientId(clientId);
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
   if (holder !== undefined) {
     context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
-    return refuseConnect(context, peer, message, returnCodes.notSupported, `its id is that of ${holder} at the broker`);
+    return refuseConnect(context, peer, message, "notSupported", `its id is that of ${holder} at the broker`);
   }
   if (isRepeat(context, peer, message)) return;
 
   if (present && isQuarrel(context, present, peer)) {
     const why = "two devices have this client id: the other one is there";
     context.drop("id-in-use", { clientId, peer, detail: why });
-    return refuseConnect(context, peer, message, returnCodes.congestion, why);
+    return refuseConnect(context, peer, message, "congestion", why);
   }
 
   const pending = context.setups.get(peer);
@@ -76,13 +68,19 @@ export function onConnect(context: Context, peer: PeerId, message: Connect): voi
   if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message, vouched)) return;
   if (context.setups.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
-    return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
+    return refuseConnect(context, peer, message, "congestion", "too many set-ups under way");
   }
   const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
   setup.vouched = vouched;
   beginSetup(context, setup);
   if (message.will) context.out.send(peer, willTopicReq);
   else commit(context, setup);
+}
+
+/** A CONNECT of a version that its dialect does not have. */
+export function onConnectOfOtherVersion(context: Context, peer: PeerId, message: Connect): void {
+  const why = validClientId(context, message) === undefined ? "client id" : "protocol id";
+  refuseConnect(context, peer, message, "notSupported", why);
 }
 
 function validClientId(context: Context, message: Connect): string | undefined {
@@ -112,7 +110,7 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   session.lastHeard = context.now;
   session.heard++;
   context.counters.dropped.repeat++;
-  context.out.send(peer, message.will ? willTopicReq : connAck(returnCodes.accepted));
+  context.out.send(peer, message.will ? willTopicReq : connAck("accepted"));
   if (message.will) beginDialogueAgain(context, session, peer, message);
   return true;
 }
@@ -157,7 +155,7 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
 function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
-    refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
+    refuseConnect(context, peer, message, "congestion", "too many new sessions per second");
     return false;
   }
   const { sessions, now } = context;
@@ -183,7 +181,7 @@ function findPlace(context: Context, peer: PeerId, message: Connect, vouched: bo
 
 function haveNoPlace(context: Context, peer: PeerId, message: Connect, why: string): false {
   context.drop("no-place", { peer, detail: why });
-  refuseConnect(context, peer, message, returnCodes.congestion, why);
+  refuseConnect(context, peer, message, "congestion", why);
   return false;
 }
 
@@ -210,7 +208,7 @@ export function onWillTopic(context: Context, setup: Setup<Session>, message: Wi
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && mayGoToBroker(willTopic, isShared);
   if (!isUsable || qos === -1) {
     forgetSetup(context, setup);
-    return refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
+    return refuseConnect(context, setup.peer, setup.message, "notSupported", "will topic");
   }
   setup.willTopic = { topicName: willTopic, qos, retain };
   setup.stage = "willMsg";
@@ -231,7 +229,7 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
   if (!hasRoomForWill(context, before, setup.will)) {
     forgetSetup(context, setup);
     context.drop("topic-ids-exhausted", { clientId: setup.clientId, peer: setup.peer, detail: "will" });
-    return refuseConnect(context, setup.peer, setup.message, returnCodes.congestion, "will too large");
+    return refuseConnect(context, setup.peer, setup.message, "congestion", "will too large");
   }
   finishDialogue(context, setup);
 }
@@ -239,7 +237,7 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
 /** WILLMSG once more after CONNACK: the CONNACK was lost. */
 export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   if (!session.lastConnect?.byWillMsg || !session.lastConnect.nothingSince || session.peer === undefined) return false;
-  context.out.send(session.peer, connAck(returnCodes.accepted));
+  context.tell(session, connAck("accepted"));
   return true;
 }
 
@@ -248,7 +246,7 @@ function finishDialogue(context: Context, setup: Setup<Session>): void {
   const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
   if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
     forgetSetup(context, setup);
-    return context.out.send(setup.peer, connAck(returnCodes.accepted));
+    return context.out.send(setup.peer, connAck("accepted"));
   }
   setup.stage = "broker";
   commit(context, setup);
@@ -292,7 +290,7 @@ function commit(context: Context, setup: Setup<Session>): void {
   const heldByBroker = session.upstream.options.will.held === "broker";
   if (message.will && heldByBroker && isWillRefused(context, session)) {
     const why = "the broker closes the connection for its will";
-    return failSetup(context, session, setup, { returnCode: returnCodes.notSupported, why });
+    return failSetup(context, session, setup, { reason: "notSupported", why });
   }
   const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
   const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));

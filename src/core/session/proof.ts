@@ -4,10 +4,10 @@
  * a MsgId of ours, which only who hears us can. What does not fit waits; each message of the client makes room for more.
  */
 import { encodedLength } from "../../wire/v12/codec.ts";
-import type { Message } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
+import type { ToClient } from "../words.ts";
 
 /** The client is at an address that has proved nothing yet. Where that is no matter, nothing is counted. */
 export function beginProof(context: Context, session: Session, peer: PeerId): void {
@@ -27,7 +27,7 @@ export function noteHeard(context: Context, session: Session): void {
 }
 
 /** May this be sent to the client now? */
-export function mayBeSent(context: Context, session: Session, message: Message): boolean {
+export function mayBeSent(context: Context, session: Session, message: ToClient): boolean {
   const { unproven } = session;
   if (!unproven) return true;
   const octets = encodedLength(message);
@@ -43,6 +43,6 @@ export function mayBeSent(context: Context, session: Session, message: Message):
   return false;
 }
 
-export function noteSent({ unproven }: Session, message: Message): void {
+export function noteSent({ unproven }: Session, message: ToClient): void {
   if (unproven) unproven.sent += encodedLength(message);
 }

@@ -5,7 +5,7 @@
  * time, and PINGRESP follows the last acknowledgement. The client id finds the session, so the client may come from
  * any address.
  */
-import type { Disconnect, PingReq } from "../../wire/v12/messages.ts";
+import type { Text } from "../../wire/fields.ts";
 import type { Context } from "../context.ts";
 import { disconnect, pingResp } from "../messages.ts";
 import type { Session } from "../state/session.ts";
@@ -18,23 +18,23 @@ import { repeatInFlight } from "./publish-down.ts";
 import { moveTo } from "./session-record.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
-export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
+export function onDisconnect(context: Context, session: Session, duration: number | undefined): void {
   if (session.peer !== undefined) {
-    context.out.send(session.peer, disconnect);
+    context.tell(session, disconnect);
     context.out.letGo(session.peer);
   }
-  if (!message.duration) return bidGoodbye(context, session, "DISCONNECT");
-  session.sleepSeconds = message.duration;
+  if (!duration) return bidGoodbye(context, session, "DISCONNECT");
+  session.sleepSeconds = duration;
   stopInFlight(context, session);
-  changeState(context, session, "sleep", `sleeps ${message.duration} s`);
+  changeState(context, session, "sleep", `sleeps ${duration} s`);
   takeCustodyOfAll(context, session);
 }
 
 /** PINGREQ from a known address. */
-export function onPingReq(context: Context, session: Session, message: PingReq): void {
+export function onPingReq(context: Context, session: Session, clientId: Text): void {
   if (session.peer === undefined) return;
-  const wakes = message.clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
-  if (!wakes) return context.out.send(session.peer, pingResp);
+  const wakes = clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
+  if (!wakes) return context.tell(session, pingResp);
   wake(context, session);
 }
 

@@ -4,11 +4,11 @@
  * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
  * another client, a takeover or a move. [interpretation 5]
  */
-import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PredefinedTopics } from "../input.ts";
 import { SmallMap } from "../small-map.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
+import type { Connect } from "../words.ts";
 import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";

@@ -1,7 +1,7 @@
 /** A CONNECT that is not answered yet: the will dialogue, and the wait for the broker. Forgotten when it takes too long. */
-import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PeerId, QoS, Will } from "../types.ts";
+import type { Connect } from "../words.ts";
 
 export type SetupStage =
   /** WILLTOPICREQ is out. */
