@@ -10,13 +10,15 @@
  */
 import type { GatewayEvent } from "./event.ts";
 import type { Change } from "./record.ts";
+import type { Speech } from "./speech.ts";
 import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
 export type Effect =
-  /** Send a message to a peer; a `#node` peer gets it encapsulated. */
+  /** Send a message to a peer, in what it speaks; a `#node` peer gets it encapsulated. */
   | {
       readonly kind: "send";
+      readonly dialect: Speech;
       readonly to: PeerId;
       readonly message: ToClient;
       readonly after?: CommitToken;
@@ -25,7 +27,7 @@ export type Effect =
   /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
   | { readonly kind: "letGo"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
-  | { readonly kind: "broadcast"; readonly message: ToClient; readonly radius: number }
+  | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }
   /**
    * `disconnect`: MQTT DISCONNECT, the will is dropped. `abandon`: close without it, the broker publishes the will.

@@ -3,6 +3,7 @@ import type { Counters } from "./counters.ts";
 import type { Effect } from "./effect.ts";
 import type { GatewayEvent } from "./event.ts";
 import { forwardedNodeOf } from "./peer-id.ts";
+import type { Speech } from "./speech.ts";
 import type { CommitToken, PeerId } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
@@ -14,9 +15,11 @@ export class Effects {
     this.#counters = counters;
   }
 
-  send(to: PeerId, message: ToClient, after?: CommitToken): void {
+  send(dialect: Speech, to: PeerId, message: ToClient, after?: CommitToken): void {
     this.#counters.countSent(message.type);
-    this.#list.push(after === undefined ? { kind: "send", to, message } : { kind: "send", to, message, after });
+    this.#list.push(
+      after === undefined ? { kind: "send", dialect, to, message } : { kind: "send", dialect, to, message, after },
+    );
   }
 
   /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */

@@ -73,8 +73,8 @@ export class Turn {
 }
 
 /** The message as its client reads it. */
-export function asRead({ message }: Extract<Effect, { kind: "send" }>): Message {
-  const read = decode(encode(message));
+export function asRead({ dialect, message }: Extract<Effect, { kind: "send" }>): Message {
+  const read = decode(dialect.encode(message) ?? new Uint8Array());
   if (!read.ok) throw new Error(`${message.type} cannot be read: ${read.code}`);
   return read.message;
 }

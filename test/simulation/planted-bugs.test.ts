@@ -1,6 +1,7 @@
 /** A simulation that never failed is not yet trusted: each of these faults, put between core and edges, must be found. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
+import { v12 } from "../../src/core/dialects/v12.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { Input } from "../../src/core/input.ts";
@@ -54,7 +55,14 @@ const bugs: Record<string, (core: Core) => Core> = {
         if (effect.kind !== "publish" || effect.publication.qos !== 1 || input?.kind !== "datagram") return [effect];
         const msgId = ((input.bytes[5] ?? 0) << 8) | (input.bytes[6] ?? 0);
         const topicId = ((input.bytes[3] ?? 0) << 8) | (input.bytes[4] ?? 0);
-        return [{ kind: "send", to: input.from, message: { type: "PUBACK", topicId, msgId, reason: "accepted" } }];
+        return [
+          {
+            kind: "send",
+            dialect: v12,
+            to: input.from,
+            message: { type: "PUBACK", topicId, msgId, reason: "accepted" },
+          },
+        ];
       }),
     ),
   "the broker is acknowledged, the message dropped": (core) => ({
@@ -88,7 +96,10 @@ const bugs: Record<string, (core: Core) => Core> = {
       const asleep = [...(core as GatewayCore).sessions()].filter(
         ({ state, peer }) => state === "asleep" && peer !== undefined,
       );
-      return [...effects, ...asleep.map(({ peer }): Effect => ({ kind: "send", to: peer ?? "/", message }))];
+      return [
+        ...effects,
+        ...asleep.map(({ peer }): Effect => ({ kind: "send", dialect: v12, to: peer ?? "/", message })),
+      ];
     }),
   "the old will is published": (core) =>
     changing(core, (effects) =>

@@ -1,6 +1,7 @@
 /** Faults in the exchange with a device, each put between core and edges: the witness has to find them. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
+import { v12 } from "../../src/core/dialects/v12.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { Input } from "../../src/core/input.ts";
 import type { ToClient } from "../../src/core/words.ts";
@@ -70,12 +71,15 @@ function pretending(answer: (message: ToClient) => Message | undefined): Plant {
   };
 }
 
+/** Whatever is said becomes PINGREQ, which no procedure of the core says. */
+const pinging = { ...v12, encode: () => encode({ type: "PINGREQ", clientId: "" }) };
+
 /** Fault -> what the finding says. */
 const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }> = {
   "an accepted publication is acknowledged before it is on disk": {
     plant: sending(() => (send) => {
       if (send.message.type !== "PUBACK" && send.message.type !== "PUBREC") return [send];
-      return [{ kind: "send", to: send.to, message: send.message }];
+      return [{ kind: "send", dialect: send.dialect, to: send.to, message: send.message }];
     }),
     finding: /neither the broker has|the broker never got it/,
   },
@@ -134,7 +138,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
       if (heard?.type !== "PUBLISH" || heard.qos !== 1 || publish?.kind !== "publish") return effects;
       const to = /^(.*)~/.exec(publish.linkId)?.[1] ?? "";
       const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, reason: "accepted" } as const;
-      return [...effects, { kind: "send", to: `sim/${to}:1`, message }];
+      return [...effects, { kind: "send", dialect: v12, to: `sim/${to}:1`, message }];
     }),
     finding: /neither the broker has/,
   },
@@ -173,10 +177,10 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
     plant: sending(
       () => (send, heard) =>
         send.message.type === "DISCONNECT" && heard?.type === "DISCONNECT" && heard.duration
-          ? [send, { ...send, message: { type: "WILLMSGREQ" } }]
+          ? [send, { ...send, dialect: pinging }]
           : [send],
     ),
-    finding: /WILLMSGREQ to .* asleep/,
+    finding: /PINGREQ to .* asleep/,
   },
   "the buffer has no limit": {
     plant: { cheat: { buffer: { ...testOptions.buffer, messagesMax: 100_000, extraPerWakeMax: 100_000 } } },

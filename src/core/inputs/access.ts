@@ -12,7 +12,7 @@ export function onAccessChanged(context: Context, access: AccessPolicy): void {
     if (admission.admitted) continue;
     sayNotAdmitted(context, setup.clientId, setup.peer, admission.hint);
     cancelSetup(context, setup);
-    refuseConnect(context, setup.peer, setup.message, "notSupported", "not admitted any more");
+    refuseConnect(context, setup, "notSupported", "not admitted any more");
   }
   for (const session of [...context.sessions.all()]) staysAdmitted(context, session, { tell: true });
 }

@@ -7,10 +7,9 @@ import { detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import { connAck } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import type { Setup } from "../state/setup.ts";
+import type { Caller, Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
-import type { PeerId } from "../types.ts";
-import type { Connect, Reason } from "../words.ts";
+import type { Reason } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { bidGoodbye } from "./departure.ts";
@@ -27,6 +26,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   forgetSetup(context, setup);
   if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
   session.lingers = false;
+  session.dialect = setup.dialect;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.predefined = context.predefined;
@@ -43,7 +43,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   const byWillMsg = setup.willTopic !== undefined;
   session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
-  context.out.send(peer, connAck("accepted"));
+  context.tell(setup, connAck("accepted"));
 }
 
 /** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
@@ -85,7 +85,7 @@ export function failSetup(
   refusal: { reason: Reason; why: string },
 ): void {
   forgetSetup(context, setup);
-  refuseConnect(context, setup.peer, setup.message, refusal.reason, refusal.why);
+  refuseConnect(context, setup, refusal.reason, refusal.why);
   if (setup.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
@@ -96,11 +96,12 @@ export function failSetup(
   detach(context, session, { how: "disconnect", endSession: false });
 }
 
-export function refuseConnect(context: Context, peer: PeerId, message: Connect, reason: Reason, why: string): void {
+export function refuseConnect(context: Context, caller: Caller, reason: Reason, why: string): void {
+  const { peer, message } = caller;
   const clientId = typeof message.clientId === "string" ? message.clientId : "";
   context.out.report({ event: "connect_refused", clientId, peer, reason, why });
   // Who hears "congestion" tries again, and is to know when; what will never be is not worth more than a few words.
-  if (reason === "congestion" || context.mayAnswer(peer)) context.out.send(peer, connAck(reason));
+  if (reason === "congestion" || context.mayAnswer(peer)) context.tell(caller, connAck(reason));
   else context.drop("too-many-answers", { clientId, peer, detail: "CONNECT" });
 }
 

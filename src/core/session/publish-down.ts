@@ -5,7 +5,6 @@
  * `pump` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
-import { encodedLength } from "../../wire/v12/codec.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp } from "../messages.ts";
@@ -110,7 +109,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   const message = publishMessage(entry, topic);
-  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+  if (session.peer !== undefined && session.dialect.encodedLength(message) > maxMessageBytes(context, session.peer)) {
     giveUp(context, session, entry, "too-large-for-peer");
     return true;
   }
@@ -160,7 +159,7 @@ function register(
   noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
   session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context, session) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
-  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+  if (session.peer !== undefined && session.dialect.encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
     return giveUp(context, session, entry, "too-large-for-peer");
   }

@@ -8,6 +8,7 @@
 import type { Text } from "../../wire/fields.ts";
 import type { Context } from "../context.ts";
 import { disconnect, pingResp } from "../messages.ts";
+import type { Speech } from "../speech.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
 import { changeState } from "./client-life.ts";
@@ -42,9 +43,9 @@ export function onPingReq(context: Context, session: Session, clientId: Text): v
  * PINGREQ with the id of a client that is known under another address, or none: a sleeper that moved is let in.
  * Answers false when it is to be treated as a stranger's. [interpretation 3]
  */
-export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId: string): boolean {
+export function onPingReqFromElsewhere(context: Context, dialect: Speech, peer: PeerId, clientId: string): boolean {
   const session = context.sessions.byClientId(clientId);
-  if (!session || !context.options.clients.roaming) return false;
+  if (session?.dialect !== dialect || !context.options.clients.roaming) return false;
   if (session.state !== "asleep" && session.state !== "awake") return false;
   // An address that an active client speaks from is not a new one: who is there may not fetch for somebody else.
   if (context.sessions.byPeer(peer)?.state === "active") return false;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Core } from "../../../src/core/core.ts";
+import { v12 } from "../../../src/core/dialects/v12.ts";
 import type { Effect } from "../../../src/core/effect.ts";
 import type { Input } from "../../../src/core/input.ts";
 import type { LinkId, QoS } from "../../../src/core/types.ts";
@@ -104,6 +105,7 @@ test("what is kept back for a device is not sent once it was told that it may sl
   const { turn } = bench();
   const send = (message: ToClient, behind?: number): Effect => ({
     kind: "send",
+    dialect: v12,
     to: "udp/a",
     message,
     ...(behind !== undefined && { behind }),
