@@ -8,6 +8,8 @@ import type { ToClient } from "./words.ts";
 export interface Speech {
   /** Stable: a session is stored with it. */
   readonly name: string;
+  /** Publications to a client carry the name of their topic, and nothing is registered: not in MQTT-SN 1.2. */
+  readonly namesTopics: boolean;
   /**
    * The octets of this message; encapsulated where it goes to a node behind a forwarder. Undefined: this version has no such
    * message, and nothing is sent.

@@ -92,6 +92,7 @@ export type ToClient =
   | Each<"WILLTOPICREQ" | "WILLMSGREQ" | "PINGRESP", unknown>
   | { readonly type: "REGISTER"; readonly topicId: number; readonly msgId: number; readonly topicName: string }
   | PublishToClient
+  | PublishByName
   | Each<"REGACK" | "PUBACK", { readonly topicId: number; readonly msgId: number; readonly reason: Reason }>
   | Each<"PUBREC" | "PUBREL" | "PUBCOMP" | "UNSUBACK", { readonly msgId: number }>
   | {
@@ -107,14 +108,23 @@ export type ToClient =
 /** Messages of several names that have the same fields. */
 type Each<Names extends string, Fields> = Names extends string ? { readonly type: Names } & Fields : never;
 
-export interface PublishToClient {
+interface PublicationToClient {
   readonly type: "PUBLISH";
   readonly dup: boolean;
   readonly qos: QoS;
   readonly retain: boolean;
-  readonly topicIdType: "normal" | "predefined" | "short";
-  readonly topicId: number;
   /** 0 at QoS 0. */
   readonly msgId: number;
   readonly data: Uint8Array;
+}
+
+export interface PublishToClient extends PublicationToClient {
+  readonly topicIdType: "normal" | "predefined" | "short";
+  readonly topicId: number;
+}
+
+/** To a client whose dialect has no ids for topics. */
+export interface PublishByName extends PublicationToClient {
+  readonly topicIdType: "name";
+  readonly topicName: string;
 }

@@ -120,7 +120,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
   },
   "the next message does not wait for the acknowledgement": {
     plant: pretending((m) =>
-      m.type === "PUBLISH" && m.qos === 1
+      m.type === "PUBLISH" && m.topicIdType !== "name" && m.qos === 1
         ? { type: "PUBACK", topicId: m.topicId, msgId: m.msgId, returnCode: 0 }
         : undefined,
     ),

@@ -22,14 +22,15 @@ import { assumedDialect } from "../speech.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
-import type { Reason } from "../words.ts";
+import type { PublishByName, Reason, ToClient } from "../words.ts";
 import type { Dialect } from "./dialect.ts";
 
 export const v12: Dialect<Message> = {
   name: assumedDialect,
+  namesTopics: false,
   decode,
-  encode: (message, nodeId) => encode(message, nodeId && { nodeId, radius: 0 }),
-  encodedLength,
+  encode: (message, nodeId) => (isByName(message) ? undefined : encode(message, nodeId && { nodeId, radius: 0 })),
+  encodedLength: (message) => (isByName(message) ? 0 : encodedLength(message)),
   isConnect: (bytes) => {
     const decoded = decode(bytes);
     return decoded.ok && decoded.message.type === "CONNECT" && decoded.message.protocolId === protocolId;
@@ -39,6 +40,10 @@ export const v12: Dialect<Message> = {
 };
 
 const protocolId = 1;
+
+function isByName(message: ToClient): message is PublishByName {
+  return message.type === "PUBLISH" && message.topicIdType === "name";
+}
 
 function onMessage(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {

@@ -12,7 +12,7 @@ import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
-import type { AnsweredPublish, PublishToClient, Reason, ToClient } from "../words.ts";
+import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient } from "../words.ts";
 import { letIn } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
@@ -217,8 +217,11 @@ function armRetry(context: Context, session: Session): void {
   context.deadlines.set(session.retry, context.now + context.retryOf(session).intervalMs);
 }
 
-function publishMessage(entry: OutboxEntry, topic: TopicChoice, dup = false): PublishToClient {
-  const { qos, retain, payload } = entry.publication;
+function publishMessage(entry: OutboxEntry, topic: TopicChoice, dup = false): PublishToClient | PublishByName {
+  const { topicName, qos, retain, payload } = entry.publication;
+  const { msgId } = entry;
+  if (topic.type === "name")
+    return { type: "PUBLISH", dup, qos, retain, topicIdType: "name", topicName, msgId, data: payload };
   return {
     type: "PUBLISH",
     dup,
@@ -226,7 +229,7 @@ function publishMessage(entry: OutboxEntry, topic: TopicChoice, dup = false): Pu
     retain,
     topicIdType: topic.type,
     topicId: topic.id,
-    msgId: entry.msgId,
+    msgId,
     data: payload,
   };
 }

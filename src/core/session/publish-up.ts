@@ -40,7 +40,8 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   const topicName = topicNameOf(context, session, message);
   if (topicName === undefined) {
-    const reason = message.topicIdType === "reserved" ? "notSupported" : "invalidTopicId";
+    const isNoId = message.topicIdType === "reserved" || message.topicIdType === "name";
+    const reason = isNoId ? "notSupported" : "invalidTopicId";
     return refuse(context, session, message, reason, "unknown-topic-id");
   }
 
@@ -161,13 +162,21 @@ function withoutAnswerTopic(
     const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
     return topicName === undefined ? undefined : { topicName, payload: message.data.subarray(message.topicId) };
   }
-  const topicName =
-    message.topicIdType === "short"
-      ? shortNameFromId(message.topicId)
-      : message.topicIdType === "predefined"
-        ? predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId)
-        : undefined;
+  const topicName = topicNameWithoutSession(context, session, message);
   return topicName === undefined ? undefined : { topicName, payload: message.data };
+}
+
+function topicNameWithoutSession(context: Context, session: Session | undefined, message: Publish): string | undefined {
+  switch (message.topicIdType) {
+    case "short":
+      return shortNameFromId(message.topicId);
+    case "predefined":
+      return predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId);
+    case "name":
+      return nameIn(message);
+    default:
+      return undefined;
+  }
 }
 
 /** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
@@ -335,7 +344,7 @@ function refuse(
   context.tell(session, pubAck(message.topicId, message.msgId, reason));
 }
 
-/** The name behind the id, if there is one. */
+/** The name that the message gives, or that is behind its id. */
 function topicNameOf(context: Context, session: Session, message: Publish): string | undefined {
   switch (message.topicIdType) {
     case "normal": {
@@ -349,9 +358,14 @@ function topicNameOf(context: Context, session: Session, message: Publish): stri
     case "short":
       return shortNameFromId(message.topicId);
     case "name":
+      return nameIn(message);
     case "reserved":
       return undefined;
   }
+}
+
+function nameIn({ topicName }: Publish): string | undefined {
+  return typeof topicName === "string" && isTopicName(topicName) ? topicName : undefined;
 }
 
 function topicNameFrom(octets: Uint8Array): string | undefined {

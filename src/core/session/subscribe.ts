@@ -67,7 +67,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   };
   if (isNew && !hasRoomFor(context, session, utf8Length(what.filter))) return haveNoRoom();
   let topicId = what.predefinedId;
-  if (what.by === "name" && !hasWildcard(what.filter)) {
+  if (what.by === "name" && !hasWildcard(what.filter) && !session.dialect.namesTopics) {
     const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = assignTopic(context, session, what.filter);
     if (!topic) return haveNoRoom();
@@ -309,6 +309,7 @@ function named(session: Session, message: Unsubscribe, isUnsubscribe: boolean): 
   const isShared = session.trunk !== undefined;
   switch (message.topicIdType) {
     case "normal":
+    case "name":
       if (typeof topic !== "string" || !isTopicFilter(topic)) return "notSupported";
       if (!mayGoToBroker(topic, isShared)) return "notSupported";
       return { filter: topic, by: "name", predefinedId: 0 };
@@ -325,7 +326,6 @@ function named(session: Session, message: Unsubscribe, isUnsubscribe: boolean): 
       const isUsable = filter !== undefined && mayGoToBroker(filter, isShared);
       return !isUsable ? "notSupported" : { filter, by: "short", predefinedId: 0 };
     }
-    case "name":
     case "reserved":
       return "notSupported";
   }
