@@ -8,6 +8,7 @@ import type { Reason } from "./words.ts";
  */
 export const dropReasons = [
   "malformed",
+  "mqtt-sn-2.0", //            a CONNECT of a version that is not spoken here
   "unexpected-type",
   "unknown-sender",
   "not-admitted",

@@ -332,7 +332,7 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
     }
     peer = peerBehind(from, heard.forwarded.nodeId);
   }
-  if (!heard.ok) return dialect.onUnreadable(context, peer, heard);
+  if (!heard.ok) return dialect.onUnreadable(context, peer, heard, bytes);
   const { message } = heard;
   context.counters.countReceived(message.type);
   if (isBeyondStore(context, message))

@@ -1,6 +1,7 @@
 /** Whatever the bytes: the decoder never throws, and what it accepts it writes again; whatever the message: it comes back. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { isConnectOfVersion2 } from "../../src/core/dialects/later-version.ts";
 import { decode, encode, encodedLength, type Forwarded, read } from "../../src/wire/v12/codec.ts";
 import { type Field, type FlagName, layoutByType, layouts } from "../../src/wire/v12/layout.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
@@ -69,6 +70,15 @@ test("encode, then decode, is identity", () => {
       const bytes = encode(message, forwarded);
       expect(decode(bytes)).toEqual({ ok: true, message, ...(forwarded && { forwarded }) });
       expect(encodedLength(message)).toBe(bytes.length - (forwarded ? 3 + forwarded.nodeId.length : 0));
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test("no message of 1.2 is taken for a CONNECT of 2.0", () => {
+  fc.assert(
+    fc.property(anyMessage, (message) => {
+      expect(isConnectOfVersion2(encode(message))).toBe(false);
     }),
     { numRuns: 3_000 },
   );

@@ -34,7 +34,7 @@ export interface Dialect<Message extends FromClient = FromClient> extends Speech
   decode(bytes: Uint8Array): Heard<Message>;
   onMessage(context: Context, peer: PeerId, message: Message): void;
   /** Counts it as dropped, with the reason, and answers where the version says so. */
-  onUnreadable(context: Context, peer: PeerId, heard: Unreadable): void;
+  onUnreadable(context: Context, peer: PeerId, heard: Unreadable, bytes: Uint8Array): void;
 }
 
 /** The first is spoken by everybody of whom nothing else is known. */

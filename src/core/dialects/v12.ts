@@ -24,6 +24,7 @@ import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
 import type { PublishByName, Reason, ToClient } from "../words.ts";
 import type { Dialect } from "./dialect.ts";
+import { isConnectOfVersion2 } from "./later-version.ts";
 
 export const v12: Dialect<Message> = {
   name: assumedDialect,
@@ -179,7 +180,15 @@ function reasonOf(returnCode: number): Reason {
   return reasons[returnCode] ?? "notSupported";
 }
 
-function onUnreadable(context: Context, peer: PeerId, { code, type, msgId }: Extract<Decoded, { ok: false }>): void {
+function onUnreadable(
+  context: Context,
+  peer: PeerId,
+  { code, type, msgId, forwarded }: Extract<Decoded, { ok: false }>,
+  bytes: Uint8Array,
+): void {
+  const inner = forwarded ? bytes.subarray(bytes[0]) : bytes;
+  if (type === "SEARCHGW" && isConnectOfVersion2(inner))
+    return context.drop("mqtt-sn-2.0", { peer, detail: `a CONNECT of MQTT-SN 2.0 from ${peer}; spoken here is 1.2` });
   if (msgId !== undefined && (type === "SUBSCRIBE" || type === "UNSUBSCRIBE"))
     onWrongIdSize(context, peer, type, msgId);
   context.drop("malformed", { peer, detail: type ? `${type}: ${code}` : code });
