@@ -1,8 +1,56 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+
+const { env } = process;
+/** Factor on the time limits of the Bluetooth tests, for slow machines. */
+const patience = Number(env["PATIENCE"] ?? 1);
+
+/** One after another: each file uses programs, ports or the whole machine. */
+const inTurn = { fileParallelism: false } as const;
+
+/** The kinds of tests, by the folder of `test/` each has. `npm test` runs the first three: they need nothing but Node. */
+const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
+  unit: { include: ["test/{unit,vectors,conformance,property,architecture}/**/*.test.ts"], testTimeout: 20_000 },
+  /** The whole gateway on virtual time. SIM_FIRST, SIM_SEEDS, SIM_TRACE: see test/simulation/README.md. */
+  simulation: { include: ["test/simulation/**/*.test.ts"], testTimeout: 20_000 },
+  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 20_000 },
+  /** Against programs that nobody here wrote: see CONTRIBUTING.md for what must be there. */
+  interop: {
+    ...inTurn,
+    include: ["test/interop/**/*.test.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxConcurrency: 16,
+  },
+  /** With emulated Bluetooth controllers, built into .cache/tools. SOAK=1: the long runs with figures (npm run soak:ble). */
+  ble: {
+    ...inTurn,
+    include: env["SOAK"] ? ["test/ble/soak.ts"] : ["test/ble/**/*.test.ts"],
+    testTimeout: 120_000 * patience,
+    hookTimeout: 120_000 * patience,
+  },
+  /** The device side: C, built for this machine, against the real gateway. Needs a C compiler. */
+  hardware: { ...inTurn, include: ["test/hardware/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+  /** The real gateway, killed again and again. ROUNDS=2000 for the long version. */
+  crash: { ...inTurn, include: ["test/crash/**/*.test.ts"], hookTimeout: 60_000, maxConcurrency: 3 },
+  /** The bench on a small scale; with BENCH set, the bench (npm run bench). Both need a C compiler and mosquitto. */
+  bench: {
+    include: env["BENCH"] ? ["test/bench/run.ts"] : ["test/bench/*.test.ts"],
+    testTimeout: env["BENCH"] ? 7_200_000 : 30_000,
+    hookTimeout: 30_000,
+    disableConsoleIntercept: true,
+  },
+};
+
+/** The short way round, without processes of its own: npm run test:quick. */
+const quick: typeof kinds = {
+  quick: {
+    include: ["test/{unit,vectors,property,architecture}/**/*.test.ts", "test/simulation/simulation.test.ts"],
+    exclude: ["test/unit/upstream/password-command.test.ts", "test/property/store-records.test.ts"],
+    isolate: false,
+    testTimeout: 60_000,
+  },
+};
 
 export default defineConfig({
-  test: {
-    include: ["test/{unit,vectors,conformance,property,architecture,simulation,e2e}/**/*.test.ts"],
-    testTimeout: 20_000,
-  },
+  test: { projects: Object.entries(env["QUICK"] ? quick : kinds).map(([name, test]) => ({ test: { ...test, name } })) },
 });

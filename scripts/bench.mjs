@@ -18,7 +18,7 @@ const { values } = parseArgs({
     peer: { type: "string", multiple: true, default: [] },
   },
 });
-const { status } = spawnSync("npx", ["vitest", "run", "--config", "vitest.bench.config.ts"], {
+const { status } = spawnSync("npx", ["vitest", "run", "--project", "bench"], {
   stdio: "inherit",
   env: {
     ...process.env,
@@ -27,6 +27,10 @@ const { status } = spawnSync("npx", ["vitest", "run", "--config", "vitest.bench.
     BENCH_SECONDS: values.seconds,
     BENCH_MODES: values.modes,
     BENCH_OUT: values.out,
+    BENCH_COMMAND: [
+      "npm run bench --",
+      ...process.argv.slice(2).map((each) => (/[\s^|{}*]/.test(each) ? `'${each}'` : each)),
+    ].join(" "),
     BENCH_PEERS: JSON.stringify(values.peer),
     ...(values.lines !== undefined && { BENCH_LINES: values.lines }),
   },

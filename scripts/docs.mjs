@@ -7,5 +7,5 @@ writeFileSync(
   new URL("../gateway.config.schema.json", import.meta.url),
   `${JSON.stringify(configurationSchema(), null, 2)}\n`,
 );
-writeFileSync(new URL("../docs/configuration.md", import.meta.url), configurationMarkdown());
-writeFileSync(new URL("../docs/events.md", import.meta.url), eventsMarkdown());
+writeFileSync(new URL("../docs/guide/configuration.md", import.meta.url), configurationMarkdown());
+writeFileSync(new URL("../docs/guide/events.md", import.meta.url), eventsMarkdown());

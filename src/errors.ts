@@ -1,6 +1,6 @@
 /**
  * Operating faults: what the world around the gateway may do wrong. Codes are for programs, sentences for people.
- * docs/errors.md explains each; a test keeps the two in step.
+ * docs/guide/errors.md explains each; a test keeps the two in step.
  *
  * Peer faults (a device's or the broker's) are values, never exceptions; our own mistakes are assertions.
  */

@@ -1,4 +1,4 @@
-/** What the schema says about itself: the JSON schema for editors, and docs/configuration.md. */
+/** What the schema says about itself: the JSON schema for editors, and docs/guide/configuration.md. */
 import { z } from "zod";
 import { presets } from "../upstream/presets.ts";
 import { gatewayConfig } from "./schema.ts";

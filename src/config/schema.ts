@@ -1,6 +1,6 @@
 /**
  * The configuration: one schema gives types, defaults, the editor's completion (gateway.config.schema.json) and
- * docs/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
+ * docs/guide/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
  */
 import { z } from "zod";
 import { storeOptions, uplinkOptions } from "../storage/options.ts";

@@ -1,6 +1,6 @@
 /**
  * Why something was dropped or refused: for each reason of core/event.ts what it means, in plain sentences, and what to do
- * about it. Data only; the log, docs/events.md and whoever shows drops to people read it.
+ * about it. Data only; the log, docs/guide/events.md and whoever shows drops to people read it.
  */
 import type { DropReason } from "../core/event.ts";
 

@@ -1,6 +1,6 @@
 /**
  * What the core reports, one row per kind: how loud, in which words, what counts it, who may see it. Log lines, the help of
- * metrics and docs/events.md are made from it, and so is whatever else shows events to people.
+ * metrics and docs/guide/events.md are made from it, and so is whatever else shows events to people.
  *
  * The table is complete by its type: a new event, or a new field of one, does not compile before somebody has said here
  * what it means and for whose eyes it is.
@@ -159,7 +159,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     meaning:
       "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap go by further connections, so that nobody gets a message twice.",
     advice:
-      "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/brokers.md.",
+      "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/guide/brokers.md.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
     sentence: ({ upstream, copies }) => {
       const whose = upstream === "" ? "the broker" : `the broker of ${upstream}`;

@@ -103,7 +103,7 @@ const letter = z.object({
   id: count,
   clientId: z.string(),
   direction: z.enum(["up", "down"]).describe("up: it was on its way to the broker; down: to the client."),
-  reason: z.string().describe("docs/events.md has them."),
+  reason: z.string().describe("docs/guide/events.md has them."),
   topic: z.string(),
   qos,
   retain: z.boolean(),

@@ -1,5 +1,5 @@
 /**
- * MQTT-SN over serial lines: messages one after the other, as over Bluetooth LE (docs/ble-profile.md, "Framing"). A line
+ * MQTT-SN over serial lines: messages one after the other, as over Bluetooth LE (docs/guide/ble-profile.md, "Framing"). A line
  * is one peer; a radio module behind it may speak for many nodes by encapsulating their messages. [MQTT-SN 1.2 §5.5]
  *
  * A line that cannot be opened, that is unplugged, or whose package is missing is said once and tried again for ever.

@@ -1,6 +1,6 @@
 /**
- * What README.md and docs/operations.md promise is shown by tests that are there: `path`: "name"; "name". A name stands as it is
- * written in the file, with its placeholders.
+ * What README.md and docs/guide/operations.md promise is shown by tests that are there: `path`: "name"; "name". A name stands as it is
+ * written in the file, with its placeholders, and without the clauses behind it (`[6.14]`).
  */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -13,7 +13,7 @@ const read = (path: string) => readFileSync(resolve(root, path), "utf8");
 /** Under these headings every row of a table names its tests; elsewhere a path is enough. */
 const named = [
   ["README.md", "What is promised"],
-  ["docs/operations.md", "A packet for which the broker closes the connection"],
+  ["docs/guide/operations.md", "A packet for which the broker closes the connection"],
 ] as const;
 
 interface Shown {
@@ -59,7 +59,8 @@ describe.each(named)("%s: %s", (path, heading) => {
 
   test.each(rows.flatMap(({ shown }) => shown))("$path", ({ path: file, names }) => {
     const text = read(file);
-    for (const name of names) expect(text.includes(`"${name}"`) || text.includes(`\`${name}\``), name).toBe(true);
+    const bare = text.replaceAll(/( \[[^\]\s]+\])+(?=["`])/g, "");
+    for (const name of names) expect(bare.includes(`"${name}"`) || bare.includes(`\`${name}\``), name).toBe(true);
   });
 });
 
@@ -67,11 +68,11 @@ test("the promise reads the same in both", () => {
   const [, table = ""] = sectionOf("README.md", "What is promised").split(/(?=^\| What a device)/m);
   const promise = table.split("\n\n")[0] ?? "";
   expect(promise.split("\n").length).toBeGreaterThan(5);
-  expect(read("docs/operations.md")).toContain(promise);
+  expect(read("docs/guide/operations.md")).toContain(promise);
 });
 
-test("every test that docs/operations.md names is there", () => {
-  const paths = [...read("docs/operations.md").matchAll(/`(test\/[^`]+\.ts)`/g)].map(([, path = ""]) => path);
+test("every test that docs/guide/operations.md names is there", () => {
+  const paths = [...read("docs/guide/operations.md").matchAll(/`(test\/[^`]+\.ts)`/g)].map(([, path = ""]) => path);
   expect(paths.length).toBeGreaterThan(20);
   for (const path of paths) expect(existsSync(resolve(root, path)), path).toBe(true);
 });

@@ -50,11 +50,12 @@ function sum(
   return runs.reduce((total, run) => total + run[what], 0);
 }
 
-export function table(results: readonly Result[]): string {
+/** The table as docs/measurements/data keeps it. */
+export function figures(results: readonly Result[]): { columns: readonly string[]; rows: readonly string[][] } {
   const rows = results.map((result) => {
     const { value, perSecond, ofEcho, wanted, reached, p50Ms, p99Ms, ...counts } = summary(result);
     const { line, target } = result;
-    const cells = [
+    return [
       line.title,
       target,
       line.value === "per_cpu_s" ? `${value}` : "-",
@@ -65,13 +66,25 @@ export function table(results: readonly Result[]): string {
       `${counts.lost} / ${counts.duplicates} / ${counts.misrouted}`,
       `${counts.kernelDrops}`,
     ];
-    return `| ${cells.join(" | ")} |`;
   });
-  return [
-    "| | gateway | per CPU second | per second | of echo | wanted | p50 / p99 ms | lost / double / astray | kernel drops |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ...rows,
-  ].join("\n");
+  return { columns, rows };
+}
+
+const columns = [
+  "",
+  "gateway",
+  "per CPU second",
+  "per second",
+  "of echo",
+  "wanted",
+  "p50 / p99 ms",
+  "lost / double / astray",
+  "kernel drops",
+];
+
+export function table(results: readonly Result[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [line(columns), line(columns.map(() => "---")), ...figures(results).rows.map(line)].join("\n");
 }
 
 export interface Point {

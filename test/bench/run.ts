@@ -18,7 +18,7 @@ import {
   startPeer,
   type Target,
 } from "./parts.ts";
-import { median, type Point, plot, type Result, summary, table } from "./report.ts";
+import { figures, median, type Point, plot, type Result, summary, table } from "./report.ts";
 
 const env = process.env;
 const rounds = Number(env["BENCH_ROUNDS"] ?? 5);
@@ -66,7 +66,12 @@ test("bench", async () => {
       join(folder, "bench.json"),
       `${JSON.stringify({ node, commit, rounds, seconds, lines: summaries, memory, growth: [...growth] }, undefined, 1)}\n`,
     );
-    say(`${join(folder, "bench.json")}`);
+    const machine = `${cpus().length} x ${cpus()[0]?.model}, Node ${node}`;
+    const date = new Date().toISOString().slice(0, 10);
+    const command = process.env["BENCH_COMMAND"] ?? null;
+    const kept = { machine, date, commit, command, ...figures(results) };
+    writeFileSync(join(folder, "figures.json"), `${JSON.stringify(kept, undefined, 2)}\n`);
+    say(`${join(folder, "bench.json")}; for docs/measurements/data: ${join(folder, "figures.json")}`);
   } finally {
     await echo.close();
     await broker.dispose();

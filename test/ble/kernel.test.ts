@@ -81,7 +81,7 @@ chmod +x /run/plug
 unset LD_LIBRARY_PATH
 cd ${project}
 export BLE_LAB_AIR=/run/air/bt-server-le BLE_LAB_PLUG=/run/plug PATIENCE=6 TEST_LOG=${process.env["TEST_LOG"] ?? "silent"}
-node node_modules/vitest/vitest.mjs run --config vitest.ble.config.ts --root . test/ble/userland.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
+node node_modules/vitest/vitest.mjs run --project ble --root . test/ble/userland.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
 exit \${PIPESTATUS[0]}
 `;
     writeFileSync(join(job, "run"), script);

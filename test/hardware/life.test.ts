@@ -1,6 +1,6 @@
 /**
  * Real minutes: the library in C against the gateway as a process of its own, 5 % of all datagrams lost, awake and asleep by
- * turns. LIFE_SECONDS says how long (180); a longer life is for running by hand, docs/hardware-runs.md.
+ * turns. LIFE_SECONDS says how long (180); a longer life is for running by hand, docs/measurements/hardware-runs.md.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** A gateway core under test: ladders in the words of the standard, on a clock that the test moves. */
+/** A gateway core under test: step tests in the words of the standard, on a clock that the test moves. */
 import { expect } from "vitest";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";

@@ -1,6 +1,6 @@
 /**
- * What is promised (docs/operations.md), at the brokers that people run, in both modes; what a broker cannot do is said in
- * its row. docs/brokers.md tells users the same. All of it at once: each test has a gateway of its own.
+ * What is promised (docs/guide/operations.md), at the brokers that people run, in both modes; what a broker cannot do is said in
+ * its row. docs/guide/brokers.md tells users the same. All of it at once: each test has a gateway of its own.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

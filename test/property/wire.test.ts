@@ -64,7 +64,7 @@ const forwarder: fc.Arbitrary<Forwarded | undefined> = fc.option(
   { nil: undefined },
 );
 
-test("encode, then decode, is identity", () => {
+test("encode, then decode, is identity, with all flags [5.3.4]", () => {
   fc.assert(
     fc.property(anyMessage, forwarder, (message, forwarded) => {
       const bytes = encode(message, forwarded);

@@ -207,6 +207,8 @@ export class Witness {
     const client = this.#clientAt(from);
     // Its CONNECT may be accepted already, and the CONNACK wait for a commit: then this ends what comes behind it.
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
+    if (message.type === "DISCONNECT" && address.connecting !== undefined && client?.life === "gone")
+      client.leaving = (message.duration ?? 0) > 0;
     if (!client || client.life === "gone") return; // after the end of the connection its acknowledgements are a stranger's
     switch (message.type) {
       case "CONNECT":

@@ -158,8 +158,8 @@ describe("configuration", () => {
     expect(JSON.parse(readFileSync(new URL("gateway.config.schema.json", root), "utf8"))).toEqual(
       JSON.parse(JSON.stringify(configurationSchema())),
     );
-    expect(readFileSync(new URL("docs/configuration.md", root), "utf8")).toBe(configurationMarkdown());
-    expect(readFileSync(new URL("docs/events.md", root), "utf8")).toBe(eventsMarkdown());
+    expect(readFileSync(new URL("docs/guide/configuration.md", root), "utf8")).toBe(configurationMarkdown());
+    expect(readFileSync(new URL("docs/guide/events.md", root), "utf8")).toBe(eventsMarkdown());
   });
 });
 
@@ -249,8 +249,8 @@ describe("credentials", () => {
   });
 });
 
-test("every error code is in docs/errors.md, and nothing else is", () => {
-  const manual = readFileSync(new URL("docs/errors.md", root), "utf8");
+test("every error code is in docs/guide/errors.md, and nothing else is", () => {
+  const manual = readFileSync(new URL("docs/guide/errors.md", root), "utf8");
   expect([...manual.matchAll(/^## (ERR_\w+)/gm)].map(([, code]) => code).sort()).toEqual(
     Object.keys(errorCodes).sort(),
   );

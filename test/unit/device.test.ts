@@ -5,8 +5,8 @@ import type { Message } from "../../src/wire/v12/messages.ts";
 
 const octets = (text: string) => new TextEncoder().encode(text);
 
-/** A device and the other end of its ladder. */
-class Ladder {
+/** A device, and the gateway that answers it step by step. */
+class Exchange {
   readonly device = new Device({ clientId: "c1", retryMs: 1_000, retryLimit: 2 });
   now = 0;
   events: DeviceEvent[] = [];
@@ -50,64 +50,64 @@ const toTopic = (qos: 0 | 1 | 2) => ({ topic: { by: "name", topicName: "t" } as 
 
 describe("a device", () => {
   test("goes through the will dialogue", () => {
-    const ladder = new Ladder();
+    const exchange = new Exchange();
     const will = { topicName: "w", payload: octets("gone"), qos: 1, retain: true } as const;
-    expect(ladder.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60, will }, now))).toMatchObject([
+    expect(exchange.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60, will }, now))).toMatchObject([
       { type: "CONNECT", will: true },
     ]);
-    expect(ladder.hears({ type: "WILLTOPICREQ" })).toMatchObject([
+    expect(exchange.hears({ type: "WILLTOPICREQ" })).toMatchObject([
       { type: "WILLTOPIC", willTopic: "w", qos: 1, retain: true },
     ]);
-    expect(types(ladder.hears({ type: "WILLMSGREQ" }))).toEqual(["WILLMSG"]);
-    ladder.hears({ type: "CONNACK", returnCode: 0 });
-    expect(ladder.told).toEqual(["connected"]);
+    expect(types(exchange.hears({ type: "WILLMSGREQ" }))).toEqual(["WILLMSG"]);
+    exchange.hears({ type: "CONNACK", returnCode: 0 });
+    expect(exchange.told).toEqual(["connected"]);
   });
 
   test("repeats what is not answered, then gives up", () => {
-    const ladder = new Ladder();
-    ladder.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60 }, now));
-    expect([types(ladder.after(1_000)), types(ladder.after(1_000)), types(ladder.after(1_000))]).toEqual([
+    const exchange = new Exchange();
+    exchange.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60 }, now));
+    expect([types(exchange.after(1_000)), types(exchange.after(1_000)), types(exchange.after(1_000))]).toEqual([
       ["CONNECT"],
       ["CONNECT"],
       [],
     ]);
-    expect(ladder.told).toEqual(["failed", "disconnected"]);
-    expect(ladder.device.nextDeadline()).toBeUndefined();
+    expect(exchange.told).toEqual(["failed", "disconnected"]);
+    expect(exchange.device.nextDeadline()).toBeUndefined();
   });
 
   test("registers before it publishes, and repeats with DUP", () => {
-    const ladder = new Ladder().connected();
-    expect(ladder.does((d, now) => void d.publish(toTopic(1), now))).toMatchObject([
+    const exchange = new Exchange().connected();
+    expect(exchange.does((d, now) => void d.publish(toTopic(1), now))).toMatchObject([
       { type: "REGISTER", topicName: "t", msgId: 1 },
     ]);
-    const [first] = ladder.hears({ type: "REGACK", topicId: 7, msgId: 1, returnCode: 0 });
+    const [first] = exchange.hears({ type: "REGACK", topicId: 7, msgId: 1, returnCode: 0 });
     expect(first).toMatchObject({ type: "PUBLISH", topicId: 7, qos: 1, dup: false });
-    expect(ladder.after(1_000)).toMatchObject([{ ...first, dup: true }]);
-    ladder.hears({ type: "PUBACK", topicId: 7, msgId: 2, returnCode: 0 });
-    expect(ladder.told).toEqual(["published"]);
+    expect(exchange.after(1_000)).toMatchObject([{ ...first, dup: true }]);
+    exchange.hears({ type: "PUBACK", topicId: 7, msgId: 2, returnCode: 0 });
+    expect(exchange.told).toEqual(["published"]);
   });
 
   test("QoS 2 goes PUBREC, PUBREL, PUBCOMP; a lost PUBCOMP brings PUBREL again", () => {
-    const ladder = new Ladder().connected();
-    ladder.does((d, now) => void d.publish({ ...toTopic(2), topic: { by: "short", topicName: "ab" } }, now));
-    expect(ladder.hears({ type: "PUBREC", msgId: 1 })).toEqual([{ type: "PUBREL", msgId: 1 }]);
-    expect(ladder.after(1_000)).toEqual([{ type: "PUBREL", msgId: 1 }]);
-    ladder.hears({ type: "PUBCOMP", msgId: 1 });
-    expect(ladder.told).toEqual(["published"]);
+    const exchange = new Exchange().connected();
+    exchange.does((d, now) => void d.publish({ ...toTopic(2), topic: { by: "short", topicName: "ab" } }, now));
+    expect(exchange.hears({ type: "PUBREC", msgId: 1 })).toEqual([{ type: "PUBREL", msgId: 1 }]);
+    expect(exchange.after(1_000)).toEqual([{ type: "PUBREL", msgId: 1 }]);
+    exchange.hears({ type: "PUBCOMP", msgId: 1 });
+    expect(exchange.told).toEqual(["published"]);
   });
 
   test("'invalid topic id': registers once more, then it is an error", () => {
-    const ladder = new Ladder().connected();
-    ladder.does((d, now) => void d.publish(toTopic(1), now));
-    ladder.hears({ type: "REGACK", topicId: 7, msgId: 1, returnCode: 0 });
-    expect(types(ladder.hears({ type: "PUBACK", topicId: 7, msgId: 2, returnCode: 2 }))).toEqual(["REGISTER"]);
-    ladder.hears({ type: "REGACK", topicId: 8, msgId: 3, returnCode: 0 });
-    ladder.hears({ type: "PUBACK", topicId: 8, msgId: 2, returnCode: 2 });
-    expect(ladder.told).toEqual(["failed"]);
+    const exchange = new Exchange().connected();
+    exchange.does((d, now) => void d.publish(toTopic(1), now));
+    exchange.hears({ type: "REGACK", topicId: 7, msgId: 1, returnCode: 0 });
+    expect(types(exchange.hears({ type: "PUBACK", topicId: 7, msgId: 2, returnCode: 2 }))).toEqual(["REGISTER"]);
+    exchange.hears({ type: "REGACK", topicId: 8, msgId: 3, returnCode: 0 });
+    exchange.hears({ type: "PUBACK", topicId: 8, msgId: 2, returnCode: 2 });
+    expect(exchange.told).toEqual(["failed"]);
   });
 
   test("takes a QoS 2 message once, also when its repetition comes after its end", () => {
-    const ladder = new Ladder().connected();
+    const exchange = new Exchange().connected();
     const message: Message = {
       type: "PUBLISH",
       dup: false,
@@ -118,17 +118,17 @@ describe("a device", () => {
       msgId: 5,
       data: octets("x"),
     };
-    expect(types(ladder.hears(message))).toEqual(["PUBREC"]);
-    expect(types(ladder.hears({ ...message, dup: true }))).toEqual(["PUBREC"]);
-    expect(types(ladder.hears({ type: "PUBREL", msgId: 5 }))).toEqual(["PUBCOMP"]);
-    ladder.hears({ ...message, dup: true });
-    expect(ladder.told).toEqual(["message"]);
-    ladder.hears(message); // a new one under the same number
-    expect(ladder.told).toEqual(["message"]);
+    expect(types(exchange.hears(message))).toEqual(["PUBREC"]);
+    expect(types(exchange.hears({ ...message, dup: true }))).toEqual(["PUBREC"]);
+    expect(types(exchange.hears({ type: "PUBREL", msgId: 5 }))).toEqual(["PUBCOMP"]);
+    exchange.hears({ ...message, dup: true });
+    expect(exchange.told).toEqual(["message"]);
+    exchange.hears(message); // a new one under the same number
+    expect(exchange.told).toEqual(["message"]);
   });
 
   test("answers REGISTER, and refuses what it cannot name", () => {
-    const ladder = new Ladder().connected();
+    const exchange = new Exchange().connected();
     const message: Message = {
       type: "PUBLISH",
       dup: false,
@@ -139,59 +139,59 @@ describe("a device", () => {
       msgId: 5,
       data: octets("x"),
     };
-    expect(ladder.hears(message)).toMatchObject([{ type: "PUBACK", returnCode: 2 }]);
-    expect(ladder.hears({ type: "REGISTER", topicId: 9, msgId: 4, topicName: "t" })).toMatchObject([
+    expect(exchange.hears(message)).toMatchObject([{ type: "PUBACK", returnCode: 2 }]);
+    expect(exchange.hears({ type: "REGISTER", topicId: 9, msgId: 4, topicName: "t" })).toMatchObject([
       { type: "REGACK", topicId: 9, returnCode: 0 },
     ]);
-    ladder.hears(message);
-    expect(ladder.events).toMatchObject([{ event: "message", topicName: "t" }]);
+    exchange.hears(message);
+    expect(exchange.events).toMatchObject([{ event: "message", topicName: "t" }]);
   });
 
   test("a wake-up in which messages come is not given up: repetitions count from the last that was heard", () => {
-    const ladder = new Ladder().connected();
-    ladder.does((d, now) => d.sleep(60, now));
-    ladder.hears({ type: "DISCONNECT", duration: undefined });
-    ladder.does((d, now) => d.wake(now));
+    const exchange = new Exchange().connected();
+    exchange.does((d, now) => d.sleep(60, now));
+    exchange.hears({ type: "DISCONNECT", duration: undefined });
+    exchange.does((d, now) => d.wake(now));
     for (let life = 0; life < 5; life++) {
-      expect(types(ladder.after(1_000))).toEqual(["PINGREQ"]);
-      expect(types(ladder.after(1_000))).toEqual(["PINGREQ"]);
-      ladder.hears({ type: "REGISTER", topicId: 9, msgId: life + 1, topicName: "t" });
+      expect(types(exchange.after(1_000))).toEqual(["PINGREQ"]);
+      expect(types(exchange.after(1_000))).toEqual(["PINGREQ"]);
+      exchange.hears({ type: "REGISTER", topicId: 9, msgId: life + 1, topicName: "t" });
     }
-    expect(ladder.device.state).toBe("awake");
-    ladder.after(1_000);
-    ladder.after(1_000);
-    ladder.after(1_000);
-    expect(ladder.device.state).toBe("disconnected");
+    expect(exchange.device.state).toBe("awake");
+    exchange.after(1_000);
+    exchange.after(1_000);
+    exchange.after(1_000);
+    expect(exchange.device.state).toBe("disconnected");
   });
 
   test("sleeps silently, wakes with its id, and is asleep again after PINGRESP", () => {
-    const ladder = new Ladder().connected();
-    expect(ladder.does((d, now) => d.sleep(300, now))).toEqual([{ type: "DISCONNECT", duration: 300 }]);
-    ladder.hears({ type: "DISCONNECT", duration: undefined });
-    expect(ladder.after(200_000)).toEqual([]);
-    expect(ladder.does((d, now) => d.wake(now))).toEqual([{ type: "PINGREQ", clientId: "c1" }]);
-    ladder.hears({ type: "PINGRESP" });
-    expect(ladder.told).toEqual(["asleep", "drained"]);
-    expect(ladder.device.state).toBe("asleep");
+    const exchange = new Exchange().connected();
+    expect(exchange.does((d, now) => d.sleep(300, now))).toEqual([{ type: "DISCONNECT", duration: 300 }]);
+    exchange.hears({ type: "DISCONNECT", duration: undefined });
+    expect(exchange.after(200_000)).toEqual([]);
+    expect(exchange.does((d, now) => d.wake(now))).toEqual([{ type: "PINGREQ", clientId: "c1" }]);
+    exchange.hears({ type: "PINGRESP" });
+    expect(exchange.told).toEqual(["asleep", "drained"]);
+    expect(exchange.device.state).toBe("asleep");
   });
 
   test("pings within its keep alive", () => {
-    const ladder = new Ladder().connected();
-    expect(ladder.after(53_999)).toEqual([]);
-    expect(ladder.after(1)).toEqual([{ type: "PINGREQ", clientId: "" }]);
+    const exchange = new Exchange().connected();
+    expect(exchange.after(53_999)).toEqual([]);
+    expect(exchange.after(1)).toEqual([{ type: "PINGREQ", clientId: "" }]);
   });
 
   test("a DISCONNECT that nobody asked for is told", () => {
-    const ladder = new Ladder().connected();
-    ladder.hears({ type: "DISCONNECT", duration: undefined });
-    expect(ladder.events).toEqual([{ event: "disconnected", asked: false }]);
+    const exchange = new Exchange().connected();
+    exchange.hears({ type: "DISCONNECT", duration: undefined });
+    expect(exchange.events).toEqual([{ event: "disconnected", asked: false }]);
   });
 
   test("before CONNACK nothing is taken that is for its former self", () => {
-    const ladder = new Ladder();
-    ladder.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60 }, now));
+    const exchange = new Exchange();
+    exchange.does((d, now) => d.connect({ clean: true, keepAliveSeconds: 60 }, now));
     expect(
-      ladder.hears({
+      exchange.hears({
         type: "PUBLISH",
         dup: true,
         qos: 2,

@@ -95,7 +95,7 @@ test("the list: each command has a place of its own, what changes something is t
 });
 
 test("the manual has every command with its inputs", () => {
-  const manual = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  const manual = readFileSync(new URL("../../docs/guide/operations.md", import.meta.url), "utf8");
   for (const { method, path, input } of Object.values(commands)) {
     const row = manual.split("\n").find((line) => line.startsWith(`| \`${method} ${path}\` |`));
     expect(row, `${method} ${path}`).toBeDefined();

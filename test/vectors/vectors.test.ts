@@ -18,6 +18,38 @@ const { vectors } = JSON.parse(readFileSync(new URL("vectors-1.2.json", import.m
   vectors: Vector[];
 };
 
+/** The clause of each message. */
+const clauses: Readonly<Record<string, string>> = {
+  ADVERTISE: "[5.4.1]",
+  SEARCHGW: "[5.4.2]",
+  GWINFO: "[5.4.3]",
+  CONNECT: "[5.4.4]",
+  CONNACK: "[5.4.5]",
+  WILLTOPICREQ: "[5.4.6]",
+  WILLTOPIC: "[5.4.7]",
+  WILLMSGREQ: "[5.4.8]",
+  WILLMSG: "[5.4.9]",
+  REGISTER: "[5.4.10]",
+  REGACK: "[5.4.11]",
+  PUBLISH: "[5.4.12]",
+  PUBACK: "[5.4.13]",
+  PUBREC: "[5.4.14]",
+  PUBREL: "[5.4.14]",
+  PUBCOMP: "[5.4.14]",
+  SUBSCRIBE: "[5.4.15]",
+  SUBACK: "[5.4.16]",
+  UNSUBSCRIBE: "[5.4.17]",
+  UNSUBACK: "[5.4.18]",
+  PINGREQ: "[5.4.19]",
+  PINGRESP: "[5.4.20]",
+  DISCONNECT: "[5.4.21]",
+  WILLTOPICUPD: "[5.4.22]",
+  WILLMSGUPD: "[5.4.23]",
+  WILLTOPICRESP: "[5.4.24]",
+  WILLMSGRESP: "[5.4.25]",
+  ENCAPSULATED: "[5.5]",
+};
+
 const octets = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
 
 /** What the vector says the message is, in our words. */
@@ -137,7 +169,7 @@ const longNameExtension = (vector: Vector) => vector.class === "extension";
 describe("valid", () => {
   for (const vector of vectors.filter((v) => v.valid && !longNameExtension(v))) {
     const bytes = octets(vector.hex);
-    test(`${vector.name}: decode, encode, round trip, inside a larger buffer`, () => {
+    test(`${vector.name}: decode, encode, round trip, inside a larger buffer ${clauses[vector.type]}`, () => {
       const { message, forwarded } = expected(vector);
       const decoded = decode(bytes);
       expect(decoded).toEqual({ ok: true, message, ...(forwarded && { forwarded }) });
@@ -188,7 +220,7 @@ const codes: Record<string, string> = {
 describe("not valid", () => {
   for (const vector of vectors.filter((v) => !v.valid)) {
     const frameIsGood = vector.class === "protocol" && vector.name !== "bad_encap_nested";
-    test(`${vector.name} (${vector.class})`, () => {
+    test(`${vector.name} (${vector.class}) ${clauses[vector.type] ?? ""}`, () => {
       const decoded = decode(octets(vector.hex));
       if (frameIsGood) return expect(decoded.ok).toBe(true);
       const reserved = vector.name.startsWith("bad_reserved_type");

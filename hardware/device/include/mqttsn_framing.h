@@ -1,6 +1,6 @@
 /*
  * MQTT-SN messages in a stream of octets (Bluetooth LE, a serial line): one behind the other, each beginning with its
- * Length, nothing in between. [MQTT-SN 1.2 §5.2.1; docs/ble-profile.md, section 3]
+ * Length, nothing in between. [MQTT-SN 1.2 §5.2.1; docs/guide/ble-profile.md, section 3]
  *
  * A part of a message that does not go on for `resync_ms` is thrown away, and so is the rest of what came at once when it
  * cannot begin a message.

@@ -1,4 +1,4 @@
-/* A reading as advertising data: PUBLISH at QoS -1 without a connection, as docs/ble-profile.md, section 6, lays it out.
+/* A reading as advertising data: PUBLISH at QoS -1 without a connection, as docs/guide/ble-profile.md, section 6, lays it out.
  * Arithmetic only: no radio, no clock, no heap. */
 #ifndef BROADCAST_H
 #define BROADCAST_H

@@ -1,5 +1,5 @@
 /**
- * Sensors that never connect: a PUBLISH at QoS -1 in an advertisement. docs/ble-profile.md specifies it.
+ * Sensors that never connect: a PUBLISH at QoS -1 in an advertisement. docs/guide/ble-profile.md specifies it.
  *
  * Manufacturer data (after the company id) or service data (after the UUID) holds:
  *   1010 A R TT | topic id or short name (2) | counter (2, authenticated 4) | data | tag (authenticated 4)

@@ -34,7 +34,7 @@ function nextLife(access: AccessPolicy, { asleep = false, clean = false } = {}):
   return new Life({ access }, life.table);
 }
 
-describe("a restored session that the rules deny", () => {
+describe("a restored session that the rules deny [5.3.1]", () => {
   test.each([
     ["publishes", reading],
     ["subscribes", subscribe("other", 1, 3)],
@@ -81,7 +81,7 @@ describe("a restored session that the rules deny", () => {
   });
 });
 
-describe("the rules change while the gateway runs", () => {
+describe("the rules change while the gateway runs [5.3.1]", () => {
   test("an active client is told and loses its connection, others notice nothing", () => {
     const bench = new Bench().connected({ cleanSession: false }).subscribed("t");
     bench.connected({ clientId: "good" }, elsewhere);

@@ -16,7 +16,7 @@ function withLimits(limits: Partial<BrokerLimits>, upstream: Partial<typeof test
   return bench;
 }
 
-describe("SUBSCRIBE", () => {
+describe("SUBSCRIBE [6.9]", () => {
   test.each([
     ["a wildcard", { wildcardAvailable: false }, "a/+/b", "a/b"],
     ["all below", { wildcardAvailable: false }, "a/#", "$share/g/a"],
@@ -45,7 +45,7 @@ describe("SUBSCRIBE", () => {
   });
 });
 
-describe("without an answer", () => {
+describe("without an answer [6.9]", () => {
   const unasked = (over: Partial<Parameters<typeof publish>[0]> = {}) =>
     publish({ qos: -1, topicIdType: "short", topicId: 0x6162, msgId: 0, ...over } as never);
 
@@ -61,7 +61,7 @@ describe("without an answer", () => {
   });
 });
 
-describe("the status topic", () => {
+describe("the status topic [6.9]", () => {
   test("at a broker that retains nothing it is published without being retained", () => {
     const bench = new Bench({ status: { topic: "gw" } });
     bench.link("gateway").down();

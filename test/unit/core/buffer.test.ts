@@ -52,7 +52,7 @@ function letters({ table }: Life): string[] {
   );
 }
 
-describe("limits of a rule", () => {
+describe("limits of a rule [6.14]", () => {
   test("oldest: the oldest of the rule makes way, is counted, told the broker, and kept as a dead letter", () => {
     const life = sleeper({ rules: [{ topics: "t/a", messagesMax: 2, atLimit: "oldest" }] });
     comes(life, "a 1");
@@ -128,7 +128,7 @@ test("what the client may hold is not dropped: the exchange is finished, then th
   expect([again.msgId, again.dup]).toEqual([begun.msgId, true]);
 });
 
-describe("only the latest of a topic", () => {
+describe("only the latest of a topic [6.14]", () => {
   test("the earlier one goes; QoS 0 does not replace what is stored", () => {
     const life = sleeper({ keep: "latest" });
     comes(life, "a 1");
@@ -169,7 +169,7 @@ test("so many messages per wake-up, the rest next time", () => {
   expect(fetched(life)).toEqual(["a 3"]);
 });
 
-describe("time to live", () => {
+describe("time to live [6.14]", () => {
   test("the rule's, or the broker's if that is shorter; dropped when it is over, in the middle of the sleep", () => {
     const life = sleeper({ rules: [{ topics: "t/a", timeToLiveSeconds: 100 }] });
     comes(life, "a 1");
@@ -207,7 +207,7 @@ describe("time to live", () => {
   });
 });
 
-describe("time over restarts", () => {
+describe("time over restarts [6.14]", () => {
   const noon = 1_800_000_000_000;
 
   /** One message that lives for 100 s, 40 s old, and the gateway dies. */

@@ -18,7 +18,7 @@ function bench(general: Partial<UpstreamPolicy>, meters: Partial<UpstreamPolicy>
   });
 }
 
-describe("a client with an id of the gateway's own", () => {
+describe("a client with an id of the gateway's own [4.2]", () => {
   test.each(["barn", "barn-1", "barn-2"])("%s: a shared connection at another upstream", (clientId) => {
     const gateway = bench({}, { mode: "aggregating", connections: 3, serviceClientId: "barn" });
     const turn = gateway.client(connect({ clientId })).asks();
@@ -75,7 +75,7 @@ describe("a client with an id of the gateway's own", () => {
   });
 });
 
-describe("two clients of two upstreams", () => {
+describe("two clients of two upstreams [4.2]", () => {
   test("with the same id at the same broker: the second is refused, also while the first is away", () => {
     const gateway = bench({}, { clientIdPrefix: "a-" });
     gateway.client(connect({ clientId: "m1" }), here).asks("openLink");

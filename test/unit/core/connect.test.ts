@@ -4,7 +4,7 @@ import { Bench, connect, disconnect, elsewhere, here, octets, ping, publish, sle
 const willTopic = { type: "WILLTOPIC", qos: 1, retain: true, willTopic: "w" } as const;
 const willMsg = { type: "WILLMSG", willMsg: octets("gone") } as const;
 
-describe("set-up [§6.2]", () => {
+describe("set-up [6.2]", () => {
   test("CONNACK follows the broker's", () => {
     const bench = new Bench();
     bench.client(connect()).gets().asks("openLink");
@@ -73,7 +73,7 @@ describe("set-up [§6.2]", () => {
     ["client id with U+0000", connect({ clientId: "a\0" })],
     ["client id not UTF-8", connect({ clientId: Uint8Array.of(0xc3, 0x28) })],
     ["client id too long", connect({ clientId: "x".repeat(65) })],
-  ])("refused with 'not supported': %s", (_name, message) => {
+  ])("refused with 'not supported': %s [i1] [5.3.1]", (_name, message) => {
     expect(new Bench().client(message).asks().message("CONNACK").returnCode).toBe(3);
   });
 
@@ -119,7 +119,7 @@ describe("set-up [§6.2]", () => {
   });
 });
 
-describe("a CONNECT always wins [interpretation 5]", () => {
+describe("a CONNECT always wins [i5] [6.2]", () => {
   test("an identical CONNECT gets CONNACK again; the broker hears nothing", () => {
     const bench = new Bench().connected();
     bench.client(connect()).gets("CONNACK").asks();
@@ -177,7 +177,7 @@ describe("a CONNECT always wins [interpretation 5]", () => {
     expect([...bench.core.sessions()][0]).toMatchObject({ subscriptions: 0, topics: 0 });
   });
 
-  test("without clean session old ids are good at once, and the stored will is armed again [§6.3]", () => {
+  test("without clean session old ids are good at once, and the stored will is armed again [6.3] [i24] [6.12]", () => {
     const bench = new Bench();
     bench.client(connect({ will: true, cleanSession: false }));
     bench.client(willTopic);
@@ -203,7 +203,7 @@ describe("a CONNECT always wins [interpretation 5]", () => {
   });
 });
 
-test("a session that is present after an attempt without an answer may be a new one: subscribed again, once", () => {
+test("a session that is present after an attempt without an answer may be a new one: subscribed again, once [i38]", () => {
   const bench = new Bench().connected({ cleanSession: false }).subscribed("a/+", 2);
   bench.client(sleep(600));
   bench.link().down();
@@ -232,7 +232,7 @@ test("the same after an attempt that we gave up ourselves", () => {
   expect(bench.link().up(true).effect("subscribe").topicFilter).toBe("a/+");
 });
 
-describe("strangers [interpretation 2]", () => {
+describe("strangers [i2] [5.4.21] [i10] [6.12]", () => {
   test("one DISCONNECT a second, and no state", () => {
     const bench = new Bench();
     bench.client(publish({})).gets("DISCONNECT");
@@ -249,14 +249,14 @@ describe("strangers [interpretation 2]", () => {
     },
   );
 
-  test("QoS -1 to a short name is published and not answered", () => {
+  test("QoS -1 to a short name is published and not answered [6.8]", () => {
     const bench = new Bench();
     const turn = bench.datagram("0b0c6261620000" + "32312e35").gets();
     expect(turn.effect("publish").publication).toMatchObject({ topicName: "ab", qos: 0 });
     expect(bench.core.sizes.sessions).toBe(0);
   });
 
-  test("QoS -1 to an unknown predefined id is counted", () => {
+  test("QoS -1 to an unknown predefined id is counted [6.8]", () => {
     expect(new Bench().datagram("0b0c6100010000" + "32312e35").gets().drops).toEqual(["qos-minus-one-topic"]);
   });
 

@@ -32,11 +32,11 @@ function fetched(bench: Bench, turn = bench.client(wake())): string[] {
   return got;
 }
 
-test("what found no room comes as soon as there is some, on the same connection and in order", () => {
+test("what found no room comes as soon as there is some, on the same connection and in order [6.6]", () => {
   expect(fetched(overfull())).toEqual(["1", "2", "3"]);
 });
 
-test("a later message does not overtake one that found no room [MQTT-4.6.0-6]", () => {
+test("a later message does not overtake one that found no room [MQTT-4.6.0-6] [6.6]", () => {
   const bench = overfull();
   const first = bench.client(wake()).message("PUBLISH");
   const turn = bench.client(pubAck(first)); // room for the third now
@@ -44,7 +44,7 @@ test("a later message does not overtake one that found no room [MQTT-4.6.0-6]", 
   expect(fetched(bench, turn)).toEqual(["2", "3", "4"]);
 });
 
-test("after a cut the broker sends it again: it is not there twice", () => {
+test("after a cut the broker sends it again: it is not there twice [6.6]", () => {
   const bench = overfull();
   bench.link().down();
   bench.link().up(true);
@@ -53,7 +53,7 @@ test("after a cut the broker sends it again: it is not there twice", () => {
   expect(fetched(bench)).toEqual(["1", "2", "3"]);
 });
 
-test("a device that publishes meanwhile is answered all the same", () => {
+test("a device that publishes meanwhile is answered all the same [6.6]", () => {
   const bench = overfull();
   const { topicId } = bench.client(register("u")).message("REGACK");
   const { packetId } = bench.client(publish({ topicId })).effect("publish");

@@ -18,7 +18,7 @@ import {
   wake,
 } from "../../helpers/bench.ts";
 
-describe("subscribe [§6.9]", () => {
+describe("subscribe [6.9] [i11] [5.4.16]", () => {
   test.each([
     ["name", "a/b", true],
     ["wildcard", "a/#", false],
@@ -86,7 +86,7 @@ describe("the broker comes and goes", () => {
     expect(bench.core.sizes).toMatchObject({ sessions: 0, links: 1 });
   });
 
-  test("taken over by another gateway: a silent end", () => {
+  test("taken over by another gateway: a silent end [i21] [6.3]", () => {
     const bench = new Bench().connected({ cleanSession: false });
     expect(bench.link().down(true).gets().states).toEqual(["disconnected"]);
   });
@@ -105,7 +105,7 @@ describe("the broker comes and goes", () => {
     bench.client(publish({ topicId, qos: 0, msgId: 0 })).asks("publish");
   });
 
-  test("ADVERTISE only while the broker is there [§6.1]", () => {
+  test("ADVERTISE only while the broker is there [6.1]", () => {
     const bench = new Bench({ advertise: { intervalSeconds: 10 } });
     const count = (ms: number) => bench.after(ms).effects.filter((e) => e.kind === "broadcast").length;
     expect(count(30_000)).toBe(3);

@@ -89,7 +89,7 @@ class Scene {
   }
 }
 
-describe("a broker that sends a copy for each filter", () => {
+describe("a broker that sends a copy for each filter [4.2]", () => {
   test("each of three devices with one filter each gets each message once, also the same twice", () => {
     const scene = new Scene("each");
     const filters = { a: "x/#", b: "x/+", c: "x/y" };
@@ -172,7 +172,7 @@ describe("a broker that sends a copy for each filter", () => {
   });
 });
 
-describe("a broker of which nobody said how it sends copies", () => {
+describe("a broker of which nobody said how it sends copies [4.2]", () => {
   const askedBy = (effects: readonly Effect[]) => effects.filter(({ kind }) => kind === "askCopies");
 
   function asking(): { scene: Scene; asked: readonly Effect[] } {
@@ -268,7 +268,7 @@ describe("a broker of which nobody said how it sends copies", () => {
   });
 });
 
-describe("filters that overlap", () => {
+describe("filters that overlap [4.2]", () => {
   const levels = ["a", "b", "+"];
   const all: string[] = [];
   for (const first of [...levels, "#"])

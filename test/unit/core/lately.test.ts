@@ -12,7 +12,7 @@ const done = (msgId: number, more: Partial<Done> = {}): Done => ({
   ...more,
 });
 
-test("an entry comes back as it was noted", () => {
+test("an entry comes back as it was noted [6.6]", () => {
   const lately = new Lately();
   const noted = [done(1), done(65_535, { qos: 2, after: 3, topicId: 0xffff, hash: 0 })];
   for (const each of noted) lately.note(each, 4);
@@ -20,7 +20,7 @@ test("an entry comes back as it was noted", () => {
   expect(lately.find(2)).toBeUndefined();
 });
 
-test("at the limit the earliest is forgotten, and of one MsgId the latest counts", () => {
+test("at the limit the earliest is forgotten, and of one MsgId the latest counts [6.6]", () => {
   const lately = new Lately();
   for (let msgId = 1; msgId <= 6; msgId++) lately.note(done(msgId), 4);
   expect([1, 2, 3, 6].map((msgId) => lately.find(msgId)?.msgId)).toEqual([undefined, undefined, 3, 6]);
@@ -28,7 +28,7 @@ test("at the limit the earliest is forgotten, and of one MsgId the latest counts
   expect(lately.find(3)?.topicId).toBe(8);
 });
 
-test("what is forgotten is not found, and the rest stays in its place", () => {
+test("what is forgotten is not found, and the rest stays in its place [6.6]", () => {
   const lately = new Lately();
   for (let msgId = 1; msgId <= 3; msgId++) lately.note(done(msgId), 4);
   lately.note(done(2), 4);

@@ -43,7 +43,7 @@ class Life {
 const once = { topicName: "x/y", payload: octets("once"), qos: 2, packetId: 8 } as const;
 const later = { topicName: "x/y", payload: octets("later"), qos: 2, packetId: 9 } as const;
 
-test("from a connection of its own to a shared one: unsubscribed before it is subscribed, what waits is taken, then ended", () => {
+test("from a connection of its own to a shared one: unsubscribed before it is subscribed, what waits is taken, then ended [4.2]", () => {
   const first = new Life("transparent").begin("c1");
   first.note(first.bench.link("c1").delivers(once));
   const { bench, ...second } = new Life("aggregating", first);
@@ -67,7 +67,7 @@ test("from a connection of its own to a shared one: unsubscribed before it is su
   expect(bench.core.sizes.links).toBe(1);
 });
 
-test("from a shared connection to one of its own: the same, and the id of the shared one is the gateway's again", () => {
+test("from a shared connection to one of its own: the same, and the id of the shared one is the gateway's again [4.2]", () => {
   const first = new Life("aggregating").begin("gateway");
   first.note(first.bench.link("gateway").delivers(once));
   const { bench } = new Life("transparent", first);
@@ -87,7 +87,7 @@ test("from a shared connection to one of its own: the same, and the id of the sh
   expect(end.effect("openLink").link).toMatchObject({ mqttClientId: "gateway", clean: true });
 });
 
-test("the gateway dies meanwhile: the next life goes on with it", () => {
+test("the gateway dies meanwhile: the next life goes on with it [4.2]", () => {
   const first = new Life("transparent").begin("c1");
   const second = new Life("aggregating", first);
   second.note(second.bench.link("c1").up(true));
@@ -95,7 +95,7 @@ test("the gateway dies meanwhile: the next life goes on with it", () => {
   third.bench.link("c1").up(true).asks("unsubscribe");
 });
 
-test("the broker is away at the start: clients that it knows go on all the same", () => {
+test("the broker is away at the start: clients that it knows go on all the same [4.2]", () => {
   const first = new Life("transparent").begin("c1");
   const { bench } = new Life("aggregating", first);
   bench.client(connect({ cleanSession: false }));
@@ -103,7 +103,7 @@ test("the broker is away at the start: clients that it knows go on all the same"
   expect(turn.sent.map(({ type }) => type)).toEqual(["CONNACK"]);
 });
 
-test("a broker that knows nothing of it, or will not have it, holds nobody up", () => {
+test("a broker that knows nothing of it, or will not have it, holds nobody up [4.2]", () => {
   const first = new Life("transparent").begin("c1");
   const forgotten = new Life("aggregating", first).bench;
   const turn = forgotten.link("c1").up(false);

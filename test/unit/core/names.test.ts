@@ -14,7 +14,7 @@ describe.each(["transparent", "aggregating"] as const)("%s", (mode) => {
     return bench;
   };
 
-  test("control characters and non-characters are refused with 0x03 everywhere", () => {
+  test("control characters and non-characters are refused with 0x03 everywhere [i36]", () => {
     for (const character of untaken) {
       const bench = connected();
       expect(bench.client(register(`a${character}`)).message("REGACK").returnCode).toBe(3);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Bench, octets, ping, pubAck, sleep, subscribe, wake } from "../../helpers/bench.ts";
 import { keepAll } from "../../simulation/options.ts";
 
-describe("'invalid topic id' right behind the SUBACK that told the id", () => {
+describe("'invalid topic id' right behind the SUBACK that told the id [6.10]", () => {
   test("at QoS 1 the message goes once more a second later, before any REGISTER", () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("t", 1);
     const first = bench.link().delivers({ retain: true }).message("PUBLISH");

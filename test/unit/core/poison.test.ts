@@ -23,6 +23,8 @@ class PoisonBroker {
   readonly sent: Turn["sent"] = [];
   readonly events: Turn["events"] = [];
   limits: BrokerLimits = noLimits;
+  /** Payloads whose PUBLISH it does not answer. */
+  readonly unanswered = new Set<string>();
   /** Packet ids of what was published, in their order. */
   readonly ids: number[] = [];
 
@@ -57,7 +59,7 @@ class PoisonBroker {
       if (effect.kind === "ping") this.take(this.bench.input({ kind: "pong", linkId: effect.linkId }));
       else if (effect.kind === "publish") {
         this.got.push(Buffer.from(effect.publication.payload).toString());
-        if (effect.packetId > 0)
+        if (effect.packetId > 0 && !this.unanswered.has(textOf(effect)))
           this.take(link.acks(effect.publication.qos === 2 ? "pubrec" : "puback", effect.packetId));
       } else if (effect.kind === "release") this.take(link.acks("pubcomp", effect.packetId));
       else if (effect.kind === "subscribe") {
@@ -490,5 +492,20 @@ describe("over a shared connection", () => {
       broker.after(2);
     }
     expect(broker.ends).toBe(ends);
+  });
+
+  test("while a packet of another client is looked for, QoS 2 stays on disk behind the QoS 1 ahead of it", () => {
+    const broker = shared();
+    const { bench, life } = broker;
+    const other = "udp/192.0.2.2:2";
+    broker.take(bench.client(publish({ data: octets(bad), msgId: 1 }), other));
+    while (broker.ends < 2) broker.after(1);
+    broker.unanswered.add("one");
+    say(broker, "one", 1, 1);
+    say(broker, "two", 2, 2);
+    broker.after(5);
+    expect(broker.got).toContain("one");
+    expect(life.table.read("c1", 0, 9).map(([, { publication }]) => publication.qos)).toEqual([1, 2]);
+    expect(life.table.state("c1")?.uplink).toEqual([]);
   });
 });

@@ -24,7 +24,7 @@ function renamed(): Bench {
   return bench;
 }
 
-test("what the client subscribed to, publishes to and unsubscribes from is what the id meant when it connected", () => {
+test("what the client subscribed to, publishes to and unsubscribes from is what the id meant when it connected [i41] [6.7]", () => {
   const bench = renamed();
   const sent = bench.link().delivers({ topicName: "a/one" }).message("PUBLISH");
   expect(sent).toMatchObject({ topicIdType: "predefined", topicId: 1 });
@@ -35,7 +35,7 @@ test("what the client subscribed to, publishes to and unsubscribes from is what 
   expect(bench.client(unsubscribe).effect("unsubscribe").topicFilter).toBe("a/one");
 });
 
-test("after the next CONNECT the id has its new meaning; what was subscribed under it before goes by its name", () => {
+test("after the next CONNECT the id has its new meaning; what was subscribed under it before goes by its name [i41] [6.7]", () => {
   const bench = renamed();
   bench.client(connect({ cleanSession: false, duration: 61 }));
   expect(bench.link().delivers({ topicName: "a/one" }).message("REGISTER").topicName).toBe("a/one");
@@ -44,7 +44,7 @@ test("after the next CONNECT the id has its new meaning; what was subscribed und
   expect(up.publication.topicName).toBe("b/one");
 });
 
-test("a SUBSCRIBE under the new meaning ends the old one: never two topics under one id", () => {
+test("a SUBSCRIBE under the new meaning ends the old one: never two topics under one id [i41] [6.7]", () => {
   const bench = renamed();
   bench.client(connect({ cleanSession: false, duration: 61 }));
   const { packetId, topicFilter } = bench.client(subscribe(1, 1, 5)).effect("subscribe");
@@ -52,7 +52,7 @@ test("a SUBSCRIBE under the new meaning ends the old one: never two topics under
   expect(bench.link().acks("suback", packetId, 1).gets("SUBACK").effect("unsubscribe").topicFilter).toBe("a/one");
 });
 
-test("over a restart the client keeps what it subscribed to", () => {
+test("over a restart the client keeps what it subscribed to [i41] [6.7]", () => {
   const life = new Life({ topics: { predefined: table("a/one"), idsPerClientMax: 10, bytesPerClientMax: 100_000 } });
   life.keep(life.bench.client(connect({ cleanSession: false })));
   life.keep(life.bench.link().up());

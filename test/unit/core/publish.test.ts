@@ -16,7 +16,7 @@ import {
   wake,
 } from "../../helpers/bench.ts";
 
-describe("up [§6.6]", () => {
+describe("up [6.6]", () => {
   test("QoS 1: acknowledged when the broker has, with its own topic id, also two at a time", () => {
     const bench = new Bench().connected();
     const a = bench.registered("a");
@@ -41,7 +41,7 @@ describe("up [§6.6]", () => {
     });
   });
 
-  test("QoS 2: every step waits for the broker's; a repetition is not published again", () => {
+  test("QoS 2: every step waits for the broker's; a repetition is not published again [i14] [6.6]", () => {
     const bench = new Bench().connected();
     const topicId = bench.registered("a");
     const message = publish({ topicId, qos: 2, msgId: 9 });
@@ -86,7 +86,7 @@ describe("up [§6.6]", () => {
     expect(bench.client(message).asks().message("PUBACK").returnCode).toBe(returnCode);
   });
 
-  test("QoS 1 with MsgId 0 is dropped", () => {
+  test("QoS 1 with MsgId 0 is dropped [i7] [5.3.7]", () => {
     expect(
       new Bench()
         .connected()
@@ -120,7 +120,7 @@ describe("up [§6.6]", () => {
     );
   });
 
-  test("what the broker does not take is refused, not downgraded", () => {
+  test("what the broker does not take is refused, not downgraded [i30]", () => {
     const bench = new Bench();
     bench.client(connect());
     bench
@@ -159,7 +159,7 @@ describe("up [§6.6]", () => {
     bench.link().acks("pubrec", packetId).gets("PUBREC");
   });
 
-  test("after a reconnect the same MsgId without DUP is another message", () => {
+  test("after a reconnect the same MsgId without DUP is another message [i14a] [6.3]", () => {
     const bench = new Bench().connected({ cleanSession: false });
     const topicId = bench.registered("a");
     const first = bench.client(publish({ topicId, msgId: 5 })).effect("publish");
@@ -173,7 +173,7 @@ describe("up [§6.6]", () => {
   });
 });
 
-describe("down [§6.10]", () => {
+describe("down [6.10]", () => {
   test("a topic that the client subscribed by name goes under the id of SUBACK; acknowledged upward after the client", () => {
     const bench = new Bench().connected().subscribed("t");
     const published = bench.link().delivers({ packetId: 42 }).asks().message("PUBLISH");
@@ -198,7 +198,7 @@ describe("down [§6.10]", () => {
     });
   });
 
-  test("REGISTER refused: the message is given up, the broker released, the name not offered again", () => {
+  test("REGISTER refused: the message is given up, the broker released, the name not offered again [i12] [6.10]", () => {
     const bench = new Bench().connected().subscribed("a/+");
     const registered = bench.link().delivers({ topicName: "a/b" }).message("REGISTER");
     expect(bench.client(regAck(registered, 3)).gets().asks("ackBroker").drops).toEqual(["registration-refused"]);
@@ -206,7 +206,7 @@ describe("down [§6.10]", () => {
     bench.link().delivers({ topicName: "a/c" }).gets("REGISTER");
   });
 
-  test("REGISTER refused for a name that was subscribed: unsubscribed at the broker", () => {
+  test("REGISTER refused for a name that was subscribed: unsubscribed at the broker [i12] [6.10]", () => {
     const bench = new Bench().connected({ cleanSession: false }).subscribed("t");
     bench.client(disconnect);
     bench.connected({ cleanSession: false });
@@ -222,13 +222,13 @@ describe("down [§6.10]", () => {
     expect(bench.after(10_000).gets("DISCONNECT").states).toEqual(["lost"]);
   });
 
-  test("QoS 1 unanswered is repeated with DUP and the same MsgId", () => {
+  test("QoS 1 unanswered is repeated with DUP and the same MsgId [i15] [5.4.12]", () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("t");
     const first = bench.link().delivers({}).message("PUBLISH");
     expect(bench.after(10_000).message("PUBLISH")).toEqual({ ...first, dup: true });
   });
 
-  test("one in flight: the second waits for the first", () => {
+  test("one in flight: the second waits for the first [i13] [6.6]", () => {
     const bench = new Bench().connected().subscribed("t");
     const first = bench.link().delivers({}).message("PUBLISH");
     bench.link().delivers({}).gets();
@@ -260,7 +260,7 @@ describe("down [§6.10]", () => {
     expect(bench.link().delivers({ qos: 2, packetId: 5, dup: true }).gets().effect("ackBroker").ack).toBe("pubrec");
   });
 
-  test("'invalid topic id' leads to one registration more, not to a loop", () => {
+  test("'invalid topic id' leads to one registration more, not to a loop [i29] [6.10]", () => {
     const bench = new Bench().connected().subscribed("t");
     bench.after(6_000); // right behind the SUBACK it would be sent once more first
     const first = bench.link().delivers({}).message("PUBLISH");
@@ -271,7 +271,7 @@ describe("down [§6.10]", () => {
     expect(bench.client(pubAck(again, 2)).gets().asks("ackBroker").drops).toEqual(["refused-by-client"]);
   });
 
-  test("refused while its name is being subscribed to: sent again once the id is told, a second copy of the refusal is none", () => {
+  test("refused while its name is being subscribed to: sent again once the id is told, a second copy of the refusal is none [i29] [6.10]", () => {
     const bench = new Bench().connected({ cleanSession: false, duration: 600 }).subscribed("t");
     bench.client(sleep(600));
     bench.link().delivers({});
@@ -285,7 +285,7 @@ describe("down [§6.10]", () => {
     bench.client(pubAck(repeated, 2)).gets("REGISTER"); // refused indeed
   });
 
-  test("a client that refuses DUP gets it once without [interpretation 23]", () => {
+  test("a client that refuses DUP gets it once without [i23]", () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("t");
     bench.link().delivers({});
     const repeated = bench.after(10_000).message("PUBLISH");
@@ -302,7 +302,7 @@ describe("down [§6.10]", () => {
     expect(bench.after(1).message("PUBLISH").msgId).toBe(first.msgId);
   });
 
-  test("too large for the link: dropped, counted, and the broker released", () => {
+  test("too large for the link: dropped, counted, and the broker released [i16] [7.4]", () => {
     const bench = new Bench().connected().subscribed("t");
     expect(
       bench
@@ -322,7 +322,7 @@ describe("down [§6.10]", () => {
     bench.link().acks("suback", packetId, 1).gets("SUBACK", "PUBLISH");
   });
 
-  test("after a reconnect every topic is registered again under its old id", () => {
+  test("after a reconnect every topic is registered again under its old id [i6] [6.5]", () => {
     const bench = new Bench().connected({ cleanSession: false }).subscribed("t");
     const before = bench.client(register("t")).message("REGACK").topicId;
     bench.client(disconnect);
@@ -331,7 +331,7 @@ describe("down [§6.10]", () => {
   });
 });
 
-describe("sleep [§6.14]", () => {
+describe("sleep [6.14]", () => {
   const asleep = (seconds = 300) => {
     const bench = new Bench().connected({ cleanSession: false }).subscribed("t", 2);
     bench.client(sleep(seconds)).gets("DISCONNECT").asks();
@@ -361,7 +361,7 @@ describe("sleep [§6.14]", () => {
     expect(left.effects.map(({ kind }) => kind)).not.toContain("letGo");
   });
 
-  test("PINGREQ from a new address finds the sleeper; a repeated one sends what is open, not everything", () => {
+  test("PINGREQ from a new address finds the sleeper; a repeated one sends what is open, not everything [i3] [6.14] [i28]", () => {
     const bench = asleep();
     bench.link().delivers({});
     bench.link().delivers({});
@@ -393,7 +393,7 @@ describe("sleep [§6.14]", () => {
     bench.client(ping).gets("PINGRESP");
   });
 
-  test("CONNECT delivers what waits, without a new connection to the broker", () => {
+  test("CONNECT delivers what waits, without a new connection to the broker [i4] [6.14]", () => {
     const bench = asleep();
     bench.link().delivers({});
     bench
@@ -402,7 +402,7 @@ describe("sleep [§6.14]", () => {
       .asks();
   });
 
-  test("CONNECT out of sleep from another address: the same, but topic ids are told again", () => {
+  test("CONNECT out of sleep from another address: the same, but topic ids are told again [i4a] [6.5]", () => {
     const bench = asleep();
     bench.link().delivers({});
     bench
@@ -411,7 +411,7 @@ describe("sleep [§6.14]", () => {
       .asks();
   });
 
-  test("falls asleep while handing over: no PINGRESP, the message stays, its late acknowledgement counts", () => {
+  test("falls asleep while handing over: no PINGRESP, the message stays, its late acknowledgement counts [i17] [6.13]", () => {
     const bench = asleep();
     bench.link().delivers({});
     const first = bench.client(wake()).message("PUBLISH");
@@ -423,13 +423,13 @@ describe("sleep [§6.14]", () => {
   test.each([
     [60, 90_000],
     [61, 67_100],
-  ])("lost after %i s and its grace, told nothing", (seconds, ms) => {
+  ])("lost after %i s and its grace, told nothing [i25] [7.2] [6.11]", (seconds, ms) => {
     const bench = asleep(seconds);
     expect(bench.after(ms - 1).states).toEqual([]);
     expect(bench.after(1).gets().states).toEqual(["lost"]);
   });
 
-  test("publishing from sleep is served, sleep goes on, nothing is handed over", () => {
+  test("publishing from sleep is served, sleep goes on, nothing is handed over [i9] [6.14]", () => {
     const bench = asleep();
     const topicId = bench.registered("u");
     bench.link().delivers({});
@@ -438,7 +438,7 @@ describe("sleep [§6.14]", () => {
     bench.client(wake()).gets("PUBLISH");
   });
 
-  test("duration 0 is a goodbye", () => {
+  test("duration 0 is a goodbye [i8] [5.4.21]", () => {
     const bench = new Bench().connected();
     expect(bench.client(sleep(0)).gets("DISCONNECT").states).toEqual(["disconnected"]);
   });

@@ -18,7 +18,7 @@ function quarrel(bench: Bench, seconds: number, events: string[] = []): string[]
   return accepted;
 }
 
-test("takeovers end: one keeps the session, the other hears congestion, and the log names the id", () => {
+test("takeovers end: one keeps the session, the other hears congestion, and the log names the id [6.2]", () => {
   const bench = new Bench();
   const events: string[] = [];
   const accepted = quarrel(bench, 60, events);
@@ -31,7 +31,7 @@ test("takeovers end: one keeps the session, the other hears congestion, and the 
   expect([turn.message("CONNACK").returnCode, turn.drops]).toEqual([1, ["id-in-use"]]);
 });
 
-test("when the one that has it is gone, the other gets in after the pause", () => {
+test("when the one that has it is gone, the other gets in after the pause [6.2]", () => {
   const bench = new Bench();
   const accepted = quarrel(bench, 1);
   const other = accepted.at(-1) === here ? elsewhere : here;
@@ -43,7 +43,7 @@ test("when the one that has it is gone, the other gets in after the pause", () =
   expect(bench.client(connect({ cleanSession: false }), other).message("CONNACK").returnCode).toBe(0);
 });
 
-test("a device whose address changes now and then is let in each time", () => {
+test("a device whose address changes now and then is let in each time [6.2]", () => {
   const bench = new Bench().connected({ cleanSession: false });
   for (let i = 0; i < 20; i++) {
     bench.after(30_000);

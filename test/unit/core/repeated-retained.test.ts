@@ -99,14 +99,14 @@ describe.each(["killed", "ended"] as const)("after the gateway was %s", (how) =>
   });
 });
 
-test("what came live and was never seen retained is known when the gateway ended in order", () => {
+test("what came live and was never seen retained is known when the gateway ended in order [6.9]", () => {
   const life = subscriber();
   shown(life, { ...command, retain: false });
   const next = restarted(life, "ended");
   next.keep(next.bench.link().delivers(command)).gets();
 });
 
-test("readings are not written for this", () => {
+test("readings are not written for this [6.9]", () => {
   const life = subscriber();
   const { bench } = life;
   shown(life, { topicName: "valve", payload: octets("1"), qos: 0 });
@@ -115,7 +115,7 @@ test("readings are not written for this", () => {
   expect(turn.effects.filter(({ kind }) => kind === "persist")).toEqual([]);
 });
 
-test("of many names the oldest are forgotten", () => {
+test("of many names the oldest are forgotten [6.9]", () => {
   const life = subscriber("#");
   for (let i = 0; i < 40; i++) shown(life, { ...command, topicName: `v${i}` });
   expect(life.bench.core.session("c1")?.record.shown).toHaveLength(32);

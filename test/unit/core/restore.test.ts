@@ -28,7 +28,7 @@ function withClient(): { life: Life; topicId: number } {
   return { life, topicId: registered.message("REGACK").topicId };
 }
 
-test("an active client publishes under its old id from its old address, and its silence is counted anew", () => {
+test("an active client publishes under its old id from its old address, and its silence is counted anew [6.3]", () => {
   const { life, topicId } = withClient();
   const { bench } = life.next();
   expect(bench.links.has("c1")).toBe(true);
@@ -39,7 +39,7 @@ test("an active client publishes under its old id from its old address, and its 
   expect(bench.after(85_000).states).toEqual([]);
 });
 
-test("the connection is asked to go on where the last one ended; the subscriptions are made sure of, once", () => {
+test("the connection is asked to go on where the last one ended; the subscriptions are made sure of, once [6.3]", () => {
   const { life } = withClient();
   const { bench } = life.next();
   expect(bench.link().up(true).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2, withoutRetained: true });
@@ -56,7 +56,7 @@ test("the connection is asked to go on where the last one ended; the subscriptio
   expect(forgotten.link().up(false).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2 });
 });
 
-test("the broker is away when we come back: nobody is told, and it goes on when it returns", () => {
+test("the broker is away when we come back: nobody is told, and it goes on when it returns [6.3]", () => {
   const { life, topicId } = withClient();
   const { bench } = life.next();
   bench.link().down().gets();
@@ -67,7 +67,7 @@ test("the broker is away when we come back: nobody is told, and it goes on when 
   bench.link().down().gets("DISCONNECT"); // from now on as ever
 });
 
-test("a sleeper gets what waited, its topic told once more; what it had is not repeated", () => {
+test("a sleeper gets what waited, its topic told once more; what it had is not repeated [6.3]", () => {
   const { life } = withClient();
   life.keep(life.bench.client(sleep(600)));
   for (const payload of ["one", "two"]) life.keep(life.bench.link().delivers({ payload: octets(payload), qos: 1 }));
@@ -82,7 +82,7 @@ test("a sleeper gets what waited, its topic told once more; what it had is not r
   expect(next.records).toBe(0);
 });
 
-test("another message under a QoS 2 id that is open here is new: the broker's state is older than ours", () => {
+test("another message under a QoS 2 id that is open here is new: the broker's state is older than ours [i38] [6.3]", () => {
   const { life } = withClient();
   life.keep(life.bench.client(sleep(600)));
   life.keep(life.bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5 }));
@@ -96,7 +96,7 @@ test("another message under a QoS 2 id that is open here is new: the broker's st
   expect([...bench.core.sessions()][0]?.waitingMessages).toBe(2);
 });
 
-test("QoS 2 up: sent again under its packet id with DUP; the device's repetition finds it; PUBREL goes once more", () => {
+test("QoS 2 up: sent again under its packet id with DUP; the device's repetition finds it; PUBREL goes once more [6.3]", () => {
   const { life, topicId } = withClient();
   const first = life.keep(life.bench.client(publish({ qos: 2, topicId, msgId: 9 }))).effect("publish");
   const second = life.next();
@@ -112,7 +112,7 @@ test("QoS 2 up: sent again under its packet id with DUP; the device's repetition
   expect(third.records).toBe(0);
 });
 
-test("QoS 2 down: a delivery that comes again is known, and goes on under its MsgId", () => {
+test("QoS 2 down: a delivery that comes again is known, and goes on under its MsgId [6.3]", () => {
   const { life } = withClient();
   const delivered = { payload: octets("once"), qos: 2 as const, packetId: 5 };
   const turn = life.keep(life.bench.link().delivers(delivered));
@@ -132,7 +132,7 @@ test("QoS 2 down: a delivery that comes again is known, and goes on under its Ms
   expect(third.records).toBe(0);
 });
 
-test("a client that left for good leaves nothing", () => {
+test("a client that left for good leaves nothing [6.3]", () => {
   const { life } = withClient();
   life.keep(life.bench.link().delivers({ qos: 2, packetId: 3 }));
   life.keep(life.bench.client(connect()));
@@ -143,7 +143,7 @@ test("a client that left for good leaves nothing", () => {
   expect(life.records).toBe(0);
 });
 
-test("what waited goes on with the client's first message, also while the broker has not answered yet", () => {
+test("what waited goes on with the client's first message, also while the broker has not answered yet [6.3]", () => {
   const { life } = withClient();
   const told = life.keep(life.bench.link().delivers({ qos: 2 })).message("PUBLISH");
   life.keep(life.bench.client({ type: "PUBREC", msgId: told.msgId })).gets("PUBREL");
@@ -153,7 +153,7 @@ test("what waited goes on with the client's first message, also while the broker
   bench.link().up(true).gets();
 });
 
-test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGISTER may have told it to the client", () => {
+test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGISTER may have told it to the client [6.3]", () => {
   const { life } = withClient();
   const { packetId } = life.keep(life.bench.client(subscribe("d/x", 1, 5))).effect("subscribe");
   life.keep(life.bench.link().acks("suback", packetId, 0x80));
@@ -166,7 +166,7 @@ test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGIST
   expect(sent.publication.topicName).toBe("d/x");
 });
 
-test("a client at the address of one that sleeps has it also in the next life", () => {
+test("a client at the address of one that sleeps has it also in the next life [6.3]", () => {
   const life = new Life();
   const { bench } = life;
   life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" }), elsewhere));
@@ -180,7 +180,7 @@ test("a client at the address of one that sleeps has it also in the next life", 
   expect(core.session("c1")?.view.peer).toBeUndefined();
 });
 
-test("a client that moved while it was awake is found at its new address in the next life", () => {
+test("a client that moved while it was awake is found at its new address in the next life [6.3]", () => {
   const { life } = withClient();
   life.keep(life.bench.client(sleep(600)));
   life.keep(life.bench.link().delivers({ qos: 1 }));
@@ -189,7 +189,7 @@ test("a client that moved while it was awake is found at its new address in the 
   expect(life.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
 });
 
-test("the will of a CONNECT that the broker refused is on disk as it is in memory", () => {
+test("the will of a CONNECT that the broker refused is on disk as it is in memory [6.3]", () => {
   const { life } = withClient();
   const { bench } = life;
   life.keep(bench.client(disconnect));

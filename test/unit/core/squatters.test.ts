@@ -31,7 +31,7 @@ const refused = (bench: Bench, clientId: string) => {
   expect(turn.drops).toEqual(["no-place"]);
 };
 
-describe("no place is left", () => {
+describe("no place is left [6.2]", () => {
   test("who never spoke after CONNECT makes way, the first one first, and is told", () => {
     const bench = new Bench(three);
     for (const id of ["s1", "s2", "s3"]) joins(bench, id);
@@ -133,7 +133,7 @@ describe("no place is left", () => {
   });
 });
 
-describe("places of one host", () => {
+describe("places of one host [6.2]", () => {
   const two = { access, clients: { sessionsPerHostMax: 2 } } as unknown as Partial<CoreOptions>;
   const port = (n: number): PeerId => `udp/192.0.2.1:${n}`;
 

@@ -35,7 +35,7 @@ const session = (flags: Partial<Flags>): Flags => ({
   ...flags,
 });
 
-describe("how a session may stand [§6.14]", () => {
+describe("how a session may stand [6.14]", () => {
   test("each way occurs, and of all 160 combinations 45 are one of them", () => {
     const found = combinations.map(standingOf).filter((name) => name !== undefined);
     expect(new Set(found)).toEqual(new Set(Object.keys(standings)));

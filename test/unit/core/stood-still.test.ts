@@ -8,8 +8,8 @@ function standStill(bench: Bench, ms: number) {
   return bench.input({ kind: "stoodStill", ms });
 }
 
-describe("silence", () => {
-  test("an active client has its full time again, and is lost when that is over [§7.2]", () => {
+describe("silence [6.13]", () => {
+  test("an active client has its full time again, and is lost when that is over [7.2]", () => {
     const bench = new Bench().connected({ duration: 2 });
     bench.after(1_500);
     expect(standStill(bench, 30_000).events).toEqual([{ event: "stood_still", ms: 30_000 }]);
@@ -24,7 +24,7 @@ describe("silence", () => {
     expect(bench.after(2_999).states).toEqual([]);
   });
 
-  test("a sleeper whose PINGREQ came meanwhile is answered, and sleeps on [§6.14]", () => {
+  test("a sleeper whose PINGREQ came meanwhile is answered, and sleeps on [6.14]", () => {
     const bench = new Bench().connected();
     bench.client(sleep(4)).gets("DISCONNECT");
     bench.after(3_000);
@@ -45,13 +45,13 @@ describe("silence", () => {
   });
 });
 
-describe("what was asked", () => {
+describe("what was asked [6.13]", () => {
   const delivered = () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("ab");
     return { bench, message: bench.link().delivers({ topicName: "ab" }).message("PUBLISH") };
   };
 
-  test("a client that has not answered the last copy is sent one more before it is lost [§6.13]", () => {
+  test("a client that has not answered the last copy is sent one more before it is lost [6.13]", () => {
     const { bench } = delivered();
     bench.after(30_000).gets("PUBLISH", "PUBLISH", "PUBLISH");
     standStill(bench, 20_000).gets();
@@ -69,7 +69,7 @@ describe("what was asked", () => {
     expect(bench.after(60_000).states).toEqual([]);
   });
 
-  test("who spoke at the very moment after it was heard, and is not lost over what it does not answer [interpretation 40]", () => {
+  test("who spoke at the very moment after it was heard, and is not lost over what it does not answer [i40]", () => {
     const { bench } = delivered();
     bench.after(15_000).gets("PUBLISH");
     standStill(bench, 20_000).gets();

@@ -16,7 +16,7 @@ import {
 const hundred = { topics: { bytesPerClientMax: 100 } } as unknown as Partial<CoreOptions>;
 const name = (n: number, length: number) => `${n}/`.padEnd(length, "ü").slice(0, length);
 
-test("REGISTER: congestion beyond, the names of before are good, and a new session has room again", () => {
+test("REGISTER: congestion beyond, the names of before are good, and a new session has room again [6.5]", () => {
   const bench = new Bench(hundred).connected();
   const first = bench.registered("a".repeat(60));
   const turn = bench.client(register("b".repeat(41), 2));
@@ -29,12 +29,12 @@ test("REGISTER: congestion beyond, the names of before are good, and a new sessi
   expect(bench.client(register("d".repeat(100), 1)).message("REGACK").returnCode).toBe(0);
 });
 
-test("octets are counted, not letters", () => {
+test("octets are counted, not letters [6.5]", () => {
   const bench = new Bench(hundred).connected();
   expect(bench.client(register(name(1, 52), 1)).message("REGACK").returnCode).toBe(1); // 2 + 2 * 50, and the slash
 });
 
-test("SUBSCRIBE: filters count, those under way too, and UNSUBSCRIBE makes room", () => {
+test("SUBSCRIBE: filters count, those under way too, and UNSUBSCRIBE makes room [6.5]", () => {
   const bench = new Bench(hundred).connected();
   const filter = `${"f".repeat(58)}/#`;
   const { packetId } = bench.client(subscribe(filter, 1, 1)).effect("subscribe");
@@ -47,7 +47,7 @@ test("SUBSCRIBE: filters count, those under way too, and UNSUBSCRIBE makes room"
   bench.client(other).asks("subscribe");
 });
 
-test("wills: at CONNECT and when they change", () => {
+test("wills: at CONNECT and when they change [6.5]", () => {
   const bench = new Bench(hundred);
   const will = (length: number) => {
     bench.client(connect({ will: true }));
@@ -68,7 +68,7 @@ test("wills: at CONNECT and when they change", () => {
   expect([rename(2), rename(1)]).toEqual([1, 0]);
 });
 
-test("towards the client: a message under a name without room is dropped and counted, the next one comes", () => {
+test("towards the client: a message under a name without room is dropped and counted, the next one comes [6.5]", () => {
   const bench = new Bench(hundred).connected().subscribed("#");
   const turn = bench.link().delivers({ topicName: "n".repeat(100) });
   expect(turn.gets().drops).toEqual(["topic-ids-exhausted"]);

@@ -18,7 +18,7 @@ function changes(turn: {
   return turn.effects.flatMap((effect) => (effect.kind === "persist" ? (effect.changes ?? []) : []));
 }
 
-test("a REGISTER writes its own name, however many there are", () => {
+test("a REGISTER writes its own name, however many there are [6.5]", () => {
   const life = connected();
   let octets = 0;
   for (let i = 0; i < 100; i++) {
@@ -32,14 +32,14 @@ test("a REGISTER writes its own name, however many there are", () => {
   expect(next.bench.core.session("c1")?.record.topics[7]?.name).toMatch(/x\/7$/);
 });
 
-test("what the client is told waits until its name is written", () => {
+test("what the client is told waits until its name is written [6.5]", () => {
   const life = connected();
   const turn = life.bench.client(register("t"));
   const token = turn.effect("persist").token;
   expect(turn.effects.find(({ kind }) => kind === "send")).toMatchObject({ behind: token });
 });
 
-test("a new start and an end leave no name behind", () => {
+test("a new start and an end leave no name behind [6.5]", () => {
   const life = connected();
   life.keep(life.bench.client(register("old")));
   life.keep(life.bench.client(connect({ cleanSession: true })));
@@ -50,7 +50,7 @@ test("a new start and an end leave no name behind", () => {
   expect([...life.table.states()]).toEqual([]);
 });
 
-test("an id goes on above those that are there, also where the session was not written since", () => {
+test("an id goes on above those that are there, also where the session was not written since [6.5]", () => {
   const life = connected();
   life.keep(life.bench.client(register("a", 1)));
   life.keep(life.bench.client(register("b", 2)));
@@ -60,7 +60,7 @@ test("an id goes on above those that are there, also where the session was not w
   expect(next.keep(next.bench.client(publish({ topicId: 2 }))).effect("publish").publication.topicName).toBe("b");
 });
 
-test("names in the session's record, as 0.1.0 wrote them, get records of their own at the first start", () => {
+test("names in the session's record, as 0.1.0 wrote them, get records of their own at the first start [6.5]", () => {
   const table = new StateTable();
   const topics = [
     { id: 4, name: "a", known: true },

@@ -27,7 +27,7 @@ function subscribed(options: ConstructorParameters<typeof Bench>[0] = {}): Bench
   return new Bench(options).connected({ cleanSession: false, duration: 600 }).subscribed("t", 2);
 }
 
-describe("a message that an active client never takes", () => {
+describe("a message that an active client never takes [i40] [6.13]", () => {
   test("stands aside after one round; the next one goes, and the client is not lost", () => {
     const bench = subscribed();
     const bad = bench.link().delivers({ payload: big }).message("PUBLISH");
@@ -184,7 +184,7 @@ describe("a message that an active client never takes", () => {
   });
 });
 
-describe("a REGISTER that an active client never answers", () => {
+describe("a REGISTER that an active client never answers [i40] [6.13]", () => {
   test("holds up its own name alone", () => {
     const bench = subscribed().subscribed("w/#", 1);
     bench.link().delivers({ topicName: "w/new" }).gets("REGISTER");
@@ -268,7 +268,7 @@ describe("a REGISTER that an active client never answers", () => {
   });
 });
 
-describe("a message that a sleeper never takes", () => {
+describe("a message that a sleeper never takes [i40] [6.13]", () => {
   test("it asks again and again, and does not answer: the others go, and PINGRESP", () => {
     const bench = subscribed();
     bench.client(sleep(600));

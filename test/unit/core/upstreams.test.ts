@@ -14,7 +14,7 @@ function bench(): Bench {
   });
 }
 
-describe("upstreams by group", () => {
+describe("upstreams by group [4.1]", () => {
   test("each client connects to its own, under the rules of that one", () => {
     const gateway = bench();
     const first = gateway.client(connect()).effect("openLink");

@@ -26,7 +26,7 @@ const refusals = ({ events }: Turn) => events.filter(({ event }) => event === "w
 const opened = ({ effects }: Turn) =>
   effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link.will?.topicName] : []));
 
-describe("a device that waits for its CONNACK", () => {
+describe("a device that waits for its CONNACK [6.3]", () => {
   test("hears 'not supported' after three ends with the will, between which one without it was accepted", () => {
     const bench = new Bench(options);
     expect(opened(say(bench))).toEqual(["w"]);
@@ -95,7 +95,7 @@ describe("a device that waits for its CONNACK", () => {
   });
 });
 
-describe("a client that is running", () => {
+describe("a client that is running [6.3]", () => {
   /** Connected with its will by an earlier life; the broker closes for it now. */
   function refused() {
     const life = new Life(options);

@@ -10,7 +10,7 @@ const withWill = (options: ConstructorParameters<typeof Bench>[0] = {}) => {
   return bench;
 };
 
-describe("the will leaves once, and never after a goodbye [§6.3, §6.4]", () => {
+describe("the will leaves once, and never after a goodbye [6.3] [6.4] [i22] [6.12]", () => {
   test("lost with the will at the broker: the connection is abandoned", () => {
     const bench = withWill();
     const turn = bench.after(90_000).gets("DISCONNECT");
@@ -28,7 +28,7 @@ describe("the will leaves once, and never after a goodbye [§6.3, §6.4]", () =>
     expect(bench.core.session("c1")).toMatchObject({ view: { state: "active" }, record: { farewell: false } });
   });
 
-  test("after an update the new will is published over the client's connection, then it disconnects in order", () => {
+  test("after an update the new will is published over the client's connection, then it disconnects in order [i26] [6.4]", () => {
     const bench = withWill();
     expect(bench.client({ type: "WILLMSGUPD", willMsg: octets("new") }).message("WILLMSGRESP").returnCode).toBe(0);
     const { publication, packetId } = bench.after(90_000).asks("publish").effect("publish");

@@ -1,4 +1,4 @@
-/** What docs/ble-profile.md shows is what the code reads. */
+/** What docs/guide/ble-profile.md shows is what the code reads. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { BroadcastReceiver, broadcastPayload } from "../../../../src/transports/ble/broadcast.ts";
@@ -6,7 +6,7 @@ import { bleOptions } from "../../../../src/transports/ble/options.ts";
 import { Reassembler } from "../../../../src/transports/framing.ts";
 import { decode } from "../../../../src/wire/v12/codec.ts";
 
-const text = readFileSync(new URL("../../../../docs/ble-profile.md", import.meta.url), "utf8");
+const text = readFileSync(new URL("../../../../docs/guide/ble-profile.md", import.meta.url), "utf8");
 const blocks = (kind: string) =>
   [...text.matchAll(new RegExp(`\`\`\`${kind}\\n([^\`]*)\`\`\``, "g"))].map((match) => match[1] ?? "");
 
