@@ -100,8 +100,8 @@ describe("the log", () => {
     expect(lines).toEqual([line]);
   });
 
-  test("every reason but a full buffer and what nobody answers is dropped quietly", () => {
-    const loud = new Set<string>(["buffer-full", "unanswered"]);
+  test("every reason but a full buffer, what nobody answers and another version is dropped quietly", () => {
+    const loud = new Set<string>(["buffer-full", "unanswered", "mqtt-sn-2.0"]);
     const { lines, report } = recorded();
     for (const reason of dropReasons) report({ event: "drop", reason, clientId: "c", peer, detail: "x" });
     expect(lines).toEqual(dropReasons.map((reason) => `${loud.has(reason) ? "warn" : "debug"} dropped (${reason}): x`));
