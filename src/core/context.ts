@@ -4,7 +4,6 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 
-import type { Message } from "../wire/v12/messages.ts";
 import type { AccessPolicy, Admission } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
@@ -16,6 +15,7 @@ import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions, RetryPolicy } from "./options.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
+import { assumedDialect, type Listener, type Speech } from "./speech.ts";
 import type { Experience } from "./state/broker-session.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
@@ -30,6 +30,7 @@ import { StoreWatch } from "./state/store-watch.ts";
 import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
+import type { ToClient } from "./words.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
@@ -49,6 +50,8 @@ const answersPerAddressMax = 8;
 export class Context {
   readonly options: CoreOptions;
   readonly environment: CoreEnvironment;
+  /** What is spoken here. */
+  readonly dialects: readonly [Speech, ...Speech[]];
   now: Instant = 0;
   /** Size of the datagram that this turn is about. */
   octetsHeard = 0;
@@ -86,9 +89,10 @@ export class Context {
   #lastLink = 0;
   readonly #retry: RetryPolicy;
 
-  constructor(options: CoreOptions, environment: CoreEnvironment) {
+  constructor(options: CoreOptions, environment: CoreEnvironment, dialects: readonly [Speech, ...Speech[]]) {
     this.options = options;
     this.environment = environment;
+    this.dialects = dialects;
     this.predefined = options.topics.predefined;
     this.access = options.access;
     const { retryIntervalSeconds, retryLimit } = options.retry;
@@ -130,14 +134,24 @@ export class Context {
    * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
    * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
    */
-  answer(session: Pick<Session, "setup" | "peer">, message: Message, after?: CommitToken): void {
-    if (session.peer !== undefined && !this.isConnecting(session)) this.out.send(session.peer, message, after);
+  answer(session: Pick<Session, "setup" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
+    if (!this.isConnecting(session)) this.tell(session, message, after);
+  }
+
+  /** Says this to a client where it is, if it is anywhere. */
+  tell({ peer, dialect }: Listener, message: ToClient, after?: CommitToken): void {
+    if (peer !== undefined) this.out.send(dialect, peer, message, after);
   }
 
   /** Counts and reports something that is not done. */
   drop(reason: DropReason, about: { clientId?: string | undefined; peer?: PeerId | undefined; detail: string }): void {
     this.counters.dropped[reason]++;
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
+  }
+
+  /** What a session of an earlier life speaks. */
+  dialectNamed(name: string = assumedDialect): Speech {
+    return this.dialects.find((dialect) => dialect.name === name) ?? this.dialects[0];
   }
 
   /** The store did not take the last commit, or has not answered one for too long. */

@@ -8,24 +8,26 @@
  * a net, rather than not at all. A step of a QoS 2 exchange never does (`isExactlyOnce`): after a crash that nothing on
  * disk tells of, it would be taken twice. It stays behind until a later commit has brought what the failed one owes.
  */
-import type { Message } from "../wire/v12/messages.ts";
 import type { GatewayEvent } from "./event.ts";
 import type { Change } from "./record.ts";
+import type { Speech } from "./speech.ts";
 import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./types.ts";
+import type { ToClient } from "./words.ts";
 
 export type Effect =
-  /** Send a message to a peer; a `#node` peer gets it encapsulated. */
+  /** Send a message to a peer, in what it speaks; a `#node` peer gets it encapsulated. */
   | {
       readonly kind: "send";
+      readonly dialect: Speech;
       readonly to: PeerId;
-      readonly message: Message;
+      readonly message: ToClient;
       readonly after?: CommitToken;
       behind?: CommitToken;
     }
   /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
   | { readonly kind: "letGo"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
-  | { readonly kind: "broadcast"; readonly message: Message; readonly radius: number }
+  | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }
   /**
    * `disconnect`: MQTT DISCONNECT, the will is dropped. `abandon`: close without it, the broker publishes the will.

@@ -1,10 +1,11 @@
 /** Collects what one turn of the core asks for. */
-import type { Message } from "../wire/v12/messages.ts";
 import type { Counters } from "./counters.ts";
 import type { Effect } from "./effect.ts";
 import type { GatewayEvent } from "./event.ts";
 import { forwardedNodeOf } from "./peer-id.ts";
+import type { Speech } from "./speech.ts";
 import type { CommitToken, PeerId } from "./types.ts";
+import type { ToClient } from "./words.ts";
 
 export class Effects {
   #list: Effect[] = [];
@@ -14,9 +15,11 @@ export class Effects {
     this.#counters = counters;
   }
 
-  send(to: PeerId, message: Message, after?: CommitToken): void {
+  send(dialect: Speech, to: PeerId, message: ToClient, after?: CommitToken): void {
     this.#counters.countSent(message.type);
-    this.#list.push(after === undefined ? { kind: "send", to, message } : { kind: "send", to, message, after });
+    this.#list.push(
+      after === undefined ? { kind: "send", dialect, to, message } : { kind: "send", dialect, to, message, after },
+    );
   }
 
   /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */

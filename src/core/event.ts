@@ -1,5 +1,6 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
 import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
+import type { Reason } from "./words.ts";
 
 /**
  * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
@@ -7,6 +8,7 @@ import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
  */
 export const dropReasons = [
   "malformed",
+  "mqtt-sn-2.0", //            a CONNECT of a version that is not spoken here
   "unexpected-type",
   "unknown-sender",
   "not-admitted",
@@ -69,7 +71,7 @@ export type GatewayEvent =
       readonly event: "connect_refused";
       readonly clientId: string;
       readonly peer: PeerId;
-      readonly returnCode: number;
+      readonly reason: Reason;
       readonly why: string;
     }
   | {

@@ -4,7 +4,6 @@
  * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
  */
 
-import { decode } from "../wire/v12/codec.ts";
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
 import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
@@ -16,7 +15,8 @@ import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
 import { Deadline } from "./deadlines.ts";
-import { onMessage, onWrongIdSize } from "./dialects/v12.ts";
+import { type Dialects, dialectOf } from "./dialects/dialect.ts";
+import { v12 } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import { onAccessChanged } from "./inputs/access.ts";
@@ -54,11 +54,14 @@ const deadlinesPerTimeout = 500;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
+  readonly #dialects: Dialects;
   /** Made by the first check: a gateway at work has none. */
   #checkMemory: CheckMemory | undefined = undefined;
 
-  constructor(options: CoreOptions, environment: CoreEnvironment) {
-    this.#context = new Context(options, environment);
+  /** `dialects`: what is spoken here. */
+  constructor(options: CoreOptions, environment: CoreEnvironment, dialects: Dialects = [v12]) {
+    this.#dialects = dialects;
+    this.#context = new Context(options, environment, dialects);
     const start: GatewayDeadline = new Deadline("gateway", "start");
     this.#context.deadlines.set(start, 0);
   }
@@ -210,7 +213,7 @@ export class GatewayCore implements Core {
         return;
       }
       case "datagram":
-        return onDatagram(context, input.from, input.bytes);
+        return onDatagram(context, this.#dialects, input.from, input.bytes);
       case "delivered": {
         const link = this.#linkOf(input.linkId);
         if (link?.trunk?.isLeaving) noteHeard(context, link.trunk);
@@ -310,11 +313,12 @@ export class GatewayCore implements Core {
   }
 }
 
-function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
+function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: Uint8Array): void {
   context.octetsHeard = bytes.byteLength;
-  const decoded = decode(bytes);
+  const dialect = dialectOf(context, dialects, from, bytes);
+  const heard = dialect.decode(bytes);
   let peer = from;
-  if (decoded.forwarded) {
+  if (heard.forwarded) {
     const admission = context.access.forwarder(from);
     if (!admission.admitted) {
       context.counters.dropped["encapsulation-not-allowed"]++;
@@ -326,18 +330,14 @@ function onDatagram(context: Context, from: PeerId, bytes: Uint8Array): void {
         hint: admission.hint,
       });
     }
-    peer = peerBehind(from, decoded.forwarded.nodeId);
+    peer = peerBehind(from, heard.forwarded.nodeId);
   }
-  if (decoded.ok) {
-    context.counters.countReceived(decoded.message.type);
-    if (isBeyondStore(context, decoded.message))
-      return context.drop("store-failing", { peer, detail: `${decoded.message.type}: too much waits for the store` });
-    return onMessage(context, peer, decoded.message);
-  }
-  if (decoded.msgId !== undefined && (decoded.type === "SUBSCRIBE" || decoded.type === "UNSUBSCRIBE")) {
-    onWrongIdSize(context, peer, decoded.type, decoded.msgId);
-  }
-  context.drop("malformed", { peer, detail: decoded.type ? `${decoded.type}: ${decoded.code}` : decoded.code });
+  if (!heard.ok) return dialect.onUnreadable(context, peer, heard, bytes);
+  const { message } = heard;
+  context.counters.countReceived(message.type);
+  if (isBeyondStore(context, message))
+    return context.drop("store-failing", { peer, detail: `${message.type}: too much waits for the store` });
+  dialect.onMessage(context, peer, message);
 }
 
 /** One packet under way to the broker, for people. */

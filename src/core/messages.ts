@@ -1,35 +1,33 @@
 /** The messages a gateway sends, in one line each. */
-import type { Message, ReturnCode } from "../wire/v12/messages.ts";
 import type { QoS } from "./types.ts";
+import type { Reason, ToClient } from "./words.ts";
 
-export { returnCodes } from "../wire/v12/messages.ts";
+export const disconnect: ToClient = { type: "DISCONNECT", duration: undefined };
 
-export const disconnect: Message = { type: "DISCONNECT", duration: undefined };
+export const pingResp: ToClient = { type: "PINGRESP" };
 
-export const pingResp: Message = { type: "PINGRESP" };
+export const willTopicReq: ToClient = { type: "WILLTOPICREQ" };
 
-export const willTopicReq: Message = { type: "WILLTOPICREQ" };
+export const willMsgReq: ToClient = { type: "WILLMSGREQ" };
 
-export const willMsgReq: Message = { type: "WILLMSGREQ" };
-
-export function connAck(returnCode: ReturnCode): Message {
-  return { type: "CONNACK", returnCode };
+export function connAck(reason: Reason): ToClient {
+  return { type: "CONNACK", reason };
 }
 
-export function regAck(topicId: number, msgId: number, returnCode: ReturnCode): Message {
-  return { type: "REGACK", topicId, msgId, returnCode };
+export function regAck(topicId: number, msgId: number, reason: Reason): ToClient {
+  return { type: "REGACK", topicId, msgId, reason };
 }
 
-export function pubAck(topicId: number, msgId: number, returnCode: ReturnCode): Message {
-  return { type: "PUBACK", topicId, msgId, returnCode };
+export function pubAck(topicId: number, msgId: number, reason: Reason): ToClient {
+  return { type: "PUBACK", topicId, msgId, reason };
 }
 
-export function subAck(answer: { qos: QoS; topicId: number; msgId: number; returnCode: ReturnCode }): Message {
+export function subAck(answer: { qos: QoS; topicId: number; msgId: number; reason: Reason }): ToClient {
   return {
     type: "SUBACK",
     qos: answer.qos,
     topicId: answer.topicId,
     msgId: answer.msgId,
-    returnCode: answer.returnCode,
+    reason: answer.reason,
   };
 }

@@ -12,6 +12,8 @@ export interface SessionRecord {
   readonly farewell: boolean;
   /** More than CONNECT and goodbye was heard from it. This and the next are not in the oldest records. */
   readonly spoke?: boolean;
+  /** What its client spoke; absent: MQTT-SN 1.2. */
+  readonly dialect?: string;
   /** A rule of access named it, or it had proved who it is. */
   readonly vouched?: boolean;
   /** It is outside the own site, and has answered nothing where it is. */

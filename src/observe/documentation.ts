@@ -16,7 +16,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
   client_moved: [{ event: "client_moved", clientId, from: peer, to: "udp/192.0.2.8:49152" }],
   id_in_use: [{ event: "id_in_use", clientId, peer, other: "udp/192.0.2.8:49152" }],
   session_ended: [{ event: "session_ended", clientId, why: "new start" }],
-  connect_refused: [{ event: "connect_refused", clientId, peer, returnCode: 1, why: "too many sessions" }],
+  connect_refused: [{ event: "connect_refused", clientId, peer, reason: "congestion", why: "too many sessions" }],
   not_admitted: [
     {
       event: "not_admitted",

@@ -8,7 +8,7 @@ export interface DropRow {
   /** What happened. */
   readonly meaning: string;
   readonly advice: string;
-  /** `warn` where something is lost that the operator promised himself to have. */
+  /** `warn` where something is lost that the operator promised himself to have, or nobody else would find out why. */
   readonly level: "debug" | "warn";
   /**
    * Whoever reaches a listener can cause it as often as he likes, before any rule of `access` lets him in: its number
@@ -23,6 +23,14 @@ export const dropReasonRows = {
     advice:
       "The detail says what is wrong. From one of your devices: its firmware, or a line that damages octets. From elsewhere: somebody tries the port; keep it inside the sensor network.",
     level: "debug",
+    byStrangers: true,
+  },
+  "mqtt-sn-2.0": {
+    meaning:
+      "A CONNECT as the draft of MQTT-SN 2.0 has it. This gateway speaks 1.2, in which there is no answer to it: the device hears nothing.",
+    advice:
+      "Set the device, or its library, to MQTT-SN 1.2 (protocol id 1). The line is logged once a minute at most, for all senders together.",
+    level: "warn",
     byStrangers: true,
   },
   "unexpected-type": {

@@ -102,13 +102,13 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   connect_refused: {
     meaning:
       "A CONNECT was refused: a limit is reached, the broker will not have the client or is away, or its will is wrong.",
-    advice: "The line says why. The device hears the return code, and tries again where that is 1 (congestion).",
+    advice: "The line says why. The device hears the reason, and tries again where that is congestion.",
     level: "warn",
     sentence: ({ clientId, peer, why }) => `CONNECT of "${clientId}" from ${peer} refused: ${why}`,
     limitedBy: ({ clientId, why }) => `${clientId} ${why}`,
     metrics: [],
     // Whoever is turned away chose this text himself, and the broker's words say what is behind the gateway.
-    audience: { event: "viewer", clientId: "operator", peer: "operator", returnCode: "viewer", why: "operator" },
+    audience: { event: "viewer", clientId: "operator", peer: "operator", reason: "viewer", why: "operator" },
   },
   not_admitted: {
     meaning: "Somebody whom no rule of `access` lets in: a client, a sender without a connection, or a forwarder.",

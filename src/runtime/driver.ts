@@ -16,12 +16,12 @@ import { type Effect, isExactlyOnce } from "../core/effect.ts";
 import type { Input } from "../core/input.ts";
 import { ownerOfLink } from "../core/link-id.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "../core/types.ts";
-import type { Message } from "../wire/v12/messages.ts";
+import type { ToClient } from "../core/words.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
 
 /** After these a client may sleep. */
-const endsListening: ReadonlySet<Message["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
+const endsListening: ReadonlySet<ToClient["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
 
 /** The timer is never set further ahead: that the process stood still is noticed, and for how long, to so much. */
 const lookEveryMs = 1_000;

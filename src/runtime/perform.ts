@@ -8,7 +8,6 @@ import type { PeerId } from "../core/types.ts";
 import type { Store } from "../storage/store.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Upstream } from "../upstream/link.ts";
-import { encode, type Forwarded } from "../wire/v12/codec.ts";
 
 export interface Edges {
   readonly transports: ReadonlyMap<string, Transport>;
@@ -21,7 +20,7 @@ export interface Edges {
 export function perform(effect: Effect, edges: Edges, answer: (input: Input) => void): void {
   switch (effect.kind) {
     case "send":
-      return send(effect.to, effect.message, edges);
+      return send(effect, edges);
     case "letGo":
       return transportOf(effect.peer, edges.transports).letGo?.(effect.peer);
     case "publish":
@@ -49,8 +48,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
       );
     }
     case "broadcast": {
-      const bytes = encode(effect.message);
-      for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);
+      const bytes = effect.dialect.encode(effect.message);
+      if (bytes) for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);
       return;
     }
     case "fetch":
@@ -77,15 +76,11 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
   }
 }
 
-function send(to: PeerId, message: Parameters<typeof encode>[0], edges: Edges): void {
+function send({ to, dialect, message }: Extract<Effect, { kind: "send" }>, edges: Edges): void {
   const transport = transportOf(to, edges.transports);
   const node = forwardedNodeOf(to);
-  if (!node) transport.send(to, encode(message));
-  else transport.send(node.forwarder, encode(message, forwardedTo(node.nodeId)));
-}
-
-function forwardedTo(nodeIdHex: string): Forwarded {
-  return { nodeId: Buffer.from(nodeIdHex, "hex"), radius: 0 };
+  const bytes = dialect.encode(message, node && Buffer.from(node.nodeId, "hex"));
+  if (bytes) transport.send(node ? node.forwarder : to, bytes);
 }
 
 export function transportOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): Transport {

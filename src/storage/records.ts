@@ -140,6 +140,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     sleepSeconds: seconds,
     farewell: z.boolean(),
     spoke: z.boolean().exactOptional(),
+    dialect: text.exactOptional(),
     vouched: z.boolean().exactOptional(),
     unproven: z.boolean().exactOptional(),
     will: orNothing(publication),

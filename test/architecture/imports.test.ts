@@ -114,6 +114,10 @@ test("core stands on its floors: no file imports one of a floor above", () => {
   expect([...files].flatMap(([file, text]) => importsUpwards(file, text))).toEqual([]);
 });
 
+test("a version of the wire is known in core/dialects, to the device side and to `decode`, and to nobody else", () => {
+  expect([...files].flatMap(([file, text]) => importsOfVersion(file, text))).toEqual([]);
+});
+
 test("wire and core take no time, dice or timers from the machine", () => {
   const impure =
     /\b(Date\.now|new Date\(|performance\.now|setTimeout|setInterval|setImmediate|queueMicrotask|Math\.random|process\.|console\.|async\s|await\s|new Promise)/;
@@ -162,6 +166,19 @@ describe("the check itself", () => {
     ]);
   });
 
+  test("finds an import of a version of the wire, also of a type, and one that goes by a dialect", () => {
+    const message = 'import type { Message } from "../../wire/v12/messages.ts";';
+    expect(importsOfVersion("core/session/sleep.ts", message)).toEqual([
+      "core/session/sleep.ts -> wire/v12/messages.ts",
+    ]);
+    expect(importsOfVersion("runtime/perform.ts", 'import { encode } from "../wire/v12/codec.ts";')).toHaveLength(1);
+    expect(importsOfVersion("transports/udp.ts", 'import { decode } from "../wire/v12/codec.ts";')).toHaveLength(1);
+    expect(importsOfVersion("core/session/sleep.ts", 'import { v12 } from "../dialects/v12.ts";')).toHaveLength(1);
+    expect(importsOfVersion("core/dialects/v12.ts", message)).toEqual([]);
+    expect(importsOfVersion("core/gateway-core.ts", 'import { v12 } from "./dialects/v12.ts";')).toEqual([]);
+    expect(importsOfVersion("core/session/sleep.ts", 'import type { Text } from "../../wire/fields.ts";')).toEqual([]);
+  });
+
   test("says nothing where two files share a third", () => {
     expect(planted({ "one.ts": 'import "./three.ts";', "two.ts": 'import "./three.ts";', "three.ts": "" })).toEqual([]);
   });
@@ -175,6 +192,20 @@ function importsUpwards(file: string, text: string): readonly string[] {
     .filter(({ target }) => target.startsWith("."))
     .map(({ target }) => joined(file, target))
     .filter((target) => area(target) === "core" && !allowed.includes(floorOf(target)))
+    .map((target) => `${file} -> ${target}`);
+}
+
+/** Who knows a version: its dialect, the other side of the wire, and the tools. */
+const knowVersions = ["wire/", "core/dialects/", "device/", "cli/"];
+
+function importsOfVersion(file: string, text: string): readonly string[] {
+  if (knowVersions.some((folder) => file.startsWith(folder))) return [];
+  const isVersion = (target: string) =>
+    target.startsWith("wire/v") || (target === "core/dialects/v12.ts" && file !== "core/gateway-core.ts");
+  return importsOf(text)
+    .filter(({ target }) => target.startsWith("."))
+    .map(({ target }) => joined(file, target))
+    .filter(isVersion)
     .map((target) => `${file} -> ${target}`);
 }
 

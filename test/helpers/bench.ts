@@ -7,7 +7,7 @@ import type { LinkEnd } from "../../src/core/input.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
 import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
-import { type Decoded, encode } from "../../src/wire/v12/codec.ts";
+import { type Decoded, decode, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "../simulation/options.ts";
 import { CheckedCore } from "./checked-core.ts";
@@ -26,7 +26,7 @@ export class Turn {
 
   /** Messages to peers. */
   get sent(): Message[] {
-    return this.effects.flatMap((effect) => (effect.kind === "send" ? [effect.message] : []));
+    return this.effects.flatMap((effect) => (effect.kind === "send" ? [asRead(effect)] : []));
   }
 
   /** Exactly these messages went to peers, by type. */
@@ -70,6 +70,13 @@ export class Turn {
   get drops(): string[] {
     return this.events.flatMap((event) => (event.event === "drop" ? [event.reason] : []));
   }
+}
+
+/** The message as its client reads it. */
+export function asRead({ dialect, message }: Extract<Effect, { kind: "send" }>): Message {
+  const read = decode(dialect.encode(message) ?? new Uint8Array());
+  if (!read.ok) throw new Error(`${message.type} cannot be read: ${read.code}`);
+  return read.message;
 }
 
 export const here: PeerId = "udp/192.0.2.1:1000";

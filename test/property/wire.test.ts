@@ -1,6 +1,7 @@
 /** Whatever the bytes: the decoder never throws, and what it accepts it writes again; whatever the message: it comes back. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { isConnectOfVersion2 } from "../../src/core/dialects/later-version.ts";
 import { decode, encode, encodedLength, type Forwarded, read } from "../../src/wire/v12/codec.ts";
 import { type Field, type FlagName, layoutByType, layouts } from "../../src/wire/v12/layout.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
@@ -25,6 +26,7 @@ const flagValues: Record<FlagName, [string, fc.Arbitrary<unknown>]> = {
 function fieldValues(field: Field): Record<string, fc.Arbitrary<unknown>> {
   switch (field.kind) {
     case "u8":
+    case "returnCode":
       return { [field.name]: u8 };
     case "u16":
       return { [field.name]: u16 };
@@ -71,6 +73,29 @@ test("encode, then decode, is identity, with all flags [5.3.4]", () => {
     }),
     { numRuns: 3_000 },
   );
+});
+
+test("no message of 1.2 is taken for a CONNECT of 2.0", () => {
+  fc.assert(
+    fc.property(anyMessage, (message) => {
+      expect(isConnectOfVersion2(encode(message))).toBe(false);
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test("a return code that is written by its name is that of the number", () => {
+  for (const [index, reason] of (["accepted", "congestion", "invalidTopicId", "notSupported"] as const).entries()) {
+    const ids = { topicId: 258, msgId: 772 };
+    const returnCode = { returnCode: index };
+    expect(encode({ type: "CONNACK", reason })).toEqual(encode({ type: "CONNACK", ...returnCode }));
+    expect(encode({ type: "WILLTOPICRESP", reason })).toEqual(encode({ type: "WILLTOPICRESP", ...returnCode }));
+    expect(encode({ type: "WILLMSGRESP", reason })).toEqual(encode({ type: "WILLMSGRESP", ...returnCode }));
+    expect(encode({ type: "PUBACK", ...ids, reason })).toEqual(encode({ type: "PUBACK", ...ids, ...returnCode }));
+    expect(encode({ type: "REGACK", ...ids, reason })).toEqual(encode({ type: "REGACK", ...ids, ...returnCode }));
+    const subAck = { type: "SUBACK", qos: 1, ...ids } as const;
+    expect(encode({ ...subAck, reason })).toEqual(encode({ ...subAck, ...returnCode }));
+  }
 });
 
 test("random octets: never an exception; what is accepted is written again as the same message", () => {

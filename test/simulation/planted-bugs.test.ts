@@ -1,10 +1,11 @@
 /** A simulation that never failed is not yet trusted: each of these faults, put between core and edges, must be found. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
+import { v12 } from "../../src/core/dialects/v12.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { Input } from "../../src/core/input.ts";
-import type { Message } from "../../src/wire/v12/messages.ts";
+import type { ToClient } from "../../src/core/words.ts";
 import { swarm } from "./swarm.ts";
 import { World } from "./world.ts";
 
@@ -23,7 +24,7 @@ function changing(
 }
 
 /** Changes messages on their way to devices; an array stands for several. */
-const sending = (change: (message: Message) => Message | Message[]) => (core: Core) =>
+const sending = (change: (message: ToClient) => ToClient | ToClient[]) => (core: Core) =>
   changing(core, (effects) =>
     effects.flatMap((effect): readonly Effect[] =>
       effect.kind === "send" ? [change(effect.message)].flat().map((message) => ({ ...effect, message })) : [effect],
@@ -32,7 +33,7 @@ const sending = (change: (message: Message) => Message | Message[]) => (core: Co
 
 const bugs: Record<string, (core: Core) => Core> = {
   "PUBACK carries another topic id": sending((m) =>
-    m.type === "PUBACK" && m.returnCode === 0 ? { ...m, topicId: m.topicId + 1 } : m,
+    m.type === "PUBACK" && m.reason === "accepted" ? { ...m, topicId: m.topicId + 1 } : m,
   ),
   "PUBLISH goes under an id that was not told": sending((m) =>
     m.type === "PUBLISH" && m.topicIdType === "normal" ? { ...m, topicId: m.topicId + 1 } : m,
@@ -41,7 +42,7 @@ const bugs: Record<string, (core: Core) => Core> = {
     m.type === "PUBLISH" && m.qos === 1 ? [m, { ...m, msgId: (m.msgId % 65_535) + 1 }] : m,
   ),
   "a QoS 2 message again instead of PUBREL": (core) => {
-    const last = new Map<number, Message>();
+    const last = new Map<number, ToClient>();
     return sending((m) => {
       if (m.type === "PUBLISH" && m.qos === 2) last.set(m.msgId, m);
       const again = m.type === "PUBREL" ? last.get(m.msgId) : undefined;
@@ -54,7 +55,14 @@ const bugs: Record<string, (core: Core) => Core> = {
         if (effect.kind !== "publish" || effect.publication.qos !== 1 || input?.kind !== "datagram") return [effect];
         const msgId = ((input.bytes[5] ?? 0) << 8) | (input.bytes[6] ?? 0);
         const topicId = ((input.bytes[3] ?? 0) << 8) | (input.bytes[4] ?? 0);
-        return [{ kind: "send", to: input.from, message: { type: "PUBACK", topicId, msgId, returnCode: 0 } }];
+        return [
+          {
+            kind: "send",
+            dialect: v12,
+            to: input.from,
+            message: { type: "PUBACK", topicId, msgId, reason: "accepted" },
+          },
+        ];
       }),
     ),
   "the broker is acknowledged, the message dropped": (core) => ({
@@ -75,7 +83,7 @@ const bugs: Record<string, (core: Core) => Core> = {
   "a sleeping client is spoken to": (core) =>
     changing(core, (effects, input) => {
       if (input?.kind !== "delivered") return effects;
-      const message: Message = {
+      const message: ToClient = {
         type: "PUBLISH",
         dup: false,
         qos: 0,
@@ -88,7 +96,10 @@ const bugs: Record<string, (core: Core) => Core> = {
       const asleep = [...(core as GatewayCore).sessions()].filter(
         ({ state, peer }) => state === "asleep" && peer !== undefined,
       );
-      return [...effects, ...asleep.map(({ peer }): Effect => ({ kind: "send", to: peer ?? "/", message }))];
+      return [
+        ...effects,
+        ...asleep.map(({ peer }): Effect => ({ kind: "send", dialect: v12, to: peer ?? "/", message })),
+      ];
     }),
   "the old will is published": (core) =>
     changing(core, (effects) =>

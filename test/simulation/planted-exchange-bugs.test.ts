@@ -1,8 +1,10 @@
 /** Faults in the exchange with a device, each put between core and edges: the witness has to find them. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
+import { v12 } from "../../src/core/dialects/v12.ts";
 import type { Effect } from "../../src/core/effect.ts";
 import type { Input } from "../../src/core/input.ts";
+import type { ToClient } from "../../src/core/words.ts";
 import { decode, encode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { testOptions } from "./options.ts";
@@ -55,7 +57,7 @@ function messageIn(input: Input): Message | undefined {
 }
 
 /** The device's answer, as if it had come. */
-function pretending(answer: (message: Message) => Message | undefined): Plant {
+function pretending(answer: (message: ToClient) => Message | undefined): Plant {
   return {
     wrap: (core: Core): Core => {
       const handle: Core["handle"] = (input, now) =>
@@ -69,12 +71,15 @@ function pretending(answer: (message: Message) => Message | undefined): Plant {
   };
 }
 
+/** Whatever is said becomes PINGREQ, which no procedure of the core says. */
+const pinging = { ...v12, encode: () => encode({ type: "PINGREQ", clientId: "" }) };
+
 /** Fault -> what the finding says. */
 const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }> = {
   "an accepted publication is acknowledged before it is on disk": {
     plant: sending(() => (send) => {
       if (send.message.type !== "PUBACK" && send.message.type !== "PUBREC") return [send];
-      return [{ kind: "send", to: send.to, message: send.message }];
+      return [{ kind: "send", dialect: send.dialect, to: send.to, message: send.message }];
     }),
     finding: /neither the broker has|the broker never got it/,
   },
@@ -115,7 +120,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
   },
   "the next message does not wait for the acknowledgement": {
     plant: pretending((m) =>
-      m.type === "PUBLISH" && m.qos === 1
+      m.type === "PUBLISH" && m.topicIdType !== "name" && m.qos === 1
         ? { type: "PUBACK", topicId: m.topicId, msgId: m.msgId, returnCode: 0 }
         : undefined,
     ),
@@ -132,8 +137,8 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
       const publish = effects.find((effect) => effect.kind === "publish");
       if (heard?.type !== "PUBLISH" || heard.qos !== 1 || publish?.kind !== "publish") return effects;
       const to = /^(.*)~/.exec(publish.linkId)?.[1] ?? "";
-      const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, returnCode: 0 } as const;
-      return [...effects, { kind: "send", to: `sim/${to}:1`, message }];
+      const message = { type: "PUBACK", topicId: heard.topicId, msgId: heard.msgId, reason: "accepted" } as const;
+      return [...effects, { kind: "send", dialect: v12, to: `sim/${to}:1`, message }];
     }),
     finding: /neither the broker has/,
   },
@@ -172,7 +177,7 @@ const faults: Record<string, { readonly plant: Plant; readonly finding: RegExp }
     plant: sending(
       () => (send, heard) =>
         send.message.type === "DISCONNECT" && heard?.type === "DISCONNECT" && heard.duration
-          ? [send, { ...send, message: { type: "PINGREQ", clientId: "" } }]
+          ? [send, { ...send, dialect: pinging }]
           : [send],
     ),
     finding: /PINGREQ to .* asleep/,

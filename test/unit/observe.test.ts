@@ -48,7 +48,7 @@ const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
   [{ event: "client_moved", clientId: "c", from: undefined, to: peer }, `info client c moved to ${peer}`],
   [{ event: "session_ended", clientId: "c", why: "new start" }, "debug session of c ended: new start"],
   [
-    { event: "connect_refused", clientId: "c", peer, returnCode: 1, why: "too many sessions" },
+    { event: "connect_refused", clientId: "c", peer, reason: "congestion", why: "too many sessions" },
     `warn CONNECT of "c" from ${peer} refused: too many sessions`,
   ],
   [
@@ -100,8 +100,8 @@ describe("the log", () => {
     expect(lines).toEqual([line]);
   });
 
-  test("every reason but a full buffer and what nobody answers is dropped quietly", () => {
-    const loud = new Set<string>(["buffer-full", "unanswered"]);
+  test("every reason but a full buffer, what nobody answers and another version is dropped quietly", () => {
+    const loud = new Set<string>(["buffer-full", "unanswered", "mqtt-sn-2.0"]);
     const { lines, report } = recorded();
     for (const reason of dropReasons) report({ event: "drop", reason, clientId: "c", peer, detail: "x" });
     expect(lines).toEqual(dropReasons.map((reason) => `${loud.has(reason) ? "warn" : "debug"} dropped (${reason}): x`));
@@ -136,9 +136,9 @@ describe("the log", () => {
       { ...drop, detail: "another", peer: "udp/192.0.2.1:2" },
       { ...drop, clientId: "b" },
       { ...drop, reason: "repeat" },
-      { event: "connect_refused", clientId: "a", peer, returnCode: 1, why: "x" },
-      { event: "connect_refused", clientId: "a", peer: "udp/192.0.2.1:2", returnCode: 2, why: "x" },
-      { event: "connect_refused", clientId: "a", peer, returnCode: 1, why: "y" },
+      { event: "connect_refused", clientId: "a", peer, reason: "congestion", why: "x" },
+      { event: "connect_refused", clientId: "a", peer: "udp/192.0.2.1:2", reason: "notSupported", why: "x" },
+      { event: "connect_refused", clientId: "a", peer, reason: "congestion", why: "y" },
       { event: "not_admitted", clientId: "a", peer, what: "client", hint: "" },
       { event: "not_admitted", clientId: "a", peer: "udp/192.0.2.1:2", what: "client", hint: "" },
       { event: "not_admitted", clientId: undefined, peer, what: "forwarder", hint: "" },
@@ -180,7 +180,13 @@ describe("the log", () => {
   test("a flood of CONNECTs, each under another client id, does not fill the log; what was left out is counted", () => {
     const { lines, report, later } = recorded();
     const refused = (clientId: string) =>
-      report({ event: "connect_refused", clientId, peer, returnCode: 1, why: "too many new sessions per second" });
+      report({
+        event: "connect_refused",
+        clientId,
+        peer,
+        reason: "congestion",
+        why: "too many new sessions per second",
+      });
     for (let i = 0; i < 5_000; i++) refused(`made-up-${i}`);
     expect(lines.length).toBe(100);
     report(malformed); // another kind, another level: not held back by that

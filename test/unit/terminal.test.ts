@@ -24,7 +24,7 @@ async function logged(format: "json" | "pretty"): Promise<string> {
   const log = await createLog({ level: "debug", format }, fd);
   const { report, told } = new ReportLog(log);
   const peer = `udp/${evil}:1` as const;
-  report({ event: "connect_refused", clientId: `a${evil}`, peer, returnCode: 3, why: `b"\\${evil}` });
+  report({ event: "connect_refused", clientId: `a${evil}`, peer, reason: "notSupported", why: `b"\\${evil}` });
   report({ event: "drop", reason: "malformed", clientId: undefined, peer, detail: evil });
   told.call(new ReportLog(log), "warn", `device ${evil}`);
   log.error({ problems: [evil] }, `it failed: ${evil}`);

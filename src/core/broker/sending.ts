@@ -8,7 +8,7 @@
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
-import { returnCodes } from "../messages.ts";
+
 import type { BrokerSession, Connection } from "../state/broker-session.ts";
 import {
   type Exchange,
@@ -22,6 +22,7 @@ import type { Link } from "../state/link.ts";
 import { identityOf } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
 import type { Instant, Publication } from "../types.ts";
+import type { Reason } from "../words.ts";
 import { storeExperience } from "./experience-record.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
@@ -229,8 +230,8 @@ export function sendUnanswered(
   return true;
 }
 
-/** MQTT reason codes of a refused publication, as a device hears them. */
-export function returnCodeOf(reason: number): number {
-  if (reason < 0x80) return returnCodes.accepted;
-  return reason === 0x97 ? returnCodes.congestion : returnCodes.notSupported;
+/** MQTT reason codes, as a device hears them. */
+export function reasonOf(code: number): Reason {
+  if (code < 0x80) return "accepted";
+  return code === 0x97 ? "congestion" : "notSupported";
 }

@@ -39,8 +39,10 @@ export function advertise(context: Context): void {
     gwId: context.options.gatewayId,
     duration: Math.min(intervalSeconds, 65_535),
   } as const;
-  context.counters.countSent("ADVERTISE");
-  context.out.add({ kind: "broadcast", message, radius });
+  for (const dialect of context.dialects) {
+    context.counters.countSent("ADVERTISE");
+    context.out.add({ kind: "broadcast", dialect, message, radius });
+  }
   context.deadlines.set(context.advertise, context.now + intervalSeconds * 1_000);
 }
 

@@ -3,33 +3,57 @@
  * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
  */
 
+import { type Decoded, decode, encode, encodedLength } from "../../wire/v12/codec.ts";
 import type { Message } from "../../wire/v12/messages.ts";
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
-import { disconnect, returnCodes, subAck } from "../messages.ts";
-import { neighbourOf } from "../peer-id.ts";
-import { onConnect, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
+import { disconnect, subAck } from "../messages.ts";
+import { onConnect, onConnectOfOtherVersion, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
 import { cancelSetup } from "../session/connect-outcome.ts";
-import { bidGoodbye, tellDisconnected } from "../session/departure.ts";
-import { noteHeard } from "../session/proof.ts";
+import { goesOn, noteMessage } from "../session/heard.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
-import { onPublish, onPublishWithoutAnswer, onPubRel } from "../session/publish-up.ts";
+import { onPublish, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
-import { noteSpoke } from "../session/session-record.ts";
-import { staysAdmitted } from "../session/shut-out.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
+import { answerStranger, onPublishOfStranger, onSearchGw } from "../session/strangers.ts";
 import { onSubscribe, onUnsubscribe } from "../session/subscribe.ts";
 import { onWillMsgUpd, onWillTopicUpd } from "../session/will-update.ts";
+import { assumedDialect } from "../speech.ts";
 import type { Session } from "../state/session.ts";
 import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
+import type { PublishByName, Reason, ToClient } from "../words.ts";
+import type { Dialect } from "./dialect.ts";
+import { isConnectOfVersion2 } from "./later-version.ts";
 
-export function onMessage(context: Context, peer: PeerId, message: Message): void {
+export const v12: Dialect<Message> = {
+  name: assumedDialect,
+  namesTopics: false,
+  decode,
+  encode: (message, nodeId) => (isByName(message) ? undefined : encode(message, nodeId && { nodeId, radius: 0 })),
+  encodedLength: (message) => (isByName(message) ? 0 : encodedLength(message)),
+  isConnect: (bytes) => {
+    const decoded = decode(bytes);
+    return decoded.ok && decoded.message.type === "CONNECT" && decoded.message.protocolId === protocolId;
+  },
+  onMessage,
+  onUnreadable,
+};
+
+const protocolId = 1;
+
+function isByName(message: ToClient): message is PublishByName {
+  return message.type === "PUBLISH" && message.topicIdType === "name";
+}
+
+function onMessage(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {
-    case "CONNECT":
-      return onConnect(context, peer, message);
+    case "CONNECT": {
+      const caller = { peer, dialect: v12, message };
+      return message.protocolId === protocolId ? onConnect(context, caller) : onConnectOfOtherVersion(context, caller);
+    }
     case "SEARCHGW":
-      return onSearchGw(context, peer, message.radius);
+      return onSearchGw(context, v12, peer, message.radius);
     case "ADVERTISE":
     case "GWINFO":
       return; // another gateway, or a client that speaks for one
@@ -39,16 +63,8 @@ export function onMessage(context: Context, peer: PeerId, message: Message): voi
   if (setup && onMessageInSetup(context, setup, message)) return;
   const session = context.sessions.byPeer(peer);
   if (session) {
-    if (session.isUnasked) {
-      session.isUnasked = false;
-      if (!staysAdmitted(context, session, { tell: true })) return;
-    }
-    session.lastHeard = context.now;
-    session.heard++;
-    noteHeard(context, session);
-    if (!session.spoke && (message.type !== "DISCONNECT" || message.duration)) noteSpoke(context, session);
-    context.touch(session);
-    onMessageOfClient(context, session, peer, message);
+    const isGoodbye = message.type === "DISCONNECT" && !message.duration;
+    if (noteMessage(context, session, isGoodbye)) onMessageOfClient(context, session, peer, message);
   } else if (setup) {
     context.drop("unexpected-type", { clientId: setup.clientId, peer, detail: `${message.type} before CONNACK` });
   } else {
@@ -68,7 +84,7 @@ function onMessageInSetup(context: Context, setup: Setup<Session>, message: Mess
     case "DISCONNECT":
       cancelSetup(context, setup);
       if (context.sessions.byPeer(setup.peer)) return false;
-      context.out.send(setup.peer, disconnect);
+      context.tell(setup, disconnect);
       return true;
     default:
       return false;
@@ -77,16 +93,12 @@ function onMessageInSetup(context: Context, setup: Setup<Session>, message: Mess
 
 function onMessageOfClient(context: Context, session: Session, peer: PeerId, message: Message): void {
   if (message.type === "WILLMSG" && onRepeatedWillMsg(context, session)) return;
-  if (session.lastConnect) session.lastConnect.nothingSince = false;
-  if (session.brokerRefused && session.state === "asleep" && message.type !== "DISCONNECT") {
-    tellDisconnected(context, session);
-    return bidGoodbye(context, session, "refused by the broker");
-  }
+  if (!goesOn(context, session, message.type === "DISCONNECT")) return;
   switch (message.type) {
     case "PUBLISH":
       return onPublish(context, session, message);
     case "PUBACK":
-      return onPubAck(context, session, message);
+      return onPubAck(context, session, message, reasonOf(message.returnCode));
     case "PUBREC":
       return onPubRec(context, session, message.msgId);
     case "PUBREL":
@@ -94,18 +106,19 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
     case "PUBCOMP":
       return onPubComp(context, session, message.msgId);
     case "PINGREQ":
-      if (message.clientId === "" || message.clientId === session.clientId) return onPingReq(context, session, message);
+      if (message.clientId === "" || message.clientId === session.clientId)
+        return onPingReq(context, session, message.clientId);
       return onPingReqOfStranger(context, peer, message.clientId);
     case "REGISTER":
       return onRegister(context, session, message);
     case "REGACK":
-      return onRegAck(context, session, message);
+      return onRegAck(context, session, message.msgId, reasonOf(message.returnCode));
     case "SUBSCRIBE":
       return onSubscribe(context, session, message);
     case "UNSUBSCRIBE":
       return onUnsubscribe(context, session, message);
     case "DISCONNECT":
-      return onDisconnect(context, session, message);
+      return onDisconnect(context, session, message.duration);
     case "WILLTOPICUPD":
       return onWillTopicUpd(context, session, message);
     case "WILLMSGUPD":
@@ -131,12 +144,12 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
   }
 }
 
-/** Nobody we know: no state is made, and at most one DISCONNECT a second goes back. [interpretation 2] */
+/** Nobody we know: no state is made. [interpretation 2] */
 function onMessageOfStranger(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {
     case "PUBLISH":
-      if (message.qos !== -1) return answerStranger(context, peer, message.type);
-      return onQoSMinusOne(context, peer, message);
+      if (message.qos !== -1) return answerStranger(context, v12, peer, message.type);
+      return onPublishOfStranger(context, peer, message);
     case "PINGREQ":
       return onPingReqOfStranger(context, peer, message.clientId);
     case "REGISTER":
@@ -148,56 +161,46 @@ function onMessageOfStranger(context: Context, peer: PeerId, message: Message): 
     case "WILLMSG":
     case "WILLTOPICUPD":
     case "WILLMSGUPD":
-      return answerStranger(context, peer, message.type);
+      return answerStranger(context, v12, peer, message.type);
     default:
       // Acknowledgements, and what only gateways send: an answer would only make noise.
       return context.drop("unknown-sender", { peer, detail: message.type });
   }
 }
 
-function onQoSMinusOne(context: Context, peer: PeerId, message: Extract<Message, { type: "PUBLISH" }>): void {
-  const admission = context.access.qosMinusOne(neighbourOf(peer));
-  if (!admission.admitted) {
-    context.counters.dropped["qos-minus-one-not-allowed"]++;
-    return context.out.report({
-      event: "not_admitted",
-      clientId: undefined,
-      peer,
-      what: "qosMinusOne",
-      hint: admission.hint,
-    });
-  }
-  onPublishWithoutAnswer(context, peer, undefined, message);
-}
-
 function onPingReqOfStranger(context: Context, peer: PeerId, clientId: string | Uint8Array): void {
-  if (typeof clientId === "string" && clientId !== "" && onPingReqFromElsewhere(context, peer, clientId)) return;
-  answerStranger(context, peer, "PINGREQ");
+  if (typeof clientId === "string" && clientId !== "" && onPingReqFromElsewhere(context, v12, peer, clientId)) return;
+  answerStranger(context, v12, peer, "PINGREQ");
 }
 
-function answerStranger(context: Context, peer: PeerId, what: string): void {
-  context.drop("unknown-sender", { peer, detail: what });
-  if (context.strangers.allows(peer, context.now) && context.mayAnswer(peer)) context.out.send(peer, disconnect);
+/** Reserved numbers are read as a rejection. [§5.3.10] */
+const reasons: readonly Reason[] = ["accepted", "congestion", "invalidTopicId"];
+
+function reasonOf(returnCode: number): Reason {
+  return reasons[returnCode] ?? "notSupported";
 }
 
-/** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1] */
-function onSearchGw(context: Context, peer: PeerId, radius: number): void {
-  const message = { type: "GWINFO", gwId: context.options.gatewayId, gwAdd: new Uint8Array(0) } as const;
-  if (!context.mayAnswer(peer)) return context.drop("too-many-answers", { peer, detail: "SEARCHGW" });
-  const { gwinfo } = context.options.advertise;
-  if (gwinfo !== "broadcast") context.out.send(peer, message);
-  if (gwinfo === "unicast") return;
-  context.counters.countSent("GWINFO");
-  context.out.add({ kind: "broadcast", message, radius });
+function onUnreadable(
+  context: Context,
+  peer: PeerId,
+  { code, type, msgId, forwarded }: Extract<Decoded, { ok: false }>,
+  bytes: Uint8Array,
+): void {
+  const inner = forwarded ? bytes.subarray(bytes[0]) : bytes;
+  if (type === "SEARCHGW" && isConnectOfVersion2(inner))
+    return context.drop("mqtt-sn-2.0", { peer, detail: `a CONNECT of MQTT-SN 2.0 from ${peer}; spoken here is 1.2` });
+  if (msgId !== undefined && (type === "SUBSCRIBE" || type === "UNSUBSCRIBE"))
+    onWrongIdSize(context, peer, type, msgId);
+  context.drop("malformed", { peer, detail: type ? `${type}: ${code}` : code });
 }
 
 /** A SUBSCRIBE or UNSUBSCRIBE whose id is not of two octets: refused, not dropped. */
-export function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" | "UNSUBSCRIBE", msgId: number): void {
+function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" | "UNSUBSCRIBE", msgId: number): void {
   const session = context.sessions.byPeer(peer);
-  if (!session) return answerStranger(context, peer, type);
+  if (!session) return answerStranger(context, v12, peer, type);
   session.lastHeard = context.now;
   session.heard++;
   if (msgId === 0) return;
-  if (type === "UNSUBSCRIBE") return context.out.send(peer, { type: "UNSUBACK", msgId });
-  context.out.send(peer, subAck({ qos: 0, topicId: 0, msgId, returnCode: returnCodes.notSupported }));
+  if (type === "UNSUBSCRIBE") return context.tell(session, { type: "UNSUBACK", msgId });
+  context.tell(session, subAck({ qos: 0, topicId: 0, msgId, reason: "notSupported" }));
 }

@@ -1,7 +1,7 @@
 /** The rules of who gets in were changed: everybody who is there is asked once more. */
 import type { AccessPolicy } from "../access.ts";
 import type { Context } from "../context.ts";
-import { returnCodes } from "../messages.ts";
+
 import { cancelSetup, refuseConnect } from "../session/connect-outcome.ts";
 import { sayNotAdmitted, staysAdmitted } from "../session/shut-out.ts";
 
@@ -12,7 +12,7 @@ export function onAccessChanged(context: Context, access: AccessPolicy): void {
     if (admission.admitted) continue;
     sayNotAdmitted(context, setup.clientId, setup.peer, admission.hint);
     cancelSetup(context, setup);
-    refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "not admitted any more");
+    refuseConnect(context, setup, "notSupported", "not admitted any more");
   }
   for (const session of [...context.sessions.all()]) staysAdmitted(context, session, { tell: true });
 }

@@ -53,6 +53,5 @@ export function answerPubComp(context: Context, exchange: PublishExchange<Sessio
   const { origin } = exchange;
   if (!origin) return;
   unbindUplink(exchange);
-  if (origin.session.peer !== undefined)
-    context.out.send(origin.session.peer, { type: "PUBCOMP", msgId: origin.msgId });
+  context.tell(origin.session, { type: "PUBCOMP", msgId: origin.msgId });
 }

@@ -12,7 +12,7 @@ import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
-import { returnCodes } from "../messages.ts";
+
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
@@ -82,7 +82,7 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
   if (setup?.stage === "broker") {
     if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
     return failSetup(context, session, setup, {
-      returnCode: refusal === "congestion" ? returnCodes.congestion : returnCodes.notSupported,
+      reason: refusal,
       why: reason,
     });
   }
@@ -142,7 +142,7 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { setup } = session;
   if (setup?.stage === "broker") {
     if (!takenOver && goOnWithoutBroker(context, session, setup)) return;
-    failSetup(context, session, setup, { returnCode: returnCodes.congestion, why: reason });
+    failSetup(context, session, setup, { reason: "congestion", why: reason });
     return;
   }
   if (takenOver && session.state !== "lost") {

@@ -5,7 +5,7 @@ import { retire } from "../broker/experience-record.ts";
 import { sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { pubAck, returnCodes } from "../messages.ts";
+import { pubAck } from "../messages.ts";
 import { onPaid } from "../session/departure.ts";
 import { onWillSettled } from "../session/will-delivery.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
@@ -46,6 +46,5 @@ function giveUp(context: Context, session: Session, exchange: PublishExchange<Se
   if (!origin) return;
   unbindUplink(exchange);
   context.touch(session);
-  if (session.peer !== undefined && !orphan)
-    context.out.send(session.peer, pubAck(origin.topicId, origin.msgId, returnCodes.notSupported));
+  if (!orphan) context.tell(session, pubAck(origin.topicId, origin.msgId, "notSupported"));
 }

@@ -23,7 +23,7 @@ function sendUp(context: Context, clientId: string, publication: Publication): b
   let session = context.sessions.byClientId(clientId);
   if (!session) {
     if (context.sessions.size >= context.options.clients.sessionsMax) return false; // the letter stays
-    session = newSession(context, clientId, { clean: true, peer: undefined });
+    session = newSession(context, clientId, { clean: true, peer: undefined, dialect: context.dialects[0] });
     context.sessions.add(session);
   }
   append(context, session, publication);

@@ -48,7 +48,11 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
 function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
   if (context.sessions.byClientId(record.clientId)) return;
-  const session = newSession(context, record.clientId, record);
+  const session = newSession(context, record.clientId, {
+    clean: record.clean,
+    peer: record.peer,
+    dialect: context.dialectNamed(record.dialect),
+  });
   session.state = record.state;
   session.keepAliveSeconds = record.keepAliveSeconds;
   session.sleepSeconds = record.sleepSeconds;

@@ -6,17 +6,16 @@ import { closeLink, detach } from "../broker/links.ts";
 import { publishOffline } from "../broker/service.ts";
 import { brokerWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import { connAck, disconnect, returnCodes } from "../messages.ts";
+import { connAck, disconnect } from "../messages.ts";
 import { writeShown } from "../session/repeated-retained.ts";
 import { isReachable, type Session } from "../state/session.ts";
 
 export function onShutdown(context: Context): void {
   context.stopping = true;
   const how = context.options.shutdown.wills === "publish" ? "abandon" : "disconnect";
-  for (const setup of context.setups.values()) context.out.send(setup.peer, connAck(returnCodes.congestion));
+  for (const setup of context.setups.values()) context.tell(setup, connAck("congestion"));
   for (const session of context.sessions.all()) {
-    const isTold = !context.journal.enabled && isReachable(session) && session.peer !== undefined;
-    if (isTold && session.peer !== undefined) context.out.send(session.peer, disconnect);
+    if (!context.journal.enabled && isReachable(session)) context.tell(session, disconnect);
     if (session.trunk && how === "abandon") publishWillAtOnce(context, session);
     detach(context, session, { how, endSession: false });
   }

@@ -2,11 +2,11 @@
  * The store does not take what it is given (full, read-only, failing), or takes too long over it: what needs it is
  * refused with congestion, the rest goes on, and it is tried again until it does.
  */
-import type { Message } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import { drainSoon } from "../session/backlog.ts";
 import { acknowledgeUnkept } from "../session/fan-out.ts";
 import type { CommitToken } from "../types.ts";
+import type { FromClient } from "../words.ts";
 
 const probeMs = 2_000;
 
@@ -20,7 +20,7 @@ const slowMs = 5_000;
 const unansweredMax = 10_000;
 
 /** Messages that change nothing on disk, or only what is there already and goes away. */
-const needNoStore: ReadonlySet<Message["type"]> = new Set([
+const needNoStore: ReadonlySet<string> = new Set([
   "SEARCHGW",
   "PUBLISH",
   "PUBACK",
@@ -31,7 +31,7 @@ const needNoStore: ReadonlySet<Message["type"]> = new Set([
 ]);
 
 /** Has too much gathered for a store that does not answer to let this in? The device asks again, here or elsewhere. */
-export function isBeyondStore(context: Context, message: Message): boolean {
+export function isBeyondStore(context: Context, message: FromClient): boolean {
   const { store, journal } = context;
   if (!store.fails || journal.lastCommit - store.answered < unansweredMax) return false;
   return !needNoStore.has(message.type) && !(message.type === "PINGREQ" && message.clientId === "");

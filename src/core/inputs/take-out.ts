@@ -6,7 +6,7 @@ import { bury } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
-import { pubAck, returnCodes } from "../messages.ts";
+import { pubAck } from "../messages.ts";
 import { onAcceptedSettled } from "../session/backlog-drain.ts";
 import { markChanged } from "../session/session-record.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
@@ -81,8 +81,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   const { session, msgId, topicId } = origin;
   unbindUplink(exchange);
   context.touch(session);
-  if (session.peer !== undefined && !exchange.orphan)
-    context.out.send(session.peer, pubAck(topicId, msgId, returnCodes.notSupported));
+  if (!exchange.orphan) context.tell(session, pubAck(topicId, msgId, "notSupported"));
 }
 
 function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExchange<Session>): void {

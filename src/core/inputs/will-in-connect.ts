@@ -12,7 +12,7 @@ import { storeExperience } from "../broker/experience-record.ts";
 import { reopen } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd } from "../input.ts";
-import { returnCodes } from "../messages.ts";
+
 import { failSetup } from "../session/connect-outcome.ts";
 import type { WillTrial } from "../state/broker-session.ts";
 import type { Link } from "../state/link.ts";
@@ -94,7 +94,7 @@ export function refuseWill(context: Context, link: Link): void {
   });
   if (!session || !setup) return reopen(context, link, { isProbe: false });
   failSetup(context, session, setup, {
-    returnCode: returnCodes.notSupported,
+    reason: "notSupported",
     why: "the broker closes the connection for its will",
   });
 }

@@ -3,14 +3,13 @@
  *
  * The CONNACK says what the broker said. Where the client's policy is to store, it goes on without the broker.
  */
-import type { Connect } from "../../wire/v12/messages.ts";
 import { detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
-import { connAck, returnCodes } from "../messages.ts";
+import { connAck } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import type { Setup } from "../state/setup.ts";
+import type { Caller, Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
-import type { PeerId } from "../types.ts";
+import type { Reason } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { bidGoodbye } from "./departure.ts";
@@ -27,6 +26,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   forgetSetup(context, setup);
   if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
   session.lingers = false;
+  session.dialect = setup.dialect;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.predefined = context.predefined;
@@ -43,7 +43,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   const byWillMsg = setup.willTopic !== undefined;
   session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
-  context.out.send(peer, connAck(returnCodes.accepted));
+  context.tell(setup, connAck("accepted"));
 }
 
 /** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
@@ -60,7 +60,7 @@ export function connectOverTrunk(
 
 export function completeOrFail(context: Context, session: Session, setup: Setup<Session>, why: string): void {
   if (goOnWithoutBroker(context, session, setup)) return;
-  failSetup(context, session, setup, { returnCode: returnCodes.congestion, why });
+  failSetup(context, session, setup, { reason: "congestion", why });
 }
 
 /** The broker did not answer, or was not there: a client that it knows goes on without it. */
@@ -82,10 +82,10 @@ export function failSetup(
   context: Context,
   session: Session,
   setup: Setup<Session>,
-  refusal: { returnCode: number; why: string },
+  refusal: { reason: Reason; why: string },
 ): void {
   forgetSetup(context, setup);
-  refuseConnect(context, setup.peer, setup.message, refusal.returnCode, refusal.why);
+  refuseConnect(context, setup, refusal.reason, refusal.why);
   if (setup.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
@@ -96,11 +96,12 @@ export function failSetup(
   detach(context, session, { how: "disconnect", endSession: false });
 }
 
-export function refuseConnect(context: Context, peer: PeerId, message: Connect, returnCode: number, why: string): void {
+export function refuseConnect(context: Context, caller: Caller, reason: Reason, why: string): void {
+  const { peer, message } = caller;
   const clientId = typeof message.clientId === "string" ? message.clientId : "";
-  context.out.report({ event: "connect_refused", clientId, peer, returnCode, why });
+  context.out.report({ event: "connect_refused", clientId, peer, reason, why });
   // Who hears "congestion" tries again, and is to know when; what will never be is not worth more than a few words.
-  if (returnCode === returnCodes.congestion || context.mayAnswer(peer)) context.out.send(peer, connAck(returnCode));
+  if (reason === "congestion" || context.mayAnswer(peer)) context.tell(caller, connAck(reason));
   else context.drop("too-many-answers", { clientId, peer, detail: "CONNECT" });
 }
 
@@ -122,7 +123,7 @@ export function onSetupDeadline(context: Context, setup: Setup<Session>): void {
   if (setup.stage === "broker" && setup.session) {
     if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
     return failSetup(context, setup.session, setup, {
-      returnCode: returnCodes.congestion,
+      reason: "congestion",
       why: "no answer from the broker",
     });
   }

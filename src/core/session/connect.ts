@@ -6,16 +6,16 @@
  */
 
 import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
-import type { Connect, WillMsg, WillTopic } from "../../wire/v12/messages.ts";
 import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import { brokerWill, isWillRefused, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
-import { connAck, returnCodes, willMsgReq, willTopicReq } from "../messages.ts";
+import { connAck, willMsgReq, willTopicReq } from "../messages.ts";
 import type { Session } from "../state/session.ts";
-import { Setup } from "../state/setup.ts";
+import { type Caller, Setup } from "../state/setup.ts";
 import type { LinkId, PeerId, Publication } from "../types.ts";
+import type { Connect, WillMsg, WillTopic } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import {
@@ -38,51 +38,50 @@ import { sayNotAdmitted } from "./shut-out.ts";
 import { hasRoomForWill } from "./topic-octets.ts";
 import { giveUpFarewell, publishWill } from "./will-delivery.ts";
 
-export function onConnect(context: Context, peer: PeerId, message: Connect): void {
+export function onConnect(context: Context, caller: Caller): void {
+  const { peer, message } = caller;
   const clientId = validClientId(context, message);
-  if (clientId === undefined || message.protocolId !== 1) {
-    return refuseConnect(
-      context,
-      peer,
-      message,
-      returnCodes.notSupported,
-      clientId === undefined ? "client id" : "protocol id",
-    );
-  }
+  if (clientId === undefined) return refuseConnect(context, caller, "notSupported", "client id");
   const admission = context.admits(clientId, peer);
   if (!admission.admitted) {
     sayNotAdmitted(context, clientId, peer, admission.hint);
-    if (context.mayAnswer(peer)) context.out.send(peer, connAck(returnCodes.notSupported));
+    if (context.mayAnswer(peer)) context.tell(caller, connAck("notSupported"));
     return;
   }
   const present = context.sessions.byClientId(clientId);
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
   if (holder !== undefined) {
     context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
-    return refuseConnect(context, peer, message, returnCodes.notSupported, `its id is that of ${holder} at the broker`);
+    return refuseConnect(context, caller, "notSupported", `its id is that of ${holder} at the broker`);
   }
-  if (isRepeat(context, peer, message)) return;
+  if (isRepeat(context, caller)) return;
 
   if (present && isQuarrel(context, present, peer)) {
     const why = "two devices have this client id: the other one is there";
     context.drop("id-in-use", { clientId, peer, detail: why });
-    return refuseConnect(context, peer, message, returnCodes.congestion, why);
+    return refuseConnect(context, caller, "congestion", why);
   }
 
   const pending = context.setups.get(peer);
   if (pending) cancelSetup(context, pending);
   makeWayAt(context, peer, clientId);
   const vouched = admission.byName === true;
-  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, peer, message, vouched)) return;
+  if (!context.sessions.byClientId(clientId) && !mayBeNew(context, caller, vouched)) return;
   if (context.setups.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
-    return refuseConnect(context, peer, message, returnCodes.congestion, "too many set-ups under way");
+    return refuseConnect(context, caller, "congestion", "too many set-ups under way");
   }
-  const setup = new Setup<Session>({ peer, clientId, message, stage: message.will ? "willTopic" : "broker" });
+  const setup = new Setup<Session>(caller, { clientId, stage: message.will ? "willTopic" : "broker" });
   setup.vouched = vouched;
   beginSetup(context, setup);
-  if (message.will) context.out.send(peer, willTopicReq);
+  if (message.will) context.tell(caller, willTopicReq);
   else commit(context, setup);
+}
+
+/** A CONNECT of a version that its dialect does not have. */
+export function onConnectOfOtherVersion(context: Context, caller: Caller): void {
+  const why = validClientId(context, caller.message) === undefined ? "client id" : "protocol id";
+  refuseConnect(context, caller, "notSupported", why);
 }
 
 function validClientId(context: Context, message: Connect): string | undefined {
@@ -92,14 +91,16 @@ function validClientId(context: Context, message: Connect): string | undefined {
 }
 
 /** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
-function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
+function isRepeat(context: Context, caller: Caller): boolean {
+  const { peer, message, dialect } = caller;
   const pending = context.setups.get(peer);
   if (pending) {
-    const isSame = pending.clientId === message.clientId && sameConnect(pending.message, message);
+    const isSame =
+      pending.clientId === message.clientId && pending.dialect === dialect && sameConnect(pending.message, message);
     if (!isSame || pending.stage === "willMsg") return false;
     if (pending.stage === "willTopic") {
       context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
-      context.out.send(peer, willTopicReq);
+      context.tell(caller, willTopicReq);
     } else context.counters.dropped.repeat++; // the broker's answer is awaited
     return true;
   }
@@ -108,18 +109,18 @@ function isRepeat(context: Context, peer: PeerId, message: Connect): boolean {
   if (session?.state !== "active") return false;
   if (!session.broker.link?.up && !storesFor(context, session.clientId)) return false;
   if (!last?.nothingSince || context.now - last.at > context.repetitionMs) return false;
-  if (session.clientId !== message.clientId || !sameConnect(last, message)) return false;
+  if (session.clientId !== message.clientId || session.dialect !== dialect || !sameConnect(last, message)) return false;
   session.lastHeard = context.now;
   session.heard++;
   context.counters.dropped.repeat++;
-  context.out.send(peer, message.will ? willTopicReq : connAck(returnCodes.accepted));
-  if (message.will) beginDialogueAgain(context, session, peer, message);
+  context.tell(caller, message.will ? willTopicReq : connAck("accepted"));
+  if (message.will) beginDialogueAgain(context, session, caller);
   return true;
 }
 
 /** A CONNECT with Will that is repeated after its CONNACK goes through the dialogue once more; the session stays. */
-function beginDialogueAgain(context: Context, session: Session, peer: PeerId, message: Connect): void {
-  const setup = new Setup<Session>({ peer, clientId: session.clientId, message, stage: "willTopic" });
+function beginDialogueAgain(context: Context, session: Session, caller: Caller): void {
+  const setup = new Setup<Session>(caller, { clientId: session.clientId, stage: "willTopic" });
   setup.repeats = true;
   beginSetup(context, setup);
 }
@@ -154,10 +155,11 @@ function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
 }
 
 /** Is there room and time for one more session? */
-function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
+function mayBeNew(context: Context, caller: Caller, vouched: boolean): boolean {
+  const { peer } = caller;
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
     context.drop("rate-limited", { peer, detail: "new sessions per second" });
-    refuseConnect(context, peer, message, returnCodes.congestion, "too many new sessions per second");
+    refuseConnect(context, caller, "congestion", "too many new sessions per second");
     return false;
   }
   const { sessions, now } = context;
@@ -165,25 +167,25 @@ function mayBeNew(context: Context, peer: PeerId, message: Connect, vouched: boo
   const newcomer = { vouched, now };
   if (!vouched && sessionsPerHostMax > 0 && sessions.atHostOf(peer) >= sessionsPerHostMax) {
     const gives = sessions.toGiveUpAtHostOf(peer, newcomer);
-    if (!gives) return haveNoPlace(context, peer, message, "too many sessions of this host");
+    if (!gives) return haveNoPlace(context, caller, "too many sessions of this host");
     endForRoom(context, gives);
   }
-  return findPlace(context, peer, message, vouched);
+  return findPlace(context, caller, vouched);
 }
 
 /** Somebody less known makes way. False: nobody does, and it is told so. */
-function findPlace(context: Context, peer: PeerId, message: Connect, vouched: boolean): boolean {
+function findPlace(context: Context, caller: Caller, vouched: boolean): boolean {
   const { sessions, now } = context;
   if (sessions.size < context.options.clients.sessionsMax) return true;
   const gives = sessions.toGiveUp({ vouched, now });
-  if (!gives) return haveNoPlace(context, peer, message, "too many sessions");
+  if (!gives) return haveNoPlace(context, caller, "too many sessions");
   endForRoom(context, gives);
   return true;
 }
 
-function haveNoPlace(context: Context, peer: PeerId, message: Connect, why: string): false {
-  context.drop("no-place", { peer, detail: why });
-  refuseConnect(context, peer, message, returnCodes.congestion, why);
+function haveNoPlace(context: Context, caller: Caller, why: string): false {
+  context.drop("no-place", { peer: caller.peer, detail: why });
+  refuseConnect(context, caller, "congestion", why);
   return false;
 }
 
@@ -210,11 +212,11 @@ export function onWillTopic(context: Context, setup: Setup<Session>, message: Wi
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && mayGoToBroker(willTopic, isShared);
   if (!isUsable || qos === -1) {
     forgetSetup(context, setup);
-    return refuseConnect(context, setup.peer, setup.message, returnCodes.notSupported, "will topic");
+    return refuseConnect(context, setup, "notSupported", "will topic");
   }
   setup.willTopic = { topicName: willTopic, qos, retain };
   setup.stage = "willMsg";
-  context.out.send(setup.peer, willMsgReq);
+  context.tell(setup, willMsgReq);
 }
 
 export function onWillMsg(context: Context, setup: Setup<Session>, message: WillMsg): void {
@@ -231,7 +233,7 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
   if (!hasRoomForWill(context, before, setup.will)) {
     forgetSetup(context, setup);
     context.drop("topic-ids-exhausted", { clientId: setup.clientId, peer: setup.peer, detail: "will" });
-    return refuseConnect(context, setup.peer, setup.message, returnCodes.congestion, "will too large");
+    return refuseConnect(context, setup, "congestion", "will too large");
   }
   finishDialogue(context, setup);
 }
@@ -239,7 +241,7 @@ export function onWillMsg(context: Context, setup: Setup<Session>, message: Will
 /** WILLMSG once more after CONNACK: the CONNACK was lost. */
 export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   if (!session.lastConnect?.byWillMsg || !session.lastConnect.nothingSince || session.peer === undefined) return false;
-  context.out.send(session.peer, connAck(returnCodes.accepted));
+  context.tell(session, connAck("accepted"));
   return true;
 }
 
@@ -248,7 +250,7 @@ function finishDialogue(context: Context, setup: Setup<Session>): void {
   const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
   if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
     forgetSetup(context, setup);
-    return context.out.send(setup.peer, connAck(returnCodes.accepted));
+    return context.tell(setup, connAck("accepted"));
   }
   setup.stage = "broker";
   commit(context, setup);
@@ -277,22 +279,23 @@ function commit(context: Context, setup: Setup<Session>): void {
   setup.isNew = session === undefined;
   if (!session) {
     // While it told its will, others may have come.
-    if (!findPlace(context, peer, message, setup.vouched)) return forgetSetup(context, setup);
-    session = newSession(context, clientId, { clean: message.cleanSession, peer });
+    if (!findPlace(context, setup, setup.vouched)) return forgetSetup(context, setup);
+    session = newSession(context, clientId, { clean: message.cleanSession, peer, dialect: setup.dialect });
     context.sessions.add(session);
   }
   bindSetup(setup, session);
   session.vouched = setup.vouched;
   context.sessions.noteStanding(session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
-  setup.wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
+  const wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
+  setup.wakes = wakes && session.dialect === setup.dialect;
   if (message.will) session.will = setup.will;
   if (session.trunk) return connectOverTrunk(context, session.trunk, session, setup);
   const { link } = session.broker;
   const heldByBroker = session.upstream.options.will.held === "broker";
   if (message.will && heldByBroker && isWillRefused(context, session)) {
     const why = "the broker closes the connection for its will";
-    return failSetup(context, session, setup, { returnCode: returnCodes.notSupported, why });
+    return failSetup(context, session, setup, { reason: "notSupported", why });
   }
   const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
   const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));

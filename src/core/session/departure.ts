@@ -42,7 +42,7 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
 /** DISCONNECT that nobody asked for; its echo shall not be answered. */
 export function tellDisconnected(context: Context, session: Session): void {
   if (session.peer === undefined) return;
-  context.out.send(session.peer, disconnect);
+  context.tell(session, disconnect);
   context.strangers.note(session.peer, context.now);
 }
 

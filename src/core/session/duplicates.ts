@@ -1,11 +1,11 @@
 /** Publications of a client that it may repeat: told apart from new ones by MsgId, and by content where an id may mean another message. */
-import type { Publish } from "../../wire/v12/messages.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
+import type { Publish } from "../words.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
 export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
@@ -72,8 +72,7 @@ export function isTaken(context: Context, session: Session, message: Publish): b
   if (isSame) {
     taken.orphan = false;
     context.counters.dropped.repeat++;
-    if (session.peer !== undefined)
-      context.out.send(session.peer, { type: "PUBREC", msgId: message.msgId }, taken.after);
+    context.tell(session, { type: "PUBREC", msgId: message.msgId }, taken.after);
     return true;
   }
   forgetTaken(context, session, message.msgId); // the client has begun anew with the number

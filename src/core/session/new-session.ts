@@ -1,5 +1,6 @@
 /** A session that was not there before. */
 import type { Context } from "../context.ts";
+import type { Speech } from "../speech.ts";
 import { Account } from "../state/account.ts";
 import { BrokerSession } from "../state/broker-session.ts";
 import { Outbox } from "../state/outbox.ts";
@@ -10,8 +11,9 @@ import type { PeerId } from "../types.ts";
 export function newSession(
   context: Context,
   clientId: string,
-  { clean, peer }: { readonly clean: boolean; readonly peer: PeerId | undefined },
+  init: { readonly clean: boolean; readonly peer: PeerId | undefined; readonly dialect: Speech },
 ): Session {
+  const { clean, peer, dialect } = init;
   const registry = new Registry({
     isKept: context.journal.enabled,
     start: context.sessions.topicIdStart(clientId),
@@ -25,6 +27,7 @@ export function newSession(
   return new Session({
     clientId,
     clean,
+    dialect,
     registry,
     upstream,
     trunk,

@@ -3,11 +3,10 @@
  * get it. So a client outside the own site gets no more than a few octets for each that was heard from it, until it answers
  * a MsgId of ours, which only who hears us can. What does not fit waits; each message of the client makes room for more.
  */
-import { encodedLength } from "../../wire/v12/codec.ts";
-import type { Message } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
+import type { ToClient } from "../words.ts";
 
 /** The client is at an address that has proved nothing yet. Where that is no matter, nothing is counted. */
 export function beginProof(context: Context, session: Session, peer: PeerId): void {
@@ -27,10 +26,10 @@ export function noteHeard(context: Context, session: Session): void {
 }
 
 /** May this be sent to the client now? */
-export function mayBeSent(context: Context, session: Session, message: Message): boolean {
-  const { unproven } = session;
+export function mayBeSent(context: Context, session: Session, message: ToClient): boolean {
+  const { unproven, dialect } = session;
   if (!unproven) return true;
-  const octets = encodedLength(message);
+  const octets = dialect.encodedLength(message);
   if (unproven.sent + octets <= unproven.heard * context.options.clients.unprovenFactorMax) {
     unproven.waits = false;
     return true;
@@ -43,6 +42,6 @@ export function mayBeSent(context: Context, session: Session, message: Message):
   return false;
 }
 
-export function noteSent({ unproven }: Session, message: Message): void {
-  if (unproven) unproven.sent += encodedLength(message);
+export function noteSent({ unproven, dialect }: Session, message: ToClient): void {
+  if (unproven) unproven.sent += dialect.encodedLength(message);
 }

@@ -5,15 +5,14 @@
  * `pump` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
-import { encodedLength } from "../../wire/v12/codec.ts";
-import type { Message, PubAck, Publish, RegAck } from "../../wire/v12/messages.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
-import { pingResp, returnCodes } from "../messages.ts";
+import { pingResp } from "../messages.ts";
 import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
+import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient } from "../words.ts";
 import { letIn } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
@@ -24,7 +23,7 @@ import { mayBeSent, noteSent } from "./proof.ts";
 import { noteShown } from "./repeated-retained.ts";
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
-import { isBeingSubscribed, topicFor } from "./topic-choice.ts";
+import { isBeingSubscribed, type TopicChoice, topicFor } from "./topic-choice.ts";
 import {
   isGivenUp,
   isShortened,
@@ -110,7 +109,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     return true;
   }
   const message = publishMessage(entry, topic);
-  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+  if (session.peer !== undefined && session.dialect.encodedLength(message) > maxMessageBytes(context, session.peer)) {
     giveUp(context, session, entry, "too-large-for-peer");
     return true;
   }
@@ -121,7 +120,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     outboxAllow(session);
     noteQoS0(context, session, entry);
     noteSent(session, message);
-    if (session.peer !== undefined) context.out.send(session.peer, message);
+    context.tell(session, message);
     return true;
   }
   if (!mayBeSent(context, session, message)) return waits(context, session);
@@ -160,7 +159,7 @@ function register(
   noteTry(session, session.outbox.names.get(topic.topicName)?.isAside === true);
   session.outbox.inFlight = { kind: "register", msgId, ...topic, ...newRound(context, session) };
   const message = { type: "REGISTER", msgId, ...topic } as const;
-  if (session.peer !== undefined && encodedLength(message) > maxMessageBytes(context, session.peer)) {
+  if (session.peer !== undefined && session.dialect.encodedLength(message) > maxMessageBytes(context, session.peer)) {
     session.outbox.inFlight = undefined;
     return giveUp(context, session, entry, "too-large-for-peer");
   }
@@ -208,18 +207,21 @@ export function sendInFlight(context: Context, session: Session): void {
 }
 
 /** What is not to leave yet is taken up again when the client was heard: the end of that turn looks at the outbox. */
-function sendIfProven(context: Context, session: Session, message: Message): void {
+function sendIfProven(context: Context, session: Session, message: ToClient): void {
   if (!mayBeSent(context, session, message)) return stopInFlight(context, session);
   noteSent(session, message);
-  if (session.peer !== undefined) context.out.send(session.peer, message);
+  context.tell(session, message);
 }
 
 function armRetry(context: Context, session: Session): void {
   context.deadlines.set(session.retry, context.now + context.retryOf(session).intervalMs);
 }
 
-function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"]; id: number }, dup = false): Publish {
-  const { qos, retain, payload } = entry.publication;
+function publishMessage(entry: OutboxEntry, topic: TopicChoice, dup = false): PublishToClient | PublishByName {
+  const { topicName, qos, retain, payload } = entry.publication;
+  const { msgId } = entry;
+  if (topic.type === "name")
+    return { type: "PUBLISH", dup, qos, retain, topicIdType: "name", topicName, msgId, data: payload };
   return {
     type: "PUBLISH",
     dup,
@@ -227,7 +229,7 @@ function publishMessage(entry: OutboxEntry, topic: { type: Publish["topicIdType"
     retain,
     topicIdType: topic.type,
     topicId: topic.id,
-    msgId: entry.msgId,
+    msgId,
     data: payload,
   };
 }
@@ -285,20 +287,20 @@ export function repeatInFlight(context: Context, session: Session): void {
   sendInFlight(context, session);
 }
 
-export function onPubAck(context: Context, session: Session, message: PubAck): void {
-  if (message.msgId === 0) return onQoS0Refused(context, session, message);
+export function onPubAck(context: Context, session: Session, message: AnsweredPublish, reason: Reason): void {
+  if (message.msgId === 0) return onQoS0Refused(context, session, message.topicId, reason);
   const entry = session.outbox.sentAs(message.msgId);
   if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
   session.outbox.answers++;
   noteAnswer(context, session);
-  switch (message.returnCode) {
-    case returnCodes.accepted:
+  switch (reason) {
+    case "accepted":
       if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
       return delivered(context, session, entry);
-    case returnCodes.congestion:
+    case "congestion":
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return pause(context, session);
-    case returnCodes.invalidTopicId:
+    case "invalidTopicId":
       // Only while it is in flight: a second copy of the same refusal shall not count twice.
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return onInvalidTopicId(context, session, entry);
@@ -357,12 +359,12 @@ function waitForClient(context: Context, session: Session): void {
   context.deadlines.set(session.retry, session.outbox.pausedUntil);
 }
 
-function onQoS0Refused(context: Context, session: Session, message: PubAck): void {
-  const topic = session.registry.byId(message.topicId);
-  if (topic && message.returnCode === returnCodes.invalidTopicId) {
+function onQoS0Refused(context: Context, session: Session, topicId: number, reason: Reason): void {
+  const topic = session.registry.byId(topicId);
+  if (topic && reason === "invalidTopicId") {
     if (wasJustTold(context, topic) && putBackQoS0(context, session, topic)) return;
     doubt(context, session, topic);
-  } else if (message.returnCode === returnCodes.congestion) pause(context, session);
+  } else if (reason === "congestion") pause(context, session);
   else unmatched(context, session, "PUBACK", 0);
 }
 
@@ -413,7 +415,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
     context.counters.dropped["unmatched-ack"]++;
   }
   if (session.peer === undefined) return;
-  context.out.send(session.peer, { type: "PUBREL", msgId }, after);
+  context.tell(session, { type: "PUBREL", msgId }, after);
   if (!entry) return;
   // It stood aside, and nothing else is under way: its exchange goes on from here.
   if (!session.outbox.inFlight && isReachable(session))
@@ -428,18 +430,18 @@ export function onPubComp(context: Context, session: Session, msgId: number): vo
   finish(context, session, entry);
 }
 
-export function onRegAck(context: Context, session: Session, message: RegAck): void {
+export function onRegAck(context: Context, session: Session, msgId: number, reason: Reason): void {
   const { inFlight } = session.outbox;
-  if (inFlight?.kind !== "register" || inFlight.msgId !== message.msgId) {
-    return unmatched(context, session, "REGACK", message.msgId);
+  if (inFlight?.kind !== "register" || inFlight.msgId !== msgId) {
+    return unmatched(context, session, "REGACK", msgId);
   }
   session.outbox.answers++;
   noteAnswer(context, session);
-  if (message.returnCode === returnCodes.congestion) return pause(context, session);
+  if (reason === "congestion") return pause(context, session);
   stopInFlight(context, session);
   session.outbox.names.delete(inFlight.topicName);
   const topic = session.registry.byName(inFlight.topicName);
-  if (topic && message.returnCode === returnCodes.accepted) confirm(context, session, topic);
+  if (topic && reason === "accepted") confirm(context, session, topic);
   else if (topic) {
     // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
     topic.refused = true;
@@ -480,6 +482,6 @@ export function finishWaking(context: Context, session: Session): void {
   changeState(context, session, "drained", "handed over");
   takeCustodyOfAll(context, session);
   if (session.peer === undefined) return;
-  context.out.send(session.peer, pingResp);
+  context.tell(session, pingResp);
   context.out.letGo(session.peer);
 }

@@ -5,21 +5,21 @@
  * published once, whatever DUP says; at QoS 2 each of the client's steps waits for the broker's.
  */
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
-import type { Publish } from "../../wire/v12/messages.ts";
 import { verdictOn } from "../broker/door.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
 import { takesPublication } from "../broker/limits.ts";
-import { returnCodeOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
+import { reasonOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
-import { pubAck, returnCodes } from "../messages.ts";
+import { pubAck } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
+import type { Publish, Reason } from "../words.ts";
 import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
@@ -39,16 +39,20 @@ export function onPublish(context: Context, session: Session, message: Publish):
     if (isRepeat(context, session, message)) return;
   }
   const topicName = topicNameOf(context, session, message);
-  if (typeof topicName === "number") return refuse(context, session, message, topicName, "unknown-topic-id");
+  if (topicName === undefined) {
+    const isNoId = message.topicIdType === "reserved" || message.topicIdType === "name";
+    const reason = isNoId ? "notSupported" : "invalidTopicId";
+    return refuse(context, session, message, reason, "unknown-topic-id");
+  }
 
   if (!mayGoToBroker(topicName, session.trunk !== undefined)) {
-    return refuse(context, session, message, returnCodes.notSupported, "unsafe-topic");
+    return refuse(context, session, message, "notSupported", "unsafe-topic");
   }
   const { link } = session.broker;
   const { payloadBytesMax, topicPrefix } = session.upstream.options;
   const { uplinkInFlightMax } = context.options.clients;
   if (message.data.byteLength > payloadBytesMax) {
-    return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
+    return refuse(context, session, message, "notSupported", "too-large-for-broker");
   }
   const publication: Publication = {
     topicName: toBroker(topicPrefix, topicName),
@@ -57,32 +61,32 @@ export function onPublish(context: Context, session: Session, message: Publish):
     retain: message.retain,
   };
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
-  if (verdict === "refuse") return refuse(context, session, message, returnCodes.notSupported, "refused-by-broker");
+  if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
   if (verdict === "suspect") return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why === undefined) context.counters.publishedUp++;
-    else refuse(context, session, message, returnCodes.congestion, why);
+    else refuse(context, session, message, "congestion", why);
     return;
   }
-  if (!link?.up) return refuse(context, session, message, returnCodes.congestion, "link-down");
+  if (!link?.up) return refuse(context, session, message, "congestion", "link-down");
   if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
-    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+    return refuse(context, session, message, "congestion", "uplink-congested");
   }
   if (message.qos === 2 && !makeRoomForTaken(context, session)) {
-    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+    return refuse(context, session, message, "congestion", "uplink-congested");
   }
   if (message.qos === 2 && context.storeFails) {
-    return refuse(context, session, message, returnCodes.congestion, "store-failing");
+    return refuse(context, session, message, "congestion", "store-failing");
   }
   if (!takesPublication(link.limits, publication)) {
     // A silent downgrade would be a lie to the device.
-    return refuse(context, session, message, returnCodes.notSupported, "too-large-for-broker");
+    return refuse(context, session, message, "notSupported", "too-large-for-broker");
   }
   context.counters.publishedUp++;
   if (message.qos === 0) {
     if (!sendUnanswered(context, session.broker, session, publication))
-      refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+      refuse(context, session, message, "congestion", "uplink-congested");
     return;
   }
   publishWithAnswer(context, session, message, publication);
@@ -94,9 +98,9 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
   const isLive = link?.up === true || storesFor(context, session.clientId);
   const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
-    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+    return refuse(context, session, message, "congestion", "uplink-congested");
   if (message.qos === 2 && !makeRoomForTaken(context, session))
-    return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+    return refuse(context, session, message, "congestion", "uplink-congested");
   context.counters.publishedUp++;
   publishWithAnswer(context, session, message, publication);
 }
@@ -104,7 +108,7 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
 function publishWithAnswer(context: Context, session: Session, message: Publish, publication: Publication): void {
   const { broker } = session;
   const packetId = broker.freePacketId();
-  if (packetId === undefined) return refuse(context, session, message, returnCodes.congestion, "uplink-congested");
+  if (packetId === undefined) return refuse(context, session, message, "congestion", "uplink-congested");
   const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
   bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
@@ -158,13 +162,21 @@ function withoutAnswerTopic(
     const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
     return topicName === undefined ? undefined : { topicName, payload: message.data.subarray(message.topicId) };
   }
-  const topicName =
-    message.topicIdType === "short"
-      ? shortNameFromId(message.topicId)
-      : message.topicIdType === "predefined"
-        ? predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId)
-        : undefined;
+  const topicName = topicNameWithoutSession(context, session, message);
   return topicName === undefined ? undefined : { topicName, payload: message.data };
+}
+
+function topicNameWithoutSession(context: Context, session: Session | undefined, message: Publish): string | undefined {
+  switch (message.topicIdType) {
+    case "short":
+      return shortNameFromId(message.topicId);
+    case "predefined":
+      return predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId);
+    case "name":
+      return nameIn(message);
+    default:
+      return undefined;
+  }
 }
 
 /** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
@@ -174,7 +186,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
     const taken = session.taken.get(msgId);
     if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
     forgetTaken(context, session, msgId);
-    if (session.peer !== undefined) context.out.send(session.peer, { type: "PUBCOMP", msgId });
+    context.tell(session, { type: "PUBCOMP", msgId });
     return;
   }
   if (exchange.stage !== "received") return; // the broker's answer is under way
@@ -209,19 +221,19 @@ export function onPublishAck(
   const { origin } = exchange;
   if (!origin) return;
   const { session, msgId, topicId } = origin;
-  const returnCode = returnCodeOf(ack.code);
-  if (qos === 2 && exchange.stage !== "released" && returnCode === returnCodes.accepted) {
+  const reason = reasonOf(ack.code);
+  if (qos === 2 && exchange.stage !== "released" && reason === "accepted") {
     // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
     unbindUplink(exchange);
     remainTaken(context, session, exchange, origin);
     if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
     return;
   }
-  if (returnCode === returnCodes.accepted) remember(context, session, exchange);
+  if (reason === "accepted") remember(context, session, exchange);
   unbindUplink(exchange);
   if (exchange.orphan) return;
   if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
-  else context.answer(session, pubAck(topicId, msgId, returnCode));
+  else context.answer(session, pubAck(topicId, msgId, reason));
 }
 
 interface PublishAnswer {
@@ -294,7 +306,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   const exchange = adopted(session, message);
   if (exchange) {
     if (exchange.stage === "received" || exchange.stage === "released") {
-      if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
+      context.tell(session, { type: "PUBREC", msgId: message.msgId });
     }
     context.counters.dropped.repeat++;
     return true;
@@ -307,8 +319,8 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
   context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });
   if (peer === undefined) return true;
-  if (message.qos === 2) context.out.send(peer, { type: "PUBREC", msgId: message.msgId });
-  else context.out.send(peer, pubAck(message.topicId, message.msgId, returnCodes.accepted), done.after);
+  if (message.qos === 2) context.tell(session, { type: "PUBREC", msgId: message.msgId });
+  else context.tell(session, pubAck(message.topicId, message.msgId, "accepted"), done.after);
   return true;
 }
 
@@ -316,8 +328,8 @@ function refuse(
   context: Context,
   session: Session,
   message: Publish,
-  returnCode: number,
-  reason:
+  reason: Reason,
+  why:
     | "unknown-topic-id"
     | "unsafe-topic"
     | "too-large-for-broker"
@@ -328,26 +340,32 @@ function refuse(
     | "store-failing",
 ): void {
   const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
-  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
-  if (session.peer !== undefined) context.out.send(session.peer, pubAck(message.topicId, message.msgId, returnCode));
+  context.drop(why, { clientId: session.clientId, peer: session.peer, detail });
+  context.tell(session, pubAck(message.topicId, message.msgId, reason));
 }
 
-/** The name behind the id, or the return code that says why there is none. */
-function topicNameOf(context: Context, session: Session, message: Publish): string | number {
+/** The name that the message gives, or that is behind its id. */
+function topicNameOf(context: Context, session: Session, message: Publish): string | undefined {
   switch (message.topicIdType) {
     case "normal": {
       const topic = session.registry.byId(message.topicId);
-      if (!topic) return returnCodes.invalidTopicId;
+      if (!topic) return undefined;
       confirm(context, session, topic);
       return topic.name;
     }
     case "predefined":
-      return predefinedName(session.predefined, session.clientId, message.topicId) ?? returnCodes.invalidTopicId;
+      return predefinedName(session.predefined, session.clientId, message.topicId);
     case "short":
-      return shortNameFromId(message.topicId) ?? returnCodes.invalidTopicId;
+      return shortNameFromId(message.topicId);
+    case "name":
+      return nameIn(message);
     case "reserved":
-      return returnCodes.notSupported;
+      return undefined;
   }
+}
+
+function nameIn({ topicName }: Publish): string | undefined {
+  return typeof topicName === "string" && isTopicName(topicName) ? topicName : undefined;
 }
 
 function topicNameFrom(octets: Uint8Array): string | undefined {

@@ -1,9 +1,9 @@
 /** The client registers a topic name and gets an id for it. Nothing goes to the broker. [MQTT-SN 1.2 §6.5] */
 import { isTopicName } from "../../wire/topic.ts";
-import type { Register } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
-import { regAck, returnCodes } from "../messages.ts";
+import { regAck } from "../messages.ts";
 import type { Session } from "../state/session.ts";
+import type { Register } from "../words.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { assignTopic } from "./topic-octets.ts";
 
@@ -16,12 +16,12 @@ export function onRegister(context: Context, session: Session, message: Register
     !isTopicName(topicName) ||
     !mayGoToBroker(topicName, session.trunk !== undefined)
   ) {
-    return context.out.send(peer, regAck(0, msgId, returnCodes.notSupported));
+    return context.tell(session, regAck(0, msgId, "notSupported"));
   }
   const topic = assignTopic(context, session, topicName);
   if (!topic) {
     context.drop("topic-ids-exhausted", { clientId: session.clientId, peer, detail: topicName.slice(0, 200) });
-    return context.out.send(peer, regAck(0, msgId, returnCodes.congestion));
+    return context.tell(session, regAck(0, msgId, "congestion"));
   }
   topic.known = true;
   if (!topic.told) session.registry.noteChanged(topic);
@@ -29,5 +29,5 @@ export function onRegister(context: Context, session: Session, message: Register
   topic.refused = false;
   session.outbox.names.delete(topicName);
   context.journal.markTopics(session);
-  context.out.send(peer, regAck(topic.id, msgId, returnCodes.accepted));
+  context.tell(session, regAck(topic.id, msgId, "accepted"));
 }

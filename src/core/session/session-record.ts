@@ -1,6 +1,7 @@
 /** A session as it is stored, and back. */
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
+import { assumedDialect } from "../speech.ts";
 import { homeOf, type Session } from "../state/session.ts";
 import { recordOfTopic, type Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
@@ -23,6 +24,7 @@ function storedRecordOf(session: Session): SessionRecord {
     sleepSeconds: session.sleepSeconds,
     farewell: session.farewell,
     ...(session.spoke && { spoke: true }),
+    ...(session.dialect.name !== assumedDialect && { dialect: session.dialect.name }),
     ...(session.unproven && { unproven: true }),
     ...(session.vouched && { vouched: true }),
     will: session.will,

@@ -5,9 +5,10 @@
  * time, and PINGRESP follows the last acknowledgement. The client id finds the session, so the client may come from
  * any address.
  */
-import type { Disconnect, PingReq } from "../../wire/v12/messages.ts";
+import type { Text } from "../../wire/fields.ts";
 import type { Context } from "../context.ts";
 import { disconnect, pingResp } from "../messages.ts";
+import type { Speech } from "../speech.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
 import { changeState } from "./client-life.ts";
@@ -18,23 +19,23 @@ import { repeatInFlight } from "./publish-down.ts";
 import { moveTo } from "./session-record.ts";
 
 /** DISCONNECT: with a duration the client goes to sleep, without one (or with 0) it leaves. [interpretation 8] */
-export function onDisconnect(context: Context, session: Session, message: Disconnect): void {
+export function onDisconnect(context: Context, session: Session, duration: number | undefined): void {
   if (session.peer !== undefined) {
-    context.out.send(session.peer, disconnect);
+    context.tell(session, disconnect);
     context.out.letGo(session.peer);
   }
-  if (!message.duration) return bidGoodbye(context, session, "DISCONNECT");
-  session.sleepSeconds = message.duration;
+  if (!duration) return bidGoodbye(context, session, "DISCONNECT");
+  session.sleepSeconds = duration;
   stopInFlight(context, session);
-  changeState(context, session, "sleep", `sleeps ${message.duration} s`);
+  changeState(context, session, "sleep", `sleeps ${duration} s`);
   takeCustodyOfAll(context, session);
 }
 
 /** PINGREQ from a known address. */
-export function onPingReq(context: Context, session: Session, message: PingReq): void {
+export function onPingReq(context: Context, session: Session, clientId: Text): void {
   if (session.peer === undefined) return;
-  const wakes = message.clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
-  if (!wakes) return context.out.send(session.peer, pingResp);
+  const wakes = clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
+  if (!wakes) return context.tell(session, pingResp);
   wake(context, session);
 }
 
@@ -42,9 +43,9 @@ export function onPingReq(context: Context, session: Session, message: PingReq):
  * PINGREQ with the id of a client that is known under another address, or none: a sleeper that moved is let in.
  * Answers false when it is to be treated as a stranger's. [interpretation 3]
  */
-export function onPingReqFromElsewhere(context: Context, peer: PeerId, clientId: string): boolean {
+export function onPingReqFromElsewhere(context: Context, dialect: Speech, peer: PeerId, clientId: string): boolean {
   const session = context.sessions.byClientId(clientId);
-  if (!session || !context.options.clients.roaming) return false;
+  if (session?.dialect !== dialect || !context.options.clients.roaming) return false;
   if (session.state !== "asleep" && session.state !== "awake") return false;
   // An address that an active client speaks from is not a new one: who is there may not fetch for somebody else.
   if (context.sessions.byPeer(peer)?.state === "active") return false;

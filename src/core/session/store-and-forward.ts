@@ -5,17 +5,17 @@
  * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
-import type { Publish } from "../../wire/v12/messages.ts";
 import { bury } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
-import { pubAck, returnCodes } from "../messages.ts";
+import { pubAck } from "../messages.ts";
 import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
+import type { Publish } from "../words.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
 import { noteDone, noteTaken, remainTaken } from "./duplicates.ts";
 
@@ -85,7 +85,7 @@ function answer(
   of: { readonly msgId: number; readonly topicId: number },
   after: CommitToken | undefined,
 ): void {
-  const { clientId, peer } = session;
+  const { clientId } = session;
   const { msgId, topicId } = of;
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
@@ -96,23 +96,23 @@ function answer(
         context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
       });
     }
-    if (peer !== undefined) context.out.send(peer, { type: "PUBREC", msgId }, token ?? after);
+    context.tell(session, { type: "PUBREC", msgId }, token ?? after);
     return;
   }
   noteDone(context, session, { msgId, topicId, qos: 1, hash, after });
   if (after !== undefined) context.journal.promised(after, () => session.lately.forget(msgId));
-  if (peer !== undefined) context.out.send(peer, pubAck(topicId, msgId, returnCodes.accepted), after);
+  context.tell(session, pubAck(topicId, msgId, "accepted"), after);
 }
 
 /** The connection is gone: what the client waits for becomes ours, and it is answered. */
 export function acceptInFlight(context: Context, session: Session): void {
-  const { broker, uplink, clientId, peer } = session;
+  const { broker, uplink, clientId } = session;
   for (const [msgId, exchange] of uplink) {
     const { origin, stage, publication } = exchange;
     if (!origin) continue;
     if (stage === "released") {
       settle(session, exchange);
-      if (peer !== undefined) context.out.send(peer, { type: "PUBCOMP", msgId });
+      context.tell(session, { type: "PUBCOMP", msgId });
       continue;
     }
     // A suspect is never acknowledged by us: it may come to be taken out.

@@ -2,15 +2,14 @@
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
-import type { Subscribe, Unsubscribe } from "../../wire/v12/messages.ts";
 import { storeExperience } from "../broker/experience-record.ts";
 import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
-import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
+import { reasonOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
-import { returnCodes, subAck } from "../messages.ts";
+import { subAck } from "../messages.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { newSubscribe, newUnsubscribe, type SubscribeExchange, type UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";
@@ -18,6 +17,7 @@ import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
+import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
@@ -33,42 +33,41 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     context.counters.dropped.repeat++;
     return;
   }
-  const refuse = (returnCode: number, topicId = 0) =>
-    context.out.send(peer, subAck({ qos: 0, topicId, msgId, returnCode }));
+  const refuse = (reason: Reason, topicId = 0) => context.tell(session, subAck({ qos: 0, topicId, msgId, reason }));
 
-  if (message.qos === -1) return refuse(returnCodes.notSupported);
-  const what = named(session, message);
-  if (typeof what === "number") {
-    return refuse(what, what === returnCodes.invalidTopicId && typeof message.topic === "number" ? message.topic : 0);
+  if (message.qos === -1) return refuse("notSupported");
+  const what = named(session, message, false);
+  if (typeof what === "string") {
+    return refuse(what, what === "invalidTopicId" && typeof message.topic === "number" ? message.topic : 0);
   }
-  if (isRefusedFilter(context, session, what.filter)) return refuse(returnCodes.notSupported, what.predefinedId);
+  if (isRefusedFilter(context, session, what.filter)) return refuse("notSupported", what.predefinedId);
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
-    return refuse(returnCodes.notSupported);
+    return refuse("notSupported");
   if (session.trunk && !hasPlaceFor(context, session.trunk, what.filter)) {
     context.drop("too-many-pending", {
       clientId,
       peer,
       detail: `SUBSCRIBE ${what.filter}: overlaps with too many others`,
     });
-    return refuse(returnCodes.congestion);
+    return refuse("congestion");
   }
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
   const goesOn = link?.up || storesFor(context, clientId);
-  if (!goesOn || packetId === undefined) return refuse(returnCodes.congestion);
+  if (!goesOn || packetId === undefined) return refuse("congestion");
   if ((isNew && session.subscriptions.size >= subscriptionsMax) || session.subscribing.size >= uplinkInFlightMax) {
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
-    return refuse(returnCodes.congestion);
+    return refuse("congestion");
   }
   const haveNoRoom = () => {
     context.drop("topic-ids-exhausted", { clientId, peer, detail: `SUBSCRIBE ${what.filter.slice(0, 200)}` });
-    refuse(returnCodes.congestion);
+    refuse("congestion");
   };
   if (isNew && !hasRoomFor(context, session, utf8Length(what.filter))) return haveNoRoom();
   let topicId = what.predefinedId;
-  if (what.by === "name" && !hasWildcard(what.filter)) {
+  if (what.by === "name" && !hasWildcard(what.filter) && !session.dialect.namesTopics) {
     const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = assignTopic(context, session, what.filter);
     if (!topic) return haveNoRoom();
@@ -120,10 +119,10 @@ export function onSubscribeAck(
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribing.delete(msgId);
   context.touch(session); // a message may have waited for this answer
-  const returnCode = returnCodeOf(code);
-  if (returnCode !== returnCodes.accepted) {
+  const reason = reasonOf(code);
+  if (reason !== "accepted") {
     if (session.trunk) settleMembership(context, session.trunk, session, filter);
-    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, returnCode }));
+    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason }));
     return;
   }
   if (by === "predefined") endEarlierMeaning(context, session, filter, predefinedId);
@@ -140,7 +139,7 @@ export function onSubscribeAck(
   }
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
-  context.answer(session, subAck({ qos: granted, topicId, msgId, returnCode }));
+  context.answer(session, subAck({ qos: granted, topicId, msgId, reason }));
 }
 
 export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {
@@ -152,10 +151,10 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     context.counters.dropped.repeat++;
     return;
   }
-  const what = named(session, message);
+  const what = named(session, message, true);
   const { link } = broker;
   const packetId = session.trunk ? 0 : broker.freePacketId();
-  if (typeof what === "number") return context.out.send(peer, { type: "UNSUBACK", msgId }); // it has no return code
+  if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // it has no reason
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
@@ -276,9 +275,9 @@ export function failPendingRequests(context: Context, session: Session): void {
   for (const [msgId, exchange] of session.subscribing) {
     if (!session.trunk) session.broker.finish(exchange);
     else if (exchange.kind === "subscribe") settleMembership(context, session.trunk, session, exchange.filter);
-    if (exchange.kind === "subscribe" && session.peer !== undefined) {
+    if (exchange.kind === "subscribe") {
       const topicId = exchange.origin?.predefinedId ?? 0;
-      context.out.send(session.peer, subAck({ qos: 0, topicId, msgId, returnCode: returnCodes.congestion }));
+      context.tell(session, subAck({ qos: 0, topicId, msgId, reason: "congestion" }));
     }
   }
   session.subscribing.clear();
@@ -302,31 +301,32 @@ function subscribedAs({ subscriptions }: Session, predefinedId: number): string 
   return undefined;
 }
 
-/** What the message names: a filter and how it was named, or the return code that says why not. */
-type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | number;
+/** What the message names: a filter and how it was named, or why not. */
+type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | Reason;
 
-function named(session: Session, message: Subscribe | Unsubscribe): Named {
+function named(session: Session, message: Unsubscribe, isUnsubscribe: boolean): Named {
   const { topic } = message;
   const isShared = session.trunk !== undefined;
   switch (message.topicIdType) {
     case "normal":
-      if (typeof topic !== "string" || !isTopicFilter(topic)) return returnCodes.notSupported;
-      if (!mayGoToBroker(topic, isShared)) return returnCodes.notSupported;
+    case "name":
+      if (typeof topic !== "string" || !isTopicFilter(topic)) return "notSupported";
+      if (!mayGoToBroker(topic, isShared)) return "notSupported";
       return { filter: topic, by: "name", predefinedId: 0 };
     case "predefined": {
-      if (typeof topic !== "number") return returnCodes.notSupported;
-      const begun = message.type === "UNSUBSCRIBE" ? subscribedAs(session, topic) : undefined;
+      if (typeof topic !== "number") return "notSupported";
+      const begun = isUnsubscribe ? subscribedAs(session, topic) : undefined;
       const filter = begun ?? predefinedName(session.predefined, session.clientId, topic);
-      if (filter === undefined) return returnCodes.invalidTopicId;
-      if (!mayGoToBroker(filter, isShared)) return returnCodes.notSupported;
+      if (filter === undefined) return "invalidTopicId";
+      if (!mayGoToBroker(filter, isShared)) return "notSupported";
       return { filter, by: "predefined", predefinedId: topic };
     }
     case "short": {
       const filter = typeof topic === "number" ? shortNameFromId(topic) : undefined;
       const isUsable = filter !== undefined && mayGoToBroker(filter, isShared);
-      return !isUsable ? returnCodes.notSupported : { filter, by: "short", predefinedId: 0 };
+      return !isUsable ? "notSupported" : { filter, by: "short", predefinedId: 0 };
     }
     case "reserved":
-      return returnCodes.notSupported;
+      return "notSupported";
   }
 }

@@ -1,8 +1,8 @@
 /** A subscription ends without its client having asked. */
-import { returnCodeOf, sendOrWait } from "../broker/sending.ts";
+import { reasonOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { returnCodes } from "../messages.ts";
+
 import { newUnsubscribe } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
@@ -22,7 +22,7 @@ export function dropSubscription(context: Context, session: Session, filter: str
 
 /** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
 export function dropLateRefused(context: Context, session: Session | undefined, filter: string, code: number): void {
-  if (!session?.subscriptions.has(filter) || returnCodeOf(code) === returnCodes.accepted) return;
+  if (!session?.subscriptions.has(filter) || reasonOf(code) === "accepted") return;
   context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });
   session.subscriptions.delete(filter);
   markChanged(context, session);

@@ -8,13 +8,16 @@ import type { Session } from "../state/session.ts";
 import { assignTopic } from "./topic-octets.ts";
 
 export type TopicChoice = {
-  readonly type: "normal" | "predefined" | "short";
+  readonly type: "normal" | "predefined" | "short" | "name";
   readonly id: number;
   /** False: a REGISTER has to go first. */
   readonly known: boolean;
 };
 
+const byName: TopicChoice = { type: "name", id: 0, known: true };
+
 export function topicFor(context: Context, session: Session, topicName: string): TopicChoice | "refused" | "exhausted" {
+  if (session.dialect.namesTopics) return byName;
   const subscription = session.subscriptions.get(topicName);
   // After a CONNECT the id may mean another topic: then this one goes by its name.
   if (subscription?.by === "predefined" && nameBehind(session, subscription.predefinedId) === topicName)

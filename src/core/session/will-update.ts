@@ -3,10 +3,10 @@
  * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
  */
 import { isTopicName } from "../../wire/topic.ts";
-import type { WillMsgUpd, WillTopicUpd } from "../../wire/v12/messages.ts";
 import type { Context } from "../context.ts";
-import { returnCodes } from "../messages.ts";
+
 import type { Session } from "../state/session.ts";
+import type { Reason, WillMsg, WillTopic } from "../words.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { hasRoomForWill } from "./topic-octets.ts";
@@ -14,10 +14,10 @@ import { hasRoomForWill } from "./topic-octets.ts";
 const nothing = new Uint8Array(0);
 const nowhere = { topicName: "", qos: 0, retain: false } as const;
 
-export function onWillTopicUpd(context: Context, session: Session, message: WillTopicUpd): void {
+export function onWillTopicUpd(context: Context, session: Session, message: WillTopic): void {
   const { willTopic, qos, retain } = message;
-  const answer = (returnCode: number) => {
-    if (session.peer !== undefined) context.out.send(session.peer, { type: "WILLTOPICRESP", returnCode });
+  const answer = (reason: Reason) => {
+    context.tell(session, { type: "WILLTOPICRESP", reason });
   };
   if (willTopic === undefined) {
     session.will = undefined;
@@ -28,7 +28,7 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
     qos === -1 ||
     !mayGoToBroker(willTopic, session.trunk !== undefined)
   ) {
-    return answer(returnCodes.notSupported);
+    return answer("notSupported");
   } else {
     const payload = session.will?.payload ?? session.willMessage ?? nothing;
     const will = { topicName: willTopic, payload, qos, retain };
@@ -36,25 +36,24 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
     session.will = will;
   }
   markChanged(context, session);
-  answer(returnCodes.accepted);
+  answer("accepted");
 }
 
-export function onWillMsgUpd(context: Context, session: Session, message: WillMsgUpd): void {
+export function onWillMsgUpd(context: Context, session: Session, message: WillMsg): void {
   const payload = message.willMsg;
   const will = session.will ? { ...session.will, payload } : { ...nowhere, payload };
   if (!hasRoomForWill(context, session, will)) {
-    const returnCode = haveNoRoom(context, session, "WILLMSGUPD");
-    if (session.peer !== undefined) context.out.send(session.peer, { type: "WILLMSGRESP", returnCode });
+    const reason = haveNoRoom(context, session, "WILLMSGUPD");
+    context.tell(session, { type: "WILLMSGRESP", reason });
     return;
   }
   if (session.will) session.will = { ...session.will, payload };
   else session.willMessage = payload; // waits for its topic
   markChanged(context, session);
-  if (session.peer !== undefined)
-    context.out.send(session.peer, { type: "WILLMSGRESP", returnCode: returnCodes.accepted });
+  context.tell(session, { type: "WILLMSGRESP", reason: "accepted" });
 }
 
-function haveNoRoom(context: Context, session: Session, detail: string): number {
+function haveNoRoom(context: Context, session: Session, detail: string): Reason {
   context.drop("topic-ids-exhausted", { clientId: session.clientId, peer: session.peer, detail });
-  return returnCodes.congestion;
+  return "congestion";
 }

@@ -4,11 +4,12 @@
  * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
  * another client, a takeover or a move. [interpretation 5]
  */
-import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PredefinedTopics } from "../input.ts";
 import { SmallMap } from "../small-map.ts";
+import type { Speech } from "../speech.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
+import type { Connect } from "../words.ts";
 import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
@@ -43,6 +44,8 @@ export interface Taken {
 
 export class Session {
   readonly clientId: string;
+  /** What the client spoke when it connected. */
+  dialect: Speech;
   readonly registry: Registry;
   readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
@@ -131,6 +134,7 @@ export class Session {
   constructor(init: {
     clientId: string;
     clean: boolean;
+    dialect: Speech;
     registry: Registry;
     upstream: Upstream<Session>;
     trunk: Trunk<Session> | undefined;
@@ -142,6 +146,7 @@ export class Session {
     this.predefined = init.predefined;
     this.clientId = init.clientId;
     this.clean = init.clean;
+    this.dialect = init.dialect;
     this.registry = init.registry;
     this.upstream = init.upstream;
     this.trunk = init.trunk;

@@ -1,7 +1,8 @@
 /** A CONNECT that is not answered yet: the will dialogue, and the wait for the broker. Forgotten when it takes too long. */
-import type { Connect } from "../../wire/v12/messages.ts";
 import { Deadline } from "../deadlines.ts";
+import type { Speech } from "../speech.ts";
 import type { PeerId, QoS, Will } from "../types.ts";
+import type { Connect } from "../words.ts";
 
 export type SetupStage =
   /** WILLTOPICREQ is out. */
@@ -11,11 +12,19 @@ export type SetupStage =
   /** Everything is known; CONNACK waits for the broker. */
   | "broker";
 
+/** Somebody who connects. */
+export interface Caller {
+  readonly peer: PeerId;
+  readonly dialect: Speech;
+  readonly message: Connect;
+}
+
 /** `Client`: a session, which stands on this (session.ts). */
-export class Setup<Client> {
+export class Setup<Client> implements Caller {
   readonly peer: PeerId;
   readonly clientId: string;
   readonly message: Connect;
+  readonly dialect: Speech;
   stage: SetupStage;
   willTopic: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean } | undefined = undefined;
   /** What the dialogue brought; undefined = no will. Only read if CONNECT had the flag. */
@@ -32,10 +41,11 @@ export class Setup<Client> {
   wakes = false;
   readonly expiry: Deadline<Setup<Client>, "setup"> = new Deadline<Setup<Client>, "setup">(this, "setup");
 
-  constructor(init: { peer: PeerId; clientId: string; message: Connect; stage: SetupStage }) {
-    this.peer = init.peer;
+  constructor({ peer, message, dialect }: Caller, init: { clientId: string; stage: SetupStage }) {
+    this.peer = peer;
     this.clientId = init.clientId;
-    this.message = init.message;
+    this.message = message;
+    this.dialect = dialect;
     this.stage = init.stage;
   }
 }

@@ -1,7 +1,7 @@
 /** Bytes to messages and back, MQTT-SN 1.2. [§5.2, §5.4, §5.5] */
 import type { Text, TopicIdType } from "../fields.ts";
 import { type Field, type FlagName, type Layout, layoutByCode, layoutByType } from "./layout.ts";
-import type { Message, MessageType } from "./messages.ts";
+import { type Message, type MessageType, type ReturnCodeName, returnCodes, type Writable } from "./messages.ts";
 
 /** Why a datagram is not a message. The names are stable: metrics, tests and logs match them. */
 export const malformedCodes = [
@@ -120,6 +120,7 @@ export function read(layout: Layout, bytes: Uint8Array, start: number): Decoded 
   for (const field of layout.fields) {
     switch (field.kind) {
       case "u8":
+      case "returnCode":
         values[field.name] = bytes[at++];
         break;
       case "u16":
@@ -226,7 +227,7 @@ function decodeText(octets: Uint8Array): Text {
  * Encodes one message, encapsulated if `forwarded` is given.
  * @throws RangeError when it exceeds 65535 octets, or a number does not fit its field: our own mistake.
  */
-export function encode(message: Message, forwarded?: Forwarded): Uint8Array {
+export function encode(message: Writable, forwarded?: Forwarded): Uint8Array {
   const layout = layoutByType[message.type];
   const values = message as unknown as Readonly<Record<string, unknown>>;
   const tail = tailOf(layout, values);
@@ -258,7 +259,7 @@ function writeEncapsulation(bytes: Uint8Array, forwarded: Forwarded): void {
 }
 
 /** Size of the encoded message in octets, without encoding it. */
-export function encodedLength(message: Message): number {
+export function encodedLength(message: Writable): number {
   const layout = layoutByType[message.type];
   const values = message as unknown as Readonly<Record<string, unknown>>;
   const size = bodyBytes(layout, values, tailOf(layout, values));
@@ -303,6 +304,9 @@ function write(
       case "u8":
         bytes[at++] = inRange(field.name, values[field.name], 0xff);
         break;
+      case "returnCode":
+        bytes[at++] = returnCodeOf(values);
+        break;
       case "u16":
         at = writeU16(bytes, at, inRange(field.name, values[field.name], 0xffff));
         break;
@@ -327,6 +331,11 @@ function write(
         break;
     }
   }
+}
+
+function returnCodeOf(values: Readonly<Record<string, unknown>>): number {
+  const reason = values["reason"] as ReturnCodeName | undefined;
+  return reason === undefined ? inRange("returnCode", values["returnCode"], 0xff) : returnCodes[reason];
 }
 
 const willFlags: readonly FlagName[] = ["qos", "retain"];

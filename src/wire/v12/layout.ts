@@ -9,6 +9,8 @@ export type FlagName = "dup" | "qos" | "grantedQos" | "retain" | "will" | "clean
 
 export type Field =
   | { readonly kind: "u8" | "u16"; readonly name: string }
+  /** One octet, read as a number; it may be written by its name, `reason`. */
+  | { readonly kind: "returnCode"; readonly name: "returnCode" }
   /** Flags, of which the named count; the others are sent as 0 and ignored. */
   | { readonly kind: "flags"; readonly flags: readonly FlagName[] }
   /** To the end of the message. */
@@ -33,6 +35,7 @@ export interface Layout {
 
 const u8 = (name: string): Field => ({ kind: "u8", name });
 const u16 = (name: string): Field => ({ kind: "u16", name });
+const returnCode: Field = { kind: "returnCode", name: "returnCode" };
 const text = (name: string): Field => ({ kind: "text", name });
 const octets = (name: string): Field => ({ kind: "octets", name });
 const flags = (...names: FlagName[]): Field => ({ kind: "flags", flags: names });
@@ -40,6 +43,7 @@ const flags = (...names: FlagName[]): Field => ({ kind: "flags", flags: names })
 const fieldBytes: Record<Field["kind"], number> = {
   u8: 1,
   u16: 2,
+  returnCode: 1,
   flags: 1,
   text: 0,
   octets: 0,
@@ -61,13 +65,13 @@ export const layouts: readonly Layout[] = [
   message("SEARCHGW", 0x01, "5.4.2", u8("radius")),
   message("GWINFO", 0x02, "5.4.3", u8("gwId"), octets("gwAdd")),
   message("CONNECT", 0x04, "5.4.4", flags("will", "cleanSession"), u8("protocolId"), u16("duration"), text("clientId")),
-  message("CONNACK", 0x05, "5.4.5", u8("returnCode")),
+  message("CONNACK", 0x05, "5.4.5", returnCode),
   message("WILLTOPICREQ", 0x06, "5.4.6"),
   message("WILLTOPIC", 0x07, "5.4.7", { kind: "optionalWill" }),
   message("WILLMSGREQ", 0x08, "5.4.8"),
   message("WILLMSG", 0x09, "5.4.9", octets("willMsg")),
   message("REGISTER", 0x0a, "5.4.10", u16("topicId"), u16("msgId"), text("topicName")),
-  message("REGACK", 0x0b, "5.4.11", u16("topicId"), u16("msgId"), u8("returnCode")),
+  message("REGACK", 0x0b, "5.4.11", u16("topicId"), u16("msgId"), returnCode),
   message(
     "PUBLISH",
     0x0c,
@@ -77,7 +81,7 @@ export const layouts: readonly Layout[] = [
     u16("msgId"),
     octets("data"),
   ),
-  message("PUBACK", 0x0d, "5.4.13", u16("topicId"), u16("msgId"), u8("returnCode")),
+  message("PUBACK", 0x0d, "5.4.13", u16("topicId"), u16("msgId"), returnCode),
   message("PUBCOMP", 0x0e, "5.4.14", u16("msgId")),
   message("PUBREC", 0x0f, "5.4.14", u16("msgId")),
   message("PUBREL", 0x10, "5.4.14", u16("msgId")),
@@ -85,16 +89,16 @@ export const layouts: readonly Layout[] = [
     kind: "topicReference",
     name: "topic",
   }),
-  message("SUBACK", 0x13, "5.4.16", flags("grantedQos"), u16("topicId"), u16("msgId"), u8("returnCode")),
+  message("SUBACK", 0x13, "5.4.16", flags("grantedQos"), u16("topicId"), u16("msgId"), returnCode),
   message("UNSUBSCRIBE", 0x14, "5.4.17", flags("topicIdType"), u16("msgId"), { kind: "topicReference", name: "topic" }),
   message("UNSUBACK", 0x15, "5.4.18", u16("msgId")),
   message("PINGREQ", 0x16, "5.4.19", text("clientId")),
   message("PINGRESP", 0x17, "5.4.20"),
   message("DISCONNECT", 0x18, "5.4.21", { kind: "optionalU16", name: "duration" }),
   message("WILLTOPICUPD", 0x1a, "5.4.22", { kind: "optionalWill" }),
-  message("WILLTOPICRESP", 0x1b, "5.4.24", u8("returnCode")),
+  message("WILLTOPICRESP", 0x1b, "5.4.24", returnCode),
   message("WILLMSGUPD", 0x1c, "5.4.23", octets("willMsg")),
-  message("WILLMSGRESP", 0x1d, "5.4.25", u8("returnCode")),
+  message("WILLMSGRESP", 0x1d, "5.4.25", returnCode),
 ];
 
 /** By MsgType; holes are reserved types. */

@@ -9,6 +9,7 @@ import type { QoS, QoSOrMinusOne, Text, TopicIdType, TopicReference } from "../f
 export const returnCodes = { accepted: 0, congestion: 1, invalidTopicId: 2, notSupported: 3 } as const;
 /** A return code as received: 0x04..0xFF are reserved and read as a rejection. */
 export type ReturnCode = number;
+export type ReturnCodeName = keyof typeof returnCodes;
 
 export interface Advertise {
   readonly type: "ADVERTISE";
@@ -185,3 +186,10 @@ export type Message =
   | WillMsgResp;
 
 export type MessageType = Message["type"];
+
+/** What can be written: who sends a return code may say its name instead of its number. */
+export type Writable = Message | Named<Extract<Message, { returnCode: ReturnCode }>>;
+
+type Named<M> = M extends { returnCode: ReturnCode }
+  ? Omit<M, "returnCode"> & { readonly reason: ReturnCodeName }
+  : never;

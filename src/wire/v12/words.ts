@@ -52,6 +52,7 @@ function fieldLines(lines: string[], layout: Layout, bytes: Uint8Array, start: n
     const rest = bytes.length - at;
     switch (field.kind) {
       case "u8":
+      case "returnCode":
         lines.push(line(bytes, at, 1, field.name, valueWords(field.name, bytes[at] ?? 0)));
         at += 1;
         break;

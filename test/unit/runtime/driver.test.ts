@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
 import type { Core } from "../../../src/core/core.ts";
+import { v12 } from "../../../src/core/dialects/v12.ts";
 import type { Effect } from "../../../src/core/effect.ts";
 import type { Input } from "../../../src/core/input.ts";
 import type { LinkId, QoS } from "../../../src/core/types.ts";
+import type { ToClient } from "../../../src/core/words.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
-import type { Message } from "../../../src/wire/v12/messages.ts";
 
 /** A driver whose core says what it is told to say, and what left it. */
 function bench() {
@@ -102,8 +103,9 @@ test("a ping does not overtake what was said before it over the same connection"
 
 test("what is kept back for a device is not sent once it was told that it may sleep", () => {
   const { turn } = bench();
-  const send = (message: Message, behind?: number): Effect => ({
+  const send = (message: ToClient, behind?: number): Effect => ({
     kind: "send",
+    dialect: v12,
     to: "udp/a",
     message,
     ...(behind !== undefined && { behind }),

@@ -1,0 +1,53 @@
+/**
+ * One version of MQTT-SN on the wire: octets to messages, messages to procedures, and answers to octets (speech.ts). The
+ * procedures in ../session know none of them.
+ */
+import type { Context } from "../context.ts";
+import type { Speech } from "../speech.ts";
+import type { PeerId } from "../types.ts";
+import type { FromClient } from "../words.ts";
+
+export type Heard<Message extends FromClient> =
+  | { readonly ok: true; readonly message: Message; readonly forwarded?: Encapsulation }
+  | Unreadable;
+
+/** Octets that are no message. What else is known of them is between `decode` and `onUnreadable`. */
+export interface Unreadable {
+  readonly ok: false;
+  /** Set when the fault is inside an intact encapsulation. */
+  readonly forwarded?: Encapsulation;
+}
+
+/** A forwarder passes on what a node behind it said. */
+interface Encapsulation {
+  readonly nodeId: Uint8Array;
+}
+
+/** The methods take what `decode` of the same dialect gave, and nothing else. */
+export interface Dialect<Message extends FromClient = FromClient> extends Speech {
+  /**
+   * Is this without doubt a CONNECT of this version? Asked only where there are several: of datagrams from an address that
+   * nobody with a session has, or somebody who speaks another.
+   */
+  isConnect(bytes: Uint8Array): boolean;
+  /** Never throws, allocates nothing by a length it has not checked. */
+  decode(bytes: Uint8Array): Heard<Message>;
+  onMessage(context: Context, peer: PeerId, message: Message): void;
+  /** Counts it as dropped, with the reason, and answers where the version says so. */
+  onUnreadable(context: Context, peer: PeerId, heard: Unreadable, bytes: Uint8Array): void;
+}
+
+/** The first is spoken by everybody of whom nothing else is known. */
+export type Dialects = readonly [Dialect, ...Dialect[]];
+
+/**
+ * Whose language is this? A client speaks its own until it connects in another; an address of which nothing is known opens
+ * with a CONNECT, or speaks the first.
+ */
+export function dialectOf(context: Context, dialects: Dialects, from: PeerId, bytes: Uint8Array): Dialect {
+  const [first] = dialects;
+  if (dialects.length === 1) return first;
+  const known = (context.setups.get(from) ?? context.sessions.byPeer(from))?.dialect ?? first;
+  const opened = dialects.find((dialect) => dialect !== known && dialect.isConnect(bytes));
+  return opened ?? dialects.find((dialect) => dialect === known) ?? first;
+}

@@ -1,0 +1,33 @@
+/** What every message of a client means, whatever it says: the client is there. For dialects, before the procedure. */
+import type { Context } from "../context.ts";
+import type { Session } from "../state/session.ts";
+import { bidGoodbye, tellDisconnected } from "./departure.ts";
+import { noteHeard } from "./proof.ts";
+import { noteSpoke } from "./session-record.ts";
+import { staysAdmitted } from "./shut-out.ts";
+
+/** False: it is not let in any more, and was told. `isGoodbye`: it leaves for good, which anybody could say in its name. */
+export function noteMessage(context: Context, session: Session, isGoodbye: boolean): boolean {
+  if (session.isUnasked) {
+    session.isUnasked = false;
+    if (!staysAdmitted(context, session, { tell: true })) return false;
+  }
+  session.lastHeard = context.now;
+  session.heard++;
+  noteHeard(context, session);
+  if (!session.spoke && !isGoodbye) noteSpoke(context, session);
+  context.touch(session);
+  return true;
+}
+
+/**
+ * It is no part of its CONNECT, which is not repeated from here on. False: the broker will not have this client, which hears
+ * so now.
+ */
+export function goesOn(context: Context, session: Session, isDisconnect: boolean): boolean {
+  if (session.lastConnect) session.lastConnect.nothingSince = false;
+  if (!session.brokerRefused || session.state !== "asleep" || isDisconnect) return true;
+  tellDisconnected(context, session);
+  bidGoodbye(context, session, "refused by the broker");
+  return false;
+}

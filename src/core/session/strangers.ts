@@ -1,0 +1,42 @@
+/** Who has no session: no state is made, and little is answered. [interpretation 2] */
+import type { Context } from "../context.ts";
+import { disconnect } from "../messages.ts";
+import { neighbourOf } from "../peer-id.ts";
+import type { Speech } from "../speech.ts";
+import type { PeerId } from "../types.ts";
+import type { Publish } from "../words.ts";
+import { onPublishWithoutAnswer } from "./publish-up.ts";
+
+/** At most one DISCONNECT a second goes back: whoever it is connects then. */
+export function answerStranger(context: Context, dialect: Speech, peer: PeerId, what: string): void {
+  context.drop("unknown-sender", { peer, detail: what });
+  if (context.strangers.allows(peer, context.now) && context.mayAnswer(peer))
+    context.out.send(dialect, peer, disconnect);
+}
+
+/** A publication at QoS -1. [§6.8] */
+export function onPublishOfStranger(context: Context, peer: PeerId, message: Publish): void {
+  const admission = context.access.qosMinusOne(neighbourOf(peer));
+  if (!admission.admitted) {
+    context.counters.dropped["qos-minus-one-not-allowed"]++;
+    return context.out.report({
+      event: "not_admitted",
+      clientId: undefined,
+      peer,
+      what: "qosMinusOne",
+      hint: admission.hint,
+    });
+  }
+  onPublishWithoutAnswer(context, peer, undefined, message);
+}
+
+/** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1] */
+export function onSearchGw(context: Context, dialect: Speech, peer: PeerId, radius: number): void {
+  const message = { type: "GWINFO", gwId: context.options.gatewayId, gwAdd: new Uint8Array(0) } as const;
+  if (!context.mayAnswer(peer)) return context.drop("too-many-answers", { peer, detail: "SEARCHGW" });
+  const { gwinfo } = context.options.advertise;
+  if (gwinfo !== "broadcast") context.out.send(dialect, peer, message);
+  if (gwinfo === "unicast") return;
+  context.counters.countSent("GWINFO");
+  context.out.add({ kind: "broadcast", dialect, message, radius });
+}

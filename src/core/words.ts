@@ -1,0 +1,130 @@
+/**
+ * What is said between a client and the gateway, in words that every version of MQTT-SN has: named reasons, flags as fields,
+ * a topic as its kind and its id or name. A dialect makes these of octets and octets of these; what only one version has (a
+ * protocol id, a number for each reason) it keeps to itself. Names of messages and fields are those of MQTT-SN 1.2, which
+ * most people know.
+ *
+ * What a client said is what its dialect decoded: each type names the fields that a procedure reads, and no more.
+ */
+import type { QoSOrMinusOne, Text, TopicReference } from "../wire/fields.ts";
+import type { QoS } from "./types.ts";
+
+/** How a request came out. */
+export type Reason = "accepted" | "congestion" | "invalidTopicId" | "notSupported";
+
+/**
+ * How a message names its topic: by an id that client and gateway agreed on in this session, by one that both know
+ * beforehand, by two octets, or in full. `reserved`: in a way that the client's version leaves undefined.
+ */
+export type TopicKind = "normal" | "predefined" | "short" | "name" | "reserved";
+
+// From a client.
+
+/** Whatever it is, as far as everybody reads it. */
+export interface FromClient {
+  /** The name of the message, for counters and for people. */
+  readonly type: string;
+  readonly clientId?: Text;
+}
+
+export interface Connect {
+  readonly clientId: Text;
+  /** A dialogue about its will follows. */
+  readonly will: boolean;
+  readonly cleanSession: boolean;
+  /** Keep alive, seconds. */
+  readonly duration: number;
+}
+
+export interface WillTopic {
+  /** Undefined: there is to be no will. */
+  readonly willTopic: Text | undefined;
+  readonly qos: QoSOrMinusOne;
+  readonly retain: boolean;
+}
+
+export interface WillMsg {
+  readonly willMsg: Uint8Array;
+}
+
+export interface Register {
+  readonly msgId: number;
+  readonly topicName: Text;
+}
+
+export interface Publish {
+  readonly dup: boolean;
+  /** -1: from anybody, and without an answer. */
+  readonly qos: QoSOrMinusOne;
+  readonly retain: boolean;
+  readonly topicIdType: TopicKind;
+  /** 0 where the kind is `name`. Of a short name the two octets as one number, first octet high. */
+  readonly topicId: number;
+  /** Where the kind is `name`. */
+  readonly topicName?: Text;
+  readonly msgId: number;
+  readonly data: Uint8Array;
+}
+
+/** What a client's answer to something of ours is about. */
+export interface AnsweredPublish {
+  readonly topicId: number;
+  readonly msgId: number;
+}
+
+export interface Unsubscribe {
+  readonly topicIdType: TopicKind;
+  readonly msgId: number;
+  /** normal and name: the filter; predefined and short: a number. */
+  readonly topic: TopicReference;
+}
+
+export interface Subscribe extends Unsubscribe {
+  readonly qos: QoSOrMinusOne;
+}
+
+// To a client.
+
+export type ToClient =
+  | { readonly type: "ADVERTISE"; readonly gwId: number; readonly duration: number }
+  | { readonly type: "GWINFO"; readonly gwId: number; readonly gwAdd: Uint8Array }
+  | Each<"CONNACK" | "WILLTOPICRESP" | "WILLMSGRESP", { readonly reason: Reason }>
+  | Each<"WILLTOPICREQ" | "WILLMSGREQ" | "PINGRESP", unknown>
+  | { readonly type: "REGISTER"; readonly topicId: number; readonly msgId: number; readonly topicName: string }
+  | PublishToClient
+  | PublishByName
+  | Each<"REGACK" | "PUBACK", { readonly topicId: number; readonly msgId: number; readonly reason: Reason }>
+  | Each<"PUBREC" | "PUBREL" | "PUBCOMP" | "UNSUBACK", { readonly msgId: number }>
+  | {
+      readonly type: "SUBACK";
+      /** Granted. */
+      readonly qos: QoS;
+      readonly topicId: number;
+      readonly msgId: number;
+      readonly reason: Reason;
+    }
+  | { readonly type: "DISCONNECT"; readonly duration: undefined };
+
+/** Messages of several names that have the same fields. */
+type Each<Names extends string, Fields> = Names extends string ? { readonly type: Names } & Fields : never;
+
+interface PublicationToClient {
+  readonly type: "PUBLISH";
+  readonly dup: boolean;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  /** 0 at QoS 0. */
+  readonly msgId: number;
+  readonly data: Uint8Array;
+}
+
+export interface PublishToClient extends PublicationToClient {
+  readonly topicIdType: "normal" | "predefined" | "short";
+  readonly topicId: number;
+}
+
+/** To a client whose dialect has no ids for topics. */
+export interface PublishByName extends PublicationToClient {
+  readonly topicIdType: "name";
+  readonly topicName: string;
+}
