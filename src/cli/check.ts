@@ -1,34 +1,44 @@
-/** `check`: the configuration, with every problem, or what it would run. */
-import { loadConfig } from "../config/load.ts";
+/** `check`: the configuration and what it names, with every problem at once, or what it would run. */
+import { readConfig } from "../config/load.ts";
 import type { GatewayConfig } from "../config/schema.ts";
-import { Credentials } from "../upstream/credentials.ts";
+import { GatewayError } from "../errors.ts";
 import { shownBrokers } from "../upstream/options.ts";
+import { lookAtFiles } from "./check-files.ts";
 import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 import { warningsOf } from "./warnings.ts";
 
 export function check(configFile: string): void {
   try {
-    const config = loadConfig(configFile);
-    for (const options of [config.upstream, ...config.upstreams]) new Credentials(options); // reads what they name
-    const listeners = config.transports.map((transport) => `  ${transport.name}: ${inWords(transport)}\n`).join("");
-    const topics = Object.keys(config.topics.predefined).length;
-    out(
-      `${configFile} is valid.\n` +
-        `Devices:\n${listeners}` +
-        `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
-        `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
-        `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
-        warningsOf(config)
-          .map((say) => `Warning: ${say}\n`)
-          .join(""),
-    );
+    const { config, isWhole, problems } = readConfig(configFile);
+    const looked = config ? lookAtFiles(config) : { problems: [], warnings: [] };
+    const all = [...problems, ...looked.problems];
+    // What was left out of a wrong configuration would be warned of by its default.
+    const warnings = config && isWhole ? [...warningsOf(config), ...looked.warnings] : looked.warnings;
+    const says = warnings.map((say) => `Warning: ${say}\n`).join("");
+    if (all.length > 0 || !config) {
+      sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems: all }));
+      return out(says);
+    }
+    out(`${configFile} is valid.\n${inWords(config)}${says}`);
   } catch (error) {
     sayProblems(error);
   }
 }
 
-function inWords(transport: GatewayConfig["transports"][number]): string {
+function inWords(config: GatewayConfig): string {
+  const listeners = config.transports.map((transport) => `  ${transport.name}: ${listener(transport)}\n`).join("");
+  const topics = Object.keys(config.topics.predefined).length;
+  return (
+    `Devices:\n${listeners}` +
+    `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
+    config.upstreams.map((each) => `Broker ${each.name}: ${shownBrokers(each)}, MQTT ${each.protocol}\n`).join("") +
+    `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
+    `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n`
+  );
+}
+
+function listener(transport: GatewayConfig["transports"][number]): string {
   if (transport.type === "udp") return `UDP ${transport.host}:${transport.port}`;
   if (transport.type === "serial") return `serial lines ${transport.ports.join(", ")} at ${transport.baudRate} baud`;
   const adapter = transport.adapter === undefined ? "the first adapter" : `hci${transport.adapter}`;

@@ -62,7 +62,7 @@ export const bufferOptions = z.strictObject({
         clients: z.string().min(1).default("*").describe("Client ids; * stands for anything."),
         topics: z
           .string()
-          .refine(isTopicFilter, "must be a topic filter")
+          .refine(isTopicFilter, "must be a topic filter: # stands alone behind the last slash, + alone between two")
           .default("#")
           .describe("Topic filter, on names as clients see them."),
         messagesMax: z

@@ -57,7 +57,7 @@ export const gatewayConfig = z.strictObject({
       topic: z
         .string()
         .min(1)
-        .regex(/^[^+#\0]+$/)
+        .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
         .optional()
         .describe("Each is also published here, as JSON with the payload in base64. Absent: not."),
       superseded: z
@@ -177,7 +177,7 @@ export const gatewayConfig = z.strictObject({
       topic: z
         .string()
         .min(1)
-        .regex(/^[^+#\0]+$/)
+        .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
         .optional()
         .describe("Retained states go under it: <topic>/gateway and <topic>/clients/<id>. Absent: none."),
     })

@@ -5,7 +5,7 @@ export const serialOptions = z.strictObject({
   type: z.literal("serial").describe("Kind of transport."),
   name: z
     .string()
-    .regex(/^[a-z0-9-]+$/)
+    .regex(/^[a-z0-9-]+$/, "may hold a to z, 0 to 9 and -")
     .default("serial")
     .describe("Unique among the transports; begins every peer's name in the log."),
   ports: z

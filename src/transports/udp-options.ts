@@ -7,7 +7,7 @@ export const udpOptions = z.strictObject({
   type: z.literal("udp").describe("Kind of transport."),
   name: z
     .string()
-    .regex(/^[a-z0-9-]+$/)
+    .regex(/^[a-z0-9-]+$/, "may hold a to z, 0 to 9 and -")
     .default("udp")
     .describe("Unique among the transports; begins every peer's name in the log."),
   host: z

@@ -169,7 +169,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     try {
       // One context is shared by all connections that use it: a quarter of the memory and CPU of a connection.
       return createSecureContext({
-        ...(ca !== undefined && { ca: read(ca) }),
+        ...(ca !== undefined && { ca: certificates(read(ca), ca) }),
         ...(cert !== undefined && { cert: read(cert) }),
         ...(key !== undefined && { key: read(key) }),
         ...(passphrase && { passphrase: secret(passphrase) }),
@@ -185,7 +185,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     return from.password && secret(from.password);
   };
 
-  const psk = tls?.psk && { identity: tls.psk.identity, key: Buffer.from(secret(tls.psk.key), "hex") };
+  const psk = tls?.psk && { identity: tls.psk.identity, key: octetsOf(secret(tls.psk.key)) };
   const general: Group = {
     pattern: /^/,
     username: options.username,
@@ -199,6 +199,20 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     secureContext: group.cert ? contextOf({ ...group, ca: tls?.ca }) : general.secureContext,
   }));
   return { groups, general, psk, stamps };
+}
+
+/** A file without any would be taken, and then no broker be trusted. */
+function certificates(read: Buffer, ca: string): Buffer {
+  if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(read.toString("latin1")))
+    fail(`upstream.tls.ca: ${ca} holds no certificate; it begins with -----BEGIN CERTIFICATE----- (PEM)`, { ca });
+  return read;
+}
+
+/** What is no hexadecimal would end a key early, without a word. */
+function octetsOf(key: string): Buffer {
+  if (!/^([0-9a-f]{2})+$/i.test(key))
+    fail("upstream.tls.psk.key: it is to be hexadecimal, two digits for each octet", {});
+  return Buffer.from(key, "hex");
 }
 
 function commandOf(command: readonly string[], options: UpstreamOptions): PasswordCommand {

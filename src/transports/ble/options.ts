@@ -28,7 +28,7 @@ export const bleOptions = z.strictObject({
   type: z.literal("ble").describe("Kind of transport."),
   name: z
     .string()
-    .regex(/^[a-z0-9-]+$/)
+    .regex(/^[a-z0-9-]+$/, "may hold a to z, 0 to 9 and -")
     .default("ble")
     .describe("Unique among the transports; begins every peer's name in the log."),
   driver: z

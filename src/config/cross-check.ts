@@ -1,0 +1,230 @@
+/** What a schema of single fields cannot see: values that do not go together, so that the gateway could not work as configured. */
+import { isIP } from "node:net";
+import { ownIdsOf } from "../core/own-ids.ts";
+import { parseBrokerUrl, usualPorts, withoutSecrets } from "../upstream/broker-url.ts";
+import { globToRegExp } from "../upstream/credentials.ts";
+import { defaultUrl, placesOf, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
+import { isBluetoothAddress, parseNetwork } from "./access.ts";
+import type { GatewayConfig } from "./schema.ts";
+
+/** Of transports that are given none. */
+const defaultNames: ReadonlySet<string> = new Set(["udp", "ble", "serial"]);
+
+/** Each with its key and what to type. */
+export function crossCheck(config: GatewayConfig): string[] {
+  const problems: string[] = [];
+  const names = config.transports.map(({ name }) => name);
+  for (const [i, name] of names.entries()) {
+    if (names.indexOf(name) !== i)
+      problems.push(`transports.${i}.name: "${name}" is taken by another transport; give each its own`);
+  }
+  const ids = (path: string, table: Readonly<Record<string, string>>) => {
+    for (const id of Object.keys(table)) {
+      if (Number(id) < 1 || Number(id) > 65_534)
+        problems.push(`${path}.${id}: a predefined topic id is a number from 1 to 65534; take another`);
+    }
+  };
+  ids("topics.predefined", config.topics.predefined);
+  for (const [clientId, table] of Object.entries(config.topics.predefinedFor))
+    ids(`topics.predefinedFor.${clientId}`, table);
+  const networks = (path: string, from: readonly string[] | undefined) => {
+    for (const entry of from ?? []) {
+      if (!/^transport:./.test(entry) && !isBluetoothAddress(entry) && !parseNetwork(entry)) {
+        problems.push(
+          `${path}: "${entry}" is no address, network (192.0.2.0/24) or transport (transport:udp)${meantBy(entry)}`,
+        );
+      }
+      const transport = /^transport:(.+)$/.exec(entry)?.[1];
+      // The names that transports have by default stand in the defaults of `access`, too: those may be there in vain.
+      if (transport !== undefined && !names.includes(transport) && !defaultNames.has(transport))
+        problems.push(`${path}: there is no transport "${transport}"; type one of ${namesInWords(names)}`);
+    }
+  };
+  networks("access.site", config.access.site);
+  networks("access.qosMinusOne.from", config.access.qosMinusOne.from);
+  networks("access.forwarders.from", config.access.forwarders.from);
+  for (const [i, rule] of config.access.rules.entries()) networks(`access.rules.${i}.from`, rule.from);
+  for (const [i, { transports }] of config.retry.rules.entries())
+    for (const name of transports ?? [])
+      if (!names.includes(name))
+        problems.push(
+          `retry.rules.${i}.transports: there is no transport "${name}"; type one of ${namesInWords(names)}`,
+        );
+  problems.push(...checkPlaces(config), ...checkUpstreams(config));
+  if (config.tryOutBroker && config.upstream.urls)
+    problems.push("tryOutBroker: serves upstream.url alone; leave upstream.urls out, or set it to false");
+  if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {
+    problems.push("tryOutBroker: is only for upstream.url mqtt://127.0.0.1:PORT; set it to false for a real broker");
+  }
+  if (config.tryOutBroker && config.upstream.protocol === "5") {
+    problems.push(
+      'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
+    );
+  }
+  return problems;
+}
+
+function meantBy(entry: string): string {
+  if (entry === "localhost") return '; type "127.0.0.1"';
+  const [, address = ""] = /^([^/]+)\/\d+$/.exec(entry) ?? [];
+  if (isIP(address) === 4) return `; the number of bits is at most 32: type "${address}/24", or what is meant`;
+  return isIP(address) === 6 ? `; the number of bits is at most 128: type "${address}/64", or what is meant` : "";
+}
+
+function namesInWords(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(", ");
+}
+
+/** Two that want the same port, line or adapter. */
+function checkPlaces({ transports, api, upstream, upstreams }: GatewayConfig): string[] {
+  const problems: string[] = [];
+  for (const [i, one] of transports.entries()) {
+    for (const [j, other] of transports.slice(0, i).entries()) {
+      if (
+        one.type === "udp" &&
+        other.type === "udp" &&
+        one.port !== 0 &&
+        one.port === other.port &&
+        meet(one.host, other.host)
+      )
+        problems.push(
+          `transports.${i}.port: transports.${j} has UDP port ${one.port} already; give each its own port, or its own address with "host"`,
+        );
+      if (one.type === "ble" && other.type === "ble" && one.adapter === other.adapter)
+        problems.push(
+          `transports.${i}.adapter: transports.${j} has this adapter already; say which each has: "adapter": 1`,
+        );
+      if (one.type !== "serial" || other.type !== "serial") continue;
+      for (const line of one.ports.filter((port) => other.ports.includes(port)))
+        problems.push(`transports.${i}.ports: transports.${j} has ${line} already; take it out of one of both`);
+    }
+  }
+  const isHere = (place: string) => place === `localhost:${api.port}`;
+  for (const [i, options] of [upstream, ...upstreams].entries()) {
+    if (!api.enabled || api.port === 0 || !placesOf(options).some(isHere)) continue;
+    const path = i === 0 ? "upstream" : `upstreams.${i - 1}`;
+    problems.push(`api.port: ${api.port} is the port of the broker on this machine (${path}.url); take another`);
+  }
+  return problems;
+}
+
+function meet(one: string, other: string): boolean {
+  if (one === other) return true;
+  const all = { 4: "0.0.0.0", 6: "::" } as const;
+  const family = isIP(one);
+  if (family !== isIP(other) || (family !== 4 && family !== 6)) return false;
+  return one === all[family] || other === all[family];
+}
+
+/** Who the gateway is at the broker. */
+function checkIdentity(path: string, options: UpstreamOptions): string[] {
+  const problems: string[] = [];
+  const { tls, credentials } = options;
+  const urls = urlsOf(options).map(parseBrokerUrl);
+  const isSecure = urls.some((url) => url?.isSecure);
+  if (tls && urls.every((url) => url !== undefined) && !isSecure) {
+    const [url] = urls;
+    const meant =
+      url &&
+      `${url.scheme === "ws" ? "wss" : "mqtts"}://${url.host.includes(":") ? `[${url.host}]` : url.host}:${url.scheme === "ws" ? usualPorts.wss : usualPorts.mqtts}`;
+    problems.push(`${path}.tls: is set, but the url is not for TLS; type "url": "${meant}", or delete tls`);
+  }
+  if (tls?.psk && (tls.cert || tls.ca))
+    problems.push(
+      `${path}.tls.psk: a pre-shared key and certificates exclude each other; delete psk, or ca, cert and key`,
+    );
+  const hasUser = urls.every((url) => url?.username !== undefined);
+  const check = (where: string, from: Pick<UpstreamOptions, "username" | "password" | "passwordCommand">) => {
+    if (from.password && from.passwordCommand)
+      problems.push(`${where}.passwordCommand: password is set too; delete one of both`);
+    const which = from.password ? "password" : "passwordCommand";
+    if (from[which] && from.username === undefined && options.username === undefined && !hasUser)
+      problems.push(`${where}.username: is missing; MQTT knows no ${which} without: type "username": "..."`);
+  };
+  check(path, options);
+  for (const [i, group] of credentials.entries()) check(`${path}.credentials.${i}`, group);
+  const pairs = [
+    ...(tls ? [[`${path}.tls`, tls] as const] : []),
+    ...credentials.map((group, i) => [`${path}.credentials.${i}`, group] as const),
+  ];
+  for (const [where, { cert, key }] of pairs) {
+    if ((cert === undefined) === (key === undefined)) continue;
+    const missing = cert === undefined ? "cert" : "key";
+    const is = cert === undefined ? "certificate" : "private key";
+    problems.push(
+      `${where}.${missing}: is missing; cert and key go together: type "${missing}": "FILE", the file with the ${is}`,
+    );
+  }
+  return problems;
+}
+
+function checkUpstreams(config: GatewayConfig): string[] {
+  const { upstream, upstreams, transports } = config;
+  const problems: string[] = [];
+  const names = transports.map(({ name }) => name);
+  const all: { path: string; options: UpstreamOptions }[] = [{ path: "upstream", options: upstream }];
+  for (const [i, options] of upstreams.entries()) {
+    const path = `upstreams.${i}`;
+    all.push({ path, options });
+    if (upstreams.findIndex(({ name }) => name === options.name) !== i)
+      problems.push(`${path}.name: "${options.name}" is taken by another upstream; give each its own`);
+    if (options.clients === undefined && options.transports === undefined)
+      problems.push(`${path}: say who uses it with "clients" or "transports" (or make it the general "upstream")`);
+    for (const name of options.transports ?? []) {
+      if (!transports.some((transport) => transport.name === name))
+        problems.push(`${path}.transports: there is no transport "${name}"; type one of ${namesInWords(names)}`);
+    }
+  }
+  const places = new Set<string>();
+  for (const { path, options } of all) {
+    const { minSeconds, maxSeconds } = options.reconnect;
+    const urls = urlsOf(options);
+    for (const [i, url] of urls.entries()) {
+      const where = options.urls ? `${path}.urls.${i}` : `${path}.url`;
+      if (!parseBrokerUrl(url))
+        problems.push(
+          `${where}: "${withoutSecrets(url)}" is no address of a broker; type "mqtt://HOST:PORT", the port a number up to 65535`,
+        );
+      else if (urls.indexOf(url) !== i) problems.push(`${where}: this broker is in the list already`);
+    }
+    if (options.urls && options.url !== defaultUrl && options.url !== options.urls[0])
+      problems.push(`${path}.url: is not used, since there are urls; leave it out, or put it first in urls`);
+    problems.push(...checkIdentity(path, options));
+    if (minSeconds > maxSeconds) problems.push(`${path}.reconnect: minSeconds is greater than maxSeconds`);
+    const own = placesOf(options).flatMap((place) => ownIdsOf(options).map((id) => `${place} ${id}`));
+    if (own.some((place) => places.has(place)))
+      problems.push(`${path}.serviceClientId: another upstream has the same at this broker; the two would take turns`);
+    for (const place of own) places.add(place);
+  }
+  problems.push(...checkClientIds(config));
+  return problems;
+}
+
+/** Client ids that the configuration itself speaks of, and that would be refused: at the broker they are the gateway's. */
+function checkClientIds({ upstream, upstreams, topics, access }: GatewayConfig): string[] {
+  const own = [upstream, ...upstreams].flatMap(ownIdsOf);
+  const problems: string[] = [];
+  const check = (path: string, pattern: string, { mode, clientIdPrefix }: typeof upstream) => {
+    if (mode !== "transparent" || /^[*?]*$/.test(pattern)) return;
+    const fits = globToRegExp(pattern);
+    const taken = own.find((id) => id.startsWith(clientIdPrefix) && fits.test(id.slice(clientIdPrefix.length)));
+    if (taken !== undefined)
+      problems.push(
+        `${path}: "${pattern}" names "${taken}", which is the gateway's own client id at the broker; ` +
+          "change serviceClientId or clientIdPrefix",
+      );
+  };
+  for (const [i, options] of upstreams.entries())
+    for (const pattern of [options.clients ?? []].flat()) check(`upstreams.${i}.clients`, pattern, options);
+  const nameOf = (clientId: string) =>
+    upstreams.find(
+      ({ clients, transports }) =>
+        transports === undefined && [clients ?? []].flat().some((pattern) => globToRegExp(pattern).test(clientId)),
+    );
+  for (const clientId of Object.keys(topics.predefinedFor))
+    if (!/[*?]/.test(clientId)) check(`topics.predefinedFor.${clientId}`, clientId, nameOf(clientId) ?? upstream);
+  for (const [i, rule] of access.rules.entries())
+    for (const pattern of "allow" in rule ? [rule.allow].flat() : [])
+      if (!/[*?]/.test(pattern)) check(`access.rules.${i}.allow`, pattern, nameOf(pattern) ?? upstream);
+  return problems;
+}

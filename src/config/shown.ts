@@ -1,0 +1,43 @@
+/** What of a configuration may be seen: a secret may stand where none belongs, or in a url, or deep in another shape. */
+import { withoutSecrets } from "../upstream/broker-url.ts";
+
+export const secretKeys: ReadonlySet<PropertyKey> = new Set([
+  "password",
+  "passphrase",
+  "passwordCommand",
+  "psk",
+  "key",
+  "keys",
+]);
+
+export function isSecretReference(path: readonly PropertyKey[]): boolean {
+  const last = path.at(-1);
+  return (
+    last === "password" || last === "passphrase" || (last === "key" && path.at(-2) === "psk") || path.at(-2) === "keys"
+  );
+}
+
+/** Whether a value here may be repeated to whoever reads the problems. */
+export function isOpen(path: readonly PropertyKey[]): boolean {
+  return !path.some((key) => secretKeys.has(key));
+}
+
+export function shownValue(path: readonly PropertyKey[], found: unknown): string {
+  if (found === undefined) return "nothing";
+  if (found === null) return "null";
+  if (Array.isArray(found)) return "a list";
+  if (typeof found === "object") return "an object";
+  if (!isOpen(path)) return `a ${typeof found} that is not shown here`;
+  return cut(JSON.stringify(typeof found === "string" ? shownText(found) : found) ?? "nothing");
+}
+
+export function shownText(text: string): string {
+  if (/-----BEGIN/.test(text)) return "-----BEGIN...";
+  if (text.includes("://")) return withoutSecrets(text);
+  // A url that lacks its scheme has its password all the same.
+  return text.replace(/^[^@]*:.*@/s, "***@");
+}
+
+function cut(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 76)}..."` : text;
+}
