@@ -2,7 +2,7 @@
  * A packet that is proved to end connections is taken out. Its device hears so where it waits for an answer; what it was
  * answered for becomes a dead letter, and what may be at the broker for all that is counted as uncertain.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
@@ -72,7 +72,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   if (isWill) {
     context.drop("refused-by-broker", { clientId, detail: `will, QoS ${publication.qos} ${publication.topicName}` });
     const mayBeThere = publication.qos === 2;
-    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
     return onWillSettled(context, exchange);
   }
   if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, true);

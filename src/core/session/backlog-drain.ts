@@ -5,7 +5,7 @@
  * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
  * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
@@ -99,7 +99,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
   if (!link || packetId === undefined || reason !== undefined) {
     const detail = `QoS ${publication.qos} ${publication.topicName}, accepted while the broker was away`;
     context.drop(reason ?? "uplink-congested", { clientId, peer: session.peer, detail });
-    bury(context, { clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
+    keepDeadLetter(context, { clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
     forget();
     return false;
   }
@@ -155,7 +155,7 @@ export function onAcceptedSettled(
     const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
     context.drop("refused-by-broker", { clientId, detail });
     const mayBeThere = publication.qos === 2 && wasTakenOut;
-    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
   }
   if (!paidIfSo(context, session)) drainSoon(context, session);
 }

@@ -5,7 +5,7 @@
  * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
@@ -70,7 +70,7 @@ export function acceptPublish(
   if (why === "drop") {
     const detail = `QoS ${publication.qos} ${publication.topicName}: the newest goes`;
     context.drop("backlog-full", { clientId, peer: session.peer, detail });
-    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
   } else after = append(context, session, publication);
   if (message.qos === 0) return undefined;
   answer(context, session, publication, { msgId: message.msgId, topicId: message.topicId }, after);
