@@ -56,7 +56,7 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   resendAll(context, session.broker);
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
   else if (session.lingers && session.account.owed === 0) onPaid(context, session);
-  else if (session.farewell && session.account.owed === 0) publishWill(context, session);
+  else if (session.willPending && session.account.owed === 0) publishWill(context, session);
   drainSoon(context, session);
 }
 

@@ -57,7 +57,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.keepAliveSeconds = record.keepAliveSeconds;
   session.sleepSeconds = record.sleepSeconds;
   session.will = record.will;
-  session.farewell = record.farewell;
+  session.willPending = record.farewell;
   // What an earlier version wrote says nothing of it: whoever has something here has spoken.
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
@@ -99,7 +99,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   // The transports are not open yet: who is sent away hears so when it next speaks.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
-  if (!isIdle || session.farewell || session.lingers) attach(context, session);
+  if (!isIdle || session.willPending || session.lingers) attach(context, session);
 }
 
 /** What it received at QoS 2 and the other broker has not released: it is on disk here. */

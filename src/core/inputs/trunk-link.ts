@@ -52,7 +52,7 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
 function catchUp(context: Context, session: Session): void {
   context.touch(session);
   if (session.lingers && session.account.owed === 0) onPaid(context, session);
-  else if (session.farewell && session.account.owed === 0) publishWill(context, session);
+  else if (session.willPending && session.account.owed === 0) publishWill(context, session);
   drainSoon(context, session);
 }
 

@@ -36,7 +36,7 @@ import { markChanged } from "./session-record.ts";
 import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { sayNotAdmitted } from "./shut-out.ts";
 import { hasRoomForWill } from "./topic-octets.ts";
-import { giveUpFarewell, publishWill } from "./will-delivery.ts";
+import { giveUpWill, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, caller: Caller): void {
   const { peer, message } = caller;
@@ -264,8 +264,8 @@ function commit(context: Context, setup: Setup<Session>): void {
     cancelSetup(context, session.setup);
     session = context.sessions.byClientId(clientId);
   }
-  if (session?.farewell) {
-    giveUpFarewell(context, session);
+  if (session?.willPending) {
+    giveUpWill(context, session);
     session = context.sessions.byClientId(clientId);
   }
   if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);

@@ -12,7 +12,7 @@ import { stopInFlight } from "./drop.ts";
 import { endSession } from "./end.ts";
 import { leave } from "./leave.ts";
 import { forgetSetup } from "./setups.ts";
-import { abandonOrBidFarewell, giveUpFarewell, publishWill } from "./will-delivery.ts";
+import { deliverWillOrClose, giveUpWill, publishWill } from "./will-delivery.ts";
 
 /**
  * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
@@ -25,7 +25,7 @@ export function lose(context: Context, session: Session, options: { why: string;
   if (options.tell && peer !== undefined) tellDisconnected(context, session);
   context.sessions.unbind(session);
   stopInFlight(context, session);
-  abandonOrBidFarewell(context, session);
+  deliverWillOrClose(context, session);
 }
 
 /**
@@ -53,7 +53,7 @@ export function endByOperator(context: Context, clientId: string): void {
   tellDisconnected(context, session);
   if (session.setup) forgetSetup(context, session.setup);
   session.clean = true;
-  session.farewell = false;
+  session.willPending = false;
   if (session.state !== "disconnected" && session.state !== "lost") {
     return bidGoodbye(context, session, "ended by the operator");
   }
@@ -76,7 +76,7 @@ export function endForRoom(context: Context, session: Session): void {
 }
 
 export function onLifeDeadline(context: Context, session: Session): void {
-  if (session.farewell) return giveUpFarewell(context, session);
+  if (session.willPending) return giveUpWill(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
     if (session.setup || session.lingers) return supervise(context, session);
     detach(context, session, { how: "disconnect", endSession: true });
@@ -99,7 +99,7 @@ export function onPaid(context: Context, session: Session): void {
     context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
   }
   if (!session.lingers || session.setup) return;
-  if (session.farewell) {
+  if (session.willPending) {
     if (session.broker.link?.up) publishWill(context, session);
     return;
   }

@@ -154,21 +154,21 @@ function checkLife({ gateway, session, procedures }: Subject, tell: Found): void
 
 /** It has a connection of its own exactly as long as somebody needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
-  const { state, peer, broker, trunk, setup, farewell, lingers, clean, account } = session;
+  const { state, peer, broker, trunk, setup, willPending, lingers, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
   // Its old address may be somebody else's while it connects from a new one.
   if (state === "active" && peer === undefined && !setup) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
-  if (farewell && state !== "lost") tell(` is ${state}, and its will is on the way`);
+  if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
   if (lingers && !isGone) tell(` is ${state}, and its session lingers`);
-  if (!setup && isGone && clean && !farewell && !lingers) tell(` is ${state}, and its clean session has not ended`);
-  if (!setup && lingers && !farewell && account.owed === 0 && broker.link?.up)
+  if (!setup && isGone && clean && !willPending && !lingers) tell(` is ${state}, and its clean session has not ended`);
+  if (!setup && lingers && !willPending && account.owed === 0 && broker.link?.up)
     tell(`: its session lingers for nothing`);
-  if (!setup && farewell && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
+  if (!setup && willPending && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
   if (trunk || setup || session.isHeldBack) return;
-  const needsLink = !isGone || farewell || lingers;
-  if (needsLink && !broker.link) tell(` is ${state}${farewell || lingers ? " and not done" : ""}, and has no link`);
+  const needsLink = !isGone || willPending || lingers;
+  if (needsLink && !broker.link) tell(` is ${state}${willPending || lingers ? " and not done" : ""}, and has no link`);
   if (!needsLink && broker.link) tell(` is ${state}, and has link ${broker.link.id} still`);
 }
 

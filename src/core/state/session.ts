@@ -92,7 +92,7 @@ export class Session {
   readonly shown = new Shown();
   // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
-  farewell = false;
+  willPending = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
   lingers = false;
   /** That something waits for the broker has been told. */

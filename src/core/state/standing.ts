@@ -5,20 +5,20 @@
  *
  * - `setup`: a CONNECT waits for the broker. Set by bindSetup; taken back by forgetSetup, when it is answered, given up or
  *   too late. It may come at any time: while the client sleeps, from another address, or for a session that was over.
- * - `farewell`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
- *   abandonOrBidFarewell alone; taken back when the will is there, when the client comes back before, or when it takes too
- *   long (all by `part`), and by endByOperator.
+ * - `willPending`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
+ *   deliverWillOrClose alone; taken back when the will is there, when the client comes back before, or when it takes too
+ *   long (all by `closeAfterWill`), and by endByOperator.
  * - `lingers`: the client is gone, and not all that was accepted from it is at the broker. Set by `linger`; taken back by
- *   `leave` and `part` when nothing is owed, and by completeSetup, since the client is there again.
+ *   `leave` and `closeAfterWill` when nothing is owed, and by completeSetup, since the client is there again.
  * - `brokerRefused`: the broker will not have the client any more, which hears so when it next speaks. Set by onLinkRefused
  *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
  *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
  *   clients.
  * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, by the operator, or by endForRoom.
  *
- * Farewell and lingering may come together: first what was accepted, then the will. Whichever
+ * A pending will and lingering may come together: first what was accepted, then the will. Whichever
  * ends last ends the session, if it is clean. So of a clean session without a client there is always a reason why it is still there. After
- * a restart the flags are as they were: `farewell` and `clean` are stored, `lingers` is what the account says, and nobody
+ * a restart the flags are as they were: `willPending` and `clean` are stored, `lingers` is what the account says, and nobody
  * is connecting.
  *
  * This holds at the end of a turn. Within one a procedure may be half-way.
@@ -30,7 +30,7 @@ import type { Session } from "./session.ts";
 export interface Standing {
   readonly states: readonly ClientState[];
   readonly setup: boolean;
-  readonly farewell: boolean;
+  readonly willPending: boolean;
   readonly lingers: boolean;
   /** `either`: this is a matter of the client's. */
   readonly clean: boolean | "either";
@@ -41,7 +41,7 @@ export interface Standing {
 const withClient = ["active", "asleep", "awake"] as const;
 const withoutClient = ["disconnected", "lost"] as const;
 
-const plain = { setup: false, farewell: false, lingers: false, clean: "either", mayBeRefused: true } as const;
+const plain = { setup: false, willPending: false, lingers: false, clean: "either", mayBeRefused: true } as const;
 const connecting = { ...plain, setup: true, mayBeRefused: false } as const;
 
 /** All ways in which a session can stand. One that fits none of them should not exist. */
@@ -61,13 +61,13 @@ export const standings = {
   /** The client comes back while that goes on. */
   lingeringAndConnecting: { ...connecting, states: withoutClient, lingers: true },
   /** The will goes to the broker. Then a clean one ends. */
-  parting: { ...plain, states: ["lost"], farewell: true },
+  publishingWill: { ...plain, states: ["lost"], willPending: true },
   /** What was accepted goes to the broker, and then the will. */
-  partingAfterAll: { ...plain, states: ["lost"], farewell: true, lingers: true },
+  awaitingForwardingThenWill: { ...plain, states: ["lost"], willPending: true, lingers: true },
 } as const satisfies Record<string, Standing>;
 
 /** What `isPossible` looks at. */
-export type Flags = Pick<Session, "state" | "farewell" | "lingers" | "brokerRefused" | "clean"> & {
+export type Flags = Pick<Session, "state" | "willPending" | "lingers" | "brokerRefused" | "clean"> & {
   readonly setup: unknown;
 };
 
@@ -86,7 +86,7 @@ function fits(standing: Standing, session: Flags): boolean {
   return (
     standing.states.includes(session.state) &&
     standing.setup === (session.setup !== undefined) &&
-    standing.farewell === session.farewell &&
+    standing.willPending === session.willPending &&
     standing.lingers === session.lingers &&
     (standing.clean === "either" || standing.clean === session.clean) &&
     (standing.mayBeRefused || !session.brokerRefused)

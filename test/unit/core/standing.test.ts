@@ -8,13 +8,13 @@ const either = [false, true] as const;
 /** Every combination of state and flags. */
 const combinations: readonly Flags[] = states.flatMap((state) =>
   either.flatMap((setup) =>
-    either.flatMap((farewell) =>
+    either.flatMap((willPending) =>
       either.flatMap((lingers) =>
         either.flatMap((clean) =>
           either.map((brokerRefused) => ({
             state,
             setup: setup ? {} : undefined,
-            farewell,
+            willPending,
             lingers,
             clean,
             brokerRefused,
@@ -28,7 +28,7 @@ const combinations: readonly Flags[] = states.flatMap((state) =>
 const session = (flags: Partial<Flags>): Flags => ({
   state: "active",
   setup: undefined,
-  farewell: false,
+  willPending: false,
   lingers: false,
   clean: false,
   brokerRefused: false,
@@ -46,10 +46,10 @@ describe("how a session may stand [6.14]", () => {
     const names = Object.keys(standings) as (keyof typeof standings)[];
     for (const flags of combinations) {
       const fitting = names.filter((name) => {
-        const { states, setup, farewell, lingers, clean } = standings[name];
+        const { states, setup, willPending, lingers, clean } = standings[name];
         const isIts = (states as readonly string[]).includes(flags.state);
         const isSame =
-          setup === (flags.setup !== undefined) && farewell === flags.farewell && lingers === flags.lingers;
+          setup === (flags.setup !== undefined) && willPending === flags.willPending && lingers === flags.lingers;
         return isIts && isSame && (clean === "either" || clean === flags.clean);
       });
       expect(fitting.length).toBeLessThan(2);
@@ -57,10 +57,10 @@ describe("how a session may stand [6.14]", () => {
   });
 
   test.each<[string, Partial<Flags>]>([
-    ["a client that is there has no will on the way", { farewell: true }],
-    ["nor has one that sleeps", { state: "asleep", farewell: true }],
-    ["nor one that said goodbye", { state: "disconnected", farewell: true }],
-    ["who connects again has none either", { state: "lost", farewell: true, setup: {} }],
+    ["a client that is there has no will on the way", { willPending: true }],
+    ["nor has one that sleeps", { state: "asleep", willPending: true }],
+    ["nor one that said goodbye", { state: "disconnected", willPending: true }],
+    ["who connects again has none either", { state: "lost", willPending: true, setup: {} }],
     ["what is accepted from a client that is there needs no lingering", { state: "awake", lingers: true }],
     ["a clean session ends with its client", { state: "disconnected", clean: true }],
     ["also when that is lost", { state: "lost", clean: true }],
@@ -77,8 +77,8 @@ describe("how a session may stand [6.14]", () => {
     ["cleanAndConnecting", { state: "disconnected", setup: {}, clean: true }],
     ["lingering", { state: "disconnected", lingers: true, clean: true }],
     ["lingeringAndConnecting", { state: "lost", lingers: true, setup: {} }],
-    ["parting", { state: "lost", farewell: true, clean: true }],
-    ["partingAfterAll", { state: "lost", farewell: true, lingers: true }],
+    ["publishingWill", { state: "lost", willPending: true, clean: true }],
+    ["awaitingForwardingThenWill", { state: "lost", willPending: true, lingers: true }],
   ])("possible: %s", (name, flags) => {
     expect(standingOf(session(flags))).toBe(name);
   });
@@ -90,7 +90,7 @@ test("nobody sets or takes back a flag but those whom the theory in standing.ts 
   const writers = (flag: string) =>
     files.filter((name) => new RegExp(`\\.${flag} = `).test(readFileSync(new URL(name, core), "utf8"))).sort();
   expect(writers("setup")).toEqual(["session/setups.ts"]);
-  expect(writers("farewell")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
+  expect(writers("willPending")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
   expect(writers("lingers")).toEqual([
     "inputs/restore.ts",
     "session/connect-outcome.ts",
