@@ -414,7 +414,7 @@ function viewOf(session: Session): SessionView {
     waitingBytes: session.outbox.bytes,
     waitingSince: session.outbox.head()?.since,
     droppedMessages: session.dropped,
-    owedToBroker: session.account.owed,
+    owedToBroker: session.account.unforwarded,
     owedBytes: session.account.backlog.bytes,
     topics: session.registry.size,
     subscriptions: session.subscriptions.size,

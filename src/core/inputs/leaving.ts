@@ -218,7 +218,7 @@ function goOn(context: Context, upstream: Upstream<Session>): void {
     session.isHeldBack = false;
     const isIdle = session.state === "disconnected" || session.state === "lost";
     if (session.trunk || session.broker.link || session.lacksId) continue;
-    if (!isIdle || session.willPending || session.lingers)
+    if (!isIdle || session.willPending || session.awaitsForwarding)
       openLink(context, session, { clean: session.clean, resume: true });
   }
 }

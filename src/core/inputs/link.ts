@@ -15,7 +15,7 @@ import type { LinkEnd, LinkRefusal } from "../input.ts";
 
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
-import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
+import { bidGoodbye, onAllForwarded, tellDisconnected } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
@@ -55,8 +55,8 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   session.broker.inDoubt = false;
   resendAll(context, session.broker);
   if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
-  else if (session.lingers && session.account.owed === 0) onPaid(context, session);
-  else if (session.willPending && session.account.owed === 0) publishWill(context, session);
+  else if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
+  else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
   drainSoon(context, session);
 }
 

@@ -6,7 +6,7 @@ import { sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { pubAck } from "../messages.ts";
-import { onPaid } from "../session/departure.ts";
+import { onAllForwarded } from "../session/departure.ts";
 import { onWillSettled } from "../session/will-delivery.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
@@ -26,7 +26,7 @@ export function purgeUplink(context: Context, input: Extract<Input, { kind: "pur
     context.drop("purged", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
   }
   sendWaiting(context, broker);
-  if (account.owed === 0) onPaid(context, session);
+  if (account.unforwarded === 0) onAllForwarded(context, session);
 }
 
 /** The broker has not said that it has it. */

@@ -92,14 +92,14 @@ function restoreSession(context: Context, stored: StoredState): void {
   }
   restoreBacklog(session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
-  session.lingers = isIdle && session.account.owed > 0;
+  session.awaitsForwarding = isIdle && session.account.unforwarded > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   session.isUnasked = true;
   // The transports are not open yet: who is sent away hears so when it next speaks.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
-  if (!isIdle || session.willPending || session.lingers) attach(context, session);
+  if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
 }
 
 /** What it received at QoS 2 and the other broker has not released: it is on disk here. */

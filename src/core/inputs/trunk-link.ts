@@ -16,7 +16,7 @@ import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completeOrFail, completeSetup } from "../session/connect-outcome.ts";
-import { onPaid } from "../session/departure.ts";
+import { onAllForwarded } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
@@ -51,8 +51,8 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
 
 function catchUp(context: Context, session: Session): void {
   context.touch(session);
-  if (session.lingers && session.account.owed === 0) onPaid(context, session);
-  else if (session.willPending && session.account.owed === 0) publishWill(context, session);
+  if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
+  else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
   drainSoon(context, session);
 }
 

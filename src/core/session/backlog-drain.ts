@@ -14,7 +14,7 @@ import type { BacklogEntry } from "../state/backlog.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
-import { onPaid } from "./departure.ts";
+import { onAllForwarded } from "./departure.ts";
 
 /** After a read that failed. */
 const readPauseMs = 1_000;
@@ -49,7 +49,7 @@ function sendNext(context: Context, session: Session): boolean {
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
   for (let entry = backlog.shift(); entry; entry = backlog.shift()) if (send(context, session, entry)) return true;
-  paidIfSo(context, session);
+  checkAllForwarded(context, session);
   return false;
 }
 
@@ -87,7 +87,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
     backlog.recount(); // damaged records: the store has told
   }
   makeRoom(context, session);
-  if (!paidIfSo(context, session)) drainSoon(context, session);
+  if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }
 
 function send(context: Context, session: Session, { id, publication, at }: BacklogEntry): boolean {
@@ -107,7 +107,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     if (!sendUnanswered(context, broker, session, publication))
       context.drop("uplink-congested", { clientId, detail: `QoS 0 ${publication.topicName}, accepted earlier` });
     forget();
-    paidIfSo(context, session);
+    checkAllForwarded(context, session);
     return true;
   }
   const backlogId = publication.qos === 1 ? id : 0;
@@ -157,11 +157,11 @@ export function onAcceptedSettled(
     const mayBeThere = publication.qos === 2 && wasTakenOut;
     keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
   }
-  if (!paidIfSo(context, session)) drainSoon(context, session);
+  if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }
 
-function paidIfSo(context: Context, session: Session): boolean {
-  if (session.account.owed > 0) return false;
-  onPaid(context, session);
+function checkAllForwarded(context: Context, session: Session): boolean {
+  if (session.account.unforwarded > 0) return false;
+  onAllForwarded(context, session);
   return true;
 }

@@ -25,7 +25,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   const { message, peer } = setup;
   forgetSetup(context, setup);
   if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
-  session.lingers = false;
+  session.awaitsForwarding = false;
   session.dialect = setup.dialect;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
@@ -92,7 +92,7 @@ export function failSetup(
   }
   if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
   if (session.state === "active") return bidGoodbye(context, session, refusal.why);
-  if (session.lingers) return;
+  if (session.awaitsForwarding) return;
   detach(context, session, { how: "disconnect", endSession: false });
 }
 
@@ -113,7 +113,7 @@ export function cancelSetup(context: Context, setup: Setup<Session>): void {
   if (setup.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
-  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
+  } else if ((session.state === "disconnected" || session.state === "lost") && !session.awaitsForwarding) {
     detach(context, session, { how: "disconnect", endSession: false });
   }
 }

@@ -270,7 +270,7 @@ function commit(context: Context, setup: Setup<Session>): void {
   }
   if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);
   if (session && (message.cleanSession || (session.clean && session.state === "active"))) {
-    if (session.account.owed > 0) startAnew(context, session);
+    if (session.account.unforwarded > 0) startAnew(context, session);
     else {
       endForNewStart(context, session, message.cleanSession);
       session = undefined;

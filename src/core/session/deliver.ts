@@ -24,7 +24,7 @@ type Delivered = Extract<Input, { kind: "delivered" }>;
 /** A publication came from the broker for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
   const { broker, clientId } = session;
-  if (session.lingers && session.clean) return leaveAtBroker(context, session, input, "session-ended");
+  if (session.awaitsForwarding && session.clean) return leaveAtBroker(context, session, input, "session-ended");
   const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
   if (broker.deafTo.size > 0 && isUnwanted(session, topicName))
     return leaveAtBroker(context, session, input, "session-ended");

@@ -78,7 +78,7 @@ export function endForRoom(context: Context, session: Session): void {
 export function onLifeDeadline(context: Context, session: Session): void {
   if (session.willPending) return giveUpWill(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
-    if (session.setup || session.lingers) return supervise(context, session);
+    if (session.setup || session.awaitsForwarding) return supervise(context, session);
     detach(context, session, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
@@ -93,12 +93,12 @@ export function onLifeDeadline(context: Context, session: Session): void {
 }
 
 /** Everything that was accepted from this client is at the broker. */
-export function onPaid(context: Context, session: Session): void {
+export function onAllForwarded(context: Context, session: Session): void {
   if (session.reported) {
     session.reported = false;
     context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
   }
-  if (!session.lingers || session.setup) return;
+  if (!session.awaitsForwarding || session.setup) return;
   if (session.willPending) {
     if (session.broker.link?.up) publishWill(context, session);
     return;

@@ -16,14 +16,14 @@ import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts"
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { supervise } from "./client-life.ts";
-import { leave, linger } from "./leave.ts";
+import { awaitForwarding, leave } from "./leave.ts";
 import { markChanged } from "./session-record.ts";
 
 /** The client is lost: see to its will and to its connection. */
 export function deliverWillOrClose(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
-  if (session.account.owed > 0) return deliverWillAfterAll(context, session);
+  if (session.account.unforwarded > 0) return deliverWillAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
     return closeAfterWill(context, session, "abandon");
@@ -42,7 +42,7 @@ function deliverWillAfterAll(context: Context, session: Session): void {
   const isOut = link?.wasUp && !link.up && brokerPublishes(context, session) && sameWill(will, link.will);
   if (isOut && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
   session.willPending = will !== undefined && !isOut;
-  linger(context, session, { keepWill: session.willPending });
+  awaitForwarding(context, session, { keepWill: session.willPending });
   supervise(context, session);
 }
 
@@ -120,8 +120,8 @@ function closeAfterWill(context: Context, session: Session, how: "disconnect" | 
     session.broker.finish(exchange);
     forgetExchange(context, exchange);
   }
-  if (session.account.owed === 0 && !session.clean) {
-    session.lingers = false;
+  if (session.account.unforwarded === 0 && !session.clean) {
+    session.awaitsForwarding = false;
     detach(context, session, { how, endSession: false });
     return supervise(context, session);
   }

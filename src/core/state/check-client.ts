@@ -143,9 +143,9 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
 
 /** The deadline that its state asks for is set, and not later than that. */
 function checkLife({ gateway, session, procedures }: Subject, tell: Found): void {
-  const { life, state, setup, lingers } = session;
+  const { life, state, setup, awaitsForwarding } = session;
   // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
-  if (life.at === undefined && !setup?.isNew && !lingers) tell(` is ${state}, and no deadline ends that`);
+  if (life.at === undefined && !setup?.isNew && !awaitsForwarding) tell(` is ${state}, and no deadline ends that`);
   // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
   const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
   if (life.at !== undefined && !setup && life.at > Math.ceil(latest))
@@ -154,21 +154,23 @@ function checkLife({ gateway, session, procedures }: Subject, tell: Found): void
 
 /** It has a connection of its own exactly as long as somebody needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
-  const { state, peer, broker, trunk, setup, willPending, lingers, clean, account } = session;
+  const { state, peer, broker, trunk, setup, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
   // Its old address may be somebody else's while it connects from a new one.
   if (state === "active" && peer === undefined && !setup) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
   if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
-  if (lingers && !isGone) tell(` is ${state}, and its session lingers`);
-  if (!setup && isGone && clean && !willPending && !lingers) tell(` is ${state}, and its clean session has not ended`);
-  if (!setup && lingers && !willPending && account.owed === 0 && broker.link?.up)
-    tell(`: its session lingers for nothing`);
-  if (!setup && willPending && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
+  if (awaitsForwarding && !isGone) tell(` is ${state}, and its session waits for what is to be forwarded`);
+  if (!setup && isGone && clean && !willPending && !awaitsForwarding)
+    tell(` is ${state}, and its clean session has not ended`);
+  if (!setup && awaitsForwarding && !willPending && account.unforwarded === 0 && broker.link?.up)
+    tell(`: its session waits, and nothing is to be forwarded`);
+  if (!setup && willPending && account.unforwarded === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
   if (trunk || setup || session.isHeldBack) return;
-  const needsLink = !isGone || willPending || lingers;
-  if (needsLink && !broker.link) tell(` is ${state}${willPending || lingers ? " and not done" : ""}, and has no link`);
+  const needsLink = !isGone || willPending || awaitsForwarding;
+  if (needsLink && !broker.link)
+    tell(` is ${state}${willPending || awaitsForwarding ? " and not done" : ""}, and has no link`);
   if (!needsLink && broker.link) tell(` is ${state}, and has link ${broker.link.id} still`);
 }
 

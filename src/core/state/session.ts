@@ -94,7 +94,7 @@ export class Session {
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   willPending = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
-  lingers = false;
+  awaitsForwarding = false;
   /** That something waits for the broker has been told. */
   reported = false;
   /** Messages for this client that were dropped, since the gateway started. */

@@ -9,13 +9,13 @@ const either = [false, true] as const;
 const combinations: readonly Flags[] = states.flatMap((state) =>
   either.flatMap((setup) =>
     either.flatMap((willPending) =>
-      either.flatMap((lingers) =>
+      either.flatMap((awaitsForwarding) =>
         either.flatMap((clean) =>
           either.map((brokerRefused) => ({
             state,
             setup: setup ? {} : undefined,
             willPending,
-            lingers,
+            awaitsForwarding,
             clean,
             brokerRefused,
           })),
@@ -29,7 +29,7 @@ const session = (flags: Partial<Flags>): Flags => ({
   state: "active",
   setup: undefined,
   willPending: false,
-  lingers: false,
+  awaitsForwarding: false,
   clean: false,
   brokerRefused: false,
   ...flags,
@@ -46,10 +46,12 @@ describe("how a session may stand [6.14]", () => {
     const names = Object.keys(standings) as (keyof typeof standings)[];
     for (const flags of combinations) {
       const fitting = names.filter((name) => {
-        const { states, setup, willPending, lingers, clean } = standings[name];
+        const { states, setup, willPending, awaitsForwarding, clean } = standings[name];
         const isIts = (states as readonly string[]).includes(flags.state);
         const isSame =
-          setup === (flags.setup !== undefined) && willPending === flags.willPending && lingers === flags.lingers;
+          setup === (flags.setup !== undefined) &&
+          willPending === flags.willPending &&
+          awaitsForwarding === flags.awaitsForwarding;
         return isIts && isSame && (clean === "either" || clean === flags.clean);
       });
       expect(fitting.length).toBeLessThan(2);
@@ -61,7 +63,7 @@ describe("how a session may stand [6.14]", () => {
     ["nor has one that sleeps", { state: "asleep", willPending: true }],
     ["nor one that said goodbye", { state: "disconnected", willPending: true }],
     ["who connects again has none either", { state: "lost", willPending: true, setup: {} }],
-    ["what is accepted from a client that is there needs no lingering", { state: "awake", lingers: true }],
+    ["what is accepted from a client that is there is not waited for", { state: "awake", awaitsForwarding: true }],
     ["a clean session ends with its client", { state: "disconnected", clean: true }],
     ["also when that is lost", { state: "lost", clean: true }],
     ["while a CONNECT waits, the refusal is its answer", { setup: {}, brokerRefused: true }],
@@ -75,10 +77,10 @@ describe("how a session may stand [6.14]", () => {
     ["kept", { state: "lost" }],
     ["keptAndConnecting", { state: "disconnected", setup: {} }],
     ["cleanAndConnecting", { state: "disconnected", setup: {}, clean: true }],
-    ["lingering", { state: "disconnected", lingers: true, clean: true }],
-    ["lingeringAndConnecting", { state: "lost", lingers: true, setup: {} }],
+    ["awaitingForwarding", { state: "disconnected", awaitsForwarding: true, clean: true }],
+    ["awaitingForwardingAndConnecting", { state: "lost", awaitsForwarding: true, setup: {} }],
     ["publishingWill", { state: "lost", willPending: true, clean: true }],
-    ["awaitingForwardingThenWill", { state: "lost", willPending: true, lingers: true }],
+    ["awaitingForwardingThenWill", { state: "lost", willPending: true, awaitsForwarding: true }],
   ])("possible: %s", (name, flags) => {
     expect(standingOf(session(flags))).toBe(name);
   });
@@ -91,7 +93,7 @@ test("nobody sets or takes back a flag but those whom the theory in standing.ts 
     files.filter((name) => new RegExp(`\\.${flag} = `).test(readFileSync(new URL(name, core), "utf8"))).sort();
   expect(writers("setup")).toEqual(["session/setups.ts"]);
   expect(writers("willPending")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
-  expect(writers("lingers")).toEqual([
+  expect(writers("awaitsForwarding")).toEqual([
     "inputs/restore.ts",
     "session/connect-outcome.ts",
     "session/leave.ts",
