@@ -23,7 +23,7 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
   const holders = owner instanceof Trunk ? sessionsOf(context, owner) : [owner];
   if (someHeld) for (const { outbox } of holders) for (const entry of outbox) unbindDelivery(entry);
   broker.received.clear();
-  if (owner instanceof Trunk) owner.lately.clear();
+  if (owner instanceof Trunk) owner.recentDeliveries.clear();
   broker.outside.clear();
   for (const packetId of broker.retired.keys())
     forgetRetired(context, owner instanceof Trunk ? owner.key : owner.clientId, packetId);

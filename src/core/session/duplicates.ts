@@ -47,17 +47,20 @@ export function remember(context: Context, session: Session, exchange: PublishEx
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
   const { qos, payload } = exchange.publication;
-  if (qos > 0) noteDone(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
+  if (qos > 0) noteCompleted(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
 }
 
 /** Remembers a finished publication, for as long as the client may repeat it. */
-export function noteDone(
+export function noteCompleted(
   context: Context,
   session: Session,
   done: { msgId: number; topicId: number; qos: 1 | 2; hash: number; after?: CommitToken | undefined },
 ): void {
   const { msgId, topicId, qos, hash, after } = done;
-  session.lately.note({ msgId, topicId, qos, hash, after, at: context.now }, context.options.clients.uplinkInFlightMax);
+  session.recentPublishes.note(
+    { msgId, topicId, qos, hash, after, at: context.now },
+    context.options.clients.uplinkInFlightMax,
+  );
 }
 
 /** Is this a repetition of what was taken at QoS 2? Then it is answered again. */

@@ -80,6 +80,6 @@ export function forgetDevice(context: Context, session: Session): void {
   session.subscriptions.clear();
   session.registry.clear();
   session.lastConnect = undefined;
-  session.lately.clear();
+  session.recentPublishes.clear();
   session.willMessage = undefined;
 }

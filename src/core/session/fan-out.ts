@@ -25,7 +25,7 @@ import { deliver } from "./deliver.ts";
 const sharedTriesMax = 16;
 
 /** Acknowledged deliveries at QoS 1 that are remembered; a broker has no more unanswered at a time. */
-const latelyMax = 1_000;
+const recentDeliveriesMax = 1_000;
 
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
@@ -142,7 +142,7 @@ function isRepeat(
 ): boolean {
   let known = publication.qos === 2 ? trunk.broker.received.get(packetId) : undefined;
   if (publication.qos === 1 && dup) {
-    const last = trunk.lately.get(packetId);
+    const last = trunk.recentDeliveries.get(packetId);
     const { topicName, payload } = publication;
     if (last?.received.publication.topicName === topicName && last.hash === hashOf(payload)) known = last.received;
   }
@@ -187,11 +187,11 @@ function acknowledgeCustody(
 }
 
 function remember(trunk: Trunk<Session>, received: Received, hash: number): void {
-  const { lately } = trunk;
-  lately.delete(received.packetId);
-  lately.set(received.packetId, { received, hash });
-  const oldest = lately.size > latelyMax ? lately.keys().next() : undefined;
-  if (oldest && !oldest.done) lately.delete(oldest.value);
+  const { recentDeliveries } = trunk;
+  recentDeliveries.delete(received.packetId);
+  recentDeliveries.set(received.packetId, { received, hash });
+  const oldest = recentDeliveries.size > recentDeliveriesMax ? recentDeliveries.keys().next() : undefined;
+  if (oldest && !oldest.done) recentDeliveries.delete(oldest.value);
 }
 
 const nothing = new Uint8Array(0);

@@ -22,7 +22,7 @@ import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
 import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
-import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteCompleted, remainTaken, remember } from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
@@ -184,7 +184,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
   const exchange = session.uplink.get(msgId);
   if (exchange?.publication.qos !== 2) {
     const taken = session.taken.get(msgId);
-    if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
+    if (taken) noteCompleted(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
     forgetTaken(context, session, msgId);
     context.tell(session, { type: "PUBCOMP", msgId });
     return;
@@ -314,7 +314,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   if (isTaken(context, session, message)) return true;
   // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
   if (!message.dup) return false;
-  const done = session.lately.find(message.msgId);
+  const done = session.recentPublishes.find(message.msgId);
   if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;
   if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
   context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });

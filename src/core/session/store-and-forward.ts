@@ -17,7 +17,7 @@ import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
-import { noteDone, noteTaken, remainTaken } from "./duplicates.ts";
+import { noteCompleted, noteTaken, remainTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -99,8 +99,8 @@ function answer(
     context.tell(session, { type: "PUBREC", msgId }, token ?? after);
     return;
   }
-  noteDone(context, session, { msgId, topicId, qos: 1, hash, after });
-  if (after !== undefined) context.journal.promised(after, () => session.lately.forget(msgId));
+  noteCompleted(context, session, { msgId, topicId, qos: 1, hash, after });
+  if (after !== undefined) context.journal.promised(after, () => session.recentPublishes.forget(msgId));
   context.tell(session, pubAck(topicId, msgId, "accepted"), after);
 }
 

@@ -14,7 +14,7 @@ import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
-import { Lately } from "./recent-publishes.ts";
+import { RecentPublishes } from "./recent-publishes.ts";
 import type { Setup } from "./setup.ts";
 import { Shown } from "./shown.ts";
 import type { Registry } from "./topic-registry.ts";
@@ -85,7 +85,7 @@ export class Session {
       })
     | undefined = undefined;
   /** Publications of the client that are done: to know a repetition that comes late. */
-  readonly lately = new Lately();
+  readonly recentPublishes = new RecentPublishes();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
   readonly taken = new SmallMap<number, Taken>();
   /** What it was last sent of each name. */

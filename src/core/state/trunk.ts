@@ -48,7 +48,7 @@ export class Trunk<Client extends ExchangeClient> {
   /** Of a lane of an earlier life: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
-  readonly lately = new Map<number, { readonly received: Received; readonly hash: number }>();
+  readonly recentDeliveries = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
   unkept: Received[] = [];
   /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */
