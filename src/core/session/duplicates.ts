@@ -26,7 +26,7 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
  * released and remembered, so that a client that has kept its state gets its answers.
  */
 export function orphanUplink(context: Context, session: Session): void {
-  for (const taken of session.taken.values()) taken.orphan = true;
+  for (const taken of session.inboundQoS2.values()) taken.orphan = true;
   for (const exchange of session.uplink.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
       exchange.orphan = true;
@@ -65,7 +65,7 @@ export function noteCompleted(
 
 /** Is this a repetition of what was taken at QoS 2? Then it is answered again. */
 export function isTaken(context: Context, session: Session, message: Publish): boolean {
-  const taken = session.taken.get(message.msgId);
+  const taken = session.inboundQoS2.get(message.msgId);
   if (!taken) return false;
   const isSame =
     message.qos === 2 &&
@@ -84,12 +84,12 @@ export function isTaken(context: Context, session: Session, message: Publish): b
 
 /** The client's PUBREL came, or the client does not know of it any more. The number may mean another message now. */
 export function forgetTaken(context: Context, session: Session, msgId: number): void {
-  if (!session.taken.delete(msgId)) return;
+  if (!session.inboundQoS2.delete(msgId)) return;
   context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
 }
 
 /** The broker has it: its MsgId is remembered until the client's PUBREL. */
-export function remainTaken(
+export function awaitPubRel(
   context: Context,
   session: Session,
   { publication, orphan }: PublishExchange<Session>,
@@ -101,15 +101,15 @@ export function remainTaken(
 /** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
 export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
   const { topicId, hash } = what;
-  session.taken.set(msgId, what);
+  session.inboundQoS2.set(msgId, what);
   return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */
 export function makeRoomForTaken(context: Context, session: Session): boolean {
-  const { taken } = session;
-  if (taken.size < context.options.clients.uplinkInFlightMax) return true;
-  for (const [msgId, { orphan }] of taken) {
+  const { inboundQoS2 } = session;
+  if (inboundQoS2.size < context.options.clients.uplinkInFlightMax) return true;
+  for (const [msgId, { orphan }] of inboundQoS2) {
     if (!orphan) continue;
     forgetTaken(context, session, msgId);
     return true;

@@ -52,7 +52,7 @@ function forgetBrokerState(context: Context, session: Session): void {
   for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
     if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
   }
-  for (const msgId of session.taken.keys()) {
+  for (const msgId of session.inboundQoS2.keys()) {
     context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
   }
   // What is under way over a shared connection goes on, and its records go with its end.
@@ -67,7 +67,7 @@ export function forgetDevice(context: Context, session: Session): void {
   const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");
   for (const received of undecided) acknowledge(context, session.broker, received, undefined);
-  for (const msgId of [...session.taken.keys()]) forgetTaken(context, session, msgId);
+  for (const msgId of [...session.inboundQoS2.keys()]) forgetTaken(context, session, msgId);
   const { broker } = session;
   if (session.trunk) leaveTrunk(context, session.trunk, session);
   for (const filter of session.trunk ? [] : session.subscriptions.keys()) {

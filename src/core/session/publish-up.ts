@@ -22,7 +22,7 @@ import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
 import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
-import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteCompleted, remainTaken, remember } from "./duplicates.ts";
+import { adopted, awaitPubRel, forgetTaken, isTaken, makeRoomForTaken, noteCompleted, remember } from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
@@ -183,7 +183,7 @@ function topicNameWithoutSession(context: Context, session: Session | undefined,
 export function onPubRel(context: Context, session: Session, msgId: number): void {
   const exchange = session.uplink.get(msgId);
   if (exchange?.publication.qos !== 2) {
-    const taken = session.taken.get(msgId);
+    const taken = session.inboundQoS2.get(msgId);
     if (taken) noteCompleted(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
     forgetTaken(context, session, msgId);
     context.tell(session, { type: "PUBCOMP", msgId });
@@ -225,7 +225,7 @@ export function onPublishAck(
   if (qos === 2 && exchange.stage !== "released" && reason === "accepted") {
     // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
     unbindUplink(exchange);
-    remainTaken(context, session, exchange, origin);
+    awaitPubRel(context, session, exchange, origin);
     if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
     return;
   }
@@ -292,7 +292,7 @@ function onReceivedOverTrunk(
 ): void {
   const { session, msgId } = origin;
   unbindUplink(exchange);
-  remainTaken(context, session, exchange, origin);
+  awaitPubRel(context, session, exchange, origin);
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;

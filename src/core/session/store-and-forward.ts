@@ -17,7 +17,7 @@ import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { append, dropOldest, storesFor } from "./backlog.ts";
-import { noteCompleted, noteTaken, remainTaken } from "./duplicates.ts";
+import { awaitPubRel, noteCompleted, noteTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -42,7 +42,7 @@ function obstacle(
 ): "store-failing" | "backlog-full" | "uplink-congested" | "drop" | undefined {
   if (context.storeFails) return "store-failing";
   const { uplink, clients } = context.options;
-  if (publication.qos === 2 && session.taken.size >= clients.uplinkInFlightMax) return "uplink-congested";
+  if (publication.qos === 2 && session.inboundQoS2.size >= clients.uplinkInFlightMax) return "uplink-congested";
   const { backlog } = session.account;
   const bytes = backlogBytes(publication);
   const isFull =
@@ -92,7 +92,7 @@ function answer(
     const token = noteTaken(context, session, msgId, { topicId, hash, after, orphan: false });
     if (token !== undefined) {
       context.journal.promised(token, () => {
-        session.taken.delete(msgId);
+        session.inboundQoS2.delete(msgId);
         context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
       });
     }
@@ -123,7 +123,7 @@ export function acceptInFlight(context: Context, session: Session): void {
       settle(session, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
-      remainTaken(context, session, exchange, origin);
+      awaitPubRel(context, session, exchange, origin);
       continue;
     }
     settle(session, exchange);

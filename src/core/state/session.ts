@@ -87,7 +87,7 @@ export class Session {
   /** Publications of the client that are done: to know a repetition that comes late. */
   readonly recentPublishes = new RecentPublishes();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly taken = new SmallMap<number, Taken>();
+  readonly inboundQoS2 = new SmallMap<number, Taken>();
   /** What it was last sent of each name. */
   readonly shown = new Shown();
   // How these go together is in standing.ts.
