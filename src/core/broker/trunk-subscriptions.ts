@@ -151,10 +151,10 @@ export function leaveFilter(
 /** The client's session ends, or is over but for what it is owed. */
 export function leaveTrunk(context: Context, trunk: Trunk<Session>, session: Session): void {
   for (const filter of session.subscriptions.keys()) leaveFilter(context, trunk, session, filter, undefined);
-  for (const request of session.subscribing.values()) {
+  for (const request of session.subscribesInFlight.values()) {
     if (request.kind === "subscribe") leaveFilter(context, trunk, session, request.filter, undefined);
   }
-  session.subscribing.clear(); // an answer that still comes is for nobody
+  session.subscribesInFlight.clear(); // an answer that still comes is for nobody
 }
 
 export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {

@@ -63,7 +63,7 @@ export function onTrunkSubscribed(
   noteAnswered(context, waits);
   for (const request of requests) {
     const { origin } = request;
-    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue; // answered already, or gone
+    if (!origin || origin.session.subscribesInFlight.get(origin.msgId) !== request) continue; // answered already, or gone
     const granted = code < 0x80 ? Math.min(code, request.qos) : code;
     onSubscribeAck(context, origin.session, request, granted);
   }

@@ -98,7 +98,7 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
   const members = [...entry.members.keys()];
   for (const request of [...requests, ...entry.next]) {
     const { origin } = request;
-    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue;
+    if (!origin || origin.session.subscribesInFlight.get(origin.msgId) !== request) continue;
     onSubscribeAck(context, origin.session, request, notAuthorized);
   }
   entry.next = [];

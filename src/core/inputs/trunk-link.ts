@@ -65,7 +65,7 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   if (trunk.isLeaving) return tellHeldBack(context, trunk, reason);
   const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
-    if (session.uplink.size === 0 && session.subscribing.size === 0) continue;
+    if (session.publishesInFlight.size === 0 && session.subscribesInFlight.size === 0) continue;
     if (storesFor(context, session.clientId)) stored.push(session);
     else failPendingRequests(context, session);
   }

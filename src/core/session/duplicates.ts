@@ -9,7 +9,7 @@ import type { Publish } from "../words.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
 export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
-  const exchange = session.uplink.get(message.msgId);
+  const exchange = session.publishesInFlight.get(message.msgId);
   if (!exchange?.orphan) return exchange;
   const { qos, payload } = exchange.publication;
   if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
@@ -27,7 +27,7 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
  */
 export function orphanUplink(context: Context, session: Session): void {
   for (const taken of session.inboundQoS2.values()) taken.orphan = true;
-  for (const exchange of session.uplink.values()) {
+  for (const exchange of session.publishesInFlight.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
       exchange.orphan = true;
       continue;

@@ -21,7 +21,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   if (session.trunk) {
     leaveTrunk(context, session.trunk, session);
     orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) unbindUplink(exchange);
+    for (const exchange of session.publishesInFlight.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);
   forgetExperience(context, session.broker, session.clientId);

@@ -70,7 +70,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return;
   }
   if (!link?.up) return refuse(context, session, message, "congestion", "link-down");
-  if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
+  if (link.congested || (message.qos > 0 && session.publishesInFlight.size >= uplinkInFlightMax)) {
     return refuse(context, session, message, "congestion", "uplink-congested");
   }
   if (message.qos === 2 && !makeRoomForTaken(context, session)) {
@@ -96,7 +96,8 @@ export function onPublish(context: Context, session: Session, message: Publish):
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
   const { link } = session.broker;
   const isLive = link?.up === true || storesFor(context, session.clientId);
-  const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
+  const isFull =
+    session.publishesInFlight.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
     return refuse(context, session, message, "congestion", "uplink-congested");
   if (message.qos === 2 && !makeRoomForTaken(context, session))
@@ -181,7 +182,7 @@ function topicNameWithoutSession(context: Context, session: Session | undefined,
 
 /** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
 export function onPubRel(context: Context, session: Session, msgId: number): void {
-  const exchange = session.uplink.get(msgId);
+  const exchange = session.publishesInFlight.get(msgId);
   if (exchange?.publication.qos !== 2) {
     const taken = session.inboundQoS2.get(msgId);
     if (taken) noteCompleted(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });

@@ -106,8 +106,8 @@ function answer(
 
 /** The connection is gone: what the client waits for becomes ours, and it is answered. */
 export function acceptInFlight(context: Context, session: Session): void {
-  const { broker, uplink, clientId } = session;
-  for (const [msgId, exchange] of uplink) {
+  const { broker, publishesInFlight, clientId } = session;
+  for (const [msgId, exchange] of publishesInFlight) {
     const { origin, stage, publication } = exchange;
     if (!origin) continue;
     if (stage === "released") {
@@ -146,7 +146,7 @@ function takeBack(
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
+  if (broker.inFlight.get(exchange.packetId) !== exchange || session.publishesInFlight.has(origin.msgId)) return;
   broker.takeBack(exchange);
   bindUplink(exchange, origin);
 }

@@ -29,7 +29,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "SUBSCRIBE" });
-  if (session.subscribing.has(msgId)) {
+  if (session.subscribesInFlight.has(msgId)) {
     context.counters.dropped.repeat++;
     return;
   }
@@ -57,7 +57,10 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const isNew = !session.subscriptions.has(what.filter);
   const goesOn = link?.up || storesFor(context, clientId);
   if (!goesOn || packetId === undefined) return refuse("congestion");
-  if ((isNew && session.subscriptions.size >= subscriptionsMax) || session.subscribing.size >= uplinkInFlightMax) {
+  if (
+    (isNew && session.subscriptions.size >= subscriptionsMax) ||
+    session.subscribesInFlight.size >= uplinkInFlightMax
+  ) {
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
     return refuse("congestion");
   }
@@ -117,7 +120,7 @@ export function onSubscribeAck(
   const { origin, filter, qos } = exchange;
   if (!origin) return dropLateRefused(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
-  session.subscribing.delete(msgId);
+  session.subscribesInFlight.delete(msgId);
   context.touch(session); // a message may have waited for this answer
   const reason = reasonOf(code);
   if (reason !== "accepted") {
@@ -147,7 +150,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "UNSUBSCRIBE" });
-  if (session.subscribing.has(msgId)) {
+  if (session.subscribesInFlight.has(msgId)) {
     context.counters.dropped.repeat++;
     return;
   }
@@ -160,7 +163,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
   if (takeBackSubscribe(context, session, what.filter)) {
-    session.subscribing.set(msgId, exchange);
+    session.subscribesInFlight.set(msgId, exchange);
     return onUnsubscribeAck(context, exchange);
   }
   awaitBroker(session, msgId, exchange);
@@ -179,10 +182,10 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
  */
 function takeBackSubscribe(context: Context, session: Session, filter: string): boolean {
   const { broker } = session;
-  for (const [msgId, request] of [...session.subscribing]) {
+  for (const [msgId, request] of [...session.subscribesInFlight]) {
     if (request.kind !== "subscribe" || request.filter !== filter) continue;
     // Its client has given it up.
-    if (session.trunk || !request.isSent) session.subscribing.delete(msgId);
+    if (session.trunk || !request.isSent) session.subscribesInFlight.delete(msgId);
   }
   const isRefused = session.subscriptions.get(filter)?.isRefused === true;
   if (session.trunk) return isRefused; // leaving the filter does it
@@ -225,8 +228,8 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
-  if (session.subscribing.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
-  session.subscribing.delete(msgId);
+  if (session.subscribesInFlight.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
+  session.subscribesInFlight.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
   context.answer(session, { type: "UNSUBACK", msgId });
@@ -237,7 +240,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
  * for is asked there with the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
-  for (const exchange of [...session.subscribing.values()]) {
+  for (const exchange of [...session.subscribesInFlight.values()]) {
     const { broker } = session;
     if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
     if (session.trunk) {
@@ -272,7 +275,7 @@ function isSuspected(session: Session, exchange: SubscribeExchange<Session> | Un
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
 export function failPendingRequests(context: Context, session: Session): void {
   context.touch(session); // a message may have waited for the answer
-  for (const [msgId, exchange] of session.subscribing) {
+  for (const [msgId, exchange] of session.subscribesInFlight) {
     if (!session.trunk) session.broker.finish(exchange);
     else if (exchange.kind === "subscribe") settleMembership(context, session.trunk, session, exchange.filter);
     if (exchange.kind === "subscribe") {
@@ -280,7 +283,7 @@ export function failPendingRequests(context: Context, session: Session): void {
       context.tell(session, subAck({ qos: 0, topicId, msgId, reason: "congestion" }));
     }
   }
-  session.subscribing.clear();
+  session.subscribesInFlight.clear();
 }
 
 /** The client waits for the broker's answer to this. Over a shared connection the trunk asks, once for all who want it. */
@@ -289,7 +292,7 @@ function awaitBroker(
   msgId: number,
   exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
 ): void {
-  session.subscribing.set(msgId, exchange);
+  session.subscribesInFlight.set(msgId, exchange);
   if (!session.trunk) session.broker.add(exchange);
 }
 

@@ -72,15 +72,16 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
   if (!origin) return;
   const { session, msgId } = origin;
   // Over a shared connection the broker is still to hear of it, and its client's session may be over.
-  if (exchange.kind === "unsubscribe" && session.trunk && session.subscribing.get(msgId)?.origin !== origin) return;
+  if (exchange.kind === "unsubscribe" && session.trunk && session.subscribesInFlight.get(msgId)?.origin !== origin)
+    return;
   const waiting = () =>
     `${who()}: the ${exchange.kind.toUpperCase()} under packet ${packetId} is MsgId ${msgId} of client ${session.clientId}`;
   if (gateway.sessions.byClientId(session.clientId) !== session) found(`${waiting()}, whose session is over`);
   if (exchange.kind === "publish") {
     if (exchange.accepted) found(`${waiting()}, which has its answer`);
     if (exchange.owner !== session) found(`${waiting()}, and on the account of another`);
-    if (session.uplink.get(msgId) !== exchange) found(`${waiting()}, which does not wait for it`);
-  } else if (!session.trunk && session.subscribing.get(msgId) !== exchange)
+    if (session.publishesInFlight.get(msgId) !== exchange) found(`${waiting()}, which does not wait for it`);
+  } else if (!session.trunk && session.subscribesInFlight.get(msgId) !== exchange)
     found(`${waiting()}, which does not wait for it`);
 }
 

@@ -62,7 +62,7 @@ function checkOutbox({ gateway, session }: Subject, tell: Found): number {
 
 /** What waits for a client that can be spoken to is on its way, or waits for something that will come. */
 function checkMoving({ gateway, session }: Subject, tell: Found): void {
-  const { outbox, retry, state, peer, subscribing } = session;
+  const { outbox, retry, state, peer, subscribesInFlight } = session;
   if (outbox.inFlight) {
     if (!isReachable(session))
       tell(` is ${state}${peer === undefined ? " without an address" : ""}, and something is in flight to it`);
@@ -82,14 +82,14 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   }
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
   if (session.unproven?.waits && state === "active") return; // it is moved on when it speaks
-  for (const request of subscribing.values())
+  for (const request of subscribesInFlight.values())
     if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
   tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);
 }
 
 /** A publication that the client waits for is in flight at the broker under its name. (The way back: check-broker.ts.) */
 function checkUplink({ session, accepted }: Subject, tell: Found): void {
-  for (const [msgId, exchange] of session.uplink) {
+  for (const [msgId, exchange] of session.publishesInFlight) {
     const { origin, packetId } = exchange;
     if (session.broker.inFlight.get(packetId) !== exchange)
       tell(` waits for its PUBLISH with MsgId ${msgId}, and packet ${packetId} is not in flight`);
@@ -101,8 +101,8 @@ function checkUplink({ session, accepted }: Subject, tell: Found): void {
 }
 
 function checkSubscribing({ session }: Subject, tell: Found): void {
-  const { broker, trunk, subscribing } = session;
-  for (const [msgId, request] of subscribing) {
+  const { broker, trunk, subscribesInFlight } = session;
+  for (const [msgId, request] of subscribesInFlight) {
     const waiting = ` waits for its ${request.kind.toUpperCase()} of ${request.filter} with MsgId ${msgId}`;
     if (request.origin?.session !== session || request.origin.msgId !== msgId)
       tell(`${waiting}, and the answer goes elsewhere`);
@@ -183,13 +183,14 @@ function isWillUnderWay(session: Session): boolean {
 function checkLimits({ gateway, session }: Subject, tell: Found): void {
   const { options } = gateway;
   const { clients, buffer, topics, uplink } = options;
-  const { clientId, registry, outbox, subscriptions, subscribing, account } = session;
+  const { clientId, registry, outbox, subscriptions, subscribesInFlight, account } = session;
   const { receiveMaximum } = session.upstream.options;
   if (registry.size > topics.idsPerClientMax)
     tell(` has ${registry.size} topic ids, at most ${topics.idsPerClientMax}`);
   if (subscriptions.size > clients.subscriptionsMax + clients.uplinkInFlightMax)
     tell(` has ${subscriptions.size} subscriptions, at most ${clients.subscriptionsMax}`);
-  if (subscribing.size > clients.uplinkInFlightMax) tell(`: ${subscribing.size} SUBSCRIBEs wait for the broker`);
+  if (subscribesInFlight.size > clients.uplinkInFlightMax)
+    tell(`: ${subscribesInFlight.size} SUBSCRIBEs wait for the broker`);
   if (outbox.length > buffer.messagesMax + receiveMaximum)
     tell(`: ${outbox.length} messages wait, at most ${buffer.messagesMax} and ${receiveMaximum} at the broker`);
   if (account.backlog.count > uplink.policyOf(clientId).messagesMax + beyondBacklogMax)

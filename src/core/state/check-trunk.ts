@@ -13,7 +13,7 @@ export function checkTrunk(gateway: Checked, trunk: Trunk<Session>, found: Found
     for (const { filter, isRefused } of session.subscriptions.values())
       if (!isRefused && !trunk.entryOf(filter)?.members.has(session))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
-    for (const request of session.subscribing.values())
+    for (const request of session.subscribesInFlight.values())
       if (request.kind === "subscribe" && !trunk.entryOf(request.filter)?.members.has(session))
         found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
   }
@@ -46,7 +46,7 @@ function checkFilter(gateway: Checked, trunk: Trunk<Session>, entry: TrunkFilter
     if (gateway.sessions.byClientId(clientId) !== session) found(`${who}: the session of member ${clientId} is over`);
     if (session.trunk !== trunk.main) found(`${who}: member ${clientId} is of another connection`);
     let isAsked = false;
-    for (const request of session.subscribing.values())
+    for (const request of session.subscribesInFlight.values())
       isAsked ||= request.kind === "subscribe" && request.filter === filter;
     const subscription = session.subscriptions.get(filter);
     if (!isAsked && !subscription) found(`${who}: member ${clientId} does not subscribe to it`);

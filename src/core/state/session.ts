@@ -71,9 +71,9 @@ export class Session {
   predefined: PredefinedTopics;
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly uplink = new SmallMap<number, PublishExchange<Session>>();
+  readonly publishesInFlight = new SmallMap<number, PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribing = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
+  readonly subscribesInFlight = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
   setup: Setup<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
@@ -162,7 +162,7 @@ export function bindUplink(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   exchange.origin = origin;
-  origin.session.uplink.set(origin.msgId, exchange);
+  origin.session.publishesInFlight.set(origin.msgId, exchange);
 }
 
 /** The client does not wait for it any more: it was answered, or will not hear of it. */
@@ -170,7 +170,7 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;
   exchange.origin = undefined;
-  origin.session.uplink.delete(origin.msgId);
+  origin.session.publishesInFlight.delete(origin.msgId);
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
