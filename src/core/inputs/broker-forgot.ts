@@ -24,7 +24,7 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
   if (someHeld) for (const { outbox } of holders) for (const entry of outbox) unbindDelivery(entry);
   broker.received.clear();
   if (owner instanceof Trunk) owner.recentDeliveries.clear();
-  broker.outside.clear();
+  broker.deferred.clear();
   for (const packetId of broker.retired.keys())
     forgetRetired(context, owner instanceof Trunk ? owner.key : owner.clientId, packetId);
   broker.retired.clear();

@@ -41,7 +41,7 @@ export function outboxShift(context: Context, session: Session, entry: OutboxEnt
 }
 
 /** It does not come in: counted, and kept for the operator. The caller tells the broker. */
-export function turnAway(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
+export function refuseEntry(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
   const { clientId, peer } = session;
   const { publication } = entry;
   session.dropped++;

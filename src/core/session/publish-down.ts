@@ -13,7 +13,7 @@ import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
 import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient } from "../words.ts";
-import { letIn } from "./admission.ts";
+import { admitDeferred } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
 import { lose } from "./departure.ts";
@@ -51,9 +51,9 @@ const pingsMax = 2;
 export function pump(context: Context, session: Session): void {
   const { outbox } = session;
   // Nearly every turn of a client that only publishes.
-  if (outbox.length === 0 && session.state === "active" && session.broker.outside.size === 0) return;
+  if (outbox.length === 0 && session.state === "active" && session.broker.deferred.size === 0) return;
   while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
-    letIn(context, session);
+    admitDeferred(context, session);
     if (outbox.pausedUntil > context.now) return;
     const entry = nextEntry(context, session);
     if (!entry || outbox.allowance <= 0) {

@@ -60,7 +60,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   readonly inFlight = new SmallMap<number, Exchange<Client>>();
   readonly received = new SmallMap<number, Received>();
   /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
-  readonly outside = new SmallMap<Received, true>();
+  readonly deferred = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
   /**
@@ -312,7 +312,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
   cut(now: Instant): void {
     this.search.ended(now, [], byUs, (exchange) => identityOf(exchange, this.key));
-    this.outside.clear(); // the broker will send them again
+    this.deferred.clear(); // the broker will send them again
     this.#lines.clear();
     this.#unanswered = 0;
     this.owesReleases = false;

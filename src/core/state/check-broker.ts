@@ -56,7 +56,7 @@ export function checkBroker(subject: Subject): number {
     if (received.packetId !== packetId) found(`${who()}: delivery ${received.packetId} is known as ${packetId}`);
     checkHolder(subject, received);
   }
-  for (const received of broker.outside.keys()) {
+  for (const received of broker.deferred.keys()) {
     const { packetId, stage, held } = received;
     if (broker.received.get(packetId) !== received)
       found(`${who()}: delivery ${packetId} waits for room, and is not among what the broker delivered`);
@@ -90,7 +90,7 @@ function checkHolder({ gateway, broker, who, found }: Subject, received: Receive
   const { packetId, stage, held, connection } = received;
   if (held && stage !== "open") found(`${who()}: delivery ${packetId} is held for a client, and ${stage}`);
   const isOurs = stage === "open" && broker.link?.up === true && connection === broker.connection;
-  if (!isOurs || held || broker.outside.has(received) || broker.outside.size >= outsideMax) return;
+  if (!isOurs || held || broker.deferred.has(received) || broker.deferred.size >= outsideMax) return;
   const isUnkept = gateway.upstreams.all.some(({ trunks }) => trunks.some(({ unkept }) => unkept.includes(received)));
   if (!isUnkept) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
 }
