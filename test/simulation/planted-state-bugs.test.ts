@@ -31,12 +31,12 @@ vi.mock("../../src/core/state/outbox.ts", async (original) => {
 
 vi.mock("../../src/core/session/publish-down.ts", async (original) => {
   const publishDown = await original<typeof import("../../src/core/session/publish-down.ts")>();
-  const pump: typeof publishDown.pump = (context, session) => {
+  const sendNext: typeof publishDown.sendNext = (context, session) => {
     // The first few only: what comes later moves on what they left.
     const isLeft = planted.fault === "nobody moves the outbox on" && input?.kind === "delivered" && planted.count++ < 3;
-    if (!isLeft) publishDown.pump(context, session);
+    if (!isLeft) publishDown.sendNext(context, session);
   };
-  return { ...publishDown, pump };
+  return { ...publishDown, sendNext };
 });
 
 vi.mock("../../src/core/session/session-record.ts", async (original) => {

@@ -2,7 +2,7 @@
  * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
  * `deliver` puts a publication into the outbox, the client's acknowledgements take the head off, and at the end of each turn
- * `pump` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
+ * `sendNext` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { acknowledge } from "../broker/received-record.ts";
@@ -48,7 +48,7 @@ const justSentMax = 8;
 const pingsMax = 2;
 
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
-export function pump(context: Context, session: Session): void {
+export function sendNext(context: Context, session: Session): void {
   const { outbox } = session;
   // Nearly every turn of a client that only publishes.
   if (outbox.length === 0 && session.state === "active" && session.broker.deferred.size === 0) return;
