@@ -36,7 +36,7 @@ function isBefore({ stage }: PublishExchange<Session>): boolean {
 
 function giveUp(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   const { broker, clientId } = session;
-  const { publication, origin, orphan, backlogId, isWill } = exchange;
+  const { publication, origin, fromBeforeConnect, backlogId, isWill } = exchange;
   retire(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
@@ -46,5 +46,5 @@ function giveUp(context: Context, session: Session, exchange: PublishExchange<Se
   if (!origin) return;
   unbindUplink(exchange);
   context.touch(session);
-  if (!orphan) context.tell(session, pubAck(origin.topicId, origin.msgId, "notSupported"));
+  if (!fromBeforeConnect) context.tell(session, pubAck(origin.topicId, origin.msgId, "notSupported"));
 }

@@ -171,7 +171,7 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
 
 function restoreBacklog(session: Session, { backlog, taken }: StoredState): void {
   for (const [msgId, { topicId, hash }] of taken) {
-    session.inboundQoS2.set(msgId, { topicId, hash, after: undefined, orphan: false });
+    session.inboundQoS2.set(msgId, { topicId, hash, after: undefined, fromBeforeConnect: false });
   }
   if (backlog) session.account.backlog.restore(backlog);
 }

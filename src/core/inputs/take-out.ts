@@ -81,7 +81,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   const { session, msgId, topicId } = origin;
   unbindUplink(exchange);
   context.touch(session);
-  if (!exchange.orphan) context.tell(session, pubAck(topicId, msgId, "notSupported"));
+  if (!exchange.fromBeforeConnect) context.tell(session, pubAck(topicId, msgId, "notSupported"));
 }
 
 function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExchange<Session>): void {

@@ -14,7 +14,7 @@ import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { bidGoodbye } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
+import { detachInFlight } from "./duplicates.ts";
 import { endSession } from "./end.ts";
 import { moveTo } from "./session-record.ts";
 import { forgetSetup } from "./setups.ts";
@@ -37,7 +37,7 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   tryAgainSoon(context, session);
   if (!setup.wakes) {
     session.registry.forgetKnown();
-    orphanUplink(context, session);
+    detachInFlight(context, session);
   }
   const { will, cleanSession, duration } = message;
   const byWillMsg = setup.willTopic !== undefined;

@@ -28,7 +28,7 @@ import {
 } from "./connect-outcome.ts";
 import { endForRoom, lose, tellDisconnected } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
+import { detachInFlight } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
 import { mayGoToBroker } from "./safe-name.ts";
@@ -327,7 +327,7 @@ function startAnew(context: Context, session: Session): void {
     context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   }
   stopInFlight(context, session);
-  orphanUplink(context, session);
+  detachInFlight(context, session);
   forgetDevice(context, session);
   session.will = undefined;
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });

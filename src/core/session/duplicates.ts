@@ -8,12 +8,12 @@ import type { CommitToken } from "../types.ts";
 import type { Publish } from "../words.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
-export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
+export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.publishesInFlight.get(message.msgId);
-  if (!exchange?.orphan) return exchange;
+  if (!exchange?.fromBeforeConnect) return exchange;
   const { qos, payload } = exchange.publication;
   if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
-    exchange.orphan = false;
+    exchange.fromBeforeConnect = false;
     return exchange;
   }
   unbindUplink(exchange);
@@ -25,11 +25,11 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
  * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
  * released and remembered, so that a client that has kept its state gets its answers.
  */
-export function orphanUplink(context: Context, session: Session): void {
-  for (const taken of session.inboundQoS2.values()) taken.orphan = true;
+export function detachInFlight(context: Context, session: Session): void {
+  for (const taken of session.inboundQoS2.values()) taken.fromBeforeConnect = true;
   for (const exchange of session.publishesInFlight.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
-      exchange.orphan = true;
+      exchange.fromBeforeConnect = true;
       continue;
     }
     remember(context, session, exchange);
@@ -71,9 +71,9 @@ export function isTaken(context: Context, session: Session, message: Publish): b
     message.qos === 2 &&
     taken.topicId === message.topicId &&
     taken.hash === hashOf(message.data) &&
-    (message.dup || !taken.orphan);
+    (message.dup || !taken.fromBeforeConnect);
   if (isSame) {
-    taken.orphan = false;
+    taken.fromBeforeConnect = false;
     context.counters.dropped.repeat++;
     context.tell(session, { type: "PUBREC", msgId: message.msgId }, taken.after);
     return true;
@@ -92,10 +92,15 @@ export function forgetTaken(context: Context, session: Session, msgId: number): 
 export function awaitPubRel(
   context: Context,
   session: Session,
-  { publication, orphan }: PublishExchange<Session>,
+  { publication, fromBeforeConnect }: PublishExchange<Session>,
   { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  noteTaken(context, session, msgId, { topicId, hash: hashOf(publication.payload), after: undefined, orphan });
+  noteTaken(context, session, msgId, {
+    topicId,
+    hash: hashOf(publication.payload),
+    after: undefined,
+    fromBeforeConnect,
+  });
 }
 
 /** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
@@ -109,8 +114,8 @@ export function noteTaken(context: Context, session: Session, msgId: number, wha
 export function makeRoomForTaken(context: Context, session: Session): boolean {
   const { inboundQoS2 } = session;
   if (inboundQoS2.size < context.options.clients.uplinkInFlightMax) return true;
-  for (const [msgId, { orphan }] of inboundQoS2) {
-    if (!orphan) continue;
+  for (const [msgId, { fromBeforeConnect }] of inboundQoS2) {
+    if (!fromBeforeConnect) continue;
     forgetTaken(context, session, msgId);
     return true;
   }

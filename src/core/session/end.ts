@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import { newUnsubscribe } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
-import { forgetTaken, orphanUplink } from "./duplicates.ts";
+import { detachInFlight, forgetTaken } from "./duplicates.ts";
 import { forgetSetup } from "./setups.ts";
 
 /** Clients without a session of whose packets something is remembered. */
@@ -20,7 +20,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   dropWaiting(context, session, "session-ended");
   if (session.trunk) {
     leaveTrunk(context, session.trunk, session);
-    orphanUplink(context, session);
+    detachInFlight(context, session);
     for (const exchange of session.publishesInFlight.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);

@@ -22,7 +22,15 @@ import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
 import { drainSoon, storesFor } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
-import { adopted, awaitPubRel, forgetTaken, isTaken, makeRoomForTaken, noteCompleted, remember } from "./duplicates.ts";
+import {
+  awaitPubRel,
+  forgetTaken,
+  isTaken,
+  makeRoomForTaken,
+  matchInFlight,
+  noteCompleted,
+  remember,
+} from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
@@ -227,12 +235,12 @@ export function onPublishAck(
     // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
     unbindUplink(exchange);
     awaitPubRel(context, session, exchange, origin);
-    if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+    if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
     return;
   }
   if (reason === "accepted") remember(context, session, exchange);
   unbindUplink(exchange);
-  if (exchange.orphan) return;
+  if (exchange.fromBeforeConnect) return;
   if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
   else context.answer(session, pubAck(topicId, msgId, reason));
 }
@@ -298,13 +306,13 @@ function onReceivedOverTrunk(
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+  if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
-  const exchange = adopted(session, message);
+  const exchange = matchInFlight(session, message);
   if (exchange) {
     if (exchange.stage === "received" || exchange.stage === "released") {
       context.tell(session, { type: "PUBREC", msgId: message.msgId });

@@ -89,7 +89,7 @@ function answer(
   const { msgId, topicId } = of;
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
-    const token = noteTaken(context, session, msgId, { topicId, hash, after, orphan: false });
+    const token = noteTaken(context, session, msgId, { topicId, hash, after, fromBeforeConnect: false });
     if (token !== undefined) {
       context.journal.promised(token, () => {
         session.inboundQoS2.delete(msgId);
@@ -116,7 +116,7 @@ export function acceptInFlight(context: Context, session: Session): void {
       continue;
     }
     // A suspect is never acknowledged by us: it may come to be taken out.
-    if (context.storeFails || exchange.orphan || exchange.suspicion?.isSuspect) continue;
+    if (context.storeFails || exchange.fromBeforeConnect || exchange.suspicion?.isSuspect) continue;
     const { topicId } = origin;
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.

@@ -22,7 +22,7 @@ export interface PublishExchange<Client extends ExchangeClient> {
   /** Where the publication comes from: answers go there. The gateway's own have none. */
   origin: { readonly session: Client; readonly msgId: number; readonly topicId: number } | undefined;
   /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
-  orphan: boolean;
+  fromBeforeConnect: boolean;
   /**
    * waiting: not sent on this connection; sent: PUBLISH is out; received: the broker has answered it, and at QoS 2 PUBREL
    * waits for the device; released: PUBREL is out.
@@ -50,7 +50,9 @@ export function newPublishExchange<Client extends ExchangeClient>(
   packetId: number,
   publication: Publication,
   owner: Client | undefined,
-  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan" | "suspicion">>,
+  of?: Partial<
+    Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "fromBeforeConnect" | "suspicion">
+  >,
 ): PublishExchange<Client> {
   return {
     kind: "publish",
@@ -58,7 +60,7 @@ export function newPublishExchange<Client extends ExchangeClient>(
     publication,
     owner,
     origin: of?.origin,
-    orphan: false,
+    fromBeforeConnect: false,
     stage: of?.stage ?? "waiting",
     sentBefore: of?.sentBefore ?? false,
     isWill: of?.isWill ?? false,

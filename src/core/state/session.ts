@@ -39,7 +39,7 @@ export interface Taken {
   /** The commit that PUBREC waits for. */
   readonly after: CommitToken | undefined;
   /** The client has connected anew since and may not know of it. */
-  orphan: boolean;
+  fromBeforeConnect: boolean;
 }
 
 export class Session {
