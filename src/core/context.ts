@@ -21,11 +21,11 @@ import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import type { PendingConnect } from "./state/pending-connect.ts";
 import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
-import type { Setup } from "./state/setup.ts";
 import { StoreWatch } from "./state/store-watch.ts";
 import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
@@ -38,7 +38,7 @@ export type AnyDeadline =
   | Session["life"]
   | Session["retry"]
   | Session["expiry"]
-  | Setup<Session>["expiry"]
+  | PendingConnect<Session>["expiry"]
   | NonNullable<Link["retest"]>
   | NonNullable<Link["custody"]>
   | Deadline<Trunk<Session>, "quiet">
@@ -65,7 +65,7 @@ export class Context {
    */
   readonly touched: Session[] = [];
   /** CONNECTs under way, by peer. */
-  readonly setups = new Map<PeerId, Setup<Session>>();
+  readonly pendingConnects = new Map<PeerId, PendingConnect<Session>>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
@@ -126,15 +126,15 @@ export class Context {
   }
 
   /** A CONNECT is under way, of this client or at its address: what it was told before may not hold any more. */
-  isConnecting({ setup, peer }: Pick<Session, "setup" | "peer">): boolean {
-    return setup !== undefined || (peer !== undefined && this.setups.has(peer));
+  isConnecting({ pendingConnect, peer }: Pick<Session, "pendingConnect" | "peer">): boolean {
+    return pendingConnect !== undefined || (peer !== undefined && this.pendingConnects.has(peer));
   }
 
   /**
    * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
    * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
    */
-  answer(session: Pick<Session, "setup" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
+  answer(session: Pick<Session, "pendingConnect" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
     if (!this.isConnecting(session)) this.tell(session, message, after);
   }
 

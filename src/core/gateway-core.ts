@@ -36,7 +36,7 @@ import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
 import { silenceAllowedMs } from "./session/client-life.ts";
-import { onSetupDeadline } from "./session/connect-outcome.ts";
+import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
@@ -91,8 +91,8 @@ export class GatewayCore implements Core {
           context.touch(deadline.owner);
           dropExpired(context, deadline.owner);
           break;
-        case "setup":
-          onSetupDeadline(context, deadline.owner);
+        case "pendingConnect":
+          onPendingConnectDeadline(context, deadline.owner);
           break;
         case "start":
           settleLanes(context);
@@ -148,12 +148,17 @@ export class GatewayCore implements Core {
   /** Sizes of the tables, for metrics and tests. */
   get sizes(): {
     readonly sessions: number;
-    readonly setups: number;
+    readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
   } {
-    const { sessions, setups, links, deadlines } = this.#context;
-    return { sessions: sessions.size, setups: setups.size, links: links.size, deadlines: deadlines.size };
+    const { sessions, pendingConnects, links, deadlines } = this.#context;
+    return {
+      sessions: sessions.size,
+      pendingConnects: pendingConnects.size,
+      links: links.size,
+      deadlines: deadlines.size,
+    };
   }
 
   /** Is this dead letter still kept? */

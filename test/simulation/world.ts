@@ -270,7 +270,7 @@ export class World {
     this.#emptyQueues();
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment, or a small client lost over silence.
     const isConnecting = () =>
-      (this.#core?.sizes.setups ?? 0) > 0 ||
+      (this.#core?.sizes.pendingConnects ?? 0) > 0 ||
       (this.#options.smallClients === true && this.devices.some(({ device }) => device.state === "disconnected"));
     for (let tries = 0; tries < 30 && isConnecting(); tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing((clientId) => this.#waitingFor(clientId));
@@ -283,7 +283,10 @@ export class World {
     }
     const sizes = this.#core?.sizes;
     const most = this.devices.length + 2;
-    if (sizes && (sizes.setups > 0 || sizes.links > most || sizes.sessions > most || sizes.deadlines > 4 * most)) {
+    if (
+      sizes &&
+      (sizes.pendingConnects > 0 || sizes.links > most || sizes.sessions > most || sizes.deadlines > 4 * most)
+    ) {
       throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
     }
     for (const session of this.#core?.sessions() ?? []) {

@@ -14,7 +14,7 @@ import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
+import { completePendingConnect, failPendingConnect, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { bidGoodbye, onAllForwarded, tellDisconnected } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
@@ -54,7 +54,7 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   else if (session.broker.inDoubt) subscribeAgain(session.broker, session, { withoutRetained: true });
   session.broker.inDoubt = false;
   resendAll(context, session.broker);
-  if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
+  if (session.pendingConnect?.stage === "broker") completePendingConnect(context, session, session.pendingConnect);
   else if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
   else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
   drainSoon(context, session);
@@ -65,7 +65,7 @@ export function onLinkRefused(
   link: Link,
   { refusal, reason, reasonCode }: { refusal: LinkRefusal; reason: string; reasonCode?: number },
 ): void {
-  const verdict = link.session?.setup?.stage === "broker" ? undefined : noteRefusedConnect(link, reasonCode);
+  const verdict = link.session?.pendingConnect?.stage === "broker" ? undefined : noteRefusedConnect(link, reasonCode);
   noteRefused(context, link, refusal, reason);
   goOnWithoutWill(context, link, verdict);
 }
@@ -77,11 +77,11 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
   if (trunk?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, trunk, link.upstream);
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
-  const { setup } = session;
+  const { pendingConnect } = session;
   if (refusal === "notSupported") context.known.forget(session.clientId);
-  if (setup?.stage === "broker") {
-    if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
-    return failSetup(context, session, setup, {
+  if (pendingConnect?.stage === "broker") {
+    if (refusal === "congestion" && goOnWithoutBroker(context, session, pendingConnect)) return;
+    return failPendingConnect(context, session, pendingConnect, {
       reason: refusal,
       why: reason,
     });
@@ -92,7 +92,7 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
 export function onLinkDown(context: Context, link: Link, end: LinkEnd): void {
   const verdict = link.up ? undefined : noteEndBeforeConnAck(link, end);
   // A device that waits for its CONNACK waits until it is known whether the broker closes for its will.
-  if (verdict === undefined || link.session?.setup?.stage !== "broker") noteDown(context, link, end);
+  if (verdict === undefined || link.session?.pendingConnect?.stage !== "broker") noteDown(context, link, end);
   goOnWithoutWill(context, link, verdict);
 }
 
@@ -139,10 +139,10 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const stores = storesFor(context, session.clientId);
   if (stores && !takenOver) answerWithoutBroker(context, link, [session]);
   else failPendingRequests(context, session);
-  const { setup } = session;
-  if (setup?.stage === "broker") {
-    if (!takenOver && goOnWithoutBroker(context, session, setup)) return;
-    failSetup(context, session, setup, { reason: "congestion", why: reason });
+  const { pendingConnect } = session;
+  if (pendingConnect?.stage === "broker") {
+    if (!takenOver && goOnWithoutBroker(context, session, pendingConnect)) return;
+    failPendingConnect(context, session, pendingConnect, { reason: "congestion", why: reason });
     return;
   }
   if (takenOver && session.state !== "lost") {

@@ -13,7 +13,7 @@ import { isReachable, type Session } from "../state/session.ts";
 export function onShutdown(context: Context): void {
   context.stopping = true;
   const how = context.options.shutdown.wills === "publish" ? "abandon" : "disconnect";
-  for (const setup of context.setups.values()) context.tell(setup, connAck("congestion"));
+  for (const pending of context.pendingConnects.values()) context.tell(pending, connAck("congestion"));
   for (const session of context.sessions.all()) {
     if (!context.journal.enabled && isReachable(session)) context.tell(session, disconnect);
     if (session.trunk && how === "abandon") publishWillAtOnce(context, session);

@@ -15,13 +15,13 @@ import { recordOfTrunk } from "../broker/trunk-record.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeOrFail, completeSetup } from "../session/connect-outcome.ts";
+import { completeOrFail, completePendingConnect } from "../session/connect-outcome.ts";
 import { onAllForwarded } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
+import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { Setup } from "../state/setup.ts";
 import type { Trunk } from "../state/trunk.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker } from "./connection-end.ts";
@@ -44,7 +44,8 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
   broker.inDoubt = false;
   resendAll(context, broker);
   askForCopies(context, trunk);
-  for (const setup of setupsOf(context, trunk)) if (setup.session) completeSetup(context, setup.session, setup);
+  for (const pending of pendingConnectsOf(context, trunk))
+    if (pending.session) completePendingConnect(context, pending.session, pending);
   for (const session of sessionsOf(context, trunk)) catchUp(context, session);
   if (isService(trunk)) onServiceUp(context, link.upstream);
 }
@@ -70,8 +71,8 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
     else failPendingRequests(context, session);
   }
   if (link && stored.length > 0) answerWithoutBroker(context, link, stored);
-  for (const setup of setupsOf(context, trunk)) {
-    if (setup.session) completeOrFail(context, setup.session, setup, reason);
+  for (const pending of pendingConnectsOf(context, trunk)) {
+    if (pending.session) completeOrFail(context, pending.session, pending, reason);
   }
   if (isService(trunk)) onServiceDown(context);
 }
@@ -87,6 +88,8 @@ function isService(trunk: Trunk<Session>): boolean {
   return trunk.index === 0 && !trunk.isLane;
 }
 
-function setupsOf(context: Context, trunk: Trunk<Session>): Setup<Session>[] {
-  return [...context.setups.values()].filter(({ stage, session }) => stage === "broker" && session?.trunk === trunk);
+function pendingConnectsOf(context: Context, trunk: Trunk<Session>): PendingConnect<Session>[] {
+  return [...context.pendingConnects.values()].filter(
+    ({ stage, session }) => stage === "broker" && session?.trunk === trunk,
+  );
 }

@@ -11,7 +11,7 @@ import { changeState, silenceAllowedMs, supervise } from "./client-life.ts";
 import { stopInFlight } from "./drop.ts";
 import { endSession } from "./end.ts";
 import { leave } from "./leave.ts";
-import { forgetSetup } from "./setups.ts";
+import { forgetPendingConnect } from "./pending-connects.ts";
 import { deliverWillOrClose, giveUpWill, publishWill } from "./will-delivery.ts";
 
 /**
@@ -51,7 +51,7 @@ export function endByOperator(context: Context, clientId: string): void {
   const session = context.sessions.byClientId(clientId);
   if (!session) return;
   tellDisconnected(context, session);
-  if (session.setup) forgetSetup(context, session.setup);
+  if (session.pendingConnect) forgetPendingConnect(context, session.pendingConnect);
   session.clean = true;
   session.willPending = false;
   if (session.state !== "disconnected" && session.state !== "lost") {
@@ -78,11 +78,11 @@ export function endForRoom(context: Context, session: Session): void {
 export function onLifeDeadline(context: Context, session: Session): void {
   if (session.willPending) return giveUpWill(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
-    if (session.setup || session.awaitsForwarding) return supervise(context, session);
+    if (session.pendingConnect || session.awaitsForwarding) return supervise(context, session);
     detach(context, session, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
-  if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
+  if (session.pendingConnect) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
   if (context.now < due) return context.deadlines.set(session.life, due);
   // Sleepers are told nothing: they do not listen, and their next message is answered.
@@ -98,7 +98,7 @@ export function onAllForwarded(context: Context, session: Session): void {
     session.reported = false;
     context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
   }
-  if (!session.awaitsForwarding || session.setup) return;
+  if (!session.awaitsForwarding || session.pendingConnect) return;
   if (session.willPending) {
     if (session.broker.link?.up) publishWill(context, session);
     return;

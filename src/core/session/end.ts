@@ -9,14 +9,14 @@ import { newUnsubscribe } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
 import { detachInFlight, forgetTaken } from "./duplicates.ts";
-import { forgetSetup } from "./setups.ts";
+import { forgetPendingConnect } from "./pending-connects.ts";
 
 /** Clients without a session of whose packets something is remembered. */
 const experienceMax = 10_000;
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
 export function endSession(context: Context, session: Session, why: string): void {
-  if (session.setup) forgetSetup(context, session.setup);
+  if (session.pendingConnect) forgetPendingConnect(context, session.pendingConnect);
   dropWaiting(context, session, "session-ended");
   if (session.trunk) {
     leaveTrunk(context, session.trunk, session);

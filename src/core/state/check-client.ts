@@ -70,7 +70,7 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     return;
   }
   if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
-  if (session.setup || (peer !== undefined && gateway.setups.has(peer))) return; // it is connecting
+  if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return; // it is connecting
   const { link } = session.broker;
   const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart it is moved on when its connection is up
@@ -143,31 +143,32 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
 
 /** The deadline that its state asks for is set, and not later than that. */
 function checkLife({ gateway, session, procedures }: Subject, tell: Found): void {
-  const { life, state, setup, awaitsForwarding } = session;
+  const { life, state, pendingConnect, awaitsForwarding } = session;
   // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
-  if (life.at === undefined && !setup?.isNew && !awaitsForwarding) tell(` is ${state}, and no deadline ends that`);
+  if (life.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
+    tell(` is ${state}, and no deadline ends that`);
   // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
   const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
-  if (life.at !== undefined && !setup && life.at > Math.ceil(latest))
+  if (life.at !== undefined && !pendingConnect && life.at > Math.ceil(latest))
     tell(` is ${state}, and its deadline comes ${life.at - latest} ms late`);
 }
 
 /** It has a connection of its own exactly as long as somebody needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
-  const { state, peer, broker, trunk, setup, willPending, awaitsForwarding, clean, account } = session;
+  const { state, peer, broker, trunk, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
   // Its old address may be somebody else's while it connects from a new one.
-  if (state === "active" && peer === undefined && !setup) tell(` is active, and has no address`);
+  if (state === "active" && peer === undefined && !pendingConnect) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
   if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
   if (awaitsForwarding && !isGone) tell(` is ${state}, and its session waits for what is to be forwarded`);
-  if (!setup && isGone && clean && !willPending && !awaitsForwarding)
+  if (!pendingConnect && isGone && clean && !willPending && !awaitsForwarding)
     tell(` is ${state}, and its clean session has not ended`);
-  if (!setup && awaitsForwarding && !willPending && account.unforwarded === 0 && broker.link?.up)
+  if (!pendingConnect && awaitsForwarding && !willPending && account.unforwarded === 0 && broker.link?.up)
     tell(`: its session waits, and nothing is to be forwarded`);
-  if (!setup && willPending && account.unforwarded === 0 && broker.link?.up && !isWillUnderWay(session))
+  if (!pendingConnect && willPending && account.unforwarded === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
-  if (trunk || setup || session.isHeldBack) return;
+  if (trunk || pendingConnect || session.isHeldBack) return;
   const needsLink = !isGone || willPending || awaitsForwarding;
   if (needsLink && !broker.link)
     tell(` is ${state}${willPending || awaitsForwarding ? " and not done" : ""}, and has no link`);

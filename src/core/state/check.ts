@@ -16,8 +16,8 @@ import { checkClient } from "./check-client.ts";
 import { WrittenRecords } from "./check-records.ts";
 import { checkRetainedWaits, checkTrunk } from "./check-trunk.ts";
 import type { Checked } from "./checked.ts";
+import { PendingConnect } from "./pending-connect.ts";
 import { Session } from "./session.ts";
-import { Setup } from "./setup.ts";
 
 /** A turn: what it was about, and what came of it. */
 export interface Turn {
@@ -74,33 +74,34 @@ function checkTables(gateway: Checked, found: Found): void {
   checkRetainedWaits(gateway, found);
   const { sessionsMax, pendingMax } = gateway.options.clients;
   if (gateway.sessions.size > sessionsMax) found(`there are ${gateway.sessions.size} sessions, at most ${sessionsMax}`);
-  let pending = 0;
-  for (const setup of gateway.setups.values()) if (!setup.repeats) pending++;
-  if (pending > pendingMax) found(`${pending} set-ups are under way, at most ${pendingMax}`);
+  let waiting = 0;
+  for (const pending of gateway.pendingConnects.values()) if (!pending.repeats) waiting++;
+  if (waiting > pendingMax) found(`${waiting} set-ups are under way, at most ${pendingMax}`);
   if (gateway.drain.waiting.size > 0 && gateway.drain.deadline.at === undefined)
     found(`${gateway.drain.waiting.size} clients are to send from their backlogs, and no deadline is set for it`);
 }
 
-function checkSetups({ setups, sessions }: Checked, found: Found): void {
-  for (const [peer, setup] of setups) {
-    const who = `client ${setup.clientId}`;
-    const { session } = setup;
-    if (setup.peer !== peer) found(`${who}: its set-up from ${setup.peer} stands in the table for ${peer}`);
-    if (setup.expiry.at === undefined) found(`${who}: its set-up has no deadline`);
-    if ((setup.stage === "broker") !== (session !== undefined))
-      found(`${who}: its set-up is at stage "${setup.stage}" with${session ? "" : "out"} a session`);
-    if (session && session.setup !== setup) found(`${who}: its set-up has a session that knows nothing of it`);
-    if (session && sessions.byClientId(setup.clientId) !== session)
+function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void {
+  for (const [peer, pending] of pendingConnects) {
+    const who = `client ${pending.clientId}`;
+    const { session } = pending;
+    if (pending.peer !== peer) found(`${who}: its set-up from ${pending.peer} stands in the table for ${peer}`);
+    if (pending.expiry.at === undefined) found(`${who}: its set-up has no deadline`);
+    if ((pending.stage === "broker") !== (session !== undefined))
+      found(`${who}: its set-up is at stage "${pending.stage}" with${session ? "" : "out"} a session`);
+    if (session && session.pendingConnect !== pending)
+      found(`${who}: its set-up has a session that knows nothing of it`);
+    if (session && sessions.byClientId(pending.clientId) !== session)
       found(`${who}: its set-up has a session that is not in the table`);
   }
 }
 
 /** Whatever waits for its time belongs to somebody who is there. */
-function checkDeadlines({ deadlines, sessions, setups }: Checked, found: Found): void {
+function checkDeadlines({ deadlines, sessions, pendingConnects }: Checked, found: Found): void {
   deadlines.check(({ owner, name }) => {
     if (owner instanceof Session && sessions.byClientId(owner.clientId) !== owner)
       found(`client ${owner.clientId}: a session that is over has its deadline "${name}" still`);
-    if (owner instanceof Setup && setups.get(owner.peer) !== owner)
+    if (owner instanceof PendingConnect && pendingConnects.get(owner.peer) !== owner)
       found(`client ${owner.clientId}: a set-up that is over has its deadline still`);
   }, found);
 }

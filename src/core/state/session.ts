@@ -14,8 +14,8 @@ import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
+import type { PendingConnect } from "./pending-connect.ts";
 import { RecentPublishes } from "./recent-publishes.ts";
-import type { Setup } from "./setup.ts";
 import { Shown } from "./shown.ts";
 import type { Registry } from "./topic-registry.ts";
 import type { Trunk } from "./trunk.ts";
@@ -75,7 +75,7 @@ export class Session {
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
   readonly subscribesInFlight = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
-  setup: Setup<Session> | undefined = undefined;
+  pendingConnect: PendingConnect<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
     | (Pick<Connect, "will" | "cleanSession" | "duration"> & {

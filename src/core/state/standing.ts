@@ -3,13 +3,13 @@
  *
  * The table of client-state.ts knows where the client is. Beside it a session has flags, each of a procedure of its own:
  *
- * - `setup`: a CONNECT waits for the broker. Set by bindSetup; taken back by forgetSetup, when it is answered, given up or
+ * - `pendingConnect`: a CONNECT waits for the broker. Set by bindPendingConnect; taken back by forgetPendingConnect, when it is answered, given up or
  *   too late. It may come at any time: while the client sleeps, from another address, or for a session that was over.
  * - `willPending`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
  *   deliverWillOrClose alone; taken back when the will is there, when the client comes back before, or when it takes too
  *   long (all by `closeAfterWill`), and by endByOperator.
  * - `awaitsForwarding`: the client is gone, and not all that was accepted from it is at the broker. Set by `awaitForwarding`; taken back by
- *   `leave` and `closeAfterWill` when nothing is owed, and by completeSetup, since the client is there again.
+ *   `leave` and `closeAfterWill` when nothing is owed, and by completePendingConnect, since the client is there again.
  * - `brokerRefused`: the broker will not have the client any more, which hears so when it next speaks. Set by onLinkRefused
  *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
  *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
@@ -29,7 +29,7 @@ import type { Session } from "./session.ts";
 /** One way in which a session can stand. */
 export interface Standing {
   readonly states: readonly ClientState[];
-  readonly setup: boolean;
+  readonly pendingConnect: boolean;
   readonly willPending: boolean;
   readonly awaitsForwarding: boolean;
   /** `either`: this is a matter of the client's. */
@@ -42,13 +42,13 @@ const withClient = ["active", "asleep", "awake"] as const;
 const withoutClient = ["disconnected", "lost"] as const;
 
 const plain = {
-  setup: false,
+  pendingConnect: false,
   willPending: false,
   awaitsForwarding: false,
   clean: "either",
   mayBeRefused: true,
 } as const;
-const connecting = { ...plain, setup: true, mayBeRefused: false } as const;
+const connecting = { ...plain, pendingConnect: true, mayBeRefused: false } as const;
 
 /** All ways in which a session can stand. One that fits none of them should not exist. */
 export const standings = {
@@ -74,7 +74,7 @@ export const standings = {
 
 /** What `isPossible` looks at. */
 export type Flags = Pick<Session, "state" | "willPending" | "awaitsForwarding" | "brokerRefused" | "clean"> & {
-  readonly setup: unknown;
+  readonly pendingConnect: unknown;
 };
 
 /** Does the session stand in one of these ways? */
@@ -91,7 +91,7 @@ export function standingOf(session: Flags): keyof typeof standings | undefined {
 function fits(standing: Standing, session: Flags): boolean {
   return (
     standing.states.includes(session.state) &&
-    standing.setup === (session.setup !== undefined) &&
+    standing.pendingConnect === (session.pendingConnect !== undefined) &&
     standing.willPending === session.willPending &&
     standing.awaitsForwarding === session.awaitsForwarding &&
     (standing.clean === "either" || standing.clean === session.clean) &&

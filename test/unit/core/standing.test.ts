@@ -7,13 +7,13 @@ const either = [false, true] as const;
 
 /** Every combination of state and flags. */
 const combinations: readonly Flags[] = states.flatMap((state) =>
-  either.flatMap((setup) =>
+  either.flatMap((pendingConnect) =>
     either.flatMap((willPending) =>
       either.flatMap((awaitsForwarding) =>
         either.flatMap((clean) =>
           either.map((brokerRefused) => ({
             state,
-            setup: setup ? {} : undefined,
+            pendingConnect: pendingConnect ? {} : undefined,
             willPending,
             awaitsForwarding,
             clean,
@@ -27,7 +27,7 @@ const combinations: readonly Flags[] = states.flatMap((state) =>
 
 const session = (flags: Partial<Flags>): Flags => ({
   state: "active",
-  setup: undefined,
+  pendingConnect: undefined,
   willPending: false,
   awaitsForwarding: false,
   clean: false,
@@ -46,10 +46,10 @@ describe("how a session may stand [6.14]", () => {
     const names = Object.keys(standings) as (keyof typeof standings)[];
     for (const flags of combinations) {
       const fitting = names.filter((name) => {
-        const { states, setup, willPending, awaitsForwarding, clean } = standings[name];
+        const { states, pendingConnect, willPending, awaitsForwarding, clean } = standings[name];
         const isIts = (states as readonly string[]).includes(flags.state);
         const isSame =
-          setup === (flags.setup !== undefined) &&
+          pendingConnect === (flags.pendingConnect !== undefined) &&
           willPending === flags.willPending &&
           awaitsForwarding === flags.awaitsForwarding;
         return isIts && isSame && (clean === "either" || clean === flags.clean);
@@ -62,23 +62,23 @@ describe("how a session may stand [6.14]", () => {
     ["a client that is there has no will on the way", { willPending: true }],
     ["nor has one that sleeps", { state: "asleep", willPending: true }],
     ["nor one that said goodbye", { state: "disconnected", willPending: true }],
-    ["who connects again has none either", { state: "lost", willPending: true, setup: {} }],
+    ["who connects again has none either", { state: "lost", willPending: true, pendingConnect: {} }],
     ["what is accepted from a client that is there is not waited for", { state: "awake", awaitsForwarding: true }],
     ["a clean session ends with its client", { state: "disconnected", clean: true }],
     ["also when that is lost", { state: "lost", clean: true }],
-    ["while a CONNECT waits, the refusal is its answer", { setup: {}, brokerRefused: true }],
+    ["while a CONNECT waits, the refusal is its answer", { pendingConnect: {}, brokerRefused: true }],
   ])("impossible: %s", (_why, flags) => {
     expect(isPossible(session(flags))).toBe(false);
   });
 
   test.each<[keyof typeof standings, Partial<Flags>]>([
     ["served", { brokerRefused: true }],
-    ["servedAndConnecting", { state: "asleep", setup: {} }],
+    ["servedAndConnecting", { state: "asleep", pendingConnect: {} }],
     ["kept", { state: "lost" }],
-    ["keptAndConnecting", { state: "disconnected", setup: {} }],
-    ["cleanAndConnecting", { state: "disconnected", setup: {}, clean: true }],
+    ["keptAndConnecting", { state: "disconnected", pendingConnect: {} }],
+    ["cleanAndConnecting", { state: "disconnected", pendingConnect: {}, clean: true }],
     ["awaitingForwarding", { state: "disconnected", awaitsForwarding: true, clean: true }],
-    ["awaitingForwardingAndConnecting", { state: "lost", awaitsForwarding: true, setup: {} }],
+    ["awaitingForwardingAndConnecting", { state: "lost", awaitsForwarding: true, pendingConnect: {} }],
     ["publishingWill", { state: "lost", willPending: true, clean: true }],
     ["awaitingForwardingThenWill", { state: "lost", willPending: true, awaitsForwarding: true }],
   ])("possible: %s", (name, flags) => {
@@ -91,7 +91,7 @@ test("nobody sets or takes back a flag but those whom the theory in standing.ts 
   const files = readdirSync(core, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
   const writers = (flag: string) =>
     files.filter((name) => new RegExp(`\\.${flag} = `).test(readFileSync(new URL(name, core), "utf8"))).sort();
-  expect(writers("setup")).toEqual(["session/setups.ts"]);
+  expect(writers("pendingConnect")).toEqual(["session/pending-connects.ts"]);
   expect(writers("willPending")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
   expect(writers("awaitsForwarding")).toEqual([
     "inputs/restore.ts",
