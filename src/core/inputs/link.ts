@@ -15,7 +15,7 @@ import type { LinkEnd, LinkRefusal } from "../input.ts";
 
 import { drainSoon, storesFor } from "../session/backlog.ts";
 import { completePendingConnect, failPendingConnect, goOnWithoutBroker } from "../session/connect-outcome.ts";
-import { bidGoodbye, onAllForwarded, tellDisconnected } from "../session/departure.ts";
+import { disconnectClient, onAllForwarded, sendDisconnect } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
@@ -147,11 +147,11 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   }
   if (takenOver && session.state !== "lost") {
     // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [interpretation 21]
-    return bidGoodbye(context, session, "taken over at the broker");
+    return disconnectClient(context, session, "taken over at the broker");
   }
   if (stores || (session.state !== "active" && session.state !== "awake")) return;
   // We came back before the broker did: the device has noticed neither, and need not.
   if (link.resumes && !link.wasUp) return;
-  tellDisconnected(context, session);
-  bidGoodbye(context, session, `broker: ${reason}`);
+  sendDisconnect(context, session);
+  disconnectClient(context, session, `broker: ${reason}`);
 }

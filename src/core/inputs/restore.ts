@@ -15,7 +15,7 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
-import { bidGoodbye } from "../session/departure.ts";
+import { disconnectClient } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { beginProof } from "../session/proof.ts";
@@ -98,7 +98,8 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.isUnasked = true;
   // The transports are not open yet: who is sent away hears so when it next speaks.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
-  if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
+  if (!isIdle && !hasItsId(context, session))
+    return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
 }
 

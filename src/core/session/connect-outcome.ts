@@ -12,7 +12,7 @@ import type { Trunk } from "../state/trunk.ts";
 import type { Reason } from "../words.ts";
 import { storesFor } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
-import { bidGoodbye } from "./departure.ts";
+import { disconnectClient } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { detachInFlight } from "./duplicates.ts";
 import { endSession } from "./end.ts";
@@ -96,7 +96,7 @@ export function failPendingConnect(
     return endSession(context, session, refusal.why);
   }
   if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
-  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
+  if (session.state === "active") return disconnectClient(context, session, refusal.why);
   if (session.awaitsForwarding) return;
   detach(context, session, { how: "disconnect", endSession: false });
 }

@@ -26,7 +26,7 @@ import {
   isTrusted,
   refuseConnect,
 } from "./connect-outcome.ts";
-import { endForRoom, lose, tellDisconnected } from "./departure.ts";
+import { endForRoom, markLost, sendDisconnect } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { detachInFlight } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
@@ -64,7 +64,7 @@ export function onConnect(context: Context, caller: Caller): void {
 
   const before = context.pendingConnects.get(peer);
   if (before) cancelPendingConnect(context, before);
-  makeWayAt(context, peer, clientId);
+  releaseAddress(context, peer, clientId);
   const vouched = admission.byName === true;
   if (!context.sessions.byClientId(clientId) && !mayBeNew(context, caller, vouched)) return;
   if (context.pendingConnects.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
@@ -142,12 +142,12 @@ function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
 }
 
 /** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
-function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
+function releaseAddress(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
   // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
   if (before.state === "active" && !before.pendingConnect)
-    return lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+    return markLost(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
   stopInFlight(context, before);
   if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
   context.sessions.unbind(before);
@@ -268,7 +268,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
     giveUpWill(context, session);
     session = context.sessions.byClientId(clientId);
   }
-  if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);
+  if (session && session.state === "active" && session.peer !== peer) sendDisconnect(context, session);
   if (session && (message.cleanSession || (session.clean && session.state === "active"))) {
     if (session.account.unforwarded > 0) startAnew(context, session);
     else {

@@ -16,7 +16,7 @@ import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient 
 import { admitDeferred } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
-import { lose } from "./departure.ts";
+import { markLost } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
@@ -257,7 +257,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
   if (wasHeardSince(session) || isShortened(context, session) || mayHaveAnother(session))
     return stepAside(context, session);
   noteSilence(context, session);
-  if (session.state !== "awake") return lose(context, session, { why: "no answer to what was sent", tell: true });
+  if (session.state !== "awake") return markLost(context, session, { why: "no answer to what was sent", tell: true });
   // It fell asleep in the middle: no PINGRESP, the message keeps its place.
   takeBack(session);
   changeState(context, session, "unanswered", "no answer while awake");
