@@ -481,7 +481,7 @@ export class World {
       datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
       peerGone: () => {},
       failed: () => {},
-      told: () => {},
+      notice: () => {},
     };
     this.network.socket = (from, arrive) => process.datagram(from, arrive);
     this.#process = process;

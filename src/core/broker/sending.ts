@@ -100,7 +100,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
   if (!link?.up) return;
   if (!broker.search.isOn) {
     if (broker.isIdle) return;
-    broker.letGo();
+    broker.clearUnanswered();
     return sendLines(context, broker);
   }
   const choice = broker.choose(context.now, link.limits);

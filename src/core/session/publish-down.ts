@@ -483,5 +483,5 @@ export function finishWaking(context: Context, session: Session): void {
   takeCustodyOfAll(context, session);
   if (session.peer === undefined) return;
   context.tell(session, pingResp);
-  context.out.letGo(session.peer);
+  context.out.releaseLink(session.peer);
 }

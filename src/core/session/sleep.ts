@@ -22,7 +22,7 @@ import { moveTo } from "./session-record.ts";
 export function onDisconnect(context: Context, session: Session, duration: number | undefined): void {
   if (session.peer !== undefined) {
     context.tell(session, disconnect);
-    context.out.letGo(session.peer);
+    context.out.releaseLink(session.peer);
   }
   if (!duration) return disconnectClient(context, session, "DISCONNECT");
   session.sleepSeconds = duration;

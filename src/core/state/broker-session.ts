@@ -233,7 +233,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   }
 
   /** No suspect holds anybody any more. */
-  letGo(): void {
+  clearUnanswered(): void {
     this.#lines.sift();
   }
 
