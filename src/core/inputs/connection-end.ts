@@ -4,7 +4,7 @@ import { sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
 import type { LinkEnd } from "../input.ts";
-import { storesFor } from "../session/backlog.ts";
+import { isStoreAndForward } from "../session/backlog.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { grantPendingRequests } from "../session/subscribe.ts";
 import type { Link } from "../state/link.ts";
@@ -47,7 +47,7 @@ export function onCustodyDeadline(context: Context, link: Link): void {
   answerWithoutBroker(
     context,
     link,
-    all.filter(({ clientId }) => storesFor(context, clientId)),
+    all.filter(({ clientId }) => isStoreAndForward(context, clientId)),
   );
 }
 

@@ -13,7 +13,7 @@ import { sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 
-import { drainSoon, storesFor } from "../session/backlog.ts";
+import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
 import { completePendingConnect, failPendingConnect, goOnWithoutBroker } from "../session/connect-outcome.ts";
 import { disconnectClient, onAllForwarded, sendDisconnect } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
@@ -113,7 +113,7 @@ function answerWaiting(context: Context, { broker, session, trunk }: Link): void
   answerWithoutBroker(
     context,
     id,
-    all.filter(({ clientId }) => storesFor(context, clientId)),
+    all.filter(({ clientId }) => isStoreAndForward(context, clientId)),
   );
 }
 
@@ -136,7 +136,7 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
     return onServiceDown(context);
   }
   session.broker.cut(context.now);
-  const stores = storesFor(context, session.clientId);
+  const stores = isStoreAndForward(context, session.clientId);
   if (stores && !takenOver) answerWithoutBroker(context, link, [session]);
   else failPendingRequests(context, session);
   const { pendingConnect } = session;

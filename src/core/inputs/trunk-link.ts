@@ -14,7 +14,7 @@ import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { recordOfTrunk } from "../broker/trunk-record.ts";
 import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { drainSoon, storesFor } from "../session/backlog.ts";
+import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
 import { completeOrFail, completePendingConnect } from "../session/connect-outcome.ts";
 import { onAllForwarded } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
@@ -67,7 +67,7 @@ export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: str
   const stored: Session[] = [];
   for (const session of sessionsOf(context, trunk)) {
     if (session.publishesInFlight.size === 0 && session.subscribesInFlight.size === 0) continue;
-    if (storesFor(context, session.clientId)) stored.push(session);
+    if (isStoreAndForward(context, session.clientId)) stored.push(session);
     else failPendingRequests(context, session);
   }
   if (link && stored.length > 0) answerWithoutBroker(context, link, stored);

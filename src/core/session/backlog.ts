@@ -16,7 +16,7 @@ export const tickMs = 20;
 const readWithinMs = 10 * tickMs;
 
 /** Does the gateway answer this client while the broker is away? */
-export function storesFor(context: Context, clientId: string): boolean {
+export function isStoreAndForward(context: Context, clientId: string): boolean {
   return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
 }
 

@@ -10,7 +10,7 @@ import type { Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { Reason } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import { disconnectClient } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
@@ -55,7 +55,7 @@ export function connectOverTrunk(
 ): void {
   if (trunk.broker.link?.up) return completePendingConnect(context, session, pending);
   if (trunk.isAway) completeOrFail(context, session, pending, "the broker is away");
-  else if (storesFor(context, session.clientId)) completePendingConnect(context, session, pending); // at the start of the gateway
+  else if (isStoreAndForward(context, session.clientId)) completePendingConnect(context, session, pending); // at the start of the gateway
 }
 
 export function completeOrFail(
@@ -78,8 +78,8 @@ export function goOnWithoutBroker(context: Context, session: Session, pending: P
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
 export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   // Over a shared connection the broker accepts nobody by name.
-  if (session.trunk) return storesFor(context, session.clientId);
-  return storesFor(context, session.clientId) && (!pending.isNew || context.known.has(session.clientId));
+  if (session.trunk) return isStoreAndForward(context, session.clientId);
+  return isStoreAndForward(context, session.clientId) && (!pending.isNew || context.known.has(session.clientId));
 }
 
 /** The broker has not: the client hears why, as far as MQTT-SN has words for it. */

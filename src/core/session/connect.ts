@@ -16,7 +16,7 @@ import { type Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import type { LinkId, PeerId, Publication } from "../types.ts";
 import type { Connect, WillMsg, WillTopic } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import {
   cancelPendingConnect,
@@ -107,7 +107,7 @@ function isRepeat(context: Context, caller: Caller): boolean {
   const session = context.sessions.byPeer(peer);
   const last = session?.lastConnect;
   if (session?.state !== "active") return false;
-  if (!session.broker.link?.up && !storesFor(context, session.clientId)) return false;
+  if (!session.broker.link?.up && !isStoreAndForward(context, session.clientId)) return false;
   if (!last?.nothingSince || context.now - last.at > context.repetitionMs) return false;
   if (session.clientId !== message.clientId || session.dialect !== dialect || !sameConnect(last, message)) return false;
   session.lastHeard = context.now;

@@ -20,7 +20,7 @@ import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
-import { drainSoon, storesFor } from "./backlog.ts";
+import { drainSoon, isStoreAndForward } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
 import {
   awaitPubRel,
@@ -103,7 +103,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
   const { link } = session.broker;
-  const isLive = link?.up === true || storesFor(context, session.clientId);
+  const isLive = link?.up === true || isStoreAndForward(context, session.clientId);
   const isFull =
     session.publishesInFlight.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))

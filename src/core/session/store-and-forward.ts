@@ -16,7 +16,7 @@ import type { PublishExchange } from "../state/exchanges.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
-import { append, dropOldest, storesFor } from "./backlog.ts";
+import { append, dropOldest, isStoreAndForward } from "./backlog.ts";
 import { awaitPubRel, noteCompleted, noteTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
@@ -25,12 +25,14 @@ export function isForBacklog(context: Context, session: Session, message: Publis
   const { backlog } = session.account;
   const isLive = link?.up === true && !link.congested;
   if (message.qos === 0) {
-    return !isLive && storesFor(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0;
+    return (
+      !isLive && isStoreAndForward(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0
+    );
   }
   // At QoS 2 an exchange is on disk under its packet id, and after a crash it goes before what the backlog holds: so not
   // while one of QoS 1 that came from there is still on its way.
   const mayNotPass = backlog.count > 0 || (message.qos === 2 && session.account.accepted > 0);
-  return (!isLive || mayNotPass) && storesFor(context, session.clientId);
+  return (!isLive || mayNotPass) && isStoreAndForward(context, session.clientId);
 }
 
 /** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest may make way, later. */

@@ -18,7 +18,7 @@ import type { Session } from "../state/session.ts";
 import type { Trunk } from "../state/trunk.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
@@ -55,7 +55,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const packetId = session.trunk ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
-  const goesOn = link?.up || storesFor(context, clientId);
+  const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return refuse("congestion");
   if (
     (isNew && session.subscriptions.size >= subscriptionsMax) ||
@@ -159,7 +159,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const packetId = session.trunk ? 0 : broker.freePacketId();
   if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // it has no reason
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
-  const goesOn = link?.up || storesFor(context, clientId);
+  const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
   if (takeBackSubscribe(context, session, what.filter)) {
