@@ -69,7 +69,7 @@ export class Context {
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
-  readonly strangers: OncePerSecond;
+  readonly unknownSenders: OncePerSecond;
   /** Answers of every kind to who has no session, by the address that hears them: a forwarder's for all its nodes. */
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
@@ -78,7 +78,7 @@ export class Context {
   access: AccessPolicy;
   stopping = false;
   readonly store = new StoreWatch();
-  readonly known: KnownClients;
+  readonly acceptedByBroker: KnownClients;
   readonly drain = new DrainQueue();
   readonly letters = new Letters();
   /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
@@ -100,8 +100,8 @@ export class Context {
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
-    this.known = new KnownClients(this.journal);
-    this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
+    this.acceptedByBroker = new KnownClients(this.journal);
+    this.unknownSenders = new OncePerSecond(options.strangerAnswersPerSecondMax);
     this.answers = new RatePerSecond({
       totalMax: options.strangerAnswersPerSecondMax,
       perKeyMax: answersPerAddressMax,

@@ -238,7 +238,7 @@ export class GatewayCore implements Core {
       }
       case "linkUp": {
         const link = this.#linkOf(input.linkId);
-        if (link && input.elsewhere) link.broker.inDoubt = true;
+        if (link && input.elsewhere) link.broker.sessionUncertain = true;
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }

@@ -133,7 +133,7 @@ export function closeLink(
 ): void {
   const link = broker.link;
   if (!link) return;
-  if (!link.up) broker.inDoubt = true;
+  if (!link.up) broker.sessionUncertain = true;
   broker.link = undefined;
   broker.cut(context.now);
   forgetDeadlines(context, link.id);

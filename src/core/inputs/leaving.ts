@@ -165,7 +165,7 @@ export function onQuietDeadline(context: Context, trunk: Trunk<Session>): void {
   const { link } = broker;
   const upstream = link && context.links.get(link.id)?.upstream;
   if (!upstream || !link.up) return; // with the next connection
-  const isUndecided = trunk.unkept.length > 0 || !trunk.isUnsubscribed;
+  const isUndecided = trunk.ackAwaitingStore.length > 0 || !trunk.isUnsubscribed;
   if (isUndecided) return noteHeard(context, trunk);
   end(context, trunk, upstream);
 }

@@ -51,8 +51,8 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   }
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
-  else if (session.broker.inDoubt) subscribeAgain(session.broker, session, { withoutRetained: true });
-  session.broker.inDoubt = false;
+  else if (session.broker.sessionUncertain) subscribeAgain(session.broker, session, { withoutRetained: true });
+  session.broker.sessionUncertain = false;
   resendAll(context, session.broker);
   if (session.pendingConnect?.stage === "broker") completePendingConnect(context, session, session.pendingConnect);
   else if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
@@ -78,7 +78,7 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
   if (trunk) return onTrunkAway(context, trunk, reason);
   if (!session) return onServiceDown(context);
   const { pendingConnect } = session;
-  if (refusal === "notSupported") context.known.forget(session.clientId);
+  if (refusal === "notSupported") context.acceptedByBroker.forget(session.clientId);
   if (pendingConnect?.stage === "broker") {
     if (refusal === "congestion" && goOnWithoutBroker(context, session, pendingConnect)) return;
     return failPendingConnect(context, session, pendingConnect, {
@@ -120,7 +120,7 @@ function answerWaiting(context: Context, { broker, session, trunk }: Link): void
 function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { reason, takenOver } = end;
   const wasUp = link.up;
-  if (!wasUp) link.broker.inDoubt = true;
+  if (!wasUp) link.broker.sessionUncertain = true;
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;

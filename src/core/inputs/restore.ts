@@ -37,7 +37,7 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
     context.journal.startAbove(highest.queued);
     context.letters.last = Math.max(context.letters.last, highest.letter);
   }
-  for (const clientId of known) context.known.restore(clientId);
+  for (const clientId of known) context.acceptedByBroker.restore(clientId);
   for (const [id, clientId] of letters) context.letters.restore(id, clientId);
   for (const state of states) {
     if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);

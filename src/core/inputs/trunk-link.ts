@@ -40,8 +40,8 @@ export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, s
   context.journal.mark({ clientId: trunk.key }, () => recordOfTrunk(trunk));
   broker.connection++;
   if (!sessionPresent) brokerForgot(context, broker, trunk);
-  else if (broker.inDoubt) askAll(context, trunk);
-  broker.inDoubt = false;
+  else if (broker.sessionUncertain) askAll(context, trunk);
+  broker.sessionUncertain = false;
   resendAll(context, broker);
   askForCopies(context, trunk);
   for (const pending of pendingConnectsOf(context, trunk))

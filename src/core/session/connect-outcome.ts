@@ -24,7 +24,7 @@ import { tryAgainSoon } from "./unanswered.ts";
 export function completePendingConnect(context: Context, session: Session, pending: PendingConnect<Session>): void {
   const { message, peer } = pending;
   forgetPendingConnect(context, pending);
-  if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
+  if (session.broker.link?.up && !session.trunk) context.acceptedByBroker.note(session.clientId);
   session.awaitsForwarding = false;
   session.dialect = pending.dialect;
   moveTo(context, session, peer);
@@ -79,7 +79,9 @@ export function goOnWithoutBroker(context: Context, session: Session, pending: P
 export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   // Over a shared connection the broker accepts nobody by name.
   if (session.trunk) return isStoreAndForward(context, session.clientId);
-  return isStoreAndForward(context, session.clientId) && (!pending.isNew || context.known.has(session.clientId));
+  return (
+    isStoreAndForward(context, session.clientId) && (!pending.isNew || context.acceptedByBroker.has(session.clientId))
+  );
 }
 
 /** The broker has not: the client hears why, as far as MQTT-SN has words for it. */

@@ -43,7 +43,7 @@ export function disconnectClient(context: Context, session: Session, why: string
 export function sendDisconnect(context: Context, session: Session): void {
   if (session.peer === undefined) return;
   context.tell(session, disconnect);
-  context.strangers.note(session.peer, context.now);
+  context.unknownSenders.note(session.peer, context.now);
 }
 
 /** The operator wants this session gone, as if its client had left and started clean. */

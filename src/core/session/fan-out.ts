@@ -180,7 +180,7 @@ function acknowledgeCustody(
   if (received.after !== undefined) {
     context.journal.promised(received.after, () => {
       received.stage = "open";
-      trunk.unkept.push(received);
+      trunk.ackAwaitingStore.push(received);
     });
   }
   sayReceived(context, link, received);
@@ -202,9 +202,9 @@ function sayReceived(context: Context, link: Connection, { packetId, publication
 }
 
 /** The store takes what it is given again, and has what it owed: what is in custody is acknowledged. */
-export function acknowledgeUnkept(context: Context, trunk: Trunk<Session>): void {
+export function acknowledgeAwaitingStore(context: Context, trunk: Trunk<Session>): void {
   const { broker } = trunk;
-  for (const received of trunk.unkept.splice(0)) {
+  for (const received of trunk.ackAwaitingStore.splice(0)) {
     received.stage = "acknowledged";
     received.after = undefined;
     if (broker.link?.up && received.connection === broker.connection) sayReceived(context, broker.link, received);

@@ -68,7 +68,7 @@ export class BrokerSession<Client extends ExchangeClient> {
    * broker was restarted from an older state, or our own last life ended before it had subscribed. What it calls present
    * then may be without our subscriptions.
    */
-  inDoubt = true;
+  sessionUncertain = true;
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;

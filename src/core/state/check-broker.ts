@@ -91,6 +91,8 @@ function checkHolder({ gateway, broker, who, found }: Subject, received: Receive
   if (held && stage !== "open") found(`${who()}: delivery ${packetId} is held for a client, and ${stage}`);
   const isOurs = stage === "open" && broker.link?.up === true && connection === broker.connection;
   if (!isOurs || held || broker.deferred.has(received) || broker.deferred.size >= outsideMax) return;
-  const isUnkept = gateway.upstreams.all.some(({ trunks }) => trunks.some(({ unkept }) => unkept.includes(received)));
-  if (!isUnkept) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
+  const isAwaitingStore = gateway.upstreams.all.some(({ trunks }) =>
+    trunks.some(({ ackAwaitingStore }) => ackAwaitingStore.includes(received)),
+  );
+  if (!isAwaitingStore) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
 }

@@ -50,7 +50,7 @@ export class Trunk<Client extends ExchangeClient> {
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
   readonly recentDeliveries = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
-  unkept: Received[] = [];
+  ackAwaitingStore: Received[] = [];
   /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */
   resumes = false;
   /** No connection, and an attempt has failed. */
