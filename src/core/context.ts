@@ -26,8 +26,8 @@ import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
+import type { SharedConnection } from "./state/shared-connection.ts";
 import { StoreWatch } from "./state/store-watch.ts";
-import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 import type { ToClient } from "./words.ts";
@@ -41,7 +41,7 @@ export type AnyDeadline =
   | PendingConnect<Session>["expiry"]
   | NonNullable<Link["retest"]>
   | NonNullable<Link["custody"]>
-  | Deadline<Trunk<Session>, "quiet">
+  | Deadline<SharedConnection<Session>, "quiet">
   | GatewayDeadline;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */

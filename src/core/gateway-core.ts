@@ -10,7 +10,7 @@ import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
-import { ask, sessionsOf } from "./broker/trunk-subscriptions.ts";
+import { ask, sessionsOf } from "./broker/shared-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -40,7 +40,7 @@ import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
-import { onTrunkDelivered } from "./session/fan-out.ts";
+import { onSharedDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
@@ -221,8 +221,8 @@ export class GatewayCore implements Core {
         return onDatagram(context, this.#dialects, input.from, input.bytes);
       case "delivered": {
         const link = this.#linkOf(input.linkId);
-        if (link?.trunk?.isLeaving) noteHeard(context, link.trunk);
-        if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
+        if (link?.shared?.isLeaving) noteHeard(context, link.shared);
+        if (link?.shared) onSharedDelivered(context, link.shared, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;
       }
@@ -263,11 +263,11 @@ export class GatewayCore implements Core {
         link.congested = input.congested;
         if (input.congested) return;
         if (link.session) drainSoon(context, link.session);
-        if (link.trunk) for (const session of sessionsOf(context, link.trunk)) drainSoon(context, session);
+        if (link.shared) for (const session of sessionsOf(context, link.shared)) drainSoon(context, session);
         return;
       }
       case "copiesKnown":
-        for (const [trunk, entry] of onCopiesKnown(context, input)) ask(context, trunk, entry);
+        for (const [shared, entry] of onCopiesKnown(context, input)) ask(context, shared, entry);
         return;
       case "peerGone":
         return; // not a DISCONNECT: the session lives on by client id until its time is over
@@ -372,7 +372,7 @@ function packetsOf(session: Session): PacketView[] {
       const { topicName, qos, retain, payload } = publication;
       const what = { topic: topicName, qos, retain, bytes: payload.byteLength, accepted, stage };
       packets.push({ packet: isWill ? "will" : "publish", ...what, ...suspected });
-    } else if (!session.trunk || exchange.origin?.session === session) {
+    } else if (!session.shared || exchange.origin?.session === session) {
       const { kind, filter, isSent } = exchange;
       const qos = exchange.kind === "subscribe" ? exchange.qos : 0;
       const stage = isSent ? "sent" : "waiting";

@@ -57,14 +57,14 @@ vi.mock("../../src/core/broker/retained.ts", async (original) => {
   return { ...retained, noteAnswered };
 });
 
-vi.mock("../../src/core/broker/trunk-subscriptions.ts", async (original) => {
-  const subscriptions = await original<typeof import("../../src/core/broker/trunk-subscriptions.ts")>();
-  const subscribeOverTrunk: typeof subscriptions.subscribeOverTrunk = (context, trunk, session, request) => {
-    subscriptions.subscribeOverTrunk(context, trunk, session, request);
+vi.mock("../../src/core/broker/shared-subscriptions.ts", async (original) => {
+  const subscriptions = await original<typeof import("../../src/core/broker/shared-subscriptions.ts")>();
+  const subscribeOverShared: typeof subscriptions.subscribeOverShared = (context, shared, session, request) => {
+    subscriptions.subscribeOverShared(context, shared, session, request);
     if (planted.fault === "a member of another QoS")
-      for (const { filters } of trunk.all()) filters.get(request.filter)?.members.set(session, 2);
+      for (const { filters } of shared.all()) filters.get(request.filter)?.members.set(session, 2);
   };
-  return { ...subscriptions, subscribeOverTrunk };
+  return { ...subscriptions, subscribeOverShared };
 });
 
 vi.mock("../../src/core/broker/links.ts", async (original) => {

@@ -4,7 +4,7 @@ import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
-import { hashOfText } from "../../src/core/state/trunk.ts";
+import { hashOfText } from "../../src/core/state/shared-connection.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
@@ -89,7 +89,7 @@ export class World {
     this.#sizes = new Rng(options.seed ^ 0x512e);
     if (options.poison || options.sickness) {
       const isShared = options.core.upstream?.mode === "aggregating";
-      const lineOf = (clientId: string) => (isShared ? this.#trunkOf(clientId) : clientId);
+      const lineOf = (clientId: string) => (isShared ? this.#sharedOf(clientId) : clientId);
       const mayClose = options.mayBePoison ?? (() => false);
       const { silenceMaxMs } = options;
       this.poison = new PoisonLaw({ now: () => this.time.now(), lineOf, mayClose, silenceMaxMs });
@@ -165,11 +165,11 @@ export class World {
           this.witness.brokerSaved(publication);
         },
         routed: (clientId, publication) => {
-          if (!isTrunk(clientId)) this.#queuedFor.add(`${clientId} ${textOf(publication)}`);
+          if (!isSharedId(clientId)) this.#queuedFor.add(`${clientId} ${textOf(publication)}`);
           else if (!publication.retain) this.#routedAt.set(textOf(publication), this.time.now());
         },
         acknowledged: (clientId, publication) => {
-          if (!isTrunk(clientId)) return this.judge.promised(clientId, publication);
+          if (!isSharedId(clientId)) return this.judge.promised(clientId, publication);
           const at = this.#routedAt.get(textOf(publication));
           for (const recipient of this.#recipientsOf(clientId, publication)) {
             // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
@@ -185,7 +185,7 @@ export class World {
           this.witness.willFired(clientId, cause);
         },
         forgot: (clientId) => {
-          const clients = isTrunk(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
+          const clients = isSharedId(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
           for (const each of clients) this.judge.brokerForgot(each);
         },
         broke: (clientId) => this.poison?.broke(clientId),
@@ -616,7 +616,7 @@ export class World {
 
   /** To whom a packet of the broker goes, as far as they were told that they are subscribed; noted when it comes first. */
   #recipientsOf(mqttClientId: string, publication: Publication): readonly string[] {
-    if (!isTrunk(mqttClientId)) return [mqttClientId];
+    if (!isSharedId(mqttClientId)) return [mqttClientId];
     const { topicName, retain } = publication;
     if (!isForAll(topicName)) return [topicName.split("/")[1] ?? ""];
     if (retain) return []; // whoever waits for it: see the judge
@@ -626,7 +626,7 @@ export class World {
       recipients = this.devices
         .map(({ clientId }) => clientId)
         .filter(
-          (clientId) => this.#trunkOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
+          (clientId) => this.#sharedOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
         )
         .filter((clientId) => this.#options.copies !== "each" || this.#goesBy(clientId, mqttClientId, topicName));
       this.#recipients.set(key, recipients);
@@ -642,7 +642,7 @@ export class World {
   }
 
   /** A client keeps to one of the connections. */
-  #trunkOf(clientId: string): string {
+  #sharedOf(clientId: string): string {
     const { upstream } = this.#options.core;
     const index = hashOfText(clientId) % (upstream?.connections ?? 1);
     return testOptions.upstream.serviceClientId + (index === 0 ? "" : `-${index}`);
@@ -751,7 +751,7 @@ function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event:
 }
 
 /** MQTT client ids of shared connections begin like the gateway's own. */
-function isTrunk(mqttClientId: string): boolean {
+function isSharedId(mqttClientId: string): boolean {
   return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
 }
 

@@ -1,6 +1,6 @@
 /** A connection that stood is over: who is blamed for it, what is taken out, and how soon it is tried again. */
 import { storeExperience } from "../broker/experience-record.ts";
-import { sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
 import type { LinkEnd } from "../input.ts";
@@ -43,7 +43,7 @@ export function answerWithoutBroker(context: Context, link: Link, sessions: Iter
 
 export function onCustodyDeadline(context: Context, link: Link): void {
   if (link.up) return;
-  const all = link.trunk ? [...sessionsOf(context, link.trunk)] : link.session ? [link.session] : [];
+  const all = link.shared ? [...sessionsOf(context, link.shared)] : link.session ? [link.session] : [];
   answerWithoutBroker(
     context,
     link,

@@ -9,7 +9,7 @@
 import { reopen } from "../broker/links.ts";
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
-import { sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 
@@ -23,7 +23,7 @@ import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker, forgetCustody, noteEnd } from "./connection-end.ts";
 import { giveUpLeaving } from "./leaving.ts";
-import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
+import { onSharedAway, onSharedUp } from "./shared-link.ts";
 import {
   noteEndBeforeConnAck,
   noteRefusedConnect,
@@ -42,9 +42,9 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   link.downSince = undefined;
   link.limits = limits;
   forgetCustody(context, link);
-  const { session, trunk } = link;
+  const { session, shared } = link;
   context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
-  if (trunk) return onTrunkUp(context, trunk, link, sessionPresent);
+  if (shared) return onSharedUp(context, shared, link, sessionPresent);
   if (!session) {
     link.broker.search.connected(context.now);
     return onServiceUp(context, link.upstream);
@@ -73,9 +73,9 @@ export function onLinkRefused(
 function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
   context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
-  const { session, trunk } = link;
-  if (trunk?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, trunk, link.upstream);
-  if (trunk) return onTrunkAway(context, trunk, reason);
+  const { session, shared } = link;
+  if (shared?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, shared, link.upstream);
+  if (shared) return onSharedAway(context, shared, reason);
   if (!session) return onServiceDown(context);
   const { pendingConnect } = session;
   if (refusal === "notSupported") context.acceptedByBroker.forget(session.clientId);
@@ -105,11 +105,11 @@ function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): vo
 }
 
 /** They waited for the connection that was made anew: they wait for this one as long. */
-function answerWaiting(context: Context, { broker, session, trunk }: Link): void {
+function answerWaiting(context: Context, { broker, session, shared }: Link): void {
   const { link } = broker;
   const id = link && context.links.get(link.id);
   if (!id) return;
-  const all = trunk ? [...sessionsOf(context, trunk)] : session ? [session] : [];
+  const all = shared ? [...sessionsOf(context, shared)] : session ? [session] : [];
   answerWithoutBroker(
     context,
     id,
@@ -124,13 +124,13 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;
-  const { session, trunk } = link;
+  const { session, shared } = link;
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
   if (wasUp || !session)
     context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
   if (wasUp) noteEnd(context, link, end);
   if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
-  if (trunk) return onTrunkAway(context, trunk, reason);
+  if (shared) return onSharedAway(context, shared, reason);
   if (!session) {
     link.broker.cut(context.now);
     return onServiceDown(context);

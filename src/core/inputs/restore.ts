@@ -10,7 +10,7 @@ import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { ask, joinLane } from "../broker/trunk-subscriptions.ts";
+import { ask, joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
@@ -28,7 +28,7 @@ import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import { beginLeaving } from "./leaving.ts";
-import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
+import { isSharedKey, restoreShared } from "./restore-shared.ts";
 
 /** One slice of what the store has. */
 export function onRestored(context: Context, input: Extract<Input, { kind: "restored" }>): void {
@@ -40,7 +40,7 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
   for (const clientId of known) context.acceptedByBroker.restore(clientId);
   for (const [id, clientId] of letters) context.letters.restore(id, clientId);
   for (const state of states) {
-    if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
+    if (isSharedKey(state.session.clientId)) restoreShared(context, state);
     else restoreSession(context, state);
   }
 }
@@ -83,9 +83,9 @@ function restoreSession(context: Context, stored: StoredState): void {
   else restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
-  if (session.trunk)
+  if (session.shared)
     for (const { filter, qos, isRefused } of record.subscriptions)
-      if (!isRefused) joinLane(session.trunk, session, filter, qos);
+      if (!isRefused) joinLane(session.shared, session, filter, qos);
   if (isMoved) {
     moveSubscriptions(context, session);
     markChanged(context, session);
@@ -125,16 +125,16 @@ function restoreTopic(session: Session, id: number, { name, known, told }: Topic
 }
 
 function attach(context: Context, session: Session): void {
-  if (!session.trunk && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
+  if (!session.shared && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
 }
 
 /** Its subscriptions stand at another broker, or in another session there: they are made here. */
 function moveSubscriptions(context: Context, session: Session): void {
-  const { trunk } = session;
-  if (!trunk) return subscribeAgain(session.broker, session, { withoutRetained: false });
+  const { shared } = session;
+  if (!shared) return subscribeAgain(session.broker, session, { withoutRetained: false });
   for (const filter of session.subscriptions.keys()) {
-    const entry = trunk.filters.get(filter);
-    if (entry) ask(context, trunk, entry);
+    const entry = shared.filters.get(filter);
+    if (entry) ask(context, shared, entry);
   }
 }
 

@@ -16,17 +16,17 @@ export function onShutdown(context: Context): void {
   for (const pending of context.pendingConnects.values()) context.tell(pending, connAck("congestion"));
   for (const session of context.sessions.all()) {
     if (!context.journal.enabled && isReachable(session)) context.tell(session, disconnect);
-    if (session.trunk && how === "abandon") publishWillAtOnce(context, session);
+    if (session.shared && how === "abandon") publishWillAtOnce(context, session);
     detach(context, session, { how, endSession: false });
   }
   writeShown(context);
   publishOffline(context);
   for (const upstream of context.upstreams.all) {
-    const { service, trunks } = upstream;
+    const { service, sharedConnections } = upstream;
     // Without a store the next life would not know what the session at the broker is for.
-    for (const { broker } of upstream.allTrunks())
+    for (const { broker } of upstream.allShared())
       closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
-    if (trunks.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
+    if (sharedConnections.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
   }
 }
 

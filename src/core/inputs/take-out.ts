@@ -88,12 +88,12 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
   const { broker } = link;
   broker.finish(exchange);
   const { filter } = exchange;
-  if (!exchange.trunk) {
+  if (!exchange.shared) {
     onSubscribeAck(context, undefined, exchange, notAuthorized); // answers who waits
     if (link.session) markRefused(context, link.session, filter);
     return;
   }
-  const { entry, requests } = exchange.trunk;
+  const { entry, requests } = exchange.shared;
   entry.asking = undefined;
   const members = [...entry.members.keys()];
   for (const request of [...requests, ...entry.next]) {
@@ -103,7 +103,7 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
   }
   entry.next = [];
   for (const session of members) markRefused(context, session, filter);
-  link.trunk?.filters.remove(entry);
+  link.shared?.filters.remove(entry);
 }
 
 /** It is kept and shown, and not asked for. MQTT-SN has no message that would tell the client. */

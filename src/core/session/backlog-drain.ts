@@ -45,7 +45,7 @@ function sendNext(context: Context, session: Session): boolean {
   if (!link?.up || link.congested) return false;
   if (session.account.accepted >= windowMax) return false;
   // Over a shared connection it takes its turn with the others'.
-  if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
+  if (!session.shared && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
   for (let entry = backlog.shift(); entry; entry = backlog.shift()) if (send(context, session, entry)) return true;

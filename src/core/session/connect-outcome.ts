@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import { connAck } from "../messages.ts";
 import type { Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { Reason } from "../words.ts";
 import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
@@ -24,7 +24,7 @@ import { tryAgainSoon } from "./unanswered.ts";
 export function completePendingConnect(context: Context, session: Session, pending: PendingConnect<Session>): void {
   const { message, peer } = pending;
   forgetPendingConnect(context, pending);
-  if (session.broker.link?.up && !session.trunk) context.acceptedByBroker.note(session.clientId);
+  if (session.broker.link?.up && !session.shared) context.acceptedByBroker.note(session.clientId);
   session.awaitsForwarding = false;
   session.dialect = pending.dialect;
   moveTo(context, session, peer);
@@ -46,15 +46,15 @@ export function completePendingConnect(context: Context, session: Session, pendi
   context.tell(pending, connAck("accepted"));
 }
 
-/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(
+/** A CONNECT over a shared connection: no round trip to the broker, which knows nothing of clients. */
+export function connectOverShared(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
   pending: PendingConnect<Session>,
 ): void {
-  if (trunk.broker.link?.up) return completePendingConnect(context, session, pending);
-  if (trunk.isAway) completeOrFail(context, session, pending, "the broker is away");
+  if (shared.broker.link?.up) return completePendingConnect(context, session, pending);
+  if (shared.isAway) completeOrFail(context, session, pending, "the broker is away");
   else if (isStoreAndForward(context, session.clientId)) completePendingConnect(context, session, pending); // at the start of the gateway
 }
 
@@ -78,7 +78,7 @@ export function goOnWithoutBroker(context: Context, session: Session, pending: P
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
 export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   // Over a shared connection the broker accepts nobody by name.
-  if (session.trunk) return isStoreAndForward(context, session.clientId);
+  if (session.shared) return isStoreAndForward(context, session.clientId);
   return (
     isStoreAndForward(context, session.clientId) && (!pending.isNew || context.acceptedByBroker.has(session.clientId))
   );

@@ -21,7 +21,7 @@ import { changeState } from "./client-life.ts";
 import {
   cancelPendingConnect,
   completePendingConnect,
-  connectOverTrunk,
+  connectOverShared,
   failPendingConnect,
   isTrusted,
   refuseConnect,
@@ -208,7 +208,7 @@ export function onWillTopic(context: Context, pending: PendingConnect<Session>, 
     pending.will = undefined;
     return finishDialogue(context, pending);
   }
-  const isShared = context.upstreams.of(pending.clientId, pending.peer).trunks.length > 0;
+  const isShared = context.upstreams.of(pending.clientId, pending.peer).sharedConnections.length > 0;
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && mayGoToBroker(willTopic, isShared);
   if (!isUsable || qos === -1) {
     forgetPendingConnect(context, pending);
@@ -290,7 +290,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
   const wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   pending.wakes = wakes && session.dialect === pending.dialect;
   if (message.will) session.will = pending.will;
-  if (session.trunk) return connectOverTrunk(context, session.trunk, session, pending);
+  if (session.shared) return connectOverShared(context, session.shared, session, pending);
   const { link } = session.broker;
   const heldByBroker = session.upstream.options.will.held === "broker";
   if (message.will && heldByBroker && isWillRefused(context, session)) {

@@ -131,7 +131,7 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
 export function onReleased(context: Context, link: Link, packetId: number): void {
   const { broker } = link;
   const received = broker.received.get(packetId);
-  const owner = link.session?.clientId ?? link.trunk?.key;
+  const owner = link.session?.clientId ?? link.shared?.key;
   if (received && owner !== undefined) forgetReceived(context, owner, received);
   broker.received.delete(packetId);
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });

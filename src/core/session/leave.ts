@@ -23,7 +23,7 @@ export function awaitForwarding(context: Context, session: Session, { keepWill }
   if (session.clean) forgetDevice(context, session);
   markChanged(context, session);
   const { link } = session.broker;
-  if (session.trunk) return;
+  if (session.shared) return;
   if (link && (link.will === undefined || keepWill)) return;
   // A will that the broker holds for somebody who said goodbye must not go out with the next cut.
   if (link) closeLink(context, session.broker, { how: "disconnect", endSession: false });

@@ -463,7 +463,7 @@ function delivered(context: Context, session: Session, entry: OutboxEntry): void
 /** The client has it, or was sent it at QoS 0. */
 function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
   context.counters.deliveredDown++;
-  if (!session.trunk) noteShown(context, session, publication);
+  if (!session.shared) noteShown(context, session, publication);
 }
 
 /** The client took a message under this id: it knows it. */

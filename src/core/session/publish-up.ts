@@ -53,7 +53,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return refuse(context, session, message, reason, "unknown-topic-id");
   }
 
-  if (!mayGoToBroker(topicName, session.trunk !== undefined)) {
+  if (!mayGoToBroker(topicName, session.shared !== undefined)) {
     return refuse(context, session, message, "notSupported", "unsafe-topic");
   }
   const { link } = session.broker;
@@ -280,7 +280,7 @@ function onReceivedByBroker(
   exchange: PublishExchange<Session>,
 ): void {
   const { origin } = exchange;
-  if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
+  if (origin?.session.shared) return onReceivedOverShared(context, exchange, origin);
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
@@ -294,7 +294,7 @@ function onReceivedByBroker(
  * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
  * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
  */
-function onReceivedOverTrunk(
+function onReceivedOverShared(
   context: Context,
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,

@@ -48,7 +48,7 @@ function deliverWillAfterAll(context: Context, session: Session): void {
 
 /** Does closing the connection without DISCONNECT make the broker publish, and now? */
 function brokerPublishes(context: Context, session: Session): boolean {
-  if (session.trunk) return false;
+  if (session.shared) return false;
   const { link } = session.broker;
   const { protocol, will } = session.upstream.options;
   if (protocol === "3.1.1") return true;
@@ -70,9 +70,9 @@ export function publishWill(context: Context, session: Session): void {
   context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
-    const { trunk, broker } = session;
+    const { shared, broker } = session;
     // Over its own connection it is the last word.
-    if (trunk) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
+    if (shared) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
     else
       context.out.add({
         kind: "publish",
@@ -114,7 +114,7 @@ function closeAfterWill(context: Context, session: Session, how: "disconnect" | 
   session.willPending = false;
   markChanged(context, session);
   // Over a shared connection it goes on by itself.
-  for (const exchange of session.trunk ? [] : [...session.broker.inFlight.values()]) {
+  for (const exchange of session.shared ? [] : [...session.broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || !exchange.isWill) continue;
     retire(context, session.broker, exchange);
     session.broker.finish(exchange);

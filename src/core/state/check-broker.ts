@@ -23,21 +23,21 @@ export function checkLinks({ links, sessions, upstreams }: Checked, found: Found
   for (const [id, link] of links) {
     if (link.id !== id) found(`link ${link.id} stands in the table as ${id}`);
     if (link.broker.link !== link) found(`link ${id} is in the table, and its MQTT session has done with it`);
-    const { session, trunk } = link;
+    const { session, shared } = link;
     if (session && sessions.byClientId(session.clientId) !== session)
       found(`link ${id} is for a session of client ${session.clientId} that is over`);
-    if ((session ?? trunk ?? { broker: link.upstream.service }).broker !== link.broker)
+    if ((session ?? shared ?? { broker: link.upstream.service }).broker !== link.broker)
       found(`link ${id} serves another MQTT session than that of its owner`);
   }
   const known = (broker: BrokerSession<Session>, who: string) => {
     if (broker.link && links.get(broker.link.id) !== broker.link)
       found(`${who}: its link ${broker.link.id} is not in the table`);
   };
-  for (const { name, service, trunks } of upstreams.all) {
+  for (const { name, service, sharedConnections } of upstreams.all) {
     known(service, `the gateway's own connection to "${name}"`);
-    for (const { broker, home } of trunks) known(broker, `the shared connection ${home}`);
+    for (const { broker, upstreamKey } of sharedConnections) known(broker, `the shared connection ${upstreamKey}`);
   }
-  for (const { broker, clientId, trunk } of sessions.all()) if (!trunk) known(broker, `client ${clientId}`);
+  for (const { broker, clientId, shared } of sessions.all()) if (!shared) known(broker, `client ${clientId}`);
 }
 
 /** Answers how many deliveries say that a client's message holds them. */
@@ -72,7 +72,7 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
   if (!origin) return;
   const { session, msgId } = origin;
   // Over a shared connection the broker is still to hear of it, and its client's session may be over.
-  if (exchange.kind === "unsubscribe" && session.trunk && session.subscribesInFlight.get(msgId)?.origin !== origin)
+  if (exchange.kind === "unsubscribe" && session.shared && session.subscribesInFlight.get(msgId)?.origin !== origin)
     return;
   const waiting = () =>
     `${who()}: the ${exchange.kind.toUpperCase()} under packet ${packetId} is MsgId ${msgId} of client ${session.clientId}`;
@@ -81,7 +81,7 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
     if (exchange.accepted) found(`${waiting()}, which has its answer`);
     if (exchange.owner !== session) found(`${waiting()}, and on the account of another`);
     if (session.publishesInFlight.get(msgId) !== exchange) found(`${waiting()}, which does not wait for it`);
-  } else if (!session.trunk && session.subscribesInFlight.get(msgId) !== exchange)
+  } else if (!session.shared && session.subscribesInFlight.get(msgId) !== exchange)
     found(`${waiting()}, which does not wait for it`);
 }
 
@@ -91,8 +91,8 @@ function checkHolder({ gateway, broker, who, found }: Subject, received: Receive
   if (held && stage !== "open") found(`${who()}: delivery ${packetId} is held for a client, and ${stage}`);
   const isOurs = stage === "open" && broker.link?.up === true && connection === broker.connection;
   if (!isOurs || held || broker.deferred.has(received) || broker.deferred.size >= outsideMax) return;
-  const isAwaitingStore = gateway.upstreams.all.some(({ trunks }) =>
-    trunks.some(({ ackAwaitingStore }) => ackAwaitingStore.includes(received)),
+  const isAwaitingStore = gateway.upstreams.all.some(({ sharedConnections }) =>
+    sharedConnections.some(({ ackAwaitingStore }) => ackAwaitingStore.includes(received)),
   );
   if (!isAwaitingStore) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
 }

@@ -72,7 +72,7 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
   if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return; // it is connecting
   const { link } = session.broker;
-  const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
+  const isRestored = session.shared ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart it is moved on when its connection is up
   const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: gateway.roundMs(session) });
   if (!head) {
@@ -101,12 +101,12 @@ function checkUplink({ session, accepted }: Subject, tell: Found): void {
 }
 
 function checkSubscribing({ session }: Subject, tell: Found): void {
-  const { broker, trunk, subscribesInFlight } = session;
+  const { broker, shared, subscribesInFlight } = session;
   for (const [msgId, request] of subscribesInFlight) {
     const waiting = ` waits for its ${request.kind.toUpperCase()} of ${request.filter} with MsgId ${msgId}`;
     if (request.origin?.session !== session || request.origin.msgId !== msgId)
       tell(`${waiting}, and the answer goes elsewhere`);
-    if (!trunk) {
+    if (!shared) {
       if (broker.inFlight.get(request.packetId) !== request) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
@@ -114,14 +114,14 @@ function checkSubscribing({ session }: Subject, tell: Found): void {
       if (!isUnsubscribing(session, request)) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
-    const entry = trunk.entryOf(request.filter);
-    if (!entry?.next.includes(request) && !entry?.asking?.trunk?.requests.includes(request))
+    const entry = shared.entryOf(request.filter);
+    if (!entry?.next.includes(request) && !entry?.asking?.shared?.requests.includes(request))
       tell(`${waiting}, and nothing is asked of the broker`);
   }
 }
 
-function isUnsubscribing({ broker, trunk }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
-  for (const { inFlight } of trunk ? [...trunk.all()].map((lane) => lane.broker) : [broker])
+function isUnsubscribing({ broker, shared }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
+  for (const { inFlight } of shared ? [...shared.all()].map((lane) => lane.broker) : [broker])
     for (const exchange of inFlight.values())
       if (exchange.kind === "unsubscribe" && exchange.origin === origin) return true;
   return false;
@@ -137,7 +137,7 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
   if (count === 0 || link?.up !== true || link.congested) return;
   if (gateway.drain.waiting.has(session) || readingUpTo !== undefined || accepted > 0) return;
   // Its own window is full of others: the next of those that is acknowledged brings it back.
-  if (!session.trunk && session.broker.openPublications >= link.limits.receiveMaximum) return;
+  if (!session.shared && session.broker.openPublications >= link.limits.receiveMaximum) return;
   tell(`: ${count} publications wait for the broker, which is there, and nobody sends them`);
 }
 
@@ -155,7 +155,7 @@ function checkLife({ gateway, session, procedures }: Subject, tell: Found): void
 
 /** It has a connection of its own exactly as long as somebody needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
-  const { state, peer, broker, trunk, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
+  const { state, peer, broker, shared, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
   // Its old address may be somebody else's while it connects from a new one.
   if (state === "active" && peer === undefined && !pendingConnect) tell(` is active, and has no address`);
@@ -168,7 +168,7 @@ function checkConnection({ session }: Subject, tell: Found): void {
     tell(`: its session waits, and nothing is to be forwarded`);
   if (!pendingConnect && willPending && account.unforwarded === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
-  if (trunk || pendingConnect || session.isHeldBack) return;
+  if (shared || pendingConnect || session.isHeldBack) return;
   const needsLink = !isGone || willPending || awaitsForwarding;
   if (needsLink && !broker.link)
     tell(` is ${state}${willPending || awaitsForwarding ? " and not done" : ""}, and has no link`);

@@ -14,7 +14,7 @@ import type { BrokerSession } from "./broker-session.ts";
 import { checkBroker, checkLinks } from "./check-broker.ts";
 import { checkClient } from "./check-client.ts";
 import { WrittenRecords } from "./check-records.ts";
-import { checkRetainedWaits, checkTrunk } from "./check-trunk.ts";
+import { checkRetainedWaits, checkShared } from "./check-shared.ts";
 import type { Checked } from "./checked.ts";
 import { PendingConnect } from "./pending-connect.ts";
 import { Session } from "./session.ts";
@@ -70,7 +70,8 @@ function checkTables(gateway: Checked, found: Found): void {
   checkSetups(gateway, found);
   checkLinks(gateway, found);
   checkDeadlines(gateway, found);
-  for (const { trunks } of gateway.upstreams.all) for (const trunk of trunks) checkTrunk(gateway, trunk, found);
+  for (const { sharedConnections } of gateway.upstreams.all)
+    for (const shared of sharedConnections) checkShared(gateway, shared, found);
   checkRetainedWaits(gateway, found);
   const { sessionsMax, pendingMax } = gateway.options.clients;
   if (gateway.sessions.size > sessionsMax) found(`there are ${gateway.sessions.size} sessions, at most ${sessionsMax}`);
@@ -134,29 +135,31 @@ function checkSessions(
     seen.add(broker);
     return checkBroker({ gateway, broker, who, accepted, found });
   };
-  const shared = new Map<BrokerSession<Session>, number>();
-  for (const { name, service, trunks } of isWhole ? gateway.upstreams.all : []) {
-    for (const { broker, home } of trunks)
-      shared.set(
+  const byBroker = new Map<BrokerSession<Session>, number>();
+  for (const { name, service, sharedConnections } of isWhole ? gateway.upstreams.all : []) {
+    for (const { broker, upstreamKey } of sharedConnections)
+      byBroker.set(
         broker,
-        look(broker, () => `the shared connection ${home}`),
+        look(broker, () => `the byBroker connection ${upstreamKey}`),
       );
     look(service, () => `the gateway's own connection to "${name}"`);
   }
   for (const session of sessions) {
-    const { broker, trunk, clientId } = session;
-    const said = look(broker, () => (trunk ? `the shared connection ${trunk.home}` : `client ${clientId}`));
+    const { broker, shared, clientId } = session;
+    const said = look(broker, () => (shared ? `the byBroker connection ${shared.upstreamKey}` : `client ${clientId}`));
     const held = checkClient({ gateway, session, accepted: accepted.get(session) ?? 0, found, procedures });
-    if (trunk) shared.set(broker, (shared.get(broker) ?? 0) - held);
+    if (shared) byBroker.set(broker, (byBroker.get(broker) ?? 0) - held);
     else if (said !== held)
       found(`client ${clientId}: ${said} deliveries say that they are held, ${held} messages hold one`);
   }
   if (!isWhole) return;
-  for (const { trunks } of gateway.upstreams.all)
-    for (const trunk of trunks) {
-      const unknown = shared.get(trunk.broker) ?? 0;
+  for (const { sharedConnections } of gateway.upstreams.all)
+    for (const shared of sharedConnections) {
+      const unknown = byBroker.get(shared.broker) ?? 0;
       if (unknown !== 0)
-        found(`the shared connection ${trunk.home}: ${unknown} deliveries say that they are held, and are not`);
+        found(
+          `the byBroker connection ${shared.upstreamKey}: ${unknown} deliveries say that they are held, and are not`,
+        );
     }
 }
 

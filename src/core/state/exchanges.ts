@@ -89,8 +89,8 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
   /** A repetition, made in doubt: the client has what is retained. */
   readonly withoutRetained?: boolean;
   /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
-  readonly trunk?: {
-    readonly entry: TrunkFilter<Client>;
+  readonly shared?: {
+    readonly entry: SharedFilter<Client>;
     readonly requests: readonly SubscribeExchange<Client>[];
     readonly waits: readonly RetainedWait<Client>[];
   };
@@ -153,15 +153,15 @@ export interface Received {
 /** Somebody who subscribed and is to get what is retained. */
 export interface RetainedWait<Client extends ExchangeClient> {
   readonly session: Client;
-  readonly entry: TrunkFilter<Client>;
+  readonly entry: SharedFilter<Client>;
   /** Names that it got, so that what the broker repeats for somebody else is not repeated for it. */
   seen: Set<string> | undefined;
   /** Undefined until the broker has answered the SUBSCRIBE. */
   until: Instant | undefined;
 }
 
-/** A filter that at least one client of the trunk subscribes to. */
-export interface TrunkFilter<Client extends ExchangeClient> {
+/** A filter that at least one client of the shared connection subscribes to. */
+export interface SharedFilter<Client extends ExchangeClient> {
   readonly filter: string;
   /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
   readonly id: number;

@@ -16,9 +16,9 @@ import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./
 import type { Outbox } from "./outbox.ts";
 import type { PendingConnect } from "./pending-connect.ts";
 import { RecentPublishes } from "./recent-publishes.ts";
+import type { SharedConnection } from "./shared-connection.ts";
 import { Shown } from "./shown.ts";
 import type { Registry } from "./topic-registry.ts";
-import type { Trunk } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface Subscription {
@@ -49,7 +49,7 @@ export class Session {
   readonly registry: Registry;
   readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
-  readonly trunk: Trunk<Session> | undefined;
+  readonly shared: SharedConnection<Session> | undefined;
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession<Session>;
   /** What is owed to the broker on this client's behalf. */
@@ -137,7 +137,7 @@ export class Session {
     dialect: Speech;
     registry: Registry;
     upstream: Upstream<Session>;
-    trunk: Trunk<Session> | undefined;
+    shared: SharedConnection<Session> | undefined;
     broker: BrokerSession<Session>;
     account: Account;
     predefined: PredefinedTopics;
@@ -149,7 +149,7 @@ export class Session {
     this.dialect = init.dialect;
     this.registry = init.registry;
     this.upstream = init.upstream;
-    this.trunk = init.trunk;
+    this.shared = init.shared;
     this.broker = init.broker;
     this.account = init.account;
     this.outbox = init.outbox;
@@ -174,8 +174,8 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
-export function homeOf({ trunk, upstream, leaves }: Session): string {
-  return leaves ?? trunk?.home ?? upstream.name;
+export function homeOf({ shared, upstream, leaves }: Session): string {
+  return leaves ?? shared?.upstreamKey ?? upstream.name;
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

@@ -1,5 +1,5 @@
 /**
- * The connection of a trunk: opened at the start, and what its coming and going means for those who share it.
+ * The connection of a shared connection: opened at the start, and what its coming and going means for those who share it.
  *
  * A session that the broker keeps from somebody else, or from a life whose store is gone, is ended before ours begins:
  * nobody would know what it subscribed to. Ours outlives every connection and, with a store, the gateway.
@@ -8,11 +8,11 @@
  */
 
 import { askForCopies } from "../broker/lanes.ts";
-import { closeLink, openTrunk } from "../broker/links.ts";
+import { closeLink, openShared } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
-import { recordOfTrunk } from "../broker/trunk-record.ts";
-import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { recordOfShared } from "../broker/shared-record.ts";
+import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
 import { completeOrFail, completePendingConnect } from "../session/connect-outcome.ts";
@@ -22,32 +22,37 @@ import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
 import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker } from "./connection-end.ts";
 import { onLeavingUp } from "./leaving.ts";
 
-export function onTrunkUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
-  const { broker } = trunk;
-  if (trunk.isLeaving) return onLeavingUp(context, trunk, link, sessionPresent);
+export function onSharedUp(
+  context: Context,
+  shared: SharedConnection<Session>,
+  link: Link,
+  sessionPresent: boolean,
+): void {
+  const { broker } = shared;
+  if (shared.isLeaving) return onLeavingUp(context, shared, link, sessionPresent);
   if (link.clean) {
     // What was there is gone now; the session to stay begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
-    trunk.resumes = true;
-    return openTrunk(context, link.upstream, trunk);
+    shared.resumes = true;
+    return openShared(context, link.upstream, shared);
   }
-  trunk.isAway = false;
-  context.journal.mark({ clientId: trunk.key }, () => recordOfTrunk(trunk));
+  shared.isAway = false;
+  context.journal.mark({ clientId: shared.key }, () => recordOfShared(shared));
   broker.connection++;
-  if (!sessionPresent) brokerForgot(context, broker, trunk);
-  else if (broker.sessionUncertain) askAll(context, trunk);
+  if (!sessionPresent) brokerForgot(context, broker, shared);
+  else if (broker.sessionUncertain) askAll(context, shared);
   broker.sessionUncertain = false;
   resendAll(context, broker);
-  askForCopies(context, trunk);
-  for (const pending of pendingConnectsOf(context, trunk))
+  askForCopies(context, shared);
+  for (const pending of pendingConnectsOf(context, shared))
     if (pending.session) completePendingConnect(context, pending.session, pending);
-  for (const session of sessionsOf(context, trunk)) catchUp(context, session);
-  if (isService(trunk)) onServiceUp(context, link.upstream);
+  for (const session of sessionsOf(context, shared)) catchUp(context, session);
+  if (isService(shared)) onServiceUp(context, link.upstream);
 }
 
 function catchUp(context: Context, session: Session): void {
@@ -58,38 +63,39 @@ function catchUp(context: Context, session: Session): void {
 }
 
 /** The connection ended, could not be made, or was refused. */
-export function onTrunkAway(context: Context, trunk: Trunk<Session>, reason: string): void {
-  trunk.isAway = true;
-  const id = trunk.broker.link?.id;
+export function onSharedAway(context: Context, shared: SharedConnection<Session>, reason: string): void {
+  shared.isAway = true;
+  const id = shared.broker.link?.id;
   const link = id && context.links.get(id);
-  trunk.broker.cut(context.now);
-  if (trunk.isLeaving) return tellHeldBack(context, trunk, reason);
+  shared.broker.cut(context.now);
+  if (shared.isLeaving) return tellHeldBack(context, shared, reason);
   const stored: Session[] = [];
-  for (const session of sessionsOf(context, trunk)) {
+  for (const session of sessionsOf(context, shared)) {
     if (session.publishesInFlight.size === 0 && session.subscribesInFlight.size === 0) continue;
     if (isStoreAndForward(context, session.clientId)) stored.push(session);
     else failPendingRequests(context, session);
   }
   if (link && stored.length > 0) answerWithoutBroker(context, link, stored);
-  for (const pending of pendingConnectsOf(context, trunk)) {
+  for (const pending of pendingConnectsOf(context, shared)) {
     if (pending.session) completeOrFail(context, pending.session, pending, reason);
   }
-  if (isService(trunk)) onServiceDown(context);
+  if (isService(shared)) onServiceDown(context);
 }
 
 /** What waits until this one is left has no connection either. */
-function tellHeldBack(context: Context, left: Trunk<Session>, reason: string): void {
+function tellHeldBack(context: Context, left: SharedConnection<Session>, reason: string): void {
   const upstream = context.upstreams.all.find(({ name }) => name === left.upstreamName);
-  for (const trunk of upstream?.trunks ?? []) if (!trunk.broker.link) onTrunkAway(context, trunk, reason);
+  for (const shared of upstream?.sharedConnections ?? [])
+    if (!shared.broker.link) onSharedAway(context, shared, reason);
 }
 
 /** By the first one goes what is the gateway's own. */
-function isService(trunk: Trunk<Session>): boolean {
-  return trunk.index === 0 && !trunk.isLane;
+function isService(shared: SharedConnection<Session>): boolean {
+  return shared.index === 0 && !shared.isLane;
 }
 
-function pendingConnectsOf(context: Context, trunk: Trunk<Session>): PendingConnect<Session>[] {
+function pendingConnectsOf(context: Context, shared: SharedConnection<Session>): PendingConnect<Session>[] {
   return [...context.pendingConnects.values()].filter(
-    ({ stage, session }) => stage === "broker" && session?.trunk === trunk,
+    ({ stage, session }) => stage === "broker" && session?.shared === shared,
   );
 }
