@@ -308,7 +308,7 @@ export class PoisonLaw {
     return copies;
   }
 
-  // ---------------------------------------------------------------- the air
+  // ---------------------------------------------------------------- the network
 
   /** A device publishes it, for the first time. */
   publishes(clientId: string, publication: Publication): void {

@@ -1,4 +1,4 @@
-/** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
+/** A world of one gateway (its shipped core, driver and codec), devices, the network and a broker, all of one seed. */
 
 import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
@@ -17,6 +17,7 @@ import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
+import { Observer } from "./observer.ts";
 import { testOptions } from "./options.ts";
 import { PoisonLaw } from "./poison-law.ts";
 import { PolicyLaw } from "./policy-law.ts";
@@ -28,7 +29,6 @@ import { SimStore } from "./sim-store.ts";
 import { crowd, type WorldOptions } from "./swarm.ts";
 import { Violation } from "./violation.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
-import { Witness } from "./witness.ts";
 
 /** The wall clock at the beginning of the world. */
 const worldBeganAt = 1_800_000_000_000;
@@ -41,7 +41,7 @@ export class World {
   readonly time = new VirtualTime();
   readonly rng: Rng;
   readonly judge: Judge;
-  readonly witness: Witness;
+  readonly observer: Observer;
   readonly law: PolicyLaw;
   /** Where the broker closes for some packets. */
   readonly poison: PoisonLaw | undefined;
@@ -104,7 +104,7 @@ export class World {
       roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
-    this.witness = new Witness(() => this.time.now(), {
+    this.observer = new Observer(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
       isDropped: (clientId, payload) => this.law.isDropped(clientId, payload),
       storeFails: options.storeFailure > 0,
@@ -119,7 +119,7 @@ export class World {
       const decoded = decode(bytes);
       if (!decoded.ok) return;
       this.poison?.fromGateway(clientAt(to), decoded.message);
-      this.witness.fromGateway(to, decoded.message);
+      this.observer.fromGateway(to, decoded.message);
     };
     this.network.onAtGateway = (from, bytes) => {
       this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
@@ -127,7 +127,7 @@ export class World {
       const decoded = decode(bytes);
       if (!decoded.ok || !this.network.gateway) return;
       this.poison?.atGateway(clientAt(from), decoded.message);
-      this.witness.atGateway(from, decoded.message);
+      this.observer.atGateway(from, decoded.message);
     };
     this.broker = new SimBroker(
       this.time,
@@ -162,7 +162,7 @@ export class World {
         accepted: (publication, from) => {
           this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
           this.judge.accepted(publication);
-          this.witness.brokerSaved(publication);
+          this.observer.brokerSaved(publication);
         },
         routed: (clientId, publication) => {
           if (!isSharedId(clientId)) this.#queuedFor.add(`${clientId} ${textOf(publication)}`);
@@ -182,7 +182,7 @@ export class World {
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
           this.judge.willFired(clientId, will, cause);
-          this.witness.willFired(clientId, cause);
+          this.observer.willFired(clientId, cause);
         },
         forgot: (clientId) => {
           const clients = isSharedId(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
@@ -413,7 +413,7 @@ export class World {
         this.judge.onReport(event);
         if (isSilence(event) && event.peer !== undefined && process.hasUnread(event.peer))
           throw new Violation(`${event.clientId} is lost (${event.why}), and its words wait to be read`);
-        this.witness.reported(event);
+        this.observer.reported(event);
       },
     };
     const dies = crashes && !this.#healed;
@@ -431,7 +431,7 @@ export class World {
       const durable = this.#options.core.durable === true;
       this.poison?.died();
       this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
-      this.witness.gatewayDied();
+      this.observer.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });
     this.#crash = point;
@@ -448,7 +448,7 @@ export class World {
         for (const { clientId: each } of isForAll(publication.topicName) ? this.devices : [])
           if (!recipients.includes(each)) this.law.mayHaveBeenHanded(each, publication);
         for (const recipient of recipients) {
-          this.witness.handedToGateway(recipient, publication);
+          this.observer.handedToGateway(recipient, publication);
           this.law.handed(recipient, publication);
         }
       }
@@ -722,7 +722,7 @@ export class World {
       this.poison?.goesOn();
       this.#note("the gateway goes on");
       if (ms >= noticedMs) this.judge.goesOn();
-      this.witness.goesOn();
+      this.observer.goesOn();
       this.law.goesOn();
       process.goOn();
     });

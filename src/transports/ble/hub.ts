@@ -32,7 +32,7 @@ const writesAtOnce = 2;
 const answerMs = 15_000;
 /** Who was not seen for so long asks anew, and is last in the row. */
 const forgottenMs = 30_000;
-/** Between two attempts the air is listened to at least so long. */
+/** Between two attempts advertisements are listened to at least so long. */
 const breathMs = 300;
 const firstPauseMs = 1_000;
 /** Failures in a row that a person sees; the rest is for whoever looks closer. */

@@ -147,7 +147,7 @@ describe("who may connect", () => {
 });
 
 describe("one connection after the other", () => {
-  test("no second attempt while one is under way, and then one more look at the air", () => {
+  test("no second attempt while one is under way, and then one more look at the advertisements", () => {
     const bench = new HubBench().seen(1).seen(2).pass(400);
     expect(bench.wishes()).toEqual(["link 01"]);
     bench.seen(2).pass(5_000);
