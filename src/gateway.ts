@@ -1,5 +1,6 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
@@ -8,6 +9,7 @@ import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
+import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
@@ -16,10 +18,13 @@ import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
+import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
+import { Wakings } from "./observe/wakings.ts";
 import { SystemClock } from "./runtime/clock.ts";
+import { CommitWatch } from "./runtime/commit-watch.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { createOperator, type Devices } from "./runtime/operator.ts";
+import { createOperator, type Devices, oldestBacklogAt } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
@@ -39,9 +44,18 @@ import { Upstreams } from "./upstream/upstreams.ts";
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
 const storePauseMs = 2_000;
+/** Between two looks for the oldest publication on disk. */
+const lookAtBacklogEveryMs = 15_000;
 
 /** From 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
+
+function versionOf(): string {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  return version;
+}
 
 export class Gateway {
   readonly #config: GatewayConfig;
@@ -58,7 +72,12 @@ export class Gateway {
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
   readonly #turnEnd = new TurnEnd();
+  readonly #commits = new CommitWatch(() => this.#clock.now());
+  readonly #wakings = new Wakings(() => this.#clock.now());
   readonly #startedAt = this.#clock.now();
+  /** What was found last, and when: a scrape does not wait for the disk. */
+  #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
+  #serves = false;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
   #broker: TryOutBroker | undefined;
@@ -93,8 +112,11 @@ export class Gateway {
     const edges = {
       transports: this.#transports,
       upstream: this.#upstream,
-      store: this.#store,
-      report: this.#reports.report,
+      store: this.#commits.watched(this.#store),
+      report: (event: GatewayEvent) => {
+        this.#wakings.see(event);
+        this.#reports.report(event);
+      },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
@@ -109,6 +131,7 @@ export class Gateway {
       this.#driver.start();
       this.#watchClock();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
+      this.#serves = true;
       await this.#startApi();
       await this.#startControl();
     } catch (error) {
@@ -137,11 +160,24 @@ export class Gateway {
     }
   }
 
-  health(): { ok: boolean; broker: string; uptimeSeconds: number; clients: number; transports: string[] } {
+  health(): {
+    ok: boolean;
+    broker: string;
+    upstreams: Record<string, { ok: boolean; connections: number }>;
+    store: string;
+    uptimeSeconds: number;
+    clients: number;
+    transports: string[];
+  } {
+    const fails = this.#core.storeFails;
     const there = this.#core.brokerThere;
     return {
-      ok: there,
+      ok: there && !fails,
       broker: there ? "connected" : "away",
+      upstreams: Object.fromEntries(
+        this.#upstreamSources().map(({ name, isThere, linksUp }) => [name, { ok: isThere, connections: linksUp }]),
+      ),
+      store: fails ? "failing" : "ok",
       uptimeSeconds: Math.floor((this.#clock.now() - this.#startedAt) / 1_000),
       clients: this.#core.sizes.sessions,
       transports: [...this.#transports.values()].map(({ name, place }) => `${name} ${place}`),
@@ -272,8 +308,20 @@ export class Gateway {
       droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
       receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
     });
+    addServiceMetrics(metrics, {
+      version: versionOf(),
+      upstreams: () => this.#upstreamSources(),
+      commits: this.#commits.durations,
+      wakings: this.#wakings.durations,
+      oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
+    });
     const server = new ApiServer(api, {
       health: () => this.health(),
+      probes: {
+        commitWaitsSeconds: () => this.#commits.waitingSeconds,
+        storeFails: () => this.#core.storeFails,
+        serves: () => this.#serves,
+      },
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
     });
     try {
@@ -284,6 +332,36 @@ export class Gateway {
       if (!(error instanceof GatewayError)) throw error;
       this.#log.warn(`${error.message}. The gateway runs without`);
     }
+  }
+
+  /** Each upstream by its name; the general one is "default", unless another has that name. */
+  #upstreamSources(): UpstreamSource[] {
+    const general = this.#mqtt.has("default") ? "(general)" : "default";
+    const there = new Map(this.#core.brokersThere.map(({ name, isThere }) => [name, isThere]));
+    return [...this.#mqtt].map(([name, { counters, linksUp, certificates }]) => ({
+      ...counters,
+      name: name === "" ? general : name,
+      isThere: there.get(name) ?? false,
+      linksUp,
+      certificates,
+    }));
+  }
+
+  /** As it was found last; looked for again, behind the scrape, when that is a while ago. */
+  #oldestBacklogSeconds(): number {
+    if (this.#core.counters.backlogMessages === 0) return 0;
+    const now = this.#clock.now();
+    if (now - this.#oldestBacklog.lookedAt > lookAtBacklogEveryMs) {
+      this.#oldestBacklog.lookedAt = now;
+      oldestBacklogAt(this.#core, this.#store).then(
+        (at) => {
+          this.#oldestBacklog.at = at;
+        },
+        (error: unknown) => this.#log.debug(error),
+      );
+    }
+    const { at } = this.#oldestBacklog;
+    return at === 0 ? 0 : Math.max(0, (this.#wallClock.now() - at) / 1_000);
   }
 
   #sumOfUpstreams(of: (upstream: MqttUpstream) => number): number {
@@ -318,6 +396,7 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
+    this.#serves = false;
     this.#wallClock.stop();
     this.#driver.handle({ kind: "shutdown" });
     this.#driver.stop();

@@ -1,13 +1,16 @@
-/** /healthz and /metrics, on loopback unless configured otherwise. Reads only; knows nothing worth a password. */
+/** /livez, /readyz, /healthz and /metrics, on loopback unless configured otherwise. Reads only; knows nothing worth a password. */
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
+import { type HealthSources, probeHealth } from "./health.ts";
 
 const connectionsMax = 32;
 
 export interface ApiSources {
   /** Health in a few words; `ok` decides between 200 and 503. */
   health(): { readonly ok: boolean; readonly [fact: string]: unknown };
+  /** For /livez and /readyz; absent: they are not there. */
+  readonly probes?: HealthSources;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
@@ -28,6 +31,13 @@ export class ApiServer {
         if (path === "/healthz") {
           const health = sources.health();
           return answer(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
+        }
+        if (sources.probes && (path === "/livez" || path === "/readyz")) {
+          probeHealth(path, sources.probes).then(
+            (verdict) => answer(response, verdict?.ok ? 200 : 503, "application/json", `${JSON.stringify(verdict)}\n`),
+            () => answer(response, 500, "text/plain", "internal error\n"),
+          );
+          return;
         }
         if (path !== "/metrics") return answer(response, 404, "text/plain", "not found\n");
         sources.metrics().then(

@@ -140,6 +140,11 @@ export class GatewayCore implements Core {
     return this.#context.upstreams.all.every(({ isThere }) => isThere);
   }
 
+  /** The same of each upstream; "" is the general one. */
+  get brokersThere(): readonly { readonly name: string; readonly isThere: boolean }[] {
+    return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
+  }
+
   /** Did the store refuse the last commit? */
   get storeFails(): boolean {
     return this.#context.storeFails;

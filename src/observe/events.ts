@@ -42,8 +42,14 @@ export const eventMetrics = {
   sessions: { type: "gauge", help: "Sessions by state", label: "state" },
   clients_lost_total: { type: "counter", help: "Clients that went without a goodbye" },
   dropped_total: { type: "counter", help: "What was dropped or refused, by reason", label: "reason" },
-  upstream_links_up: { type: "gauge", help: "Connections to the broker" },
-  broker_up: { type: "gauge", help: "1 while the gateway's own connection to the broker stands" },
+  upstream_links_up: {
+    type: "gauge",
+    help: "Connections to all brokers; mqttsn_upstream_connections has them by upstream",
+  },
+  broker_up: {
+    type: "gauge",
+    help: "1 while the gateway's own connection stands to every broker; mqttsn_upstream_up has each",
+  },
   qos2_uncertain_total: {
     type: "counter",
     help: "QoS 2 publications that a forgetful broker made uncertain",

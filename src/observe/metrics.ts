@@ -92,12 +92,12 @@ function ofTraffic(sources: MetricSources): Metric[] {
     counter("published_total", "Publications from devices handed to the broker", () => core.publishedUp),
     counter("delivered_total", "Publications that devices have, or were sent at QoS 0", () => core.deliveredDown),
     counter("retransmissions_total", "Messages repeated towards devices", () => core.retransmissions),
-    counter("upstream_dropped_total", "QoS 0 publications dropped because the broker's connection was full", () =>
+    counter("upstream_dropped_total", "For this release still: the sum of mqttsn_upstream_qos0_dropped_total", () =>
       sources.droppedCongested(),
     ),
     counter(
       "upstream_receive_maximum_exceeded_total",
-      "Connections ended because the broker sent more than upstream.receiveMaximum",
+      "For this release still: the sum of mqttsn_upstream_receive_maximum_ended_total",
       () => sources.receiveMaximumExceeded(),
     ),
     counter("datagrams_received_total", "Datagrams in, by transport", byTransport("datagramsIn"), "transport"),

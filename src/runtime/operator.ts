@@ -207,6 +207,18 @@ async function waitingOnDisk(store: Store, clientId: string, first: number, limi
   return found;
 }
 
+/** Since when the oldest publication on disk waits, of the clients with the most; wall clock, 0: none waits, or it is not known. */
+export async function oldestBacklogAt(core: GatewayCore, store: Store): Promise<number> {
+  const owing = [...core.sessions()].filter(({ owedToBroker }) => owedToBroker > 0);
+  owing.sort((a, b) => b.owedToBroker - a.owedToBroker);
+  let earliest = 0;
+  for (const { clientId } of owing.slice(0, clientsNamed)) {
+    const at = await oldest(store, clientId);
+    if (at > 0 && (earliest === 0 || at < earliest)) earliest = at;
+  }
+  return earliest;
+}
+
 function oldest(store: Store, clientId: string): Promise<number> {
   return new Promise((resolve) => {
     store.fetch(clientId, 0, 1, (entries) => resolve(entries[0]?.[1].at ?? 0));

@@ -12,7 +12,7 @@ import type { Upstream } from "../upstream/link.ts";
 export interface Edges {
   readonly transports: ReadonlyMap<string, Transport>;
   readonly upstream: Upstream;
-  readonly store: Store;
+  readonly store: Pick<Store, "commit" | "fetch">;
   readonly report: (event: GatewayEvent) => void;
 }
 

@@ -7,6 +7,7 @@
  * be used (a certificate is there already, its key not yet) leaves things as they were until the files change again.
  * Connections that stand keep what they were made with.
  */
+import { X509Certificate } from "node:crypto";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { createSecureContext, type SecureContext, type TLSSocketOptions } from "node:tls";
@@ -22,6 +23,11 @@ type TlsOptions = NonNullable<UpstreamOptions["tls"]>;
 /** What goes into MQTT.js's options for one identity at one broker; or why there is none just now. */
 export type Identity = Pick<IClientOptions, "username" | "password"> | { readonly failed: string };
 
+export interface CertificateEnd {
+  readonly of: "ca" | "client";
+  readonly endsAt: number;
+}
+
 interface Group {
   readonly pattern: RegExp;
   readonly username: string | undefined;
@@ -36,6 +42,8 @@ interface Loaded {
   readonly psk: { readonly identity: string; readonly key: Buffer } | undefined;
   /** Of the files that were read, by name: what tells a new one from the old. */
   readonly stamps: ReadonlyMap<string, string>;
+  /** The soonest end of a certificate among each kind, milliseconds since 1970. */
+  readonly certificates: readonly CertificateEnd[];
 }
 
 /** Files are looked at once in this time at most. */
@@ -118,6 +126,10 @@ export class Credentials {
     };
   }
 
+  get certificates(): readonly CertificateEnd[] {
+    return this.#loaded.certificates;
+  }
+
   #groupOf(clientId: string | undefined): Group {
     const { groups, general } = this.#loaded;
     return (clientId !== undefined && groups.find(({ pattern }) => pattern.test(clientId))) || general;
@@ -156,6 +168,11 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     stamps.set(file, stampOf(file)); // before it is read: what changes meanwhile is read again
     return readFileSync(file);
   };
+  const ends = new Map<CertificateEnd["of"], number>();
+  const noted = (of: CertificateEnd["of"], pem: Buffer): Buffer => {
+    for (const endsAt of endsOf(pem)) ends.set(of, Math.min(endsAt, ends.get(of) ?? endsAt));
+    return pem;
+  };
   const secret = (reference: SecretReference): string => {
     if ("file" in reference) stamps.set(reference.file, stampOf(reference.file));
     const value = readSecret(reference);
@@ -169,8 +186,8 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     try {
       // One context is shared by all connections that use it: a quarter of the memory and CPU of a connection.
       return createSecureContext({
-        ...(ca !== undefined && { ca: certificates(read(ca), ca) }),
-        ...(cert !== undefined && { cert: read(cert) }),
+        ...(ca !== undefined && { ca: noted("ca", certificates(read(ca), ca)) }),
+        ...(cert !== undefined && { cert: noted("client", read(cert)) }),
         ...(key !== undefined && { key: read(key) }),
         ...(passphrase && { passphrase: secret(passphrase) }),
       });
@@ -198,7 +215,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     password: passwordOf(group) ?? general.password,
     secureContext: group.cert ? contextOf({ ...group, ca: tls?.ca }) : general.secureContext,
   }));
-  return { groups, general, psk, stamps };
+  return { groups, general, psk, stamps, certificates: [...ends].map(([of, endsAt]) => ({ of, endsAt })) };
 }
 
 /** A file without any would be taken, and then no broker be trusted. */
@@ -206,6 +223,18 @@ function certificates(read: Buffer, ca: string): Buffer {
   if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(read.toString("latin1")))
     fail(`upstream.tls.ca: ${ca} holds no certificate; it begins with -----BEGIN CERTIFICATE----- (PEM)`, { ca });
   return read;
+}
+
+/** Of all certificates in a file; those that cannot be read are no certificates to OpenSSL either. */
+function endsOf(pem: Buffer): number[] {
+  const blocks = pem.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  return blocks.flatMap((block) => {
+    try {
+      return [Date.parse(new X509Certificate(block).validTo)];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** What is no hexadecimal would end a key early, without a word. */

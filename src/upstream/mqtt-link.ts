@@ -14,11 +14,14 @@
  * which they came, so whose a PINGRESP is, is the order in which they were written: `Attempt.pings`. MQTT.js does not
  * see the answers to ours; a broker that answers ours but not its own would still count as silent, as it should.
  */
+import { performance } from "node:perf_hooks";
+import { TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
 import { generate } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
 import type { BrokerLimits, Publication, QoS, Will } from "../core/types.ts";
+import type { Durations } from "../durations.ts";
 import { BackOff } from "./back-off.ts";
 import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
@@ -72,6 +75,8 @@ interface Attempt extends ConnectionSigns {
   readonly unacknowledged: Set<number>;
   /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
   readonly received: Set<number>;
+  /** When each publication at QoS 1 and 2 was written that the broker has answered nothing. */
+  readonly sentAt: Map<number, number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
 }
@@ -82,6 +87,13 @@ export interface LinkCounters {
   receiveMaximumExceeded: number;
   packetsIn: number;
   packetsOut: number;
+  /** Octets from and to the broker once it accepted CONNECT; what MQTT.js writes is not counted. */
+  bytesIn: number;
+  bytesOut: number;
+  /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
+  readonly acknowledgement: Durations;
+  /** Of the certificate that the broker showed last, milliseconds since 1970. */
+  brokerCertificateEndsAt: number | undefined;
 }
 
 export class MqttLink {
@@ -247,6 +259,7 @@ export class MqttLink {
     client.stream.on("end", () => {
       attempt.finished = true;
     });
+    if (client.stream instanceof TLSSocket) client.stream.once("secureConnect", () => this.#noteCertificate(client));
     client.on("packetsend", ({ cmd }) => {
       if (cmd === "pingreq") attempt.pings.push("keepAlive");
     });
@@ -263,12 +276,19 @@ export class MqttLink {
     this.#readBefore(client, attempt);
   }
 
+  #noteCertificate({ stream }: MqttClient): void {
+    // With a pre-shared key there is none.
+    const until = stream instanceof TLSSocket ? Date.parse(stream.getPeerCertificate().valid_to) : Number.NaN;
+    if (Number.isFinite(until)) this.#counters.brokerCertificateEndsAt = until;
+  }
+
   publish(publication: Publication, packetId: number, dup: boolean): void {
     if (publication.qos === 0 && this.#congested) {
       this.#counters.droppedCongested++;
       return;
     }
     if (!this.#mayWrite()) return;
+    if (publication.qos > 0) this.#attempt?.sentAt.set(packetId, performance.now());
     this.#writer.publish(publication, packetId, dup);
     this.#watchBuffer();
   }
@@ -392,6 +412,14 @@ export class MqttLink {
     this.#brokers.accepted(attempt.index);
   }
 
+  /** Of a publication; its packet id is nobody else's until it is answered. */
+  #noteAnswer({ sentAt }: Attempt, packetId: number): void {
+    const from = sentAt.get(packetId);
+    if (from === undefined) return;
+    sentAt.delete(packetId);
+    this.#counters.acknowledgement.add((performance.now() - from) / 1_000);
+  }
+
   /** Puts our reader between the socket and MQTT.js. */
   #readBefore(client: MqttClient, attempt: Attempt): void {
     const { linkId } = this.request;
@@ -409,6 +437,7 @@ export class MqttLink {
         if (!isOurs()) return;
         this.#counters.packetsIn++;
         attempt.showedLife = true;
+        this.#noteAnswer(attempt, packetId);
         this.#events.acked(linkId, kind, packetId, code);
       },
       release: (packetId) => {
@@ -448,7 +477,10 @@ export class MqttLink {
       this.#events.notice?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
       refuse(say, receiveMaximumExceeded);
     };
-    stream.on("data", (chunk: Buffer) => reader.take(chunk));
+    stream.on("data", (chunk: Buffer) => {
+      this.#counters.bytesIn += chunk.length;
+      reader.take(chunk);
+    });
     for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
   }
 
@@ -508,7 +540,10 @@ export class MqttLink {
     if (!this.#up || !stream || stream.destroyed) return;
     for (; this.#pingsToWrite > 0; this.#pingsToWrite--) this.#attempt?.pings.push("core");
     if (pieces.length > 1) stream.cork();
-    for (const piece of pieces) stream.write(piece);
+    for (const piece of pieces) {
+      this.#counters.bytesOut += piece.length;
+      stream.write(piece);
+    }
     if (pieces.length > 1) stream.uncork();
     if (this.#congested && !stream.writableNeedDrain) this.#onDrain();
   }
@@ -591,6 +626,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     isRetriedAtOnce: false,
     unacknowledged: new Set(),
     received: new Set(),
+    sentAt: new Map(),
     pings: [],
   };
 }

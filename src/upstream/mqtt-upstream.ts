@@ -2,6 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
 import type { Copies, LinkId, Publication, QoS } from "../core/types.ts";
+import { Durations } from "../durations.ts";
 import { GatewayError } from "../errors.ts";
 import { BrokerList } from "./broker-list.ts";
 import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts";
@@ -31,7 +32,16 @@ export class MqttUpstream implements Upstream {
   #events: UpstreamEvents | undefined;
   #probe: MqttLink | undefined;
   #idle: (() => void) | undefined;
-  readonly counters: LinkCounters = { droppedCongested: 0, receiveMaximumExceeded: 0, packetsIn: 0, packetsOut: 0 };
+  readonly counters: LinkCounters = {
+    droppedCongested: 0,
+    receiveMaximumExceeded: 0,
+    packetsIn: 0,
+    packetsOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    acknowledgement: new Durations(),
+    brokerCertificateEndsAt: undefined,
+  };
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
   constructor(
@@ -161,6 +171,12 @@ export class MqttUpstream implements Upstream {
   /** The clock of this machine was set: what failed over certificates is tried again. */
   onClockSet(): void {
     for (const link of this.#links.values()) link.onClockSet();
+  }
+
+  /** When the broker's certificate and ours end, as far as they are known; milliseconds since 1970. */
+  get certificates(): readonly { readonly of: string; readonly endsAt: number }[] {
+    const { brokerCertificateEndsAt: endsAt } = this.counters;
+    return [...this.#credentials.certificates, ...(endsAt === undefined ? [] : [{ of: "broker", endsAt }])];
   }
 
   /** Connections that are up. */

@@ -18,9 +18,9 @@ const rules: Record<string, readonly string[]> = {
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
   payload: ["node:crypto"],
   transports: ["errors.ts", "payload", "types:core", "pkg"],
-  upstream: ["errors.ts", "types:core", "pkg"],
+  upstream: ["errors.ts", "durations.ts", "types:core", "pkg"],
   storage: ["errors.ts", "wire", "types:core", "pkg"],
-  observe: ["errors.ts", "roles.ts", "types:core", "types:transports", "pkg"],
+  observe: ["errors.ts", "roles.ts", "durations.ts", "types:core", "types:transports", "pkg"],
   config: [
     "errors.ts",
     "wire",
@@ -33,7 +33,7 @@ const rules: Record<string, readonly string[]> = {
     "core/own-ids.ts",
     "pkg",
   ],
-  runtime: ["roles.ts", "core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
+  runtime: ["roles.ts", "durations.ts", "core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
   api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
   // Of runtime the list of commands alone: the command line asks a gateway in another process, and loads no core for it.
   cli: [
@@ -54,6 +54,7 @@ const rules: Record<string, readonly string[]> = {
   "main.ts": ["cli", "errors.ts", "pkg"],
   "errors.ts": [],
   "roles.ts": [],
+  "durations.ts": [],
 };
 
 const words = ["words"];

@@ -93,9 +93,31 @@ describe("start", () => {
     expect(await (await fetch(`http://127.0.0.1:${ports.api}/metrics`)).text()).toContain(
       'mqttsn_messages_received_total{type="PUBLISH"} 3',
     );
+    const metrics = await (await fetch(`http://127.0.0.1:${ports.api}/metrics`)).text();
+    // Of the three one is at QoS 0.
+    expect(metrics).toContain('mqttsn_upstream_acknowledgement_seconds_count{upstream="default"} 2');
+    expect(metrics).toMatch(/mqttsn_upstream_bytes_total\{upstream="default",direction="out"\} [1-9]/);
+    expect(metrics).toMatch(/mqttsn_store_commit_seconds_count [1-9]/);
     gateway.child.kill("SIGTERM");
     await gateway.ends();
     expect(gateway.output.code).toBe(0);
+  });
+
+  test("a gateway without a broker is alive and ready; health and metrics name each upstream", async () => {
+    const { ports } = await config({
+      tryOutBroker: false,
+      upstreams: [{ name: "meters", clients: "meter-*", url: "mqtt://127.0.0.1:1", serviceClientId: "gw-meters" }],
+    });
+    const gateway = run("start");
+    await gateway.says("ready");
+    const get = (path: string) => fetch(`http://127.0.0.1:${ports.api}${path}`);
+    expect([(await get("/livez")).status, (await get("/readyz")).status, (await get("/healthz")).status]).toEqual([
+      200, 200, 503,
+    ]);
+    const { upstreams, store } = (await (await get("/healthz")).json()) as Record<string, unknown>;
+    expect(store).toBe("ok");
+    expect(upstreams).toEqual({ default: { ok: false, connections: 0 }, meters: { ok: false, connections: 0 } });
+    expect(await (await get("/metrics")).text()).toContain('mqttsn_upstream_up{upstream="meters"} 0');
   });
 
   test("a sleeper fetches what came meanwhile", async () => {

@@ -329,7 +329,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_adapter_up gauge: 1 while the adapter works; the label says how, or what is missing",
     "mqttsn_backlog_bytes gauge: Their size, as uplink.totalBytesMax counts",
     "mqttsn_backlog_messages gauge: Accepted publications that wait on disk for the broker",
-    "mqttsn_broker_up gauge: 1 while the gateway's own connection to the broker stands",
+    "mqttsn_broker_up gauge: 1 while the gateway's own connection stands to every broker; mqttsn_upstream_up has each",
     "mqttsn_buffered_bytes gauge: Size of the messages waiting for devices",
     "mqttsn_buffered_messages gauge: Messages waiting for devices",
     "mqttsn_clients_lost_total counter: Clients that went without a goodbye",
@@ -352,9 +352,9 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_send_errors_total counter: Datagrams that could not be sent, by transport",
     "mqttsn_sessions gauge: Sessions by state",
     "mqttsn_store_failing gauge: 1 while the store does not take what it is given",
-    "mqttsn_upstream_dropped_total counter: QoS 0 publications dropped because the broker's connection was full",
-    "mqttsn_upstream_links_up gauge: Connections to the broker",
-    "mqttsn_upstream_receive_maximum_exceeded_total counter: Connections ended because the broker sent more than upstream.receiveMaximum",
+    "mqttsn_upstream_dropped_total counter: For this release still: the sum of mqttsn_upstream_qos0_dropped_total",
+    "mqttsn_upstream_links_up gauge: Connections to all brokers; mqttsn_upstream_connections has them by upstream",
+    "mqttsn_upstream_receive_maximum_exceeded_total counter: For this release still: the sum of mqttsn_upstream_receive_maximum_ended_total",
   ]);
 });
 

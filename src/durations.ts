@@ -1,0 +1,23 @@
+/** How long something took, counted by size: a few additions each time, read when somebody scrapes. */
+
+/** Upper ends of the classes, in seconds; beyond the last is one more. */
+export const durationEndsSeconds = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+] as const;
+
+export class Durations {
+  /** In each class, and beyond the last. */
+  readonly counts: number[] = new Array<number>(durationEndsSeconds.length + 1).fill(0);
+  sumSeconds = 0;
+
+  add(seconds: number): void {
+    let index = 0;
+    while (index < durationEndsSeconds.length && seconds > (durationEndsSeconds[index] ?? 0)) index++;
+    this.counts[index] = (this.counts[index] ?? 0) + 1;
+    this.sumSeconds += seconds;
+  }
+
+  get count(): number {
+    return this.counts.reduce((sum, each) => sum + each, 0);
+  }
+}

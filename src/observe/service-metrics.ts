@@ -1,0 +1,178 @@
+/** What an operator watches besides traffic: the version, each upstream, how long things take, what ends soon. */
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { type Durations, durationEndsSeconds } from "../durations.ts";
+
+export interface UpstreamSource {
+  readonly name: string;
+  readonly isThere: boolean;
+  readonly linksUp: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly droppedCongested: number;
+  readonly receiveMaximumExceeded: number;
+  readonly acknowledgement: Durations;
+  /** `endsAt`: milliseconds since 1970. */
+  readonly certificates: readonly { readonly of: string; readonly endsAt: number }[];
+}
+
+export interface ServiceSources {
+  readonly version: string;
+  upstreams(): readonly UpstreamSource[];
+  readonly commits: Durations;
+  readonly wakings: Durations;
+  /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none does. */
+  oldestBacklogSeconds(): number;
+}
+
+type Labels = Record<string, string>;
+type Rows = () => readonly (readonly [Labels, number])[];
+
+export function addServiceMetrics(registry: Registry, sources: ServiceSources): void {
+  const { upstreams } = sources;
+  const each =
+    (value: (upstream: UpstreamSource) => number): Rows =>
+    () =>
+      upstreams().map((upstream) => [{ upstream: upstream.name }, value(upstream)]);
+  const gauge = (name: string, help: string, labelNames: string[], rows: Rows) =>
+    new Gauge({
+      name: `mqttsn_${name}`,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of rows()) this.set(labels, value);
+      },
+    });
+  const counter = (name: string, help: string, labelNames: string[], rows: Rows) =>
+    new Counter({
+      name: `mqttsn_${name}`,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [labels, value] of rows()) this.inc(labels, value);
+      },
+    });
+  gauge("build_info", "1; the labels say what runs", ["version", "node"], () => [
+    [{ version: sources.version, node: process.versions.node }, 1],
+  ]);
+  gauge(
+    "upstream_up",
+    "1 while the gateway's own connection to this upstream's broker stands",
+    ["upstream"],
+    each(({ isThere }) => (isThere ? 1 : 0)),
+  );
+  gauge(
+    "upstream_connections",
+    "Connections to the broker, by upstream",
+    ["upstream"],
+    each(({ linksUp }) => linksUp),
+  );
+  counter(
+    "upstream_qos0_dropped_total",
+    "QoS 0 publications dropped because the broker's connection was full, by upstream",
+    ["upstream"],
+    each(({ droppedCongested }) => droppedCongested),
+  );
+  counter(
+    "upstream_receive_maximum_ended_total",
+    "Connections ended because the broker sent more than receiveMaximum, by upstream",
+    ["upstream"],
+    each(({ receiveMaximumExceeded }) => receiveMaximumExceeded),
+  );
+  counter(
+    "upstream_bytes_total",
+    "Octets from (in) and to (out) the broker, by upstream: MQTT packets, without CONNECT, PINGREQ and what TLS and TCP add",
+    ["upstream", "direction"],
+    () =>
+      upstreams().flatMap(({ name, bytesIn, bytesOut }) => [
+        [{ upstream: name, direction: "in" }, bytesIn] as const,
+        [{ upstream: name, direction: "out" }, bytesOut] as const,
+      ]),
+  );
+  gauge(
+    "certificate_expiry_timestamp_seconds",
+    "When a certificate ends, in seconds since 1970: the broker's as last seen (mqtts://), ours and the authorities' as read",
+    ["upstream", "of"],
+    () =>
+      upstreams().flatMap(({ name, certificates }) =>
+        certificates.map(({ of, endsAt }) => [{ upstream: name, of }, endsAt / 1_000] as const),
+      ),
+  );
+  gauge(
+    "backlog_oldest_seconds",
+    "Age of the oldest publication that waits on disk for a broker, of the 50 clients with the most; 0: none waits",
+    [],
+    () => [[{}, sources.oldestBacklogSeconds()]],
+  );
+  const registers = [registry];
+  new Durational(
+    {
+      name: "mqttsn_upstream_acknowledgement_seconds",
+      help: "From a publication of a device at QoS 1 or 2 to the broker's answer (PUBACK, PUBREC), by upstream",
+      labelNames: ["upstream"],
+      registers,
+    },
+    () => upstreams().map(({ name, acknowledgement }) => [{ upstream: name }, acknowledgement]),
+  );
+  new Durational(
+    {
+      name: "mqttsn_waking_seconds",
+      help: "From a sleeper's PINGREQ until it has all that waited for it, or is given up",
+      registers,
+    },
+    () => [[{}, sources.wakings]],
+  );
+  new Durational(
+    {
+      name: "mqttsn_store_commit_seconds",
+      help: "From a change of state until the store has it as safe as configured",
+      registers,
+    },
+    () => [[{}, sources.commits]],
+  );
+}
+
+/** A histogram whose numbers are elsewhere: nothing is done with it until somebody scrapes. */
+class Durational extends Histogram<string> {
+  readonly #read: () => readonly (readonly [Labels, Durations])[];
+  /** For what stands around the numbers. */
+  readonly #empty: Histogram<string>;
+  readonly #about: { readonly name: string; readonly help: string };
+
+  constructor(
+    about: { name: string; help: string; labelNames?: string[]; registers: Registry[] },
+    read: () => readonly (readonly [Labels, Durations])[],
+  ) {
+    super({ ...about, buckets: [...durationEndsSeconds] });
+    this.#empty = new Histogram({ ...about, registers: [] });
+    this.#about = about;
+    this.#read = read;
+  }
+
+  /** What prom-client asks for when it makes the text. */
+  getForPromString(): ReturnType<Histogram<string>["get"]> {
+    return this.get();
+  }
+
+  override async get(): ReturnType<Histogram<string>["get"]> {
+    const shape = await this.#empty.get();
+    const { name } = this.#about;
+    const values = this.#read().flatMap(([labels, durations]) => {
+      let below = 0;
+      const rows = durationEndsSeconds.map((end, i) => {
+        below += durations.counts[i] ?? 0;
+        return { metricName: `${name}_bucket`, labels: { ...labels, le: end }, value: below };
+      });
+      return [
+        ...rows,
+        { metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: durations.count },
+        { metricName: `${name}_sum`, labels, value: durations.sumSeconds },
+        { metricName: `${name}_count`, labels, value: durations.count },
+      ];
+    });
+    return { ...shape, values };
+  }
+}

@@ -1,0 +1,41 @@
+/** How long the store takes for a commit, and whether it still answers. */
+import { Durations } from "../durations.ts";
+import type { Store } from "../storage/store.ts";
+import type { Edges } from "./perform.ts";
+
+export class CommitWatch {
+  readonly durations = new Durations();
+  /** When the commits came that are not answered; the store answers them in their order. */
+  readonly #pending: number[] = [];
+  readonly #now: () => number;
+
+  /** `now` in milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  watched(store: Pick<Store, "commit" | "fetch">): Edges["store"] {
+    return {
+      commit: (changes, done, options) => {
+        const from = this.#now();
+        this.#pending.push(from);
+        store.commit(
+          changes,
+          (error) => {
+            this.#pending.shift();
+            this.durations.add((this.#now() - from) / 1_000);
+            done(error);
+          },
+          options,
+        );
+      },
+      fetch: (...words) => store.fetch(...words),
+    };
+  }
+
+  /** How long the oldest of those has waited; 0: none does. */
+  get waitingSeconds(): number {
+    const [oldest] = this.#pending;
+    return oldest === undefined ? 0 : (this.#now() - oldest) / 1_000;
+  }
+}
