@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { bleCommand } from "./ble.ts";
+import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
 import { pubCommand } from "./pub.ts";
@@ -33,6 +34,16 @@ export async function run(argv: readonly string[]): Promise<void> {
     .option(...configFile)
     .action(async (options: { config?: string }) =>
       (await import("./check.ts")).check(options.config ?? defaultConfigFile()),
+    );
+  program
+    .command("doctor")
+    .description("look at everything that the gateway needs, and say what to type")
+    .option(...configFile)
+    .option("--json", "as JSON")
+    .option("--no-try", "publish nothing at the brokers")
+    .option("--bundle <file>", "write what a helper needs to know, without secrets (.gz: compressed)")
+    .action(async (options: DoctorOptions & { config?: string }) =>
+      (await import("./doctor/doctor.ts")).doctor(options.config ?? defaultConfigFile(), version, options),
     );
   program
     .command("decode")

@@ -35,7 +35,7 @@ const rules: Record<string, readonly string[]> = {
   ],
   runtime: ["roles.ts", "durations.ts", "core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
   api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
-  // Of runtime the list of commands alone: the command line asks a gateway in another process, and loads no core for it.
+  // Of runtime the list of commands, and what is known of the clock: the command line asks a gateway in another process, and loads no core for it.
   cli: [
     "gateway.ts",
     "config",
@@ -47,6 +47,7 @@ const rules: Record<string, readonly string[]> = {
     "errors.ts",
     "observe",
     "runtime/commands.ts",
+    "runtime/wall-clock.ts",
     "pkg",
   ],
   "gateway.ts": ["*"],

@@ -1,0 +1,169 @@
+/** `doctor`: everything that the gateway needs, each line ok or what to type. */
+import { writeFileSync } from "node:fs";
+import { arch, cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { readConfig } from "../../config/load.ts";
+import type { GatewayConfig } from "../../config/schema.ts";
+import { shownConfig } from "../../config/shown.ts";
+import { GatewayError } from "../../errors.ts";
+import { ask } from "../ask.ts";
+import { lookAtFiles } from "../check-files.ts";
+import { out } from "../output.ts";
+import { warningsOf } from "../warnings.ts";
+import { lookAtUpstream } from "./broker.ts";
+import { doubtful, type Finding, ok, skipped, wrong } from "./finding.ts";
+import { lookAtApi, lookAtClock, lookAtDisk, lookAtTransport, lookAtUnit } from "./machine.ts";
+
+export interface DoctorOptions {
+  readonly json?: boolean;
+  readonly bundle?: string;
+  /** false: nothing is published at the brokers. */
+  readonly try?: boolean;
+}
+
+export async function doctor(configFile: string, version: string, options: DoctorOptions): Promise<void> {
+  const { findings, config } = await examine(configFile, options.try !== false);
+  if (options.json) out(`${JSON.stringify(findings, undefined, 2)}\n`);
+  else out(inWords(findings));
+  if (options.bundle !== undefined) {
+    const text = JSON.stringify(await bundleOf(version, findings, config), undefined, 2);
+    writeFileSync(options.bundle, options.bundle.endsWith(".gz") ? gzipSync(text) : text, { mode: 0o600 });
+    if (!options.json)
+      out(
+        `${options.bundle}: these findings, the configuration without secrets, metrics; no messages, no client ids\n`,
+      );
+  }
+  if (findings.some(({ is }) => is === "wrong")) process.exitCode = 1;
+}
+
+/** All that can be seen; `config` is undefined where it is not whole. */
+export async function examine(
+  configFile: string,
+  tries: boolean,
+): Promise<{ findings: Finding[]; config: GatewayConfig | undefined }> {
+  const findings: Finding[] = [];
+  const config = lookAtConfiguration(configFile, findings);
+  if (!config) return { findings, config };
+  const isRunning = config.store.kind === "disk" && (await answers(config));
+  findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
+  for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
+  findings.push(...(await lookAtApi(config, isRunning)), ...lookAtDisk(config), lookAtClock());
+  const all = [
+    ["upstream", config.upstream] as const,
+    ...config.upstreams.map((each, i) => [`upstreams.${i}`, each] as const),
+  ];
+  for (const [path, options] of all) {
+    if (path === "upstream" && config.tryOutBroker && !isRunning)
+      findings.push(skipped(path, "the built-in broker is there while the gateway runs"));
+    else findings.push(...(await lookAtUpstream(path, options, tries)));
+  }
+  findings.push(await lookAtUnit());
+  return { findings, config };
+}
+
+function lookAtConfiguration(file: string, findings: Finding[]): GatewayConfig | undefined {
+  const about = "configuration";
+  const add = (make: typeof wrong, says: readonly string[]) => {
+    for (const say of says) findings.push(make(about, say, `correct it in ${file}; then: mqtt-sn-gateway check`));
+  };
+  try {
+    const { config, isWhole, problems } = readConfig(file);
+    const looked = config ? lookAtFiles(config) : { problems: [], warnings: [] };
+    add(wrong, [...problems, ...looked.problems]);
+    add(doubtful, [...(config && isWhole ? warningsOf(config) : []), ...looked.warnings]);
+    if (problems.length === 0 && looked.problems.length === 0) findings.push(ok(about, `${file} is valid`));
+    return isWhole ? config : undefined;
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    findings.push(wrong(about, error.message, "name it: mqtt-sn-gateway doctor -c FILE"));
+    return undefined;
+  }
+}
+
+async function answers({ store }: GatewayConfig): Promise<boolean> {
+  try {
+    await ask(join(store.folder, "control.sock"), "queue.depth", {});
+    return true;
+  } catch (error) {
+    if (error instanceof GatewayError) return false;
+    throw error;
+  }
+}
+
+const words = { ok: "ok      ", doubtful: "DOUBTFUL", wrong: "WRONG   ", skipped: "-       " } as const;
+
+function inWords(findings: readonly Finding[]): string {
+  const lines = findings.map(
+    ({ is, about, what, hint }) =>
+      `${words[is]}  ${about}: ${what}\n${hint === undefined ? "" : `            ${hint}\n`}`,
+  );
+  const first = findings.find(({ is }) => is === "wrong");
+  const count = findings.filter(({ is }) => is === "wrong").length;
+  const end = first ? `${count} wrong. First: ${first.about}: ${first.what}; ${first.hint ?? ""}` : "Nothing is wrong.";
+  return `${lines.join("")}${end}\n`;
+}
+
+/** For whoever helps: no secret, no message, no client id. */
+export async function bundleOf(
+  version: string,
+  findings: readonly Finding[],
+  config: GatewayConfig | undefined,
+): Promise<object> {
+  return {
+    version,
+    node: process.versions.node,
+    system: {
+      platform: process.platform,
+      release: release(),
+      arch: arch(),
+      processors: cpus().length,
+      memoryBytes: totalmem(),
+    },
+    at: new Date().toISOString(),
+    findings,
+    configuration: config && withoutClients(shownConfig(config)),
+    metrics: config?.api.enabled ? await metricsOf(config) : undefined,
+  };
+}
+
+/** Client ids and topics stand in rules; how many there are is enough. */
+function withoutClients(shown: unknown): unknown {
+  if (Array.isArray(shown)) return shown.map(withoutClients);
+  if (typeof shown !== "object" || shown === null) return shown;
+  const hidden = new Set(["allow", "deny", "clients", "predefinedFor", "username", "identity"]);
+  return Object.fromEntries(
+    Object.entries(shown).map(([key, value]) => [
+      key,
+      hidden.has(key) && value !== undefined && !isSection(value) ? hiddenWord(value) : withoutClients(value),
+    ]),
+  );
+}
+
+/** `clients` is also a section of the configuration, of numbers alone. */
+function isSection(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "sessionsMax" in value;
+}
+
+function hiddenWord(value: unknown): string {
+  if (Array.isArray(value)) return `(${value.length}, not shown)`;
+  return typeof value === "object" && value !== null ? `(${Object.keys(value).length}, not shown)` : "(not shown)";
+}
+
+async function metricsOf({ api }: GatewayConfig): Promise<string[] | string> {
+  const host =
+    api.host === "0.0.0.0"
+      ? "127.0.0.1"
+      : api.host === "::"
+        ? "[::1]"
+        : api.host.includes(":")
+          ? `[${api.host}]`
+          : api.host;
+  try {
+    const response = await fetch(`http://${host}:${api.port}/metrics`, { signal: AbortSignal.timeout(5_000) });
+    const lines = (await response.text()).split("\n").filter((line) => !line.startsWith("#") && line !== "");
+    return lines.filter((line) => !line.startsWith("mqttsn_device_")); // names and addresses of devices
+  } catch {
+    return "no answer";
+  }
+}
