@@ -1,0 +1,1 @@
+export function findPromtool(): { readonly path: string } | { readonly missing: string };
