@@ -5,6 +5,9 @@ import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
 import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
+import { emptyHouse, type House } from "./house.ts";
+import { stateInWords } from "./state-words.ts";
+import { createViews } from "./views.ts";
 
 /** Clients named one by one. */
 const clientsNamed = 50;
@@ -23,6 +26,7 @@ export function createOperator(
   driver: Driver,
   now: () => number,
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
+  house: House = emptyHouse,
 ) {
   const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
     const letters = await allLetters(store);
@@ -30,6 +34,8 @@ export function createOperator(
     return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
   };
   return {
+    house,
+    ...createViews(core, now, house),
     sessions: () => [...core.sessions()].map((session) => facts(session, now())),
     session: (clientId: string) => {
       const found = core.session(clientId);
@@ -147,10 +153,19 @@ function awaited(core: GatewayCore, now: number) {
 }
 
 function facts(session: SessionView, now: number) {
-  const { lastHeard, waitingSince, ...rest } = session;
+  const { lastHeard, waitingSince, stateSince, stateWhy, ...rest } = session;
+  const secondsSilent = secondsSince(lastHeard, now);
+  const { says, isLate } = stateInWords({
+    ...rest,
+    why: stateWhy,
+    stateSeconds: secondsSince(stateSince, now),
+    secondsSilent,
+  });
   return {
     ...rest,
-    secondsSilent: secondsSince(lastHeard, now),
+    says,
+    isLate,
+    secondsSilent,
     waitingSeconds: secondsSince(waitingSince, now),
   };
 }

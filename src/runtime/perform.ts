@@ -15,6 +15,8 @@ export interface Edges {
   readonly upstream: Upstream;
   readonly store: Store;
   readonly report: (event: GatewayEvent) => void;
+  /** Whoever looks at what is sent; `tap` is undefined while nobody does. */
+  readonly live?: { readonly tap: ((way: "out", to: PeerId, bytes: Uint8Array) => void) | undefined };
 }
 
 /** Carries out one effect; `answer` takes what comes of it. */
@@ -80,8 +82,9 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
 function send(to: PeerId, message: Parameters<typeof encode>[0], edges: Edges): void {
   const transport = transportOf(to, edges.transports);
   const node = forwardedNodeOf(to);
-  if (!node) transport.send(to, encode(message));
-  else transport.send(node.forwarder, encode(message, forwardedTo(node.nodeId)));
+  const bytes = node ? encode(message, forwardedTo(node.nodeId)) : encode(message);
+  edges.live?.tap?.("out", to, bytes);
+  transport.send(node ? node.forwarder : to, bytes);
 }
 
 function forwardedTo(nodeIdHex: string): Forwarded {

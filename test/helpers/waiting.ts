@@ -1,5 +1,6 @@
 /** A gateway with a sleeper that has room for two and was sent three: two wait, one is a dead letter. */
 import { Driver } from "../../src/runtime/driver.ts";
+import { emptyHouse, type House } from "../../src/runtime/house.ts";
 import { createOperator } from "../../src/runtime/operator.ts";
 import { backupOctets } from "../../src/storage/backup.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
@@ -11,7 +12,7 @@ import { VirtualClock } from "../simulation/virtual-time.ts";
 import { octets, sleep } from "./bench.ts";
 import { Life } from "./life.ts";
 
-export function threeForTwo() {
+export function threeForTwo(house: House = emptyHouse) {
   const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
   const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
   const { bench } = life;
@@ -31,5 +32,5 @@ export function threeForTwo() {
     report: () => {},
   };
   const driver = new Driver(bench.core, edges, new VirtualClock({ now: () => bench.now, plan: () => {} }));
-  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets) };
+  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets, house) };
 }
