@@ -32,7 +32,7 @@ const rules: Record<string, readonly string[]> = {
     "pkg",
   ],
   runtime: ["roles.ts", "core", "wire", "types:transports", "types:upstream", "types:storage", "pkg"],
-  api: ["errors.ts", "types:runtime", "types:core", "types:observe", "pkg"],
+  api: ["errors.ts", "types:roles.ts", "types:runtime", "types:core", "types:observe", "pkg"],
   // Of runtime the list of commands alone: the command line asks a gateway in another process, and loads no core for it.
   cli: [
     "gateway.ts",
@@ -47,7 +47,10 @@ const rules: Record<string, readonly string[]> = {
     "runtime/commands.ts",
     "pkg",
   ],
+  // The page: it shares types with what it asks, and the words for how a device is.
+  console: ["types:runtime", "runtime/state-words.ts", "pkg"],
   "gateway.ts": ["*"],
+  "gateway-console.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],
   "errors.ts": [],
@@ -76,7 +79,7 @@ const floors: Record<string, readonly string[]> = {
 
 const files: ReadonlyMap<string, string> = new Map(
   readdirSync(src, { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => /\.tsx?$/.test(name))
     .map((name) => [name.split(sep).join("/"), readFileSync(join(src, name), "utf8")]),
 );
 
