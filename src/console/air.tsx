@@ -96,5 +96,5 @@ export function AirList({
 
 function clock(at: number): string {
   const date = new Date(at);
-  return `${date.toLocaleTimeString()}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+  return `${date.toTimeString().slice(0, 8)}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }

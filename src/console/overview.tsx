@@ -43,7 +43,7 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
                     <span class={`dot ${broker.isThere ? "good" : "warn"}`} aria-hidden="true" />
                     {broker.name && <b>{broker.name} </b>}
                     {broker.url}: {broker.isThere ? "there" : "away"}
-                    {broker.sinceSeconds !== undefined && ` since ${duration(broker.sinceSeconds)}`}
+                    {broker.sinceSeconds !== undefined && ` for ${duration(broker.sinceSeconds)}`}
                   </li>
                 ))}
               </ul>
@@ -53,8 +53,8 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
                 {data.waiting.deadLetters} dead letters
               </p>
               <p>
-                Version {data.version}, up since {duration(data.uptimeSeconds)}, {octets(data.memoryBytes)} of memory;
-                the disk {data.storeFails ? "fails" : "takes what it is given"}.
+                Version {data.version}, up for {duration(data.uptimeSeconds)}, {octets(data.memoryBytes)} of memory; the
+                disk {data.storeFails ? "fails" : "takes what it is given"}.
               </p>
             </div>
             <div>

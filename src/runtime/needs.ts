@@ -37,7 +37,7 @@ function ofStore({ storeFails }: NeedFacts): Need[] {
 function ofBroker({ name, url, isThere, sinceSeconds, why }: BrokerFacts, facts: NeedFacts): Need[] {
   if (isThere) return [];
   const whose = `${name === "" ? "The broker" : `The broker of ${name}`}${url === "" ? "" : ` ${url}`}`;
-  const since = sinceSeconds === undefined ? "has not been there yet" : `is away since ${duration(sinceSeconds)}`;
+  const since = sinceSeconds === undefined ? "has not been there yet" : `has been away for ${duration(sinceSeconds)}`;
   const cause = why === "" ? "" : ` (${why})`;
   const meanwhile = facts.keepsWhenAway
     ? `Meanwhile what devices publish at QoS 1 and 2 is kept on disk (${facts.owedToBroker} wait), QoS 0 is lost.`

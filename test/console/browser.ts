@@ -2,6 +2,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -68,7 +69,9 @@ export async function serve(
       return gateway;
     },
     port: udpPort,
-    url: `http://127.0.0.1:${apiPort}/`,
+    get url() {
+      return `${gateway.apiPlace}/`;
+    },
     startBroker,
     stopBroker,
     stop: () => gateway.stop(),
@@ -106,6 +109,29 @@ export async function open(browser: Browser, served: Served, view = "", size = {
 /** As by a link of the page. What runs in the page is text here: this program knows no browser's names. */
 export async function goTo(page: Page, view: string): Promise<void> {
   await page.evaluate(`location.assign(${JSON.stringify(`#/${view}`)})`);
+}
+
+/** A proxy that serves the gateway under a path, with a Host of its own towards it: `http://127.0.0.1:PORT/gw/`. */
+export async function proxied(served: Served): Promise<string> {
+  const [port = 0] = await freePorts(1);
+  const server = createServer((asked, response) => {
+    const path = (asked.url ?? "").replace(/^\/gw\//, "/");
+    const headers = { ...asked.headers, host: "localhost" };
+    const passed = request(served.url, { method: asked.method ?? "GET", path, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    passed.once("error", () => response.destroy());
+    response.once("close", () => passed.destroy());
+    asked.pipe(passed);
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${port}/gw/`;
 }
 
 /** Many devices behind one forwarder: one socket for all of them. */

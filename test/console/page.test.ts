@@ -1,7 +1,8 @@
 /** Each test changes the cause, and reads the sentence on the page. */
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { goTo, launch, missing, open, PlainDevice, Swarm, serve } from "./browser.ts";
+import { freePort } from "../helpers/ports.ts";
+import { goTo, launch, missing, open, PlainDevice, proxied, Swarm, serve } from "./browser.ts";
 
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
@@ -198,6 +199,26 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.keyboard.press("Tab");
     expect(await page.evaluate("document.activeElement?.textContent")).toBe("MQTT-SN gateway");
     expect(complaints).toEqual([]);
+  });
+
+  test("under a path of a proxy whose name the configuration gives: page, log-in, commands and stream", async () => {
+    const served = await serve({ api: { port: await freePort(), hosts: ["127.0.0.1"] } });
+    const place = await proxied(served);
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const [link = ""] = served.gateway.consoleLink();
+    await page.goto(place + new URL(link).hash);
+    await page.getByText("No device yet").waitFor();
+    await page.getByRole("link", { name: "Live" }).click();
+    await page.getByText("Nothing on the air yet").waitFor();
+    const device = new PlainDevice("behind-a-proxy", served.port);
+    await device.connect();
+    await page.locator(".air summary", { hasText: "CONNACK" }).waitFor();
+    await page.getByRole("link", { name: "behind-a-proxy" }).first().click();
+    await page.getByRole("button", { name: "End the session" }).click();
+    await page.getByRole("button", { name: "Yes, end the session" }).click();
+    await page.getByText("No device yet").waitFor();
+    await context.close();
   });
 
   test("two tabs of a browser share one stream", async () => {

@@ -154,9 +154,9 @@ test("a viewer hears that the broker is away, not where it is and what it says",
   const desk = new OperatorDesk(operator, () => {});
   const asked = async (role: Role) =>
     JSON.stringify(await desk.ask({ name: "test", role }, "overview.show", new URLSearchParams()));
-  expect(await asked("operator")).toMatch(/The broker mqtt:\/\/b is away since 3 s \(ECONNREFUSED\)\./);
+  expect(await asked("operator")).toMatch(/The broker mqtt:\/\/b has been away for 3 s \(ECONNREFUSED\)\./);
   const seen = await asked("viewer");
-  expect(seen).toMatch(/The broker is away since 3 s\./);
+  expect(seen).toMatch(/The broker has been away for 3 s\./);
   expect(seen).not.toMatch(/mqtt:|ECONNREFUSED/);
 });
 
