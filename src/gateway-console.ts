@@ -12,7 +12,7 @@ import { isPasswordOf } from "./config/password-hash.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
-import { transportNameOf } from "./core/peer-id.ts";
+import { neighbourOf, transportNameOf } from "./core/peer-id.ts";
 import type { PeerId } from "./core/types.ts";
 import { dropReasonRows } from "./observe/drop-reasons.ts";
 import type { Role } from "./roles.ts";
@@ -146,7 +146,7 @@ export class Lookout {
       clock: () => ({ at: wallClock.now(), isTrusted: wallClock.trusted() !== undefined }),
       brokers: () => core.brokers().map((broker) => this.#factsOf(broker)),
       transports: () => [...transports.values()].map(transportFacts),
-      identityOf: (peer) => transportOf(peer, transports).identityOf(peer),
+      identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
       knocks: this.#knocks,
       totals: this.#totals,
       keepsWhenAway: config().store.kind === "disk" && config().uplink.whenAway === "store",
@@ -214,7 +214,7 @@ const noConsole = "there is no console: api.enabled or api.console is false, or 
 
 /** As an entry of `from` in the rules of `access`. */
 function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {
-  const { name } = transportOf(peer, transports).identityOf(peer);
+  const { name } = transportOf(peer, transports).identityOf(neighbourOf(peer));
   return isIP(name) !== 0 || isBluetoothAddress(name) ? name : `transport:${transportNameOf(peer)}`;
 }
 

@@ -13,7 +13,6 @@ import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
 
 export const prefix = "/api/v1";
-const cookieName = "mqttsn_console";
 const bodyBytesMax = 4_096;
 
 export interface ConsoleOptions extends GuardOptions {
@@ -65,7 +64,7 @@ export class ConsoleServer {
     const who = this.#options.logIn.who(cookie);
     if (path === "/me") return json(response, 200, this.#me(who));
     if (!who) return refuse(request, response, 401, "log in: `mqtt-sn-gateway console` gives a link");
-    if (path === "/log-out" && request.method === "POST") return this.#logOut(response, who, cookie);
+    if (path === "/log-out" && request.method === "POST") return this.#logOut(request, response, who, cookie);
     if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
     if (path === "/events") {
       if (this.#stream(request, response, url, who, cookie)) stays();
@@ -118,14 +117,19 @@ export class ConsoleServer {
     }
     const who = logIn.who(cookie);
     said(`console ${who?.name} from ${address}`, `logged in as ${who?.role}`);
-    response.setHeader("set-cookie", cookieLine(cookie, loginSeconds));
+    response.setHeader("set-cookie", cookieLine(request, cookie, loginSeconds));
     json(response, 200, this.#me(who));
   }
 
-  async #logOut(response: ServerResponse, who: LoggedIn, cookie: string | undefined): Promise<void> {
+  async #logOut(
+    request: IncomingMessage,
+    response: ServerResponse,
+    who: LoggedIn,
+    cookie: string | undefined,
+  ): Promise<void> {
     if (cookie !== undefined) await this.#options.logIn.end(cookie);
     this.#options.said(`console ${who.name}`, "logged out");
-    response.setHeader("set-cookie", cookieLine("", 0));
+    response.setHeader("set-cookie", cookieLine(request, "", 0));
     json(response, 200, {});
   }
 
@@ -200,16 +204,22 @@ function json(response: ServerResponse, status: number, body: unknown): void {
   response.end(`${JSON.stringify(body)}\n`);
 }
 
-function cookieIn({ headers }: IncomingMessage): string | undefined {
-  for (const part of (headers.cookie ?? "").split(";")) {
+/** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */
+function cookieName({ socket }: IncomingMessage): string {
+  return `mqttsn_console_${socket.localPort}`;
+}
+
+function cookieIn(request: IncomingMessage): string | undefined {
+  const own = cookieName(request);
+  for (const part of (request.headers.cookie ?? "").split(";")) {
     const [name, value] = part.trim().split("=", 2);
-    if (name === cookieName && value) return value;
+    if (name === own && value) return value;
   }
   return undefined;
 }
 
-function cookieLine(value: string, seconds: number): string {
-  return `${cookieName}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
+function cookieLine(request: IncomingMessage, value: string, seconds: number): string {
+  return `${cookieName(request)}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
 }
 
 /** An object in JSON; undefined: it is too long, or none. */

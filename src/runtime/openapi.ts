@@ -19,7 +19,14 @@ export function openApiOf(commands: Readonly<Record<string, AnyCommand>>, versio
     },
     servers: [{ url: "." }],
     components: {
-      securitySchemes: { cookie: { type: "apiKey", in: "cookie", name: "mqttsn_console" } },
+      securitySchemes: {
+        cookie: {
+          type: "apiKey",
+          in: "cookie",
+          name: "mqttsn_console_9464",
+          description: "The number is the port of the gateway.",
+        },
+      },
       schemas: { Problem: { type: "object", properties: { error: { type: "string" } }, required: ["error"] } },
     },
     security: [{ cookie: [] }],

@@ -131,6 +131,9 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
       .getByRole("row", { name: /device-4999/ })
       .getByText("asleep, due in 10 min")
       .waitFor();
+    await page.getByRole("link", { name: "device-4999" }).click();
+    await page.getByText("127.0.0.1, by its address, which can be forged").waitFor(); // of its forwarder
+    await page.goBack();
     await page.getByRole("searchbox").fill("DEVICE-123");
     await page.getByText("10 of 5000").waitFor();
     await page.locator("select").first().selectOption("asleep");

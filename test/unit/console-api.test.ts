@@ -106,7 +106,9 @@ test("the link is good once, and for ten minutes; its cookie is out of reach of 
   const token = logIn.newToken("operator");
   const first = await enter(token);
   expect(first.status).toBe(200);
-  expect(first.headers["set-cookie"]?.[0]).toMatch(/^mqttsn_console=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/;/);
+  expect(first.headers["set-cookie"]?.[0]).toMatch(
+    /^mqttsn_console_\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/;/,
+  );
   expect((await enter(token)).status).toBe(401);
   const old = logIn.newToken("operator");
   time.now += 600_001;
@@ -120,6 +122,14 @@ test("the link is good once, and for ten minutes; its cookie is out of reach of 
     "console from 127.0.0.1: log-in refused",
     "console from 127.0.0.1: log-in refused",
   ]);
+});
+
+test("the cookie of another gateway on this machine is none of ours", async () => {
+  const { http, loggedIn } = await served();
+  const { cookie } = await loggedIn();
+  const others = cookie.replace(/_\d+=/, "_1=");
+  expect((await http("GET /api/v1/devices", { cookie: `${others}; ${cookie}` })).status).toBe(200);
+  expect((await http("GET /api/v1/devices", { cookie: others })).status).toBe(401);
 });
 
 test("a log-in ends after a week, and by logging out", async () => {
