@@ -149,6 +149,7 @@ export class Lookout {
       identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
       knocks: this.#knocks,
       totals: this.#totals,
+      storeKind: config().store.kind,
       keepsWhenAway: config().store.kind === "disk" && config().uplink.whenAway === "store",
       predefined: () => ({ forAll: config().topics.predefined, byClient: config().topics.predefinedFor }),
       reason: (name) => Object.entries(dropReasonRows).find(([reason]) => reason === name)?.[1],

@@ -130,9 +130,11 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
               <span class={`sign ${away.length === 0 ? "good" : "warn"}`}>
                 {away.length === 0 ? "broker there" : "broker away"}
               </span>
-              <span class={`sign ${data.storeFails ? "bad" : "good"}`}>
-                {data.storeFails ? "disk fails" : "disk works"}
-              </span>
+              {data.storeKind === "disk" && (
+                <span class={`sign ${data.storeFails ? "bad" : "good"}`}>
+                  {data.storeFails ? "disk fails" : "disk works"}
+                </span>
+              )}
               {bad > 0 && (
                 <a href="#/" class="sign warn">
                   {bad === 1 ? "1 needs a hand" : `${bad} need a hand`}

@@ -53,8 +53,8 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
                 {data.waiting.deadLetters} dead letters
               </p>
               <p>
-                Version {data.version}, up for {duration(data.uptimeSeconds)}, {octets(data.memoryBytes)} of memory; the
-                disk {data.storeFails ? "fails" : "takes what it is given"}.
+                Version {data.version}, up for {duration(data.uptimeSeconds)}, {octets(data.memoryBytes)} of memory;{" "}
+                {storeWords(data)}.
               </p>
             </div>
             <div>
@@ -82,6 +82,11 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
       )}
     </Loaded>
   );
+}
+
+function storeWords({ storeKind, storeFails }: OverviewFacts): string {
+  if (storeKind === "memory") return "sessions and messages are in memory alone, and gone when the gateway ends";
+  return storeFails ? "the disk fails" : "the disk takes what it is given";
 }
 
 function Needs({ needs }: { readonly needs: OverviewFacts["needs"] }) {

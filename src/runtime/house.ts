@@ -17,6 +17,7 @@ export interface House {
   identityOf(peer: PeerId): PeerIdentity | undefined;
   readonly knocks: Knocks;
   readonly totals: TotalsOfTheHour;
+  readonly storeKind: "disk" | "memory";
   /** Publications of devices are kept on disk while the broker is away. */
   readonly keepsWhenAway: boolean;
   /** Predefined topic names: for all clients, and by client id. */
@@ -82,6 +83,7 @@ export const emptyHouse: House = {
   identityOf: () => undefined,
   knocks: new Knocks(() => 0),
   totals: new TotalsOfTheHour(),
+  storeKind: "memory",
   keepsWhenAway: false,
   predefined: () => ({ forAll: {}, byClient: {} }),
   reason: () => undefined,

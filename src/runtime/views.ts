@@ -116,6 +116,7 @@ export function createViews(core: GatewayCore, now: () => number, house: House) 
         transports: transports.map(({ name, place }) => ({ name, place })),
         addresses: [...house.addresses()],
         waiting: { forClients: counters.bufferedMessages, forBroker: owedToBroker, deadLetters: letters },
+        storeKind: house.storeKind,
         storeFails,
         dropped: Object.entries(counters.dropped)
           .filter(([, count]) => count > 0)
