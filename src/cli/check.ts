@@ -1,5 +1,6 @@
 /** `check`: the configuration and what it names, with every problem at once, or what it would run. */
 import { readConfig } from "../config/load.ts";
+import { Managed, managedInWords } from "../config/managed.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { GatewayError } from "../errors.ts";
 import { shownBrokers } from "../upstream/options.ts";
@@ -34,7 +35,11 @@ function inWords(config: GatewayConfig): string {
     `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
     config.upstreams.map((each) => `Broker ${each.name}: ${shownBrokers(each)}, MQTT ${each.protocol}\n`).join("") +
     `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
-    `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n`
+    `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
+    `Console: ${config.api.enabled && config.api.console ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
+    managedInWords(new Managed(config.store))
+      .map((say) => `Changed by hand: ${say}\n`)
+      .join("")
   );
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { bleCommand } from "./ble.ts";
+import { addConsoleCommand } from "./console.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
@@ -51,6 +52,7 @@ export async function run(argv: readonly string[]): Promise<void> {
     .argument("<hex...>", "the datagram's octets in hexadecimal")
     .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
   program.addCommand(bleCommand(configFile));
+  addConsoleCommand(program, configFile, defaultConfigFile);
   addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());

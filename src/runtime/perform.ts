@@ -14,6 +14,8 @@ export interface Edges {
   readonly upstream: Upstream;
   readonly store: Pick<Store, "commit" | "fetch">;
   readonly report: (event: GatewayEvent) => void;
+  /** Whoever looks at what is sent; `tap` is undefined while nobody does. */
+  readonly live?: { readonly tap: ((way: "out", to: PeerId, bytes: Uint8Array) => void) | undefined };
 }
 
 /** Carries out one effect; `answer` takes what comes of it. */
@@ -80,7 +82,9 @@ function send({ to, dialect, message }: Extract<Effect, { kind: "send" }>, edges
   const transport = transportOf(to, edges.transports);
   const node = forwardedNodeOf(to);
   const bytes = dialect.encode(message, node && Buffer.from(node.nodeId, "hex"));
-  if (bytes) transport.send(node ? node.forwarder : to, bytes);
+  if (!bytes) return;
+  edges.live?.tap?.("out", to, bytes);
+  transport.send(node ? node.forwarder : to, bytes);
 }
 
 export function transportOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): Transport {
