@@ -106,7 +106,7 @@ test("the configuration is shown without what is secret, or may be", () => {
     upstream: {
       url: "mqtts://user:s3cret@broker.example",
       password: { file: "password" },
-      passwordCommand: ["say", "s3cret"],
+      credentials: [{ clients: "a*", passwordCommand: ["say", "s3cret"] }],
     },
   });
   const text = JSON.stringify(shownConfig(config));
