@@ -8,6 +8,7 @@ import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
+import { payloadStart } from "./core/dialects/payload-start.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
@@ -16,18 +17,20 @@ import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
-import { SystemClock } from "./runtime/clock.ts";
+import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
 import { createOperator, type Devices } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
+import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
+import { systemTimers } from "./transports/timers.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
@@ -55,6 +58,7 @@ export class Gateway {
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
+  readonly #tap: Tap;
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
   readonly #turnEnd = new TurnEnd();
@@ -85,6 +89,14 @@ export class Gateway {
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
+    this.#tap = new Tap({
+      transports: [...this.#transports.keys()],
+      timers: systemTimers,
+      wallClockUs: microsecondClock(),
+      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
+      clientAt: (peer) => this.#core.clientAt(peer),
+      payloadStart,
+    });
     this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
@@ -95,6 +107,7 @@ export class Gateway {
       upstream: this.#upstream,
       store: this.#store,
       report: this.#reports.report,
+      tap: this.#tap,
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
@@ -230,7 +243,10 @@ export class Gateway {
 
   async #startTransport(transport: Transport): Promise<void> {
     await transport.start({
-      datagram: (from, bytes) => this.#handle({ kind: "datagram", from, bytes }),
+      datagram: (from, bytes) => {
+        this.#tap.heard(from, bytes);
+        this.#handle({ kind: "datagram", from, bytes });
+      },
       together: (work) => this.#turnEnd.around(work),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
@@ -300,6 +316,8 @@ export class Gateway {
       links: () => this.links(),
       forgetCounter: (address) =>
         [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
+      transports: [...this.#transports.keys()],
+      capture: (options) => this.#tap.capture(options),
     };
     const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices);
     const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
@@ -323,6 +341,7 @@ export class Gateway {
     this.#driver.stop();
     await this.#upstream.shutdown(shutdownMs);
     for (const transport of this.#transports.values()) await transport.close();
+    this.#tap.close();
     await this.#api?.close();
     await this.#control?.close();
     await this.#store.close();

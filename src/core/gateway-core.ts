@@ -172,6 +172,20 @@ export class GatewayCore implements Core {
     return session && { view: viewOf(session), record: recordOf(session) };
   }
 
+  /** The client at this address, or who connects from there; undefined where nobody is known. */
+  clientAt(peer: PeerId): string | undefined {
+    const { setups, sessions } = this.#context;
+    return setups.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
+  }
+
+  /** Who says this, as far as it says so itself, or is known by its address; behind a forwarder the node. */
+  whoSays(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly clientId: string | undefined } {
+    const heard = dialectOf(this.#context, this.#dialects, from, bytes).decode(bytes);
+    const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
+    const said = heard.ok && "clientId" in heard.message ? heard.message.clientId : undefined;
+    return { peer, clientId: typeof said === "string" && said !== "" ? said : this.clientAt(peer) };
+  }
+
   /** What of this client is under way to the broker; undefined when it has no session. */
   underWay(clientId: string): readonly PacketView[] | undefined {
     const session = this.#context.sessions.byClientId(clientId);

@@ -49,6 +49,8 @@ export function threeForTwo() {
       },
     ],
     forgetCounter: (address) => address === "c0:00:00:00:00:01",
+    transports: ["udp"],
+    capture: () => undefined,
   };
   return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets, devices) };
 }
