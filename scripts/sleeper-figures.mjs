@@ -59,7 +59,7 @@ const upstream = {
     acknowledged++;
   },
 };
-const transport = { send: (to, bytes) => waiting.get(to)?.(bytes), broadcast: nothing, letGo: nothing };
+const transport = { send: (to, bytes) => waiting.get(to)?.(bytes), broadcast: nothing, releaseLink: nothing };
 const core = new GatewayCore(
   coreOptions(config, {
     client: () => ({ admitted: true }),

@@ -229,7 +229,7 @@ export class Gateway {
     await this.#upstream.start({
       up: (linkId, sessionPresent, limits, elsewhere = false) =>
         this.#handle({ kind: "linkUp", linkId, sessionPresent, limits, elsewhere }),
-      told: (level, say, kind) => this.#reports.told(level, say, kind),
+      notice: (level, say, kind) => this.#reports.notice(level, say, kind),
       refused: (linkId, refusal, reason, reasonCode) =>
         this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
       down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
@@ -247,10 +247,10 @@ export class Gateway {
         this.#tap.heard(from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
-      together: (work) => this.#turnEnd.around(work),
+      batch: (work) => this.#turnEnd.around(work),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
-      told: (level, say) => this.#log[level](say),
+      notice: (level, say) => this.#log[level](say),
     });
     for (const warning of transport.warnings) this.#log.warn(warning);
     this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);

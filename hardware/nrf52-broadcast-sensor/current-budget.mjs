@@ -22,7 +22,7 @@ export const parts = {
 };
 
 const channels = 3;
-/** Octets on the air around the advertising data: preamble, access address, header, address, CRC. */
+/** Octets that are sent around the advertising data: preamble, access address, header, address, CRC. */
 const packetBytes = 1 + 4 + 2 + 6 + 3;
 
 /** Charge of one advertising event: the same packet on three channels. */
@@ -63,7 +63,7 @@ export function table() {
     return `| ${each.measureSeconds} s | ${said} | ${how} | ${events} | ${meanMicroamperes.toFixed(1)} µA | ${Math.round(months)} |`;
   });
   return [
-    "| Measured every | of them said | on the air for | packets on 3 channels | mean current | months |",
+    "| Measured every | of them said | transmits for | packets on 3 channels | mean current | months |",
     "| --- | --- | --- | --- | --- | --- |",
     ...rows,
   ].join("\n");

@@ -1,5 +1,5 @@
 /**
- * `ble scan`: what is in the air. `ble check`: what Bluetooth lacks on this system, and what to type. `ble links`,
+ * `ble scan`: which devices advertise. `ble check`: what Bluetooth lacks on this system, and what to type. `ble links`,
  * `ble forget`: of the running gateway.
  */
 import process from "node:process";
@@ -27,7 +27,7 @@ export function bleCommand(configFile: readonly [string, string]): Command {
   const command = new Command("ble").description("Bluetooth LE: look around, find out what is missing, see the links");
   command
     .command("scan")
-    .description("say what is in the air, and whether it speaks MQTT-SN")
+    .description("say which devices advertise, and whether they speak MQTT-SN")
     .option(...configFile)
     .option("-s, --seconds <n>", "how long", asSeconds, 8)
     .option("--json", "one line of JSON per device")
@@ -122,7 +122,7 @@ function asJson(seen: Advertisement, options: BleOptions): Record<string, unknow
 }
 
 function table(devices: readonly Advertisement[], options: BleOptions): string {
-  if (devices.length === 0) return "nothing is in the air\n";
+  if (devices.length === 0) return "no device advertises\n";
   const rows = devices.map((seen) => [
     seen.address,
     seen.rssi === 127 ? "?" : String(seen.rssi),

@@ -21,13 +21,13 @@ import { DrainQueue } from "./state/drain-queue.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import type { PendingConnect } from "./state/pending-connect.ts";
 import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Session } from "./state/session.ts";
 import { SessionTable } from "./state/session-table.ts";
-import type { Setup } from "./state/setup.ts";
+import type { SharedConnection } from "./state/shared-connection.ts";
 import { StoreWatch } from "./state/store-watch.ts";
-import type { Trunk } from "./state/trunk.ts";
 import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
 import type { ToClient } from "./words.ts";
@@ -38,10 +38,10 @@ export type AnyDeadline =
   | Session["life"]
   | Session["retry"]
   | Session["expiry"]
-  | Setup<Session>["expiry"]
+  | PendingConnect<Session>["expiry"]
   | NonNullable<Link["retest"]>
   | NonNullable<Link["custody"]>
-  | Deadline<Trunk<Session>, "quiet">
+  | Deadline<SharedConnection<Session>, "quiet">
   | GatewayDeadline;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
@@ -65,11 +65,11 @@ export class Context {
    */
   readonly touched: Session[] = [];
   /** CONNECTs under way, by peer. */
-  readonly setups = new Map<PeerId, Setup<Session>>();
+  readonly pendingConnects = new Map<PeerId, PendingConnect<Session>>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
-  readonly strangers: OncePerSecond;
+  readonly unknownSenders: OncePerSecond;
   /** Answers of every kind to who has no session, by the address that hears them: a forwarder's for all its nodes. */
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
@@ -78,7 +78,7 @@ export class Context {
   access: AccessPolicy;
   stopping = false;
   readonly store = new StoreWatch();
-  readonly known: KnownClients;
+  readonly acceptedByBroker: KnownClients;
   readonly drain = new DrainQueue();
   readonly letters = new Letters();
   /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
@@ -100,8 +100,8 @@ export class Context {
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
     this.sessions = new SessionTable(environment);
     this.journal = new Journal(options.durable, this.out);
-    this.known = new KnownClients(this.journal);
-    this.strangers = new OncePerSecond(options.strangerAnswersPerSecondMax);
+    this.acceptedByBroker = new KnownClients(this.journal);
+    this.unknownSenders = new OncePerSecond(options.strangerAnswersPerSecondMax);
     this.answers = new RatePerSecond({
       totalMax: options.strangerAnswersPerSecondMax,
       perKeyMax: answersPerAddressMax,
@@ -126,15 +126,15 @@ export class Context {
   }
 
   /** A CONNECT is under way, of this client or at its address: what it was told before may not hold any more. */
-  isConnecting({ setup, peer }: Pick<Session, "setup" | "peer">): boolean {
-    return setup !== undefined || (peer !== undefined && this.setups.has(peer));
+  isConnecting({ pendingConnect, peer }: Pick<Session, "pendingConnect" | "peer">): boolean {
+    return pendingConnect !== undefined || (peer !== undefined && this.pendingConnects.has(peer));
   }
 
   /**
    * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
    * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
    */
-  answer(session: Pick<Session, "setup" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
+  answer(session: Pick<Session, "pendingConnect" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
     if (!this.isConnecting(session)) this.tell(session, message, after);
   }
 

@@ -25,7 +25,7 @@ export type Effect =
       behind?: CommitToken;
     }
   /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
-  | { readonly kind: "letGo"; readonly peer: PeerId }
+  | { readonly kind: "releaseLink"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
   | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }

@@ -23,8 +23,8 @@ export class Effects {
   }
 
   /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */
-  letGo(peer: PeerId): void {
-    if (!forwardedNodeOf(peer)) this.#list.push({ kind: "letGo", peer });
+  releaseLink(peer: PeerId): void {
+    if (!forwardedNodeOf(peer)) this.#list.push({ kind: "releaseLink", peer });
   }
 
   report(event: GatewayEvent): void {

@@ -10,7 +10,7 @@ import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
-import { ask, sessionsOf } from "./broker/trunk-subscriptions.ts";
+import { ask, sessionsOf } from "./broker/shared-subscriptions.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -36,11 +36,11 @@ import type { SessionRecord } from "./record.ts";
 import { drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
 import { silenceAllowedMs } from "./session/client-life.ts";
-import { onSetupDeadline } from "./session/connect-outcome.ts";
+import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onLifeDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
-import { onTrunkDelivered } from "./session/fan-out.ts";
+import { onSharedDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
@@ -91,8 +91,8 @@ export class GatewayCore implements Core {
           context.touch(deadline.owner);
           dropExpired(context, deadline.owner);
           break;
-        case "setup":
-          onSetupDeadline(context, deadline.owner);
+        case "pendingConnect":
+          onPendingConnectDeadline(context, deadline.owner);
           break;
         case "start":
           settleLanes(context);
@@ -148,12 +148,17 @@ export class GatewayCore implements Core {
   /** Sizes of the tables, for metrics and tests. */
   get sizes(): {
     readonly sessions: number;
-    readonly setups: number;
+    readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
   } {
-    const { sessions, setups, links, deadlines } = this.#context;
-    return { sessions: sessions.size, setups: setups.size, links: links.size, deadlines: deadlines.size };
+    const { sessions, pendingConnects, links, deadlines } = this.#context;
+    return {
+      sessions: sessions.size,
+      pendingConnects: pendingConnects.size,
+      links: links.size,
+      deadlines: deadlines.size,
+    };
   }
 
   /** Is this dead letter still kept? */
@@ -174,8 +179,8 @@ export class GatewayCore implements Core {
 
   /** The client at this address, or who connects from there; undefined where nobody is known. */
   clientAt(peer: PeerId): string | undefined {
-    const { setups, sessions } = this.#context;
-    return setups.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
+    const { pendingConnects, sessions } = this.#context;
+    return pendingConnects.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
   }
 
   /** Who says this, as far as it says so itself, or is known by its address; behind a forwarder the node. */
@@ -230,8 +235,8 @@ export class GatewayCore implements Core {
         return onDatagram(context, this.#dialects, input.from, input.bytes);
       case "delivered": {
         const link = this.#linkOf(input.linkId);
-        if (link?.trunk?.isLeaving) noteHeard(context, link.trunk);
-        if (link?.trunk) onTrunkDelivered(context, link.trunk, link, input);
+        if (link?.shared?.isLeaving) noteHeard(context, link.shared);
+        if (link?.shared) onSharedDelivered(context, link.shared, link, input);
         else if (link?.session) onDelivered(context, link.session, link, input);
         return;
       }
@@ -247,7 +252,7 @@ export class GatewayCore implements Core {
       }
       case "linkUp": {
         const link = this.#linkOf(input.linkId);
-        if (link && input.elsewhere) link.broker.inDoubt = true;
+        if (link && input.elsewhere) link.broker.sessionUncertain = true;
         if (link) onLinkUp(context, link, input.sessionPresent, input.limits);
         return;
       }
@@ -272,11 +277,11 @@ export class GatewayCore implements Core {
         link.congested = input.congested;
         if (input.congested) return;
         if (link.session) drainSoon(context, link.session);
-        if (link.trunk) for (const session of sessionsOf(context, link.trunk)) drainSoon(context, session);
+        if (link.shared) for (const session of sessionsOf(context, link.shared)) drainSoon(context, session);
         return;
       }
       case "copiesKnown":
-        for (const [trunk, entry] of onCopiesKnown(context, input)) ask(context, trunk, entry);
+        for (const [shared, entry] of onCopiesKnown(context, input)) ask(context, shared, entry);
         return;
       case "peerGone":
         return; // not a DISCONNECT: the session lives on by client id until its time is over
@@ -381,7 +386,7 @@ function packetsOf(session: Session): PacketView[] {
       const { topicName, qos, retain, payload } = publication;
       const what = { topic: topicName, qos, retain, bytes: payload.byteLength, accepted, stage };
       packets.push({ packet: isWill ? "will" : "publish", ...what, ...suspected });
-    } else if (!session.trunk || exchange.origin?.session === session) {
+    } else if (!session.shared || exchange.origin?.session === session) {
       const { kind, filter, isSent } = exchange;
       const qos = exchange.kind === "subscribe" ? exchange.qos : 0;
       const stage = isSent ? "sent" : "waiting";
@@ -428,7 +433,7 @@ function viewOf(session: Session): SessionView {
     waitingBytes: session.outbox.bytes,
     waitingSince: session.outbox.head()?.since,
     droppedMessages: session.dropped,
-    owedToBroker: session.account.owed,
+    owedToBroker: session.account.unforwarded,
     owedBytes: session.account.backlog.bytes,
     topics: session.registry.size,
     subscriptions: session.subscriptions.size,

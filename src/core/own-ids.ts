@@ -3,7 +3,7 @@ import type { UpstreamPolicy } from "./options.ts";
 
 type OwnIds = Pick<UpstreamPolicy, "mode" | "connections" | "clientIdPrefix" | "serviceClientId">;
 
-/** Connections of one trunk: its own, and those for filters that overlap with others on it. */
+/** Connections of one shared connection: its own, and those for filters that overlap with others on it. */
 export const lanesMax = 16;
 
 /** Of the service's connection, or of one that clients share, counted from 0; or of one of its further lanes, from 1. */

@@ -11,7 +11,7 @@ export interface DeviceWill {
   readonly retain: boolean;
 }
 
-/** How a topic is named on the air. `name` is registered first; `short` is two octets; `predefined` was agreed on. */
+/** How a topic is named in messages. `name` is registered first; `short` is two octets; `predefined` was agreed on. */
 export type TopicNaming =
   | { readonly by: "name"; readonly topicName: string }
   | { readonly by: "short"; readonly topicName: string }

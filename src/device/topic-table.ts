@@ -27,7 +27,7 @@ export class TopicTable {
     this.#nameById.clear();
   }
 
-  /** How the topic goes over the air; undefined: it has to be registered first. @throws RangeError for no short name. */
+  /** How the topic is named in messages; undefined: it has to be registered first. @throws RangeError for no short name. */
   idOf(topic: TopicNaming): TopicOnAir | undefined {
     if (topic.by === "predefined") return { type: "predefined", id: topic.topicId };
     if (topic.by === "short") return { type: "short", id: shortId(topic.topicName) };

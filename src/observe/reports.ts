@@ -33,7 +33,7 @@ export class ReportLog {
   };
 
   /** What an edge has to say to the operator. */
-  told(level: "info" | "warn", say: string, kind = say): void {
+  notice(level: "info" | "warn", say: string, kind = say): void {
     if (!this.#log.isLevelEnabled(level)) return;
     const before = this.#heldBefore(`told ${level}`, `told ${kind}`);
     if (before !== undefined) this.#log[level]({}, say + before);

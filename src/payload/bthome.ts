@@ -6,7 +6,7 @@
  *
  * Bit 0 of the information says which; bits 5 to 7 the version, 2; bit 2, that it speaks only when something happens. An
  * object is its id and its value, numbers with the low octet first. Encryption is AES-128-CCM with a MIC of 4 octets and no
- * additional data; the nonce is address, UUID as in the air, information and counter. Pure, and never throws.
+ * additional data; the nonce is address, UUID as advertised, information and counter. Pure, and never throws.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { type BthomeObject, bthomeObjects } from "./bthome-objects.ts";
@@ -20,7 +20,7 @@ export interface BthomeReading {
   readonly value: BthomeValue;
 }
 
-/** What is in the air, before it is deciphered. */
+/** What is advertised, before it is deciphered. */
 export type BthomeFrame =
   | { readonly encrypted: false; readonly objects: Uint8Array }
   | { readonly encrypted: true; readonly counter: number };

@@ -24,8 +24,8 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
   switch (effect.kind) {
     case "send":
       return send(effect, edges);
-    case "letGo":
-      return transportOf(effect.peer, edges.transports).letGo?.(effect.peer);
+    case "releaseLink":
+      return transportOf(effect.peer, edges.transports).releaseLink?.(effect.peer);
     case "publish":
       return edges.upstream.publish(effect.linkId, effect.publication, effect.packetId, effect.dup);
     case "ackBroker":

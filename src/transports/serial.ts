@@ -189,7 +189,7 @@ export class SerialTransport implements Transport {
     line.port = port;
     line.failures = 0;
     line.pauseMs = firstPauseMs;
-    if (line.said) this.#events?.told("info", `${this.name}: ${line.path} works again`);
+    if (line.said) this.#events?.notice("info", `${this.name}: ${line.path} works again`);
     line.said = "";
   }
 

@@ -14,13 +14,13 @@ export interface TransportEvents {
    * Calls `work` at once; several datagrams come while it runs. What they cause may leave when it is over, together.
    * A transport that hands over one at a time never says it.
    */
-  together?(work: () => void): void;
+  batch?(work: () => void): void;
   /** The link to this peer is gone (Bluetooth). Optional knowledge: a transport without links never says it. */
   peerGone(peer: PeerId, reason: string): void;
   /** The transport cannot go on as it is; it may recover by itself and says so in the error's details. */
   failed(error: GatewayError): void;
   /** Something that the operator may want to read in the log. */
-  told(level: "debug" | "info", say: string): void;
+  notice(level: "debug" | "info", say: string): void;
 }
 
 /** Numbers since start, read on scrape. Absent = this network has no such thing. */
@@ -76,7 +76,7 @@ export interface Transport {
   /** Sends to every node within `radius` hops; 0 means all. Does nothing where the network has no broadcast. [§5.3.9] */
   broadcast(bytes: Uint8Array, radius: number): void;
   /** The client at this peer sleeps, or said goodbye: a link to it may end. Absent where there are no links. */
-  letGo?(peer: PeerId): void;
+  releaseLink?(peer: PeerId): void;
   /** Absent where there are no links. */
   links?(): LinkReport;
   /**

@@ -27,7 +27,7 @@ export interface AddressSocketsInit {
   /** A socket bound to this address; it fails where the address is not usable yet. */
   readonly open: (host: string, onDatagram: (from: PeerId) => void) => Promise<SocketAsPromised>;
   /** For the operator: not every address has a socket. */
-  readonly told: (say: string) => void;
+  readonly notice: (say: string) => void;
 }
 
 export class AddressSockets {
@@ -98,7 +98,7 @@ export class AddressSockets {
   #say(why: string): void {
     if (this.#said) return;
     this.#said = true;
-    this.#init.told(`${why}: answers may leave from another address than the device wrote to`);
+    this.#init.notice(`${why}: answers may leave from another address than the device wrote to`);
   }
 
   async #add(host: string): Promise<void> {

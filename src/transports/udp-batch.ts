@@ -38,7 +38,7 @@ const writable = 2;
 export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;
   /** Calls `work`, in which several datagrams come. */
-  together(work: () => void): void;
+  batch(work: () => void): void;
   /** These could not be sent. */
   notSent(count: number): void;
   /** The socket is of no use any more. */
@@ -169,7 +169,7 @@ export class UdpBatch {
     if (what < 0) this.#fail(what);
     else {
       if ((what & writable) !== 0) this.#sendWaiting();
-      if ((what & readable) !== 0) this.#events.together(this.#receive);
+      if ((what & readable) !== 0) this.#events.batch(this.#receive);
     }
     return this.#received < batchMax ? this.#received : -1;
   };

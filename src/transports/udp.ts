@@ -217,8 +217,8 @@ export class UdpTransport implements Transport {
       peerOf: (address, of) => this.#peerOf(address, of),
       addressOf: (peer) => this.#addressOf(peer),
       datagram: (from, bytes) => this.#onDatagram(from, bytes),
-      together: (work) => {
-        if (this.#events?.together) this.#events.together(work);
+      batch: (work) => {
+        if (this.#events?.batch) this.#events.batch(work);
         else work();
       },
       notSent: (count) => {
@@ -259,7 +259,7 @@ export class UdpTransport implements Transport {
         }
         return socket;
       },
-      told: (say) => this.#events?.told("info", `${this.name}: ${say}`),
+      notice: (say) => this.#events?.notice("info", `${this.name}: ${say}`),
     });
     await this.#perAddress.start();
   }

@@ -8,7 +8,7 @@
  * follow, not more than 200 a second. Where it was not, the next look is twice as far away, up to 16 times.
  */
 import type { BrokerUrl } from "./broker-url.ts";
-import type { Told } from "./link.ts";
+import type { Notice } from "./link.ts";
 
 const failuresMax = 3;
 const returnsPerSecondMax = 200;
@@ -30,7 +30,7 @@ export interface BrokerListOptions {
   readonly links: () => Iterable<Movable>;
   readonly probe: (url: BrokerUrl, done: (isThere: boolean) => void) => void;
   readonly random: () => number;
-  readonly told: Told;
+  readonly told: Notice;
 }
 
 export class BrokerList {

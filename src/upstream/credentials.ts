@@ -13,7 +13,7 @@ import { createSecureContext, type SecureContext, type TLSSocketOptions } from "
 import type { IClientOptions } from "mqtt";
 import { GatewayError } from "../errors.ts";
 import type { BrokerUrl } from "./broker-url.ts";
-import type { Told } from "./link.ts";
+import type { Notice } from "./link.ts";
 import { type SecretReference, type UpstreamOptions, urlsOf } from "./options.ts";
 import { PasswordCommand } from "./password-command.ts";
 
@@ -44,14 +44,14 @@ const lookEveryMs = 1_000;
 export class Credentials {
   #options: UpstreamOptions;
   #loaded: Loaded;
-  readonly #told: Told;
+  readonly #told: Notice;
   readonly #now: () => number;
   #lookedAt: number;
   /** The files as they were when they could not be used. */
   #unusable: string | undefined;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS when a file or variable is missing, or TLS options do not fit. */
-  constructor(options: UpstreamOptions, told: Told = () => {}, now: () => number = () => performance.now()) {
+  constructor(options: UpstreamOptions, told: Notice = () => {}, now: () => number = () => performance.now()) {
     this.#options = options;
     this.#told = told;
     this.#now = now;

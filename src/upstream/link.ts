@@ -10,7 +10,7 @@ import type { LinkEnd, LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, Copies, LinkId, Publication, QoS } from "../core/types.ts";
 
 /** For the operator's log. Of one `kind` one line in a minute is enough; absent: what is said is the kind. */
-export type Told = (level: "info" | "warn", say: string, kind?: string) => void;
+export type Notice = (level: "info" | "warn", say: string, kind?: string) => void;
 
 export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
 
@@ -23,7 +23,7 @@ export interface UpstreamEvents {
   down(linkId: LinkId, end: LinkEnd): void;
   /** PINGRESP to a `ping`; the answers to the keep-alive's are not told. */
   pong(linkId: LinkId): void;
-  told?: Told;
+  notice?: Notice;
   congested(linkId: LinkId, congested: boolean): void;
   delivered(linkId: LinkId, delivery: Delivery): void;
   /** PUBREL. */

@@ -445,7 +445,7 @@ export class MqttLink {
       this.#counters.receiveMaximumExceeded++;
       const say = `the broker has more than ${receiveMaximum} publications under way that are not acknowledged (receiveMaximum)`;
       const whose = this.request.mqttClientId;
-      this.#events.told?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
+      this.#events.notice?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
       refuse(say, receiveMaximumExceeded);
     };
     stream.on("data", (chunk: Buffer) => reader.take(chunk));

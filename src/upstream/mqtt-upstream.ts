@@ -8,7 +8,7 @@ import { type BrokerUrl, parseBrokerUrl, withoutSecrets } from "./broker-url.ts"
 import type { WallTime } from "./certificate-time.ts";
 import { probeCopies } from "./copies-probe.ts";
 import { Credentials } from "./credentials.ts";
-import type { SubscribeDetails, Told, Upstream, UpstreamEvents } from "./link.ts";
+import type { Notice, SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import { type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
@@ -41,7 +41,7 @@ export class MqttUpstream implements Upstream {
     turnEnd = new TurnEnd(),
   ) {
     this.#options = options;
-    const told: Told = (...words) => this.#events?.told?.(...words);
+    const told: Notice = (...words) => this.#events?.notice?.(...words);
     this.#credentials = new Credentials(options, told);
     this.#ways = waysOf(options);
     this.#wills = new WillRules(this.#ways, told);

@@ -4,7 +4,7 @@
  * configuration, from CONNACK, and from a CONNECT that was refused for it (MQTT 5).
  */
 import type { BrokerLimits, QoS, Will } from "../core/types.ts";
-import type { Told } from "./link.ts";
+import type { Notice } from "./link.ts";
 import type { BrokerWays } from "./presets.ts";
 
 const retainNotSupported = 0x9a;
@@ -12,7 +12,7 @@ const qosNotSupported = 0x9b;
 
 export class WillRules {
   readonly #ways: BrokerWays;
-  readonly #told: Told;
+  readonly #told: Notice;
   /** In the last CONNACK. */
   #said: Pick<BrokerLimits, "retainAvailable" | "maximumQoS"> = { retainAvailable: true, maximumQoS: 2 };
   /** A CONNECT was refused for this: it holds on, also where CONNACK is silent about it. */
@@ -20,7 +20,7 @@ export class WillRules {
   #refusesAbove: QoS = 2;
   #isTold = false;
 
-  constructor(ways: BrokerWays, told: Told) {
+  constructor(ways: BrokerWays, told: Notice) {
     this.#ways = ways;
     this.#told = told;
   }

@@ -160,7 +160,9 @@ describe("the check itself", () => {
     expect(importsUpwards("core/broker/links.ts", 'import type { Session } from "../session/connect.ts";')).toEqual([
       "core/broker/links.ts -> core/session/connect.ts",
     ]);
-    expect(importsUpwards("core/state/trunk.ts", 'import { Context } from "../context.ts";')).toHaveLength(1);
+    expect(importsUpwards("core/state/shared-connection.ts", 'import { Context } from "../context.ts";')).toHaveLength(
+      1,
+    );
     expect(importsUpwards("core/deadlines.ts", 'import { Outbox } from "./state/outbox.ts";')).toHaveLength(1);
     expect(importsUpwards("core/dialects/v12.ts", 'import { openLink } from "../broker/links.ts";')).toHaveLength(1);
     expect(importsUpwards("core/inputs/link.ts", 'import { connect } from "../session/connect.ts";')).toEqual([]);

@@ -61,7 +61,7 @@ export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu CI=${process.env["CI
 mkdir /run/air /run/other
 cat >/run/plug <<'PLUG'
 #!/bin/bash
-# plug in | plug out: puts the adapter in and pulls it out, with everything that is on the air
+# plug in | plug out: puts the adapter in and pulls it out, with everything that is connected to it
 # plug on | plug off: switches it on and off
 export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu
 cd /run/air

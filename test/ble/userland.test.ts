@@ -272,7 +272,7 @@ describe.skipIf(missing !== undefined)(`Bluetooth LE, emulated controllers${name
     expect(stranger.links + other.links).toBe(0);
   });
 
-  test("ble scan says what is in the air, and ble check that all is well", async () => {
+  test("ble scan says which devices advertise, and ble check that nothing is missing", async () => {
     const at = await lab({ allow: [] });
     const node = at.device("node");
     await node.on();

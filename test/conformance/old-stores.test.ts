@@ -45,9 +45,9 @@ const bare = {
 test("a store of 0.1.0 with records of version 1: all of every kind is there, in the oldest shapes too", async () => {
   const store = new DiskStore(storeOptions.parse({ folder: copyOf("store-0.1.0-v1") }));
   expect((await store.open()).notices).toEqual([]);
-  const [trunk, sleeper, other, ...rest] = await stored(store);
+  const [shared, sleeper, other, ...rest] = await stored(store);
   expect(rest).toEqual([]);
-  expect(trunk).toMatchObject({
+  expect(shared).toMatchObject({
     session: { ...bare, clientId: "\0/0" },
     received: [[21, { seq: 0, hash: 4711 }]],
   });

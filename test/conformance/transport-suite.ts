@@ -33,7 +33,7 @@ export function transportSuite(name: string, make: (instance: number) => Subject
         datagram: (from, bytes) => seen.push({ from, bytes }),
         peerGone: () => {},
         failed: (error) => failures.push(error),
-        told: () => {},
+        notice: () => {},
       };
       await subject.transport.start(events);
       open.push(subject.transport);

@@ -76,7 +76,7 @@ transportSuite("serial, with scripted ports", (instance) => {
   };
 });
 
-const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} };
+const silent = { datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} };
 
 test("a port that is taken: what to change is said", async () => {
   const first = new UdpTransport(udpOptions.parse({ type: "udp", host: "127.0.0.1", port: 0 }));

@@ -56,7 +56,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
       datagram: (from, bytes) => seen.push({ from, bytes }),
       peerGone: () => {},
       failed: () => {},
-      told: () => {},
+      notice: () => {},
     });
     open.push(transport);
     const port = Number(transport.place.split(":").at(-1));
@@ -204,7 +204,7 @@ describe.skipIf(!native)(`datagrams in batches${why}`, () => {
         native,
       });
       open.push(again);
-      await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
+      await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} });
       await again.close();
     }
   });

@@ -51,7 +51,7 @@ async function start(batch: NativeBatch | undefined, around = surroundings("127.
     datagram: (from, bytes) => seen.push({ from, text: Buffer.from(bytes).toString() }),
     peerGone: () => {},
     failed: () => {},
-    told: (_level, say) => told.push(say),
+    notice: (_level, say) => told.push(say),
   });
   open.push(transport);
   return { transport, seen, told, port: Number(transport.place.split(":").at(-1)), around };
@@ -138,7 +138,7 @@ describe.each(ways)("%s", (_how, batch) => {
         native: batch,
       });
       const error = await second
-        .start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} })
+        .start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} })
         .catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(GatewayError);
       expect(error).toMatchObject({ details: { code: "EADDRINUSE", port } });
@@ -153,7 +153,7 @@ describe.each(ways)("%s", (_how, batch) => {
       ...thisMachine(),
       native: batch,
     });
-    await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
+    await again.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} });
     await again.close();
   });
 });
@@ -220,7 +220,7 @@ test("where the configuration names an address, the compiled part is not asked f
     ...thisMachine(),
     native: watched,
   });
-  await transport.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
+  await transport.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} });
   open.push(transport);
   const { socket } = await connected("127.0.0.2", Number(transport.place.split(":").at(-1)));
   socket.send("hello");

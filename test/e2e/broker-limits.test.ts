@@ -34,7 +34,7 @@ async function open(
     },
     refused: (_link, _refusal, _reason, code) => seen.push(`refused ${code}`),
     down: () => seen.push("down"),
-    told: (_level, say) => told.push(say),
+    notice: (_level, say) => told.push(say),
     pong: () => {},
     congested: () => {},
     delivered: () => {},

@@ -37,7 +37,7 @@ async function open(over: Record<string, unknown>, clients = ["c"]) {
       seen.push(`down ${link.replace("~1", "")}`);
       ends.push(end);
     },
-    told: (_level, say) => told.push(say),
+    notice: (_level, say) => told.push(say),
     pong: () => {},
     congested: () => {},
     delivered: (_link, { packetId }) => seen.push(`delivered ${packetId}`),

@@ -1,4 +1,4 @@
-/** The broadcast sensor's application, built for this machine: what it puts on the air is what the gateway takes. */
+/** The broadcast sensor's application, built for this machine: what it advertises is what the gateway takes. */
 import { spawnSync } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -146,7 +146,7 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
 
   const noLab = missingFromLab();
   test.skipIf(noLab !== undefined)(
-    `on the air, through the gateway, to the broker${noLab === undefined ? "" : ` (skipped: ${noLab})`}`,
+    `advertised, through the gateway, to the broker${noLab === undefined ? "" : ` (skipped: ${noLab})`}`,
     async () => {
       const keyFile = join(scratch, "sensor.key");
       writeFileSync(keyFile, key);

@@ -6,7 +6,7 @@ import { decode } from "../../src/wire/v12/codec.ts";
 import { until } from "../helpers/test-gateway.ts";
 import type { PtyLine } from "./pty-line.ts";
 
-/** What hangs on the far end of a line: every piece that comes goes to all devices, as on the air. */
+/** What hangs on the far end of a line: every piece that comes goes to all devices, as on a radio channel. */
 export class RadioModule {
   readonly pieces: Uint8Array[] = [];
   readonly #devices: LineDevice[] = [];

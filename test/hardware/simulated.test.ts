@@ -1,5 +1,5 @@
 /**
- * The library in C lives in the simulation, in place of src/device: the shipped core, an air that loses, repeats and
+ * The library in C lives in the simulation, in place of src/device: the shipped core, a network that loses, repeats and
  * delays, a broker, and the judge. First an hour of a known kind, then lives of any kind.
  * `SIM_FIRST` and `SIM_SEEDS` choose which and how many of the latter; `SIM_TRACE=300` prints that many lines of what happened before a failure.
  */

@@ -27,12 +27,12 @@ export function connected(gateway: Bench, ...peers: PeerId[]): Bench {
   return gateway;
 }
 
-export const trunk = (gateway: Bench) => gateway.link("gateway");
+export const shared = (gateway: Bench) => gateway.link("gateway");
 
 /** Subscribes, with the broker's answer. */
 export function subscribed(gateway: Bench, peer: PeerId, filter: string, qos: QoS = 1, granted: number = qos): Turn {
   const { packetId } = gateway.client(subscribe(filter, qos), peer).gets().effect("subscribe");
-  return trunk(gateway).acks("suback", packetId, granted);
+  return shared(gateway).acks("suback", packetId, granted);
 }
 
 /** To whom a turn sends PUBLISH (or the REGISTER before it), with QoS. */

@@ -45,7 +45,7 @@ export class Turn {
   /** Exactly these packets and connections were asked for at the broker. */
   asks(...kinds: Effect["kind"][]): this {
     const towardsBroker = this.effects.filter(
-      ({ kind }) => !["send", "letGo", "broadcast", "report", "persist"].includes(kind),
+      ({ kind }) => !["send", "releaseLink", "broadcast", "report", "persist"].includes(kind),
     );
     expect(towardsBroker.map(({ kind }) => kind)).toEqual(kinds);
     return this;

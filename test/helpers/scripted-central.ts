@@ -1,4 +1,4 @@
-/** An adapter played by a script: devices that are in the air connect when they are asked to. */
+/** An adapter played by a script: devices that advertise connect when they are asked to. */
 import type { Central, CentralCommand, CentralEvent } from "../../src/transports/ble/central.ts";
 import { nordicUartService } from "../../src/transports/ble/options.ts";
 import { normalUuid } from "../../src/transports/ble/uuid.ts";

@@ -1,5 +1,5 @@
 /**
- * What must hold, judged from the outside: by what goes over the air, what the broker saved, and what devices say.
+ * What must hold, judged from the outside: by what goes over the network, what the broker saved, and what devices say.
  * Each rule is a method with its reason; a violation ends the run with the seed that replays it.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
@@ -17,7 +17,7 @@ import { clientAt } from "./sim-address.ts";
 import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** What the air shows of one address. */
+/** What the network shows of one address. */
 class PeerTrack {
   /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK: at any address. */
   readonly told: Map<number, string>;
@@ -159,7 +159,7 @@ export class Judge {
   }
 
   /**
-   * `kept`: everything was on disk, so nothing is excused; only what is on the air is open again. `durable`: so was most of
+   * `kept`: everything was on disk, so nothing is excused; only what is on the network is open again. `durable`: so was most of
    * it, and what a client had confirmed counts on.
    */
   gatewayCrashed({ kept, durable }: { kept: boolean; durable: boolean }): void {
@@ -272,7 +272,7 @@ export class Judge {
       const isNamed = this.#law !== undefined && ["buffer-full", "expired", "unanswered"].includes(event.reason);
       if (!isNamed) this.#excuse(event.clientId);
     }
-    // It fell asleep over what was in flight; that is off the air then.
+    // It fell asleep over what was in flight; that is off the network then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
       this.#peers.get(event.peer)?.inFlight.clear();
     if (event.event !== "qos2_uncertain") return;
@@ -379,7 +379,7 @@ export class Judge {
     this.#client(clientId).will = payload;
   }
 
-  // ---------------------------------------------------------------- over the air
+  // ---------------------------------------------------------------- over the network
 
   atGateway(from: PeerId, bytes: Uint8Array): void {
     const decoded = decode(bytes);
@@ -574,7 +574,7 @@ export class Judge {
   #oneInFlight(to: PeerId, peer: PeerTrack, what: string, of = what): void {
     const { inFlight, repeated } = peer;
     for (const [other, each] of [...inFlight]) {
-      // Whether it is awake is not always seen from here; the witness looks closer.
+      // Whether it is awake is not always seen from here; the observer looks closer.
       if (other !== what && repeated.isEnough(each, true)) inFlight.delete(other);
     }
     inFlight.set(what, of);
@@ -586,7 +586,7 @@ export class Judge {
   /** Exactly once: the broker saved this payload a second time. */
   #exactlyOnceUp(payload: string, times: number): void {
     const clientId = payload.split("#")[0] ?? "";
-    // What the air still holds of a session that has ended is new to the next one.
+    // What the network still holds of a session that has ended is new to the next one.
     if (this.#time.now() - this.#client(clientId).endedAt < airMs) return;
     if (times > 1 && !this.#uncertain.has(clientId)) throw new Violation(`QoS 2 "${payload}" arrived ${times} times`);
   }

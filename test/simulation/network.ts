@@ -1,4 +1,4 @@
-/** The air between devices and gateway: loses, repeats, delays and so reorders. */
+/** The network between devices and gateway: loses, repeats, delays and so reorders. */
 import type { PeerId, PeerIdentity } from "../../src/core/types.ts";
 import type { Transport, TransportEvents, TransportStats } from "../../src/transports/transport.ts";
 import type { Rng } from "./rng.ts";
@@ -63,7 +63,7 @@ export class Network {
 /** One gateway life's end of the network. */
 export class SimTransport implements Transport {
   readonly name = "sim";
-  readonly place = "the air";
+  readonly place = "the network";
   readonly warnings: readonly string[] = [];
   readonly #network: Network;
 

@@ -1,4 +1,4 @@
-/** Faults in the exchange with a device, each put between core and edges: the witness has to find them. */
+/** Faults in the exchange with a device, each put between core and edges: the observer has to find them. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
 import { v12 } from "../../src/core/dialects/v12.ts";

@@ -28,7 +28,7 @@ vi.mock("../../src/core/session/store-and-forward.ts", async (original) => {
   const storing = await original<typeof import("../../src/core/session/store-and-forward.ts")>();
   const acceptInFlight: typeof storing.acceptInFlight = (context, session) => {
     const isPlanted = planted.fault === "a suspect is acknowledged";
-    const suspects = [...session.uplink.values()].flatMap(({ suspicion }) =>
+    const suspects = [...session.publishesInFlight.values()].flatMap(({ suspicion }) =>
       isPlanted && suspicion?.isSuspect ? [suspicion] : [],
     );
     for (const suspicion of suspects) suspicion.isSuspect = false;

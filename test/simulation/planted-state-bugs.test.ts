@@ -31,12 +31,12 @@ vi.mock("../../src/core/state/outbox.ts", async (original) => {
 
 vi.mock("../../src/core/session/publish-down.ts", async (original) => {
   const publishDown = await original<typeof import("../../src/core/session/publish-down.ts")>();
-  const pump: typeof publishDown.pump = (context, session) => {
+  const sendNext: typeof publishDown.sendNext = (context, session) => {
     // The first few only: what comes later moves on what they left.
     const isLeft = planted.fault === "nobody moves the outbox on" && input?.kind === "delivered" && planted.count++ < 3;
-    if (!isLeft) publishDown.pump(context, session);
+    if (!isLeft) publishDown.sendNext(context, session);
   };
-  return { ...publishDown, pump };
+  return { ...publishDown, sendNext };
 });
 
 vi.mock("../../src/core/session/session-record.ts", async (original) => {
@@ -57,14 +57,14 @@ vi.mock("../../src/core/broker/retained.ts", async (original) => {
   return { ...retained, noteAnswered };
 });
 
-vi.mock("../../src/core/broker/trunk-subscriptions.ts", async (original) => {
-  const subscriptions = await original<typeof import("../../src/core/broker/trunk-subscriptions.ts")>();
-  const subscribeOverTrunk: typeof subscriptions.subscribeOverTrunk = (context, trunk, session, request) => {
-    subscriptions.subscribeOverTrunk(context, trunk, session, request);
+vi.mock("../../src/core/broker/shared-subscriptions.ts", async (original) => {
+  const subscriptions = await original<typeof import("../../src/core/broker/shared-subscriptions.ts")>();
+  const subscribeOverShared: typeof subscriptions.subscribeOverShared = (context, shared, session, request) => {
+    subscriptions.subscribeOverShared(context, shared, session, request);
     if (planted.fault === "a member of another QoS")
-      for (const { filters } of trunk.all()) filters.get(request.filter)?.members.set(session, 2);
+      for (const { filters } of shared.all()) filters.get(request.filter)?.members.set(session, 2);
   };
-  return { ...subscriptions, subscribeOverTrunk };
+  return { ...subscriptions, subscribeOverShared };
 });
 
 vi.mock("../../src/core/broker/links.ts", async (original) => {

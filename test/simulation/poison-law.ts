@@ -282,10 +282,10 @@ export class PoisonLaw {
     const isOfKind = (seen: SeenPacket) => seen.kind === kind && seen.topic === topic && seen.qos === 0;
     // Two clients may say something alike. A client may have said it twice: copies of one content go together.
     const isOurs = ({ text }: SeenPacket) => [undefined, clientId].includes(this.#published.get(text)?.clientId);
-    const proved = this.#seen.find(
-      (seen) =>
-        isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin && this.#mayHaveCopy(seen.text),
+    const all = this.#seen.filter(
+      (seen) => isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin,
     );
+    const proved = all.find(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#hasMoreCopies(text));
     if (proved) this.#copiesOf(proved.text).reported++;
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;
@@ -293,10 +293,10 @@ export class PoisonLaw {
       throw new Violation(`a ${packet} for ${topic} at QoS ${qos} was taken out, and the broker never closed for it`);
   }
 
-  /** Not all copies of it that came are taken out. */
-  #mayHaveCopy(text: string): boolean {
+  /** More copies of it came than were taken out. */
+  #hasMoreCopies(text: string): boolean {
     const { came, reported } = this.#copiesOf(text);
-    return !this.#out.has(text) || reported < came;
+    return reported < came;
   }
 
   #copiesOf(text: string): { came: number; reported: number } {
@@ -308,7 +308,7 @@ export class PoisonLaw {
     return copies;
   }
 
-  // ---------------------------------------------------------------- the air
+  // ---------------------------------------------------------------- the network
 
   /** A device publishes it, for the first time. */
   publishes(clientId: string, publication: Publication): void {

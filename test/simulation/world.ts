@@ -1,10 +1,10 @@
-/** A world of one gateway (its shipped core, driver and codec), devices, the air and a broker, all of one seed. */
+/** A world of one gateway (its shipped core, driver and codec), devices, the network and a broker, all of one seed. */
 
 import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
-import { hashOfText } from "../../src/core/state/trunk.ts";
+import { hashOfText } from "../../src/core/state/shared-connection.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
@@ -17,6 +17,7 @@ import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
 import { isForAll, Judge } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
+import { Observer } from "./observer.ts";
 import { testOptions } from "./options.ts";
 import { PoisonLaw } from "./poison-law.ts";
 import { PolicyLaw } from "./policy-law.ts";
@@ -28,7 +29,6 @@ import { SimStore } from "./sim-store.ts";
 import { crowd, type WorldOptions } from "./swarm.ts";
 import { Violation } from "./violation.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
-import { Witness } from "./witness.ts";
 
 /** The wall clock at the beginning of the world. */
 const worldBeganAt = 1_800_000_000_000;
@@ -41,7 +41,7 @@ export class World {
   readonly time = new VirtualTime();
   readonly rng: Rng;
   readonly judge: Judge;
-  readonly witness: Witness;
+  readonly observer: Observer;
   readonly law: PolicyLaw;
   /** Where the broker closes for some packets. */
   readonly poison: PoisonLaw | undefined;
@@ -89,7 +89,7 @@ export class World {
     this.#sizes = new Rng(options.seed ^ 0x512e);
     if (options.poison || options.sickness) {
       const isShared = options.core.upstream?.mode === "aggregating";
-      const lineOf = (clientId: string) => (isShared ? this.#trunkOf(clientId) : clientId);
+      const lineOf = (clientId: string) => (isShared ? this.#sharedOf(clientId) : clientId);
       const mayClose = options.mayBePoison ?? (() => false);
       const { silenceMaxMs } = options;
       this.poison = new PoisonLaw({ now: () => this.time.now(), lineOf, mayClose, silenceMaxMs });
@@ -104,7 +104,7 @@ export class World {
       roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
-    this.witness = new Witness(() => this.time.now(), {
+    this.observer = new Observer(() => this.time.now(), {
       isKept: (payload) => this.#kept.has(payload) || options.core.uplink?.policyOf("").atLimit === "newest",
       isDropped: (clientId, payload) => this.law.isDropped(clientId, payload),
       storeFails: options.storeFailure > 0,
@@ -119,7 +119,7 @@ export class World {
       const decoded = decode(bytes);
       if (!decoded.ok) return;
       this.poison?.fromGateway(clientAt(to), decoded.message);
-      this.witness.fromGateway(to, decoded.message);
+      this.observer.fromGateway(to, decoded.message);
     };
     this.network.onAtGateway = (from, bytes) => {
       this.#note(`from ${from} ${Buffer.from(bytes).toString("hex")}`);
@@ -127,7 +127,7 @@ export class World {
       const decoded = decode(bytes);
       if (!decoded.ok || !this.network.gateway) return;
       this.poison?.atGateway(clientAt(from), decoded.message);
-      this.witness.atGateway(from, decoded.message);
+      this.observer.atGateway(from, decoded.message);
     };
     this.broker = new SimBroker(
       this.time,
@@ -162,14 +162,14 @@ export class World {
         accepted: (publication, from) => {
           this.#note(`broker saved "${Buffer.from(publication.payload)}" from ${from}`);
           this.judge.accepted(publication);
-          this.witness.brokerSaved(publication);
+          this.observer.brokerSaved(publication);
         },
         routed: (clientId, publication) => {
-          if (!isTrunk(clientId)) this.#queuedFor.add(`${clientId} ${textOf(publication)}`);
+          if (!isSharedId(clientId)) this.#queuedFor.add(`${clientId} ${textOf(publication)}`);
           else if (!publication.retain) this.#routedAt.set(textOf(publication), this.time.now());
         },
         acknowledged: (clientId, publication) => {
-          if (!isTrunk(clientId)) return this.judge.promised(clientId, publication);
+          if (!isSharedId(clientId)) return this.judge.promised(clientId, publication);
           const at = this.#routedAt.get(textOf(publication));
           for (const recipient of this.#recipientsOf(clientId, publication)) {
             // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
@@ -182,10 +182,10 @@ export class World {
         willFired: (clientId, will, cause) => {
           this.#note(`broker fires the will of ${clientId}: ${cause}`);
           this.judge.willFired(clientId, will, cause);
-          this.witness.willFired(clientId, cause);
+          this.observer.willFired(clientId, cause);
         },
         forgot: (clientId) => {
-          const clients = isTrunk(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
+          const clients = isSharedId(clientId) ? this.devices.map((device) => device.clientId) : [clientId];
           for (const each of clients) this.judge.brokerForgot(each);
         },
         broke: (clientId) => this.poison?.broke(clientId),
@@ -270,7 +270,7 @@ export class World {
     this.#emptyQueues();
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment, or a small client lost over silence.
     const isConnecting = () =>
-      (this.#core?.sizes.setups ?? 0) > 0 ||
+      (this.#core?.sizes.pendingConnects ?? 0) > 0 ||
       (this.#options.smallClients === true && this.devices.some(({ device }) => device.state === "disconnected"));
     for (let tries = 0; tries < 30 && isConnecting(); tries++) this.run(1_000);
     this.judge.nothingPromisedIsMissing((clientId) => this.#waitingFor(clientId));
@@ -283,7 +283,10 @@ export class World {
     }
     const sizes = this.#core?.sizes;
     const most = this.devices.length + 2;
-    if (sizes && (sizes.setups > 0 || sizes.links > most || sizes.sessions > most || sizes.deadlines > 4 * most)) {
+    if (
+      sizes &&
+      (sizes.pendingConnects > 0 || sizes.links > most || sizes.sessions > most || sizes.deadlines > 4 * most)
+    ) {
       throw new Error(`tables have not settled: ${JSON.stringify(sizes)}`);
     }
     for (const session of this.#core?.sessions() ?? []) {
@@ -410,7 +413,7 @@ export class World {
         this.judge.onReport(event);
         if (isSilence(event) && event.peer !== undefined && process.hasUnread(event.peer))
           throw new Violation(`${event.clientId} is lost (${event.why}), and its words wait to be read`);
-        this.witness.reported(event);
+        this.observer.reported(event);
       },
     };
     const dies = crashes && !this.#healed;
@@ -428,7 +431,7 @@ export class World {
       const durable = this.#options.core.durable === true;
       this.poison?.died();
       this.judge.gatewayCrashed({ kept: durable && this.#options.storeFailure === 0, durable });
-      this.witness.gatewayDied();
+      this.observer.gatewayDied();
       this.time.plan(this.rng.between(100, 20_000), () => this.#startGateway());
     });
     this.#crash = point;
@@ -445,7 +448,7 @@ export class World {
         for (const { clientId: each } of isForAll(publication.topicName) ? this.devices : [])
           if (!recipients.includes(each)) this.law.mayHaveBeenHanded(each, publication);
         for (const recipient of recipients) {
-          this.witness.handedToGateway(recipient, publication);
+          this.observer.handedToGateway(recipient, publication);
           this.law.handed(recipient, publication);
         }
       }
@@ -478,7 +481,7 @@ export class World {
       datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
       peerGone: () => {},
       failed: () => {},
-      told: () => {},
+      notice: () => {},
     };
     this.network.socket = (from, arrive) => process.datagram(from, arrive);
     this.#process = process;
@@ -613,7 +616,7 @@ export class World {
 
   /** To whom a packet of the broker goes, as far as they were told that they are subscribed; noted when it comes first. */
   #recipientsOf(mqttClientId: string, publication: Publication): readonly string[] {
-    if (!isTrunk(mqttClientId)) return [mqttClientId];
+    if (!isSharedId(mqttClientId)) return [mqttClientId];
     const { topicName, retain } = publication;
     if (!isForAll(topicName)) return [topicName.split("/")[1] ?? ""];
     if (retain) return []; // whoever waits for it: see the judge
@@ -623,7 +626,7 @@ export class World {
       recipients = this.devices
         .map(({ clientId }) => clientId)
         .filter(
-          (clientId) => this.#trunkOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
+          (clientId) => this.#sharedOf(clientId) === mainOf(mqttClientId) && this.judge.isOwed(clientId, topicName),
         )
         .filter((clientId) => this.#options.copies !== "each" || this.#goesBy(clientId, mqttClientId, topicName));
       this.#recipients.set(key, recipients);
@@ -639,7 +642,7 @@ export class World {
   }
 
   /** A client keeps to one of the connections. */
-  #trunkOf(clientId: string): string {
+  #sharedOf(clientId: string): string {
     const { upstream } = this.#options.core;
     const index = hashOfText(clientId) % (upstream?.connections ?? 1);
     return testOptions.upstream.serviceClientId + (index === 0 ? "" : `-${index}`);
@@ -719,7 +722,7 @@ export class World {
       this.poison?.goesOn();
       this.#note("the gateway goes on");
       if (ms >= noticedMs) this.judge.goesOn();
-      this.witness.goesOn();
+      this.observer.goesOn();
       this.law.goesOn();
       process.goOn();
     });
@@ -748,7 +751,7 @@ function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event:
 }
 
 /** MQTT client ids of shared connections begin like the gateway's own. */
-function isTrunk(mqttClientId: string): boolean {
+function isSharedId(mqttClientId: string): boolean {
   return mqttClientId.startsWith(testOptions.upstream.serviceClientId);
 }
 

@@ -22,11 +22,11 @@ async function logged(format: "json" | "pretty"): Promise<string> {
   const file = join(folder, "log");
   const fd = openSync(file, "w");
   const log = await createLog({ level: "debug", format }, fd);
-  const { report, told } = new ReportLog(log);
+  const { report, notice } = new ReportLog(log);
   const peer = `udp/${evil}:1` as const;
   report({ event: "connect_refused", clientId: `a${evil}`, peer, reason: "notSupported", why: `b"\\${evil}` });
   report({ event: "drop", reason: "malformed", clientId: undefined, peer, detail: evil });
-  told.call(new ReportLog(log), "warn", `device ${evil}`);
+  notice.call(new ReportLog(log), "warn", `device ${evil}`);
   log.error({ problems: [evil] }, `it failed: ${evil}`);
   closeSync(fd);
   const text = readFileSync(file, "utf8");

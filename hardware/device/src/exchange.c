@@ -205,7 +205,7 @@ mqttsn_result_t mqttsn_publish(mqttsn_t *client, const mqttsn_topic_t *topic, ui
   message.rest = payload;
   message.rest_bytes = payload_bytes;
   if (qos == 0) {
-    /* On the air it has none [§5.4.12]; for the application it has. */
+    /* In the message it has none [§5.4.12]; for the application it has. */
     size_t bytes;
     message.msg_id = 0;
     bytes = sn_wire_encode(&message, client->exchange.message, sizeof client->exchange.message);
@@ -285,7 +285,7 @@ mqttsn_result_t mqttsn_update_will_topic(mqttsn_t *client, const mqttsn_will_t *
   memset(&message, 0, sizeof message);
   message.type = WILLTOPICUPD;
   message.is_short = will == NULL;
-  message.msg_id = sn_next_msg_id(client); /* not on the air: the application's number for it */
+  message.msg_id = sn_next_msg_id(client); /* not in a message: the application's number for it */
   if (will != NULL) {
     message.flags = (uint8_t)(will->qos << QOS_SHIFT | (will->retain ? FLAG_RETAIN : 0));
     message.rest = (const uint8_t *)will->topic;

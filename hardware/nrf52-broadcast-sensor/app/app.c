@@ -58,7 +58,7 @@ static bool worth_saying(const app_t *app, int16_t centidegrees) {
   return (change < 0 ? -change : change) >= app->config.step_centidegrees;
 }
 
-/* True: it is on the air. */
+/* True: it is being sent. */
 static bool say(app_t *app, const measurement_t *measurement) {
   uint8_t advertisement[BROADCAST_ADVERTISEMENT_BYTES];
   char text[16];

@@ -1,4 +1,4 @@
-/* The board on a PC: time passes at once, what goes on the air is printed as hexadecimal digits, measurements are read
+/* The board on a PC: time passes at once, what is sent is printed as hexadecimal digits, measurements are read
  * from standard input ("2137 2980", or "-" for a sensor that does not answer), and the kept number is in a file.
  *
  *   sensor FILE [KEY]

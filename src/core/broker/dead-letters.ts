@@ -8,7 +8,7 @@ import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 import { publishByService } from "./service.ts";
 
-export function bury(context: Context, letter: DeadLetter): void {
+export function keepDeadLetter(context: Context, letter: DeadLetter): void {
   const { max, topic, superseded } = context.options.deadLetters;
   const { clientId, direction, reason, publication, mayBeThere } = letter;
   if (publication.qos === 0 || (reason === "superseded" && !superseded)) return;

@@ -10,7 +10,7 @@ import type { PublishExchange } from "../state/exchanges.ts";
 import { isForgotten } from "../state/learnt-kinds.ts";
 import { searchFigures } from "../state/search-figures.ts";
 import type { Session } from "../state/session.ts";
-import { hashOfText } from "../state/trunk.ts";
+import { hashOfText } from "../state/shared-connection.ts";
 import type { Instant } from "../types.ts";
 
 /** Writes what changed since the last call. */

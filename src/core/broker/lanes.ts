@@ -1,38 +1,38 @@
 /**
  * On which connection a filter of clients that share one stands, where the broker may send a message once for each filter:
- * see state/trunk.ts. Whether it does is asked when filters first overlap, and until then such a filter waits.
+ * see state/shared-connection.ts. Whether it does is asked when filters first overlap, and until then such a filter waits.
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { probeId } from "../own-ids.ts";
-import type { TrunkFilter } from "../state/exchanges.ts";
+import type { SharedFilter } from "../state/exchanges.ts";
 import { newUnsubscribe } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { Upstream } from "../state/upstream.ts";
-import { openTrunk } from "./links.ts";
+import { openShared } from "./links.ts";
 import { sendOrWait } from "./sending.ts";
+import { markLane } from "./shared-record.ts";
 import { toBroker } from "./topic-prefix.ts";
-import { markLane } from "./trunk-record.ts";
 import { withdraw } from "./withdraw.ts";
 
 /** May this filter be subscribed to? Not where it overlaps with others on every connection that there may be. */
-export function hasPlaceFor(context: Context, main: Trunk<Session>, filter: string): boolean {
+export function hasPlaceFor(context: Context, main: SharedConnection<Session>, filter: string): boolean {
   if (upstreamOf(context, main).copies !== "each" || main.laneWith(filter)) return true;
   return main.hasRoomForLane || main.laneFor(filter) !== undefined;
 }
 
 /** The connection for a filter that nobody has subscribed to yet. */
-export function placeOf(context: Context, main: Trunk<Session>, filter: string): Trunk<Session> {
+export function placeOf(context: Context, main: SharedConnection<Session>, filter: string): SharedConnection<Session> {
   const upstream = upstreamOf(context, main);
   if (upstream.copies !== "each") return main;
   const lane = main.laneFor(filter) ?? newLane(context, main) ?? main;
-  if (!lane.broker.link) openTrunk(context, upstream, lane);
+  if (!lane.broker.link) openShared(context, upstream, lane);
   return lane;
 }
 
 /** A filter has come to its place. Where it is not sure that this is its place, it waits there. */
-export function notePlaced(context: Context, lane: Trunk<Session>, entry: TrunkFilter<Session>): void {
+export function notePlaced(context: Context, lane: SharedConnection<Session>, entry: SharedFilter<Session>): void {
   if (lane.isLane) return markLane(context, lane);
   const { copies } = upstreamOf(context, lane);
   if ((copies !== "unknown" && copies !== "asked") || !lane.filters.overlaps(entry.filter)) return;
@@ -41,7 +41,7 @@ export function notePlaced(context: Context, lane: Trunk<Session>, entry: TrunkF
 }
 
 /** Somebody waits for it, and the broker is there. */
-export function askForCopies(context: Context, main: Trunk<Session>): void {
+export function askForCopies(context: Context, main: SharedConnection<Session>): void {
   const upstream = upstreamOf(context, main);
   if (upstream.copies !== "unknown" || main.undecided.size === 0 || !main.broker.link?.up) return;
   upstream.copies = "asked";
@@ -65,7 +65,7 @@ export function askForCopies(context: Context, main: Trunk<Session>): void {
 export function onCopiesKnown(
   context: Context,
   { upstream: name, copies }: Extract<Input, { kind: "copiesKnown" }>,
-): [Trunk<Session>, TrunkFilter<Session>][] {
+): [SharedConnection<Session>, SharedFilter<Session>][] {
   const upstream = context.upstreams.all.find((each) => each.name === name);
   if (!upstream) return [];
   if (copies === undefined && !upstream.isThere) {
@@ -74,8 +74,8 @@ export function onCopiesKnown(
   }
   context.out.report({ event: "copies_known", upstream: name, copies });
   upstream.copies = copies ?? "counted";
-  const placed: [Trunk<Session>, TrunkFilter<Session>][] = [];
-  for (const main of upstream.trunks) {
+  const placed: [SharedConnection<Session>, SharedFilter<Session>][] = [];
+  for (const main of upstream.sharedConnections) {
     for (const entry of main.undecided) placed.push([move(context, main, entry), entry]);
     main.undecided.clear();
   }
@@ -88,14 +88,14 @@ export function onCopiesKnown(
  */
 export function settleLanes(context: Context): void {
   for (const upstream of context.upstreams.all) {
-    const hasLanes = upstream.trunks.some(({ lanes }) => lanes.length > 0);
+    const hasLanes = upstream.sharedConnections.some(({ lanes }) => lanes.length > 0);
     if (hasLanes) upstream.copies = "each"; // found out in an earlier life
-    for (const main of upstream.trunks) settle(context, main);
+    for (const main of upstream.sharedConnections) settle(context, main);
     upstream.isSettled = true;
   }
 }
 
-function settle(context: Context, main: Trunk<Session>): void {
+function settle(context: Context, main: SharedConnection<Session>): void {
   const { copies } = upstreamOf(context, main);
   for (const lane of main.lanes) {
     for (const filter of lane.keeps ?? []) {
@@ -123,14 +123,18 @@ function settle(context: Context, main: Trunk<Session>): void {
 }
 
 /** From the main connection to another one, if the filter still overlaps with others there. Answers where it is. */
-function move(context: Context, main: Trunk<Session>, entry: TrunkFilter<Session>): Trunk<Session> {
+function move(
+  context: Context,
+  main: SharedConnection<Session>,
+  entry: SharedFilter<Session>,
+): SharedConnection<Session> {
   const { filter } = entry;
   if (upstreamOf(context, main).copies !== "each" || !main.filters.overlaps(filter)) return main;
   const lane = main.lanes.find(({ filters }) => !filters.overlaps(filter)) ?? newLane(context, main);
   if (!lane) return main;
   shift(main, lane, entry);
   markLane(context, lane);
-  if (main.broker.link && !lane.broker.link) openTrunk(context, upstreamOf(context, main), lane);
+  if (main.broker.link && !lane.broker.link) openShared(context, upstreamOf(context, main), lane);
   for (const session of entry.members.keys()) {
     if (!session.subscriptions.has(filter)) continue;
     unsubscribe(context, main, filter); // it stood there in an earlier life
@@ -139,14 +143,14 @@ function move(context: Context, main: Trunk<Session>, entry: TrunkFilter<Session
   return lane;
 }
 
-function shift(from: Trunk<Session>, to: Trunk<Session>, entry: TrunkFilter<Session>): void {
+function shift(from: SharedConnection<Session>, to: SharedConnection<Session>, entry: SharedFilter<Session>): void {
   if (entry.asking) withdraw(from.broker, entry.asking);
   entry.asking = undefined;
   from.filters.remove(entry);
   to.filters.add(entry);
 }
 
-function unsubscribe(context: Context, { broker }: Trunk<Session>, filter: string): void {
+function unsubscribe(context: Context, { broker }: SharedConnection<Session>, filter: string): void {
   const packetId = broker.freePacketId();
   if (packetId === undefined) return;
   const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
@@ -154,11 +158,11 @@ function unsubscribe(context: Context, { broker }: Trunk<Session>, filter: strin
   sendOrWait(context, broker, exchange);
 }
 
-function newLane(context: Context, main: Trunk<Session>): Trunk<Session> | undefined {
+function newLane(context: Context, main: SharedConnection<Session>): SharedConnection<Session> | undefined {
   if (!main.hasRoomForLane) return undefined;
   return main.lane(main.lanes.length + 1, () => Math.floor(context.environment.random() * 65_535));
 }
 
-function upstreamOf(context: Context, trunk: Trunk<Session>): Upstream<Session> {
-  return context.upstreams.all.find(({ name }) => name === trunk.upstreamName) ?? context.upstreams.default;
+function upstreamOf(context: Context, shared: SharedConnection<Session>): Upstream<Session> {
+  return context.upstreams.all.find(({ name }) => name === shared.upstreamName) ?? context.upstreams.default;
 }

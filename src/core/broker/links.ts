@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { type Link, newLink } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { Upstream } from "../state/upstream.ts";
 import type { LinkId } from "../types.ts";
 import { holderOfId } from "./client-ids.ts";
@@ -53,28 +53,28 @@ export function openLink(
   });
 }
 
-export function openTrunk(
+export function openShared(
   context: Context,
   upstream: Upstream<Session>,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   { isProbe }: { isProbe: boolean } = { isProbe: false },
 ): void {
-  const { broker, mqttClientId } = trunk;
-  const clean = !trunk.resumes;
+  const { broker, mqttClientId } = shared;
+  const clean = !shared.resumes;
   const link = newLink({
     id: context.nextLinkId(mqttClientId),
     session: undefined,
-    trunk,
+    shared,
     upstream,
     broker,
     clean,
     isProbe,
     will:
-      trunk.index === 0 && !trunk.isLane && !trunk.isLeaving && !isProbe ? statusWill(context, upstream) : undefined,
+      shared.index === 0 && !shared.isLane && !shared.isLeaving && !isProbe ? statusWill(context, upstream) : undefined,
   });
   attach(context, link);
   const { will } = link;
-  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: trunk.leaves, clean, will };
+  const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: shared.leaves, clean, will };
   context.out.add({ kind: "openLink", link: request });
 }
 
@@ -111,10 +111,10 @@ export function openServiceLink(
 
 /** This connection anew, with the will that it is for or without it. */
 export function reopen(context: Context, link: Link, { isProbe }: { isProbe: boolean }): void {
-  const { session, trunk, upstream, broker, clean, answersFrom } = link;
+  const { session, shared, upstream, broker, clean, answersFrom } = link;
   closeLink(context, broker, { how: "disconnect", endSession: false });
   if (session) openLink(context, session, { clean, resume: link.resumes, isProbe });
-  else if (trunk) openTrunk(context, upstream, trunk, { isProbe });
+  else if (shared) openShared(context, upstream, shared, { isProbe });
   else openServiceLink(context, upstream, { isProbe });
   if (broker.link) broker.link.answersFrom = answersFrom;
 }
@@ -133,7 +133,7 @@ export function closeLink(
 ): void {
   const link = broker.link;
   if (!link) return;
-  if (!link.up) broker.inDoubt = true;
+  if (!link.up) broker.sessionUncertain = true;
   broker.link = undefined;
   broker.cut(context.now);
   forgetDeadlines(context, link.id);
@@ -153,5 +153,5 @@ export function detach(
   session: Session,
   options: { how: "disconnect" | "abandon"; endSession: boolean },
 ): void {
-  if (!session.trunk) closeLink(context, session.broker, options);
+  if (!session.shared) closeLink(context, session.broker, options);
 }

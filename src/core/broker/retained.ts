@@ -7,7 +7,7 @@
  * broker repeats them all for the next one who subscribes.
  */
 import type { Context } from "../context.ts";
-import type { RetainedWait, TrunkFilter } from "../state/exchanges.ts";
+import type { RetainedWait, SharedFilter } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 
 /** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
@@ -17,7 +17,7 @@ const waitMs = 30_000;
 const seenMax = 1_000;
 
 /** The SUBSCRIBE for this client is about to go out. */
-export function expectRetained(entry: TrunkFilter<Session>, session: Session): RetainedWait<Session> {
+export function expectRetained(entry: SharedFilter<Session>, session: Session): RetainedWait<Session> {
   const wait: RetainedWait<Session> = { session, entry, seen: undefined, until: undefined };
   entry.waits ??= new Map();
   entry.waits.set(session, wait); // a later SUBSCRIBE of the same client wants everything again
@@ -44,7 +44,7 @@ export function wants(wait: RetainedWait<Session>, topicName: string): boolean {
  * A live message goes to all: after SUBACK a client that waits has this name by it. Before, what is retained may be another
  * message, and still to come.
  */
-export function noteLive(entry: TrunkFilter<Session>, topicName: string): void {
+export function noteLive(entry: SharedFilter<Session>, topicName: string): void {
   for (const wait of entry.waits?.values() ?? []) if (wait.until !== undefined) wants(wait, topicName);
 }
 

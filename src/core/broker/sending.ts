@@ -100,7 +100,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
   if (!link?.up) return;
   if (!broker.search.isOn) {
     if (broker.isIdle) return;
-    broker.letGo();
+    broker.clearUnanswered();
     return sendLines(context, broker);
   }
   const choice = broker.choose(context.now, link.limits);
@@ -177,15 +177,15 @@ function sendRequest(
     context.out.add({ kind: "unsubscribe", linkId: link.id, packetId, topicFilter });
     return;
   }
-  const { qos, trunk } = exchange;
-  const withoutRetained = trunk ? trunk.waits.length === 0 : exchange.withoutRetained === true;
+  const { qos, shared } = exchange;
+  const withoutRetained = shared ? shared.waits.length === 0 : exchange.withoutRetained === true;
   context.out.add({
     kind: "subscribe",
     linkId: link.id,
     packetId,
     topicFilter,
     qos,
-    ...(trunk && { subscriptionId: trunk.entry.id }),
+    ...(shared && { subscriptionId: shared.entry.id }),
     ...(withoutRetained && { withoutRetained }),
   });
 }

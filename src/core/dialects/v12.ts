@@ -9,7 +9,7 @@ import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";
 import { disconnect, subAck } from "../messages.ts";
 import { onConnect, onConnectOfOtherVersion, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
-import { cancelSetup } from "../session/connect-outcome.ts";
+import { cancelPendingConnect } from "../session/connect-outcome.ts";
 import { goesOn, noteMessage } from "../session/heard.ts";
 import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/publish-down.ts";
 import { onPublish, onPubRel } from "../session/publish-up.ts";
@@ -19,8 +19,8 @@ import { answerStranger, onPublishOfStranger, onSearchGw } from "../session/stra
 import { onSubscribe, onUnsubscribe } from "../session/subscribe.ts";
 import { onWillMsgUpd, onWillTopicUpd } from "../session/will-update.ts";
 import { assumedDialect } from "../speech.ts";
+import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { Setup } from "../state/setup.ts";
 import type { PeerId } from "../types.ts";
 import type { PublishByName, Reason, ToClient } from "../words.ts";
 import type { Dialect } from "./dialect.ts";
@@ -59,32 +59,32 @@ function onMessage(context: Context, peer: PeerId, message: Message): void {
       return; // another gateway, or a client that speaks for one
     default:
   }
-  const setup = context.setups.get(peer);
-  if (setup && onMessageInSetup(context, setup, message)) return;
+  const pending = context.pendingConnects.get(peer);
+  if (pending && onMessageBeforeConnAck(context, pending, message)) return;
   const session = context.sessions.byPeer(peer);
   if (session) {
     const isGoodbye = message.type === "DISCONNECT" && !message.duration;
     if (noteMessage(context, session, isGoodbye)) onMessageOfClient(context, session, peer, message);
-  } else if (setup) {
-    context.drop("unexpected-type", { clientId: setup.clientId, peer, detail: `${message.type} before CONNACK` });
+  } else if (pending) {
+    context.drop("unexpected-type", { clientId: pending.clientId, peer, detail: `${message.type} before CONNACK` });
   } else {
     onMessageOfStranger(context, peer, message);
   }
 }
 
 /** True when the message belonged to the set-up. */
-function onMessageInSetup(context: Context, setup: Setup<Session>, message: Message): boolean {
+function onMessageBeforeConnAck(context: Context, pending: PendingConnect<Session>, message: Message): boolean {
   switch (message.type) {
     case "WILLTOPIC":
-      onWillTopic(context, setup, message);
+      onWillTopic(context, pending, message);
       return true;
     case "WILLMSG":
-      onWillMsg(context, setup, message);
+      onWillMsg(context, pending, message);
       return true;
     case "DISCONNECT":
-      cancelSetup(context, setup);
-      if (context.sessions.byPeer(setup.peer)) return false;
-      context.tell(setup, disconnect);
+      cancelPendingConnect(context, pending);
+      if (context.sessions.byPeer(pending.peer)) return false;
+      context.tell(pending, disconnect);
       return true;
     default:
       return false;

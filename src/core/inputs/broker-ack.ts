@@ -2,7 +2,7 @@
 import { forgetRetired, storeExperience } from "../broker/experience-record.ts";
 import { noteAnswered } from "../broker/retained.ts";
 import { sendWaiting } from "../broker/sending.ts";
-import { ask } from "../broker/trunk-subscriptions.ts";
+import { ask } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-up.ts";
@@ -11,7 +11,7 @@ import { dropLateRefused } from "../session/subscription-loss.ts";
 import type { Exchange, SubscribeExchange } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import { onLeavingAnswered } from "./leaving.ts";
 
 export function onBrokerAck(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
@@ -36,14 +36,14 @@ function take(
       if (exchange.kind !== "subscribe") return unmatched(context, link, input);
       broker.answered(exchange, context.now);
       broker.finish(exchange);
-      if (link.trunk) return onTrunkSubscribed(context, link.trunk, exchange, input.code);
+      if (link.shared) return onSharedSubscribed(context, link.shared, exchange, input.code);
       return onSubscribeAck(context, link.session, exchange, input.code);
     case "unsuback":
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
       broker.answered(exchange, context.now);
       broker.finish(exchange);
       onUnsubscribeAck(context, exchange);
-      if (link.trunk?.isLeaving) onLeavingAnswered(context, link.trunk, link.upstream);
+      if (link.shared?.isLeaving) onLeavingAnswered(context, link.shared, link.upstream);
       return;
     default:
       if (exchange.kind !== "publish") return unmatched(context, link, input);
@@ -51,19 +51,19 @@ function take(
   }
 }
 
-export function onTrunkSubscribed(
+export function onSharedSubscribed(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   exchange: SubscribeExchange<Session>,
   code: number,
 ): void {
-  if (!exchange.trunk) return;
-  const { entry, requests, waits } = exchange.trunk;
+  if (!exchange.shared) return;
+  const { entry, requests, waits } = exchange.shared;
   entry.asking = undefined;
   noteAnswered(context, waits);
   for (const request of requests) {
     const { origin } = request;
-    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue; // answered already, or gone
+    if (!origin || origin.session.subscribesInFlight.get(origin.msgId) !== request) continue; // answered already, or gone
     const granted = code < 0x80 ? Math.min(code, request.qos) : code;
     onSubscribeAck(context, origin.session, request, granted);
   }
@@ -73,22 +73,22 @@ export function onTrunkSubscribed(
       dropLateRefused(context, session, entry.filter, code);
       entry.members.delete(session);
     }
-    if (entry.next.length === 0) trunk.filters.remove(entry);
+    if (entry.next.length === 0) shared.filters.remove(entry);
   }
   if (entry.next.length > 0) {
     for (const { origin, qos } of entry.next) if (origin) entry.members.set(origin.session, qos);
-    ask(context, trunk, entry);
+    ask(context, shared, entry);
   }
-  for (const waiting of trunk.unasked) {
-    trunk.unasked.delete(waiting);
-    if (waiting.members.size > 0) return ask(context, trunk, waiting);
+  for (const waiting of shared.unasked) {
+    shared.unasked.delete(waiting);
+    if (waiting.members.size > 0) return ask(context, shared, waiting);
   }
 }
 
 /** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
 function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   if (input.ack === "pubcomp" && link.broker.retired.delete(input.packetId)) {
-    const clientId = link.session?.clientId ?? link.trunk?.key ?? "";
+    const clientId = link.session?.clientId ?? link.shared?.key ?? "";
     return forgetRetired(context, clientId, input.packetId); // released: the id may mean another message now
   }
   context.counters.dropped["unmatched-ack"]++;

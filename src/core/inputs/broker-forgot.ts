@@ -4,29 +4,33 @@ import { forgetExchange } from "../broker/exchange-record.ts";
 import { forgetRetired } from "../broker/experience-record.ts";
 import { forgetReceived } from "../broker/received-record.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { askAll, sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { unbindDelivery } from "../state/outbox.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
-import { Trunk } from "../state/trunk.ts";
+import { SharedConnection } from "../state/shared-connection.ts";
 
 /** The broker does not know the session: make it new. */
-export function brokerForgot(context: Context, broker: BrokerSession<Session>, owner: Session | Trunk<Session>): void {
+export function brokerForgot(
+  context: Context,
+  broker: BrokerSession<Session>,
+  owner: Session | SharedConnection<Session>,
+): void {
   let someHeld = false;
   for (const received of broker.received.values()) {
     someHeld ||= received.held;
-    forgetReceived(context, owner instanceof Trunk ? owner.key : owner.clientId, received);
+    forgetReceived(context, owner instanceof SharedConnection ? owner.key : owner.clientId, received);
   }
   // It will not ask again: what is buffered is ours alone now.
-  const holders = owner instanceof Trunk ? sessionsOf(context, owner) : [owner];
+  const holders = owner instanceof SharedConnection ? sessionsOf(context, owner) : [owner];
   if (someHeld) for (const { outbox } of holders) for (const entry of outbox) unbindDelivery(entry);
   broker.received.clear();
-  if (owner instanceof Trunk) owner.lately.clear();
-  broker.outside.clear();
+  if (owner instanceof SharedConnection) owner.recentDeliveries.clear();
+  broker.deferred.clear();
   for (const packetId of broker.retired.keys())
-    forgetRetired(context, owner instanceof Trunk ? owner.key : owner.clientId, packetId);
+    forgetRetired(context, owner instanceof SharedConnection ? owner.key : owner.clientId, packetId);
   broker.retired.clear();
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
@@ -44,7 +48,7 @@ export function brokerForgot(context: Context, broker: BrokerSession<Session>, o
     if (exchange.stage === "released") answerPubComp(context, exchange);
     else unbindUplink(exchange);
   }
-  if (owner instanceof Trunk) askAll(context, owner);
+  if (owner instanceof SharedConnection) askAll(context, owner);
   else subscribeAgain(broker, owner, { withoutRetained: false });
 }
 

@@ -1,10 +1,10 @@
 /** A connection that stood is over: who is blamed for it, what is taken out, and how soon it is tried again. */
 import { storeExperience } from "../broker/experience-record.ts";
-import { sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
 import type { LinkEnd } from "../input.ts";
-import { storesFor } from "../session/backlog.ts";
+import { isStoreAndForward } from "../session/backlog.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { grantPendingRequests } from "../session/subscribe.ts";
 import type { Link } from "../state/link.ts";
@@ -43,11 +43,11 @@ export function answerWithoutBroker(context: Context, link: Link, sessions: Iter
 
 export function onCustodyDeadline(context: Context, link: Link): void {
   if (link.up) return;
-  const all = link.trunk ? [...sessionsOf(context, link.trunk)] : link.session ? [link.session] : [];
+  const all = link.shared ? [...sessionsOf(context, link.shared)] : link.session ? [link.session] : [];
   answerWithoutBroker(
     context,
     link,
-    all.filter(({ clientId }) => storesFor(context, clientId)),
+    all.filter(({ clientId }) => isStoreAndForward(context, clientId)),
   );
 }
 

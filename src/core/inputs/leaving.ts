@@ -3,14 +3,14 @@
  * the configuration has changed. Left alone, the broker would keep it and whatever comes for it, and give all of that to who
  * takes it up in a later life, a second time.
  *
- * So it is left in order. Its connection is made once more, as a trunk whose members are the clients that went by it. Its
+ * So it is left in order. Its connection is made once more, as a shared connection whose members are the clients that went by it. Its
  * subscriptions are ended; only then are they made anew elsewhere at this broker, so that nothing comes twice. What waits
  * there is taken and handed over. When nothing has come for a while the session is ended.
  */
-import { closeLink, openLink, openServiceLink, openTrunk } from "../broker/links.ts";
+import { closeLink, openLink, openServiceLink, openShared } from "../broker/links.ts";
 import { forgetReceived } from "../broker/received-record.ts";
 import { resendAll } from "../broker/sending.ts";
-import { joinLane } from "../broker/trunk-subscriptions.ts";
+import { joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
 import type { ReceivedRecord } from "../record.ts";
@@ -18,7 +18,7 @@ import { markChanged } from "../session/session-record.ts";
 import { newUnsubscribe } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
 import type { Session } from "../state/session.ts";
-import { Trunk } from "../state/trunk.ts";
+import { SharedConnection } from "../state/shared-connection.ts";
 import { mayMeet, type Upstream } from "../state/upstream.ts";
 
 /** So long after the last message a session is taken for empty. */
@@ -39,11 +39,13 @@ export function beginLeaving(
   if (own) {
     if (own.options.protocol === "3.1.1" && from.clean) return false; // the broker has forgotten it
     const { options } = session.upstream;
-    const isSameId = !session.trunk && options.clientIdPrefix === own.options.clientIdPrefix;
+    const isSameId = !session.shared && options.clientIdPrefix === own.options.clientIdPrefix;
     if (isSameId && mayMeet(options, own.options)) return false;
-    const trunk = new Trunk<Session>({ name: home, options: own.options }, 0, 0, { leaves: session.clientId });
-    takeUp(own, trunk, received);
-    trunk.movers.push(session);
+    const shared = new SharedConnection<Session>({ name: home, options: own.options }, 0, 0, {
+      leaves: session.clientId,
+    });
+    takeUp(own, shared, received);
+    shared.movers.push(session);
   } else {
     const slash = home.lastIndexOf("/");
     const upstream = context.upstreams.all.find(({ name }) => name === home.slice(0, slash));
@@ -66,22 +68,24 @@ export function leaveShared(
   const upstream = context.upstreams.all.find(({ name }) => name === found?.[1]);
   if (!found || !upstream) return false;
   const [index, lane] = [Number(found[2]), Number(found[3] ?? 0)];
-  const trunk = new Trunk<Session>({ name: upstream.name, options: upstream.options }, index, 0, { left: lane });
-  trunk.keeps = filters;
-  takeUp(upstream, trunk, received);
+  const shared = new SharedConnection<Session>({ name: upstream.name, options: upstream.options }, index, 0, {
+    left: lane,
+  });
+  shared.keeps = filters;
+  takeUp(upstream, shared, received);
   return true;
 }
 
 function takeUp(
   upstream: Upstream<Session>,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   received: Iterable<readonly [packetId: number, record: ReceivedRecord]>,
 ): void {
-  trunk.resumes = true;
-  trunk.quiet = new Deadline(trunk, "quiet");
-  upstream.leaving.add(trunk);
+  shared.resumes = true;
+  shared.quiet = new Deadline(shared, "quiet");
+  upstream.leaving.add(shared);
   for (const [packetId, { hash }] of received) {
-    trunk.broker.received.set(packetId, {
+    shared.broker.received.set(packetId, {
       packetId,
       publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
       connection: 0,
@@ -98,16 +102,18 @@ function takeUp(
 export function openLeavings(context: Context): void {
   for (const upstream of context.upstreams.all) {
     for (const [home, session] of upstream.movers.splice(0)) {
-      const shared = [...upstream.leaving].filter((trunk) => trunk.home === home || trunk.home.startsWith(`${home}.`));
-      for (const trunk of shared) trunk.movers.push(session);
-      if (shared.length === 0) session.leaves = undefined;
+      const left = [...upstream.leaving].filter(
+        (shared) => shared.upstreamKey === home || shared.upstreamKey.startsWith(`${home}.`),
+      );
+      for (const shared of left) shared.movers.push(session);
+      if (left.length === 0) session.leaves = undefined;
     }
-    for (const trunk of upstream.leaving) {
-      for (const session of trunk.movers)
+    for (const shared of upstream.leaving) {
+      for (const session of shared.movers)
         for (const { filter, qos } of session.subscriptions.values())
-          if (trunk.keeps === undefined || trunk.keeps.size === 0 || trunk.keeps.has(filter))
-            joinLane(trunk, session, filter, qos);
-      openTrunk(context, upstream, trunk);
+          if (shared.keeps === undefined || shared.keeps.size === 0 || shared.keeps.has(filter))
+            joinLane(shared, session, filter, qos);
+      openShared(context, upstream, shared);
     }
   }
   for (const upstream of context.upstreams.all) {
@@ -118,80 +124,89 @@ export function openLeavings(context: Context): void {
 
 /** Does what goes by this connection now have to wait until subscriptions at this broker are ended? */
 function isHeldBack({ leaving }: Upstream<Session>): boolean {
-  for (const trunk of leaving) if (!trunk.isUnsubscribed) return true;
+  for (const shared of leaving) if (!shared.isUnsubscribed) return true;
   return false;
 }
 
-export function onLeavingUp(context: Context, trunk: Trunk<Session>, link: Link, sessionPresent: boolean): void {
-  const { broker } = trunk;
+export function onLeavingUp(
+  context: Context,
+  shared: SharedConnection<Session>,
+  link: Link,
+  sessionPresent: boolean,
+): void {
+  const { broker } = shared;
   if (link.clean) {
     closeLink(context, broker, { how: "disconnect", endSession: true });
-    return finish(context, trunk, link.upstream);
+    return finish(context, shared, link.upstream);
   }
   broker.connection++;
   if (!sessionPresent) {
-    for (const received of broker.received.values()) forgetReceived(context, trunk.key, received);
+    for (const received of broker.received.values()) forgetReceived(context, shared.key, received);
     broker.received.clear();
     for (const exchange of [...broker.inFlight.values()]) broker.finish(exchange);
-    trunk.isUnsubscribed = true;
+    shared.isUnsubscribed = true;
     goOn(context, link.upstream);
-    return end(context, trunk, link.upstream);
+    return end(context, shared, link.upstream);
   }
-  if (broker.inFlight.size === 0 && !trunk.isUnsubscribed) {
-    for (const { filter } of trunk.filters.all()) {
+  if (broker.inFlight.size === 0 && !shared.isUnsubscribed) {
+    for (const { filter } of shared.filters.all()) {
       const packetId = broker.freePacketId();
       if (packetId !== undefined) broker.add(newUnsubscribe<Session>({ packetId, filter, origin: undefined }));
     }
   }
   resendAll(context, broker);
-  noteHeard(context, trunk);
-  onLeavingAnswered(context, trunk, link.upstream);
+  noteHeard(context, shared);
+  onLeavingAnswered(context, shared, link.upstream);
 }
 
 /** UNSUBACK came, or there is nothing to unsubscribe from: what waited for that goes on. */
-export function onLeavingAnswered(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
-  if (trunk.isUnsubscribed || trunk.broker.inFlight.size > 0) return;
-  trunk.isUnsubscribed = true;
+export function onLeavingAnswered(
+  context: Context,
+  shared: SharedConnection<Session>,
+  upstream: Upstream<Session>,
+): void {
+  if (shared.isUnsubscribed || shared.broker.inFlight.size > 0) return;
+  shared.isUnsubscribed = true;
   goOn(context, upstream);
 }
 
 /** Something came over it: it is not empty yet. */
-export function noteHeard(context: Context, trunk: Trunk<Session>): void {
-  if (trunk.quiet) context.deadlines.set(trunk.quiet, context.now + quietMs);
+export function noteHeard(context: Context, shared: SharedConnection<Session>): void {
+  if (shared.quiet) context.deadlines.set(shared.quiet, context.now + quietMs);
 }
 
-export function onQuietDeadline(context: Context, trunk: Trunk<Session>): void {
-  const { broker } = trunk;
+export function onQuietDeadline(context: Context, shared: SharedConnection<Session>): void {
+  const { broker } = shared;
   const { link } = broker;
   const upstream = link && context.links.get(link.id)?.upstream;
   if (!upstream || !link.up) return; // with the next connection
-  const isUndecided = trunk.unkept.length > 0 || !trunk.isUnsubscribed;
-  if (isUndecided) return noteHeard(context, trunk);
-  end(context, trunk, upstream);
+  const isUndecided = shared.ackAwaitingStore.length > 0 || !shared.isUnsubscribed;
+  if (isUndecided) return noteHeard(context, shared);
+  end(context, shared, upstream);
 }
 
 /** The broker will not have us there any more, or nothing is left there. */
-export function giveUpLeaving(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
-  closeLink(context, trunk.broker, { how: "disconnect", endSession: true });
-  trunk.isUnsubscribed = true;
-  finish(context, trunk, upstream);
+export function giveUpLeaving(context: Context, shared: SharedConnection<Session>, upstream: Upstream<Session>): void {
+  closeLink(context, shared.broker, { how: "disconnect", endSession: true });
+  shared.isUnsubscribed = true;
+  finish(context, shared, upstream);
 }
 
 /** A connection with clean session on is the end of the session in both versions of MQTT. */
-function end(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
-  closeLink(context, trunk.broker, { how: "disconnect", endSession: true });
-  trunk.resumes = false;
-  openTrunk(context, upstream, trunk);
+function end(context: Context, shared: SharedConnection<Session>, upstream: Upstream<Session>): void {
+  closeLink(context, shared.broker, { how: "disconnect", endSession: true });
+  shared.resumes = false;
+  openShared(context, upstream, shared);
 }
 
-function finish(context: Context, trunk: Trunk<Session>, upstream: Upstream<Session>): void {
-  if (!upstream.leaving.delete(trunk)) return;
-  if (trunk.quiet) context.deadlines.clear(trunk.quiet);
-  for (const received of trunk.broker.received.values()) forgetReceived(context, trunk.key, received);
-  if (trunk.leaves === undefined) context.journal.forget({ clientId: trunk.key });
-  for (const session of trunk.movers) {
+function finish(context: Context, shared: SharedConnection<Session>, upstream: Upstream<Session>): void {
+  if (!upstream.leaving.delete(shared)) return;
+  if (shared.quiet) context.deadlines.clear(shared.quiet);
+  for (const received of shared.broker.received.values()) forgetReceived(context, shared.key, received);
+  if (shared.leaves === undefined) context.journal.forget({ clientId: shared.key });
+  for (const session of shared.movers) {
     if (
-      (trunk.leaves === undefined && isMovingFrom(upstream, session)) ||
+      (shared.leaves === undefined && isMovingFrom(upstream, session)) ||
       context.sessions.byClientId(session.clientId) !== session
     )
       continue;
@@ -217,18 +232,18 @@ function goOn(context: Context, upstream: Upstream<Session>): void {
     if (session.upstream !== upstream || !session.isHeldBack) continue;
     session.isHeldBack = false;
     const isIdle = session.state === "disconnected" || session.state === "lost";
-    if (session.trunk || session.broker.link || session.lacksId) continue;
-    if (!isIdle || session.farewell || session.lingers)
+    if (session.shared || session.broker.link || session.lacksId) continue;
+    if (!isIdle || session.willPending || session.awaitsForwarding)
       openLink(context, session, { clean: session.clean, resume: true });
   }
 }
 
 /** The connections of the gateway's own, and those that clients share, that are not open yet. */
 function openOwn(context: Context, upstream: Upstream<Session>): void {
-  for (const trunk of upstream.trunks)
-    for (const lane of trunk.all())
-      if (!lane.broker.link && (!lane.isLane || lane.filters.size > 0)) openTrunk(context, upstream, lane);
-  if (upstream.trunks.length > 0 || upstream.service.link) return;
+  for (const shared of upstream.sharedConnections)
+    for (const lane of shared.all())
+      if (!lane.broker.link && (!lane.isLane || lane.filters.size > 0)) openShared(context, upstream, lane);
+  if (upstream.sharedConnections.length > 0 || upstream.service.link) return;
   const isIdTaken = [...upstream.leaving].some(({ leaves }) => leaves === undefined); // theirs is the same id
   if (!isIdTaken) openServiceLink(context, upstream);
 }

@@ -9,13 +9,13 @@
 import { reopen } from "../broker/links.ts";
 import { resendAll, subscribeAgain } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
-import { sessionsOf } from "../broker/trunk-subscriptions.ts";
+import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd, LinkRefusal } from "../input.ts";
 
-import { drainSoon, storesFor } from "../session/backlog.ts";
-import { completeSetup, failSetup, goOnWithoutBroker } from "../session/connect-outcome.ts";
-import { bidGoodbye, onPaid, tellDisconnected } from "../session/departure.ts";
+import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
+import { completePendingConnect, failPendingConnect, goOnWithoutBroker } from "../session/connect-outcome.ts";
+import { disconnectClient, onAllForwarded, sendDisconnect } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
@@ -23,7 +23,7 @@ import type { BrokerLimits } from "../types.ts";
 import { brokerForgot } from "./broker-forgot.ts";
 import { answerWithoutBroker, forgetCustody, noteEnd } from "./connection-end.ts";
 import { giveUpLeaving } from "./leaving.ts";
-import { onTrunkAway, onTrunkUp } from "./trunk-link.ts";
+import { onSharedAway, onSharedUp } from "./shared-link.ts";
 import {
   noteEndBeforeConnAck,
   noteRefusedConnect,
@@ -42,21 +42,21 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   link.downSince = undefined;
   link.limits = limits;
   forgetCustody(context, link);
-  const { session, trunk } = link;
+  const { session, shared } = link;
   context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
-  if (trunk) return onTrunkUp(context, trunk, link, sessionPresent);
+  if (shared) return onSharedUp(context, shared, link, sessionPresent);
   if (!session) {
     link.broker.search.connected(context.now);
     return onServiceUp(context, link.upstream);
   }
   session.broker.connection++;
   if (!sessionPresent) brokerForgot(context, session.broker, session);
-  else if (session.broker.inDoubt) subscribeAgain(session.broker, session, { withoutRetained: true });
-  session.broker.inDoubt = false;
+  else if (session.broker.sessionUncertain) subscribeAgain(session.broker, session, { withoutRetained: true });
+  session.broker.sessionUncertain = false;
   resendAll(context, session.broker);
-  if (session.setup?.stage === "broker") completeSetup(context, session, session.setup);
-  else if (session.lingers && session.account.owed === 0) onPaid(context, session);
-  else if (session.farewell && session.account.owed === 0) publishWill(context, session);
+  if (session.pendingConnect?.stage === "broker") completePendingConnect(context, session, session.pendingConnect);
+  else if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
+  else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
   drainSoon(context, session);
 }
 
@@ -65,7 +65,7 @@ export function onLinkRefused(
   link: Link,
   { refusal, reason, reasonCode }: { refusal: LinkRefusal; reason: string; reasonCode?: number },
 ): void {
-  const verdict = link.session?.setup?.stage === "broker" ? undefined : noteRefusedConnect(link, reasonCode);
+  const verdict = link.session?.pendingConnect?.stage === "broker" ? undefined : noteRefusedConnect(link, reasonCode);
   noteRefused(context, link, refusal, reason);
   goOnWithoutWill(context, link, verdict);
 }
@@ -73,15 +73,15 @@ export function onLinkRefused(
 function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
   context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
-  const { session, trunk } = link;
-  if (trunk?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, trunk, link.upstream);
-  if (trunk) return onTrunkAway(context, trunk, reason);
+  const { session, shared } = link;
+  if (shared?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, shared, link.upstream);
+  if (shared) return onSharedAway(context, shared, reason);
   if (!session) return onServiceDown(context);
-  const { setup } = session;
-  if (refusal === "notSupported") context.known.forget(session.clientId);
-  if (setup?.stage === "broker") {
-    if (refusal === "congestion" && goOnWithoutBroker(context, session, setup)) return;
-    return failSetup(context, session, setup, {
+  const { pendingConnect } = session;
+  if (refusal === "notSupported") context.acceptedByBroker.forget(session.clientId);
+  if (pendingConnect?.stage === "broker") {
+    if (refusal === "congestion" && goOnWithoutBroker(context, session, pendingConnect)) return;
+    return failPendingConnect(context, session, pendingConnect, {
       reason: refusal,
       why: reason,
     });
@@ -92,7 +92,7 @@ function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason:
 export function onLinkDown(context: Context, link: Link, end: LinkEnd): void {
   const verdict = link.up ? undefined : noteEndBeforeConnAck(link, end);
   // A device that waits for its CONNACK waits until it is known whether the broker closes for its will.
-  if (verdict === undefined || link.session?.setup?.stage !== "broker") noteDown(context, link, end);
+  if (verdict === undefined || link.session?.pendingConnect?.stage !== "broker") noteDown(context, link, end);
   goOnWithoutWill(context, link, verdict);
 }
 
@@ -105,53 +105,53 @@ function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): vo
 }
 
 /** They waited for the connection that was made anew: they wait for this one as long. */
-function answerWaiting(context: Context, { broker, session, trunk }: Link): void {
+function answerWaiting(context: Context, { broker, session, shared }: Link): void {
   const { link } = broker;
   const id = link && context.links.get(link.id);
   if (!id) return;
-  const all = trunk ? [...sessionsOf(context, trunk)] : session ? [session] : [];
+  const all = shared ? [...sessionsOf(context, shared)] : session ? [session] : [];
   answerWithoutBroker(
     context,
     id,
-    all.filter(({ clientId }) => storesFor(context, clientId)),
+    all.filter(({ clientId }) => isStoreAndForward(context, clientId)),
   );
 }
 
 function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { reason, takenOver } = end;
   const wasUp = link.up;
-  if (!wasUp) link.broker.inDoubt = true;
+  if (!wasUp) link.broker.sessionUncertain = true;
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;
-  const { session, trunk } = link;
+  const { session, shared } = link;
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
   if (wasUp || !session)
     context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
   if (wasUp) noteEnd(context, link, end);
   if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
-  if (trunk) return onTrunkAway(context, trunk, reason);
+  if (shared) return onSharedAway(context, shared, reason);
   if (!session) {
     link.broker.cut(context.now);
     return onServiceDown(context);
   }
   session.broker.cut(context.now);
-  const stores = storesFor(context, session.clientId);
+  const stores = isStoreAndForward(context, session.clientId);
   if (stores && !takenOver) answerWithoutBroker(context, link, [session]);
   else failPendingRequests(context, session);
-  const { setup } = session;
-  if (setup?.stage === "broker") {
-    if (!takenOver && goOnWithoutBroker(context, session, setup)) return;
-    failSetup(context, session, setup, { reason: "congestion", why: reason });
+  const { pendingConnect } = session;
+  if (pendingConnect?.stage === "broker") {
+    if (!takenOver && goOnWithoutBroker(context, session, pendingConnect)) return;
+    failPendingConnect(context, session, pendingConnect, { reason: "congestion", why: reason });
     return;
   }
   if (takenOver && session.state !== "lost") {
     // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [interpretation 21]
-    return bidGoodbye(context, session, "taken over at the broker");
+    return disconnectClient(context, session, "taken over at the broker");
   }
   if (stores || (session.state !== "active" && session.state !== "awake")) return;
   // We came back before the broker did: the device has noticed neither, and need not.
   if (link.resumes && !link.wasUp) return;
-  tellDisconnected(context, session);
-  bidGoodbye(context, session, `broker: ${reason}`);
+  sendDisconnect(context, session);
+  disconnectClient(context, session, `broker: ${reason}`);
 }

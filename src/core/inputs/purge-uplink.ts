@@ -6,7 +6,7 @@ import { sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { pubAck } from "../messages.ts";
-import { onPaid } from "../session/departure.ts";
+import { onAllForwarded } from "../session/departure.ts";
 import { onWillSettled } from "../session/will-delivery.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
@@ -26,7 +26,7 @@ export function purgeUplink(context: Context, input: Extract<Input, { kind: "pur
     context.drop("purged", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
   }
   sendWaiting(context, broker);
-  if (account.owed === 0) onPaid(context, session);
+  if (account.unforwarded === 0) onAllForwarded(context, session);
 }
 
 /** The broker has not said that it has it. */
@@ -36,7 +36,7 @@ function isBefore({ stage }: PublishExchange<Session>): boolean {
 
 function giveUp(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   const { broker, clientId } = session;
-  const { publication, origin, orphan, backlogId, isWill } = exchange;
+  const { publication, origin, fromBeforeConnect, backlogId, isWill } = exchange;
   retire(context, broker, exchange);
   broker.finish(exchange);
   forgetExchange(context, exchange);
@@ -46,5 +46,5 @@ function giveUp(context: Context, session: Session, exchange: PublishExchange<Se
   if (!origin) return;
   unbindUplink(exchange);
   context.touch(session);
-  if (!orphan) context.tell(session, pubAck(origin.topicId, origin.msgId, "notSupported"));
+  if (!fromBeforeConnect) context.tell(session, pubAck(origin.topicId, origin.msgId, "notSupported"));
 }

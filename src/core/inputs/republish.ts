@@ -4,7 +4,7 @@ import type { Context } from "../context.ts";
 import type { LetterRecord } from "../record.ts";
 import { append } from "../session/backlog.ts";
 import { handOver } from "../session/deliver.ts";
-import { linger } from "../session/leave.ts";
+import { awaitForwarding } from "../session/leave.ts";
 import { newSession } from "../session/new-session.ts";
 import type { Publication } from "../types.ts";
 
@@ -28,7 +28,7 @@ function sendUp(context: Context, clientId: string, publication: Publication): b
   }
   append(context, session, publication);
   const isIdle = session.state === "disconnected" || session.state === "lost";
-  if (isIdle && !session.lingers) linger(context, session, { keepWill: false });
+  if (isIdle && !session.awaitsForwarding) awaitForwarding(context, session, { keepWill: false });
   return true;
 }
 

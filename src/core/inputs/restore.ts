@@ -10,12 +10,12 @@ import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
 import { subscribeAgain } from "../broker/sending.ts";
-import { ask, joinLane } from "../broker/trunk-subscriptions.ts";
+import { ask, joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
-import { bidGoodbye } from "../session/departure.ts";
+import { disconnectClient } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { beginProof } from "../session/proof.ts";
@@ -28,7 +28,7 @@ import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import { beginLeaving } from "./leaving.ts";
-import { isTrunkKey, restoreTrunk } from "./restore-trunk.ts";
+import { isSharedKey, restoreShared } from "./restore-shared.ts";
 
 /** One slice of what the store has. */
 export function onRestored(context: Context, input: Extract<Input, { kind: "restored" }>): void {
@@ -37,10 +37,10 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
     context.journal.startAbove(highest.queued);
     context.letters.last = Math.max(context.letters.last, highest.letter);
   }
-  for (const clientId of known) context.known.restore(clientId);
+  for (const clientId of known) context.acceptedByBroker.restore(clientId);
   for (const [id, clientId] of letters) context.letters.restore(id, clientId);
   for (const state of states) {
-    if (isTrunkKey(state.session.clientId)) restoreTrunk(context, state);
+    if (isSharedKey(state.session.clientId)) restoreShared(context, state);
     else restoreSession(context, state);
   }
 }
@@ -57,7 +57,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.keepAliveSeconds = record.keepAliveSeconds;
   session.sleepSeconds = record.sleepSeconds;
   session.will = record.will;
-  session.farewell = record.farewell;
+  session.willPending = record.farewell;
   // What an earlier version wrote says nothing of it: whoever has something here has spoken.
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
@@ -83,23 +83,24 @@ function restoreSession(context: Context, stored: StoredState): void {
   else restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
-  if (session.trunk)
+  if (session.shared)
     for (const { filter, qos, isRefused } of record.subscriptions)
-      if (!isRefused) joinLane(session.trunk, session, filter, qos);
+      if (!isRefused) joinLane(session.shared, session, filter, qos);
   if (isMoved) {
     moveSubscriptions(context, session);
     markChanged(context, session);
   }
   restoreBacklog(session, stored);
   const isIdle = session.state === "disconnected" || session.state === "lost";
-  session.lingers = isIdle && session.account.owed > 0;
+  session.awaitsForwarding = isIdle && session.account.unforwarded > 0;
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   session.isUnasked = true;
   // The transports are not open yet: who is sent away hears so when it next speaks.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
-  if (!isIdle && !hasItsId(context, session)) return bidGoodbye(context, session, "its id at the broker is another's");
-  if (!isIdle || session.farewell || session.lingers) attach(context, session);
+  if (!isIdle && !hasItsId(context, session))
+    return disconnectClient(context, session, "its id at the broker is another's");
+  if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
 }
 
 /** What it received at QoS 2 and the other broker has not released: it is on disk here. */
@@ -124,16 +125,16 @@ function restoreTopic(session: Session, id: number, { name, known, told }: Topic
 }
 
 function attach(context: Context, session: Session): void {
-  if (!session.trunk && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
+  if (!session.shared && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
 }
 
 /** Its subscriptions stand at another broker, or in another session there: they are made here. */
 function moveSubscriptions(context: Context, session: Session): void {
-  const { trunk } = session;
-  if (!trunk) return subscribeAgain(session.broker, session, { withoutRetained: false });
+  const { shared } = session;
+  if (!shared) return subscribeAgain(session.broker, session, { withoutRetained: false });
   for (const filter of session.subscriptions.keys()) {
-    const entry = trunk.filters.get(filter);
-    if (entry) ask(context, trunk, entry);
+    const entry = shared.filters.get(filter);
+    if (entry) ask(context, shared, entry);
   }
 }
 
@@ -171,7 +172,7 @@ function restoreReceived(session: Session, stored: StoredState, entries: Readonl
 
 function restoreBacklog(session: Session, { backlog, taken }: StoredState): void {
   for (const [msgId, { topicId, hash }] of taken) {
-    session.taken.set(msgId, { topicId, hash, after: undefined, orphan: false });
+    session.inboundQoS2.set(msgId, { topicId, hash, after: undefined, fromBeforeConnect: false });
   }
   if (backlog) session.account.backlog.restore(backlog);
 }

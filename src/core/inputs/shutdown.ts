@@ -13,20 +13,20 @@ import { isReachable, type Session } from "../state/session.ts";
 export function onShutdown(context: Context): void {
   context.stopping = true;
   const how = context.options.shutdown.wills === "publish" ? "abandon" : "disconnect";
-  for (const setup of context.setups.values()) context.tell(setup, connAck("congestion"));
+  for (const pending of context.pendingConnects.values()) context.tell(pending, connAck("congestion"));
   for (const session of context.sessions.all()) {
     if (!context.journal.enabled && isReachable(session)) context.tell(session, disconnect);
-    if (session.trunk && how === "abandon") publishWillAtOnce(context, session);
+    if (session.shared && how === "abandon") publishWillAtOnce(context, session);
     detach(context, session, { how, endSession: false });
   }
   writeShown(context);
   publishOffline(context);
   for (const upstream of context.upstreams.all) {
-    const { service, trunks } = upstream;
+    const { service, sharedConnections } = upstream;
     // Without a store the next life would not know what the session at the broker is for.
-    for (const { broker } of upstream.allTrunks())
+    for (const { broker } of upstream.allShared())
       closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
-    if (trunks.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
+    if (sharedConnections.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
   }
 }
 

@@ -17,7 +17,7 @@ export function onStoodStill(context: Context, ms: number): void {
     outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last may be lost
     deadlines.set(retry, now + context.retryOf(session).intervalMs);
   }
-  for (const { expiry } of context.setups.values()) {
+  for (const { expiry } of context.pendingConnects.values()) {
     if (expiry.at !== undefined && expiry.at <= now) deadlines.set(expiry, now + context.repetitionMs);
   }
   context.retainedWaits.prolong(ms);

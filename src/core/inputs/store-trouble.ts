@@ -4,7 +4,7 @@
  */
 import type { Context } from "../context.ts";
 import { drainSoon } from "../session/backlog.ts";
-import { acknowledgeUnkept } from "../session/fan-out.ts";
+import { acknowledgeAwaitingStore } from "../session/fan-out.ts";
 import type { CommitToken } from "../types.ts";
 import type { FromClient } from "../words.ts";
 
@@ -62,7 +62,7 @@ export function onPersisted(context: Context, token: CommitToken): void {
   context.deadlines.clear(store.probe);
   context.out.report({ event: "persist_recovered" });
   for (const upstream of context.upstreams.all)
-    for (const trunk of upstream.allTrunks()) acknowledgeUnkept(context, trunk);
+    for (const shared of upstream.allShared()) acknowledgeAwaitingStore(context, shared);
   for (const session of [...context.sessions.all()]) {
     context.touch(session);
     drainSoon(context, session);

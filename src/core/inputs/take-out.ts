@@ -2,7 +2,7 @@
  * A packet that is proved to end connections is taken out. Its device hears so where it waits for an answer; what it was
  * answered for becomes a dead letter, and what may be at the broker for all that is counted as uncertain.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
@@ -72,7 +72,7 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   if (isWill) {
     context.drop("refused-by-broker", { clientId, detail: `will, QoS ${publication.qos} ${publication.topicName}` });
     const mayBeThere = publication.qos === 2;
-    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
     return onWillSettled(context, exchange);
   }
   if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, true);
@@ -81,29 +81,29 @@ function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchan
   const { session, msgId, topicId } = origin;
   unbindUplink(exchange);
   context.touch(session);
-  if (!exchange.orphan) context.tell(session, pubAck(topicId, msgId, "notSupported"));
+  if (!exchange.fromBeforeConnect) context.tell(session, pubAck(topicId, msgId, "notSupported"));
 }
 
 function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExchange<Session>): void {
   const { broker } = link;
   broker.finish(exchange);
   const { filter } = exchange;
-  if (!exchange.trunk) {
+  if (!exchange.shared) {
     onSubscribeAck(context, undefined, exchange, notAuthorized); // answers who waits
     if (link.session) markRefused(context, link.session, filter);
     return;
   }
-  const { entry, requests } = exchange.trunk;
+  const { entry, requests } = exchange.shared;
   entry.asking = undefined;
   const members = [...entry.members.keys()];
   for (const request of [...requests, ...entry.next]) {
     const { origin } = request;
-    if (!origin || origin.session.subscribing.get(origin.msgId) !== request) continue;
+    if (!origin || origin.session.subscribesInFlight.get(origin.msgId) !== request) continue;
     onSubscribeAck(context, origin.session, request, notAuthorized);
   }
   entry.next = [];
   for (const session of members) markRefused(context, session, filter);
-  link.trunk?.filters.remove(entry);
+  link.shared?.filters.remove(entry);
 }
 
 /** It is kept and shown, and not asked for. MQTT-SN has no message that would tell the client. */

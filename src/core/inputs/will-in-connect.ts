@@ -13,7 +13,7 @@ import { reopen } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd } from "../input.ts";
 
-import { failSetup } from "../session/connect-outcome.ts";
+import { failPendingConnect } from "../session/connect-outcome.ts";
 import type { WillTrial } from "../state/broker-session.ts";
 import type { Link } from "../state/link.ts";
 import { willKey } from "../state/packet-key.ts";
@@ -83,17 +83,17 @@ export function refuseWill(context: Context, link: Link): void {
   broker.willTrial = undefined;
   broker.kinds.noteTakenOut(context.now, { key, client, content: "", octets, isSure: true });
   storeExperience(context, broker);
-  const setup = session?.setup?.stage === "broker" ? session.setup : undefined;
+  const pending = session?.pendingConnect?.stage === "broker" ? session.pendingConnect : undefined;
   context.out.report({
     event: "will_refused",
     clientId: session?.clientId,
     topic: topicName,
     qos,
     bytes: octets,
-    isConnected: setup === undefined,
+    isConnected: pending === undefined,
   });
-  if (!session || !setup) return reopen(context, link, { isProbe: false });
-  failSetup(context, session, setup, {
+  if (!session || !pending) return reopen(context, link, { isProbe: false });
+  failPendingConnect(context, session, pending, {
     reason: "notSupported",
     why: "the broker closes the connection for its will",
   });

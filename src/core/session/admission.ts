@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { bindDelivery, type OutboxEntry } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import { takeCustody } from "./custody.ts";
-import { turnAway } from "./drop.ts";
+import { refuseEntry } from "./drop.ts";
 import { watchExpiry } from "./expiry.ts";
 import { newEntry } from "./queued-record.ts";
 import { type Admission, admit } from "./room.ts";
@@ -14,29 +14,29 @@ import { type Admission, admit } from "./room.ts";
  * Lets in, in their order, what found no room before. A broker does not send again what it sent on this connection, so
  * what we refused has to be remembered, or it and the window it takes would be stuck until the connection ends.
  */
-export function letIn(context: Context, session: Session): void {
-  const { outside } = session.broker;
-  if (outside.size === 0) return;
-  for (const received of outside.keys()) {
+export function admitDeferred(context: Context, session: Session): void {
+  const { deferred } = session.broker;
+  if (deferred.size === 0) return;
+  for (const received of deferred.keys()) {
     const { publication } = received;
     const topicName = fromBroker(session.upstream.options.topicPrefix, publication.topicName);
     if (topicName === undefined) {
-      outside.delete(received);
+      deferred.delete(received);
       acknowledge(context, session.broker, received, undefined);
       continue;
     }
     const { expiresAt } = received;
     const entry = newEntry(context, session.clientId, { ...publication, topicName }, { expiresAt, received });
     const isOver = expiresAt !== undefined && expiresAt <= context.now;
-    const admission = isOver ? turnAway(context, session, entry, "expired") : take(context, session, entry);
+    const admission = isOver ? refuseEntry(context, session, entry, "expired") : enqueue(context, session, entry);
     if (admission === "wait") return watchExpiry(context, session, expiresAt);
-    outside.delete(received);
+    deferred.delete(received);
     if (admission === "dropped") acknowledge(context, session.broker, received, undefined);
   }
 }
 
 /** Puts an entry into the outbox, if there is room. */
-export function take(context: Context, session: Session, entry: OutboxEntry): Admission {
+export function enqueue(context: Context, session: Session, entry: OutboxEntry): Admission {
   const admission = admit(context, session, entry);
   if (admission !== "in") return admission;
   const { received } = entry;

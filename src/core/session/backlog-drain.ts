@@ -5,7 +5,7 @@
  * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
  * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
@@ -14,7 +14,7 @@ import type { BacklogEntry } from "../state/backlog.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
-import { onPaid } from "./departure.ts";
+import { onAllForwarded } from "./departure.ts";
 
 /** After a read that failed. */
 const readPauseMs = 1_000;
@@ -45,11 +45,11 @@ function sendNext(context: Context, session: Session): boolean {
   if (!link?.up || link.congested) return false;
   if (session.account.accepted >= windowMax) return false;
   // Over a shared connection it takes its turn with the others'.
-  if (!session.trunk && broker.openPublications >= link.limits.receiveMaximum) return false;
+  if (!session.shared && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
   for (let entry = backlog.shift(); entry; entry = backlog.shift()) if (send(context, session, entry)) return true;
-  paidIfSo(context, session);
+  checkAllForwarded(context, session);
   return false;
 }
 
@@ -87,7 +87,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
     backlog.recount(); // damaged records: the store has told
   }
   makeRoom(context, session);
-  if (!paidIfSo(context, session)) drainSoon(context, session);
+  if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }
 
 function send(context: Context, session: Session, { id, publication, at }: BacklogEntry): boolean {
@@ -99,7 +99,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
   if (!link || packetId === undefined || reason !== undefined) {
     const detail = `QoS ${publication.qos} ${publication.topicName}, accepted while the broker was away`;
     context.drop(reason ?? "uplink-congested", { clientId, peer: session.peer, detail });
-    bury(context, { clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
+    keepDeadLetter(context, { clientId, direction: "up", reason: reason ?? "uplink-congested", publication });
     forget();
     return false;
   }
@@ -107,7 +107,7 @@ function send(context: Context, session: Session, { id, publication, at }: Backl
     if (!sendUnanswered(context, broker, session, publication))
       context.drop("uplink-congested", { clientId, detail: `QoS 0 ${publication.topicName}, accepted earlier` });
     forget();
-    paidIfSo(context, session);
+    checkAllForwarded(context, session);
     return true;
   }
   const backlogId = publication.qos === 1 ? id : 0;
@@ -155,13 +155,13 @@ export function onAcceptedSettled(
     const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
     context.drop("refused-by-broker", { clientId, detail });
     const mayBeThere = publication.qos === 2 && wasTakenOut;
-    bury(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
   }
-  if (!paidIfSo(context, session)) drainSoon(context, session);
+  if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }
 
-function paidIfSo(context: Context, session: Session): boolean {
-  if (session.account.owed > 0) return false;
-  onPaid(context, session);
+function checkAllForwarded(context: Context, session: Session): boolean {
+  if (session.account.unforwarded > 0) return false;
+  onAllForwarded(context, session);
   return true;
 }

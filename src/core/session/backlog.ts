@@ -1,5 +1,5 @@
 /** What waits for the broker on one client's behalf: put behind, counted, made room for. Sent by backlog-drain.ts. */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
@@ -16,7 +16,7 @@ export const tickMs = 20;
 const readWithinMs = 10 * tickMs;
 
 /** Does the gateway answer this client while the broker is away? */
-export function storesFor(context: Context, clientId: string): boolean {
+export function isStoreAndForward(context: Context, clientId: string): boolean {
   return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
 }
 
@@ -58,7 +58,7 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
     const { clientId } = session;
     const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
     context.drop("backlog-full", { clientId, detail });
-    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
     context.journal.remove({ of: "backlog", clientId, id, record: undefined });
   }
 }

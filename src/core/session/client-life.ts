@@ -33,7 +33,7 @@ export function withGrace(seconds: number): number {
 /** How long this session may be silent, as it is now, in milliseconds. */
 export function silenceAllowedMs(context: Context, session: Session): number {
   const { idleSecondsMax, sessionExpirySeconds } = context.options.clients;
-  if (session.farewell) return sessionExpirySeconds * 1_000;
+  if (session.willPending) return sessionExpirySeconds * 1_000;
   switch (session.state) {
     case "active":
       return session.keepAliveSeconds > 0 ? withGrace(session.keepAliveSeconds) : idleSecondsMax * 1_000;

@@ -6,27 +6,27 @@
 import { detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import { connAck } from "../messages.ts";
+import type { Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { Caller, Setup } from "../state/setup.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { Reason } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
-import { bidGoodbye } from "./departure.ts";
+import { disconnectClient } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
+import { detachInFlight } from "./duplicates.ts";
 import { endSession } from "./end.ts";
+import { forgetPendingConnect } from "./pending-connects.ts";
 import { moveTo } from "./session-record.ts";
-import { forgetSetup } from "./setups.ts";
 import { tryAgainSoon } from "./unanswered.ts";
 
 /** The broker has accepted: so do we. */
-export function completeSetup(context: Context, session: Session, setup: Setup<Session>): void {
-  const { message, peer } = setup;
-  forgetSetup(context, setup);
-  if (session.broker.link?.up && !session.trunk) context.known.note(session.clientId);
-  session.lingers = false;
-  session.dialect = setup.dialect;
+export function completePendingConnect(context: Context, session: Session, pending: PendingConnect<Session>): void {
+  const { message, peer } = pending;
+  forgetPendingConnect(context, pending);
+  if (session.broker.link?.up && !session.shared) context.acceptedByBroker.note(session.clientId);
+  session.awaitsForwarding = false;
+  session.dialect = pending.dialect;
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.predefined = context.predefined;
@@ -35,64 +35,71 @@ export function completeSetup(context: Context, session: Session, setup: Setup<S
   stopInFlight(context, session);
   session.outbox.allowance = Number.POSITIVE_INFINITY;
   tryAgainSoon(context, session);
-  if (!setup.wakes) {
+  if (!pending.wakes) {
     session.registry.forgetKnown();
-    orphanUplink(context, session);
+    detachInFlight(context, session);
   }
   const { will, cleanSession, duration } = message;
-  const byWillMsg = setup.willTopic !== undefined;
+  const byWillMsg = pending.willTopic !== undefined;
   session.lastConnect = { will, cleanSession, duration, at: context.now, byWillMsg, nothingSince: true };
   changeState(context, session, "connect", "CONNECT");
-  context.tell(setup, connAck("accepted"));
+  context.tell(pending, connAck("accepted"));
 }
 
-/** A CONNECT over a trunk: no round trip to the broker, which knows nothing of clients. */
-export function connectOverTrunk(
+/** A CONNECT over a shared connection: no round trip to the broker, which knows nothing of clients. */
+export function connectOverShared(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
-  setup: Setup<Session>,
+  pending: PendingConnect<Session>,
 ): void {
-  if (trunk.broker.link?.up) return completeSetup(context, session, setup);
-  if (trunk.isAway) completeOrFail(context, session, setup, "the broker is away");
-  else if (storesFor(context, session.clientId)) completeSetup(context, session, setup); // at the start of the gateway
+  if (shared.broker.link?.up) return completePendingConnect(context, session, pending);
+  if (shared.isAway) completeOrFail(context, session, pending, "the broker is away");
+  else if (isStoreAndForward(context, session.clientId)) completePendingConnect(context, session, pending); // at the start of the gateway
 }
 
-export function completeOrFail(context: Context, session: Session, setup: Setup<Session>, why: string): void {
-  if (goOnWithoutBroker(context, session, setup)) return;
-  failSetup(context, session, setup, { reason: "congestion", why });
+export function completeOrFail(
+  context: Context,
+  session: Session,
+  pending: PendingConnect<Session>,
+  why: string,
+): void {
+  if (goOnWithoutBroker(context, session, pending)) return;
+  failPendingConnect(context, session, pending, { reason: "congestion", why });
 }
 
 /** The broker did not answer, or was not there: a client that it knows goes on without it. */
-export function goOnWithoutBroker(context: Context, session: Session, setup: Setup<Session>): boolean {
-  if (!isTrusted(context, session, setup)) return false;
-  completeSetup(context, session, setup);
+export function goOnWithoutBroker(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
+  if (!isTrusted(context, session, pending)) return false;
+  completePendingConnect(context, session, pending);
   return true;
 }
 
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
-export function isTrusted(context: Context, session: Session, setup: Setup<Session>): boolean {
+export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   // Over a shared connection the broker accepts nobody by name.
-  if (session.trunk) return storesFor(context, session.clientId);
-  return storesFor(context, session.clientId) && (!setup.isNew || context.known.has(session.clientId));
+  if (session.shared) return isStoreAndForward(context, session.clientId);
+  return (
+    isStoreAndForward(context, session.clientId) && (!pending.isNew || context.acceptedByBroker.has(session.clientId))
+  );
 }
 
 /** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
-export function failSetup(
+export function failPendingConnect(
   context: Context,
   session: Session,
-  setup: Setup<Session>,
+  pending: PendingConnect<Session>,
   refusal: { reason: Reason; why: string },
 ): void {
-  forgetSetup(context, setup);
-  refuseConnect(context, setup, refusal.reason, refusal.why);
-  if (setup.isNew) {
+  forgetPendingConnect(context, pending);
+  refuseConnect(context, pending, refusal.reason, refusal.why);
+  if (pending.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
   if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
-  if (session.state === "active") return bidGoodbye(context, session, refusal.why);
-  if (session.lingers) return;
+  if (session.state === "active") return disconnectClient(context, session, refusal.why);
+  if (session.awaitsForwarding) return;
   detach(context, session, { how: "disconnect", endSession: false });
 }
 
@@ -106,26 +113,26 @@ export function refuseConnect(context: Context, caller: Caller, reason: Reason, 
 }
 
 /** A set-up that nobody waits for any more. */
-export function cancelSetup(context: Context, setup: Setup<Session>): void {
-  const { session } = setup;
-  forgetSetup(context, setup);
+export function cancelPendingConnect(context: Context, pending: PendingConnect<Session>): void {
+  const { session } = pending;
+  forgetPendingConnect(context, pending);
   if (!session) return;
-  if (setup.isNew) {
+  if (pending.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
     endSession(context, session, "set-up abandoned");
-  } else if ((session.state === "disconnected" || session.state === "lost") && !session.lingers) {
+  } else if ((session.state === "disconnected" || session.state === "lost") && !session.awaitsForwarding) {
     detach(context, session, { how: "disconnect", endSession: false });
   }
 }
 
 /** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
-export function onSetupDeadline(context: Context, setup: Setup<Session>): void {
-  if (setup.stage === "broker" && setup.session) {
-    if (!setup.session.upstream.isThere && goOnWithoutBroker(context, setup.session, setup)) return;
-    return failSetup(context, setup.session, setup, {
+export function onPendingConnectDeadline(context: Context, pending: PendingConnect<Session>): void {
+  if (pending.stage === "broker" && pending.session) {
+    if (!pending.session.upstream.isThere && goOnWithoutBroker(context, pending.session, pending)) return;
+    return failPendingConnect(context, pending.session, pending, {
       reason: "congestion",
       why: "no answer from the broker",
     });
   }
-  cancelSetup(context, setup);
+  cancelPendingConnect(context, pending);
 }

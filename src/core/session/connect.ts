@@ -1,7 +1,7 @@
 /**
  * CONNECT: from the first datagram to CONNACK. [MQTT-SN 1.2 §6.2, §6.3; interpretation 1, 4, 5]
  *
- * The client id is the key and a CONNECT always wins. It makes a `Setup`, which lives through the will dialogue; only
+ * The client id is the key and a CONNECT always wins. It makes a `PendingConnect`, which lives through the will dialogue; only
  * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
  */
 
@@ -12,31 +12,31 @@ import { brokerWill, isWillRefused, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import type { Effect } from "../effect.ts";
 import { connAck, willMsgReq, willTopicReq } from "../messages.ts";
+import { type Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import { type Caller, Setup } from "../state/setup.ts";
 import type { LinkId, PeerId, Publication } from "../types.ts";
 import type { Connect, WillMsg, WillTopic } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
 import {
-  cancelSetup,
-  completeSetup,
-  connectOverTrunk,
-  failSetup,
+  cancelPendingConnect,
+  completePendingConnect,
+  connectOverShared,
+  failPendingConnect,
   isTrusted,
   refuseConnect,
 } from "./connect-outcome.ts";
-import { endForRoom, lose, tellDisconnected } from "./departure.ts";
+import { endForRoom, markLost, sendDisconnect } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
-import { orphanUplink } from "./duplicates.ts";
+import { detachInFlight } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { newSession } from "./new-session.ts";
+import { beginPendingConnect, bindPendingConnect, forgetPendingConnect } from "./pending-connects.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
-import { beginSetup, bindSetup, forgetSetup } from "./setups.ts";
 import { sayNotAdmitted } from "./shut-out.ts";
 import { hasRoomForWill } from "./topic-octets.ts";
-import { giveUpFarewell, publishWill } from "./will-delivery.ts";
+import { giveUpWill, publishWill } from "./will-delivery.ts";
 
 export function onConnect(context: Context, caller: Caller): void {
   const { peer, message } = caller;
@@ -62,20 +62,20 @@ export function onConnect(context: Context, caller: Caller): void {
     return refuseConnect(context, caller, "congestion", why);
   }
 
-  const pending = context.setups.get(peer);
-  if (pending) cancelSetup(context, pending);
-  makeWayAt(context, peer, clientId);
+  const before = context.pendingConnects.get(peer);
+  if (before) cancelPendingConnect(context, before);
+  releaseAddress(context, peer, clientId);
   const vouched = admission.byName === true;
   if (!context.sessions.byClientId(clientId) && !mayBeNew(context, caller, vouched)) return;
-  if (context.setups.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
+  if (context.pendingConnects.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
     return refuseConnect(context, caller, "congestion", "too many set-ups under way");
   }
-  const setup = new Setup<Session>(caller, { clientId, stage: message.will ? "willTopic" : "broker" });
-  setup.vouched = vouched;
-  beginSetup(context, setup);
+  const pending = new PendingConnect<Session>(caller, { clientId, stage: message.will ? "willTopic" : "broker" });
+  pending.vouched = vouched;
+  beginPendingConnect(context, pending);
   if (message.will) context.tell(caller, willTopicReq);
-  else commit(context, setup);
+  else commit(context, pending);
 }
 
 /** A CONNECT of a version that its dialect does not have. */
@@ -93,13 +93,13 @@ function validClientId(context: Context, message: Connect): string | undefined {
 /** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
 function isRepeat(context: Context, caller: Caller): boolean {
   const { peer, message, dialect } = caller;
-  const pending = context.setups.get(peer);
-  if (pending) {
+  const before = context.pendingConnects.get(peer);
+  if (before) {
     const isSame =
-      pending.clientId === message.clientId && pending.dialect === dialect && sameConnect(pending.message, message);
-    if (!isSame || pending.stage === "willMsg") return false;
-    if (pending.stage === "willTopic") {
-      context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
+      before.clientId === message.clientId && before.dialect === dialect && sameConnect(before.message, message);
+    if (!isSame || before.stage === "willMsg") return false;
+    if (before.stage === "willTopic") {
+      context.deadlines.set(before.expiry, context.now + context.repetitionMs);
       context.tell(caller, willTopicReq);
     } else context.counters.dropped.repeat++; // the broker's answer is awaited
     return true;
@@ -107,7 +107,7 @@ function isRepeat(context: Context, caller: Caller): boolean {
   const session = context.sessions.byPeer(peer);
   const last = session?.lastConnect;
   if (session?.state !== "active") return false;
-  if (!session.broker.link?.up && !storesFor(context, session.clientId)) return false;
+  if (!session.broker.link?.up && !isStoreAndForward(context, session.clientId)) return false;
   if (!last?.nothingSince || context.now - last.at > context.repetitionMs) return false;
   if (session.clientId !== message.clientId || session.dialect !== dialect || !sameConnect(last, message)) return false;
   session.lastHeard = context.now;
@@ -120,9 +120,9 @@ function isRepeat(context: Context, caller: Caller): boolean {
 
 /** A CONNECT with Will that is repeated after its CONNACK goes through the dialogue once more; the session stays. */
 function beginDialogueAgain(context: Context, session: Session, caller: Caller): void {
-  const setup = new Setup<Session>(caller, { clientId: session.clientId, stage: "willTopic" });
-  setup.repeats = true;
-  beginSetup(context, setup);
+  const pending = new PendingConnect<Session>(caller, { clientId: session.clientId, stage: "willTopic" });
+  pending.repeats = true;
+  beginPendingConnect(context, pending);
 }
 
 type Wishes = Pick<Connect, "duration" | "cleanSession" | "will">;
@@ -142,12 +142,12 @@ function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
 }
 
 /** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
-function makeWayAt(context: Context, peer: PeerId, clientId: string): void {
+function releaseAddress(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
   // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
-  if (before.state === "active" && !before.setup)
-    return lose(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
+  if (before.state === "active" && !before.pendingConnect)
+    return markLost(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
   stopInFlight(context, before);
   if (before.state === "awake") changeState(context, before, "unanswered", "address taken");
   context.sessions.unbind(before);
@@ -191,51 +191,51 @@ function haveNoPlace(context: Context, caller: Caller, why: string): false {
 
 /** The will dialogue that waits for longest makes way: a device takes a moment for one, and a stranger never ends his. */
 function forgetDialogue(context: Context): boolean {
-  for (const setup of context.setups.values()) {
-    if (setup.stage === "broker" || context.sessions.byClientId(setup.clientId)?.spoke) continue;
-    cancelSetup(context, setup);
+  for (const pending of context.pendingConnects.values()) {
+    if (pending.stage === "broker" || context.sessions.byClientId(pending.clientId)?.spoke) continue;
+    cancelPendingConnect(context, pending);
     return true;
   }
   return false;
 }
 
-export function onWillTopic(context: Context, setup: Setup<Session>, message: WillTopic): void {
-  if (setup.stage === "broker") return;
-  context.deadlines.set(setup.expiry, context.now + context.repetitionMs);
+export function onWillTopic(context: Context, pending: PendingConnect<Session>, message: WillTopic): void {
+  if (pending.stage === "broker") return;
+  context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
   const { willTopic, qos, retain } = message;
   if (willTopic === undefined) {
-    setup.willTopic = undefined;
-    setup.will = undefined;
-    return finishDialogue(context, setup);
+    pending.willTopic = undefined;
+    pending.will = undefined;
+    return finishDialogue(context, pending);
   }
-  const isShared = context.upstreams.of(setup.clientId, setup.peer).trunks.length > 0;
+  const isShared = context.upstreams.of(pending.clientId, pending.peer).sharedConnections.length > 0;
   const isUsable = typeof willTopic === "string" && isTopicName(willTopic) && mayGoToBroker(willTopic, isShared);
   if (!isUsable || qos === -1) {
-    forgetSetup(context, setup);
-    return refuseConnect(context, setup, "notSupported", "will topic");
+    forgetPendingConnect(context, pending);
+    return refuseConnect(context, pending, "notSupported", "will topic");
   }
-  setup.willTopic = { topicName: willTopic, qos, retain };
-  setup.stage = "willMsg";
-  context.tell(setup, willMsgReq);
+  pending.willTopic = { topicName: willTopic, qos, retain };
+  pending.stage = "willMsg";
+  context.tell(pending, willMsgReq);
 }
 
-export function onWillMsg(context: Context, setup: Setup<Session>, message: WillMsg): void {
-  if (setup.stage !== "willMsg" || !setup.willTopic) {
+export function onWillMsg(context: Context, pending: PendingConnect<Session>, message: WillMsg): void {
+  if (pending.stage !== "willMsg" || !pending.willTopic) {
     return context.drop("unexpected-type", {
-      clientId: setup.clientId,
-      peer: setup.peer,
+      clientId: pending.clientId,
+      peer: pending.peer,
       detail: "WILLMSG out of turn",
     });
   }
-  const { topicName, qos, retain } = setup.willTopic;
-  setup.will = { topicName, payload: message.willMsg, qos, retain };
-  const before = setup.message.cleanSession ? undefined : context.sessions.byClientId(setup.clientId);
-  if (!hasRoomForWill(context, before, setup.will)) {
-    forgetSetup(context, setup);
-    context.drop("topic-ids-exhausted", { clientId: setup.clientId, peer: setup.peer, detail: "will" });
-    return refuseConnect(context, setup, "congestion", "will too large");
+  const { topicName, qos, retain } = pending.willTopic;
+  pending.will = { topicName, payload: message.willMsg, qos, retain };
+  const before = pending.message.cleanSession ? undefined : context.sessions.byClientId(pending.clientId);
+  if (!hasRoomForWill(context, before, pending.will)) {
+    forgetPendingConnect(context, pending);
+    context.drop("topic-ids-exhausted", { clientId: pending.clientId, peer: pending.peer, detail: "will" });
+    return refuseConnect(context, pending, "congestion", "will too large");
   }
-  finishDialogue(context, setup);
+  finishDialogue(context, pending);
 }
 
 /** WILLMSG once more after CONNACK: the CONNACK was lost. */
@@ -245,66 +245,66 @@ export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   return true;
 }
 
-function finishDialogue(context: Context, setup: Setup<Session>): void {
-  const session = context.sessions.byClientId(setup.clientId);
-  const unchanged = session && session.state === "active" && sameWill(session.will, setup.will);
-  if (setup.repeats && unchanged && session.peer === setup.peer && session.broker.link?.up) {
-    forgetSetup(context, setup);
-    return context.tell(setup, connAck("accepted"));
+function finishDialogue(context: Context, pending: PendingConnect<Session>): void {
+  const session = context.sessions.byClientId(pending.clientId);
+  const unchanged = session && session.state === "active" && sameWill(session.will, pending.will);
+  if (pending.repeats && unchanged && session.peer === pending.peer && session.broker.link?.up) {
+    forgetPendingConnect(context, pending);
+    return context.tell(pending, connAck("accepted"));
   }
-  setup.stage = "broker";
-  commit(context, setup);
+  pending.stage = "broker";
+  commit(context, pending);
 }
 
 /** Everything is known: take the session over, or make one, and see to its connection. */
-function commit(context: Context, setup: Setup<Session>): void {
-  const { message, peer, clientId } = setup;
+function commit(context: Context, pending: PendingConnect<Session>): void {
+  const { message, peer, clientId } = pending;
   let session = context.sessions.byClientId(clientId);
-  if (session?.setup && session.setup !== setup) {
-    cancelSetup(context, session.setup);
+  if (session?.pendingConnect && session.pendingConnect !== pending) {
+    cancelPendingConnect(context, session.pendingConnect);
     session = context.sessions.byClientId(clientId);
   }
-  if (session?.farewell) {
-    giveUpFarewell(context, session);
+  if (session?.willPending) {
+    giveUpWill(context, session);
     session = context.sessions.byClientId(clientId);
   }
-  if (session && session.state === "active" && session.peer !== peer) tellDisconnected(context, session);
+  if (session && session.state === "active" && session.peer !== peer) sendDisconnect(context, session);
   if (session && (message.cleanSession || (session.clean && session.state === "active"))) {
-    if (session.account.owed > 0) startAnew(context, session);
+    if (session.account.unforwarded > 0) startAnew(context, session);
     else {
       endForNewStart(context, session, message.cleanSession);
       session = undefined;
     }
   }
-  setup.isNew = session === undefined;
+  pending.isNew = session === undefined;
   if (!session) {
     // While it told its will, others may have come.
-    if (!findPlace(context, setup, setup.vouched)) return forgetSetup(context, setup);
-    session = newSession(context, clientId, { clean: message.cleanSession, peer, dialect: setup.dialect });
+    if (!findPlace(context, pending, pending.vouched)) return forgetPendingConnect(context, pending);
+    session = newSession(context, clientId, { clean: message.cleanSession, peer, dialect: pending.dialect });
     context.sessions.add(session);
   }
-  bindSetup(setup, session);
-  session.vouched = setup.vouched;
+  bindPendingConnect(pending, session);
+  session.vouched = pending.vouched;
   context.sessions.noteStanding(session);
   // From another address it may as well be a device that lost its memory with its power: ids are told again.
   const wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
-  setup.wakes = wakes && session.dialect === setup.dialect;
-  if (message.will) session.will = setup.will;
-  if (session.trunk) return connectOverTrunk(context, session.trunk, session, setup);
+  pending.wakes = wakes && session.dialect === pending.dialect;
+  if (message.will) session.will = pending.will;
+  if (session.shared) return connectOverShared(context, session.shared, session, pending);
   const { link } = session.broker;
   const heldByBroker = session.upstream.options.will.held === "broker";
   if (message.will && heldByBroker && isWillRefused(context, session)) {
     const why = "the broker closes the connection for its will";
-    return failSetup(context, session, setup, { reason: "notSupported", why });
+    return failPendingConnect(context, session, pending, { reason: "notSupported", why });
   }
-  const mayGoOn = !session.upstream.isThere && isTrusted(context, session, setup);
+  const mayGoOn = !session.upstream.isThere && isTrusted(context, session, pending);
   const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));
   if (link?.clean === message.cleanSession && fits && !session.brokerRefused && (link.up || mayGoOn)) {
-    return completeSetup(context, session, setup);
+    return completePendingConnect(context, session, pending);
   }
   closeLink(context, session.broker, { how: "disconnect", endSession: false });
   openLink(context, session, { clean: message.cleanSession });
-  if (mayGoOn) completeSetup(context, session, setup);
+  if (mayGoOn) completePendingConnect(context, session, pending);
 }
 
 /** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
@@ -327,7 +327,7 @@ function startAnew(context: Context, session: Session): void {
     context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   }
   stopInFlight(context, session);
-  orphanUplink(context, session);
+  detachInFlight(context, session);
   forgetDevice(context, session);
   session.will = undefined;
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });

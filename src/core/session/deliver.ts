@@ -10,7 +10,7 @@ import type { Link } from "../state/link.ts";
 import { unbindDelivery } from "../state/outbox.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
-import { letIn, take } from "./admission.ts";
+import { admitDeferred, enqueue } from "./admission.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
@@ -24,7 +24,7 @@ type Delivered = Extract<Input, { kind: "delivered" }>;
 /** A publication came from the broker for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
   const { broker, clientId } = session;
-  if (session.lingers && session.clean) return leaveAtBroker(context, session, input, "session-ended");
+  if (session.awaitsForwarding && session.clean) return leaveAtBroker(context, session, input, "session-ended");
   const topicName = fromBroker(session.upstream.options.topicPrefix, input.publication.topicName);
   if (broker.deafTo.size > 0 && isUnwanted(session, topicName))
     return leaveAtBroker(context, session, input, "session-ended");
@@ -33,7 +33,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     if (topicName === undefined) return;
     if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
     const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
-    take(context, session, entry);
+    enqueue(context, session, entry);
     return;
   }
   const known = broker.received.get(input.packetId);
@@ -46,7 +46,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
-  offer(context, session, received);
+  enqueueOrDefer(context, session, received);
 }
 
 function isAgain(session: Session, { publication, dup }: Delivered, topicName: string | undefined): boolean {
@@ -92,21 +92,21 @@ function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt
 }
 
 /** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
-function offer(context: Context, session: Session, received: Received): void {
-  const { outside } = session.broker;
-  if (outside.size >= outsideMax) {
+function enqueueOrDefer(context: Context, session: Session, received: Received): void {
+  const { deferred } = session.broker;
+  if (deferred.size >= outsideMax) {
     // Only a broker without a window comes here. It sends what it has no answer for again with the next connection.
     const detail = `QoS ${received.publication.qos} ${received.publication.topicName}: left at the broker`;
     return context.drop("buffer-full", { clientId: session.clientId, detail });
   }
-  outside.set(received, true);
-  letIn(context, session);
+  deferred.set(received, true);
+  admitDeferred(context, session);
 }
 
 /** What has waited too long goes, and makes room. */
 export function dropExpired(context: Context, session: Session): void {
   for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
-  letIn(context, session);
+  admitDeferred(context, session);
 }
 
 /** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
@@ -120,7 +120,7 @@ function isSame(known: Received, { publication, dup }: Delivered): boolean {
 function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
   const { broker } = session;
   known.connection = broker.connection;
-  if (known.stage === "open" && !known.held) return offer(context, session, known); // no room last time
+  if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client
   if (known.stage === "done") return acknowledge(context, broker, known, undefined);
@@ -131,7 +131,7 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
 export function onReleased(context: Context, link: Link, packetId: number): void {
   const { broker } = link;
   const received = broker.received.get(packetId);
-  const owner = link.session?.clientId ?? link.trunk?.key;
+  const owner = link.session?.clientId ?? link.shared?.key;
   if (received && owner !== undefined) forgetReceived(context, owner, received);
   broker.received.delete(packetId);
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
@@ -142,7 +142,7 @@ export function handOver(context: Context, session: Session, publication: Public
   const { clientId } = session;
   const expiresAt = expiryOf(context, clientId, publication.topicName, undefined);
   const entry = newEntry(context, clientId, publication, { expiresAt });
-  if (take(context, session, entry) !== "in") return;
+  if (enqueue(context, session, entry) !== "in") return;
   entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
 }
 
@@ -159,7 +159,7 @@ export function deliver(
   const { clientId } = session;
   const expiresAt = expiryOf(context, clientId, publication.topicName, expirySeconds);
   const entry = newEntry(context, clientId, publication, { expiresAt });
-  if (take(context, session, entry) !== "in") return undefined;
+  if (enqueue(context, session, entry) !== "in") return undefined;
   let after: CommitToken | undefined;
   if (publication.qos > 0) {
     const kept = context.journal.keep(clientId, 0, queuedRecord(context, entry));

@@ -11,28 +11,28 @@ import { changeState, silenceAllowedMs, supervise } from "./client-life.ts";
 import { stopInFlight } from "./drop.ts";
 import { endSession } from "./end.ts";
 import { leave } from "./leave.ts";
-import { forgetSetup } from "./setups.ts";
-import { abandonOrBidFarewell, giveUpFarewell, publishWill } from "./will-delivery.ts";
+import { forgetPendingConnect } from "./pending-connects.ts";
+import { deliverWillOrClose, giveUpWill, publishWill } from "./will-delivery.ts";
 
 /**
  * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
  * hint of one DISCONNECT to where it last was.
  */
-export function lose(context: Context, session: Session, options: { why: string; tell: boolean }): void {
+export function markLost(context: Context, session: Session, options: { why: string; tell: boolean }): void {
   const peer = session.peer;
   if (!changeState(context, session, "silence", options.why)) return;
   context.counters.clientsLost++;
-  if (options.tell && peer !== undefined) tellDisconnected(context, session);
+  if (options.tell && peer !== undefined) sendDisconnect(context, session);
   context.sessions.unbind(session);
   stopInFlight(context, session);
-  abandonOrBidFarewell(context, session);
+  deliverWillOrClose(context, session);
 }
 
 /**
  * The client is disconnected in order, by itself or by us. The will is not published; a clean session ends.
  * The connection to the broker closes with MQTT DISCONNECT.
  */
-export function bidGoodbye(context: Context, session: Session, why: string): void {
+export function disconnectClient(context: Context, session: Session, why: string): void {
   if (!changeState(context, session, "disconnect", why)) return;
   context.sessions.unbind(session);
   stopInFlight(context, session);
@@ -40,22 +40,22 @@ export function bidGoodbye(context: Context, session: Session, why: string): voi
 }
 
 /** DISCONNECT that nobody asked for; its echo shall not be answered. */
-export function tellDisconnected(context: Context, session: Session): void {
+export function sendDisconnect(context: Context, session: Session): void {
   if (session.peer === undefined) return;
   context.tell(session, disconnect);
-  context.strangers.note(session.peer, context.now);
+  context.unknownSenders.note(session.peer, context.now);
 }
 
 /** The operator wants this session gone, as if its client had left and started clean. */
 export function endByOperator(context: Context, clientId: string): void {
   const session = context.sessions.byClientId(clientId);
   if (!session) return;
-  tellDisconnected(context, session);
-  if (session.setup) forgetSetup(context, session.setup);
+  sendDisconnect(context, session);
+  if (session.pendingConnect) forgetPendingConnect(context, session.pendingConnect);
   session.clean = true;
-  session.farewell = false;
+  session.willPending = false;
   if (session.state !== "disconnected" && session.state !== "lost") {
-    return bidGoodbye(context, session, "ended by the operator");
+    return disconnectClient(context, session, "ended by the operator");
   }
   leave(context, session, "ended by the operator", "disconnect");
 }
@@ -67,39 +67,39 @@ export function endByOperator(context: Context, clientId: string): void {
 export function endForRoom(context: Context, session: Session): void {
   const why = "made room for a new client";
   if (session.state !== "disconnected" && session.state !== "lost") {
-    tellDisconnected(context, session);
+    sendDisconnect(context, session);
     session.clean = true;
-    return bidGoodbye(context, session, why);
+    return disconnectClient(context, session, why);
   }
   detach(context, session, { how: "disconnect", endSession: true });
   endSession(context, session, why);
 }
 
 export function onLifeDeadline(context: Context, session: Session): void {
-  if (session.farewell) return giveUpFarewell(context, session);
+  if (session.willPending) return giveUpWill(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
-    if (session.setup || session.lingers) return supervise(context, session);
+    if (session.pendingConnect || session.awaitsForwarding) return supervise(context, session);
     detach(context, session, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
-  if (session.setup) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
+  if (session.pendingConnect) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
   if (context.now < due) return context.deadlines.set(session.life, due);
   // Sleepers are told nothing: they do not listen, and their next message is answered.
-  lose(context, session, {
+  markLost(context, session, {
     why: session.state === "active" ? "keep alive ran out" : "slept too long",
     tell: session.state === "active",
   });
 }
 
 /** Everything that was accepted from this client is at the broker. */
-export function onPaid(context: Context, session: Session): void {
+export function onAllForwarded(context: Context, session: Session): void {
   if (session.reported) {
     session.reported = false;
     context.out.report({ event: "backlog", clientId: session.clientId, count: 0 });
   }
-  if (!session.lingers || session.setup) return;
-  if (session.farewell) {
+  if (!session.awaitsForwarding || session.pendingConnect) return;
+  if (session.willPending) {
     if (session.broker.link?.up) publishWill(context, session);
     return;
   }

@@ -1,5 +1,5 @@
 /** A message leaves the outbox: its client has it, or does not get it; then it is counted and kept as a dead letter. */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
@@ -19,7 +19,7 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
   session.dropped++;
   context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
-  bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+  keepDeadLetter(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
   const received = unbindDelivery(entry);
   if (received) acknowledge(context, session.broker, received, undefined);
@@ -41,7 +41,7 @@ export function outboxShift(context: Context, session: Session, entry: OutboxEnt
 }
 
 /** It does not come in: counted, and kept for the operator. The caller tells the broker. */
-export function turnAway(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
+export function refuseEntry(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
   const { clientId, peer } = session;
   const { publication } = entry;
   session.dropped++;
@@ -50,7 +50,7 @@ export function turnAway(context: Context, session: Session, entry: OutboxEntry,
     peer,
     detail: `QoS ${publication.qos} ${publication.topicName}: ${publication.payload.byteLength} octets, not taken`,
   });
-  bury(context, { clientId, direction: "down", reason, publication });
+  keepDeadLetter(context, { clientId, direction: "down", reason, publication });
   return "dropped";
 }
 
@@ -59,7 +59,7 @@ export function dropWaiting(context: Context, session: Session, reason: DropReas
   const held = session.outbox.length;
   for (const entry of session.outbox) {
     context.journal.drop(session.clientId, entry.seq);
-    bury(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
+    keepDeadLetter(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
     unbindDelivery(entry);
   }
   session.outbox.clear();

@@ -8,12 +8,12 @@ import type { CommitToken } from "../types.ts";
 import type { Publish } from "../words.ts";
 
 /** The exchange under this MsgId, unless the client has begun anew with the number. */
-export function adopted(session: Session, message: Publish): PublishExchange<Session> | undefined {
-  const exchange = session.uplink.get(message.msgId);
-  if (!exchange?.orphan) return exchange;
+export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
+  const exchange = session.publishesInFlight.get(message.msgId);
+  if (!exchange?.fromBeforeConnect) return exchange;
   const { qos, payload } = exchange.publication;
   if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
-    exchange.orphan = false;
+    exchange.fromBeforeConnect = false;
     return exchange;
   }
   unbindUplink(exchange);
@@ -25,11 +25,11 @@ export function adopted(session: Session, message: Publish): PublishExchange<Ses
  * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
  * released and remembered, so that a client that has kept its state gets its answers.
  */
-export function orphanUplink(context: Context, session: Session): void {
-  for (const taken of session.taken.values()) taken.orphan = true;
-  for (const exchange of session.uplink.values()) {
+export function detachInFlight(context: Context, session: Session): void {
+  for (const taken of session.inboundQoS2.values()) taken.fromBeforeConnect = true;
+  for (const exchange of session.publishesInFlight.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {
-      exchange.orphan = true;
+      exchange.fromBeforeConnect = true;
       continue;
     }
     remember(context, session, exchange);
@@ -47,30 +47,33 @@ export function remember(context: Context, session: Session, exchange: PublishEx
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
   const { qos, payload } = exchange.publication;
-  if (qos > 0) noteDone(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
+  if (qos > 0) noteCompleted(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
 }
 
 /** Remembers a finished publication, for as long as the client may repeat it. */
-export function noteDone(
+export function noteCompleted(
   context: Context,
   session: Session,
   done: { msgId: number; topicId: number; qos: 1 | 2; hash: number; after?: CommitToken | undefined },
 ): void {
   const { msgId, topicId, qos, hash, after } = done;
-  session.lately.note({ msgId, topicId, qos, hash, after, at: context.now }, context.options.clients.uplinkInFlightMax);
+  session.recentPublishes.note(
+    { msgId, topicId, qos, hash, after, at: context.now },
+    context.options.clients.uplinkInFlightMax,
+  );
 }
 
 /** Is this a repetition of what was taken at QoS 2? Then it is answered again. */
 export function isTaken(context: Context, session: Session, message: Publish): boolean {
-  const taken = session.taken.get(message.msgId);
+  const taken = session.inboundQoS2.get(message.msgId);
   if (!taken) return false;
   const isSame =
     message.qos === 2 &&
     taken.topicId === message.topicId &&
     taken.hash === hashOf(message.data) &&
-    (message.dup || !taken.orphan);
+    (message.dup || !taken.fromBeforeConnect);
   if (isSame) {
-    taken.orphan = false;
+    taken.fromBeforeConnect = false;
     context.counters.dropped.repeat++;
     context.tell(session, { type: "PUBREC", msgId: message.msgId }, taken.after);
     return true;
@@ -81,33 +84,38 @@ export function isTaken(context: Context, session: Session, message: Publish): b
 
 /** The client's PUBREL came, or the client does not know of it any more. The number may mean another message now. */
 export function forgetTaken(context: Context, session: Session, msgId: number): void {
-  if (!session.taken.delete(msgId)) return;
+  if (!session.inboundQoS2.delete(msgId)) return;
   context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
 }
 
 /** The broker has it: its MsgId is remembered until the client's PUBREL. */
-export function remainTaken(
+export function awaitPubRel(
   context: Context,
   session: Session,
-  { publication, orphan }: PublishExchange<Session>,
+  { publication, fromBeforeConnect }: PublishExchange<Session>,
   { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  noteTaken(context, session, msgId, { topicId, hash: hashOf(publication.payload), after: undefined, orphan });
+  noteTaken(context, session, msgId, {
+    topicId,
+    hash: hashOf(publication.payload),
+    after: undefined,
+    fromBeforeConnect,
+  });
 }
 
 /** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
 export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
   const { topicId, hash } = what;
-  session.taken.set(msgId, what);
+  session.inboundQoS2.set(msgId, what);
   return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { topicId, hash } });
 }
 
 /** Room for one more MsgId to remember; those of before a reconnect go first. */
 export function makeRoomForTaken(context: Context, session: Session): boolean {
-  const { taken } = session;
-  if (taken.size < context.options.clients.uplinkInFlightMax) return true;
-  for (const [msgId, { orphan }] of taken) {
-    if (!orphan) continue;
+  const { inboundQoS2 } = session;
+  if (inboundQoS2.size < context.options.clients.uplinkInFlightMax) return true;
+  for (const [msgId, { fromBeforeConnect }] of inboundQoS2) {
+    if (!fromBeforeConnect) continue;
     forgetTaken(context, session, msgId);
     return true;
   }

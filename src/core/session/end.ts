@@ -3,29 +3,29 @@
 import { forgetExperience } from "../broker/experience-record.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import { sendOrWait } from "../broker/sending.ts";
-import { leaveTrunk } from "../broker/trunk-subscriptions.ts";
+import { leaveShared } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { newUnsubscribe } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
-import { forgetTaken, orphanUplink } from "./duplicates.ts";
-import { forgetSetup } from "./setups.ts";
+import { detachInFlight, forgetTaken } from "./duplicates.ts";
+import { forgetPendingConnect } from "./pending-connects.ts";
 
 /** Clients without a session of whose packets something is remembered. */
 const experienceMax = 10_000;
 
 /** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
 export function endSession(context: Context, session: Session, why: string): void {
-  if (session.setup) forgetSetup(context, session.setup);
+  if (session.pendingConnect) forgetPendingConnect(context, session.pendingConnect);
   dropWaiting(context, session, "session-ended");
-  if (session.trunk) {
-    leaveTrunk(context, session.trunk, session);
-    orphanUplink(context, session);
-    for (const exchange of session.uplink.values()) unbindUplink(exchange);
+  if (session.shared) {
+    leaveShared(context, session.shared, session);
+    detachInFlight(context, session);
+    for (const exchange of session.publishesInFlight.values()) unbindUplink(exchange);
   }
   forgetBrokerState(context, session);
   forgetExperience(context, session.broker, session.clientId);
-  if (!session.trunk) keepExperience(context, session);
+  if (!session.shared) keepExperience(context, session);
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
@@ -49,14 +49,14 @@ function keepExperience(context: Context, { clientId, broker }: Session): void {
 
 function forgetBrokerState(context: Context, session: Session): void {
   const { clientId, broker } = session;
-  for (const { packetId, stored } of session.trunk ? [] : broker.received.values()) {
+  for (const { packetId, stored } of session.shared ? [] : broker.received.values()) {
     if (stored) context.journal.remove({ of: "received", clientId, id: packetId, record: undefined });
   }
-  for (const msgId of session.taken.keys()) {
+  for (const msgId of session.inboundQoS2.keys()) {
     context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
   }
   // What is under way over a shared connection goes on, and its records go with its end.
-  for (const exchange of session.trunk ? [] : broker.inFlight.values()) {
+  for (const exchange of session.shared ? [] : broker.inFlight.values()) {
     if (exchange.kind !== "publish" || !exchange.stored) continue;
     context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
   }
@@ -67,10 +67,10 @@ export function forgetDevice(context: Context, session: Session): void {
   const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");
   for (const received of undecided) acknowledge(context, session.broker, received, undefined);
-  for (const msgId of [...session.taken.keys()]) forgetTaken(context, session, msgId);
+  for (const msgId of [...session.inboundQoS2.keys()]) forgetTaken(context, session, msgId);
   const { broker } = session;
-  if (session.trunk) leaveTrunk(context, session.trunk, session);
-  for (const filter of session.trunk ? [] : session.subscriptions.keys()) {
+  if (session.shared) leaveShared(context, session.shared, session);
+  for (const filter of session.shared ? [] : session.subscriptions.keys()) {
     const packetId = broker.freePacketId();
     if (packetId === undefined) break;
     const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
@@ -80,6 +80,6 @@ export function forgetDevice(context: Context, session: Session): void {
   session.subscriptions.clear();
   session.registry.clear();
   session.lastConnect = undefined;
-  session.lately.clear();
+  session.recentPublishes.clear();
   session.willMessage = undefined;
 }

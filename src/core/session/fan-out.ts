@@ -13,11 +13,11 @@ import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { hashOf } from "../octets.ts";
 import type { Connection } from "../state/broker-session.ts";
-import type { Received, TrunkFilter } from "../state/exchanges.ts";
+import type { Received, SharedFilter } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { Link } from "../state/link.ts";
 import { isReachable, type Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
 import { deliver } from "./deliver.ts";
 
@@ -25,16 +25,21 @@ import { deliver } from "./deliver.ts";
 const sharedTriesMax = 16;
 
 /** Acknowledged deliveries at QoS 1 that are remembered; a broker has no more unanswered at a time. */
-const latelyMax = 1_000;
+const recentDeliveriesMax = 1_000;
 
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
-export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: Link, input: Delivered): void {
+export function onSharedDelivered(
+  context: Context,
+  shared: SharedConnection<Session>,
+  link: Link,
+  input: Delivered,
+): void {
   const { publication, packetId } = input;
-  if (publication.qos > 0 && isRepeat(context, trunk, link, input)) return;
-  const topicName = fromBroker(trunk.policy.topicPrefix, publication.topicName);
-  const isWanted = topicName !== undefined && !isCounted(context, trunk, link, topicName, input);
-  const recipients = isWanted ? recipientsOf(trunk, topicName, input) : nobody;
+  if (publication.qos > 0 && isRepeat(context, shared, link, input)) return;
+  const topicName = fromBroker(shared.policy.topicPrefix, publication.topicName);
+  const isWanted = topicName !== undefined && !isCounted(context, shared, link, topicName, input);
+  const recipients = isWanted ? recipientsOf(shared, topicName, input) : nobody;
   const copies: (Publication | undefined)[] = [];
   let after: CommitToken | undefined;
   for (const [session, asked] of recipients) {
@@ -43,25 +48,25 @@ export function onTrunkDelivered(context: Context, trunk: Trunk<Session>, link: 
     copies[qos] ??= { ...publication, topicName: topicName ?? "", qos };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
   }
-  if (publication.qos > 0) acknowledgeCustody(context, trunk, link, { packetId, publication }, after);
+  if (publication.qos > 0) acknowledgeCustody(context, shared, link, { packetId, publication }, after);
 }
 
 /** Is it one more copy of what has been passed on? Only where nobody knows how this broker sends copies. */
 function isCounted(
   { now, counters }: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   { upstream }: Link,
   topicName: string,
   { publication, dup }: Delivered,
 ): boolean {
   if (upstream.copies !== "counted" || publication.retain || dup) return false;
   let filters = 0;
-  trunk.filters.match(topicName, ({ filter }) => {
+  shared.filters.match(topicName, ({ filter }) => {
     if (!isShared(filter)) filters++;
   });
-  const isCopy = trunk.copyCount.isCopy(contentHash(publication), filters, now);
+  const isCopy = shared.copyCount.isCopy(contentHash(publication), filters, now);
   if (isCopy) counters.dropped.repeat++;
-  else if (trunk.copyCount.isOne) upstream.copies = "one";
+  else if (shared.copyCount.isOne) upstream.copies = "one";
   return isCopy;
 }
 
@@ -71,13 +76,13 @@ const nobody: Recipients = [];
 
 /** Each client once, at the highest QoS of its subscriptions that match. */
 function recipientsOf(
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   topicName: string,
   { publication, subscriptionIds }: Delivered,
 ): Recipients {
-  const matched: TrunkFilter<Session>[] = [];
-  trunk.filters.match(topicName, (entry) => matched.push(entry));
-  if (trunk.isLeaving) dropGone(matched);
+  const matched: SharedFilter<Session>[] = [];
+  shared.filters.match(topicName, (entry) => matched.push(entry));
+  if (shared.isLeaving) dropGone(matched);
   // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
   const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
   const entries = meant && meant.length > 0 ? meant : matched;
@@ -94,7 +99,7 @@ function recipientsOf(
 }
 
 /** Of an MQTT session that is left nobody unsubscribes any more: who has ended its session, or the subscription, is no member. */
-function dropGone(matched: readonly TrunkFilter<Session>[]): void {
+function dropGone(matched: readonly SharedFilter<Session>[]): void {
   for (const { filter, members } of matched)
     for (const session of [...members.keys()])
       if (session.isOver || !session.subscriptions.has(filter)) members.delete(session);
@@ -105,7 +110,7 @@ function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): 
 }
 
 /** A retained message is for those who have just subscribed. */
-function waiting(entries: readonly TrunkFilter<Session>[], topicName: string): Recipients {
+function waiting(entries: readonly SharedFilter<Session>[], topicName: string): Recipients {
   const recipients = new Map<Session, QoS>();
   for (const { waits, members } of entries) {
     for (const wait of waits?.values() ?? []) {
@@ -116,7 +121,7 @@ function waiting(entries: readonly TrunkFilter<Session>[], topicName: string): R
 }
 
 /** Members of a shared subscription take turns; one that is there comes before one that is not. */
-function nextOf({ members }: TrunkFilter<Session>): [Session, QoS] {
+function nextOf({ members }: SharedFilter<Session>): [Session, QoS] {
   let first: [Session, QoS] | undefined;
   for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
     const next = members[Symbol.iterator]().next();
@@ -136,18 +141,18 @@ function nextOf({ members }: TrunkFilter<Session>): [Session, QoS] {
  */
 function isRepeat(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   link: Link,
   { packetId, publication, dup }: Delivered,
 ): boolean {
-  let known = publication.qos === 2 ? trunk.broker.received.get(packetId) : undefined;
+  let known = publication.qos === 2 ? shared.broker.received.get(packetId) : undefined;
   if (publication.qos === 1 && dup) {
-    const last = trunk.lately.get(packetId);
+    const last = shared.recentDeliveries.get(packetId);
     const { topicName, payload } = publication;
     if (last?.received.publication.topicName === topicName && last.hash === hashOf(payload)) known = last.received;
   }
   if (!known || (publication.qos === 2 && !isSameMessage(known, publication))) return false;
-  known.connection = trunk.broker.connection;
+  known.connection = shared.broker.connection;
   context.counters.dropped.repeat++;
   if (known.stage === "acknowledged") sayReceived(context, link, known);
   return true;
@@ -155,7 +160,7 @@ function isRepeat(
 
 function acknowledgeCustody(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   link: Link,
   { packetId, publication }: { packetId: number; publication: Publication },
   after: CommitToken | undefined,
@@ -164,7 +169,7 @@ function acknowledgeCustody(
   const received: Received = {
     packetId,
     publication: { topicName, payload: nothing, qos, retain },
-    connection: trunk.broker.connection,
+    connection: shared.broker.connection,
     stage: "acknowledged",
     expiresAt: undefined,
     held: false,
@@ -172,26 +177,26 @@ function acknowledgeCustody(
     hash: publication.qos === 2 ? contentHash(publication) : undefined,
     after,
   };
-  if (publication.qos === 1) remember(trunk, received, hashOf(publication.payload));
+  if (publication.qos === 1) remember(shared, received, hashOf(publication.payload));
   else {
-    trunk.broker.received.set(packetId, received);
-    received.after = storeReceived(context, trunk.key, received, 0) ?? after;
+    shared.broker.received.set(packetId, received);
+    received.after = storeReceived(context, shared.key, received, 0) ?? after;
   }
   if (received.after !== undefined) {
     context.journal.promised(received.after, () => {
       received.stage = "open";
-      trunk.unkept.push(received);
+      shared.ackAwaitingStore.push(received);
     });
   }
   sayReceived(context, link, received);
 }
 
-function remember(trunk: Trunk<Session>, received: Received, hash: number): void {
-  const { lately } = trunk;
-  lately.delete(received.packetId);
-  lately.set(received.packetId, { received, hash });
-  const oldest = lately.size > latelyMax ? lately.keys().next() : undefined;
-  if (oldest && !oldest.done) lately.delete(oldest.value);
+function remember(shared: SharedConnection<Session>, received: Received, hash: number): void {
+  const { recentDeliveries } = shared;
+  recentDeliveries.delete(received.packetId);
+  recentDeliveries.set(received.packetId, { received, hash });
+  const oldest = recentDeliveries.size > recentDeliveriesMax ? recentDeliveries.keys().next() : undefined;
+  if (oldest && !oldest.done) recentDeliveries.delete(oldest.value);
 }
 
 const nothing = new Uint8Array(0);
@@ -202,9 +207,9 @@ function sayReceived(context: Context, link: Connection, { packetId, publication
 }
 
 /** The store takes what it is given again, and has what it owed: what is in custody is acknowledged. */
-export function acknowledgeUnkept(context: Context, trunk: Trunk<Session>): void {
-  const { broker } = trunk;
-  for (const received of trunk.unkept.splice(0)) {
+export function acknowledgeAwaitingStore(context: Context, shared: SharedConnection<Session>): void {
+  const { broker } = shared;
+  for (const received of shared.ackAwaitingStore.splice(0)) {
     received.stage = "acknowledged";
     received.after = undefined;
     if (broker.link?.up && received.connection === broker.connection) sayReceived(context, broker.link, received);

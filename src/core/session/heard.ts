@@ -1,7 +1,7 @@
 /** What every message of a client means, whatever it says: the client is there. For dialects, before the procedure. */
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
-import { bidGoodbye, tellDisconnected } from "./departure.ts";
+import { disconnectClient, sendDisconnect } from "./departure.ts";
 import { noteHeard } from "./proof.ts";
 import { noteSpoke } from "./session-record.ts";
 import { staysAdmitted } from "./shut-out.ts";
@@ -27,7 +27,7 @@ export function noteMessage(context: Context, session: Session, isGoodbye: boole
 export function goesOn(context: Context, session: Session, isDisconnect: boolean): boolean {
   if (session.lastConnect) session.lastConnect.nothingSince = false;
   if (!session.brokerRefused || session.state !== "asleep" || isDisconnect) return true;
-  tellDisconnected(context, session);
-  bidGoodbye(context, session, "refused by the broker");
+  sendDisconnect(context, session);
+  disconnectClient(context, session, "refused by the broker");
   return false;
 }

@@ -1,5 +1,5 @@
 /**
- * A client that is gone while the gateway still owes the broker what it accepted from it: the session lingers, with its
+ * A client that is gone while the gateway still owes the broker what it accepted from it: the session waits, with its
  * connection, until all of it is there. Then it ends as it would have ended at once.
  */
 import { closeLink, detach, openLink } from "../broker/links.ts";
@@ -10,20 +10,20 @@ import { markChanged } from "./session-record.ts";
 
 /** The client said goodbye, or is lost and needs no will: its connection closes, and a clean session ends. */
 export function leave(context: Context, session: Session, why: string, how: "disconnect" | "abandon"): void {
-  if (session.account.owed > 0) return linger(context, session, { keepWill: false });
-  session.lingers = false;
+  if (session.account.unforwarded > 0) return awaitForwarding(context, session, { keepWill: false });
+  session.awaitsForwarding = false;
   detach(context, session, { how, endSession: session.clean });
   if (session.clean) endSession(context, session, why);
 }
 
 /** Goes on without the client. `keepWill`: it is published when all else is there. */
-export function linger(context: Context, session: Session, { keepWill }: { keepWill: boolean }): void {
-  session.lingers = true;
+export function awaitForwarding(context: Context, session: Session, { keepWill }: { keepWill: boolean }): void {
+  session.awaitsForwarding = true;
   if (!keepWill) session.will = undefined;
   if (session.clean) forgetDevice(context, session);
   markChanged(context, session);
   const { link } = session.broker;
-  if (session.trunk) return;
+  if (session.shared) return;
   if (link && (link.will === undefined || keepWill)) return;
   // A will that the broker holds for somebody who said goodbye must not go out with the next cut.
   if (link) closeLink(context, session.broker, { how: "disconnect", endSession: false });

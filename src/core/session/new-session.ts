@@ -23,16 +23,16 @@ export function newSession(
   });
   const someId = () => Math.floor(context.environment.random() * 65_535);
   const upstream = context.upstreams.of(clientId, peer);
-  const trunk = upstream.trunkOf(clientId);
+  const shared = upstream.sharedOf(clientId);
   return new Session({
     clientId,
     clean,
     dialect,
     registry,
     upstream,
-    trunk,
+    shared,
     broker:
-      trunk?.broker ?? new BrokerSession(someId(), { key: clientId, experience: context.experience.get(clientId) }),
+      shared?.broker ?? new BrokerSession(someId(), { key: clientId, experience: context.experience.get(clientId) }),
     predefined: context.predefined,
     account: new Account(context.counters.backlog),
     outbox: new Outbox(someId(), context.counters.buffered),

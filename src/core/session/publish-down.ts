@@ -2,7 +2,7 @@
  * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
  * `deliver` puts a publication into the outbox, the client's acknowledgements take the head off, and at the end of each turn
- * `pump` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
+ * `sendNext` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
  * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { acknowledge } from "../broker/received-record.ts";
@@ -13,10 +13,10 @@ import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";
 import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient } from "../words.ts";
-import { letIn } from "./admission.ts";
+import { admitDeferred } from "./admission.ts";
 import { changeState } from "./client-life.ts";
 import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
-import { lose } from "./departure.ts";
+import { markLost } from "./departure.ts";
 import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
@@ -48,12 +48,12 @@ const justSentMax = 8;
 const pingsMax = 2;
 
 /** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
-export function pump(context: Context, session: Session): void {
+export function sendNext(context: Context, session: Session): void {
   const { outbox } = session;
   // Nearly every turn of a client that only publishes.
-  if (outbox.length === 0 && session.state === "active" && session.broker.outside.size === 0) return;
+  if (outbox.length === 0 && session.state === "active" && session.broker.deferred.size === 0) return;
   while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
-    letIn(context, session);
+    admitDeferred(context, session);
     if (outbox.pausedUntil > context.now) return;
     const entry = nextEntry(context, session);
     if (!entry || outbox.allowance <= 0) {
@@ -257,7 +257,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
   if (wasHeardSince(session) || isShortened(context, session) || mayHaveAnother(session))
     return stepAside(context, session);
   noteSilence(context, session);
-  if (session.state !== "awake") return lose(context, session, { why: "no answer to what was sent", tell: true });
+  if (session.state !== "awake") return markLost(context, session, { why: "no answer to what was sent", tell: true });
   // It fell asleep in the middle: no PINGRESP, the message keeps its place.
   takeBack(session);
   changeState(context, session, "unanswered", "no answer while awake");
@@ -463,7 +463,7 @@ function delivered(context: Context, session: Session, entry: OutboxEntry): void
 /** The client has it, or was sent it at QoS 0. */
 function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
   context.counters.deliveredDown++;
-  if (!session.trunk) noteShown(context, session, publication);
+  if (!session.shared) noteShown(context, session, publication);
 }
 
 /** The client took a message under this id: it knows it. */
@@ -483,5 +483,5 @@ export function finishWaking(context: Context, session: Session): void {
   takeCustodyOfAll(context, session);
   if (session.peer === undefined) return;
   context.tell(session, pingResp);
-  context.out.letGo(session.peer);
+  context.out.releaseLink(session.peer);
 }

@@ -20,9 +20,17 @@ import { predefinedName } from "../state/predefined-topics.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
-import { drainSoon, storesFor } from "./backlog.ts";
+import { drainSoon, isStoreAndForward } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
-import { adopted, forgetTaken, isTaken, makeRoomForTaken, noteDone, remainTaken, remember } from "./duplicates.ts";
+import {
+  awaitPubRel,
+  forgetTaken,
+  isTaken,
+  makeRoomForTaken,
+  matchInFlight,
+  noteCompleted,
+  remember,
+} from "./duplicates.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
@@ -45,7 +53,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return refuse(context, session, message, reason, "unknown-topic-id");
   }
 
-  if (!mayGoToBroker(topicName, session.trunk !== undefined)) {
+  if (!mayGoToBroker(topicName, session.shared !== undefined)) {
     return refuse(context, session, message, "notSupported", "unsafe-topic");
   }
   const { link } = session.broker;
@@ -70,7 +78,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return;
   }
   if (!link?.up) return refuse(context, session, message, "congestion", "link-down");
-  if (link.congested || (message.qos > 0 && session.uplink.size >= uplinkInFlightMax)) {
+  if (link.congested || (message.qos > 0 && session.publishesInFlight.size >= uplinkInFlightMax)) {
     return refuse(context, session, message, "congestion", "uplink-congested");
   }
   if (message.qos === 2 && !makeRoomForTaken(context, session)) {
@@ -95,8 +103,9 @@ export function onPublish(context: Context, session: Session, message: Publish):
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
   const { link } = session.broker;
-  const isLive = link?.up === true || storesFor(context, session.clientId);
-  const isFull = session.uplink.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
+  const isLive = link?.up === true || isStoreAndForward(context, session.clientId);
+  const isFull =
+    session.publishesInFlight.size >= context.options.clients.uplinkInFlightMax || session.account.backlog.count > 0;
   if (!isLive || isFull || link?.congested || (message.qos === 2 && context.storeFails))
     return refuse(context, session, message, "congestion", "uplink-congested");
   if (message.qos === 2 && !makeRoomForTaken(context, session))
@@ -181,10 +190,10 @@ function topicNameWithoutSession(context: Context, session: Session | undefined,
 
 /** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
 export function onPubRel(context: Context, session: Session, msgId: number): void {
-  const exchange = session.uplink.get(msgId);
+  const exchange = session.publishesInFlight.get(msgId);
   if (exchange?.publication.qos !== 2) {
-    const taken = session.taken.get(msgId);
-    if (taken) noteDone(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
+    const taken = session.inboundQoS2.get(msgId);
+    if (taken) noteCompleted(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
     forgetTaken(context, session, msgId);
     context.tell(session, { type: "PUBCOMP", msgId });
     return;
@@ -225,13 +234,13 @@ export function onPublishAck(
   if (qos === 2 && exchange.stage !== "released" && reason === "accepted") {
     // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
     unbindUplink(exchange);
-    remainTaken(context, session, exchange, origin);
-    if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+    awaitPubRel(context, session, exchange, origin);
+    if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
     return;
   }
   if (reason === "accepted") remember(context, session, exchange);
   unbindUplink(exchange);
-  if (exchange.orphan) return;
+  if (exchange.fromBeforeConnect) return;
   if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
   else context.answer(session, pubAck(topicId, msgId, reason));
 }
@@ -271,7 +280,7 @@ function onReceivedByBroker(
   exchange: PublishExchange<Session>,
 ): void {
   const { origin } = exchange;
-  if (origin?.session.trunk) return onReceivedOverTrunk(context, exchange, origin);
+  if (origin?.session.shared) return onReceivedOverShared(context, exchange, origin);
   if (!origin) {
     exchange.stage = "released"; // our own: nobody else to wait for
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
@@ -285,25 +294,25 @@ function onReceivedByBroker(
  * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
  * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
  */
-function onReceivedOverTrunk(
+function onReceivedOverShared(
   context: Context,
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   const { session, msgId } = origin;
   unbindUplink(exchange);
-  remainTaken(context, session, exchange, origin);
+  awaitPubRel(context, session, exchange, origin);
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (!exchange.orphan) context.answer(session, { type: "PUBREC", msgId });
+  if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
-  const exchange = adopted(session, message);
+  const exchange = matchInFlight(session, message);
   if (exchange) {
     if (exchange.stage === "received" || exchange.stage === "released") {
       context.tell(session, { type: "PUBREC", msgId: message.msgId });
@@ -314,7 +323,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
   if (isTaken(context, session, message)) return true;
   // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
   if (!message.dup) return false;
-  const done = session.lately.find(message.msgId);
+  const done = session.recentPublishes.find(message.msgId);
   if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;
   if (context.now - done.at > context.repetitionMs || done.hash !== hashOf(message.data)) return false;
   context.drop("repeat", { clientId, peer, detail: `QoS ${message.qos} MsgId ${message.msgId}, finished before` });

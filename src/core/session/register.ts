@@ -14,7 +14,7 @@ export function onRegister(context: Context, session: Session, message: Register
   if (
     typeof topicName !== "string" ||
     !isTopicName(topicName) ||
-    !mayGoToBroker(topicName, session.trunk !== undefined)
+    !mayGoToBroker(topicName, session.shared !== undefined)
   ) {
     return context.tell(session, regAck(0, msgId, "notSupported"));
   }

@@ -29,7 +29,7 @@ function waits({ outbox }: Session, { topicName, payload }: Publication): boolea
 
 /** The client has this, or it was sent and wants no answer. What is not known to be retained is written with the next change, or at the end. */
 export function noteShown(context: Context, session: Session, publication: Publication): void {
-  if (!session.trunk && session.shown.note(publication)) noteChanged(context, session);
+  if (!session.shared && session.shown.note(publication)) noteChanged(context, session);
 }
 
 /** The process ends: what is not written yet. */

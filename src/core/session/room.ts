@@ -7,7 +7,7 @@ import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
 import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
-import { giveUp, turnAway } from "./drop.ts";
+import { giveUp, refuseEntry } from "./drop.ts";
 
 /** `wait`: no room now, and it may not be dropped: the broker keeps it. */
 export type Admission = "in" | "wait" | "dropped";
@@ -17,10 +17,10 @@ const none: readonly OutboxEntry[] = [];
 export function admit(context: Context, session: Session, entry: OutboxEntry): Admission {
   const { publication, policy, received } = entry;
   if (publication.qos === 0 && !isReachable(session) && !policy.qos0WhileAsleep) {
-    return turnAway(context, session, entry, "not-buffered");
+    return refuseEntry(context, session, entry, "not-buffered");
   }
   if (publication.payload.byteLength > (policy.payloadBytesMax ?? Number.POSITIVE_INFINITY))
-    return turnAway(context, session, entry, "too-large-for-client");
+    return refuseEntry(context, session, entry, "too-large-for-client");
   const { outbox } = session;
   const { buffer } = context.options;
   const bytes = entryBytes(entry);
@@ -40,7 +40,7 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   if (!fits(context, session, policy, more)) {
     // Of a rule that lets the oldest go, only what the client may have seen is left: that is about to go anyway.
     const isSoonThere = policy.atLimit === "oldest" && !tooLarge && fitsClient(context, session, more);
-    if (!mayWait && !isSoonThere) return turnAway(context, session, entry, "buffer-full");
+    if (!mayWait && !isSoonThere) return refuseEntry(context, session, entry, "buffer-full");
     if (outbox.length >= buffer.messagesMax + session.upstream.options.receiveMaximum) return "wait";
   }
   for (const old of replaced) giveUp(context, session, old, "superseded");

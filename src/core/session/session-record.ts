@@ -22,7 +22,7 @@ function storedRecordOf(session: Session): SessionRecord {
     clean: session.clean,
     keepAliveSeconds: session.keepAliveSeconds,
     sleepSeconds: session.sleepSeconds,
-    farewell: session.farewell,
+    farewell: session.willPending,
     ...(session.spoke && { spoke: true }),
     ...(session.dialect.name !== assumedDialect && { dialect: session.dialect.name }),
     ...(session.unproven && { unproven: true }),

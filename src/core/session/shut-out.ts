@@ -8,7 +8,7 @@
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
-import { bidGoodbye, tellDisconnected } from "./departure.ts";
+import { disconnectClient, sendDisconnect } from "./departure.ts";
 
 export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId, hint: string): void {
   context.counters.dropped["not-admitted"]++;
@@ -26,7 +26,7 @@ export function staysAdmitted(context: Context, session: Session, { tell }: { te
     return true;
   }
   sayNotAdmitted(context, clientId, peer, admission.hint);
-  if (tell && state !== "asleep") tellDisconnected(context, session);
-  bidGoodbye(context, session, "not admitted any more");
+  if (tell && state !== "asleep") sendDisconnect(context, session);
+  disconnectClient(context, session, "not admitted any more");
   return false;
 }

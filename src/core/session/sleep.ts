@@ -13,7 +13,7 @@ import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
 import { changeState } from "./client-life.ts";
 import { takeCustodyOfAll } from "./custody.ts";
-import { bidGoodbye, tellDisconnected } from "./departure.ts";
+import { disconnectClient, sendDisconnect } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { repeatInFlight } from "./publish-down.ts";
 import { moveTo } from "./session-record.ts";
@@ -22,9 +22,9 @@ import { moveTo } from "./session-record.ts";
 export function onDisconnect(context: Context, session: Session, duration: number | undefined): void {
   if (session.peer !== undefined) {
     context.tell(session, disconnect);
-    context.out.letGo(session.peer);
+    context.out.releaseLink(session.peer);
   }
-  if (!duration) return bidGoodbye(context, session, "DISCONNECT");
+  if (!duration) return disconnectClient(context, session, "DISCONNECT");
   session.sleepSeconds = duration;
   stopInFlight(context, session);
   changeState(context, session, "sleep", `sleeps ${duration} s`);
@@ -60,8 +60,8 @@ export function onPingReqFromElsewhere(context: Context, dialect: Speech, peer: 
 
 function wake(context: Context, session: Session): void {
   if (session.brokerRefused) {
-    tellDisconnected(context, session);
-    return bidGoodbye(context, session, "refused by the broker");
+    sendDisconnect(context, session);
+    return disconnectClient(context, session, "refused by the broker");
   }
   if (session.state === "awake") return repeatInFlight(context, session);
   changeState(context, session, "wake", "PINGREQ");

@@ -5,7 +5,7 @@
  * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
  * until the client's PUBREL, so that a repetition is answered and not taken twice.
  */
-import { bury } from "../broker/dead-letters.ts";
+import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
@@ -16,8 +16,8 @@ import type { PublishExchange } from "../state/exchanges.ts";
 import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
-import { append, dropOldest, storesFor } from "./backlog.ts";
-import { noteDone, noteTaken, remainTaken } from "./duplicates.ts";
+import { append, dropOldest, isStoreAndForward } from "./backlog.ts";
+import { awaitPubRel, noteCompleted, noteTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -25,12 +25,14 @@ export function isForBacklog(context: Context, session: Session, message: Publis
   const { backlog } = session.account;
   const isLive = link?.up === true && !link.congested;
   if (message.qos === 0) {
-    return !isLive && storesFor(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0;
+    return (
+      !isLive && isStoreAndForward(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0
+    );
   }
   // At QoS 2 an exchange is on disk under its packet id, and after a crash it goes before what the backlog holds: so not
   // while one of QoS 1 that came from there is still on its way.
   const mayNotPass = backlog.count > 0 || (message.qos === 2 && session.account.accepted > 0);
-  return (!isLive || mayNotPass) && storesFor(context, session.clientId);
+  return (!isLive || mayNotPass) && isStoreAndForward(context, session.clientId);
 }
 
 /** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest may make way, later. */
@@ -42,7 +44,7 @@ function obstacle(
 ): "store-failing" | "backlog-full" | "uplink-congested" | "drop" | undefined {
   if (context.storeFails) return "store-failing";
   const { uplink, clients } = context.options;
-  if (publication.qos === 2 && session.taken.size >= clients.uplinkInFlightMax) return "uplink-congested";
+  if (publication.qos === 2 && session.inboundQoS2.size >= clients.uplinkInFlightMax) return "uplink-congested";
   const { backlog } = session.account;
   const bytes = backlogBytes(publication);
   const isFull =
@@ -70,7 +72,7 @@ export function acceptPublish(
   if (why === "drop") {
     const detail = `QoS ${publication.qos} ${publication.topicName}: the newest goes`;
     context.drop("backlog-full", { clientId, peer: session.peer, detail });
-    bury(context, { clientId, direction: "up", reason: "backlog-full", publication });
+    keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
   } else after = append(context, session, publication);
   if (message.qos === 0) return undefined;
   answer(context, session, publication, { msgId: message.msgId, topicId: message.topicId }, after);
@@ -89,25 +91,25 @@ function answer(
   const { msgId, topicId } = of;
   const hash = hashOf(publication.payload);
   if (publication.qos === 2) {
-    const token = noteTaken(context, session, msgId, { topicId, hash, after, orphan: false });
+    const token = noteTaken(context, session, msgId, { topicId, hash, after, fromBeforeConnect: false });
     if (token !== undefined) {
       context.journal.promised(token, () => {
-        session.taken.delete(msgId);
+        session.inboundQoS2.delete(msgId);
         context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
       });
     }
     context.tell(session, { type: "PUBREC", msgId }, token ?? after);
     return;
   }
-  noteDone(context, session, { msgId, topicId, qos: 1, hash, after });
-  if (after !== undefined) context.journal.promised(after, () => session.lately.forget(msgId));
+  noteCompleted(context, session, { msgId, topicId, qos: 1, hash, after });
+  if (after !== undefined) context.journal.promised(after, () => session.recentPublishes.forget(msgId));
   context.tell(session, pubAck(topicId, msgId, "accepted"), after);
 }
 
 /** The connection is gone: what the client waits for becomes ours, and it is answered. */
 export function acceptInFlight(context: Context, session: Session): void {
-  const { broker, uplink, clientId } = session;
-  for (const [msgId, exchange] of uplink) {
+  const { broker, publishesInFlight, clientId } = session;
+  for (const [msgId, exchange] of publishesInFlight) {
     const { origin, stage, publication } = exchange;
     if (!origin) continue;
     if (stage === "released") {
@@ -116,14 +118,14 @@ export function acceptInFlight(context: Context, session: Session): void {
       continue;
     }
     // A suspect is never acknowledged by us: it may come to be taken out.
-    if (context.storeFails || exchange.orphan || exchange.suspicion?.isSuspect) continue;
+    if (context.storeFails || exchange.fromBeforeConnect || exchange.suspicion?.isSuspect) continue;
     const { topicId } = origin;
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
       settle(session, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
-      remainTaken(context, session, exchange, origin);
+      awaitPubRel(context, session, exchange, origin);
       continue;
     }
     settle(session, exchange);
@@ -146,7 +148,7 @@ function takeBack(
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  if (broker.inFlight.get(exchange.packetId) !== exchange || session.uplink.has(origin.msgId)) return;
+  if (broker.inFlight.get(exchange.packetId) !== exchange || session.publishesInFlight.has(origin.msgId)) return;
   broker.takeBack(exchange);
   bindUplink(exchange, origin);
 }

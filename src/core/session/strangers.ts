@@ -10,7 +10,7 @@ import { onPublishWithoutAnswer } from "./publish-up.ts";
 /** At most one DISCONNECT a second goes back: whoever it is connects then. */
 export function answerStranger(context: Context, dialect: Speech, peer: PeerId, what: string): void {
   context.drop("unknown-sender", { peer, detail: what });
-  if (context.strangers.allows(peer, context.now) && context.mayAnswer(peer))
+  if (context.unknownSenders.allows(peer, context.now) && context.mayAnswer(peer))
     context.out.send(dialect, peer, disconnect);
 }
 

@@ -6,7 +6,7 @@ import { storeExperience } from "../broker/experience-record.ts";
 import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
 import { reasonOf, sendOrWait } from "../broker/sending.ts";
-import { leaveFilter, settleMembership, subscribeOverTrunk } from "../broker/trunk-subscriptions.ts";
+import { leaveFilter, settleMembership, subscribeOverShared } from "../broker/shared-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
 import { subAck } from "../messages.ts";
@@ -15,10 +15,10 @@ import { newSubscribe, newUnsubscribe, type SubscribeExchange, type UnsubscribeE
 import { identityOf } from "../state/packet-key.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
-import { storesFor } from "./backlog.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused } from "./subscription-loss.ts";
@@ -29,7 +29,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "SUBSCRIBE" });
-  if (session.subscribing.has(msgId)) {
+  if (session.subscribesInFlight.has(msgId)) {
     context.counters.dropped.repeat++;
     return;
   }
@@ -44,7 +44,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
     return refuse("notSupported");
-  if (session.trunk && !hasPlaceFor(context, session.trunk, what.filter)) {
+  if (session.shared && !hasPlaceFor(context, session.shared, what.filter)) {
     context.drop("too-many-pending", {
       clientId,
       peer,
@@ -52,12 +52,15 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     });
     return refuse("congestion");
   }
-  const packetId = session.trunk ? 0 : broker.freePacketId();
+  const packetId = session.shared ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
-  const goesOn = link?.up || storesFor(context, clientId);
+  const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return refuse("congestion");
-  if ((isNew && session.subscriptions.size >= subscriptionsMax) || session.subscribing.size >= uplinkInFlightMax) {
+  if (
+    (isNew && session.subscriptions.size >= subscriptionsMax) ||
+    session.subscribesInFlight.size >= uplinkInFlightMax
+  ) {
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
     return refuse("congestion");
   }
@@ -80,9 +83,9 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });
   awaitBroker(session, msgId, exchange);
   session.broker.askedAgain.delete(what.filter);
-  if (session.trunk) subscribeOverTrunk(context, session.trunk, session, exchange);
+  if (session.shared) subscribeOverShared(context, session.shared, session, exchange);
   if (!link?.up) return grantUnlessSoon(context, session);
-  if (!session.trunk) sendOrWait(context, broker, exchange);
+  if (!session.shared) sendOrWait(context, broker, exchange);
 }
 
 /** The broker is away; where it has just closed, what is asked for waits a little for the next connection. */
@@ -93,7 +96,7 @@ function grantUnlessSoon(context: Context, session: Session): void {
 
 /** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */
 function isRefusedFilter(context: Context, session: Session, filter: string): boolean {
-  for (const { broker, key } of session.trunk?.all() ?? [{ broker: session.broker, key: session.clientId }])
+  for (const { broker, key } of session.shared?.all() ?? [{ broker: session.broker, key: session.clientId }])
     if (isRefusedBy(context, broker, key, filter)) return true;
   return false;
 }
@@ -117,11 +120,11 @@ export function onSubscribeAck(
   const { origin, filter, qos } = exchange;
   if (!origin) return dropLateRefused(context, owner, filter, code);
   const { session, msgId, topicId, by, predefinedId } = origin;
-  session.subscribing.delete(msgId);
+  session.subscribesInFlight.delete(msgId);
   context.touch(session); // a message may have waited for this answer
   const reason = reasonOf(code);
   if (reason !== "accepted") {
-    if (session.trunk) settleMembership(context, session.trunk, session, filter);
+    if (session.shared) settleMembership(context, session.shared, session, filter);
     context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason }));
     return;
   }
@@ -147,30 +150,30 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "UNSUBSCRIBE" });
-  if (session.subscribing.has(msgId)) {
+  if (session.subscribesInFlight.has(msgId)) {
     context.counters.dropped.repeat++;
     return;
   }
   const what = named(session, message, true);
   const { link } = broker;
-  const packetId = session.trunk ? 0 : broker.freePacketId();
+  const packetId = session.shared ? 0 : broker.freePacketId();
   if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // it has no reason
   // Without the broker nothing is promised; the client repeats itself. [§6.13]
-  const goesOn = link?.up || storesFor(context, clientId);
+  const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
   if (takeBackSubscribe(context, session, what.filter)) {
-    session.subscribing.set(msgId, exchange);
+    session.subscribesInFlight.set(msgId, exchange);
     return onUnsubscribeAck(context, exchange);
   }
   awaitBroker(session, msgId, exchange);
-  if (session.trunk) {
+  if (session.shared) {
     session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
     markChanged(context, session);
-    unsubscribeOverTrunk(context, session.trunk, session, exchange);
+    unsubscribeOverShared(context, session.shared, session, exchange);
   }
   if (!link?.up) return grantUnlessSoon(context, session);
-  if (!session.trunk) sendOrWait(context, broker, exchange);
+  if (!session.shared) sendOrWait(context, broker, exchange);
 }
 
 /**
@@ -179,13 +182,13 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
  */
 function takeBackSubscribe(context: Context, session: Session, filter: string): boolean {
   const { broker } = session;
-  for (const [msgId, request] of [...session.subscribing]) {
+  for (const [msgId, request] of [...session.subscribesInFlight]) {
     if (request.kind !== "subscribe" || request.filter !== filter) continue;
     // Its client has given it up.
-    if (session.trunk || !request.isSent) session.subscribing.delete(msgId);
+    if (session.shared || !request.isSent) session.subscribesInFlight.delete(msgId);
   }
   const isRefused = session.subscriptions.get(filter)?.isRefused === true;
-  if (session.trunk) return isRefused; // leaving the filter does it
+  if (session.shared) return isRefused; // leaving the filter does it
   let wasSuspect = isRefused;
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "subscribe" || exchange.filter !== filter || exchange.isSent) continue;
@@ -201,7 +204,7 @@ function endEarlierMeaning(context: Context, session: Session, filter: string, p
   const earlier = subscribedAs(session, predefinedId);
   if (earlier === undefined || earlier === filter) return;
   session.subscriptions.delete(earlier);
-  if (session.trunk) return void leaveFilter(context, session.trunk, session, earlier, undefined);
+  if (session.shared) return void leaveFilter(context, session.shared, session, earlier, undefined);
   const { broker } = session;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return;
@@ -211,13 +214,13 @@ function endEarlierMeaning(context: Context, session: Session, filter: string, p
 }
 
 /** A client unsubscribes; answered at once when others still want the filter. */
-export function unsubscribeOverTrunk(
+export function unsubscribeOverShared(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
   request: UnsubscribeExchange<Session>,
 ): void {
-  const asked = leaveFilter(context, trunk, session, request.filter, request.origin);
+  const asked = leaveFilter(context, shared, session, request.filter, request.origin);
   if (!asked) onUnsubscribeAck(context, request);
 }
 
@@ -225,8 +228,8 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
-  if (session.subscribing.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
-  session.subscribing.delete(msgId);
+  if (session.subscribesInFlight.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
+  session.subscribesInFlight.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
   context.answer(session, { type: "UNSUBACK", msgId });
@@ -237,11 +240,11 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
  * for is asked there with the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
-  for (const exchange of [...session.subscribing.values()]) {
+  for (const exchange of [...session.subscribesInFlight.values()]) {
     const { broker } = session;
     if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
-    if (session.trunk) {
-      // What the broker is to hear stands in the trunk's exchanges.
+    if (session.shared) {
+      // What the broker is to hear stands in the shared connection's exchanges.
       if (exchange.kind === "subscribe") onSubscribeAck(context, session, exchange, exchange.qos);
       else onUnsubscribeAck(context, exchange);
       continue;
@@ -265,32 +268,32 @@ export function grantPendingRequests(context: Context, session: Session): void {
 
 function isSuspected(session: Session, exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>): boolean {
   if (exchange.suspicion?.isSuspect) return true;
-  if (!session.trunk || exchange.kind !== "subscribe") return false;
-  return session.trunk.entryOf(exchange.filter)?.asking?.suspicion?.isSuspect === true;
+  if (!session.shared || exchange.kind !== "subscribe") return false;
+  return session.shared.entryOf(exchange.filter)?.asking?.suspicion?.isSuspect === true;
 }
 
 /** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
 export function failPendingRequests(context: Context, session: Session): void {
   context.touch(session); // a message may have waited for the answer
-  for (const [msgId, exchange] of session.subscribing) {
-    if (!session.trunk) session.broker.finish(exchange);
-    else if (exchange.kind === "subscribe") settleMembership(context, session.trunk, session, exchange.filter);
+  for (const [msgId, exchange] of session.subscribesInFlight) {
+    if (!session.shared) session.broker.finish(exchange);
+    else if (exchange.kind === "subscribe") settleMembership(context, session.shared, session, exchange.filter);
     if (exchange.kind === "subscribe") {
       const topicId = exchange.origin?.predefinedId ?? 0;
       context.tell(session, subAck({ qos: 0, topicId, msgId, reason: "congestion" }));
     }
   }
-  session.subscribing.clear();
+  session.subscribesInFlight.clear();
 }
 
-/** The client waits for the broker's answer to this. Over a shared connection the trunk asks, once for all who want it. */
+/** The client waits for the broker's answer to this. Over a shared connection the shared connection asks, once for all who want it. */
 function awaitBroker(
   session: Session,
   msgId: number,
   exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
 ): void {
-  session.subscribing.set(msgId, exchange);
-  if (!session.trunk) session.broker.add(exchange);
+  session.subscribesInFlight.set(msgId, exchange);
+  if (!session.shared) session.broker.add(exchange);
 }
 
 /** What a SUBSCRIBE to this predefined id began, whatever the id means now. */
@@ -306,7 +309,7 @@ type Named = { readonly filter: string; readonly by: SubscribedBy; readonly pred
 
 function named(session: Session, message: Unsubscribe, isUnsubscribe: boolean): Named {
   const { topic } = message;
-  const isShared = session.trunk !== undefined;
+  const isShared = session.shared !== undefined;
   switch (message.topicIdType) {
     case "normal":
     case "name":

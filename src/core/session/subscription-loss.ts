@@ -1,6 +1,6 @@
 /** A subscription ends without its client having asked. */
 import { reasonOf, sendOrWait } from "../broker/sending.ts";
-import { leaveFilter } from "../broker/trunk-subscriptions.ts";
+import { leaveFilter } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 
 import { newUnsubscribe } from "../state/exchanges.ts";
@@ -12,7 +12,7 @@ export function dropSubscription(context: Context, session: Session, filter: str
   const { broker } = session;
   if (!session.subscriptions.delete(filter)) return;
   markChanged(context, session);
-  if (session.trunk) return void leaveFilter(context, session.trunk, session, filter, undefined);
+  if (session.shared) return void leaveFilter(context, session.shared, session, filter, undefined);
   const packetId = broker.freePacketId();
   if (!broker.link?.up || packetId === undefined) return; // with the next connection it is not subscribed again
   const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });

@@ -38,7 +38,7 @@ function nameBehind({ predefined, clientId }: Session, id: number): string | und
 
 /** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. */
 export function isBeingSubscribed(session: Session, topicName: string): boolean {
-  for (const exchange of session.subscribing.values()) {
+  for (const exchange of session.subscribesInFlight.values()) {
     if (exchange.kind === "subscribe" && exchange.filter === topicName) return true;
   }
   return false;

@@ -29,7 +29,8 @@ export function hasRoomForWill(context: Context, session: Session | undefined, w
 function octetsOf(session: Session): number {
   let octets = session.registry.octets + willOctets(session.will) + (session.willMessage?.byteLength ?? 0);
   for (const filter of session.subscriptions.keys()) octets += utf8Length(filter);
-  for (const { kind, filter } of session.subscribing.values()) if (kind === "subscribe") octets += utf8Length(filter);
+  for (const { kind, filter } of session.subscribesInFlight.values())
+    if (kind === "subscribe") octets += utf8Length(filter);
   return octets;
 }
 

@@ -6,13 +6,13 @@
  * what it is sent.
  */
 import type { Context } from "../context.ts";
-import { pump } from "./publish-down.ts";
+import { sendNext } from "./publish-down.ts";
 
 /** Moves on each session that was touched, in the order in which they were. One that is touched meanwhile comes last. */
 export function moveOn(context: Context): void {
   // The list may grow while it is walked: a session that stands in it does not enter it again before its turn is over.
   for (const session of context.touched) {
-    pump(context, session);
+    sendNext(context, session);
     session.touched = false;
   }
 }

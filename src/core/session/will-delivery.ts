@@ -16,39 +16,39 @@ import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts"
 import type { Session } from "../state/session.ts";
 import type { Publication, QoS } from "../types.ts";
 import { supervise } from "./client-life.ts";
-import { leave, linger } from "./leave.ts";
+import { awaitForwarding, leave } from "./leave.ts";
 import { markChanged } from "./session-record.ts";
 
 /** The client is lost: see to its will and to its connection. */
-export function abandonOrBidFarewell(context: Context, session: Session): void {
+export function deliverWillOrClose(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
-  if (session.account.owed > 0) return farewellAfterAll(context, session);
+  if (session.account.unforwarded > 0) return deliverWillAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
-    return part(context, session, "abandon");
+    return closeAfterWill(context, session, "abandon");
   }
-  if (!will) return part(context, session, "disconnect");
-  session.farewell = true;
+  if (!will) return closeAfterWill(context, session, "disconnect");
+  session.willPending = true;
   markChanged(context, session);
   supervise(context, session);
   if (link.up) publishWill(context, session);
 }
 
 /** What was accepted from the client comes first; its will follows, unless the broker has published it at a cut. */
-function farewellAfterAll(context: Context, session: Session): void {
+function deliverWillAfterAll(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
   const isOut = link?.wasUp && !link.up && brokerPublishes(context, session) && sameWill(will, link.will);
   if (isOut && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
-  session.farewell = will !== undefined && !isOut;
-  linger(context, session, { keepWill: session.farewell });
+  session.willPending = will !== undefined && !isOut;
+  awaitForwarding(context, session, { keepWill: session.willPending });
   supervise(context, session);
 }
 
 /** Does closing the connection without DISCONNECT make the broker publish, and now? */
 function brokerPublishes(context: Context, session: Session): boolean {
-  if (session.trunk) return false;
+  if (session.shared) return false;
   const { link } = session.broker;
   const { protocol, will } = session.upstream.options;
   if (protocol === "3.1.1") return true;
@@ -60,7 +60,7 @@ function brokerPublishes(context: Context, session: Session): boolean {
 export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(session);
-  if (!link || !will) return part(context, session, "disconnect");
+  if (!link || !will) return closeAfterWill(context, session, "disconnect");
   if (isUnderWay(session)) return; // from the connection before this one
   const publication: Publication = {
     ...will,
@@ -70,9 +70,9 @@ export function publishWill(context: Context, session: Session): void {
   context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
-    const { trunk, broker } = session;
+    const { shared, broker } = session;
     // Over its own connection it is the last word.
-    if (trunk) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
+    if (shared) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
     else
       context.out.add({
         kind: "publish",
@@ -81,7 +81,7 @@ export function publishWill(context: Context, session: Session): void {
         packetId: 0,
         dup: false,
       });
-    return part(context, session, "disconnect");
+    return closeAfterWill(context, session, "disconnect");
   }
   const exchange = newPublishExchange(packetId, publication, session, { isWill: true });
   session.broker.add(exchange);
@@ -96,32 +96,32 @@ function isUnderWay(session: Session): boolean {
 
 /** The broker has the will, or refused it. */
 export function onWillSettled(context: Context, { owner: session }: PublishExchange<Session>): void {
-  if (session?.farewell) part(context, session, "disconnect");
+  if (session?.willPending) closeAfterWill(context, session, "disconnect");
 }
 
 /** The client is back, or the time is over: what was written is written. */
-export function giveUpFarewell(context: Context, session: Session): void {
+export function giveUpWill(context: Context, session: Session): void {
   if (!session.broker.link?.up) {
     context.drop("link-down", {
       clientId: session.clientId,
       detail: "will not published: the broker was away too long",
     });
   }
-  part(context, session, "disconnect");
+  closeAfterWill(context, session, "disconnect");
 }
 
-function part(context: Context, session: Session, how: "disconnect" | "abandon"): void {
-  session.farewell = false;
+function closeAfterWill(context: Context, session: Session, how: "disconnect" | "abandon"): void {
+  session.willPending = false;
   markChanged(context, session);
   // Over a shared connection it goes on by itself.
-  for (const exchange of session.trunk ? [] : [...session.broker.inFlight.values()]) {
+  for (const exchange of session.shared ? [] : [...session.broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || !exchange.isWill) continue;
     retire(context, session.broker, exchange);
     session.broker.finish(exchange);
     forgetExchange(context, exchange);
   }
-  if (session.account.owed === 0 && !session.clean) {
-    session.lingers = false;
+  if (session.account.unforwarded === 0 && !session.clean) {
+    session.awaitsForwarding = false;
     detach(context, session, { how, endSession: false });
     return supervise(context, session);
   }

@@ -26,7 +26,7 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
     typeof willTopic !== "string" ||
     !isTopicName(willTopic) ||
     qos === -1 ||
-    !mayGoToBroker(willTopic, session.trunk !== undefined)
+    !mayGoToBroker(willTopic, session.shared !== undefined)
   ) {
     return answer("notSupported");
   } else {

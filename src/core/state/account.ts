@@ -17,7 +17,7 @@ export class Account {
   }
 
   /** Publications that the client was answered for and the broker has not finished with. */
-  get owed(): number {
+  get unforwarded(): number {
     return this.accepted + this.backlog.count;
   }
 }

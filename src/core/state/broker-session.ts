@@ -60,7 +60,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   readonly inFlight = new SmallMap<number, Exchange<Client>>();
   readonly received = new SmallMap<number, Received>();
   /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
-  readonly outside = new SmallMap<Received, true>();
+  readonly deferred = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
   /**
@@ -68,7 +68,7 @@ export class BrokerSession<Client extends ExchangeClient> {
    * broker was restarted from an older state, or our own last life ended before it had subscribed. What it calls present
    * then may be without our subscriptions.
    */
-  inDoubt = true;
+  sessionUncertain = true;
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;
@@ -233,7 +233,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   }
 
   /** No suspect holds anybody any more. */
-  letGo(): void {
+  clearUnanswered(): void {
     this.#lines.sift();
   }
 
@@ -312,7 +312,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
   cut(now: Instant): void {
     this.search.ended(now, [], byUs, (exchange) => identityOf(exchange, this.key));
-    this.outside.clear(); // the broker will send them again
+    this.deferred.clear(); // the broker will send them again
     this.#lines.clear();
     this.#unanswered = 0;
     this.owesReleases = false;

@@ -23,21 +23,21 @@ export function checkLinks({ links, sessions, upstreams }: Checked, found: Found
   for (const [id, link] of links) {
     if (link.id !== id) found(`link ${link.id} stands in the table as ${id}`);
     if (link.broker.link !== link) found(`link ${id} is in the table, and its MQTT session has done with it`);
-    const { session, trunk } = link;
+    const { session, shared } = link;
     if (session && sessions.byClientId(session.clientId) !== session)
       found(`link ${id} is for a session of client ${session.clientId} that is over`);
-    if ((session ?? trunk ?? { broker: link.upstream.service }).broker !== link.broker)
+    if ((session ?? shared ?? { broker: link.upstream.service }).broker !== link.broker)
       found(`link ${id} serves another MQTT session than that of its owner`);
   }
   const known = (broker: BrokerSession<Session>, who: string) => {
     if (broker.link && links.get(broker.link.id) !== broker.link)
       found(`${who}: its link ${broker.link.id} is not in the table`);
   };
-  for (const { name, service, trunks } of upstreams.all) {
+  for (const { name, service, sharedConnections } of upstreams.all) {
     known(service, `the gateway's own connection to "${name}"`);
-    for (const { broker, home } of trunks) known(broker, `the shared connection ${home}`);
+    for (const { broker, upstreamKey } of sharedConnections) known(broker, `the shared connection ${upstreamKey}`);
   }
-  for (const { broker, clientId, trunk } of sessions.all()) if (!trunk) known(broker, `client ${clientId}`);
+  for (const { broker, clientId, shared } of sessions.all()) if (!shared) known(broker, `client ${clientId}`);
 }
 
 /** Answers how many deliveries say that a client's message holds them. */
@@ -56,7 +56,7 @@ export function checkBroker(subject: Subject): number {
     if (received.packetId !== packetId) found(`${who()}: delivery ${received.packetId} is known as ${packetId}`);
     checkHolder(subject, received);
   }
-  for (const received of broker.outside.keys()) {
+  for (const received of broker.deferred.keys()) {
     const { packetId, stage, held } = received;
     if (broker.received.get(packetId) !== received)
       found(`${who()}: delivery ${packetId} waits for room, and is not among what the broker delivered`);
@@ -72,15 +72,16 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
   if (!origin) return;
   const { session, msgId } = origin;
   // Over a shared connection the broker is still to hear of it, and its client's session may be over.
-  if (exchange.kind === "unsubscribe" && session.trunk && session.subscribing.get(msgId)?.origin !== origin) return;
+  if (exchange.kind === "unsubscribe" && session.shared && session.subscribesInFlight.get(msgId)?.origin !== origin)
+    return;
   const waiting = () =>
     `${who()}: the ${exchange.kind.toUpperCase()} under packet ${packetId} is MsgId ${msgId} of client ${session.clientId}`;
   if (gateway.sessions.byClientId(session.clientId) !== session) found(`${waiting()}, whose session is over`);
   if (exchange.kind === "publish") {
     if (exchange.accepted) found(`${waiting()}, which has its answer`);
     if (exchange.owner !== session) found(`${waiting()}, and on the account of another`);
-    if (session.uplink.get(msgId) !== exchange) found(`${waiting()}, which does not wait for it`);
-  } else if (!session.trunk && session.subscribing.get(msgId) !== exchange)
+    if (session.publishesInFlight.get(msgId) !== exchange) found(`${waiting()}, which does not wait for it`);
+  } else if (!session.shared && session.subscribesInFlight.get(msgId) !== exchange)
     found(`${waiting()}, which does not wait for it`);
 }
 
@@ -89,7 +90,9 @@ function checkHolder({ gateway, broker, who, found }: Subject, received: Receive
   const { packetId, stage, held, connection } = received;
   if (held && stage !== "open") found(`${who()}: delivery ${packetId} is held for a client, and ${stage}`);
   const isOurs = stage === "open" && broker.link?.up === true && connection === broker.connection;
-  if (!isOurs || held || broker.outside.has(received) || broker.outside.size >= outsideMax) return;
-  const isUnkept = gateway.upstreams.all.some(({ trunks }) => trunks.some(({ unkept }) => unkept.includes(received)));
-  if (!isUnkept) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
+  if (!isOurs || held || broker.deferred.has(received) || broker.deferred.size >= outsideMax) return;
+  const isAwaitingStore = gateway.upstreams.all.some(({ sharedConnections }) =>
+    sharedConnections.some(({ ackAwaitingStore }) => ackAwaitingStore.includes(received)),
+  );
+  if (!isAwaitingStore) found(`${who()}: delivery ${packetId} is not acknowledged, and waits nowhere`);
 }

@@ -62,7 +62,7 @@ function checkOutbox({ gateway, session }: Subject, tell: Found): number {
 
 /** What waits for a client that can be spoken to is on its way, or waits for something that will come. */
 function checkMoving({ gateway, session }: Subject, tell: Found): void {
-  const { outbox, retry, state, peer, subscribing } = session;
+  const { outbox, retry, state, peer, subscribesInFlight } = session;
   if (outbox.inFlight) {
     if (!isReachable(session))
       tell(` is ${state}${peer === undefined ? " without an address" : ""}, and something is in flight to it`);
@@ -70,9 +70,9 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     return;
   }
   if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
-  if (session.setup || (peer !== undefined && gateway.setups.has(peer))) return; // it is connecting
+  if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return; // it is connecting
   const { link } = session.broker;
-  const isRestored = session.trunk ? !link?.wasUp : link?.resumes && !link.wasUp;
+  const isRestored = session.shared ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart it is moved on when its connection is up
   const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: gateway.roundMs(session) });
   if (!head) {
@@ -82,14 +82,14 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   }
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
   if (session.unproven?.waits && state === "active") return; // it is moved on when it speaks
-  for (const request of subscribing.values())
+  for (const request of subscribesInFlight.values())
     if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
   tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);
 }
 
 /** A publication that the client waits for is in flight at the broker under its name. (The way back: check-broker.ts.) */
 function checkUplink({ session, accepted }: Subject, tell: Found): void {
-  for (const [msgId, exchange] of session.uplink) {
+  for (const [msgId, exchange] of session.publishesInFlight) {
     const { origin, packetId } = exchange;
     if (session.broker.inFlight.get(packetId) !== exchange)
       tell(` waits for its PUBLISH with MsgId ${msgId}, and packet ${packetId} is not in flight`);
@@ -101,12 +101,12 @@ function checkUplink({ session, accepted }: Subject, tell: Found): void {
 }
 
 function checkSubscribing({ session }: Subject, tell: Found): void {
-  const { broker, trunk, subscribing } = session;
-  for (const [msgId, request] of subscribing) {
+  const { broker, shared, subscribesInFlight } = session;
+  for (const [msgId, request] of subscribesInFlight) {
     const waiting = ` waits for its ${request.kind.toUpperCase()} of ${request.filter} with MsgId ${msgId}`;
     if (request.origin?.session !== session || request.origin.msgId !== msgId)
       tell(`${waiting}, and the answer goes elsewhere`);
-    if (!trunk) {
+    if (!shared) {
       if (broker.inFlight.get(request.packetId) !== request) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
@@ -114,14 +114,14 @@ function checkSubscribing({ session }: Subject, tell: Found): void {
       if (!isUnsubscribing(session, request)) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
-    const entry = trunk.entryOf(request.filter);
-    if (!entry?.next.includes(request) && !entry?.asking?.trunk?.requests.includes(request))
+    const entry = shared.entryOf(request.filter);
+    if (!entry?.next.includes(request) && !entry?.asking?.shared?.requests.includes(request))
       tell(`${waiting}, and nothing is asked of the broker`);
   }
 }
 
-function isUnsubscribing({ broker, trunk }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
-  for (const { inFlight } of trunk ? [...trunk.all()].map((lane) => lane.broker) : [broker])
+function isUnsubscribing({ broker, shared }: Session, { origin }: UnsubscribeExchange<Session>): boolean {
+  for (const { inFlight } of shared ? [...shared.all()].map((lane) => lane.broker) : [broker])
     for (const exchange of inFlight.values())
       if (exchange.kind === "unsubscribe" && exchange.origin === origin) return true;
   return false;
@@ -137,38 +137,41 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
   if (count === 0 || link?.up !== true || link.congested) return;
   if (gateway.drain.waiting.has(session) || readingUpTo !== undefined || accepted > 0) return;
   // Its own window is full of others: the next of those that is acknowledged brings it back.
-  if (!session.trunk && session.broker.openPublications >= link.limits.receiveMaximum) return;
+  if (!session.shared && session.broker.openPublications >= link.limits.receiveMaximum) return;
   tell(`: ${count} publications wait for the broker, which is there, and nobody sends them`);
 }
 
 /** The deadline that its state asks for is set, and not later than that. */
 function checkLife({ gateway, session, procedures }: Subject, tell: Found): void {
-  const { life, state, setup, lingers } = session;
+  const { life, state, pendingConnect, awaitsForwarding } = session;
   // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
-  if (life.at === undefined && !setup?.isNew && !lingers) tell(` is ${state}, and no deadline ends that`);
+  if (life.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
+    tell(` is ${state}, and no deadline ends that`);
   // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
   const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
-  if (life.at !== undefined && !setup && life.at > Math.ceil(latest))
+  if (life.at !== undefined && !pendingConnect && life.at > Math.ceil(latest))
     tell(` is ${state}, and its deadline comes ${life.at - latest} ms late`);
 }
 
 /** It has a connection of its own exactly as long as somebody needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
-  const { state, peer, broker, trunk, setup, farewell, lingers, clean, account } = session;
+  const { state, peer, broker, shared, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
   // Its old address may be somebody else's while it connects from a new one.
-  if (state === "active" && peer === undefined && !setup) tell(` is active, and has no address`);
+  if (state === "active" && peer === undefined && !pendingConnect) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
-  if (farewell && state !== "lost") tell(` is ${state}, and its will is on the way`);
-  if (lingers && !isGone) tell(` is ${state}, and its session lingers`);
-  if (!setup && isGone && clean && !farewell && !lingers) tell(` is ${state}, and its clean session has not ended`);
-  if (!setup && lingers && !farewell && account.owed === 0 && broker.link?.up)
-    tell(`: its session lingers for nothing`);
-  if (!setup && farewell && account.owed === 0 && broker.link?.up && !isWillUnderWay(session))
+  if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
+  if (awaitsForwarding && !isGone) tell(` is ${state}, and its session waits for what is to be forwarded`);
+  if (!pendingConnect && isGone && clean && !willPending && !awaitsForwarding)
+    tell(` is ${state}, and its clean session has not ended`);
+  if (!pendingConnect && awaitsForwarding && !willPending && account.unforwarded === 0 && broker.link?.up)
+    tell(`: its session waits, and nothing is to be forwarded`);
+  if (!pendingConnect && willPending && account.unforwarded === 0 && broker.link?.up && !isWillUnderWay(session))
     tell(`: its will is to be published, the broker is there, and nobody does`);
-  if (trunk || setup || session.isHeldBack) return;
-  const needsLink = !isGone || farewell || lingers;
-  if (needsLink && !broker.link) tell(` is ${state}${farewell || lingers ? " and not done" : ""}, and has no link`);
+  if (shared || pendingConnect || session.isHeldBack) return;
+  const needsLink = !isGone || willPending || awaitsForwarding;
+  if (needsLink && !broker.link)
+    tell(` is ${state}${willPending || awaitsForwarding ? " and not done" : ""}, and has no link`);
   if (!needsLink && broker.link) tell(` is ${state}, and has link ${broker.link.id} still`);
 }
 
@@ -181,13 +184,14 @@ function isWillUnderWay(session: Session): boolean {
 function checkLimits({ gateway, session }: Subject, tell: Found): void {
   const { options } = gateway;
   const { clients, buffer, topics, uplink } = options;
-  const { clientId, registry, outbox, subscriptions, subscribing, account } = session;
+  const { clientId, registry, outbox, subscriptions, subscribesInFlight, account } = session;
   const { receiveMaximum } = session.upstream.options;
   if (registry.size > topics.idsPerClientMax)
     tell(` has ${registry.size} topic ids, at most ${topics.idsPerClientMax}`);
   if (subscriptions.size > clients.subscriptionsMax + clients.uplinkInFlightMax)
     tell(` has ${subscriptions.size} subscriptions, at most ${clients.subscriptionsMax}`);
-  if (subscribing.size > clients.uplinkInFlightMax) tell(`: ${subscribing.size} SUBSCRIBEs wait for the broker`);
+  if (subscribesInFlight.size > clients.uplinkInFlightMax)
+    tell(`: ${subscribesInFlight.size} SUBSCRIBEs wait for the broker`);
   if (outbox.length > buffer.messagesMax + receiveMaximum)
     tell(`: ${outbox.length} messages wait, at most ${buffer.messagesMax} and ${receiveMaximum} at the broker`);
   if (account.backlog.count > uplink.policyOf(clientId).messagesMax + beyondBacklogMax)

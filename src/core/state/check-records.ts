@@ -31,7 +31,7 @@ export class WrittenRecords {
   }
 
   compare(session: Session, recordOf: (session: Session) => SessionRecord, found: Found): void {
-    if (session.setup) return; // its CONNECT is not answered: it may come to nothing
+    if (session.pendingConnect) return; // its CONNECT is not answered: it may come to nothing
     const { clientId } = session;
     const last = this.#last.get(clientId);
     if (!last) return found(`client ${clientId}: its session is not stored`);

@@ -14,10 +14,10 @@ import type { BrokerSession } from "./broker-session.ts";
 import { checkBroker, checkLinks } from "./check-broker.ts";
 import { checkClient } from "./check-client.ts";
 import { WrittenRecords } from "./check-records.ts";
-import { checkRetainedWaits, checkTrunk } from "./check-trunk.ts";
+import { checkRetainedWaits, checkShared } from "./check-shared.ts";
 import type { Checked } from "./checked.ts";
+import { PendingConnect } from "./pending-connect.ts";
 import { Session } from "./session.ts";
-import { Setup } from "./setup.ts";
 
 /** A turn: what it was about, and what came of it. */
 export interface Turn {
@@ -70,37 +70,39 @@ function checkTables(gateway: Checked, found: Found): void {
   checkSetups(gateway, found);
   checkLinks(gateway, found);
   checkDeadlines(gateway, found);
-  for (const { trunks } of gateway.upstreams.all) for (const trunk of trunks) checkTrunk(gateway, trunk, found);
+  for (const { sharedConnections } of gateway.upstreams.all)
+    for (const shared of sharedConnections) checkShared(gateway, shared, found);
   checkRetainedWaits(gateway, found);
   const { sessionsMax, pendingMax } = gateway.options.clients;
   if (gateway.sessions.size > sessionsMax) found(`there are ${gateway.sessions.size} sessions, at most ${sessionsMax}`);
-  let pending = 0;
-  for (const setup of gateway.setups.values()) if (!setup.repeats) pending++;
-  if (pending > pendingMax) found(`${pending} set-ups are under way, at most ${pendingMax}`);
+  let waiting = 0;
+  for (const pending of gateway.pendingConnects.values()) if (!pending.repeats) waiting++;
+  if (waiting > pendingMax) found(`${waiting} set-ups are under way, at most ${pendingMax}`);
   if (gateway.drain.waiting.size > 0 && gateway.drain.deadline.at === undefined)
     found(`${gateway.drain.waiting.size} clients are to send from their backlogs, and no deadline is set for it`);
 }
 
-function checkSetups({ setups, sessions }: Checked, found: Found): void {
-  for (const [peer, setup] of setups) {
-    const who = `client ${setup.clientId}`;
-    const { session } = setup;
-    if (setup.peer !== peer) found(`${who}: its set-up from ${setup.peer} stands in the table for ${peer}`);
-    if (setup.expiry.at === undefined) found(`${who}: its set-up has no deadline`);
-    if ((setup.stage === "broker") !== (session !== undefined))
-      found(`${who}: its set-up is at stage "${setup.stage}" with${session ? "" : "out"} a session`);
-    if (session && session.setup !== setup) found(`${who}: its set-up has a session that knows nothing of it`);
-    if (session && sessions.byClientId(setup.clientId) !== session)
+function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void {
+  for (const [peer, pending] of pendingConnects) {
+    const who = `client ${pending.clientId}`;
+    const { session } = pending;
+    if (pending.peer !== peer) found(`${who}: its set-up from ${pending.peer} stands in the table for ${peer}`);
+    if (pending.expiry.at === undefined) found(`${who}: its set-up has no deadline`);
+    if ((pending.stage === "broker") !== (session !== undefined))
+      found(`${who}: its set-up is at stage "${pending.stage}" with${session ? "" : "out"} a session`);
+    if (session && session.pendingConnect !== pending)
+      found(`${who}: its set-up has a session that knows nothing of it`);
+    if (session && sessions.byClientId(pending.clientId) !== session)
       found(`${who}: its set-up has a session that is not in the table`);
   }
 }
 
 /** Whatever waits for its time belongs to somebody who is there. */
-function checkDeadlines({ deadlines, sessions, setups }: Checked, found: Found): void {
+function checkDeadlines({ deadlines, sessions, pendingConnects }: Checked, found: Found): void {
   deadlines.check(({ owner, name }) => {
     if (owner instanceof Session && sessions.byClientId(owner.clientId) !== owner)
       found(`client ${owner.clientId}: a session that is over has its deadline "${name}" still`);
-    if (owner instanceof Setup && setups.get(owner.peer) !== owner)
+    if (owner instanceof PendingConnect && pendingConnects.get(owner.peer) !== owner)
       found(`client ${owner.clientId}: a set-up that is over has its deadline still`);
   }, found);
 }
@@ -133,29 +135,31 @@ function checkSessions(
     seen.add(broker);
     return checkBroker({ gateway, broker, who, accepted, found });
   };
-  const shared = new Map<BrokerSession<Session>, number>();
-  for (const { name, service, trunks } of isWhole ? gateway.upstreams.all : []) {
-    for (const { broker, home } of trunks)
-      shared.set(
+  const byBroker = new Map<BrokerSession<Session>, number>();
+  for (const { name, service, sharedConnections } of isWhole ? gateway.upstreams.all : []) {
+    for (const { broker, upstreamKey } of sharedConnections)
+      byBroker.set(
         broker,
-        look(broker, () => `the shared connection ${home}`),
+        look(broker, () => `the byBroker connection ${upstreamKey}`),
       );
     look(service, () => `the gateway's own connection to "${name}"`);
   }
   for (const session of sessions) {
-    const { broker, trunk, clientId } = session;
-    const said = look(broker, () => (trunk ? `the shared connection ${trunk.home}` : `client ${clientId}`));
+    const { broker, shared, clientId } = session;
+    const said = look(broker, () => (shared ? `the byBroker connection ${shared.upstreamKey}` : `client ${clientId}`));
     const held = checkClient({ gateway, session, accepted: accepted.get(session) ?? 0, found, procedures });
-    if (trunk) shared.set(broker, (shared.get(broker) ?? 0) - held);
+    if (shared) byBroker.set(broker, (byBroker.get(broker) ?? 0) - held);
     else if (said !== held)
       found(`client ${clientId}: ${said} deliveries say that they are held, ${held} messages hold one`);
   }
   if (!isWhole) return;
-  for (const { trunks } of gateway.upstreams.all)
-    for (const trunk of trunks) {
-      const unknown = shared.get(trunk.broker) ?? 0;
+  for (const { sharedConnections } of gateway.upstreams.all)
+    for (const shared of sharedConnections) {
+      const unknown = byBroker.get(shared.broker) ?? 0;
       if (unknown !== 0)
-        found(`the shared connection ${trunk.home}: ${unknown} deliveries say that they are held, and are not`);
+        found(
+          `the byBroker connection ${shared.upstreamKey}: ${unknown} deliveries say that they are held, and are not`,
+        );
     }
 }
 

@@ -5,10 +5,10 @@ import type { CoreOptions } from "../options.ts";
 import type { Instant, LinkId, PeerId } from "../types.ts";
 import type { DrainQueue } from "./drain-queue.ts";
 import type { Link } from "./link.ts";
+import type { PendingConnect } from "./pending-connect.ts";
 import type { RetainedWaits } from "./retained-waits.ts";
 import type { Session } from "./session.ts";
 import type { SessionTable } from "./session-table.ts";
-import type { Setup } from "./setup.ts";
 import type { Upstreams } from "./upstream.ts";
 
 export interface Checked {
@@ -28,7 +28,7 @@ export interface Checked {
   readonly sessions: SessionTable;
   /** Those whose outboxes the turn moved on. */
   readonly touched: readonly Session[];
-  readonly setups: ReadonlyMap<PeerId, Setup<Session>>;
+  readonly pendingConnects: ReadonlyMap<PeerId, PendingConnect<Session>>;
   readonly links: ReadonlyMap<LinkId, Link>;
   readonly upstreams: Upstreams<Session>;
   readonly drain: DrainQueue;

@@ -22,7 +22,7 @@ export interface PublishExchange<Client extends ExchangeClient> {
   /** Where the publication comes from: answers go there. The gateway's own have none. */
   origin: { readonly session: Client; readonly msgId: number; readonly topicId: number } | undefined;
   /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
-  orphan: boolean;
+  fromBeforeConnect: boolean;
   /**
    * waiting: not sent on this connection; sent: PUBLISH is out; received: the broker has answered it, and at QoS 2 PUBREL
    * waits for the device; released: PUBREL is out.
@@ -50,7 +50,9 @@ export function newPublishExchange<Client extends ExchangeClient>(
   packetId: number,
   publication: Publication,
   owner: Client | undefined,
-  of?: Partial<Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "orphan" | "suspicion">>,
+  of?: Partial<
+    Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "fromBeforeConnect" | "suspicion">
+  >,
 ): PublishExchange<Client> {
   return {
     kind: "publish",
@@ -58,7 +60,7 @@ export function newPublishExchange<Client extends ExchangeClient>(
     publication,
     owner,
     origin: of?.origin,
-    orphan: false,
+    fromBeforeConnect: false,
     stage: of?.stage ?? "waiting",
     sentBefore: of?.sentBefore ?? false,
     isWill: of?.isWill ?? false,
@@ -87,8 +89,8 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
   /** A repetition, made in doubt: the client has what is retained. */
   readonly withoutRetained?: boolean;
   /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
-  readonly trunk?: {
-    readonly entry: TrunkFilter<Client>;
+  readonly shared?: {
+    readonly entry: SharedFilter<Client>;
     readonly requests: readonly SubscribeExchange<Client>[];
     readonly waits: readonly RetainedWait<Client>[];
   };
@@ -151,15 +153,15 @@ export interface Received {
 /** Somebody who subscribed and is to get what is retained. */
 export interface RetainedWait<Client extends ExchangeClient> {
   readonly session: Client;
-  readonly entry: TrunkFilter<Client>;
+  readonly entry: SharedFilter<Client>;
   /** Names that it got, so that what the broker repeats for somebody else is not repeated for it. */
   seen: Set<string> | undefined;
   /** Undefined until the broker has answered the SUBSCRIBE. */
   until: Instant | undefined;
 }
 
-/** A filter that at least one client of the trunk subscribes to. */
-export interface TrunkFilter<Client extends ExchangeClient> {
+/** A filter that at least one client of the shared connection subscribes to. */
+export interface SharedFilter<Client extends ExchangeClient> {
   readonly filter: string;
   /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
   readonly id: number;

@@ -3,14 +3,14 @@ import type { Deadline } from "../deadlines.ts";
 import { type LinkId, noLimits, type Will } from "../types.ts";
 import type { BrokerSession, Connection } from "./broker-session.ts";
 import type { Session } from "./session.ts";
-import type { Trunk } from "./trunk.ts";
+import type { SharedConnection } from "./shared-connection.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface Link extends Connection {
   /** Whose it is; undefined = the gateway's own, or shared. */
   readonly session: Session | undefined;
   /** Clients share it. */
-  readonly trunk: Trunk<Session> | undefined;
+  readonly shared: SharedConnection<Session> | undefined;
   readonly upstream: Upstream<Session>;
   /** The MQTT session that it serves. */
   readonly broker: BrokerSession<Session>;
@@ -25,7 +25,7 @@ export interface Link extends Connection {
 export function newLink(init: {
   id: LinkId;
   session: Session | undefined;
-  trunk?: Trunk<Session>;
+  shared?: SharedConnection<Session>;
   upstream: Upstream<Session>;
   broker: BrokerSession<Session>;
   clean: boolean;
@@ -36,7 +36,7 @@ export function newLink(init: {
   return {
     resumes: false,
     isProbe: false,
-    trunk: undefined,
+    shared: undefined,
     ...init,
     policy: init.upstream.options,
     up: false,

@@ -32,7 +32,7 @@ const entrySize = 6;
 /** In place of a MsgId: forgotten; in place of a commit: none. */
 const nothing = -1;
 
-export class Lately {
+export class RecentPublishes {
   /** All entries in one array of numbers: something is noted with every message, and an object for each would grow old. */
   readonly #ring: number[] = [];
   #next = 0;

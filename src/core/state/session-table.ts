@@ -204,8 +204,8 @@ export class SessionTable {
 }
 
 /** Nothing is under way for it. */
-function isFree({ setup, farewell, lingers }: Session): boolean {
-  return !setup && !farewell && !lingers;
+function isFree({ pendingConnect, willPending, awaitsForwarding }: Session): boolean {
+  return !pendingConnect && !willPending && !awaitsForwarding;
 }
 
 function isIdle({ state }: Session): boolean {

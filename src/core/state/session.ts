@@ -14,11 +14,11 @@ import type { Account } from "./account.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
-import { Lately } from "./recent-publishes.ts";
-import type { Setup } from "./setup.ts";
+import type { PendingConnect } from "./pending-connect.ts";
+import { RecentPublishes } from "./recent-publishes.ts";
+import type { SharedConnection } from "./shared-connection.ts";
 import { Shown } from "./shown.ts";
 import type { Registry } from "./topic-registry.ts";
-import type { Trunk } from "./trunk.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface Subscription {
@@ -39,7 +39,7 @@ export interface Taken {
   /** The commit that PUBREC waits for. */
   readonly after: CommitToken | undefined;
   /** The client has connected anew since and may not know of it. */
-  orphan: boolean;
+  fromBeforeConnect: boolean;
 }
 
 export class Session {
@@ -49,7 +49,7 @@ export class Session {
   readonly registry: Registry;
   readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
-  readonly trunk: Trunk<Session> | undefined;
+  readonly shared: SharedConnection<Session> | undefined;
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession<Session>;
   /** What is owed to the broker on this client's behalf. */
@@ -71,11 +71,11 @@ export class Session {
   predefined: PredefinedTopics;
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly uplink = new SmallMap<number, PublishExchange<Session>>();
+  readonly publishesInFlight = new SmallMap<number, PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribing = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
+  readonly subscribesInFlight = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
-  setup: Setup<Session> | undefined = undefined;
+  pendingConnect: PendingConnect<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
     | (Pick<Connect, "will" | "cleanSession" | "duration"> & {
@@ -85,16 +85,16 @@ export class Session {
       })
     | undefined = undefined;
   /** Publications of the client that are done: to know a repetition that comes late. */
-  readonly lately = new Lately();
+  readonly recentPublishes = new RecentPublishes();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly taken = new SmallMap<number, Taken>();
+  readonly inboundQoS2 = new SmallMap<number, Taken>();
   /** What it was last sent of each name. */
   readonly shown = new Shown();
   // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
-  farewell = false;
+  willPending = false;
   /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
-  lingers = false;
+  awaitsForwarding = false;
   /** That something waits for the broker has been told. */
   reported = false;
   /** Messages for this client that were dropped, since the gateway started. */
@@ -137,7 +137,7 @@ export class Session {
     dialect: Speech;
     registry: Registry;
     upstream: Upstream<Session>;
-    trunk: Trunk<Session> | undefined;
+    shared: SharedConnection<Session> | undefined;
     broker: BrokerSession<Session>;
     account: Account;
     predefined: PredefinedTopics;
@@ -149,7 +149,7 @@ export class Session {
     this.dialect = init.dialect;
     this.registry = init.registry;
     this.upstream = init.upstream;
-    this.trunk = init.trunk;
+    this.shared = init.shared;
     this.broker = init.broker;
     this.account = init.account;
     this.outbox = init.outbox;
@@ -162,7 +162,7 @@ export function bindUplink(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   exchange.origin = origin;
-  origin.session.uplink.set(origin.msgId, exchange);
+  origin.session.publishesInFlight.set(origin.msgId, exchange);
 }
 
 /** The client does not wait for it any more: it was answered, or will not hear of it. */
@@ -170,12 +170,12 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;
   exchange.origin = undefined;
-  origin.session.uplink.delete(origin.msgId);
+  origin.session.publishesInFlight.delete(origin.msgId);
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
-export function homeOf({ trunk, upstream, leaves }: Session): string {
-  return leaves ?? trunk?.home ?? upstream.name;
+export function homeOf({ shared, upstream, leaves }: Session): string {
+  return leaves ?? shared?.upstreamKey ?? upstream.name;
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

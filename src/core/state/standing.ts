@@ -3,22 +3,22 @@
  *
  * The table of client-state.ts knows where the client is. Beside it a session has flags, each of a procedure of its own:
  *
- * - `setup`: a CONNECT waits for the broker. Set by bindSetup; taken back by forgetSetup, when it is answered, given up or
+ * - `pendingConnect`: a CONNECT waits for the broker. Set by bindPendingConnect; taken back by forgetPendingConnect, when it is answered, given up or
  *   too late. It may come at any time: while the client sleeps, from another address, or for a session that was over.
- * - `farewell`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
- *   abandonOrBidFarewell alone; taken back when the will is there, when the client comes back before, or when it takes too
- *   long (all by `part`), and by endByOperator.
- * - `lingers`: the client is gone, and not all that was accepted from it is at the broker. Set by `linger`; taken back by
- *   `leave` and `part` when nothing is owed, and by completeSetup, since the client is there again.
+ * - `willPending`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
+ *   deliverWillOrClose alone; taken back when the will is there, when the client comes back before, or when it takes too
+ *   long (all by `closeAfterWill`), and by endByOperator.
+ * - `awaitsForwarding`: the client is gone, and not all that was accepted from it is at the broker. Set by `awaitForwarding`; taken back by
+ *   `leave` and `closeAfterWill` when nothing is owed, and by completePendingConnect, since the client is there again.
  * - `brokerRefused`: the broker will not have the client any more, which hears so when it next speaks. Set by onLinkRefused
  *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
  *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
  *   clients.
  * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, by the operator, or by endForRoom.
  *
- * Farewell and lingering may come together: first what was accepted, then the will. Whichever
+ * A pending will and publications to be forwarded may come together: first what was accepted, then the will. Whichever
  * ends last ends the session, if it is clean. So of a clean session without a client there is always a reason why it is still there. After
- * a restart the flags are as they were: `farewell` and `clean` are stored, `lingers` is what the account says, and nobody
+ * a restart the flags are as they were: `willPending` and `clean` are stored, `awaitsForwarding` is what the account says, and nobody
  * is connecting.
  *
  * This holds at the end of a turn. Within one a procedure may be half-way.
@@ -29,9 +29,9 @@ import type { Session } from "./session.ts";
 /** One way in which a session can stand. */
 export interface Standing {
   readonly states: readonly ClientState[];
-  readonly setup: boolean;
-  readonly farewell: boolean;
-  readonly lingers: boolean;
+  readonly pendingConnect: boolean;
+  readonly willPending: boolean;
+  readonly awaitsForwarding: boolean;
   /** `either`: this is a matter of the client's. */
   readonly clean: boolean | "either";
   /** May the broker have refused it? While a CONNECT waits, the refusal is the answer to that. */
@@ -41,8 +41,14 @@ export interface Standing {
 const withClient = ["active", "asleep", "awake"] as const;
 const withoutClient = ["disconnected", "lost"] as const;
 
-const plain = { setup: false, farewell: false, lingers: false, clean: "either", mayBeRefused: true } as const;
-const connecting = { ...plain, setup: true, mayBeRefused: false } as const;
+const plain = {
+  pendingConnect: false,
+  willPending: false,
+  awaitsForwarding: false,
+  clean: "either",
+  mayBeRefused: true,
+} as const;
+const connecting = { ...plain, pendingConnect: true, mayBeRefused: false } as const;
 
 /** All ways in which a session can stand. One that fits none of them should not exist. */
 export const standings = {
@@ -57,18 +63,18 @@ export const standings = {
   /** A clean one without a client, and nothing owed: it was made for this CONNECT, and goes with it if that fails. */
   cleanAndConnecting: { ...connecting, states: ["disconnected"], clean: true },
   /** Nobody is there; what was accepted goes to the broker. Then a clean one ends. */
-  lingering: { ...plain, states: withoutClient, lingers: true },
+  awaitingForwarding: { ...plain, states: withoutClient, awaitsForwarding: true },
   /** The client comes back while that goes on. */
-  lingeringAndConnecting: { ...connecting, states: withoutClient, lingers: true },
+  awaitingForwardingAndConnecting: { ...connecting, states: withoutClient, awaitsForwarding: true },
   /** The will goes to the broker. Then a clean one ends. */
-  parting: { ...plain, states: ["lost"], farewell: true },
+  publishingWill: { ...plain, states: ["lost"], willPending: true },
   /** What was accepted goes to the broker, and then the will. */
-  partingAfterAll: { ...plain, states: ["lost"], farewell: true, lingers: true },
+  awaitingForwardingThenWill: { ...plain, states: ["lost"], willPending: true, awaitsForwarding: true },
 } as const satisfies Record<string, Standing>;
 
 /** What `isPossible` looks at. */
-export type Flags = Pick<Session, "state" | "farewell" | "lingers" | "brokerRefused" | "clean"> & {
-  readonly setup: unknown;
+export type Flags = Pick<Session, "state" | "willPending" | "awaitsForwarding" | "brokerRefused" | "clean"> & {
+  readonly pendingConnect: unknown;
 };
 
 /** Does the session stand in one of these ways? */
@@ -85,9 +91,9 @@ export function standingOf(session: Flags): keyof typeof standings | undefined {
 function fits(standing: Standing, session: Flags): boolean {
   return (
     standing.states.includes(session.state) &&
-    standing.setup === (session.setup !== undefined) &&
-    standing.farewell === session.farewell &&
-    standing.lingers === session.lingers &&
+    standing.pendingConnect === (session.pendingConnect !== undefined) &&
+    standing.willPending === session.willPending &&
+    standing.awaitsForwarding === session.awaitsForwarding &&
     (standing.clean === "either" || standing.clean === session.clean) &&
     (standing.mayBeRefused || !session.brokerRefused)
   );

@@ -7,7 +7,7 @@ import { ownIdsOf } from "../own-ids.ts";
 import type { Copies, PeerId } from "../types.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient } from "./exchanges.ts";
-import { hashOfText, Trunk } from "./trunk.ts";
+import { hashOfText, SharedConnection } from "./shared-connection.ts";
 
 /** One broker, with one set of credentials and rules. */
 export class Upstream<Client extends ExchangeClient> {
@@ -17,9 +17,9 @@ export class Upstream<Client extends ExchangeClient> {
   /** The gateway's own MQTT session there: QoS -1, status, and the answer to "is the broker there?". */
   readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
-  readonly trunks: readonly Trunk<Client>[];
+  readonly sharedConnections: readonly SharedConnection<Client>[];
   /** MQTT sessions of an earlier life that are left in order. */
-  readonly leaving = new Set<Trunk<Client>>();
+  readonly leaving = new Set<SharedConnection<Client>>();
   /** Something waits until their subscriptions are ended. */
   isHolding = false;
   /** While sessions come back: clients that went by a shared connection, by its home. */
@@ -36,25 +36,31 @@ export class Upstream<Client extends ExchangeClient> {
     this.name = name;
     this.options = options;
     const count = options.mode === "aggregating" ? options.connections : 0;
-    this.trunks = Array.from({ length: count }, (_, i) => new Trunk<Client>(this, i, Math.floor(random() * 65_535)));
+    this.sharedConnections = Array.from(
+      { length: count },
+      (_, i) => new SharedConnection<Client>(this, i, Math.floor(random() * 65_535)),
+    );
     this.copies = options.protocol === "5" ? "one" : (options.copies ?? "unknown");
-    this.service = this.trunks[0]?.broker ?? new BrokerSession(0);
+    this.service = this.sharedConnections[0]?.broker ?? new BrokerSession(0);
   }
 
   get isThere(): boolean {
-    const sessions = this.trunks.length > 0 ? this.trunks.map(({ broker }) => broker) : [this.service];
+    const sessions =
+      this.sharedConnections.length > 0 ? this.sharedConnections.map(({ broker }) => broker) : [this.service];
     return sessions.every(({ link }) => link?.up === true);
   }
 
   /** Those that clients share, their lanes, and those that are left. */
-  *allTrunks(): IterableIterator<Trunk<Client>> {
-    for (const trunk of this.trunks) yield* trunk.all();
+  *allShared(): IterableIterator<SharedConnection<Client>> {
+    for (const shared of this.sharedConnections) yield* shared.all();
     yield* this.leaving;
   }
 
   /** The connection that this client shares; undefined when it has its own. */
-  trunkOf(clientId: string): Trunk<Client> | undefined {
-    return this.trunks.length > 1 ? this.trunks[hashOfText(clientId) % this.trunks.length] : this.trunks[0];
+  sharedOf(clientId: string): SharedConnection<Client> | undefined {
+    return this.sharedConnections.length > 1
+      ? this.sharedConnections[hashOfText(clientId) % this.sharedConnections.length]
+      : this.sharedConnections[0];
   }
 }
 
@@ -80,7 +86,8 @@ export class Upstreams<Client extends ExchangeClient> {
   *rivalsOf(clientId: string, upstream: Upstream<Client>): IterableIterator<[clientId: string, of: Upstream<Client>]> {
     const mqttClientId = upstream.options.clientIdPrefix + clientId;
     for (const other of this.all) {
-      if (other === upstream || other.trunks.length > 0 || !mayMeet(other.options, upstream.options)) continue;
+      if (other === upstream || other.sharedConnections.length > 0 || !mayMeet(other.options, upstream.options))
+        continue;
       const { clientIdPrefix } = other.options;
       if (mqttClientId.startsWith(clientIdPrefix)) yield [mqttClientId.slice(clientIdPrefix.length), other];
     }

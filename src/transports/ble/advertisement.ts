@@ -1,4 +1,4 @@
-/** What a device says of itself in the air. */
+/** What a device advertises. */
 export interface Advertisement {
   /** Lower case, with colons. */
   readonly address: string;

@@ -1,5 +1,5 @@
 /**
- * Advertising data as it is in the air: elements of length, type and content. [Bluetooth Core Specification, volume 3 part C,
+ * Advertising data as it is sent: elements of length, type and content. [Bluetooth Core Specification, volume 3 part C,
  * section 11] noble keeps one manufacturer's element of each device and mixes it with those of earlier reports, so that a
  * beacon's element hides a sensor's; here all of one report are found.
  */

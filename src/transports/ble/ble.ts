@@ -90,8 +90,8 @@ export class BleTransport implements Transport {
     this.#carryOut();
   }
 
-  letGo(peer: PeerId): void {
-    this.#hub.letGo(this.#addressOf(peer) ?? "", this.#timers.now());
+  releaseLink(peer: PeerId): void {
+    this.#hub.releaseLink(this.#addressOf(peer) ?? "", this.#timers.now());
   }
 
   /** There is nobody to hear it: who is connected has found the gateway. */
@@ -157,7 +157,7 @@ export class BleTransport implements Transport {
   #tell(level: "debug" | "info" | "warn", say: string): void {
     if (level === "warn") {
       this.#events?.failed(new GatewayError("ERR_TRANSPORT_FAILED", { transport: this.name }, { say }));
-    } else this.#events?.told(level, say);
+    } else this.#events?.notice(level, say);
   }
 
   #peerOf(address: string): PeerId {

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { ChildReport } from "./central.ts";
 
-/** Longer than anything that the air or an adapter says. */
+/** Longer than anything that a device or an adapter says. */
 const textMax = 4_000;
 const octetsMax = 70_000;
 

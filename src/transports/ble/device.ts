@@ -29,7 +29,7 @@ export interface Link {
   /** Octets of what comes may be missing: it is not listened to any more. */
   isTorn: boolean;
   /** The client sleeps or said goodbye: the link may go at this time. */
-  letGoAt: Instant | undefined;
+  releaseAt: Instant | undefined;
 }
 
 export interface Device {

@@ -41,7 +41,7 @@ export function newCounters(): HubCounters {
   };
 }
 
-/** Names come from the air: nothing that moves a terminal's cursor. */
+/** Names come from strangers: nothing that moves a terminal's cursor. */
 export function printable(name: string): string {
   return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
 }

@@ -32,7 +32,7 @@ const writesAtOnce = 2;
 const answerMs = 15_000;
 /** Who was not seen for so long asks anew, and is last in the row. */
 const forgottenMs = 30_000;
-/** Between two attempts the air is listened to at least so long. */
+/** Between two attempts advertisements are listened to at least so long. */
 const breathMs = 300;
 const firstPauseMs = 1_000;
 /** Failures in a row that a person sees; the rest is for whoever looks closer. */
@@ -165,9 +165,9 @@ export class BleHub {
   }
 
   /** The client there needs its link no longer: it sleeps, or said goodbye. */
-  letGo(address: string, now: Instant): void {
+  releaseLink(address: string, now: Instant): void {
     const link = this.#devices.get(address)?.link;
-    if (link) link.letGoAt = now + this.#options.lingerSeconds * 1_000;
+    if (link) link.releaseAt = now + this.#options.lingerSeconds * 1_000;
   }
 
   /** A sensor that broadcasts counts anew. false: no counter of it was known. */
@@ -253,7 +253,7 @@ export class BleHub {
       }),
       lastTraffic: now,
       writing: new Map(),
-      letGoAt: undefined,
+      releaseAt: undefined,
       refusals: 0,
       isTorn: false,
     };
@@ -348,7 +348,7 @@ export class BleHub {
     }
     for (const message of messages) {
       link.lastTraffic = now;
-      link.letGoAt = undefined;
+      link.releaseAt = undefined;
       device.spoke = true;
       this.#pass(address, message);
     }
@@ -477,7 +477,7 @@ export class BleHub {
       return this.#unlink(device, "it takes no writes", now);
     if (!device.spoke && now - link.since >= strangerMs) return this.#unlink(device, neverSpoke, now, strangerPause);
     const isIdle = device.outbox.length === 0 && link.writing.size === 0;
-    if (link.letGoAt !== undefined && now >= link.letGoAt && isIdle) {
+    if (link.releaseAt !== undefined && now >= link.releaseAt && isIdle) {
       this.#unlink(device, "its client needs no connection now", now);
     }
   }

@@ -43,7 +43,7 @@ export function toGiveUp(
     const isIdle = device.outbox.length === 0 && link.writing.size === 0;
     const silence = now - link.lastTraffic;
     let rank = 0;
-    if (isIdle && link.letGoAt !== undefined) rank = 3e12;
+    if (isIdle && link.releaseAt !== undefined) rank = 3e12;
     else if (isIdle && silence >= silentMs) rank = 2e12 + silence;
     else if (now - link.since >= longestMs) rank = 1e12 + (now - link.since);
     if (rank > bestRank) {

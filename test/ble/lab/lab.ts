@@ -103,7 +103,7 @@ export class BleLab {
     return this.air?.socket ?? kernelAir ?? "";
   }
 
-  /** The gateway's adapter is gone, and all that is on the air with it. */
+  /** The gateway's adapter is gone, and all emulated devices with it. */
   async pullOut(): Promise<void> {
     if (this.air) await this.air.kill();
     else await promisify(execFile)(kernelPlug, ["out"]);

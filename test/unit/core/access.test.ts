@@ -110,7 +110,7 @@ describe("the rules change while the gateway runs [5.3.1]", () => {
     bench.client(connect({ clientId: "c2" }), elsewhere).asks("openLink");
     const turn = bench.input({ kind: "accessChanged", access: denying("c1", "c2") });
     expect(turn.gets("CONNACK", "CONNACK").sent).toMatchObject([{ returnCode: 3 }, { returnCode: 3 }]);
-    expect(bench.core.sizes).toMatchObject({ sessions: 0, setups: 0 });
+    expect(bench.core.sizes).toMatchObject({ sessions: 0, pendingConnects: 0 });
     bench.client({ type: "WILLTOPIC", qos: 0, retain: false, willTopic: "w" }).gets("DISCONNECT");
   });
 });

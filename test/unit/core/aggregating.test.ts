@@ -4,7 +4,7 @@ import type { CoreOptions } from "../../../src/core/options.ts";
 import type { StoredState } from "../../../src/core/record.ts";
 import { noLimits, type PeerId } from "../../../src/core/types.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
-import { a, b, bench, c, connected, subscribed, trunk } from "../../helpers/aggregating-bench.ts";
+import { a, b, bench, c, connected, shared, subscribed } from "../../helpers/aggregating-bench.ts";
 import {
   Bench,
   connect,
@@ -81,15 +81,15 @@ describe("publications of clients [4.2]", () => {
 
   test("a client that floods leaves turns to the others", () => {
     const gateway = bench();
-    trunk(gateway).down();
-    trunk(gateway).up(true, { ...noLimits, receiveMaximum: 1 });
+    shared(gateway).down();
+    shared(gateway).up(true, { ...noLimits, receiveMaximum: 1 });
     connected(gateway, a, b);
     expect(payloads(gateway.client(reading(1), a))).toEqual(["1"]);
     for (let i = 2; i <= 6; i++) gateway.client(reading(i), a).asks();
     gateway.client(reading(100), b).asks();
     const sent: string[] = [];
     for (let id: number | undefined = 1; id !== undefined; ) {
-      const turn = trunk(gateway).acks("puback", id);
+      const turn = shared(gateway).acks("puback", id);
       sent.push(...payloads(turn));
       id = turn.effects.find((effect) => effect.kind === "publish")?.packetId;
     }
@@ -98,30 +98,30 @@ describe("publications of clients [4.2]", () => {
 
   test("no more at QoS 2 at a time than the broker takes; QoS 1 of others passes, each client's order stays, also over a cut", () => {
     const gateway = bench();
-    trunk(gateway).down();
-    trunk(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 });
+    shared(gateway).down();
+    shared(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 });
     connected(gateway, a, b);
     const { packetId } = gateway.client(reading(1, 2), a).effect("publish");
     gateway.client(reading(2, 1), a);
     expect(payloads(gateway.client(reading(10, 2), b))).toEqual([]);
     expect(payloads(gateway.client(reading(11, 1), b))).toEqual([]); // behind its own
-    trunk(gateway).down();
-    expect(payloads(trunk(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 }))).toEqual(["1", "2"]);
-    expect(payloads(trunk(gateway).acks("pubrec", packetId))).toEqual([]);
-    expect(payloads(trunk(gateway).acks("pubcomp", packetId))).toEqual(["10", "11"]);
+    shared(gateway).down();
+    expect(payloads(shared(gateway).up(true, { ...noLimits, exactlyOnceMaximum: 1 }))).toEqual(["1", "2"]);
+    expect(payloads(shared(gateway).acks("pubrec", packetId))).toEqual([]);
+    expect(payloads(shared(gateway).acks("pubcomp", packetId))).toEqual(["10", "11"]);
   });
 
   test("QoS 1 is acknowledged by the broker's acknowledgement", () => {
     const gateway = connected(bench(), a);
     const { packetId } = gateway.client(reading(1), a).gets().effect("publish");
-    trunk(gateway).acks("puback", packetId).gets("PUBACK");
+    shared(gateway).acks("puback", packetId).gets("PUBACK");
   });
 
   test("QoS 2: the broker's leg does not wait for the client's PUBREL; a late copy is none [i32] [6.6]", () => {
     const gateway = connected(bench(), a);
     const { packetId } = gateway.client(reading(1, 2), a).gets().effect("publish");
-    trunk(gateway).acks("pubrec", packetId).gets("PUBREC").asks("release");
-    trunk(gateway).acks("pubcomp", packetId).gets();
+    shared(gateway).acks("pubrec", packetId).gets("PUBREC").asks("release");
+    shared(gateway).acks("pubcomp", packetId).gets();
     gateway
       .client({ ...reading(1, 2), dup: true } as never, a)
       .gets("PUBREC")
@@ -135,22 +135,22 @@ describe("publications of clients [4.2]", () => {
 
   test("while the broker is away clients stay, and hear 'congestion' [i31] [4.2]", () => {
     const gateway = connected(bench(), a);
-    trunk(gateway).down().gets();
+    shared(gateway).down().gets();
     expect(gateway.client(reading(1), a).message("PUBACK").returnCode).toBe(1);
     expect(gateway.client(connect({ clientId: "b" }), b).message("CONNACK").returnCode).toBe(1);
     expect(gateway.client(subscribe("ab"), a).message("SUBACK").returnCode).toBe(1);
-    trunk(gateway).up(true);
+    shared(gateway).up(true);
     gateway.client(reading(2), a).asks("publish");
   });
 
   test("where the policy says so they are stored, and sent when it is back", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
-    trunk(gateway).down();
+    shared(gateway).down();
     expect(gateway.client(reading(1), a).message("PUBACK").returnCode).toBe(0);
     gateway.client(connect({ clientId: "b" }), b).gets("CONNACK");
     gateway.client(subscribe("ab"), b).gets("SUBACK").asks();
-    trunk(gateway).up(true).asks("subscribe");
+    shared(gateway).up(true).asks("subscribe");
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
@@ -158,22 +158,22 @@ describe("publications of clients [4.2]", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
     const { packetId } = gateway.client(subscribe("ab"), a).effect("subscribe");
-    trunk(gateway).acks("suback", packetId, 1);
+    shared(gateway).acks("suback", packetId, 1);
     const unsubscribe = { type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 2, topic: "ab" } as const;
     const asked = gateway.client(unsubscribe, a).effect("unsubscribe");
-    trunk(gateway).down().gets("UNSUBACK");
+    shared(gateway).down().gets("UNSUBACK");
     gateway.client(subscribe("ab", 1, 3), a).gets("SUBACK");
-    trunk(gateway).up(true);
-    trunk(gateway).acks("unsuback", asked.packetId).gets();
+    shared(gateway).up(true);
+    shared(gateway).acks("unsuback", asked.packetId).gets();
     expect(gateway.core.session("a")?.view.subscriptions).toBe(1);
   });
 
   test("QoS 2 does not pass a stored one of QoS 1 that is on its way: a crash would turn them round", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
-    trunk(gateway).down();
+    shared(gateway).down();
     gateway.client(reading(1), a);
-    trunk(gateway).up(true);
+    shared(gateway).up(true);
     gateway.after(100);
     const publication = { topicName: "ab", payload: octets("1"), qos: 1 as const, retain: false };
     gateway.input({ kind: "fetched", clientId: "a", entries: [[1, { publication, at: 0 }]] });
@@ -181,19 +181,19 @@ describe("publications of clients [4.2]", () => {
     const second = gateway.client(reading(2, 2), a); // PUBREC by us, it waits on disk
     expect(payloads(second)).toEqual([]);
     second.gets("PUBREC");
-    trunk(gateway).acks("puback", packetId);
+    shared(gateway).acks("puback", packetId);
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
   test("what could not be stored after all is not sent, though the disk had it for a moment", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);
-    trunk(gateway).down();
+    shared(gateway).down();
     const [first, second] = [1, 2].map((msgId) => gateway.client(reading(msgId, 2), a).effect("persist").token);
     gateway.input({ kind: "persisted", token: first ?? 0 });
     gateway.input({ kind: "persistFailed", token: second ?? 0, reason: "full" }); // the client says it again
     gateway.input({ kind: "persisted", token: (second ?? 0) + 1 }); // what the failed one owed went with this one
-    trunk(gateway).up(true);
+    shared(gateway).up(true);
     gateway.after(100).asks("fetch");
     const record = (n: number) => {
       const publication = { topicName: "ab", payload: octets(`${n}`), qos: 2 as const, retain: false };
@@ -201,8 +201,8 @@ describe("publications of clients [4.2]", () => {
     };
     gateway.input({ kind: "fetched", clientId: "a", entries: [record(1), record(2)] });
     const { packetId } = gateway.after(100).effect("publish");
-    trunk(gateway).acks("pubrec", packetId);
-    expect(payloads(trunk(gateway).acks("pubcomp", packetId))).toEqual([]);
+    shared(gateway).acks("pubrec", packetId);
+    expect(payloads(shared(gateway).acks("pubcomp", packetId))).toEqual([]);
     expect(payloads(gateway.after(1_000))).toEqual([]);
     expect(payloads(gateway.client(reading(2, 2), a))).toEqual(["2"]);
   });
@@ -210,27 +210,27 @@ describe("publications of clients [4.2]", () => {
   test("a cut: what was sent is sent again with DUP under its id, and answered", () => {
     const gateway = connected(bench(), a, b);
     const { packetId } = gateway.client(reading(1), a).effect("publish");
-    trunk(gateway).down();
-    expect(trunk(gateway).up(true).effect("publish")).toMatchObject({ packetId, dup: true });
-    trunk(gateway).acks("puback", packetId).gets("PUBACK");
+    shared(gateway).down();
+    expect(shared(gateway).up(true).effect("publish")).toMatchObject({ packetId, dup: true });
+    shared(gateway).acks("puback", packetId).gets("PUBACK");
   });
 
   test("a session that is present after an attempt without an answer may be a new one: subscribed again [i38]", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab");
-    trunk(gateway).down();
-    trunk(gateway).up(true).asks();
-    trunk(gateway).down();
-    trunk(gateway).down(); // the broker may have had this CONNECT, and forgotten us
-    expect(trunk(gateway).up(true).effect("subscribe")).toMatchObject({ topicFilter: "ab", withoutRetained: true });
+    shared(gateway).down();
+    shared(gateway).up(true).asks();
+    shared(gateway).down();
+    shared(gateway).down(); // the broker may have had this CONNECT, and forgotten us
+    expect(shared(gateway).up(true).effect("subscribe")).toMatchObject({ topicFilter: "ab", withoutRetained: true });
   });
 
   test("a broker that forgot: subscribed again, and QoS 2 is uncertain", () => {
     const gateway = connected(bench(), a);
     subscribed(gateway, a, "ab");
     gateway.client(reading(1, 2), a);
-    trunk(gateway).down();
-    const turn = trunk(gateway).up(false).asks("subscribe", "publish");
+    shared(gateway).down();
+    const turn = shared(gateway).up(false).asks("subscribe", "publish");
     expect(turn.events.filter(({ event }) => event === "qos2_uncertain")).toHaveLength(1);
   });
 });
@@ -251,7 +251,7 @@ describe("wills [4.2]", () => {
     gateway.client({ type: "PINGREQ", clientId: "" }, b);
     const { packetId, publication } = gateway.after(90_000).effect("publish");
     expect(publication).toMatchObject({ topicName: "w", qos: 1 });
-    trunk(gateway).acks("puback", packetId).asks();
+    shared(gateway).acks("puback", packetId).asks();
     gateway.client({ type: "PINGREQ", clientId: "" }, b);
   });
 
@@ -263,9 +263,9 @@ describe("wills [4.2]", () => {
 
   test("lost while the broker is away: published when it is back [i31] [4.2]", () => {
     const gateway = willing(bench());
-    trunk(gateway).down();
+    shared(gateway).down();
     gateway.after(90_000).asks();
-    trunk(gateway).up(true).asks("publish");
+    shared(gateway).up(true).asks("publish");
   });
 });
 
@@ -284,9 +284,9 @@ describe("a later life [4.2]", () => {
     const turns = [gateway.link("gateway").up()];
     turns.push(gateway.client(connect({ clientId: "a", cleanSession: false }), a));
     const { packetId } = gateway.client(subscribe("ab", 2), a).effect("subscribe");
-    turns.push(trunk(gateway).acks("suback", packetId, 2));
+    turns.push(shared(gateway).acks("suback", packetId, 2));
     turns.push(gateway.client(sleep(600), a));
-    turns.push(trunk(gateway).delivers({ topicName: "ab", qos: 2, packetId: 8 }));
+    turns.push(shared(gateway).delivers({ topicName: "ab", qos: 2, packetId: 8 }));
     return kept(turns);
   }
 
@@ -299,11 +299,13 @@ describe("a later life [4.2]", () => {
 
   test("goes on with the session at the broker: nothing is subscribed again, nothing taken twice", () => {
     const gateway = restored(life());
-    expect(trunk(gateway).delivers({ topicName: "ab", qos: 2, packetId: 8, dup: true }).effect("ackBroker").ack).toBe(
+    expect(shared(gateway).delivers({ topicName: "ab", qos: 2, packetId: 8, dup: true }).effect("ackBroker").ack).toBe(
       "pubrec",
     );
-    trunk(gateway).releases(8).asks("ackBroker");
-    expect(trunk(gateway).delivers({ topicName: "ab", qos: 1, packetId: 9 }).effect("persist").changes).toHaveLength(1);
+    shared(gateway).releases(8).asks("ackBroker");
+    expect(shared(gateway).delivers({ topicName: "ab", qos: 1, packetId: 9 }).effect("persist").changes).toHaveLength(
+      1,
+    );
     expect(gateway.core.session("a")?.view.waitingMessages).toBe(2);
   });
 
@@ -313,7 +315,7 @@ describe("a later life [4.2]", () => {
     turns.push(gateway.client(connect({ clientId: "a" }), a));
     const { packetId } = gateway.client(subscribe("ab", 1), a).effect("subscribe");
     turns.push(gateway.client(connect({ clientId: "a" }), a));
-    turns.push(trunk(gateway).acks("suback", packetId, 1).gets());
+    turns.push(shared(gateway).acks("suback", packetId, 1).gets());
     expect(
       kept(turns)
         .map(({ session }) => session)

@@ -25,7 +25,7 @@ describe("a client with an id of the gateway's own [4.2]", () => {
     expect(turn.message("CONNACK").returnCode).toBe(3);
     expect(turn.drops).toEqual(["client-id-taken"]);
     expect(turn.events).toContainEqual(expect.objectContaining({ event: "connect_refused", clientId }));
-    expect(gateway.core.sizes).toMatchObject({ sessions: 0, setups: 0 });
+    expect(gateway.core.sizes).toMatchObject({ sessions: 0, pendingConnects: 0 });
   });
 
   test.each([

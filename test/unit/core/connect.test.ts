@@ -57,14 +57,14 @@ describe("set-up [6.2]", () => {
     const bench = new Bench();
     bench.client(connect({ will: true }));
     expect(bench.client(message).message("CONNACK").returnCode).toBe(3);
-    expect(bench.core.sizes.setups).toBe(0);
+    expect(bench.core.sizes.pendingConnects).toBe(0);
   });
 
   test("a half-open set-up is forgotten without a word", () => {
     const bench = new Bench();
     bench.client(connect({ will: true }));
     bench.after(40_000).gets();
-    expect(bench.core.sizes).toMatchObject({ setups: 0, sessions: 0 });
+    expect(bench.core.sizes).toMatchObject({ pendingConnects: 0, sessions: 0 });
   });
 
   test.each([
@@ -84,7 +84,7 @@ describe("set-up [6.2]", () => {
     const bench = new Bench();
     bench.client(connect());
     expect(bench.link().refused(refusal).message("CONNACK").returnCode).toBe(returnCode);
-    expect(bench.core.sizes).toMatchObject({ setups: 0, sessions: 0, links: 1 });
+    expect(bench.core.sizes).toMatchObject({ pendingConnects: 0, sessions: 0, links: 1 });
   });
 
   test("no broker: congestion", () => {
@@ -239,7 +239,7 @@ describe("strangers [i2] [5.4.21] [i10] [6.12]", () => {
     bench.client(publish({})).gets();
     bench.after(1_000);
     bench.client(publish({})).gets("DISCONNECT");
-    expect(bench.core.sizes).toMatchObject({ sessions: 0, setups: 0 });
+    expect(bench.core.sizes).toMatchObject({ sessions: 0, pendingConnects: 0 });
   });
 
   test.each(["07 0d 0001 0001 00", "04 0f 0001", "04 0e 0001", "02 17", "03 05 00", "02 06"])(

@@ -349,16 +349,16 @@ describe("sleep [6.14]", () => {
 
   test("its link may go when it sleeps, when it has all, and when it leaves; not when it is a forwarder's", () => {
     const bench = new Bench().connected({ cleanSession: false }).subscribed("t", 1);
-    const peer = bench.client(sleep(300)).effect("letGo").peer;
+    const peer = bench.client(sleep(300)).effect("releaseLink").peer;
     bench.link().delivers({});
     const first = bench.client(wake());
-    expect(first.effects.some(({ kind }) => kind === "letGo")).toBe(false);
-    expect(bench.client(pubAck(first.message("PUBLISH"))).effect("letGo").peer).toBe(peer);
-    expect(bench.client({ type: "DISCONNECT", duration: undefined }).effect("letGo").peer).toBe(peer);
+    expect(first.effects.some(({ kind }) => kind === "releaseLink")).toBe(false);
+    expect(bench.client(pubAck(first.message("PUBLISH"))).effect("releaseLink").peer).toBe(peer);
+    expect(bench.client({ type: "DISCONNECT", duration: undefined }).effect("releaseLink").peer).toBe(peer);
     const forwarded = new Bench();
     forwarded.connected({}, "udp/198.51.100.1:1#0102");
     const left = forwarded.client({ type: "DISCONNECT", duration: undefined }, "udp/198.51.100.1:1#0102");
-    expect(left.effects.map(({ kind }) => kind)).not.toContain("letGo");
+    expect(left.effects.map(({ kind }) => kind)).not.toContain("releaseLink");
   });
 
   test("PINGREQ from a new address finds the sleeper; a repeated one sends what is open, not everything [i3] [6.14] [i28]", () => {

@@ -59,7 +59,7 @@ describe("no place is left [6.2]", () => {
     expect(turn.message("CONNACK").returnCode).toBe(1);
     expect(turn.drops).toEqual(["no-place"]);
     expect(clients(bench)).toEqual(["s1", "s2", "w1"]);
-    expect(bench.core.sizes.setups).toBe(1);
+    expect(bench.core.sizes.pendingConnects).toBe(1);
   });
 
   test("one word is enough to keep it; a goodbye is none", () => {
@@ -176,6 +176,6 @@ test("will dialogues that nobody ends make way for others", () => {
   const bench = new Bench({ clients: { pendingMax: 2 } } as unknown as Partial<CoreOptions>);
   for (const id of ["s1", "s2", "s3", "s4"])
     bench.client(connect({ clientId: id, will: true }), at(id)).gets("WILLTOPICREQ");
-  expect(bench.core.sizes.setups).toBe(2);
+  expect(bench.core.sizes.pendingConnects).toBe(2);
   joins(bench, "a");
 });

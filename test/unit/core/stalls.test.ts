@@ -34,13 +34,13 @@ test("what a CONNECT of an awake client held up goes on when the broker refuses 
 test("a message that waits for the id in a SUBACK goes on when the connection ends and that SUBACK says congestion", () => {
   const bench = new Bench({ upstream: { ...testOptions.upstream, mode: "aggregating" } });
   bench.link("gateway").up(); // the second: what the first found there was ended
-  const trunk = bench.link("gateway");
+  const shared = bench.link("gateway");
   bench.client(connect()).gets("CONNACK");
   const wide = bench.client(subscribe("t/#", 1, 1)).effect("subscribe");
-  trunk.acks("suback", wide.packetId, 1).gets("SUBACK");
+  shared.acks("suback", wide.packetId, 1).gets("SUBACK");
   bench.client(subscribe("t/a", 1, 2)).asks("subscribe");
-  trunk.delivers({ topicName: "t/a" }).gets();
-  trunk.down().gets("SUBACK", "REGISTER");
+  shared.delivers({ topicName: "t/a" }).gets();
+  shared.down().gets("SUBACK", "REGISTER");
 });
 
 test("what came during a CONNECT that was only repeated follows its CONNACK", () => {

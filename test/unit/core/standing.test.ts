@@ -7,15 +7,15 @@ const either = [false, true] as const;
 
 /** Every combination of state and flags. */
 const combinations: readonly Flags[] = states.flatMap((state) =>
-  either.flatMap((setup) =>
-    either.flatMap((farewell) =>
-      either.flatMap((lingers) =>
+  either.flatMap((pendingConnect) =>
+    either.flatMap((willPending) =>
+      either.flatMap((awaitsForwarding) =>
         either.flatMap((clean) =>
           either.map((brokerRefused) => ({
             state,
-            setup: setup ? {} : undefined,
-            farewell,
-            lingers,
+            pendingConnect: pendingConnect ? {} : undefined,
+            willPending,
+            awaitsForwarding,
             clean,
             brokerRefused,
           })),
@@ -27,9 +27,9 @@ const combinations: readonly Flags[] = states.flatMap((state) =>
 
 const session = (flags: Partial<Flags>): Flags => ({
   state: "active",
-  setup: undefined,
-  farewell: false,
-  lingers: false,
+  pendingConnect: undefined,
+  willPending: false,
+  awaitsForwarding: false,
   clean: false,
   brokerRefused: false,
   ...flags,
@@ -46,10 +46,12 @@ describe("how a session may stand [6.14]", () => {
     const names = Object.keys(standings) as (keyof typeof standings)[];
     for (const flags of combinations) {
       const fitting = names.filter((name) => {
-        const { states, setup, farewell, lingers, clean } = standings[name];
+        const { states, pendingConnect, willPending, awaitsForwarding, clean } = standings[name];
         const isIts = (states as readonly string[]).includes(flags.state);
         const isSame =
-          setup === (flags.setup !== undefined) && farewell === flags.farewell && lingers === flags.lingers;
+          pendingConnect === (flags.pendingConnect !== undefined) &&
+          willPending === flags.willPending &&
+          awaitsForwarding === flags.awaitsForwarding;
         return isIts && isSame && (clean === "either" || clean === flags.clean);
       });
       expect(fitting.length).toBeLessThan(2);
@@ -57,28 +59,28 @@ describe("how a session may stand [6.14]", () => {
   });
 
   test.each<[string, Partial<Flags>]>([
-    ["a client that is there has no will on the way", { farewell: true }],
-    ["nor has one that sleeps", { state: "asleep", farewell: true }],
-    ["nor one that said goodbye", { state: "disconnected", farewell: true }],
-    ["who connects again has none either", { state: "lost", farewell: true, setup: {} }],
-    ["what is accepted from a client that is there needs no lingering", { state: "awake", lingers: true }],
+    ["a client that is there has no will on the way", { willPending: true }],
+    ["nor has one that sleeps", { state: "asleep", willPending: true }],
+    ["nor one that said goodbye", { state: "disconnected", willPending: true }],
+    ["who connects again has none either", { state: "lost", willPending: true, pendingConnect: {} }],
+    ["what is accepted from a client that is there is not waited for", { state: "awake", awaitsForwarding: true }],
     ["a clean session ends with its client", { state: "disconnected", clean: true }],
     ["also when that is lost", { state: "lost", clean: true }],
-    ["while a CONNECT waits, the refusal is its answer", { setup: {}, brokerRefused: true }],
+    ["while a CONNECT waits, the refusal is its answer", { pendingConnect: {}, brokerRefused: true }],
   ])("impossible: %s", (_why, flags) => {
     expect(isPossible(session(flags))).toBe(false);
   });
 
   test.each<[keyof typeof standings, Partial<Flags>]>([
     ["served", { brokerRefused: true }],
-    ["servedAndConnecting", { state: "asleep", setup: {} }],
+    ["servedAndConnecting", { state: "asleep", pendingConnect: {} }],
     ["kept", { state: "lost" }],
-    ["keptAndConnecting", { state: "disconnected", setup: {} }],
-    ["cleanAndConnecting", { state: "disconnected", setup: {}, clean: true }],
-    ["lingering", { state: "disconnected", lingers: true, clean: true }],
-    ["lingeringAndConnecting", { state: "lost", lingers: true, setup: {} }],
-    ["parting", { state: "lost", farewell: true, clean: true }],
-    ["partingAfterAll", { state: "lost", farewell: true, lingers: true }],
+    ["keptAndConnecting", { state: "disconnected", pendingConnect: {} }],
+    ["cleanAndConnecting", { state: "disconnected", pendingConnect: {}, clean: true }],
+    ["awaitingForwarding", { state: "disconnected", awaitsForwarding: true, clean: true }],
+    ["awaitingForwardingAndConnecting", { state: "lost", awaitsForwarding: true, pendingConnect: {} }],
+    ["publishingWill", { state: "lost", willPending: true, clean: true }],
+    ["awaitingForwardingThenWill", { state: "lost", willPending: true, awaitsForwarding: true }],
   ])("possible: %s", (name, flags) => {
     expect(standingOf(session(flags))).toBe(name);
   });
@@ -89,9 +91,9 @@ test("nobody sets or takes back a flag but those whom the theory in standing.ts 
   const files = readdirSync(core, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
   const writers = (flag: string) =>
     files.filter((name) => new RegExp(`\\.${flag} = `).test(readFileSync(new URL(name, core), "utf8"))).sort();
-  expect(writers("setup")).toEqual(["session/setups.ts"]);
-  expect(writers("farewell")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
-  expect(writers("lingers")).toEqual([
+  expect(writers("pendingConnect")).toEqual(["session/pending-connects.ts"]);
+  expect(writers("willPending")).toEqual(["inputs/restore.ts", "session/departure.ts", "session/will-delivery.ts"]);
+  expect(writers("awaitsForwarding")).toEqual([
     "inputs/restore.ts",
     "session/connect-outcome.ts",
     "session/leave.ts",

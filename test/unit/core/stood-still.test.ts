@@ -92,9 +92,9 @@ describe("what was asked [6.13]", () => {
     bench.client(connect({ will: true })).gets("WILLTOPICREQ");
     standStill(bench, 120_000);
     bench.after(39_999);
-    expect(bench.core.sizes.setups).toBe(1);
+    expect(bench.core.sizes.pendingConnects).toBe(1);
     bench.after(1).gets();
-    expect(bench.core.sizes.setups).toBe(0);
+    expect(bench.core.sizes.pendingConnects).toBe(0);
   });
 
   test("a store that could not answer meanwhile does not count as failing", () => {

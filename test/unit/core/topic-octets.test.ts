@@ -55,7 +55,7 @@ test("wills: at CONNECT and when they change [6.5]", () => {
     return bench.client({ type: "WILLMSG", willMsg: octets("x".repeat(length)) });
   };
   expect(will(100).asks().message("CONNACK").returnCode).toBe(1);
-  expect(bench.core.sizes).toMatchObject({ sessions: 0, setups: 0 });
+  expect(bench.core.sizes).toMatchObject({ sessions: 0, pendingConnects: 0 });
   will(80).asks("openLink");
   bench.link().up();
   const change = (length: number) =>

@@ -38,7 +38,7 @@ describe("a device that waits for its CONNACK [6.3]", () => {
     expect(refusals(turn)).toEqual([
       { event: "will_refused", clientId: "c1", topic: "w", qos: 1, bytes: 4, isConnected: false },
     ]);
-    expect(bench.core.sizes).toMatchObject({ sessions: 0, setups: 0, links: 1 });
+    expect(bench.core.sizes).toMatchObject({ sessions: 0, pendingConnects: 0, links: 1 });
   });
 
   test("the same will is refused at once for an hour, another one is asked about, and after the hour it is, too", () => {

@@ -25,7 +25,7 @@ async function bench(options: Record<string, unknown> = {}, plugged = true) {
     datagram: (from, bytes) => messages.push(`${from} ${Buffer.from(bytes).toString("hex")}`),
     peerGone: (peer, reason) => gone.push(`${peer} ${reason}`),
     failed: (error) => said.push(`${error.code} ${error.message}`),
-    told: (_level, say) => said.push(say),
+    notice: (_level, say) => said.push(say),
   });
   await turn();
   const pass = async (ms: number) => {
@@ -144,7 +144,7 @@ test("closed while it waits: it is not tried again; closed while it opens: it is
   expect(timers.size).toBe(0);
   const device = ports.plug(path);
   const late = new SerialTransport(serialOptions.parse({ type: "serial", ports: [path] }), timers, ports.open);
-  await late.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, told: () => {} });
+  await late.start({ datagram: () => {}, peerGone: () => {}, failed: () => {}, notice: () => {} });
   await late.close();
   expect(device.isOpen).toBe(false);
 });

@@ -170,7 +170,7 @@ describe("the batch", () => {
   const events: BatchEvents = {
     ...names,
     datagram: (from) => came.push(from),
-    together: (work) => {
+    batch: (work) => {
       came.push("(");
       work();
       came.push(")");

@@ -90,8 +90,8 @@ class HubBench {
     return this;
   }
 
-  letGo(n: number): this {
-    this.hub.letGo(at(n), this.now);
+  releaseLink(n: number): this {
+    this.hub.releaseLink(at(n), this.now);
     return this;
   }
 }
@@ -147,7 +147,7 @@ describe("who may connect", () => {
 });
 
 describe("one connection after the other", () => {
-  test("no second attempt while one is under way, and then one more look at the air", () => {
+  test("no second attempt while one is under way, and then one more look at the advertisements", () => {
     const bench = new HubBench().seen(1).seen(2).pass(400);
     expect(bench.wishes()).toEqual(["link 01"]);
     bench.seen(2).pass(5_000);
@@ -340,11 +340,11 @@ describe("links end", () => {
   });
 
   test("a sleeper's link is let go after a second, when everything is written; what it says keeps it", () => {
-    const bench = new HubBench().linked(1).data(1).send(1).letGo(1).pass(3_000);
+    const bench = new HubBench().linked(1).data(1).send(1).releaseLink(1).pass(3_000);
     expect(bench.wishes()).toEqual(["write 01"]);
     bench.tell({ is: "written", address: at(1), id: 1 }).pass(200);
     expect(bench.wishes()).toEqual(["unlink 01"]);
-    const woken = new HubBench().linked(1).data(1).letGo(1).pass(500).data(1).pass(5_000);
+    const woken = new HubBench().linked(1).data(1).releaseLink(1).pass(500).data(1).pass(5_000);
     expect(woken.wishes()).toEqual([]);
   });
 

@@ -2,13 +2,13 @@
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import type { Session } from "../state/session.ts";
-import type { Trunk } from "../state/trunk.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
 
 /** Of a lane also which filters stand on it: the next life takes them there again. */
-export function recordOfTrunk(trunk: Trunk<Session>): SessionRecord {
-  const filters = trunk.isLane ? [...trunk.filters.all()] : [];
+export function recordOfShared(shared: SharedConnection<Session>): SessionRecord {
+  const filters = shared.isLane ? [...shared.filters.all()] : [];
   return {
-    clientId: trunk.key,
+    clientId: shared.key,
     peer: undefined,
     state: "disconnected",
     clean: false,
@@ -24,6 +24,6 @@ export function recordOfTrunk(trunk: Trunk<Session>): SessionRecord {
 }
 
 /** What stands on it has changed; it is written once its session at the broker is ours. */
-export function markLane(context: Context, lane: Trunk<Session>): void {
-  if (lane.isLane && lane.resumes) context.journal.mark({ clientId: lane.key }, () => recordOfTrunk(lane));
+export function markLane(context: Context, lane: SharedConnection<Session>): void {
+  if (lane.isLane && lane.resumes) context.journal.mark({ clientId: lane.key }, () => recordOfShared(lane));
 }

@@ -4,7 +4,7 @@ import type { Speech } from "../speech.ts";
 import type { PeerId, QoS, Will } from "../types.ts";
 import type { Connect } from "../words.ts";
 
-export type SetupStage =
+export type PendingConnectStage =
   /** WILLTOPICREQ is out. */
   | "willTopic"
   /** WILLMSGREQ is out. */
@@ -20,12 +20,12 @@ export interface Caller {
 }
 
 /** `Client`: a session, which stands on this (session.ts). */
-export class Setup<Client> implements Caller {
+export class PendingConnect<Client> implements Caller {
   readonly peer: PeerId;
   readonly clientId: string;
   readonly message: Connect;
   readonly dialect: Speech;
-  stage: SetupStage;
+  stage: PendingConnectStage;
   willTopic: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean } | undefined = undefined;
   /** What the dialogue brought; undefined = no will. Only read if CONNECT had the flag. */
   will: Will | undefined = undefined;
@@ -39,9 +39,12 @@ export class Setup<Client> implements Caller {
   isNew = false;
   /** The client comes out of sleep on a session that goes on: its topic ids hold. */
   wakes = false;
-  readonly expiry: Deadline<Setup<Client>, "setup"> = new Deadline<Setup<Client>, "setup">(this, "setup");
+  readonly expiry: Deadline<PendingConnect<Client>, "pendingConnect"> = new Deadline<
+    PendingConnect<Client>,
+    "pendingConnect"
+  >(this, "pendingConnect");
 
-  constructor({ peer, message, dialect }: Caller, init: { clientId: string; stage: SetupStage }) {
+  constructor({ peer, message, dialect }: Caller, init: { clientId: string; stage: PendingConnectStage }) {
     this.peer = peer;
     this.clientId = init.clientId;
     this.message = message;

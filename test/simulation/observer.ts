@@ -1,7 +1,7 @@
 /**
- * A second pair of eyes on the air, beside the judge: it knows nothing but what went by, keeps its own picture of each
+ * A second pair of eyes on the network, beside the judge: it knows nothing but what went by, keeps its own picture of each
  * client, and says when the gateway broke a rule of the exchange itself (order, repetition, silence, goodbyes).
- * Everything is judged where the gateway stands, at the time of sending: what the air does afterwards is not its fault.
+ * Everything is judged where the gateway stands, at the time of sending: what the network does afterwards is not its fault.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
@@ -96,7 +96,7 @@ class Address {
   unaskedAt = Number.NEGATIVE_INFINITY;
 }
 
-export interface WitnessLimits {
+export interface ObserverLimits {
   /** Messages that may be handed over in one wake-up. */
   readonly perWakeMax: number;
   /** The first copy and N_retry more. */
@@ -109,9 +109,9 @@ export interface WitnessLimits {
   readonly isDropped?: (clientId: string, payload: string) => boolean;
 }
 
-export class Witness {
+export class Observer {
   readonly #now: () => Instant;
-  readonly #limits: WitnessLimits;
+  readonly #limits: ObserverLimits;
   readonly #clients = new Map<string, Client>();
   readonly #addresses = new Map<PeerId, Address>();
   /** Payloads that the broker has saved. */
@@ -119,7 +119,7 @@ export class Witness {
   #order = 0;
   #byBroker = false;
 
-  constructor(now: () => Instant, limits: WitnessLimits) {
+  constructor(now: () => Instant, limits: ObserverLimits) {
     this.#now = now;
     this.#limits = limits;
   }
@@ -180,9 +180,9 @@ export class Witness {
     client.life = "gone";
   }
 
-  /** The gateway's own account, where the air shows nothing. */
+  /** The gateway's own account, where the network shows nothing. */
   reported(event: GatewayEvent): void {
-    // Given up and counted: what was in flight is off the air.
+    // Given up and counted: what was in flight is off the network.
     if (event.event === "drop" && event.clientId !== undefined) this.#client(event.clientId).inFlight = undefined;
     if (event.event === "qos2_uncertain") this.#client(event.clientId).uncertain = true;
     if (event.event !== "client_state") return;

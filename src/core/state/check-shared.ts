@@ -1,27 +1,27 @@
 /** The checks of what clients of a shared connection have subscribed to, and who waits for what is retained. See check.ts. */
 import type { Found } from "../assert.ts";
 import type { Checked } from "./checked.ts";
-import type { TrunkFilter } from "./exchanges.ts";
+import type { SharedFilter } from "./exchanges.ts";
 import type { Session } from "./session.ts";
-import type { Trunk } from "./trunk.ts";
+import type { SharedConnection } from "./shared-connection.ts";
 
 /** Members of filters and subscriptions of clients are the same thing seen from two sides. */
-export function checkTrunk(gateway: Checked, trunk: Trunk<Session>, found: Found): void {
-  for (const lane of trunk.all()) checkLane(gateway, lane, found);
+export function checkShared(gateway: Checked, shared: SharedConnection<Session>, found: Found): void {
+  for (const lane of shared.all()) checkLane(gateway, lane, found);
   for (const session of gateway.sessions.all()) {
-    if (session.trunk !== trunk) continue;
+    if (session.shared !== shared) continue;
     for (const { filter, isRefused } of session.subscriptions.values())
-      if (!isRefused && !trunk.entryOf(filter)?.members.has(session))
+      if (!isRefused && !shared.entryOf(filter)?.members.has(session))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
-    for (const request of session.subscribing.values())
-      if (request.kind === "subscribe" && !trunk.entryOf(request.filter)?.members.has(session))
+    for (const request of session.subscribesInFlight.values())
+      if (request.kind === "subscribe" && !shared.entryOf(request.filter)?.members.has(session))
         found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
   }
 }
 
 /** Where the broker sends a copy for each filter, none stands where another overlaps with it. */
-function checkLane(gateway: Checked, lane: Trunk<Session>, found: Found): void {
-  const who = `the shared connection ${lane.home}`;
+function checkLane(gateway: Checked, lane: SharedConnection<Session>, found: Found): void {
+  const who = `the shared connection ${lane.upstreamKey}`;
   lane.filters.check((finding) => found(`${who}: ${finding}`));
   for (const entry of lane.filters.all()) checkFilter(gateway, lane, entry, found);
   for (const entry of [...lane.unasked, ...lane.undecided])
@@ -33,35 +33,40 @@ function checkLane(gateway: Checked, lane: Trunk<Session>, found: Found): void {
     if (upstream?.copies === "each" && upstream.isSettled && !isFull && lane.filters.overlaps(filter))
       found(`${who}: ${filter} overlaps with another filter there`);
     for (const other of lane.main.all())
-      if (other !== lane && other.filters.get(filter)) found(`${who}: ${filter} stands on ${other.home} too`);
+      if (other !== lane && other.filters.get(filter)) found(`${who}: ${filter} stands on ${other.upstreamKey} too`);
   }
 }
 
-function checkFilter(gateway: Checked, trunk: Trunk<Session>, entry: TrunkFilter<Session>, found: Found): void {
+function checkFilter(
+  gateway: Checked,
+  shared: SharedConnection<Session>,
+  entry: SharedFilter<Session>,
+  found: Found,
+): void {
   const { filter, members, asking, next, waits } = entry;
-  const who = `${filter} of the shared connection ${trunk.home}`;
+  const who = `${filter} of the shared connection ${shared.upstreamKey}`;
   if (members.size === 0) found(`${who} has no members`);
   for (const [session, qos] of members) {
     const { clientId } = session;
     if (gateway.sessions.byClientId(clientId) !== session) found(`${who}: the session of member ${clientId} is over`);
-    if (session.trunk !== trunk.main) found(`${who}: member ${clientId} is of another connection`);
+    if (session.shared !== shared.main) found(`${who}: member ${clientId} is of another connection`);
     let isAsked = false;
-    for (const request of session.subscribing.values())
+    for (const request of session.subscribesInFlight.values())
       isAsked ||= request.kind === "subscribe" && request.filter === filter;
     const subscription = session.subscriptions.get(filter);
     if (!isAsked && !subscription) found(`${who}: member ${clientId} does not subscribe to it`);
     if (!isAsked && subscription && subscription.qos !== qos)
       found(`${who}: member ${clientId} subscribes at QoS ${subscription.qos}, and gets it at ${qos}`);
   }
-  if (asking && trunk.broker.inFlight.get(asking.packetId) !== asking)
+  if (asking && shared.broker.inFlight.get(asking.packetId) !== asking)
     found(`${who} waits for a SUBACK, and nothing is asked`);
-  if (next.length > 0 && !asking && !trunk.unasked.has(entry) && !trunk.undecided.has(entry))
+  if (next.length > 0 && !asking && !shared.unasked.has(entry) && !shared.undecided.has(entry))
     found(`${who}: ${next.length} wait for a SUBSCRIBE that nobody makes`);
   for (const [session, wait] of waits ?? []) {
     if (wait.session !== session || wait.entry !== entry)
       found(`${who}: client ${session.clientId} waits for what is retained elsewhere`);
     const isKept =
-      wait.until === undefined ? asking?.trunk?.waits.includes(wait) : gateway.retainedWaits.all().includes(wait);
+      wait.until === undefined ? asking?.shared?.waits.includes(wait) : gateway.retainedWaits.all().includes(wait);
     if (isKept !== true) found(`${who}: client ${session.clientId} waits for what is retained, for ever`);
   }
 }

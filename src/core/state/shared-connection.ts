@@ -1,13 +1,13 @@
 /**
  * One MQTT session that many clients share. [MQTT-SN 1.2 §4.2]
  *
- * The broker knows nobody but the trunk: who wants what is in its trie, each client's session, buffer and acknowledgements
+ * The broker knows nobody but the shared connection: who wants what is in its trie, each client's session, buffer and acknowledgements
  * are the gateway's own, and a delivery of the broker is acknowledged when every recipient has it in custody (fan-out.ts).
  * Publications wait for the broker's window in a line that takes turns between clients (broker-session.ts). A client
- * keeps to one trunk, by a hash of its id, so its order is kept.
+ * keeps to one shared connection, by a hash of its id, so its order is kept.
  *
  * Some brokers send a message once for each filter that matches it, and MQTT 3.1.1 does not say which copy is for which.
- * So at such a broker filters that overlap never stand on one connection: a trunk has further *lanes*, each a trunk with an
+ * So at such a broker filters that overlap never stand on one connection: a shared connection has further *lanes*, each a shared connection with an
  * MQTT session of its own, by which nothing but deliveries come. Each copy then goes to those who subscribed to its filter,
  * as over a connection of theirs.
  */
@@ -16,19 +16,19 @@ import type { UpstreamPolicy } from "../options.ts";
 import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
 import { CopyCount } from "./copy-count.ts";
-import type { ExchangeClient, Received, TrunkFilter } from "./exchanges.ts";
+import type { ExchangeClient, Received, SharedFilter } from "./exchanges.ts";
 import { FilterTrie } from "./filter-trie.ts";
 
-export class Trunk<Client extends ExchangeClient> {
+export class SharedConnection<Client extends ExchangeClient> {
   /** Name of the upstream that it belongs to, and how that is to be spoken to. */
   readonly upstreamName: string;
   readonly policy: UpstreamPolicy;
   /** Among the connections of its upstream. */
   readonly index: number;
   /** Of whom this is a lane; itself, where clients are at home. */
-  readonly main: Trunk<Client>;
+  readonly main: SharedConnection<Client>;
   /** The lanes besides this one. */
-  readonly lanes: Trunk<Client>[] = [];
+  readonly lanes: SharedConnection<Client>[] = [];
   readonly #lane: number;
   /** It is not used any more but to be left in order; of a client's own, whose it was. */
   readonly isLeaving: boolean;
@@ -36,21 +36,21 @@ export class Trunk<Client extends ExchangeClient> {
   /** Of one that is left: whose clients go elsewhere, whether its subscriptions are ended, when it is taken for empty. */
   readonly movers: Client[] = [];
   isUnsubscribed = false;
-  quiet: Deadline<Trunk<Client>, "quiet"> | undefined = undefined;
+  quiet: Deadline<SharedConnection<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;
-  readonly filters = new FilterTrie<TrunkFilter<Client>>();
+  readonly filters = new FilterTrie<SharedFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
-  readonly unasked = new Set<TrunkFilter<Client>>();
+  readonly unasked = new Set<SharedFilter<Client>>();
   /** While nobody knows how the broker sends copies. */
   readonly copyCount = new CopyCount();
   /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
-  readonly undecided = new Set<TrunkFilter<Client>>();
+  readonly undecided = new Set<SharedFilter<Client>>();
   /** Of a lane of an earlier life: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
-  readonly lately = new Map<number, { readonly received: Received; readonly hash: number }>();
+  readonly recentDeliveries = new Map<number, { readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
-  unkept: Received[] = [];
+  ackAwaitingStore: Received[] = [];
   /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */
   resumes = false;
   /** No connection, and an attempt has failed. */
@@ -61,7 +61,7 @@ export class Trunk<Client extends ExchangeClient> {
     index: number,
     firstPacketId: number,
     of?:
-      | { readonly main: Trunk<Client>; readonly lane: number }
+      | { readonly main: SharedConnection<Client>; readonly lane: number }
       /** A client's own, or (by its lane) a shared one, that is only left in order: see inputs/leaving.ts. */
       | { readonly leaves: string }
       | { readonly left: number },
@@ -76,8 +76,8 @@ export class Trunk<Client extends ExchangeClient> {
     this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 
-  /** Names the trunk in what clients' records say. */
-  get home(): string {
+  /** Names the shared connection in what clients' records say. */
+  get upstreamKey(): string {
     if (this.leaves !== undefined) return this.upstreamName;
     return `${this.upstreamName}/${this.index}${this.#lane === 0 ? "" : `.${this.#lane}`}`;
   }
@@ -88,23 +88,23 @@ export class Trunk<Client extends ExchangeClient> {
   }
 
   /** Itself, and its lanes. */
-  *all(): IterableIterator<Trunk<Client>> {
+  *all(): IterableIterator<SharedConnection<Client>> {
     yield this;
     yield* this.lanes;
   }
 
   /** The lane on which this filter stands. */
-  laneWith(filter: string): Trunk<Client> | undefined {
+  laneWith(filter: string): SharedConnection<Client> | undefined {
     for (const lane of this.all()) if (lane.filters.get(filter)) return lane;
     return undefined;
   }
 
-  entryOf(filter: string): TrunkFilter<Client> | undefined {
+  entryOf(filter: string): SharedFilter<Client> | undefined {
     return this.laneWith(filter)?.filters.get(filter);
   }
 
   /** A lane where no other filter overlaps with this one; undefined: on each one does. */
-  laneFor(filter: string): Trunk<Client> | undefined {
+  laneFor(filter: string): SharedConnection<Client> | undefined {
     for (const lane of this.all()) if (!lane.filters.overlaps(filter)) return lane;
     return undefined;
   }
@@ -115,10 +115,10 @@ export class Trunk<Client extends ExchangeClient> {
   }
 
   /** The lane with this number, from 1; it is made if it is not there, and those before it. */
-  lane(number: number, firstPacketId: () => number): Trunk<Client> {
+  lane(number: number, firstPacketId: () => number): SharedConnection<Client> {
     for (let next = this.lanes.length + 1; next <= number; next++) {
       const upstream = { name: this.upstreamName, options: this.policy };
-      this.lanes.push(new Trunk(upstream, this.index, firstPacketId(), { main: this, lane: next }));
+      this.lanes.push(new SharedConnection(upstream, this.index, firstPacketId(), { main: this, lane: next }));
     }
     return this.lanes[number - 1] ?? this;
   }
@@ -126,7 +126,7 @@ export class Trunk<Client extends ExchangeClient> {
   /** Under which its own records are kept: no client id has a U+0000. */
   get key(): string {
     if (this.leaves !== undefined) return this.leaves; // where what it received was kept
-    return `\0${this.home}`;
+    return `\0${this.upstreamKey}`;
   }
 
   get mqttClientId(): string {
@@ -135,7 +135,7 @@ export class Trunk<Client extends ExchangeClient> {
   }
 }
 
-/** FNV-1a; which trunk of several, and subscription identifiers. */
+/** FNV-1a; which shared connection of several, and subscription identifiers. */
 export function hashOfText(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);

@@ -12,18 +12,18 @@ import {
   newSubscribe,
   newUnsubscribe,
   type RetainedWait,
+  type SharedFilter,
   type SubscribeExchange,
-  type TrunkFilter,
   type UnsubscribeExchange,
 } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { Session } from "../state/session.ts";
-import { hashOfText, type Trunk } from "../state/trunk.ts";
+import { hashOfText, type SharedConnection } from "../state/shared-connection.ts";
 import type { QoS } from "../types.ts";
 import { notePlaced, placeOf } from "./lanes.ts";
 import { expectRetained } from "./retained.ts";
 import { sendOrWait } from "./sending.ts";
-import { markLane } from "./trunk-record.ts";
+import { markLane } from "./shared-record.ts";
 import { withdraw } from "./withdraw.ts";
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
@@ -32,61 +32,66 @@ const subscriptionIdMax = 268_435_455;
 /** The client is one of those who get what matches, from now on. Answers the connection on which the filter stands. */
 function join(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
   filter: string,
   qos: QoS,
-): [Trunk<Session>, TrunkFilter<Session>] {
-  const there = trunk.laneWith(filter);
-  const lane = there ?? placeOf(context, trunk, filter);
+): [SharedConnection<Session>, SharedFilter<Session>] {
+  const there = shared.laneWith(filter);
+  const lane = there ?? placeOf(context, shared, filter);
   const entry = joinLane(lane, session, filter, qos);
   if (!there) notePlaced(context, lane, entry);
   return [lane, entry];
 }
 
 /** On this connection, wherever else the filter may belong: `settleLanes` will see to it. */
-export function joinLane(trunk: Trunk<Session>, session: Session, filter: string, qos: QoS): TrunkFilter<Session> {
-  let entry = trunk.filters.get(filter);
+export function joinLane(
+  shared: SharedConnection<Session>,
+  session: Session,
+  filter: string,
+  qos: QoS,
+): SharedFilter<Session> {
+  let entry = shared.filters.get(filter);
   if (!entry) {
     const id = (hashOfText(filter) % subscriptionIdMax) + 1;
     entry = { filter, id, members: new SmallMap(), asking: undefined, next: [], waits: undefined };
-    trunk.filters.add(entry);
+    shared.filters.add(entry);
   }
   entry.members.set(session, qos);
   return entry;
 }
 
 /** A client subscribes: `request` is answered when the broker has answered. */
-export function subscribeOverTrunk(
+export function subscribeOverShared(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
   request: SubscribeExchange<Session>,
 ): void {
-  const [lane, entry] = join(context, trunk, session, request.filter, request.qos);
+  const [lane, entry] = join(context, shared, session, request.filter, request.qos);
   entry.next.push(request);
   ask(context, lane, entry);
 }
 
 /** Asks the broker, unless it is being asked. */
-export function ask(context: Context, trunk: Trunk<Session>, entry: TrunkFilter<Session>): void {
-  const exchange = begin(context, trunk, entry);
-  if (exchange) sendOrWait(context, trunk.broker, exchange);
+export function ask(context: Context, shared: SharedConnection<Session>, entry: SharedFilter<Session>): void {
+  const exchange = begin(context, shared, entry);
+  if (exchange) sendOrWait(context, shared.broker, exchange);
 }
 
 /** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
 function begin(
   context: Context,
-  trunk: Trunk<Session>,
-  entry: TrunkFilter<Session>,
+  shared: SharedConnection<Session>,
+  entry: SharedFilter<Session>,
 ): SubscribeExchange<Session> | undefined {
-  if (entry.asking || trunk.undecided.has(entry)) return undefined;
-  const packetId = trunk.broker.freePacketId();
+  if (entry.asking || shared.undecided.has(entry)) return undefined;
+  const packetId = shared.broker.freePacketId();
   if (packetId === undefined) {
-    trunk.unasked.add(entry);
+    shared.unasked.add(entry);
     return undefined;
   }
-  let qos: QoS = trunk.policy.protocol === "5" ? 0 : context.options.clients.subscriptionQoSMax;
+  let qos: QoS = shared.policy.protocol === "5" ? 0 : context.options.clients.subscriptionQoSMax;
   for (const asked of entry.members.values()) if (asked > qos) qos = asked;
   const requests = entry.next;
   entry.next = [];
@@ -100,35 +105,40 @@ function begin(
     filter,
     qos,
     origin: undefined,
-    trunk: { entry, requests, waits },
+    shared: { entry, requests, waits },
   });
   entry.asking = exchange;
-  trunk.broker.add(exchange);
+  shared.broker.add(exchange);
   return exchange;
 }
 
 /** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
-export function askAll(context: Context, trunk: Trunk<Session>): void {
-  for (const entry of trunk.filters.all()) begin(context, trunk, entry);
+export function askAll(context: Context, shared: SharedConnection<Session>): void {
+  for (const entry of shared.filters.all()) begin(context, shared, entry);
 }
 
 /** What a request had made of the membership before the broker could answer is undone. */
-export function settleMembership(context: Context, trunk: Trunk<Session>, session: Session, filter: string): void {
-  const entry = trunk.entryOf(filter);
+export function settleMembership(
+  context: Context,
+  shared: SharedConnection<Session>,
+  session: Session,
+  filter: string,
+): void {
+  const entry = shared.entryOf(filter);
   const subscription = session.subscriptions.get(filter);
   if (entry && subscription) entry.members.set(session, subscription.qos);
-  else leaveFilter(context, trunk, session, filter, undefined);
+  else leaveFilter(context, shared, session, filter, undefined);
 }
 
 /** The client is no member any more. True when the broker was asked to end the subscription. */
 export function leaveFilter(
   context: Context,
-  trunk: Trunk<Session>,
+  shared: SharedConnection<Session>,
   session: Session,
   filter: string,
   origin: UnsubscribeExchange<Session>["origin"],
 ): boolean {
-  const lane = trunk.laneWith(filter);
+  const lane = shared.laneWith(filter);
   const entry = lane?.filters.get(filter);
   if (!lane || !entry?.members.delete(session)) return false;
   entry.next = entry.next.filter((request) => request.origin?.session !== session);
@@ -149,14 +159,14 @@ export function leaveFilter(
 }
 
 /** The client's session ends, or is over but for what it is owed. */
-export function leaveTrunk(context: Context, trunk: Trunk<Session>, session: Session): void {
-  for (const filter of session.subscriptions.keys()) leaveFilter(context, trunk, session, filter, undefined);
-  for (const request of session.subscribing.values()) {
-    if (request.kind === "subscribe") leaveFilter(context, trunk, session, request.filter, undefined);
+export function leaveShared(context: Context, shared: SharedConnection<Session>, session: Session): void {
+  for (const filter of session.subscriptions.keys()) leaveFilter(context, shared, session, filter, undefined);
+  for (const request of session.subscribesInFlight.values()) {
+    if (request.kind === "subscribe") leaveFilter(context, shared, session, request.filter, undefined);
   }
-  session.subscribing.clear(); // an answer that still comes is for nobody
+  session.subscribesInFlight.clear(); // an answer that still comes is for nobody
 }
 
-export function* sessionsOf(context: Context, trunk: Trunk<Session>): Generator<Session> {
-  for (const session of [...context.sessions.all()]) if (session.trunk === trunk) yield session;
+export function* sessionsOf(context: Context, shared: SharedConnection<Session>): Generator<Session> {
+  for (const session of [...context.sessions.all()]) if (session.shared === shared) yield session;
 }

@@ -1,0 +1,101 @@
+/**
+ * The connection of a shared connection: opened at the start, and what its coming and going means for those who share it.
+ *
+ * A session that the broker keeps from somebody else, or from a life whose store is gone, is ended before ours begins:
+ * nobody would know what it subscribed to. Ours outlives every connection and, with a store, the gateway.
+ * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
+ * as their policy says.
+ */
+
+import { askForCopies } from "../broker/lanes.ts";
+import { closeLink, openShared } from "../broker/links.ts";
+import { resendAll } from "../broker/sending.ts";
+import { onServiceDown, onServiceUp } from "../broker/service.ts";
+import { recordOfShared } from "../broker/shared-record.ts";
+import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
+import type { Context } from "../context.ts";
+import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
+import { completeOrFail, completePendingConnect } from "../session/connect-outcome.ts";
+import { onAllForwarded } from "../session/departure.ts";
+import { failPendingRequests } from "../session/subscribe.ts";
+import { publishWill } from "../session/will-delivery.ts";
+import type { Link } from "../state/link.ts";
+import type { PendingConnect } from "../state/pending-connect.ts";
+import type { Session } from "../state/session.ts";
+import type { SharedConnection } from "../state/shared-connection.ts";
+import { brokerForgot } from "./broker-forgot.ts";
+import { answerWithoutBroker } from "./connection-end.ts";
+import { onLeavingUp } from "./leaving.ts";
+
+export function onSharedUp(
+  context: Context,
+  shared: SharedConnection<Session>,
+  link: Link,
+  sessionPresent: boolean,
+): void {
+  const { broker } = shared;
+  if (shared.isLeaving) return onLeavingUp(context, shared, link, sessionPresent);
+  if (link.clean) {
+    // What was there is gone now; the session to stay begins.
+    closeLink(context, broker, { how: "disconnect", endSession: true });
+    shared.resumes = true;
+    return openShared(context, link.upstream, shared);
+  }
+  shared.isAway = false;
+  context.journal.mark({ clientId: shared.key }, () => recordOfShared(shared));
+  broker.connection++;
+  if (!sessionPresent) brokerForgot(context, broker, shared);
+  else if (broker.sessionUncertain) askAll(context, shared);
+  broker.sessionUncertain = false;
+  resendAll(context, broker);
+  askForCopies(context, shared);
+  for (const pending of pendingConnectsOf(context, shared))
+    if (pending.session) completePendingConnect(context, pending.session, pending);
+  for (const session of sessionsOf(context, shared)) catchUp(context, session);
+  if (isService(shared)) onServiceUp(context, link.upstream);
+}
+
+function catchUp(context: Context, session: Session): void {
+  context.touch(session);
+  if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
+  else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
+  drainSoon(context, session);
+}
+
+/** The connection ended, could not be made, or was refused. */
+export function onSharedAway(context: Context, shared: SharedConnection<Session>, reason: string): void {
+  shared.isAway = true;
+  const id = shared.broker.link?.id;
+  const link = id && context.links.get(id);
+  shared.broker.cut(context.now);
+  if (shared.isLeaving) return tellHeldBack(context, shared, reason);
+  const stored: Session[] = [];
+  for (const session of sessionsOf(context, shared)) {
+    if (session.publishesInFlight.size === 0 && session.subscribesInFlight.size === 0) continue;
+    if (isStoreAndForward(context, session.clientId)) stored.push(session);
+    else failPendingRequests(context, session);
+  }
+  if (link && stored.length > 0) answerWithoutBroker(context, link, stored);
+  for (const pending of pendingConnectsOf(context, shared)) {
+    if (pending.session) completeOrFail(context, pending.session, pending, reason);
+  }
+  if (isService(shared)) onServiceDown(context);
+}
+
+/** What waits until this one is left has no connection either. */
+function tellHeldBack(context: Context, left: SharedConnection<Session>, reason: string): void {
+  const upstream = context.upstreams.all.find(({ name }) => name === left.upstreamName);
+  for (const shared of upstream?.sharedConnections ?? [])
+    if (!shared.broker.link) onSharedAway(context, shared, reason);
+}
+
+/** By the first one goes what is the gateway's own. */
+function isService(shared: SharedConnection<Session>): boolean {
+  return shared.index === 0 && !shared.isLane;
+}
+
+function pendingConnectsOf(context: Context, shared: SharedConnection<Session>): PendingConnect<Session>[] {
+  return [...context.pendingConnects.values()].filter(
+    ({ stage, session }) => stage === "broker" && session?.shared === shared,
+  );
+}
