@@ -79,7 +79,8 @@ export interface ReadDatagram {
   /** The name of the interface, in our files the transport; "" where there is none. */
   readonly transport: string;
   readonly payload: Uint8Array;
-  readonly isCut: boolean;
+  /** More than `payload` has where contents were left out. */
+  readonly wholeBytes: number;
   readonly comment: string;
 }
 
@@ -101,7 +102,7 @@ export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatag
     device: addressText(direction === "in" ? from : to),
     transport: packet.interface.name,
     payload,
-    isCut: payload.length < payloadBytes,
+    wholeBytes: payloadBytes,
     comment,
   };
 }

@@ -45,11 +45,17 @@ export async function capture(socketPath: string, options: CaptureCommandOptions
     }
     err("the gateway has ended\n");
   } catch (error) {
-    if (!ending.signal.aborted) throw error;
+    if (isCutOff(error)) err("the gateway has ended\n");
+    else if (!ending.signal.aborted) throw error;
   } finally {
     process.removeListener("SIGINT", end).removeListener("SIGTERM", end);
     await target.end();
   }
+}
+
+/** A gateway that ends closes what is open; one that dies does so, too. */
+function isCutOff(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ECONNRESET";
 }
 
 const intoWireshark = `-w - | wireshark -k -i - -o mqttsn.udp.port:${gatewayPort}`;

@@ -2,9 +2,8 @@
 import type { ReadDatagram } from "../capture/capture-file.ts";
 import { oneLine } from "./one-line.ts";
 
-export function datagramLine({ atUs, direction, device, comment, payload, isCut }: ReadDatagram): string {
+export function datagramLine({ atUs, direction, device, comment, payload, wholeBytes }: ReadDatagram): string {
   const time = new Date(Math.floor(atUs / 1_000)).toISOString().slice(11, 23);
   const arrow = direction === "in" ? ">" : "<";
-  const what = isCut ? `${oneLine(payload)} (its contents were left out)` : oneLine(payload);
-  return `${time} ${arrow} ${comment === "" ? device : comment}: ${what}`;
+  return `${time} ${arrow} ${comment === "" ? device : comment}: ${oneLine(payload, wholeBytes)}`;
 }

@@ -4,15 +4,22 @@ import { shortNameFromId } from "../wire/topic.ts";
 import { decode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";
 
-/** Never throws, whatever the bytes. */
-export function oneLine(bytes: Uint8Array): string {
-  const decoded = decode(bytes);
+/** Never throws, whatever the bytes. `wholeBytes`: more than there are where contents were left out of a capture. */
+export function oneLine(bytes: Uint8Array, wholeBytes = bytes.length): string {
+  const missing = Math.max(0, wholeBytes - bytes.length);
+  const decoded = decode(missing === 0 ? bytes : filledUp(bytes, wholeBytes));
   const node = decoded.forwarded ? `[node ${Buffer.from(decoded.forwarded.nodeId).toString("hex")}] ` : "";
-  if (decoded.ok) return node + words(decoded.message);
+  if (decoded.ok) return node + words(decoded.message, missing);
   return `${node}not a message (${decoded.code})${decoded.type === undefined ? "" : `: ${decoded.type}`}`;
 }
 
-function words(message: Message): string {
+function filledUp(bytes: Uint8Array, length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  whole.set(bytes);
+  return whole;
+}
+
+function words(message: Message, missing: number): string {
   const facts: string[] = [];
   if ("dup" in message && message.dup) facts.push("DUP");
   if ("qos" in message && message.type !== "WILLTOPIC") facts.push(`QoS ${message.qos}`);
@@ -29,8 +36,9 @@ function words(message: Message): string {
   if ("msgId" in message) facts.push(`MsgId ${message.msgId}`);
   if ("returnCode" in message) facts.push(`code ${message.returnCode}`);
   if ("duration" in message && message.duration !== undefined) facts.push(`${message.duration} s`);
-  if ("data" in message) facts.push(contents(message.data));
-  if ("willMsg" in message) facts.push(contents(message.willMsg));
+  if (missing > 0) facts.push(`${missing} octets left out`);
+  else if ("data" in message) facts.push(contents(message.data));
+  else if ("willMsg" in message) facts.push(contents(message.willMsg));
   return [message.type, ...facts].join(" · ");
 }
 

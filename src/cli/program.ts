@@ -1,11 +1,15 @@
 /** The command line: what commands there are. Each loads what it needs when it runs. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { bleCommand } from "./ble.ts";
+import type { DecodeOptions } from "./decode.ts";
+import { wholeNumber } from "./device-options.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
+import { sayProblems } from "./problems.ts";
 import { pubCommand } from "./pub.ts";
+import type { ReplayOptions } from "./replay.ts";
 import { subCommand } from "./sub.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
@@ -36,14 +40,49 @@ export async function run(argv: readonly string[]): Promise<void> {
     );
   program
     .command("decode")
-    .description("say a datagram in words")
-    .argument("<hex...>", "the datagram's octets in hexadecimal")
-    .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
+    .description(
+      "say datagrams in words: hexadecimal, or pcapng. Ends with 0: all are messages, 2: one is not, 1: nothing to read",
+    )
+    .argument(
+      "[hex...]",
+      "one datagram's octets in hexadecimal; without them standard input, a datagram a line, or pcapng",
+    )
+    .option("-r, --read <file>", "a pcapng file, or one of lines")
+    .option("-1, --one-line", "a line for each")
+    .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
+    .action(async (hex: string[], options: DecodeOptions) => (await import("./decode.ts")).decodeCommand(hex, options));
+  program
+    .command("replay")
+    .description(
+      "say again to a gateway what devices said in a capture, and compare its answers. Ends with 0: the same, 2: others",
+    )
+    .argument("<file>", "pcapng, as `capture -w` writes it")
+    .requiredOption("--to <host:port>", "the gateway", asPlace)
+    .option("--speed <n>", "so many times as fast as it was; max: without pauses", asSpeed, 1)
+    .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
+    .option("--patience <seconds>", "how long an answer may take", wholeNumber(1, 600), 2)
+    .action(async (file: string, options: ReplayOptions) =>
+      (await import("./replay.ts")).replay(file, options).catch(sayProblems),
+    );
   program.addCommand(bleCommand(configFile));
   addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   await program.parseAsync(argv);
+}
+
+function asPlace(text: string): ReplayOptions["to"] {
+  const [, host = "", port = ""] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(text) ?? [];
+  if (host === "" || Number(port) < 1 || Number(port) > 65_535)
+    throw new InvalidArgumentError("host and port, as in 127.0.0.1:1883 or [::1]:1883");
+  return { host, port: Number(port) };
+}
+
+function asSpeed(text: string): number | "max" {
+  const speed = Number(text);
+  if (text === "max") return text;
+  if (!(speed > 0 && speed <= 1_000_000)) throw new InvalidArgumentError("a number above 0, or max");
+  return speed;
 }
 
 /** In an empty folder the gateway starts with the configuration that it comes with: a try-out broker, UDP 1883. */

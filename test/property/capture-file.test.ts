@@ -59,7 +59,7 @@ test("any datagrams, written and read in pieces of any size, are the same datagr
             device: where.device,
             transport: where.peer.split("/")[0] ?? "",
             payload: bytes,
-            isCut: missing > 0,
+            wholeBytes: bytes.length + missing,
             comment,
           }),
         ),
