@@ -11,6 +11,7 @@ import { sayProblems } from "./problems.ts";
 import { pubCommand } from "./pub.ts";
 import type { ReplayOptions } from "./replay.ts";
 import { subCommand } from "./sub.ts";
+import type { TryDeviceOptions } from "./try-device/command.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -63,6 +64,20 @@ export async function run(argv: readonly string[]): Promise<void> {
     .option("--patience <seconds>", "how long an answer may take", wholeNumber(1, 600), 2)
     .action(async (file: string, options: ReplayOptions) =>
       (await import("./replay.ts")).replay(file, options).catch(sayProblems),
+    );
+  program
+    .command("try-device")
+    .description(
+      "for firmware: a device connects to it as to a gateway, a dozen things go wrong, and it says what the device did " +
+        "wrong, by clause. Ends with 0: all right, 1: something wrong, 2: not all was played",
+    )
+    .option("--host <address>", "where to listen", "0.0.0.0")
+    .option("-p, --port <n>", "UDP port", wholeNumber(1, 65_535), 1_883)
+    .option("--only <name...>", "these situations alone")
+    .option("-W, --timeout <seconds>", "end after so many seconds", wholeNumber(1, 86_400))
+    .option("-d, --debug", "every message, in one line")
+    .action(async (options: TryDeviceOptions) =>
+      (await import("./try-device/command.ts")).tryDevice(options).catch(sayProblems),
     );
   program.addCommand(bleCommand(configFile));
   addOperatorCommands(program, configFile, defaultConfigFile);

@@ -134,3 +134,35 @@ test("decode: hexadecimal, lines and captures; 0 all are messages, 2 one is not,
     stderr: expect.stringMatching(/ENOENT/) as string,
   });
 });
+
+test("try-device says what a device does right, what was not played, and what is no situation", async () => {
+  const port = String(await freePort());
+  const trial = run(
+    "try-device",
+    "--host",
+    "127.0.0.1",
+    "-p",
+    port,
+    "--only",
+    "lost-connack",
+    "retained",
+    "long-message",
+  );
+  await trial.says("waiting for a device");
+  const device = run("sub", "-p", port, "-i", "d1", "-t", "cmd/x", "-q", "1", "--retry-interval", "1");
+  await trial.ends();
+  expect(trial.output.code).toBe(0);
+  expect(trial.output.text).toMatch(
+    /ok {5}lost-connack[\s\S]*ok {5}retained[\s\S]*ok {5}long-message[\s\S]*3 of 3 right, 0 wrong/,
+  );
+  device.child.kill("SIGKILL");
+  const alone = output(["try-device", "--host", "127.0.0.1", "-p", port, "--only", "register", "-W", "1"]);
+  expect(alone).toMatchObject({
+    status: 2,
+    stdout: expect.stringMatching(/begins when the device sends SUBSCRIBE/) as string,
+  });
+  expect(output(["try-device", "--only", "flood"])).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/no situation "flood"; there are lost-connack/) as string,
+  });
+});
