@@ -41,6 +41,9 @@ const resendPauseMs = 1_000;
 const justToldMs = 5_000;
 const notReadyPauseMs = 1_000;
 
+/** So often it is looked whether something that stands aside is overdue, while the head stands still. */
+const overdueLookMs = 1_000;
+
 /** Messages at QoS 0 that are remembered meanwhile. */
 const justSentMax = 8;
 
@@ -76,6 +79,14 @@ function waitForAside(context: Context, session: Session): void {
   if (at !== undefined) context.deadlines.set(session.retry, Math.max(at, context.now));
 }
 
+/** The head stands still while the store fails; what stands aside and becomes overdue meanwhile goes before it. */
+function waitForOverdue(context: Context, session: Session): void {
+  const at = session.outbox.nextAside();
+  if (at === undefined) return;
+  const overdueAt = at + context.roundMs(session) + 1;
+  context.deadlines.set(session.retry, Math.max(overdueAt, context.now + overdueLookMs));
+}
+
 /** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
 function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (isExpired(context, entry)) {
@@ -84,6 +95,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   }
   if (standsStill(context, entry)) {
     if (session.state === "awake") finishWaking(context, session);
+    else waitForOverdue(context, session);
     return false;
   }
   if (entry.released) {

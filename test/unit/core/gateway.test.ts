@@ -224,6 +224,19 @@ describe("QoS 2 towards a client while the store fails", () => {
     bench.input({ kind: "persisted", token: token + 1_000 }).gets("PUBLISH");
   });
 
+  test("what stands aside behind it is tried again when it is overdue", () => {
+    const { bench, fails } = failing();
+    const { msgId } = bench.link().delivers({ qos: 1 }).message("PUBLISH");
+    bench.after(39_000);
+    bench.client(ping).gets("PINGRESP");
+    bench.after(1_000);
+    fails();
+    bench.link().delivers({ qos: 2 }).gets();
+    bench.client(ping).gets("PINGRESP");
+    bench.after(79_000).gets();
+    expect(bench.after(2_000).message("PUBLISH")).toMatchObject({ qos: 1, msgId, dup: true });
+  });
+
   test("one that is under way is not counted as unanswered", () => {
     const { bench, fails, token } = failing();
     bench.link().delivers({ qos: 2 }).gets("PUBLISH"); // held by the driver
