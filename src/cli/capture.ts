@@ -45,8 +45,9 @@ export async function capture(socketPath: string, options: CaptureCommandOptions
     }
     err("the gateway has ended\n");
   } catch (error) {
-    if (isCutOff(error)) err("the gateway has ended\n");
-    else if (!ending.signal.aborted) throw error;
+    if (ending.signal.aborted) return;
+    if (!isCutOff(error)) throw error;
+    err("the gateway has ended\n");
   } finally {
     process.removeListener("SIGINT", end).removeListener("SIGTERM", end);
     await target.end();

@@ -71,6 +71,7 @@ test("what is captured can be read, and said again to the gateway; it ends with 
   whole.child.kill("SIGINT");
   await whole.ends();
   expect([whole.output.code, whole.output.text]).toEqual([0, expect.stringMatching(/40 datagrams/)]);
+  expect(whole.output.text).not.toMatch(/has ended/);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const decoded = output(["decode", "-1", "-r", file]);
   expect(decoded.status).toBe(0);
