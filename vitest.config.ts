@@ -30,6 +30,8 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
   },
   /** The device side: C, built for this machine, against the real gateway. Needs a C compiler. */
   hardware: { ...inTurn, include: ["test/hardware/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+  /** The page in a real Chromium: an installed one, or Debian's, unpacked into .cache/tools. */
+  console: { ...inTurn, include: ["test/console/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 120_000 },
   /** The real gateway, killed again and again. ROUNDS=2000 for the long version. */
   crash: { ...inTurn, include: ["test/crash/**/*.test.ts"], hookTimeout: 60_000, maxConcurrency: 3 },
   /** The bench on a small scale; with BENCH set, the bench (npm run bench). Both need a C compiler and mosquitto. */

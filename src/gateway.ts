@@ -1,18 +1,22 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
+import { Managed } from "./config/managed.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
 import { payloadStart } from "./core/dialects/payload-start.ts";
+import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
+import { Lookout } from "./gateway-console.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
@@ -47,7 +51,10 @@ const storePauseMs = 2_000;
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 
 export class Gateway {
-  readonly #config: GatewayConfig;
+  /** As it was at the start, but for what was read again since. */
+  #config: GatewayConfig;
+  readonly #managed: Managed;
+  readonly #lookout: Lookout;
   readonly #log: Log;
   readonly #reports: ReportLog;
   readonly #transports = new Map<string, Transport>();
@@ -63,14 +70,19 @@ export class Gateway {
   readonly #wallClock = new WallClock();
   readonly #turnEnd = new TurnEnd();
   readonly #startedAt = this.#clock.now();
+  #desk: OperatorDesk | undefined;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
 
-  /** @throws {GatewayError} when files or secrets that the configuration names cannot be read. */
-  constructor(config: GatewayConfig, log: Log) {
+  /**
+   * @param file where the configuration is from, for people
+   * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
+   */
+  constructor(config: GatewayConfig, log: Log, file?: string) {
     this.#config = config;
+    this.#managed = new Managed(config.store);
     this.#log = log;
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
@@ -81,7 +93,7 @@ export class Gateway {
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
-    this.#accessPolicy = (options) => createAccessPolicy(options, hostOf);
+    this.#accessPolicy = (options) => createAccessPolicy(options, hostOf, this.#managed.state.admitted);
     this.#core = new GatewayCore(coreOptions(config, this.#accessPolicy(config.access)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
@@ -102,12 +114,28 @@ export class Gateway {
       config.store.kind === "disk"
         ? new DiskStore(config.store, (say) => log.error(`store: ${say}`))
         : new MemoryStore();
+    this.#lookout = new Lookout({
+      core: this.#core,
+      transports: this.#transports,
+      managed: this.#managed,
+      wallClock: this.#wallClock,
+      version: ownVersion(),
+      file,
+      now: () => this.#clock.now(),
+      config: () => this.#config,
+      accessChanged: () => this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) }),
+      place: () => this.apiPlace,
+    });
     const edges = {
       transports: this.#transports,
       upstream: this.#upstream,
       store: this.#store,
-      report: this.#reports.report,
       tap: this.#tap,
+      live: this.#lookout.live,
+      report: (event: GatewayEvent) => {
+        this.#lookout.report(event);
+        this.#reports.report(event);
+      },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
   }
@@ -144,6 +172,8 @@ export class Gateway {
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
     this.#log.level = config.log.level;
+    const { topics, access, log } = config;
+    this.#config = { ...this.#config, topics, access, log };
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
       if (options) upstream.reload(options);
@@ -177,6 +207,16 @@ export class Gateway {
   /** Where clients find each transport, e.g. after listening on port 0. */
   places(): string[] {
     return [...this.#transports.values()].map(({ place }) => place);
+  }
+
+  /** Where a browser finds the console, with a token that logs in once; a sentence where there is none. For a terminal. */
+  consoleLink(): readonly string[] | string {
+    return this.#lookout.installation.link("operator");
+  }
+
+  /** Browsers that look at the console just now. */
+  get browsersLooking(): number {
+    return this.#lookout.live.watched;
   }
 
   /** Where health and metrics are served; "" if nowhere. */
@@ -245,6 +285,7 @@ export class Gateway {
     await transport.start({
       datagram: (from, bytes) => {
         this.#tap.heard(from, bytes);
+        this.#lookout.live.tap?.("in", from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
       batch: (work) => this.#turnEnd.around(work),
@@ -288,14 +329,20 @@ export class Gateway {
       droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
       receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
     });
-    const server = new ApiServer(api, {
+    const sources = {
       health: () => this.health(),
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
-    });
+    };
+    const said = (who: string, what: string) =>
+      logAudit(this.#log, { who, command: "console", input: "", outcome: what });
+    const console = api.console ? this.#lookout.console(this.#operatorDesk(), said) : undefined;
+    const server = new ApiServer(api, sources, console);
     try {
       await server.start();
       this.#api = server;
+      this.#lookout.start();
       this.#log.info(`health and metrics at ${server.place}`);
+      if (console) this.#log.info(`console at ${server.place}/ (for a link that logs in: mqtt-sn-gateway console)`);
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
       this.#log.warn(`${error.message}. The gateway runs without`);
@@ -311,17 +358,7 @@ export class Gateway {
   async #startControl(): Promise<void> {
     const { store } = this.#config;
     if (store.kind !== "disk") return;
-    const now = () => this.#clock.now();
-    const devices: Devices = {
-      links: () => this.links(),
-      forgetCounter: (address) =>
-        [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
-      transports: [...this.#transports.keys()],
-      capture: (options) => this.#tap.capture(options),
-    };
-    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices);
-    const desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
-    const server = new ControlServer(join(store.folder, "control.sock"), desk);
+    const server = new ControlServer(join(store.folder, "control.sock"), this.#operatorDesk());
     try {
       await server.start();
       this.#control = server;
@@ -331,12 +368,30 @@ export class Gateway {
     }
   }
 
+  /** One for all ways to ask. */
+  #operatorDesk(): OperatorDesk {
+    if (this.#desk) return this.#desk;
+    const now = () => this.#clock.now();
+    const { installation } = this.#lookout;
+    const devices: Devices = {
+      links: () => this.links(),
+      forgetCounter: (address) =>
+        [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
+      transports: [...this.#transports.keys()],
+      capture: (options) => this.#tap.capture(options),
+    };
+    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices, installation);
+    this.#desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
+    return this.#desk;
+  }
+
   #handle(input: Input): void {
     this.#driver.handle(input);
   }
 
   async #stop(): Promise<void> {
     this.#wallClock.stop();
+    this.#lookout.stop();
     this.#driver.handle({ kind: "shutdown" });
     this.#driver.stop();
     await this.#upstream.shutdown(shutdownMs);
@@ -347,4 +402,9 @@ export class Gateway {
     await this.#store.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
   }
+}
+
+function ownVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
 }

@@ -22,7 +22,7 @@ const questionMs = 10_000;
 const idleMs = 60_000;
 
 /** Who may open the socket owns the gateway. */
-const asker: Asker = { name: "control socket", role: "operator" };
+const asker: Asker = { name: "control socket", role: "operator", isLocal: true };
 
 export interface ControlLimits {
   readonly questionMs: number;

@@ -1,7 +1,11 @@
-/** /healthz and /metrics, on loopback unless configured otherwise. Reads only; knows nothing worth a password. */
-import { createServer, type Server, type ServerResponse } from "node:http";
+/**
+ * /healthz and /metrics, on loopback unless configured otherwise: they are read only and know nothing worth a password. And
+ * beside them the console, where there is one (console.ts), which asks who comes.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { GatewayError } from "../errors.ts";
+import type { ConsoleServer } from "./console.ts";
 
 const connectionsMax = 32;
 
@@ -16,25 +20,14 @@ export class ApiServer {
   /** Longest first. */
   readonly #connections = new Set<Socket>();
   readonly #options: { readonly host: string; readonly port: number };
+  readonly #console: ConsoleServer | undefined;
 
-  constructor(options: { host: string; port: number }, sources: ApiSources) {
+  constructor(options: { host: string; port: number }, sources: ApiSources, console?: ConsoleServer) {
     this.#options = options;
+    this.#console = console;
     this.#server = createServer(
       { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000, connectionsCheckingInterval: 1_000 },
-      (request, response) => {
-        if (request.method !== "GET" && request.method !== "HEAD")
-          return answer(response, 405, "text/plain", "method not allowed\n");
-        const path = (request.url ?? "").split("?")[0];
-        if (path === "/healthz") {
-          const health = sources.health();
-          return answer(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
-        }
-        if (path !== "/metrics") return answer(response, 404, "text/plain", "not found\n");
-        sources.metrics().then(
-          ({ contentType, text }) => answer(response, 200, contentType, text),
-          () => answer(response, 500, "text/plain", "internal error\n"),
-        );
-      },
+      (request, response) => this.#answer(request, response, sources),
     );
     this.#server.on("connection", (socket) => this.#makeRoom(socket));
   }
@@ -49,6 +42,33 @@ export class ApiServer {
       });
       this.#server.listen(port, host, resolve);
     });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse, sources: ApiSources): void {
+    const url = URL.canParse(request.url ?? "", "http://gateway")
+      ? new URL(request.url ?? "", "http://gateway")
+      : undefined;
+    const path = url?.pathname;
+    if (url && path !== undefined && this.#console?.has(path)) {
+      // A stream lasts as long as somebody looks: it does not give way. Of those there is a limit elsewhere.
+      const stays = () => this.#connections.delete(request.socket);
+      this.#console.answer(request, response, url, stays).catch(() => {
+        if (response.headersSent) response.destroy();
+        else answer(response, 500, "application/json", '{"error":"internal error"}\n');
+      });
+      return;
+    }
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return answer(response, 405, "text/plain", "method not allowed\n");
+    if (path === "/healthz") {
+      const health = sources.health();
+      return answer(response, health.ok ? 200 : 503, "application/json", `${JSON.stringify(health)}\n`);
+    }
+    if (path !== "/metrics") return answer(response, 404, "text/plain", "not found\n");
+    sources.metrics().then(
+      ({ contentType, text }) => answer(response, 200, contentType, text),
+      () => answer(response, 500, "text/plain", "internal error\n"),
+    );
   }
 
   /** Answers take no time, so whoever has been connected for longest is silent, and gives way to who asks. */
@@ -69,6 +89,7 @@ export class ApiServer {
   }
 
   async close(): Promise<void> {
+    this.#console?.close();
     if (!this.#server.listening) return;
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));

@@ -1,5 +1,6 @@
 /** `check`: the configuration, with every problem, or what it would run. */
 import { loadConfig } from "../config/load.ts";
+import { Managed, managedInWords } from "../config/managed.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { Credentials } from "../upstream/credentials.ts";
 import { shownBrokers } from "../upstream/options.ts";
@@ -19,6 +20,10 @@ export function check(configFile: string): void {
         `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
         `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
         `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
+        `Console: ${config.api.enabled && config.api.console ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
+        managedInWords(new Managed(config.store))
+          .map((say) => `Changed by hand: ${say}\n`)
+          .join("") +
         warningsOf(config)
           .map((say) => `Warning: ${say}\n`)
           .join(""),

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 import { bleCommand } from "./ble.ts";
+import { addConsoleCommand } from "./console.ts";
 import type { DecodeOptions } from "./decode.ts";
 import { wholeNumber } from "./device-options.ts";
 import { addOperatorCommands } from "./operator.ts";
@@ -80,6 +81,7 @@ export async function run(argv: readonly string[]): Promise<void> {
       (await import("./try-device/command.ts")).tryDevice(options).catch(sayProblems),
     );
   program.addCommand(bleCommand(configFile));
+  addConsoleCommand(program, configFile, defaultConfigFile);
   addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());

@@ -7,6 +7,7 @@ import { Gateway } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
 import { shownBrokers, type UpstreamOptions } from "../upstream/options.ts";
+import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -22,7 +23,7 @@ export async function start(configFile: string): Promise<void> {
     log = await createLog(config.log);
     warnOfOldNode(log);
     for (const say of warningsOf(config)) log.warn(say);
-    gateway = new Gateway(config, log);
+    gateway = new Gateway(config, log, resolve(configFile));
     await gateway.start();
   } catch (error) {
     return sayProblems(error);
@@ -31,6 +32,7 @@ export async function start(configFile: string): Promise<void> {
   // Everybody on the machine can see what systemd is told.
   const brokers = shownBrokers(config.upstream);
   manager.ready(`devices to ${brokers}`);
+  sayConsole(gateway);
   log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
 
   process.on("SIGHUP", () => {
@@ -49,6 +51,14 @@ export async function start(configFile: string): Promise<void> {
       );
     });
   }
+}
+
+/** The link logs in: it is for who sits at this terminal. The standard output of a service is its journal. */
+function sayConsole(gateway: Gateway): void {
+  if (!process.stdout.isTTY) return;
+  const links = gateway.consoleLink();
+  if (typeof links !== "string")
+    out(`Console (this link logs in once, within ten minutes):\n  ${links.join("\n  ")}\n`);
 }
 
 function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayConfig): GatewayConfig {

@@ -8,7 +8,22 @@ import type { AccessOptions } from "./access-options.ts";
 
 const admitted: Admission = { admitted: true };
 
-export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId) => string): AccessPolicy {
+/** A client that the operator admitted by a click: its id word for word, so that one called `*` admits nobody else. */
+export interface AdmittedByHand {
+  readonly clientId: string;
+  /** As in `from` of a rule; undefined: anywhere. */
+  readonly from?: string | undefined;
+}
+
+/** `byHand`: asked before the rules. */
+export function createAccessPolicy(
+  options: AccessOptions,
+  hostOf: (peer: PeerId) => string,
+  byHand: readonly AdmittedByHand[] = [],
+): AccessPolicy {
+  const admittedByHand = new Map(
+    byHand.map(({ clientId, from }) => [clientId, from === undefined ? undefined : new Network([from], hostOf)]),
+  );
   const rules = options.rules.map((rule) => {
     const globs = ["allow" in rule ? rule.allow : rule.deny].flat();
     const patterns = globs.map(globToRegExp);
@@ -30,6 +45,8 @@ export function createAccessPolicy(options: AccessOptions, hostOf: (peer: PeerId
   };
   return {
     client(clientId, peer, identity) {
+      if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
+        return { admitted: true, byName: true };
       const rule = rules.find(({ matches }) => matches(clientId, peer, identity));
       if (rule?.allows ?? options.default === "allow") return rule?.admission ?? admitted;
       const line = JSON.stringify({ allow: clientId, from: [identity.name] });

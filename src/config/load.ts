@@ -205,6 +205,22 @@ function shownValue(path: readonly PropertyKey[], found: unknown): string {
   return JSON.stringify(typeof found === "string" ? shownText(found) : found)?.slice(0, 80) ?? "nothing";
 }
 
+/** The configuration as people may see it: what is secret, or may be, is a word. */
+export function shownConfig(value: unknown, key = ""): unknown {
+  if (secretKeys.has(key) && value !== undefined) return isReference(value) ? value : "(not shown)";
+  if (typeof value === "string") return shownText(value);
+  if (Array.isArray(value)) return value.map((item) => shownConfig(item));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, shownConfig(item, name)]));
+}
+
+/** Where a secret is, not the secret. */
+function isReference(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const names = Object.keys(value);
+  return names.length === 1 && (names[0] === "file" || names[0] === "env");
+}
+
 function shownText(text: string): string {
   if (/-----BEGIN/.test(text)) return "-----BEGIN...";
   return text.includes("://") ? withoutSecrets(text) : text;

@@ -216,16 +216,28 @@ export const gatewayConfig = z.strictObject({
     .describe("Log, to standard output."),
   api: z
     .strictObject({
-      enabled: z.boolean().default(true).describe("Serve /healthz and /metrics."),
+      enabled: z.boolean().default(true).describe("Serve /healthz and /metrics, and the console."),
       host: z
         .string()
         .min(1)
         .default("127.0.0.1")
-        .describe("Address to listen on. Nobody is asked for a password: keep it on this host."),
+        .describe(
+          "Address to listen on. Nobody is asked for a password for health and metrics: keep it on this host. " +
+            "Elsewhere than on loopback the console is there only after `mqtt-sn-gateway console --lan`.",
+        ),
       port: count(65_535).default(9_464).describe("TCP port."),
+      console: z
+        .boolean()
+        .default(true)
+        .describe("Serve the console, a page for people, at /, and what it asks at /api/v1/."),
+      hosts: z
+        .array(z.string().regex(/^[a-z0-9.-]+$/i, "is a name without a port, as in gateway.example.org"))
+        .max(100)
+        .default([])
+        .describe("Names by which browsers may ask for the console (a proxy's), besides localhost and addresses."),
     })
     .prefault({})
-    .describe("Health and metrics."),
+    .describe("Health, metrics and the console."),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

@@ -191,6 +191,27 @@ export class GatewayCore implements Core {
     return { peer, clientId: typeof said === "string" && said !== "" ? said : this.clientAt(peer) };
   }
 
+  /** What this topic id means to this client, as far as it is known here: registered, or predefined. */
+  topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined {
+    const session = this.#context.sessions.byClientId(clientId);
+    if (!isPredefined) return session?.registry.byId(topicId)?.name;
+    const predefined = session?.predefined ?? this.#context.predefined;
+    return predefined.byClientId.get(clientId)?.get(topicId) ?? predefined.forAll.get(topicId);
+  }
+
+  /** Every topic name and filter that a client has, one by one. Of a large gateway there are many: read on demand only. */
+  *topicUses(): IterableIterator<{ readonly name: string; readonly isFilter: boolean; readonly clientId: string }> {
+    for (const { clientId, registry, subscriptions } of this.#context.sessions.all()) {
+      for (const { name } of registry.topics()) yield { name, isFilter: false, clientId };
+      for (const name of subscriptions.keys()) yield { name, isFilter: true, clientId };
+    }
+  }
+
+  /** Each broker by the name of its upstream ("" = the general one). */
+  brokers(): readonly { readonly name: string; readonly isThere: boolean }[] {
+    return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
+  }
+
   /** What of this client is under way to the broker; undefined when it has no session. */
   underWay(clientId: string): readonly PacketView[] | undefined {
     const session = this.#context.sessions.byClientId(clientId);
@@ -401,6 +422,9 @@ export interface SessionView {
   readonly clientId: string;
   readonly peer: PeerId | undefined;
   readonly state: ClientState;
+  /** Since when, and why; undefined and "" = since an earlier life of the gateway. */
+  readonly stateSince: Instant | undefined;
+  readonly stateWhy: string;
   readonly clean: boolean;
   readonly keepAliveSeconds: number;
   readonly sleepSeconds: number;
@@ -425,6 +449,8 @@ function viewOf(session: Session): SessionView {
     clientId: session.clientId,
     peer: session.peer,
     state: session.state,
+    stateSince: session.stateSince,
+    stateWhy: session.stateWhy,
     clean: session.clean,
     keepAliveSeconds: session.keepAliveSeconds,
     sleepSeconds: session.sleepSeconds,

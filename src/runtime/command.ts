@@ -33,12 +33,21 @@ interface Spec<In extends z.ZodObject> {
   readonly role: Role;
   /** Each time is a line in the log. For what changes something, or hands out all at once. */
   readonly audited: boolean;
+  /** Only for who may open the control socket: by HTTP there is no such command. */
+  readonly isLocal?: true;
+  /** What comes in or goes out is nobody else's business: the log says only that it was asked for, and what became of it. */
+  readonly isSecret?: true;
 }
 
 interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {
   /** As it is in JSON: no octets, no dates. */
   readonly output: Out;
-  readonly run: (operator: Operator, input: z.output<In>) => Outcome<z.output<Out>> | Promise<Outcome<z.output<Out>>>;
+  /** `role`: of who asks; some see less of the same. */
+  readonly run: (
+    operator: Operator,
+    input: z.output<In>,
+    role: Role,
+  ) => Outcome<z.output<Out>> | Promise<Outcome<z.output<Out>>>;
 }
 
 interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
@@ -49,16 +58,20 @@ interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
 
 /** A command where it does not matter which. */
 export interface AnyCommand extends Spec<z.ZodObject> {
-  readonly answer: (operator: Operator, query: Query) => Promise<Answer>;
+  /** Of a command that answers with one value. */
+  readonly output?: z.ZodType;
+  /** Of one that answers with octets: their content type. */
+  readonly stream?: string;
+  readonly answer: (operator: Operator, query: Query, role: Role) => Promise<Answer>;
 }
 
 export type Query = Readonly<Record<string, string>>;
 
 /** A command that answers with one value. */
 export function json<In extends z.ZodObject, Out extends z.ZodType>(spec: JsonSpec<In, Out>) {
-  const answer = async (operator: Operator, query: Query): Promise<Answer> => {
+  const answer = async (operator: Operator, query: Query, role: Role): Promise<Answer> => {
     const input = z.safeDecode(spec.input, query as z.input<In>);
-    return input.success ? spec.run(operator, input.data) : wrongInput(input.error);
+    return input.success ? spec.run(operator, input.data, role) : wrongInput(input.error);
   };
   return { ...spec, answer };
 }

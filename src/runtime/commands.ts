@@ -1,9 +1,11 @@
 /**
  * What an operator may ask of a running gateway: the one list. The control socket and the command line are made from it,
- * and so is every other way to ask. A new command is a row here and what it does in operator.ts.
+ * and so is every other way to ask. A new command is a row here and what it does in operator.ts; the rows that people
+ * look by are in console-commands.ts.
  */
 import { z } from "zod";
 import { type AnyCommand, json, type Outcome, type Refusal, stream } from "./command.ts";
+import { consoleCommands } from "./console-commands.ts";
 
 /** Dead letters named in one request; the URL must hold them. */
 const idsMax = 2_000;
@@ -47,6 +49,8 @@ const session = z.object({
   topics: count,
   subscriptions: count,
   linkUp: z.boolean().describe("Its connection to the broker stands."),
+  says: z.string().optional().describe("How it is, with the cause, in words."),
+  isLate: z.boolean().optional().describe("It should have spoken by now."),
 });
 
 const sessionWhole = session.extend({
@@ -322,6 +326,7 @@ export const commands = {
       return octets ? done(octets) : { kind: "not-possible", say: "as many capture already as may at a time" };
     },
   }),
+  ...consoleCommands,
 } as const satisfies Record<string, AnyCommand>;
 
 export type Commands = typeof commands;

@@ -2,12 +2,15 @@
 import { mayAs, type Role } from "../roles.ts";
 import type { Answer, AnyCommand } from "./command.ts";
 import { type CommandName, commands } from "./commands.ts";
+import { openApiOf } from "./openapi.ts";
 import type { Operator } from "./operator.ts";
 
 /** Who asks, as the log names him. */
 export interface Asker {
   readonly name: string;
   readonly role: Role;
+  /** By the control socket: whoever may open it owns the gateway. */
+  readonly isLocal?: true;
 }
 
 /** One audited command, for the log. No text is longer than `textMax`. */
@@ -23,13 +26,15 @@ export interface Route {
   readonly command: CommandName;
   readonly method: string;
   readonly path: string;
+  /** Only by the control socket. */
+  readonly isLocal: boolean;
 }
 
 const textMax = 200;
 
 /** Every command, and how it is asked for. */
 export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(
-  ([command, { method, path }]) => ({ command: command as CommandName, method, path }),
+  ([command, { method, path, isLocal = false }]) => ({ command: command as CommandName, method, path, isLocal }),
 );
 
 export class OperatorDesk {
@@ -42,17 +47,22 @@ export class OperatorDesk {
     this.#audit = audit;
   }
 
+  /** All that may be asked from elsewhere than this machine, as an OpenAPI document. */
+  document(): object {
+    return openApiOf(commands, this.#operator.installation.version);
+  }
+
   /** Carries out one command. Throws only for a mistake of ours. */
   async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     const command: AnyCommand = commands[name];
-    const input = short(Object.fromEntries(query));
+    const input = command.isSecret ? "{}" : short(Object.fromEntries(query));
     const note = (outcome: string) => {
       if (command.audited) this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
     };
     try {
       const answer = await this.#answer(who, command, query);
       if (answer.kind === "stream") return { ...answer, octets: counted(answer.octets, note) };
-      note(outcomeOf(answer));
+      note(command.isSecret && answer.kind === "done" ? "done" : outcomeOf(answer));
       return answer;
     } catch (error) {
       note(`failed: ${messageOf(error)}`);
@@ -61,6 +71,8 @@ export class OperatorDesk {
   }
 
   async #answer(who: Asker, command: AnyCommand, query: URLSearchParams): Promise<Answer> {
+    if (command.isLocal && !who.isLocal)
+      return { kind: "not-allowed", say: "this is asked by the control socket alone" };
     if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
     const values: Record<string, string> = {};
     for (const [name, value] of query) {
@@ -69,7 +81,7 @@ export class OperatorDesk {
       }
       Object.defineProperty(values, name, { value, enumerable: true }); // __proto__ is a name like others
     }
-    return command.answer(this.#operator, values);
+    return command.answer(this.#operator, values, who.role);
   }
 }
 

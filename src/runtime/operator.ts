@@ -6,7 +6,10 @@ import type { Store, StoredLetter } from "../storage/store.ts";
 import type { LinkReport } from "../transports/transport.ts";
 import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
+import { emptyInstallation, type Installation } from "./installation.ts";
+import { stateInWords } from "./state-words.ts";
 import type { CaptureOptions } from "./tap.ts";
+import { createViews } from "./views.ts";
 
 /** Of the networks: what has links, and what counts against replays. */
 export interface Devices {
@@ -36,6 +39,7 @@ export function createOperator(
   now: () => number,
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
   devices: Devices,
+  installation: Installation = emptyInstallation,
 ) {
   const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
     const letters = await allLetters(store);
@@ -43,6 +47,8 @@ export function createOperator(
     return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
   };
   return {
+    installation,
+    ...createViews(core, now, installation),
     sessions: () => [...core.sessions()].map((session) => facts(session, now())),
     session: (clientId: string) => {
       const found = core.session(clientId);
@@ -174,10 +180,19 @@ function awaited(core: GatewayCore, now: number) {
 }
 
 function facts(session: SessionView, now: number) {
-  const { lastHeard, waitingSince, ...rest } = session;
+  const { lastHeard, waitingSince, stateSince, stateWhy, ...rest } = session;
+  const secondsSilent = secondsSince(lastHeard, now);
+  const { says, isLate } = stateInWords({
+    ...rest,
+    why: stateWhy,
+    stateSeconds: secondsSince(stateSince, now),
+    secondsSilent,
+  });
   return {
     ...rest,
-    secondsSilent: secondsSince(lastHeard, now),
+    says,
+    isLate,
+    secondsSilent,
     waitingSeconds: secondsSince(waitingSince, now),
   };
 }

@@ -1,5 +1,6 @@
 /** A gateway with a sleeper that has room for two and was sent three: two wait, one is a dead letter. */
 import { Driver } from "../../src/runtime/driver.ts";
+import { emptyInstallation, type Installation } from "../../src/runtime/installation.ts";
 import { createOperator, type Devices } from "../../src/runtime/operator.ts";
 import { backupOctets } from "../../src/storage/backup.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
@@ -11,7 +12,7 @@ import { VirtualClock } from "../simulation/virtual-time.ts";
 import { octets, sleep } from "./bench.ts";
 import { Life } from "./life.ts";
 
-export function threeForTwo() {
+export function threeForTwo(installation: Installation = emptyInstallation) {
   const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
   const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
   const { bench } = life;
@@ -52,5 +53,8 @@ export function threeForTwo() {
     transports: ["udp"],
     capture: () => undefined,
   };
-  return { store, operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets, devices) };
+  return {
+    store,
+    operator: createOperator(bench.core, store, driver, () => bench.now, backupOctets, devices, installation),
+  };
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import type { Role } from "../../src/roles.ts";
 import {
   type CommandName,
   commands,
@@ -10,6 +11,9 @@ import {
   type OutputOf,
 } from "../../src/runtime/commands.ts";
 import { OperatorDesk } from "../../src/runtime/desk.ts";
+import { emptyInstallation, type Installation } from "../../src/runtime/installation.ts";
+import { Knocks } from "../../src/runtime/knocks.ts";
+import { TotalsOfTheHour } from "../../src/runtime/totals.ts";
 import { threeForTwo } from "../helpers/waiting.ts";
 
 test("how many wait for whom, how long the oldest does, and what was dropped and why", async () => {
@@ -43,11 +47,58 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "queue.dead": {},
   "queue.republish": { ids: [1] },
   "queue.purge": { ids: [1, 2] },
+  "overview.show": {},
+  "totals.show": {},
+  "devices.list": { search: "c", limit: 10 },
+  "devices.show": { client: "c1" },
+  "knocking.list": {},
+  "knocking.admit": { client: "stranger", from: "anywhere" },
+  "admitted.remove": { client: "stranger" },
+  "topics.list": {},
+  "radio.show": {},
+  "settings.show": {},
+  "console.link": { role: "viewer" },
+  "console.password": { hash: `scrypt$${"x".repeat(40)}` },
   "sessions.drop": { client: "c1" },
   "ble.links": {},
   "ble.forget": { address: "C0:00:00:00:00:01" },
 };
 const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
+
+/** Something of everything. */
+function fullHouse(): Installation {
+  const knocks = new Knocks(() => 1_000);
+  const peer = "udp/192.0.2.9:1";
+  knocks.note({ event: "not_admitted", what: "client", clientId: "stranger", peer, hint: "access.rules: …" });
+  const totals = new TotalsOfTheHour();
+  const counted = { published: 0, delivered: 0, heard: 0, sent: 0, dropped: 0 };
+  totals.note(0, counted);
+  totals.note(10_000, { ...counted, published: 25 });
+  const stats = { datagramsIn: 1, datagramsOut: 2, bytesIn: 3, bytesOut: 4, sendErrors: 5, kernelDrops: 6 };
+  const device = {
+    peer,
+    name: "n",
+    linked: true,
+    rssi: -70,
+    secondsSinceSeen: 1,
+    failures: 0,
+    lastFailure: "",
+  } as const;
+  const links = { up: false, condition: "no adapter", counters: { made: 1 }, devices: [device] };
+  return {
+    ...emptyInstallation,
+    knocks,
+    totals,
+    brokers: () => [{ name: "", url: "mqtt://b", isThere: false, sinceSeconds: 3, why: "ECONNREFUSED" }],
+    transports: () => [{ name: "ble", place: "hci0", stats, links }],
+    identityOf: (of) => ({ name: of, by: "address", verified: false }),
+    predefined: () => ({ forAll: { "1": "a" }, byClient: { c1: { "2": "b" } } }),
+    admit: async () => undefined,
+    withdraw: async () => true,
+    link: () => ["http://127.0.0.1:9464/#token=x"],
+    setPassword: async () => undefined,
+  };
+}
 
 /** As it is sent: without what JSON leaves out. */
 const sent = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
@@ -57,10 +108,10 @@ function queryOf<Name extends JsonCommandName>(name: Name): URLSearchParams {
 }
 
 test("every command answers what its schema says, and nothing besides", async () => {
-  const { operator } = threeForTwo();
+  const { operator } = threeForTwo(fullHouse());
   const desk = new OperatorDesk(operator, () => {});
   for (const name of Object.keys(inputs) as JsonCommandName[]) {
-    const answer = await desk.ask({ name: "test", role: "operator" }, name, queryOf(name));
+    const answer = await desk.ask({ name: "test", role: "operator", isLocal: true }, name, queryOf(name));
     if (answer.kind !== "done") throw new Error(`${name}: ${JSON.stringify(answer)}`);
     const output = sent(answer.output);
     expect(outputs[name].output.parse(output), name).toEqual(output);
@@ -86,8 +137,44 @@ test("a viewer sees, and changes nothing", async () => {
     "sessions.drop": "not-allowed",
     "ble.links": "done",
     "ble.forget": "not-allowed",
+    "overview.show": "done",
+    "totals.show": "done",
+    "devices.list": "done",
+    "devices.show": "done",
+    "knocking.list": "not-allowed", // who was turned away chose his name himself
+    "knocking.admit": "not-allowed",
+    "admitted.remove": "not-allowed",
+    "topics.list": "done",
+    "radio.show": "done",
+    "settings.show": "not-allowed",
+    "console.link": "not-allowed",
+    "console.password": "not-allowed",
   });
   expect(await operator.queue()).toMatchObject({ forClients: { messages: 2 }, deadLetters: 1 });
+});
+
+test("a viewer hears that the broker is away, not where it is and what it says", async () => {
+  const { operator } = threeForTwo(fullHouse());
+  const desk = new OperatorDesk(operator, () => {});
+  const asked = async (role: Role) =>
+    JSON.stringify(await desk.ask({ name: "test", role }, "overview.show", new URLSearchParams()));
+  expect(await asked("operator")).toMatch(/The broker mqtt:\/\/b has been away for 3 s \(ECONNREFUSED\)\./);
+  const seen = await asked("viewer");
+  expect(seen).toMatch(/The broker has been away for 3 s\./);
+  expect(seen).not.toMatch(/mqtt:|ECONNREFUSED/);
+});
+
+test("a link and a password's hash are noted nowhere; that they were asked for is", async () => {
+  const { operator } = threeForTwo(fullHouse());
+  const audited: unknown[] = [];
+  const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
+  const local = { name: "control socket", role: "operator", isLocal: true } as const;
+  await desk.ask(local, "console.link", queryOf("console.link"));
+  await desk.ask(local, "console.password", queryOf("console.password"));
+  expect(audited).toEqual([
+    { who: "control socket", command: "console.link", input: "{}", outcome: "done" },
+    { who: "control socket", command: "console.password", input: "{}", outcome: "done" },
+  ]);
 });
 
 test("the list: each command has a place of its own, what changes something is the operator's and audited", () => {

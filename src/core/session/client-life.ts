@@ -20,6 +20,8 @@ export function changeState(context: Context, session: Session, event: ClientEve
   supervise(context, session);
   markChanged(context, session);
   if (next === before) return true;
+  session.stateSince = context.now;
+  session.stateWhy = why;
   context.out.report({ event: "client_state", clientId: session.clientId, state: next, peer: session.peer, why });
   publishClientStatus(context, session);
   return true;

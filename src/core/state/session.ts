@@ -55,6 +55,9 @@ export class Session {
   /** What is owed to the broker on this client's behalf. */
   readonly account: Account;
   state: ClientState = "disconnected";
+  /** Since when it has this state, and why, for people; undefined and "" = since an earlier life of the gateway. */
+  stateSince: Instant | undefined = undefined;
+  stateWhy = "";
   peer: PeerId | undefined = undefined;
   clean: boolean;
   keepAliveSeconds = 0;

@@ -1,0 +1,241 @@
+/**
+ * The console's side of the HTTP server: the page, log-in, and the operator's commands under /api/v1/. Which commands there
+ * are, and who may, is the desk's business; here they get an address, and what HTTP needs around them.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import type { Wanted } from "../observe/live.ts";
+import type { Answer } from "../runtime/command.ts";
+import type { Asker, OperatorDesk } from "../runtime/desk.ts";
+import { EventStreams, type StreamSource } from "./event-streams.ts";
+import { addressOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
+import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
+import { Page } from "./page.ts";
+
+export const prefix = "/api/v1";
+const bodyBytesMax = 4_096;
+
+export interface ConsoleOptions extends GuardOptions {
+  readonly desk: Pick<OperatorDesk, "routes" | "ask" | "document">;
+  readonly logIn: LogIn;
+  readonly live: StreamSource;
+  /** Where the page's files are. */
+  readonly folder: URL;
+  /** There is a password; the page then asks for it. */
+  hasPassword(): boolean;
+  /** Somebody logged in, or could not: a line in the log. */
+  said(who: string, what: string): void;
+  /** Monotonic milliseconds. */
+  now(): number;
+}
+
+export class ConsoleServer {
+  readonly #options: ConsoleOptions;
+  readonly #page: Page;
+  readonly #streams: EventStreams;
+  readonly #attempts: Attempts;
+
+  constructor(options: ConsoleOptions) {
+    this.#options = options;
+    this.#page = new Page(options.folder);
+    this.#streams = new EventStreams(options.live, options.now);
+    this.#attempts = new Attempts(options.now);
+  }
+
+  has(path: string): boolean {
+    return this.#page.has(path) || path.startsWith(`${prefix}/`);
+  }
+
+  /** Browsers that look just now. */
+  get watching(): number {
+    return this.#streams.size;
+  }
+
+  /** `stays`: called where the answer lasts as long as somebody looks. */
+  async answer(request: IncomingMessage, response: ServerResponse, url: URL, stays: () => void): Promise<void> {
+    for (const [name, value] of Object.entries(safetyHeaders)) response.setHeader(name, value);
+    const turned = turnedAway(request, this.#options);
+    if (turned) return refuse(request, response, turned.status, turned.error);
+    if (!url.pathname.startsWith(`${prefix}/`)) return this.#sendPage(request, response, url.pathname);
+    response.setHeader("cache-control", "no-store");
+    const path = url.pathname.slice(prefix.length);
+    if (path === "/log-in") return this.#logIn(request, response);
+    const cookie = cookieIn(request);
+    const who = this.#options.logIn.who(cookie);
+    if (path === "/me") return json(response, 200, this.#me(who));
+    if (!who) return refuse(request, response, 401, "log in: `mqtt-sn-gateway console` gives a link");
+    if (path === "/log-out" && request.method === "POST") return this.#logOut(request, response, who, cookie);
+    if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
+    if (path === "/events") {
+      if (this.#stream(request, response, url, who, cookie)) stays();
+      return;
+    }
+    return this.#command(request, response, url, path, who);
+  }
+
+  close(): void {
+    this.#streams.close();
+  }
+
+  async #sendPage(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return refuse(request, response, 405, "method not allowed");
+    try {
+      await this.#page.send(path, request, response);
+    } catch {
+      refuse(request, response, 404, "the page was not built: npm run build");
+    }
+  }
+
+  #me(who: LoggedIn | undefined) {
+    return { role: who?.role, name: who?.name, hasPassword: this.#options.hasPassword() };
+  }
+
+  async #logIn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method !== "POST") return refuse(request, response, 405, "log in with POST");
+    const address = addressOf(request);
+    const seconds = this.#attempts.tryFrom(address);
+    if (seconds !== undefined) {
+      response.setHeader("retry-after", seconds);
+      return refuse(request, response, 429, `too many tries; again in ${seconds} s`);
+    }
+    const given = await bodyOf(request);
+    const { logIn, said } = this.#options;
+    const cookie =
+      typeof given?.["token"] === "string"
+        ? await logIn.byToken(given["token"])
+        : typeof given?.["password"] === "string"
+          ? await logIn.byPassword(given["password"])
+          : undefined;
+    if (cookie === undefined) {
+      said(`console from ${address}`, "log-in refused");
+      const error =
+        given?.["token"] === undefined
+          ? "this is not the password"
+          : "this link was used, or is older than ten minutes: `mqtt-sn-gateway console` gives another";
+      return refuse(request, response, 401, error);
+    }
+    const who = logIn.who(cookie);
+    said(`console ${who?.name} from ${address}`, `logged in as ${who?.role}`);
+    response.setHeader("set-cookie", cookieLine(request, cookie, loginSeconds));
+    json(response, 200, this.#me(who));
+  }
+
+  async #logOut(
+    request: IncomingMessage,
+    response: ServerResponse,
+    who: LoggedIn,
+    cookie: string | undefined,
+  ): Promise<void> {
+    if (cookie !== undefined) await this.#options.logIn.end(cookie);
+    this.#options.said(`console ${who.name}`, "logged out");
+    response.setHeader("set-cookie", cookieLine(request, "", 0));
+    json(response, 200, {});
+  }
+
+  #stream(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { searchParams }: URL,
+    who: LoggedIn,
+    cookie: string | undefined,
+  ): boolean {
+    if (request.method !== "GET") {
+      refuse(request, response, 405, "a stream is for GET");
+      return false;
+    }
+    const clientId = searchParams.get("client");
+    const datagrams: Wanted["datagrams"] =
+      clientId !== null ? { clientId } : searchParams.has("datagrams") ? "all" : "none";
+    const { logIn } = this.#options;
+    const isAllowed = () => logIn.who(cookie)?.role === who.role;
+    const wanted: Wanted = { datagrams, seesPayloads: who.role === "operator" };
+    const isOpen = this.#streams.open(request, response, wanted, isAllowed);
+    if (!isOpen) refuse(request, response, 503, "too many browsers look at once");
+    return isOpen;
+  }
+
+  async #command(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { searchParams }: URL,
+    path: string,
+    who: LoggedIn,
+  ): Promise<void> {
+    const { desk } = this.#options;
+    const here = desk.routes.filter((route) => route.path === path && !route.isLocal);
+    if (here.length === 0) return refuse(request, response, 404, "not found");
+    const route = here.find(({ method }) => method === request.method);
+    if (!route) {
+      const allow = here.map(({ method }) => method).join(", ");
+      response.setHeader("allow", allow);
+      return refuse(request, response, 405, `${path} takes ${allow}`);
+    }
+    const asker: Asker = { name: `console ${who.name} from ${addressOf(request)}`, role: who.role };
+    await tell(response, await desk.ask(asker, route.command, searchParams));
+  }
+}
+
+async function tell(response: ServerResponse, answer: Answer): Promise<void> {
+  switch (answer.kind) {
+    case "done":
+      return json(response, 200, answer.output);
+    case "stream":
+      response.writeHead(200, { "content-type": answer.contentType });
+      return pipeline(answer.octets, response);
+    case "wrong-input":
+      return json(response, 400, { error: answer.problems.join("; ") });
+    case "not-allowed":
+      return json(response, 403, { error: answer.say });
+    case "not-there":
+      return json(response, 404, { error: answer.say });
+    case "not-possible":
+      return json(response, 409, { error: answer.say });
+  }
+}
+
+/** What was not read is not waited for. */
+function refuse(request: IncomingMessage, response: ServerResponse, status: number, error: string): void {
+  if (!request.complete) response.setHeader("connection", "close");
+  json(response, status, { error });
+}
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+/** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */
+function cookieName({ socket }: IncomingMessage): string {
+  return `mqttsn_console_${socket.localPort}`;
+}
+
+function cookieIn(request: IncomingMessage): string | undefined {
+  const own = cookieName(request);
+  for (const part of (request.headers.cookie ?? "").split(";")) {
+    const [name, value] = part.trim().split("=", 2);
+    if (name === own && value) return value;
+  }
+  return undefined;
+}
+
+function cookieLine(request: IncomingMessage, value: string, seconds: number): string {
+  return `${cookieName(request)}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
+}
+
+/** An object in JSON; undefined: it is too long, or none. */
+async function bodyOf(request: IncomingMessage): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of request as AsyncIterable<Buffer>) {
+    bytes += part.byteLength;
+    if (bytes > bodyBytesMax) return undefined;
+    parts.push(part);
+  }
+  try {
+    const found: unknown = JSON.parse(Buffer.concat(parts).toString());
+    return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * From where the console may be asked, before anybody looks at who asks: one place for all of it.
+ *
+ * A page of somebody else's in the same browser can send requests to this address, and by a name of its own that it points
+ * here (DNS rebinding) even read the answers. So the Host must be an address, localhost or a name that the configuration
+ * gives: such a page cannot choose those. What changes something must besides come from our own page: its Origin says so,
+ * and a header that no foreign page can add without being asked first.
+ */
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+
+export const ownHeader = "x-mqttsn";
+
+export interface GuardOptions {
+  /** Names by which browsers may ask, besides localhost and addresses. */
+  readonly hosts: readonly string[];
+  /** Private addresses may ask, not only this machine. */
+  isForLan(): boolean;
+}
+
+export interface Turned {
+  readonly status: 400 | 403 | 421;
+  readonly error: string;
+}
+
+/** Why this request is not looked at; undefined: it is. */
+export function turnedAway(request: IncomingMessage, options: GuardOptions): Turned | undefined {
+  const address = addressOf(request);
+  if (!isNear(address, options.isForLan()))
+    return {
+      status: 403,
+      error: "the console is for this machine; `mqtt-sn-gateway console --lan` opens it to private addresses",
+    };
+  const { host, origin } = request.headers;
+  const name = nameIn(host);
+  if (name === undefined || !isKnown(name, options.hosts))
+    return { status: 421, error: "this name is not one of the gateway's: use its address, or add it to api.hosts" };
+  if (origin !== undefined && !isOwn(origin, host, options.hosts))
+    return { status: 403, error: "this was asked by another page" };
+  const site = request.headers["sec-fetch-site"];
+  const isApi = (request.url ?? "").includes("/api/");
+  if (isApi && (site === "cross-site" || site === "same-site"))
+    return { status: 403, error: "this was asked by another page" };
+  const changes = request.method !== "GET" && request.method !== "HEAD";
+  if (changes && request.headers[ownHeader] !== "1")
+    return { status: 403, error: `what changes something needs the header ${ownHeader}: 1` };
+  return undefined;
+}
+
+/** On every answer. Nothing inline, nothing from elsewhere, no page around ours but our own (a proxy's frame). */
+export const safetyHeaders: Readonly<Record<string, string>> = {
+  "content-security-policy":
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; " +
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "cross-origin-opener-policy": "same-origin",
+};
+
+/** As one text for IPv4, whatever the socket speaks. */
+export function addressOf(request: IncomingMessage): string {
+  return (request.socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*$/, "");
+}
+
+function isNear(address: string, isForLan: boolean): boolean {
+  const family = isIP(address);
+  if (family === 0) return false;
+  const kind = family === 6 ? "ipv6" : "ipv4";
+  return loopback.check(address, kind) || (isForLan && lan.check(address, kind));
+}
+
+/** `gateway:9464` to `gateway`; undefined: there is none, or it is no name. */
+function nameIn(host: string | undefined): string | undefined {
+  if (host === undefined || !/^[\w.:[\]-]+$/.test(host)) return undefined;
+  return (/^\[(.*)\](:\d+)?$/.exec(host)?.[1] ?? host.replace(/:\d+$/, "")).toLowerCase();
+}
+
+function isKnown(name: string, hosts: readonly string[]): boolean {
+  return isIP(name) !== 0 || name === "localhost" || hosts.some((each) => each.toLowerCase() === name);
+}
+
+/** The page itself; or, behind a proxy that gives us another Host, a page of a name that the configuration gives. */
+function isOwn(origin: string, host: string | undefined, hosts: readonly string[]): boolean {
+  if (!URL.canParse(origin)) return false;
+  const url = new URL(origin);
+  return url.host === host?.toLowerCase() || hosts.some((each) => each.toLowerCase() === url.hostname);
+}
+
+const loopback = listOf([
+  ["127.0.0.0", 8, "ipv4"],
+  ["::1", 128, "ipv6"],
+]);
+const lan = listOf([
+  ["10.0.0.0", 8, "ipv4"],
+  ["172.16.0.0", 12, "ipv4"],
+  ["192.168.0.0", 16, "ipv4"],
+  ["169.254.0.0", 16, "ipv4"],
+  ["fc00::", 7, "ipv6"],
+  ["fe80::", 10, "ipv6"],
+]);
+
+function listOf(networks: readonly (readonly [address: string, bits: number, kind: "ipv4" | "ipv6"])[]): BlockList {
+  const list = new BlockList();
+  for (const [address, bits, kind] of networks) list.addSubnet(address, bits, kind);
+  return list;
+}

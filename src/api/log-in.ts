@@ -1,0 +1,131 @@
+/**
+ * Who is logged in to the console. There is no password to begin with: a link with a token, good once and for ten minutes,
+ * is given to who sits at a terminal of this machine. What a browser keeps is a random cookie; here, and on disk, lies only
+ * its hash, so a copy of the file logs nobody in.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import type { Role } from "../roles.ts";
+
+const tokenMs = 600_000;
+const tokensMax = 20;
+const loginMs = 7 * 86_400_000;
+
+export interface Login {
+  /** SHA-256 of the cookie, in hexadecimal. */
+  readonly hash: string;
+  readonly role: Role;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
+export interface LoginStore {
+  logins(): readonly Login[];
+  change(change: (logins: readonly Login[]) => readonly Login[]): Promise<void>;
+  /** Whether this is the password; false where there is none. Takes its time, on purpose. */
+  isPassword(password: string): Promise<boolean>;
+}
+
+export interface LoggedIn {
+  readonly role: Role;
+  /** Tells one browser from another in the log; says nothing of its cookie. */
+  readonly name: string;
+}
+
+export class LogIn {
+  readonly #store: LoginStore;
+  readonly #wallClock: () => number;
+  readonly #now: () => number;
+  /** By hash. */
+  readonly #tokens = new Map<string, { readonly role: Role; readonly until: number }>();
+
+  /** @param now monotonic milliseconds, for tokens: a clock that is set must not make one last */
+  constructor(store: LoginStore, wallClock: () => number, now: () => number) {
+    this.#store = store;
+    this.#wallClock = wallClock;
+    this.#now = now;
+  }
+
+  /** For a terminal, never for a log. */
+  newToken(role: Role): string {
+    const token = randomBytes(24).toString("base64url");
+    this.#tokens.set(hashOf(token), { role, until: this.#now() + tokenMs });
+    const oldest = this.#tokens.keys().next();
+    if (this.#tokens.size > tokensMax && !oldest.done) this.#tokens.delete(oldest.value);
+    return token;
+  }
+
+  /** A cookie; undefined: it was used, is too old, or was never given. */
+  async byToken(token: string): Promise<string | undefined> {
+    const hash = hashOf(token);
+    const found = this.#tokens.get(hash);
+    this.#tokens.delete(hash);
+    if (!found || found.until < this.#now()) return undefined;
+    return this.#begin(found.role);
+  }
+
+  /** A cookie; undefined: it is not the password, or there is none. */
+  async byPassword(password: string): Promise<string | undefined> {
+    return (await this.#store.isPassword(password)) ? this.#begin("operator") : undefined;
+  }
+
+  who(cookie: string | undefined): LoggedIn | undefined {
+    if (cookie === undefined) return undefined;
+    const hash = hashOf(cookie);
+    const login = this.#store.logins().find((each) => each.hash === hash);
+    if (!login || login.until < this.#wallClock()) return undefined;
+    return { role: login.role, name: hash.slice(0, 6) };
+  }
+
+  async end(cookie: string): Promise<void> {
+    const hash = hashOf(cookie);
+    await this.#store.change((logins) => logins.filter((each) => each.hash !== hash));
+  }
+
+  async #begin(role: Role): Promise<string> {
+    const cookie = randomBytes(32).toString("base64url");
+    const now = this.#wallClock();
+    const login = { hash: hashOf(cookie), role, until: now + loginMs };
+    await this.#store.change((logins) => [...logins.filter(({ until }) => until >= now), login]);
+    return cookie;
+  }
+}
+
+/** How long a browser keeps its cookie. */
+export const loginSeconds = loginMs / 1_000;
+
+const attemptsMs = 60_000;
+const attemptsPerAddress = 5;
+const attemptsMax = 30;
+
+/** Guessing is slow: five tries a minute from an address, thirty from everywhere. */
+export class Attempts {
+  readonly #now: () => number;
+  #since = 0;
+  readonly #byAddress = new Map<string, number>();
+  #all = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Counts one; seconds to wait where it is one too many. */
+  tryFrom(address: string): number | undefined {
+    const now = this.#now();
+    if (this.#all === 0 || now - this.#since >= attemptsMs) {
+      this.#since = now;
+      this.#byAddress.clear();
+      this.#all = 0;
+    }
+    const before = this.#byAddress.get(address) ?? 0;
+    if (before >= attemptsPerAddress || this.#all >= attemptsMax)
+      return Math.max(1, Math.ceil((this.#since + attemptsMs - now) / 1_000));
+    this.#byAddress.set(address, before + 1);
+    this.#all++;
+    return undefined;
+  }
+}
+
+/** Random values of 192 bits and more: a plain hash is as good as a slow one. */
+function hashOf(secret: string): string {
+  return createHash("sha256").update(secret).digest("hex");
+}

@@ -1,0 +1,81 @@
+/** `console`: a link that logs a browser in, asked of the running gateway by the socket beside its store. */
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import type { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import { hashOfPassword, passwordCharactersMin } from "../config/password-hash.ts";
+import { GatewayError } from "../errors.ts";
+import { ask } from "./ask.ts";
+import { out } from "./output.ts";
+import { sayProblems } from "./problems.ts";
+
+interface Options {
+  readonly config?: string;
+  readonly viewer?: boolean;
+  readonly lan?: boolean;
+  readonly anywhere?: boolean;
+}
+
+export function addConsoleCommand(
+  program: Command,
+  configFile: readonly [string, string],
+  defaultConfigFile: () => string,
+): void {
+  program
+    .command("console")
+    .description("a link that opens the running gateway's console in a browser, logged in")
+    .option(...configFile)
+    .option("--viewer", "for somebody who may look and change nothing")
+    .option("--lan", "set a password, and serve the console to private addresses too (api.host must let them in)")
+    .option("--anywhere", "print the link also where no terminal is: whoever reads it can log in")
+    .action((options: Options) => openConsole(options, defaultConfigFile).catch(sayProblems));
+}
+
+async function openConsole(options: Options, defaultConfigFile: () => string): Promise<void> {
+  if (!process.stdout.isTTY && !options.anywhere)
+    throw refusal(
+      "this is no terminal, and whoever reads the link can log in; with --anywhere it is printed all the same",
+    );
+  const { store, api } = loadConfig(options.config ?? defaultConfigFile());
+  const socket = join(store.folder, "control.sock");
+  if (!options.lan) {
+    const { links } = await ask(socket, "console.link", { role: options.viewer ? "viewer" : "operator" });
+    return out(`${links.join("\n")}\n`);
+  }
+  const hash = await hashOfPassword(await newPassword());
+  const { links } = await ask(socket, "console.password", { hash });
+  const isBound = /^(127\.|::1$|localhost$)/.test(api.host);
+  out(
+    "The password is set; everybody who was logged in has to do so again.\n" +
+      (isBound
+        ? `Only this machine reaches it yet: set api.host to "0.0.0.0" and start the gateway again.\n`
+        : "From now on every machine at a private address (10/8, 172.16/12, 192.168/16, …) that reaches this port can ask " +
+          "for the page. The connection is not encrypted: whoever listens in that network can read the password.\n") +
+      `${links.join("\n")}\n`,
+  );
+}
+
+/** Typed twice at a terminal, unseen; else the first line of standard input. */
+async function newPassword(): Promise<string> {
+  const isTyped = process.stdin.isTTY === true;
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: process.stdin, output: nowhere, terminal: isTyped });
+  try {
+    if (isTyped) out(`Password for the console, at least ${passwordCharactersMin} characters: `);
+    const password = await lines.question("");
+    if (password.length < passwordCharactersMin) throw refusal(`\nat least ${passwordCharactersMin} characters`);
+    if (!isTyped) return password;
+    out("\nOnce more: ");
+    if ((await lines.question("")) !== password) throw refusal("\nthese are two different passwords");
+    out("\n");
+    return password;
+  } finally {
+    lines.close();
+  }
+}
+
+function refusal(say: string): GatewayError {
+  return new GatewayError("ERR_CONTROL", {}, { say });
+}

@@ -1,0 +1,168 @@
+/**
+ * What the gateway itself changes: clients that were admitted with a click, the console's password and who is logged in.
+ * It lies in `managed.json` in the store's folder, over the configuration and never in it: a configuration is often
+ * written by a program, or may not be written at all. `check` shows what is in it. Removing the file takes all of it back.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { GatewayError } from "../errors.ts";
+import type { StoreOptions } from "../storage/options.ts";
+
+const admittedMax = 10_000;
+const loginsMax = 100;
+
+const scryptHash = z.string().regex(/^scrypt\$\d+\$\d+\$\d+\$[\w-]+\$[\w-]+$/, "is no hash that `console` makes");
+
+const managedState = z.strictObject({
+  version: z.literal(1),
+  admitted: z
+    .array(
+      z.strictObject({
+        /** Word for word: `*` is a star. */
+        clientId: z.string().min(1).max(65_535),
+        /** Where it has to be; absent: anywhere. */
+        from: z.string().min(1).optional(),
+        /** When it was admitted, and by whom, for people. */
+        at: z.string(),
+        by: z.string(),
+      }),
+    )
+    .max(admittedMax)
+    .default([]),
+  console: z
+    .strictObject({
+      password: scryptHash.optional(),
+      /** Private addresses may see the console, with the password. */
+      isForLan: z.boolean().default(false),
+      logins: z
+        .array(
+          z.strictObject({
+            /** SHA-256 of the cookie. */
+            hash: z.string(),
+            role: z.enum(["viewer", "operator"]),
+            /** Milliseconds since 1970. */
+            until: z.number(),
+          }),
+        )
+        .max(loginsMax)
+        .default([]),
+    })
+    .prefault({}),
+});
+
+export type ManagedState = z.infer<typeof managedState>;
+export type AdmittedClient = ManagedState["admitted"][number];
+export type Login = ManagedState["console"]["logins"][number];
+
+export class Managed {
+  /** Undefined: there is no folder to keep it in; it lasts as long as the gateway. */
+  readonly path: string | undefined;
+  #state: ManagedState;
+  #last: Promise<void> = Promise.resolve();
+
+  /** @throws {GatewayError} ERR_CONFIG_INVALID when the file is there and is none of ours */
+  constructor(store: StoreOptions) {
+    this.path = store.kind === "disk" ? join(store.folder, "managed.json") : undefined;
+    this.#state = this.path === undefined || !existsSync(this.path) ? empty : read(this.path);
+  }
+
+  get state(): ManagedState {
+    return this.#state;
+  }
+
+  /** @throws {GatewayError} ERR_CONFIG_READ when it cannot be written; then nothing is changed. */
+  admit(client: AdmittedClient): Promise<void> {
+    return this.#change((state) => {
+      const others = state.admitted.filter(({ clientId }) => clientId !== client.clientId);
+      if (others.length >= admittedMax) throw refusal(this.path, `there is room for ${admittedMax} clients`);
+      return { ...state, admitted: [...others, client] };
+    });
+  }
+
+  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  async withdraw(clientId: string): Promise<boolean> {
+    if (!this.#state.admitted.some((each) => each.clientId === clientId)) return false;
+    await this.#change((state) => ({
+      ...state,
+      admitted: state.admitted.filter((each) => each.clientId !== clientId),
+    }));
+    return true;
+  }
+
+  /** Everybody is logged out: whoever changes the password means it. @throws {GatewayError} as `admit`. */
+  setPassword(password: string, isForLan: boolean): Promise<void> {
+    return this.#change((state) => ({ ...state, console: { password, isForLan, logins: [] } }));
+  }
+
+  /** The newest come last; the oldest beyond the limit is logged out. @throws {GatewayError} as `admit`. */
+  changeLogins(change: (logins: readonly Login[]) => readonly Login[]): Promise<void> {
+    return this.#change((state) => ({
+      ...state,
+      console: { ...state.console, logins: change(state.console.logins).slice(-loginsMax) },
+    }));
+  }
+
+  /** One after another, off the event loop: an SD card may take a second. */
+  #change(change: (state: ManagedState) => ManagedState): Promise<void> {
+    const done = this.#last.then(async () => {
+      const next = change(this.#state);
+      if (this.path !== undefined) await write(this.path, next);
+      this.#state = next;
+    });
+    this.#last = done.catch(() => {}); // whoever asked hears of it
+    return done;
+  }
+}
+
+/** Sentences for `check`; none where nothing is managed. */
+export function managedInWords({ path, state }: Managed): string[] {
+  const { admitted, console } = state;
+  const where = path ?? "memory";
+  const lines = admitted.map(({ clientId, from, at, by }) => {
+    const place = from === undefined ? "from anywhere" : `from ${from}`;
+    return `${where} admits ${JSON.stringify(clientId)} ${place}, before access.rules are asked (${by}, ${at})`;
+  });
+  if (console.password !== undefined)
+    lines.push(`${where} has a password for the console${console.isForLan ? ", for private addresses too" : ""}`);
+  return lines;
+}
+
+const empty: ManagedState = managedState.parse({ version: 1 });
+
+function read(path: string): ManagedState {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    // Without its text: it holds a hash.
+    const why = cause instanceof SyntaxError ? "it is not valid JSON" : String(cause);
+    throw new GatewayError("ERR_CONFIG_INVALID", { problems: [`${path}: ${why}`] });
+  }
+  const { data, error } = managedState.safeParse(raw);
+  if (data) return data;
+  const problems = error.issues.map(({ path: at, message }) => `${path}: ${at.join(".") || "(top level)"}: ${message}`);
+  throw new GatewayError("ERR_CONFIG_INVALID", { problems });
+}
+
+/** Whole or not at all, also over a power cut. */
+async function write(path: string, state: ManagedState): Promise<void> {
+  const beside = `${path}.new`;
+  try {
+    const file = await open(beside, "w", 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify(state, undefined, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(beside, path);
+  } catch (cause) {
+    throw refusal(path, cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+function refusal(path: string | undefined, why: string): GatewayError {
+  return new GatewayError("ERR_CONFIG_READ", { path }, { say: `${path ?? "memory"} cannot be written: ${why}` });
+}

@@ -1,0 +1,64 @@
+/** Asks the gateway. The paths, and what comes back, are the gateway's own list of commands: its types, no second copy. */
+import type { JsonCommandName, OutputOf } from "../runtime/commands.ts";
+
+const base = "api/v1/";
+
+export class Refused extends Error {
+  /** 0: nobody answered. */
+  readonly status: number;
+
+  constructor(status: number, say: string) {
+    super(say);
+    this.status = status;
+  }
+}
+
+export type Query = Readonly<Record<string, string | number | undefined>>;
+
+/** @throws {Refused} */
+export async function ask<Name extends JsonCommandName>(path: string, query: Query = {}): Promise<OutputOf<Name>> {
+  return (await sent("GET", pathOf(path, query))) as OutputOf<Name>;
+}
+
+/** Something that changes something. @throws {Refused} */
+export async function act(method: "POST" | "DELETE", path: string, query: Query = {}): Promise<unknown> {
+  return sent(method, pathOf(path, query));
+}
+
+export interface Me {
+  readonly role?: "viewer" | "operator";
+  readonly name?: string;
+  readonly hasPassword: boolean;
+}
+
+export async function whoAmI(): Promise<Me> {
+  return (await sent("GET", "me")) as Me;
+}
+
+/** @throws {Refused} with what is wrong in words */
+export async function logIn(by: { readonly token: string } | { readonly password: string }): Promise<Me> {
+  return (await sent("POST", "log-in", JSON.stringify(by))) as Me;
+}
+
+async function sent(method: string, path: string, body?: string): Promise<unknown> {
+  let response: Response;
+  try {
+    response = await fetch(base + path, { method, headers: { "x-mqttsn": "1" }, ...(body !== undefined && { body }) });
+  } catch {
+    throw new Refused(0, "the gateway does not answer");
+  }
+  const found: unknown = await response.json().catch(() => undefined);
+  if (response.ok) return found;
+  throw new Refused(response.status, problemIn(found) ?? `the gateway answered ${response.status}`);
+}
+
+function problemIn(found: unknown): string | undefined {
+  if (typeof found !== "object" || found === null || !("error" in found)) return undefined;
+  return typeof found.error === "string" ? found.error : undefined;
+}
+
+function pathOf(path: string, query: Query): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value));
+  return search.size === 0 ? path : `${path}?${search}`;
+}

@@ -1,0 +1,207 @@
+/** The page: log-in, the head that always says how broker and store are, and the views. */
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { act, ask, logIn, type Me, Refused, whoAmI } from "./ask.ts";
+import { Device } from "./device.tsx";
+import { Devices } from "./devices.tsx";
+import { useAsked, usePlace } from "./hooks.ts";
+import { Overview } from "./overview.tsx";
+import { Settings } from "./settings.tsx";
+import { listen, openStream } from "./stream.ts";
+import { Knocking, LiveAir, Queues, Radio, Topics } from "./views.tsx";
+
+const views = [
+  ["", "Overview"],
+  ["devices", "Devices"],
+  ["knocking", "Not admitted"],
+  ["live", "Live"],
+  ["queues", "Queues"],
+  ["topics", "Topics"],
+  ["radio", "Radio"],
+  ["settings", "Settings"],
+] as const;
+
+/** It looks at every session. */
+const overviewApartMs = 2_000;
+
+function App() {
+  const [me, setMe] = useState<Me | undefined>();
+  const [problem, setProblem] = useState("");
+  const begin = async () => {
+    const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+    try {
+      if (token !== undefined) {
+        history.replaceState(undefined, "", location.pathname); // it is good once; and nobody shall read it here
+        return setMe(await logIn({ token }));
+      }
+      setMe(await whoAmI());
+    } catch (error) {
+      setProblem(error instanceof Refused ? error.message : String(error));
+      setMe(await whoAmI().catch(() => ({ hasPassword: false })));
+    }
+  };
+  useEffect(() => {
+    begin();
+    addEventListener("hashchange", () => /^#token=/.test(location.hash) && begin());
+  }, []);
+  if (!me) return <p class="state">Loading…</p>;
+  if (me.role === undefined) return <Door me={me} problem={problem} entered={setMe} />;
+  return <Gateway me={me} left={() => setMe({ hasPassword: me.hasPassword })} />;
+}
+
+function Door(props: { readonly me: Me; readonly problem: string; readonly entered: (me: Me) => void }) {
+  const [problem, setProblem] = useState(props.problem);
+  const [password, setPassword] = useState("");
+  useEffect(() => setProblem(props.problem), [props.problem]);
+  const enter = async (event: Event) => {
+    event.preventDefault();
+    try {
+      props.entered(await logIn({ password }));
+    } catch (error) {
+      setProblem(error instanceof Refused ? error.message : String(error));
+    }
+  };
+  return (
+    <main class="door">
+      <h1>MQTT-SN gateway</h1>
+      {problem && (
+        <p class="bad" role="alert">
+          {problem}
+        </p>
+      )}
+      <p>To log in, ask for a link on the gateway's own machine:</p>
+      <pre>mqtt-sn-gateway console</pre>
+      <p class="quiet">
+        Installed as a service: <code>sudo mqtt-sn-gateway console -c /etc/mqtt-sn-gateway/gateway.config.json</code>
+      </p>
+      {props.me.hasPassword && (
+        <form onSubmit={enter}>
+          <label>
+            Or with the password:{" "}
+            <input
+              type="password"
+              autocomplete="current-password"
+              value={password}
+              onInput={(event) => setPassword(event.currentTarget.value)}
+            />
+          </label>{" "}
+          <button type="submit">Log in</button>
+        </form>
+      )}
+    </main>
+  );
+}
+
+function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
+  const { view, query } = usePlace();
+  const overview = useAsked(
+    () => ask<"overview.show">("overview"),
+    [],
+    (news) => news.surroundings || news.knocks || news.clients?.length !== 0,
+    overviewApartMs,
+  );
+  const gone = useGone(left);
+  const { data, problem } = overview;
+  useEffect(() => {
+    openStream();
+  }, []);
+  useEffect(() => {
+    if (problem?.status === 401) left();
+  }, [problem]);
+  const isOperator = me.role === "operator";
+  const away = data?.brokers.filter(({ isThere }) => !isThere) ?? [];
+  const bad = data?.needs.filter(({ level }) => level !== "note").length ?? 0;
+  return (
+    <div class={gone === undefined ? "" : "gone"}>
+      <header>
+        <a href="#/" class="title">
+          MQTT-SN gateway
+        </a>
+        <nav aria-label="Views">
+          {views.map(([name, title]) => (
+            <a key={name} href={`#/${name}`} aria-current={isCurrent(name, view) ? "page" : undefined}>
+              {title}
+            </a>
+          ))}
+        </nav>
+        <p class="signs">
+          {data && (
+            <>
+              <span class={`sign ${away.length === 0 ? "good" : "warn"}`}>
+                {away.length === 0 ? "broker there" : "broker away"}
+              </span>
+              {data.storeKind === "disk" && (
+                <span class={`sign ${data.storeFails ? "bad" : "good"}`}>
+                  {data.storeFails ? "disk fails" : "disk works"}
+                </span>
+              )}
+              {bad > 0 && (
+                <a href="#/" class="sign warn">
+                  {bad === 1 ? "1 needs a hand" : `${bad} need a hand`}
+                </a>
+              )}
+            </>
+          )}
+          <span class="quiet">{me.role}</span>{" "}
+          <button type="button" class="link" onClick={() => act("POST", "log-out").finally(left)}>
+            Log out
+          </button>
+        </p>
+      </header>
+      {gone !== undefined && (
+        <p class="banner bad" role="alert">
+          The gateway does not answer. Its last word was at {new Date(gone).toLocaleTimeString()}; what is shown is from
+          then. This page tries again by itself.
+        </p>
+      )}
+      {gone === undefined && away.length > 0 && (
+        <p class="banner warn" role="status">
+          {data?.needs.find(({ says }) => says.startsWith("The broker"))?.says}
+        </p>
+      )}
+      <main>
+        {view === "" && <Overview facts={overview} />}
+        {view === "devices" && <Devices query={query} overview={overview} />}
+        {view === "device" && <Device client={query.get("client") ?? ""} isOperator={isOperator} />}
+        {view === "knocking" && <Knocking />}
+        {view === "live" && <LiveAir />}
+        {view === "queues" && <Queues isOperator={isOperator} />}
+        {view === "topics" && <Topics />}
+        {view === "radio" && <Radio />}
+        {view === "settings" && <Settings />}
+      </main>
+    </div>
+  );
+}
+
+function isCurrent(name: string, view: string): boolean {
+  return name === view || (name === "devices" && view === "device");
+}
+
+/** When it was heard last, once it is not heard any more; undefined: it is there. */
+function useGone(left: () => void): number | undefined {
+  const [gone, setGone] = useState<number | undefined>();
+  useEffect(() => {
+    let heardAt = Date.now();
+    return listen((word) => {
+      if (word.say === "out") return left();
+      if (word.say !== "down") {
+        heardAt = Date.now();
+        return setGone(undefined);
+      }
+      setGone(heardAt);
+      // It may be there, and not know us any more.
+      whoAmI().then(
+        (me) => me.role === undefined && left(),
+        () => {},
+      );
+    });
+  }, []);
+  return gone;
+}
+
+const place = document.getElementById("console");
+if (place) {
+  place.textContent = "";
+  render(<App />, place);
+}

@@ -1,0 +1,122 @@
+/** How it goes, at a glance; first whatever needs a hand. */
+import type { OutputOf } from "../runtime/commands.ts";
+import { duration } from "../runtime/state-words.ts";
+import { ask } from "./ask.ts";
+import { type Asked, hrefOf, useAsked } from "./hooks.ts";
+import { Empty, Loaded, octets } from "./parts.tsx";
+import { Plot } from "./plot.tsx";
+
+export type OverviewFacts = OutputOf<"overview.show">;
+
+export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
+  const totals = useAsked(() => ask<"totals.show">("totals"), []);
+  return (
+    <Loaded asked={facts} what="the overview">
+      {(data) => (
+        <>
+          <Needs needs={data.needs} />
+          {data.sessions.total === 0 && <NoDevice facts={data} />}
+          <section aria-label="Sessions" class="tiles">
+            {(["active", "asleep", "awake", "late", "lost", "disconnected"] as const).map((state) => (
+              <a key={state} class={`tile ${state}`} href={hrefOf("devices", { state })}>
+                <b>{data.sessions[state]}</b> {state}
+              </a>
+            ))}
+          </section>
+          <section>
+            <Loaded asked={totals} what="the last hour">
+              {(hour) =>
+                hour.at.length < 2 ? (
+                  <p class="state">The plot of the last hour begins in twenty seconds.</p>
+                ) : (
+                  <Plot totals={hour} />
+                )
+              }
+            </Loaded>
+          </section>
+          <section class="columns">
+            <div>
+              <h2>Brokers</h2>
+              <ul class="plain">
+                {data.brokers.map((broker) => (
+                  <li key={broker.name}>
+                    <span class={`dot ${broker.isThere ? "good" : "warn"}`} aria-hidden="true" />
+                    {broker.name && <b>{broker.name} </b>}
+                    {broker.url}: {broker.isThere ? "there" : "away"}
+                    {broker.sinceSeconds !== undefined && ` for ${duration(broker.sinceSeconds)}`}
+                  </li>
+                ))}
+              </ul>
+              <h2>Waiting</h2>
+              <p>
+                {data.waiting.forClients} for devices, {data.waiting.forBroker} for the broker,{" "}
+                {data.waiting.deadLetters} dead letters
+              </p>
+              <p>
+                Version {data.version}, up for {duration(data.uptimeSeconds)}, {octets(data.memoryBytes)} of memory;{" "}
+                {storeWords(data)}.
+              </p>
+            </div>
+            <div>
+              <h2>Dropped since the start</h2>
+              {data.dropped.length === 0 ? (
+                <p class="quiet">Nothing.</p>
+              ) : (
+                <ul class="plain">
+                  {data.dropped.map(({ reason, count, meaning, advice }) => (
+                    <li key={reason}>
+                      <details>
+                        <summary>
+                          <b>{count}</b> {reason}
+                        </summary>
+                        <p>{meaning}</p>
+                        <p class="quiet">{advice}</p>
+                      </details>
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </div>
+          </section>
+        </>
+      )}
+    </Loaded>
+  );
+}
+
+function storeWords({ storeKind, storeFails }: OverviewFacts): string {
+  if (storeKind === "memory") return "sessions and messages are in memory alone, and gone when the gateway ends";
+  return storeFails ? "the disk fails" : "the disk takes what it is given";
+}
+
+function Needs({ needs }: { readonly needs: OverviewFacts["needs"] }) {
+  if (needs.length === 0) return <p class="need good">Nothing needs a hand.</p>;
+  return (
+    <section aria-label="What needs a hand">
+      {needs.map(({ level, says, advice, view }) => (
+        <p key={says} class={`need ${level}`}>
+          {says} <span class="quiet">{advice}</span> {view && <a href={`#/${view}`}>Show</a>}
+        </p>
+      ))}
+    </section>
+  );
+}
+
+export function NoDevice({ facts }: { readonly facts: OverviewFacts | undefined }) {
+  const udp = facts?.transports.find(({ place }) => /:\d+$/.test(place));
+  const port = udp?.place.split(":").at(-1) ?? "1883";
+  const address = facts?.addresses[0] ?? "127.0.0.1";
+  return (
+    <Empty title="No device yet">
+      <p>
+        This machine is at <b>{facts?.addresses.join(", ") || "127.0.0.1"}</b>, and listens for devices on{" "}
+        <b>{facts?.transports.map(({ name, place }) => `${name} ${place}`).join(", ")}</b>. To try it:
+      </p>
+      <pre>
+        {`mqtt-sn-gateway sub -h ${address} -p ${port} -t 'try/#' -v\n`}
+        {`mqtt-sn-gateway pub -h ${address} -p ${port} -t try/it -m hello -q 1\n`}
+        {"mqtt-sn-gateway sessions"}
+      </pre>
+    </Empty>
+  );
+}

@@ -1,0 +1,329 @@
+/** The smaller views: who was not let in, which datagrams pass, queues, topics, radio. */
+import { useState } from "preact/hooks";
+import { duration } from "../runtime/state-words.ts";
+import { act, ask } from "./ask.ts";
+import { DatagramList, useDatagrams } from "./datagrams.tsx";
+import { hrefOf, useAsked } from "./hooks.ts";
+import { Do, Empty, Loaded, Name, octets, When } from "./parts.tsx";
+
+export function Knocking() {
+  const knocks = useAsked(
+    () => ask<"knocking.list">("knocking"),
+    [],
+    (news) => news.knocks,
+  );
+  return (
+    <Loaded asked={knocks} what="who was not let in">
+      {(all) =>
+        all.length === 0 ? (
+          <Empty title="Nobody was turned away">
+            <p>Whoever knocks and no rule of `access` lets in stands here, with what would admit it.</p>
+          </Empty>
+        ) : (
+          <ul class="cards">
+            {all.map(({ what, clientId, peer, why, hint, times, lastAt }) => (
+              <li key={`${what} ${clientId} ${peer}`} class="card">
+                <h2>
+                  <Name text={clientId ?? peer} />
+                </h2>
+                <p>
+                  {whatWords[what]} at <Name text={peer} />, {times === 1 ? "once" : `${times} times`}, last{" "}
+                  <When at={lastAt} />
+                </p>
+                <p>Not let in: {why}.</p>
+                {hint !== "" && (
+                  <p>
+                    To admit it in the configuration: <code>{hint}</code>
+                  </p>
+                )}
+                {what === "client" && clientId !== undefined && (
+                  <p class="actions">
+                    <Do label="Admit" work={() => act("POST", "knocking", { client: clientId })} done={knocks.again} />{" "}
+                    <Do
+                      label="Admit from anywhere"
+                      sure="Whoever says this client id, from whatever address, is let in. Sure?"
+                      work={() => act("POST", "knocking", { client: clientId, from: "anywhere" })}
+                      done={knocks.again}
+                    />
+                  </p>
+                )}
+              </li>
+            ))}
+          </ul>
+        )
+      }
+    </Loaded>
+  );
+}
+
+const whatWords = {
+  client: "A client",
+  qosMinusOne: "A sender without a connection",
+  forwarder: "A forwarder",
+  refused: "A client whose CONNECT was refused",
+} as const;
+
+const datagramsMax = 500;
+
+export function LiveAir() {
+  const datagrams = useDatagrams({ datagrams: "all" }, datagramsMax);
+  const [client, setClient] = useState("");
+  const [type, setType] = useState("");
+  const [topic, setTopic] = useState("");
+  const shown = datagrams.entries.filter(
+    (entry) =>
+      (entry.client ?? entry.peer).includes(client) &&
+      (type === "" || entry.type === type) &&
+      (topic === "" || (entry.topic ?? "").includes(topic)),
+  );
+  const types = [...new Set(datagrams.entries.map((entry) => entry.type))].sort();
+  const field = (name: string, value: string, set: (text: string) => void) => (
+    <label>
+      <span class="hidden">{name}</span>
+      <input type="search" placeholder={name} value={value} onInput={(event) => set(event.currentTarget.value)} />
+    </label>
+  );
+  return (
+    <>
+      <div class="bar">
+        {field("Device", client, setClient)}
+        {field("Topic", topic, setTopic)}
+        <label>
+          <span class="hidden">Type</span>
+          <select value={type} onChange={(event) => setType(event.currentTarget.value)}>
+            <option value="">all types</option>
+            {types.map((each) => (
+              <option key={each}>{each}</option>
+            ))}
+          </select>
+        </label>
+        <button type="button" aria-pressed={datagrams.isPaused} onClick={() => datagrams.pause(!datagrams.isPaused)}>
+          {datagrams.isPaused ? "Go on" : "Pause"}
+        </button>
+        <button type="button" onClick={datagrams.clear}>
+          Clear
+        </button>
+        <output>
+          {shown.length} of the last {datagrams.entries.length}
+          {datagrams.lost > 0 && `; ${datagrams.lost} more came than could be shown`}
+        </output>
+      </div>
+      {datagrams.entries.length === 0 && !datagrams.isLooking ? (
+        <p class="state">Loading the datagrams…</p>
+      ) : datagrams.entries.length === 0 ? (
+        <Empty title="No datagram yet">
+          <p>What devices and gateway say to each other appears here as it is said, decoded, while this page looks.</p>
+        </Empty>
+      ) : (
+        <DatagramList entries={shown} withClient />
+      )}
+    </>
+  );
+}
+
+export function Queues({ isOperator }: { readonly isOperator: boolean }) {
+  const depth = useAsked(() => ask<"queue.depth">("queue"), []);
+  return (
+    <>
+      <Loaded asked={depth} what="what waits">
+        {({ forBroker, forClients }) => (
+          <section class="columns">
+            <div>
+              <h2>For devices</h2>
+              <p>
+                {forClients.messages} messages, {octets(forClients.bytes)}
+              </p>
+              <ul class="plain">
+                {forClients.clients.map(({ clientId, state, messages, waitingSeconds, dropped }) => (
+                  <li key={clientId}>
+                    <a href={hrefOf("device", { client: clientId })}>
+                      <Name text={clientId} />
+                    </a>{" "}
+                    ({state}): {messages}
+                    {waitingSeconds !== undefined && `, the oldest for ${duration(waitingSeconds)}`}
+                    {dropped > 0 && `, ${dropped} dropped`}
+                  </li>
+                ))}
+              </ul>
+            </div>
+            <div>
+              <h2>For the broker</h2>
+              <p>
+                {forBroker.messages} messages, {octets(forBroker.bytes)}
+              </p>
+              <ul class="plain">
+                {forBroker.clients.map(({ clientId, messages, oldestAt }) => (
+                  <li key={clientId}>
+                    <a href={hrefOf("device", { client: clientId })}>
+                      <Name text={clientId} />
+                    </a>
+                    : {messages}, the oldest of <When at={oldestAt} />
+                  </li>
+                ))}
+              </ul>
+            </div>
+          </section>
+        )}
+      </Loaded>
+      <h2>Dead letters</h2>
+      {isOperator ? <Letters /> : <p class="state">Operators see them: they hold payloads.</p>}
+    </>
+  );
+}
+
+function Letters() {
+  const letters = useAsked(() => ask<"queue.dead">("letters"), []);
+  return (
+    <Loaded asked={letters} what="dead letters">
+      {(all) =>
+        all.length === 0 ? (
+          <p class="quiet">None: nothing at QoS 1 or 2 was dropped.</p>
+        ) : (
+          <>
+            <p class="actions">
+              <Do
+                label="Send all once more"
+                sure={`${all.length} messages go where they were going. Sure?`}
+                work={() => act("POST", "letters")}
+                done={letters.again}
+              />{" "}
+              <Do
+                label="Delete all"
+                sure={`${all.length} messages are gone for good. Sure?`}
+                work={() => act("DELETE", "letters")}
+                done={letters.again}
+              />
+            </p>
+            <ul class="cards">
+              {all.slice(0, 200).map(({ id, clientId, direction, reason, topic, qos, at, payload, bytes }) => (
+                <li key={id} class="card">
+                  <p>
+                    <b>{reason}</b>: {direction === "up" ? "from" : "for"} <Name text={clientId} />,{" "}
+                    <Name text={topic} />, QoS {qos}, {octets(bytes)}, <When at={at} />
+                  </p>
+                  <details>
+                    <summary>Payload</summary>
+                    <pre>{textOf(payload)}</pre>
+                  </details>
+                  <p class="actions">
+                    <Do label="Send once more" work={() => act("POST", "letters", { ids: id })} done={letters.again} />{" "}
+                    <Do
+                      label="Delete"
+                      sure="It is gone for good. Sure?"
+                      work={() => act("DELETE", "letters", { ids: id })}
+                      done={letters.again}
+                    />
+                  </p>
+                </li>
+              ))}
+            </ul>
+            {all.length > 200 && <p class="quiet">{all.length - 200} more are not shown.</p>}
+          </>
+        )
+      }
+    </Loaded>
+  );
+}
+
+/** A payload may be anything: as text where it is text. */
+function textOf(base64: string): string {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes).slice(0, 4_000);
+  } catch {
+    return [...bytes.subarray(0, 1_000)].map((octet) => octet.toString(16).padStart(2, "0")).join(" ");
+  }
+}
+
+export function Topics() {
+  const topics = useAsked(() => ask<"topics.list">("topics"), []);
+  return (
+    <Loaded asked={topics} what="topics">
+      {({ predefined, used, isCut }) => (
+        <>
+          <h2>Predefined</h2>
+          {predefined.length === 0 && (
+            <p class="quiet">
+              None. `topics.predefined` in the configuration gives ids that devices use without asking.
+            </p>
+          )}
+          <ul class="plain">
+            {predefined.map(({ id, name, client }) => (
+              <li key={`${client} ${id}`}>
+                <b>{id}</b> <Name text={name} /> {client !== undefined && <span class="quiet">for {client} alone</span>}
+              </li>
+            ))}
+          </ul>
+          <h2>In use</h2>
+          {used.length === 0 && <p class="quiet">No device has registered a name or subscribed.</p>}
+          <ul class="plain">
+            {used.map(({ name, isFilter, clients, some }) => (
+              <li key={`${isFilter} ${name}`}>
+                <details>
+                  <summary>
+                    <Name text={name} />{" "}
+                    <span class="quiet">
+                      {isFilter ? "subscribed to by" : "known to"} {clients === 1 ? "one device" : `${clients} devices`}
+                    </span>
+                  </summary>
+                  <ul class="plain">
+                    {some.map((client) => (
+                      <li key={client}>
+                        <a href={hrefOf("device", { client })}>
+                          <Name text={client} />
+                        </a>
+                      </li>
+                    ))}
+                    {clients > some.length && <li class="quiet">and {clients - some.length} more</li>}
+                  </ul>
+                </details>
+              </li>
+            ))}
+          </ul>
+          {isCut && <p class="quiet">There are more than are shown.</p>}
+        </>
+      )}
+    </Loaded>
+  );
+}
+
+export function Radio() {
+  const radio = useAsked(() => ask<"radio.show">("radio"), []);
+  return (
+    <Loaded asked={radio} what="networks">
+      {(all) => (
+        <ul class="cards">
+          {all.map(({ name, place, stats, links }) => (
+            <li key={name} class="card">
+              <h2>
+                <Name text={name} />
+              </h2>
+              <p>
+                {place}: {stats.datagramsIn} datagrams in, {stats.datagramsOut} out, {stats.sendErrors} not sent
+                {stats.kernelDrops !== undefined && `, ${stats.kernelDrops} dropped by the kernel`}
+              </p>
+              {links && (
+                <>
+                  <p class={links.up ? "" : "bad"}>{links.condition}</p>
+                  {links.devices.length === 0 && <p class="quiet">No device was seen.</p>}
+                  <ul class="plain">
+                    {links.devices.map((device) => (
+                      <li key={device.peer}>
+                        <Name text={device.name || device.peer} />{" "}
+                        <span class="quiet">
+                          {device.linked ? "connected" : `seen ${duration(device.secondsSinceSeen)} ago`}
+                          {device.rssi !== undefined && `, ${device.rssi} dBm`}
+                          {device.failures > 0 && `, ${device.failures} failures: ${device.lastFailure}`}
+                        </span>
+                      </li>
+                    ))}
+                  </ul>
+                </>
+              )}
+            </li>
+          ))}
+        </ul>
+      )}
+    </Loaded>
+  );
+}

@@ -1,0 +1,252 @@
+/** Part of the composition root: what people look at the gateway through. It joins core, edges and configuration to a `Installation`. */
+import { existsSync } from "node:fs";
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+import { ConsoleServer } from "./api/console.ts";
+import { LogIn } from "./api/log-in.ts";
+import { isBluetoothAddress } from "./config/access.ts";
+import { configurationSchema } from "./config/documentation.ts";
+import { shownConfig } from "./config/load.ts";
+import type { Managed } from "./config/managed.ts";
+import { isPasswordOf } from "./config/password-hash.ts";
+import type { GatewayConfig } from "./config/schema.ts";
+import type { GatewayEvent } from "./core/event.ts";
+import type { GatewayCore } from "./core/gateway-core.ts";
+import { neighbourOf, transportNameOf } from "./core/peer-id.ts";
+import type { PeerId } from "./core/types.ts";
+import { dropReasonRows } from "./observe/drop-reasons.ts";
+import { Live } from "./observe/live.ts";
+import type { Role } from "./roles.ts";
+import type { OperatorDesk } from "./runtime/desk.ts";
+import type { BrokerFacts, Installation, TransportFacts } from "./runtime/installation.ts";
+import { Knocks } from "./runtime/knocks.ts";
+import { transportOf } from "./runtime/perform.ts";
+import { TotalsOfTheHour, totalsEverySeconds } from "./runtime/totals.ts";
+import type { WallClock } from "./runtime/wall-clock.ts";
+import type { Transport } from "./transports/transport.ts";
+import { shownBrokers } from "./upstream/options.ts";
+
+export interface LookoutParts {
+  readonly core: GatewayCore;
+  readonly transports: ReadonlyMap<string, Transport>;
+  readonly managed: Managed;
+  readonly wallClock: WallClock;
+  readonly version: string;
+  /** The configuration's file; undefined: none. */
+  readonly file: string | undefined;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly config: () => GatewayConfig;
+  /** Who was admitted by hand changed: everybody is asked once more. */
+  readonly accessChanged: () => void;
+  /** `http://127.0.0.1:9464`, or "" if nothing is served. */
+  readonly place: () => string;
+}
+
+interface BrokerState {
+  isThere: boolean;
+  since: number | undefined;
+  why: string;
+}
+
+export class Lookout {
+  readonly live: Live;
+  readonly installation: Installation;
+  readonly #parts: LookoutParts;
+  readonly #knocks: Knocks;
+  readonly #totals = new TotalsOfTheHour();
+  readonly #brokers = new Map<string, BrokerState>();
+  readonly #logIn: LogIn;
+  readonly #startedAt: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: LookoutParts) {
+    this.#parts = parts;
+    const { core, managed, now } = parts;
+    const wallClock = () => parts.wallClock.now();
+    this.#startedAt = now();
+    this.#knocks = new Knocks(wallClock);
+    this.live = new Live(core, wallClock);
+    this.#logIn = new LogIn(
+      {
+        logins: () => managed.state.console.logins,
+        change: (change) => managed.changeLogins(change),
+        isPassword: async (password) => {
+          const hash = managed.state.console.password;
+          return hash !== undefined && (await isPasswordOf(hash, password));
+        },
+      },
+      wallClock,
+      now,
+    );
+    this.installation = this.#installation();
+  }
+
+  /** Each event of the core, whether somebody looks or not: nothing here is done per message. */
+  readonly report = (event: GatewayEvent): void => {
+    this.live.report(event);
+    this.#knocks.note(event);
+    if (event.event === "link_state" && event.clientId === undefined) this.#noteBrokers(event.why);
+  };
+
+  start(): void {
+    this.#noteTotals();
+    this.#timer = setInterval(() => this.#noteTotals(), totalsEverySeconds * 1_000).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** @param said somebody logged in or could not */
+  console(desk: OperatorDesk, said: (who: string, what: string) => void): ConsoleServer {
+    const { managed, now, config } = this.#parts;
+    return new ConsoleServer({
+      desk,
+      logIn: this.#logIn,
+      live: this.live,
+      folder: pageFolder(),
+      hosts: config().api.hosts,
+      isForLan: () => managed.state.console.isForLan,
+      hasPassword: () => managed.state.console.password !== undefined,
+      said,
+      now,
+    });
+  }
+
+  #noteTotals(): void {
+    const { publishedUp, acceptedUp, deliveredDown, received, sent, dropped } = this.#parts.core.counters;
+    this.#totals.note(this.#parts.wallClock.now(), {
+      published: publishedUp + acceptedUp,
+      delivered: deliveredDown,
+      heard: sum(received),
+      sent: sum(sent),
+      dropped: sum(dropped),
+    });
+  }
+
+  /** The event does not say which: whichever is not as it was. */
+  #noteBrokers(why: string): void {
+    for (const { name, isThere } of this.#parts.core.brokers()) {
+      const before = this.#brokers.get(name);
+      if (before?.isThere === isThere) {
+        if (!isThere) before.why = why;
+        continue;
+      }
+      const isFirst = before === undefined && !isThere;
+      this.#brokers.set(name, { isThere, since: isFirst ? undefined : this.#parts.now(), why });
+    }
+  }
+
+  #installation(): Installation {
+    const { core, transports, managed, wallClock, version, file, now, config } = this.#parts;
+    return {
+      version,
+      uptimeSeconds: () => Math.floor((now() - this.#startedAt) / 1_000),
+      clock: () => ({ at: wallClock.now(), isTrusted: wallClock.trusted() !== undefined }),
+      brokers: () => core.brokers().map((broker) => this.#factsOf(broker)),
+      transports: () => [...transports.values()].map(transportFacts),
+      identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
+      knocks: this.#knocks,
+      totals: this.#totals,
+      storeKind: config().store.kind,
+      keepsWhenAway: config().store.kind === "disk" && config().uplink.whenAway === "store",
+      predefined: () => ({ forAll: config().topics.predefined, byClient: config().topics.predefinedFor }),
+      reason: (name) => Object.entries(dropReasonRows).find(([reason]) => reason === name)?.[1],
+      addresses: ownAddresses,
+      settings: () => ({
+        file,
+        configuration: shownConfig(config()),
+        schema: configurationSchema(),
+        managedFile: managed.path,
+        admitted: managed.state.admitted,
+      }),
+      admit: (clientId, peer, isAnywhere) => this.#admit(clientId, peer, isAnywhere),
+      withdraw: async (clientId) => {
+        const was = await managed.withdraw(clientId);
+        if (was) this.#parts.accessChanged();
+        return was;
+      },
+      link: (role) => this.#link(role),
+      setPassword: async (hash) => {
+        if (!config().api.console || this.#parts.place() === "") return noConsole;
+        return sentenceOf(managed.setPassword(hash, true));
+      },
+    };
+  }
+
+  #factsOf({ name, isThere }: { readonly name: string; readonly isThere: boolean }): BrokerFacts {
+    const { upstream, upstreams } = this.#parts.config();
+    const options = name === "" ? upstream : upstreams.find((each) => each.name === name);
+    const { since, why = "" } = this.#brokers.get(name) ?? {};
+    const sinceSeconds = since === undefined ? undefined : Math.floor((this.#parts.now() - since) / 1_000);
+    return { name, url: options ? shownBrokers(options) : "", isThere, sinceSeconds, why };
+  }
+
+  async #admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined> {
+    const { managed, transports, wallClock } = this.#parts;
+    const at = new Date(wallClock.now()).toISOString();
+    const from = isAnywhere ? {} : { from: placeOf(peer, transports) };
+    const problem = await sentenceOf(managed.admit({ clientId, ...from, at, by: "console" }));
+    if (problem === undefined) this.#parts.accessChanged();
+    return problem;
+  }
+
+  #link(role: Role): readonly string[] | string {
+    const { config, managed, place } = this.#parts;
+    const { api } = config();
+    if (!api.console || place() === "") return noConsole;
+    const { port } = new URL(place());
+    const { isForLan } = managed.state.console;
+    const isAll = ["0.0.0.0", "::"].includes(api.host);
+    const isHere = isAll || /^(127\.|::1$|localhost$)/.test(api.host);
+    const hosts = [
+      ...(isHere ? [isAll ? "127.0.0.1" : api.host] : []),
+      ...(isForLan ? (isAll ? ownAddresses() : isHere ? [] : [api.host]) : []),
+    ];
+    if (hosts.length === 0)
+      return `api.host is ${api.host}, and the console is only for this machine: set it to 127.0.0.1, or run \`mqtt-sn-gateway console --lan\``;
+    const token = this.#logIn.newToken(role);
+    return hosts.map((host) => `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}/#token=${token}`);
+  }
+}
+
+const noConsole = "there is no console: api.enabled or api.console is false, or its port could not be opened";
+
+/** As an entry of `from` in the rules of `access`. */
+function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {
+  const { name } = transportOf(peer, transports).identityOf(neighbourOf(peer));
+  return isIP(name) !== 0 || isBluetoothAddress(name) ? name : `transport:${transportNameOf(peer)}`;
+}
+
+function transportFacts(transport: Transport): TransportFacts {
+  const { name, place } = transport;
+  return { name, place, stats: transport.stats(), links: transport.links?.() };
+}
+
+/** Where a device in the same network finds this machine. */
+function ownAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.filter(({ internal, family }) => !internal && family === "IPv4").map(({ address }) => address);
+}
+
+/** Beside the compiled gateway; in the sources, where the last build left it. */
+function pageFolder(): URL {
+  const beside = new URL("./console/", import.meta.url);
+  return existsSync(new URL("console.js", beside)) ? beside : new URL("../dist/console/", import.meta.url);
+}
+
+async function sentenceOf(work: Promise<void>): Promise<string | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  let all = 0;
+  for (const count of Object.values(counts)) all += count;
+  return all;
+}

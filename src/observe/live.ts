@@ -1,0 +1,274 @@
+/**
+ * What somebody who looks at the running gateway is told as it happens: which devices changed, and which datagrams pass,
+ * decoded. While nobody looks it costs one check for each event and each datagram, and keeps nothing.
+ *
+ * Each watch holds a bounded amount between two looks of its owner. What does not fit is counted, never queued: a slow
+ * page loses, the gateway does not wait.
+ */
+import type { GatewayEvent } from "../core/event.ts";
+import { peerBehind } from "../core/peer-id.ts";
+import type { PeerId } from "../core/types.ts";
+import { decode } from "../wire/v12/codec.ts";
+import type { Message } from "../wire/v12/messages.ts";
+import { describe } from "../wire/v12/words.ts";
+
+/** Datagrams that one watch holds; a page looks twice a second. */
+const heldMax = 200;
+const clientsNamedMax = 100;
+/** Of one client, while somebody watches it; and of all. */
+const ringMax = 100;
+const octetsShownMax = 256;
+const lineCharactersMax = 300;
+
+export interface DatagramEntry {
+  /** Counts up, so that a page knows what it has. */
+  readonly number: number;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** in: from the device. */
+  readonly way: "in" | "out";
+  readonly peer: string;
+  readonly client?: string | undefined;
+  readonly type: string;
+  /** Of it, if it has one. */
+  readonly topic?: string | undefined;
+  readonly bytes: number;
+  /** Field by field; absent for who may not see payloads. */
+  readonly words?: readonly string[];
+  /** The first of them, in hexadecimal. */
+  readonly octets?: string;
+}
+
+/** As it is kept: whether somebody with a session said it, or was told it. */
+interface Kept {
+  readonly entry: DatagramEntry;
+  readonly isKnown: boolean;
+}
+
+export interface Wanted {
+  /** Datagrams: of this client, of all, or none. */
+  readonly datagrams: "none" | "all" | { readonly clientId: string };
+  /** Also strangers, who choose their names themselves. */
+  readonly seesPayloads: boolean;
+}
+
+export interface News {
+  /** Clients that changed; undefined: more than can be named. */
+  readonly clients: readonly string[] | undefined;
+  /** Somebody was turned away, or let in after that. */
+  readonly knocks: boolean;
+  /** A broker came or went, or the store. */
+  readonly surroundings: boolean;
+  readonly datagrams: readonly DatagramEntry[];
+  /** Datagrams that found no room since the last look. */
+  readonly lost: number;
+}
+
+export interface LiveNames {
+  clientAt(peer: PeerId): string | undefined;
+  topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined;
+}
+
+export class Live {
+  readonly #names: LiveNames;
+  readonly #wallClock: () => number;
+  readonly #watches = new Set<Watch>();
+  readonly #rings = new Map<string, Kept[]>();
+  #number = 0;
+  /** Undefined while nobody looks: the one check on the way of a datagram. */
+  tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined = undefined;
+
+  constructor(names: LiveNames, wallClock: () => number) {
+    this.#names = names;
+    this.#wallClock = wallClock;
+  }
+
+  get watched(): number {
+    return this.#watches.size;
+  }
+
+  report(event: GatewayEvent): void {
+    if (this.#watches.size === 0) return;
+    for (const watch of this.#watches) watch.note(event);
+  }
+
+  /** Until `close`. What others watch already is there at once. */
+  watch(wanted: Wanted): Watch {
+    const key = ringOf(wanted);
+    const watch = new Watch(wanted, () => this.#close(watch));
+    this.#watches.add(watch);
+    if (key !== undefined) {
+      const ring = this.#rings.get(key) ?? [];
+      this.#rings.set(key, ring);
+      for (const kept of ring) watch.add(kept);
+      this.tap = this.#take;
+    }
+    return watch;
+  }
+
+  #close(watch: Watch): void {
+    this.#watches.delete(watch);
+    const wanted = new Set([...this.#watches].map((each) => ringOf(each.wanted)));
+    for (const key of this.#rings.keys()) if (!wanted.has(key)) this.#rings.delete(key);
+    if (this.#rings.size === 0) this.tap = undefined;
+  }
+
+  readonly #take = (way: "in" | "out", from: PeerId, bytes: Uint8Array): void => {
+    const decoded = decode(bytes);
+    const peer = way === "in" && decoded.forwarded ? peerBehind(from, decoded.forwarded.nodeId) : from;
+    const message = decoded.ok ? decoded.message : undefined;
+    const known = this.#names.clientAt(peer);
+    const client = known ?? (way === "in" ? ownName(message) : undefined);
+    const one = client === undefined ? undefined : this.#rings.get(`client ${client}`);
+    const all = this.#rings.get("all");
+    if (!one && !all) return;
+    const takers = [...this.#watches].filter(({ wanted }) => wants(wanted, client));
+    const withRoom = takers.filter((watch) => watch.hasRoom());
+    if (withRoom.length === 0) return; // nobody would see it: it is not even put into words
+    const kept = { entry: this.#entry(way, peer, bytes, client, message), isKnown: known !== undefined };
+    for (const ring of [one, all]) {
+      if (!ring) continue;
+      ring.push(kept);
+      if (ring.length > ringMax) ring.shift();
+    }
+    for (const watch of withRoom) watch.add(kept);
+  };
+
+  #entry(
+    way: "in" | "out",
+    peer: PeerId,
+    bytes: Uint8Array,
+    client: string | undefined,
+    message: Message | undefined,
+  ): DatagramEntry {
+    this.#number++;
+    return {
+      number: this.#number,
+      at: this.#wallClock(),
+      way,
+      peer,
+      client,
+      type: message?.type ?? "malformed",
+      topic: message && this.#topicOf(client, message),
+      bytes: bytes.byteLength,
+      words: describe(bytes).map((line) => line.slice(0, lineCharactersMax)),
+      octets: Buffer.from(bytes.subarray(0, octetsShownMax)).toString("hex"),
+    };
+  }
+
+  #topicOf(client: string | undefined, message: Message): string | undefined {
+    switch (message.type) {
+      case "PUBLISH":
+        if (message.topicIdType === "short") return String.fromCharCode(message.topicId >> 8, message.topicId & 255);
+        return this.#names.topicName(client ?? "", message.topicId, message.topicIdType === "predefined");
+      case "PUBACK":
+      case "REGACK":
+        return this.#names.topicName(client ?? "", message.topicId, false);
+      case "REGISTER":
+        return text(message.topicName);
+      case "SUBSCRIBE":
+      case "UNSUBSCRIBE":
+        return text(message.topic);
+      default:
+        return undefined;
+    }
+  }
+}
+
+export class Watch {
+  readonly wanted: Wanted;
+  readonly #onClose: () => void;
+  #clients: Set<string> | undefined = new Set();
+  #knocks = false;
+  #surroundings = false;
+  #datagrams: DatagramEntry[] = [];
+  #lost = 0;
+
+  constructor(wanted: Wanted, onClose: () => void) {
+    this.wanted = wanted;
+    this.#onClose = onClose;
+  }
+
+  note(event: GatewayEvent): void {
+    switch (event.event) {
+      case "not_admitted":
+      case "connect_refused":
+        this.#knocks = true;
+        return;
+      case "link_state":
+        if (event.clientId === undefined) this.#surroundings = true;
+        else this.#noteClient(event.clientId);
+        return;
+      case "persist_failed":
+      case "persist_recovered":
+        this.#surroundings = true;
+        return;
+      default:
+        if ("clientId" in event && event.clientId !== undefined) this.#noteClient(event.clientId);
+    }
+  }
+
+  /** Counts it as lost where there is none. */
+  hasRoom(): boolean {
+    if (this.#datagrams.length < heldMax) return true;
+    this.#lost++;
+    return false;
+  }
+
+  add({ entry, isKnown }: Kept): void {
+    if (!isKnown && !this.wanted.seesPayloads) return;
+    if (this.#datagrams.length >= heldMax) this.#lost++;
+    else this.#datagrams.push(this.wanted.seesPayloads ? entry : withoutPayload(entry));
+  }
+
+  /** What is new since the last look; undefined: nothing. */
+  take(): News | undefined {
+    const isNothing = this.#clients?.size === 0 && !this.#knocks && !this.#surroundings && this.#datagrams.length === 0;
+    if (isNothing && this.#lost === 0) return undefined;
+    const news = {
+      clients: this.#clients && [...this.#clients],
+      knocks: this.#knocks,
+      surroundings: this.#surroundings,
+      datagrams: this.#datagrams,
+      lost: this.#lost,
+    };
+    this.#clients = new Set();
+    this.#knocks = false;
+    this.#surroundings = false;
+    this.#datagrams = [];
+    this.#lost = 0;
+    return news;
+  }
+
+  close(): void {
+    this.#onClose();
+  }
+
+  #noteClient(clientId: string): void {
+    this.#clients?.add(clientId);
+    if (this.#clients && this.#clients.size > clientsNamedMax) this.#clients = undefined;
+  }
+}
+
+function ringOf({ datagrams }: Wanted): string | undefined {
+  if (datagrams === "none") return undefined;
+  return datagrams === "all" ? "all" : `client ${datagrams.clientId}`;
+}
+
+function wants({ datagrams }: Wanted, client: string | undefined): boolean {
+  return datagrams === "all" || (datagrams !== "none" && datagrams.clientId === client);
+}
+
+/** The client id that the message itself gives. */
+function ownName(message: Message | undefined): string | undefined {
+  const name = message?.type === "CONNECT" || message?.type === "PINGREQ" ? message.clientId : undefined;
+  return typeof name === "string" && name !== "" ? name : undefined;
+}
+
+function text(name: unknown): string | undefined {
+  return typeof name === "string" ? name : undefined;
+}
+
+function withoutPayload({ words: _words, octets: _octets, ...rest }: DatagramEntry): DatagramEntry {
+  return rest;
+}

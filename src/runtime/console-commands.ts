@@ -1,0 +1,342 @@
+/** The rows of the list of commands that people look by: devices, the overview, who knocked, topics, radio, settings. */
+import { z } from "zod";
+import { json, type Outcome, type Refusal } from "./command.ts";
+import { deviceOrders } from "./device-orders.ts";
+
+const rowsMax = 500;
+
+const nothing = z.strictObject({});
+const count = z.int();
+const moment = z.number().describe("Milliseconds since 1970.");
+const state = z.enum(["active", "asleep", "awake", "disconnected", "lost"]);
+const oneClient = z.strictObject({
+  client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
+});
+
+/** A number as it stands in a URL. */
+const inQuery = (max: number, otherwise: number, meaning: string) =>
+  z
+    .codec(z.string().regex(/^\d{1,9}$/, "a number"), z.int().min(0).max(max, `no more than ${max}`), {
+      decode: Number,
+      encode: String,
+    })
+    .optional()
+    .describe(`${meaning} Absent: ${otherwise}.`);
+
+const device = z.object({
+  clientId: z.string(),
+  peer: z.string().optional().describe("Where it is, or was last; absent: nowhere known."),
+  transport: z.string().optional(),
+  state,
+  says: z.string().describe("How it is, with the cause, in words."),
+  isLate: z.boolean().describe("It should have spoken by now."),
+  dueSeconds: count.optional().describe("Until it is to speak; negative: it is late; absent: it is not waited for."),
+  why: z.string().describe("Why it has this state; empty: since an earlier life of the gateway."),
+  stateSeconds: count.optional().describe("For how long it has this state."),
+  secondsSilent: count,
+  keepAliveSeconds: count,
+  sleepSeconds: count,
+  rssi: count.optional().describe("dBm, where its network knows it."),
+  waiting: count.describe("Messages that wait for it."),
+  owed: count.describe("Publications it was acknowledged for that the broker does not have yet."),
+  dropped: count.describe("Messages for it that were dropped, since the gateway started."),
+});
+
+const states = { active: count, asleep: count, awake: count, disconnected: count, lost: count, late: count };
+
+const deviceWhole = device.extend({
+  clean: z.boolean(),
+  waitingBytes: count,
+  waitingSeconds: count.optional().describe("Since the oldest of them came; absent: none waits."),
+  owedBytes: count,
+  linkUp: z.boolean(),
+  identity: z
+    .object({ name: z.string(), by: z.string(), isProved: z.boolean() })
+    .optional()
+    .describe("Who it is, and how we know."),
+  topics: z
+    .array(z.object({ id: count, name: z.string(), known: z.boolean(), told: z.boolean().optional() }))
+    .readonly(),
+  subscriptions: z
+    .array(
+      z.object({
+        filter: z.string(),
+        qos: z.literal([0, 1, 2]),
+        by: z.enum(["name", "predefined", "short"]),
+        predefinedId: count,
+        isRefused: z.boolean().optional(),
+      }),
+    )
+    .readonly(),
+  will: z.object({ topic: z.string(), qos: z.literal([0, 1, 2]), retain: z.boolean(), bytes: count }).optional(),
+});
+
+const broker = z.object({
+  name: z.string().describe('"" = the one of every client that `upstreams` names no other for.'),
+  url: z.string(),
+  isThere: z.boolean(),
+  sinceSeconds: count.optional(),
+  why: z.string(),
+});
+
+const overview = z.object({
+  version: z.string(),
+  at: moment,
+  uptimeSeconds: count,
+  memoryBytes: count,
+  sessions: z.object({ total: count, ...states }),
+  brokers: z.array(broker),
+  transports: z.array(z.object({ name: z.string(), place: z.string() })),
+  addresses: z.array(z.string()).describe("Where a device in the same network finds this machine."),
+  waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
+  storeKind: z.enum(["disk", "memory"]),
+  storeFails: z.boolean(),
+  dropped: z
+    .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
+    .describe("Since the gateway started; the most first."),
+  needs: z
+    .array(z.object({ level: z.enum(["bad", "warn", "note"]), says: z.string(), advice: z.string(), view: z.string() }))
+    .describe("What needs a hand."),
+});
+
+const numbers = z.array(z.number());
+
+const knock = z.object({
+  what: z.enum(["client", "qosMinusOne", "forwarder", "refused"]),
+  clientId: z.string().optional(),
+  peer: z.string(),
+  why: z.string(),
+  hint: z.string().describe("The line of configuration that would admit it."),
+  times: count,
+  firstAt: moment,
+  lastAt: moment,
+});
+
+const transport = z.object({
+  name: z.string(),
+  place: z.string(),
+  stats: z.object({
+    datagramsIn: count,
+    datagramsOut: count,
+    bytesIn: count,
+    bytesOut: count,
+    sendErrors: count,
+    kernelDrops: count.optional(),
+  }),
+  links: z
+    .object({
+      up: z.boolean(),
+      condition: z.string(),
+      counters: z.record(z.string(), z.number()),
+      devices: z
+        .array(
+          z.object({
+            peer: z.string(),
+            name: z.string(),
+            linked: z.boolean(),
+            rssi: z.number().optional(),
+            secondsSinceSeen: z.number(),
+            failures: count,
+            lastFailure: z.string(),
+          }),
+        )
+        .readonly(),
+    })
+    .optional(),
+});
+
+export const consoleCommands = {
+  "overview.show": json({
+    description: "how the gateway is: sessions by state, brokers, store, and what needs a hand",
+    method: "GET",
+    path: "/overview",
+    input: nothing,
+    output: overview,
+    role: "viewer",
+    audited: false,
+    // Where the brokers are, and what they say, is behind the gateway: the operator's to see.
+    run: (operator, _input, role) => done(operator.overview(role === "operator")),
+  }),
+  "totals.show": json({
+    description: "messages per second over the last hour, a number for each ten seconds",
+    method: "GET",
+    path: "/totals",
+    input: nothing,
+    output: z.object({
+      at: z.array(moment),
+      published: numbers,
+      delivered: numbers,
+      heard: numbers,
+      sent: numbers,
+      dropped: numbers,
+    }),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.installation.totals.perSecond()),
+  }),
+  "devices.list": json({
+    description: "devices, searched, sorted, page by page, each with its state in words",
+    method: "GET",
+    path: "/devices",
+    input: z.strictObject({
+      search: z.string().max(200).optional().describe("Part of a client id or an address."),
+      state: state.or(z.enum(["late", "waiting"])).optional(),
+      sort: z.enum(deviceOrders).optional().describe("Absent: state; what needs a look comes first."),
+      order: z.enum(["up", "down"]).optional(),
+      offset: inQuery(1e8, 0, "How many to leave out."),
+      limit: inQuery(rowsMax, 100, "How many to show."),
+    }),
+    output: z.object({ total: count, matched: count, byState: z.object(states), devices: z.array(device) }),
+    role: "viewer",
+    audited: false,
+    run: (operator, { search, state, sort = "state", order = "up", offset = 0, limit = 100 }) =>
+      done(operator.devices({ search, state, sort, order, offset, limit })),
+  }),
+  "devices.show": json({
+    description: "one device: who it is, its subscriptions, topic ids and what waits for it",
+    method: "GET",
+    path: "/device",
+    input: oneClient,
+    output: deviceWhole,
+    role: "viewer",
+    audited: false,
+    run: (operator, { client }) => {
+      const found = operator.device(client);
+      return found ? done(found) : noSession(client);
+    },
+  }),
+  "knocking.list": json({
+    description: "who was turned away, why, and the line of configuration that would admit it",
+    method: "GET",
+    path: "/knocking",
+    input: nothing,
+    output: z.array(knock),
+    role: "operator", // a viewer does not see who was turned away
+    audited: false,
+    run: (operator) => done([...operator.installation.knocks.all]),
+  }),
+  "knocking.admit": json({
+    description: "admit a client that knocked, from its address or from anywhere; kept beside the store",
+    method: "POST",
+    path: "/knocking",
+    input: oneClient.extend({
+      from: z.enum(["here", "anywhere"]).optional().describe("here: from the address it knocked from. Absent: here."),
+    }),
+    output: z.object({ admitted: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { client, from = "here" }): Promise<Outcome<{ admitted: string }>> => {
+      const { installation } = operator;
+      const found = installation.knocks.all.find(({ what, clientId }) => what === "client" && clientId === client);
+      if (!found) return { kind: "not-there", say: `"${client}" has not knocked, or was let in meanwhile` };
+      const problem = await installation.admit(client, found.peer, from === "anywhere");
+      if (problem !== undefined) return { kind: "not-possible", say: problem };
+      installation.knocks.forget(client);
+      return done({ admitted: client });
+    },
+  }),
+  "admitted.remove": json({
+    description: "take back that a client was admitted by hand; the configuration's rules then say whether it may stay",
+    method: "DELETE",
+    path: "/admitted",
+    input: oneClient,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { client }): Promise<Outcome<{ removed: string }>> =>
+      (await operator.installation.withdraw(client))
+        ? done({ removed: client })
+        : { kind: "not-there", say: `"${client}" was not admitted by hand` },
+  }),
+  "topics.list": json({
+    description: "predefined topic ids, and which names and filters are used, by how many",
+    method: "GET",
+    path: "/topics",
+    input: nothing,
+    output: z.object({
+      predefined: z.array(z.object({ id: count, name: z.string(), client: z.string().optional() })),
+      used: z.array(z.object({ name: z.string(), isFilter: z.boolean(), clients: count, some: z.array(z.string()) })),
+      isCut: z.boolean().describe("There are more than are shown."),
+    }),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.topics()),
+  }),
+  "radio.show": json({
+    description: "networks and adapters, and the devices that have links",
+    method: "GET",
+    path: "/radio",
+    input: nothing,
+    output: z.array(transport),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done([...operator.installation.transports()]),
+  }),
+  "settings.show": json({
+    description:
+      "the configuration as it counts, without its secrets, what each key means, and what was changed by hand",
+    method: "GET",
+    path: "/settings",
+    input: nothing,
+    output: z.object({
+      file: z.string().optional(),
+      configuration: z.unknown(),
+      schema: z.unknown(),
+      managedFile: z.string().optional(),
+      admitted: z.array(
+        z.object({ clientId: z.string(), from: z.string().optional(), at: z.string(), by: z.string() }),
+      ),
+    }),
+    role: "operator", // a viewer sees nothing of the configuration
+    audited: false,
+    run: (operator) => {
+      const settings = operator.installation.settings();
+      return done({ ...settings, admitted: [...settings.admitted] });
+    },
+  }),
+  "console.link": json({
+    description: "a link that logs a browser in to the console, once",
+    method: "POST",
+    path: "/console/link",
+    input: z.strictObject({ role: z.enum(["viewer", "operator"]).optional().describe("Absent: operator.") }),
+    output: z.object({ links: z.array(z.string()) }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: (operator, { role = "operator" }): Outcome<{ links: string[] }> => {
+      const links = operator.installation.link(role);
+      return typeof links === "string" ? { kind: "not-possible", say: links } : done({ links: [...links] });
+    },
+  }),
+  "console.password": json({
+    description: "set the console's password, and serve the console to private addresses if api.host lets them in",
+    method: "POST",
+    path: "/console/password",
+    input: z.strictObject({
+      hash: z
+        .string()
+        .regex(/^scrypt\$[\w$-]{20,400}$/, "no hash")
+        .describe("Of scrypt."),
+    }),
+    output: z.object({ links: z.array(z.string()) }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: async (operator, { hash }): Promise<Outcome<{ links: string[] }>> => {
+      const problem = await operator.installation.setPassword(hash);
+      if (problem !== undefined) return { kind: "not-possible", say: problem };
+      const links = operator.installation.link("operator");
+      return typeof links === "string" ? { kind: "not-possible", say: links } : done({ links: [...links] });
+    },
+  }),
+};
+
+function done<Output>(output: Output): Outcome<Output> {
+  return { kind: "done", output };
+}
+
+function noSession(clientId: string): Refusal {
+  return { kind: "not-there", say: `there is no session of "${clientId}"` };
+}

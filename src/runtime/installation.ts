@@ -1,0 +1,96 @@
+/**
+ * What the operator's commands need of the gateway beside core and store: its networks and brokers, its configuration,
+ * who knocked. The composition root has all of it, and hands it over by this interface; `emptyInstallation` is for who has none.
+ */
+import type { PeerId, PeerIdentity } from "../core/types.ts";
+import type { LinkReport, TransportStats } from "../transports/transport.ts";
+import { Knocks } from "./knocks.ts";
+import { TotalsOfTheHour } from "./totals.ts";
+
+export interface Installation {
+  readonly version: string;
+  uptimeSeconds(): number;
+  /** Milliseconds since 1970, and whether this clock can be trusted. */
+  clock(): { readonly at: number; readonly isTrusted: boolean };
+  brokers(): readonly BrokerFacts[];
+  transports(): readonly TransportFacts[];
+  identityOf(peer: PeerId): PeerIdentity | undefined;
+  readonly knocks: Knocks;
+  readonly totals: TotalsOfTheHour;
+  readonly storeKind: "disk" | "memory";
+  /** Publications of devices are kept on disk while the broker is away. */
+  readonly keepsWhenAway: boolean;
+  /** Predefined topic names: for all clients, and by client id. */
+  predefined(): {
+    readonly forAll: Readonly<Record<string, string>>;
+    readonly byClient: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  };
+  /** What a reason for a drop means, and what to do about it. */
+  reason(name: string): { readonly meaning: string; readonly advice: string } | undefined;
+  /** The addresses of this machine, where a device in the same network finds it. */
+  addresses(): readonly string[];
+  settings(): Settings;
+  /** Answers with a sentence where it cannot be. */
+  admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
+  /** False: it was not admitted by hand. */
+  withdraw(clientId: string): Promise<boolean>;
+  /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
+  link(role: "viewer" | "operator"): readonly string[] | string;
+  /** A sentence where it cannot be. */
+  setPassword(hash: string): Promise<string | undefined>;
+}
+
+export interface BrokerFacts {
+  /** "" = the general one. */
+  readonly name: string;
+  readonly url: string;
+  readonly isThere: boolean;
+  /** Since when; undefined: since the gateway started. */
+  readonly sinceSeconds?: number | undefined;
+  /** The broker's or the network's words for it; "" = none yet. */
+  readonly why: string;
+}
+
+export interface TransportFacts {
+  readonly name: string;
+  readonly place: string;
+  readonly stats: TransportStats;
+  readonly links?: LinkReport | undefined;
+}
+
+export interface Settings {
+  /** The file; absent: none. */
+  readonly file?: string | undefined;
+  /** As it counts, defaults included; secrets are masked. */
+  readonly configuration: unknown;
+  /** JSON schema, with a description of each key. */
+  readonly schema: unknown;
+  readonly managedFile?: string | undefined;
+  readonly admitted: readonly {
+    readonly clientId: string;
+    readonly from?: string | undefined;
+    readonly at: string;
+    readonly by: string;
+  }[];
+}
+
+export const emptyInstallation: Installation = {
+  version: "",
+  uptimeSeconds: () => 0,
+  clock: () => ({ at: 0, isTrusted: true }),
+  brokers: () => [],
+  transports: () => [],
+  identityOf: () => undefined,
+  knocks: new Knocks(() => 0),
+  totals: new TotalsOfTheHour(),
+  storeKind: "memory",
+  keepsWhenAway: false,
+  predefined: () => ({ forAll: {}, byClient: {} }),
+  reason: () => undefined,
+  addresses: () => [],
+  settings: () => ({ configuration: {}, schema: {}, admitted: [] }),
+  admit: async () => "there is nothing to keep it in",
+  withdraw: async () => false,
+  link: () => "there is no console",
+  setPassword: async () => "there is no console",
+};

@@ -1,0 +1,67 @@
+/** Who was turned away: for the operator who asks why a device does not get in. Kept while nobody looks too, for they are few. */
+import type { GatewayEvent } from "../core/event.ts";
+import type { PeerId } from "../core/types.ts";
+
+/** Client ids can be made up: beyond, the one that knocked longest ago is forgotten. */
+const knocksMax = 200;
+
+export interface Knock {
+  readonly what: "client" | "qosMinusOne" | "forwarder" | "refused";
+  readonly clientId: string | undefined;
+  readonly peer: PeerId;
+  /** Why, where it is no rule of `access`. */
+  readonly why: string;
+  /** The line of configuration that would admit it; "": none would. */
+  readonly hint: string;
+  readonly times: number;
+  /** Milliseconds since 1970. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+export class Knocks {
+  readonly #byWho = new Map<string, Knock>();
+  readonly #wallClock: () => number;
+
+  constructor(wallClock: () => number) {
+    this.#wallClock = wallClock;
+  }
+
+  /** The last one first. */
+  get all(): readonly Knock[] {
+    return [...this.#byWho.values()].reverse();
+  }
+
+  get size(): number {
+    return this.#byWho.size;
+  }
+
+  note(event: GatewayEvent): boolean {
+    if (event.event === "not_admitted") {
+      const { what, clientId, peer, hint } = event;
+      this.#add(`${what} ${clientId ?? peer}`, { what, clientId, peer, hint, why: "no rule of access lets it in" });
+    } else if (event.event === "connect_refused" && !event.why.startsWith("not admitted")) {
+      const { clientId, peer, why } = event;
+      this.#add(`refused ${clientId}`, { what: "refused", clientId, peer, hint: "", why });
+    } else if (event.event === "client_state" && event.state === "active") return this.forget(event.clientId);
+    else return false;
+    return true;
+  }
+
+  /** It was let in, or the operator does not want to see it. */
+  forget(clientId: string): boolean {
+    if (this.#byWho.size === 0) return false;
+    const was = this.#byWho.delete(`client ${clientId}`);
+    return this.#byWho.delete(`refused ${clientId}`) || was;
+  }
+
+  #add(who: string, found: Omit<Knock, "times" | "firstAt" | "lastAt">): void {
+    const now = this.#wallClock();
+    const before = this.#byWho.get(who);
+    this.#byWho.delete(who);
+    this.#byWho.set(who, { ...found, times: (before?.times ?? 0) + 1, firstAt: before?.firstAt ?? now, lastAt: now });
+    if (this.#byWho.size <= knocksMax) return;
+    const oldest = this.#byWho.keys().next();
+    if (!oldest.done) this.#byWho.delete(oldest.value);
+  }
+}

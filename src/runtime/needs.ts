@@ -1,0 +1,109 @@
+/** What needs a hand, in one sentence each, and what to do. Pure: facts in, lines out, the worst first. */
+import type { BrokerFacts, TransportFacts } from "./installation.ts";
+import { duration } from "./state-words.ts";
+
+export interface Need {
+  readonly level: "bad" | "warn" | "note";
+  readonly says: string;
+  readonly advice: string;
+  /** The view of the console that shows more; "" = none. */
+  readonly view: string;
+}
+
+export interface NeedFacts {
+  readonly brokers: readonly BrokerFacts[];
+  readonly transports: readonly TransportFacts[];
+  readonly storeFails: boolean;
+  readonly keepsWhenAway: boolean;
+  readonly owedToBroker: number;
+  readonly deadLetters: number;
+  readonly late: number;
+  readonly lost: number;
+  readonly knocks: number;
+  readonly clockIsTrusted: boolean;
+}
+
+export function needsOf(facts: NeedFacts): Need[] {
+  return [...ofStore(facts), ...facts.brokers.flatMap((broker) => ofBroker(broker, facts)), ...ofRest(facts)];
+}
+
+function ofStore({ storeFails }: NeedFacts): Need[] {
+  if (!storeFails) return [];
+  const says = "The disk does not take what it is given: publications at QoS 1 and 2 that need it are refused.";
+  const advice = "Free some space, or see what the kernel's log says of the disk. It is tried again every two seconds.";
+  return [{ level: "bad", says, advice, view: "" }];
+}
+
+function ofBroker({ name, url, isThere, sinceSeconds, why }: BrokerFacts, facts: NeedFacts): Need[] {
+  if (isThere) return [];
+  const whose = `${name === "" ? "The broker" : `The broker of ${name}`}${url === "" ? "" : ` ${url}`}`;
+  const since = sinceSeconds === undefined ? "has not been there yet" : `has been away for ${duration(sinceSeconds)}`;
+  const cause = why === "" ? "" : ` (${why})`;
+  const meanwhile = facts.keepsWhenAway
+    ? `Meanwhile what devices publish at QoS 1 and 2 is kept on disk (${facts.owedToBroker} wait), QoS 0 is lost.`
+    : "Meanwhile devices hear 'congestion', and try again.";
+  return [
+    {
+      level: "warn",
+      says: `${whose} ${since}${cause}. ${meanwhile}`,
+      advice: "Look at the broker, at the network between, and at `upstream`. The gateway goes on trying by itself.",
+      view: "",
+    },
+  ];
+}
+
+function ofRest(facts: NeedFacts): Need[] {
+  const needs: Need[] = [];
+  for (const { name, links, stats } of facts.transports) {
+    if (links && !links.up)
+      needs.push({ level: "bad", says: `${name}: ${links.condition}`, advice: "See Radio.", view: "radio" });
+    if ((stats.kernelDrops ?? 0) > 0)
+      needs.push({
+        level: "note",
+        says: `${name}: the kernel dropped ${counted(stats.kernelDrops ?? 0, "datagram")} before they could be read.`,
+        advice: "Raise `receiveBufferBytes` of the transport, and net.core.rmem_max.",
+        view: "radio",
+      });
+  }
+  if (!facts.clockIsTrusted)
+    needs.push({
+      level: "warn",
+      says: "The clock of this machine cannot be trusted: messages do not age while the gateway is down.",
+      advice: "Let the machine fetch the time from the network.",
+      view: "",
+    });
+  const few = (count: number, one: string, many: string) => (count === 1 ? one : `${count} ${many}`);
+  if (facts.knocks > 0)
+    needs.push({
+      level: "warn",
+      says: `${few(facts.knocks, "One who knocked was", "who knocked were")} not let in.`,
+      advice: "If it is yours, admit it; if not, the rule did its work.",
+      view: "knocking",
+    });
+  if (facts.late > 0)
+    needs.push({
+      level: "warn",
+      says: `${few(facts.late, "One device is", "devices are")} late.`,
+      advice: "It is lost soon. Look at its battery and its radio.",
+      view: "devices?state=late",
+    });
+  if (facts.lost > 0)
+    needs.push({
+      level: "warn",
+      says: `${few(facts.lost, "One device is", "devices are")} lost.`,
+      advice: "It went without a goodbye. Look at its battery and its radio.",
+      view: "devices?state=lost",
+    });
+  if (facts.deadLetters > 0)
+    needs.push({
+      level: "note",
+      says: `${few(facts.deadLetters, "One message is a dead letter", "messages are dead letters")}.`,
+      advice: "See why each was dropped; send it once more, or delete it.",
+      view: "queues",
+    });
+  return needs;
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}

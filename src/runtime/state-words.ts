@@ -1,0 +1,71 @@
+/**
+ * How a client is, in a few words that carry their cause: "asleep, due in 4 min", "lost: keep alive ran out, 3 h ago".
+ * Pure, and of no other file: the console's page says the same words, from the same numbers, while time goes on.
+ */
+
+export interface StateFacts {
+  readonly state: "active" | "asleep" | "awake" | "disconnected" | "lost";
+  readonly why: string;
+  /** For how long it has this state; undefined: since an earlier life of the gateway. */
+  readonly stateSeconds?: number | undefined;
+  readonly secondsSilent: number;
+  /** 0: it need not speak. */
+  readonly keepAliveSeconds: number;
+  readonly sleepSeconds: number;
+}
+
+export interface StateWords {
+  readonly says: string;
+  /** It should have spoken by now. */
+  readonly isLate: boolean;
+  /** Until it is to speak; negative: since it should have; undefined: it is not waited for. */
+  readonly dueSeconds: number | undefined;
+}
+
+export function stateInWords(facts: StateFacts): StateWords {
+  const dueSeconds = secondsUntilDue(facts);
+  const isLate = dueSeconds !== undefined && dueSeconds < 0;
+  return { says: sentence(facts, dueSeconds), isLate, dueSeconds };
+}
+
+/** "12 s", "4 min", "3 h", "2 d": the largest unit that still says enough. */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 100) return `${whole} s`;
+  if (whole < 100 * 60) return `${Math.round(whole / 60)} min`;
+  if (whole < 48 * 3_600) return `${Math.round(whole / 3_600)} h`;
+  return `${Math.round(whole / 86_400)} d`;
+}
+
+function secondsUntilDue({ state, secondsSilent, keepAliveSeconds, sleepSeconds }: StateFacts): number | undefined {
+  switch (state) {
+    case "active":
+      return keepAliveSeconds > 0 ? keepAliveSeconds - secondsSilent : undefined;
+    case "asleep":
+      return sleepSeconds - secondsSilent;
+    default:
+      return undefined;
+  }
+}
+
+function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
+  const { state, why, stateSeconds, secondsSilent } = facts;
+  const since = stateSeconds === undefined ? "since before the gateway started" : `${duration(stateSeconds)} ago`;
+  const cause = why === "" ? "" : `: ${why}`;
+  if (dueSeconds !== undefined && dueSeconds < 0) {
+    const what = state === "asleep" ? "should have woken" : "should have spoken";
+    return `late by ${duration(-dueSeconds)}: it ${what}`;
+  }
+  switch (state) {
+    case "active":
+      return `active, heard ${duration(secondsSilent)} ago`;
+    case "asleep":
+      return `asleep, due in ${duration(dueSeconds ?? 0)}`;
+    case "awake":
+      return "awake, fetching what waits for it";
+    case "disconnected":
+      return why === "DISCONNECT" ? `left with a goodbye, ${since}` : `disconnected${cause}, ${since}`;
+    case "lost":
+      return `lost${cause}, ${since}`;
+  }
+}

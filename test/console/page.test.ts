@@ -1,0 +1,239 @@
+/** Each test changes the cause, and reads the sentence on the page. */
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort } from "../helpers/ports.ts";
+import { goTo, launch, missing, open, PlainDevice, proxied, Swarm, serve } from "./browser.ts";
+
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, skipped: ${missing}` : ""}`, () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launch();
+  });
+  afterAll(() => browser?.close());
+
+  test("the first link logs in, once; without one the page says how to get in, and shows nothing", async () => {
+    const served = await serve();
+    const { page, complaints } = await open(browser, served);
+    await page.getByText("No device yet").waitFor();
+    expect(page.url()).not.toContain("token");
+    expect(await page.locator("pre").first().textContent()).toContain(`-p ${served.port}`);
+    expect(complaints).toEqual([]);
+    const other = await browser.newContext();
+    const stranger = await other.newPage();
+    await stranger.goto(served.url);
+    await stranger.getByText("mqtt-sn-gateway console", { exact: true }).waitFor();
+    expect(await stranger.getByRole("table").count()).toBe(0);
+    await stranger.goto(`${served.url}#token=used-or-made-up`);
+    await stranger.getByRole("alert").getByText("this link was used").waitFor();
+    await other.close();
+  });
+
+  test("a device connects, sleeps, is late and is lost: its state says why", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served, "devices");
+    await page.getByText("No device yet").waitFor();
+    const device = new PlainDevice("sleeper", served.port);
+    await device.connect();
+    const row = page.getByRole("row", { name: /sleeper/ });
+    await row.getByText(/^active, heard \d+ s ago$/).waitFor();
+    await device.says({ type: "DISCONNECT", duration: 6 }, "DISCONNECT");
+    await row.getByText(/^asleep, due in \d s$/).waitFor();
+    await row.getByText(/^late by \d s: it should have woken$/).waitFor();
+    await row.getByText(/^lost: slept too long, \d+ s ago$/).waitFor();
+    await page.getByRole("link", { name: "Overview" }).click();
+    await page.getByText(/^One device is lost\./).waitFor();
+  });
+
+  test("one device: who it is, what it subscribed to, and its messages decoded as they come", async () => {
+    const served = await serve();
+    const device = new PlainDevice("meter", served.port);
+    await device.connect();
+    const { page } = await open(browser, served, "device?client=meter");
+    await page.getByText("which can be forged").waitFor();
+    await page.getByText("Nothing since this page is open").waitFor();
+    await device.says({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "site/power" }, "REGACK");
+    await page.locator(".datagrams summary", { hasText: "REGISTER" }).getByText("site/power").waitFor();
+    await page.locator(".datagrams summary", { hasText: "REGACK" }).waitFor();
+    await page.locator(".plain").getByText("site/power").waitFor();
+    await page.getByRole("button", { name: "End the session" }).click();
+    await page.getByRole("button", { name: "Yes, end the session" }).click();
+    await page.getByText("No device yet").waitFor();
+  });
+
+  test("who is not let in stands there with the line that would admit it; one click, and it is in", async () => {
+    const served = await serve({ access: { default: "deny" } });
+    const { page } = await open(browser, served, "knocking");
+    await page.getByText("Nobody was turned away").waitFor();
+    const device = new PlainDevice("knocker", served.port);
+    await device.connect();
+    await page.getByText('access.rules: put first {"allow":"knocker","from":["127.0.0.1"]}').waitFor();
+    await page.getByRole("button", { name: "Admit", exact: true }).click();
+    await page.getByText("Nobody was turned away").waitFor();
+    await device.connect();
+    expect(served.gateway.sessions().map(({ clientId, state }) => [clientId, state])).toEqual([["knocker", "active"]]);
+    await page.getByRole("link", { name: "Settings" }).click();
+    await page.getByText("from 127.0.0.1").waitFor();
+    await served.stop(); // it is kept
+    await served.startAgain();
+    await device.connect();
+    expect(served.gateway.sessions().map(({ state }) => state)).toEqual(["active"]);
+  });
+
+  test("the broker goes: amber, and what happens meanwhile; it comes back by itself", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served);
+    await page.getByText("broker there").waitFor();
+    await served.stopBroker();
+    await page.getByText("broker away").waitFor();
+    await page
+      .getByRole("status")
+      .getByText(/kept on disk/)
+      .waitFor();
+    await served.startBroker();
+    await page.getByText("broker there").waitFor();
+  });
+
+  test("the gateway goes: a banner with the time of its last word; it comes back, still logged in", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served, "devices");
+    await page.getByText("No device yet").waitFor();
+    await served.stop();
+    await page
+      .getByRole("alert")
+      .getByText(/The gateway does not answer\. Its last word was at/)
+      .waitFor();
+    await served.startAgain();
+    await page.getByText("The gateway does not answer").waitFor({ state: "detached" });
+    const device = new PlainDevice("after", served.port);
+    await device.connect();
+    await page.getByRole("row", { name: /after/ }).waitFor();
+  });
+
+  test("five thousand devices: only the rows that can be seen are there, and they go on changing", async () => {
+    const served = await serve(
+      { store: { kind: "memory" }, clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0 } },
+      { mode: "aggregating" },
+    );
+    const swarm = new Swarm(5_000, served.port);
+    await swarm.connect(() => served.gateway.sessions().length);
+    const { page } = await open(browser, served, "devices?sort=client");
+    await page.getByText("5000 of 5000").waitFor();
+    const rows = page.locator("tbody tr:not(.spacer)");
+    await rows.getByText("device-0000").waitFor();
+    await page.getByRole("region", { name: "Devices" }).focus();
+    await page.keyboard.press("End");
+    await rows.getByText("device-4999").waitFor();
+    expect(await rows.count()).toBeLessThan(80);
+    swarm.sleeps(4_999, 600);
+    await page
+      .getByRole("row", { name: /device-4999/ })
+      .getByText("asleep, due in 10 min")
+      .waitFor();
+    await page.getByRole("link", { name: "device-4999" }).click();
+    await page.getByText("127.0.0.1, by its address, which can be forged").waitFor(); // of its forwarder
+    await page.goBack();
+    await page.getByRole("searchbox").fill("DEVICE-123");
+    await page.getByText("10 of 5000").waitFor();
+    await page.locator("select").first().selectOption("asleep");
+    await page.getByText("No device fits").waitFor();
+  });
+
+  test("what devices call themselves is text, whatever it looks like", async () => {
+    const served = await serve();
+    const { page, complaints } = await open(browser, served, "live");
+    await page.getByText("No datagram yet").waitFor();
+    const hostile = "<img src=x onerror=document.title=1>\u202e";
+    const device = new PlainDevice(hostile, served.port);
+    await device.connect();
+    await device.says(
+      { type: "REGISTER", topicId: 0, msgId: 1, topicName: "<script>document.title=2</script>" },
+      "REGACK",
+    );
+    await page.getByText("<script>document.title=2</script>").first().waitFor();
+    await page.getByRole("link", { name: "Devices" }).click();
+    await page.getByText("<img src=x onerror=document.title=1>\\u202e").first().waitFor();
+    expect(await page.locator("main img, main script").count()).toBe(0);
+    expect(await page.title()).toBe("MQTT-SN gateway");
+    expect(complaints).toEqual([]);
+  });
+
+  test("a dead letter is shown with its reason, and deleted when that is wished", async () => {
+    const served = await serve({ buffer: { messagesMax: 1, atLimit: "oldest" } });
+    const device = new PlainDevice("full", served.port);
+    await device.connect();
+    const by = { dup: false, topicIdType: "normal", topic: "to/full" } as const;
+    await device.says({ type: "SUBSCRIBE", ...by, qos: 1, msgId: 1 }, "SUBACK");
+    await device.says({ type: "DISCONNECT", duration: 600 }, "DISCONNECT");
+    const other = new PlainDevice("other", served.port);
+    await other.connect();
+    const register = { type: "REGISTER", topicId: 0, msgId: 1, topicName: "to/full" } as const;
+    const answer = await other.says(register, "REGACK");
+    if (answer.type !== "REGACK") throw new Error("no REGACK");
+    const { topicId } = answer;
+    for (const [msgId, text] of [
+      [2, "one"],
+      [3, "two"],
+    ] as const) {
+      const data = new TextEncoder().encode(text);
+      const what = { dup: false, qos: 1, retain: false, topicIdType: "normal", topicId, msgId, data } as const;
+      await other.says({ type: "PUBLISH", ...what }, "PUBACK");
+    }
+    const { page } = await open(browser, served, "queues");
+    await page.getByText("buffer-full").waitFor();
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await page.getByRole("button", { name: "Yes, delete" }).click();
+    await page.getByText("None: nothing at QoS 1 or 2 was dropped.").waitFor();
+  });
+
+  test("at 360 px every view fits its width, and the keyboard reaches everything", async () => {
+    const served = await serve();
+    const device = new PlainDevice("a-client-with-a-rather-long-name-that-has-no-place-to-break", served.port);
+    await device.connect();
+    const { page, complaints } = await open(browser, served, "", { width: 360, height: 640 });
+    for (const view of ["", "devices", "knocking", "live", "queues", "topics", "radio", "settings"]) {
+      await goTo(page, view);
+      await page.locator(`nav a[aria-current=page][href="#/${view}"]`).waitFor();
+      await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
+      const width = await page.evaluate("document.documentElement.scrollWidth");
+      expect(width, view).toBeLessThanOrEqual(360);
+    }
+    await page.keyboard.press("Tab");
+    expect(await page.evaluate("document.activeElement?.textContent")).toBe("MQTT-SN gateway");
+    expect(complaints).toEqual([]);
+  });
+
+  test("under a path of a proxy whose name the configuration gives: page, log-in, commands and stream", async () => {
+    const served = await serve({ api: { port: await freePort(), hosts: ["127.0.0.1"] } });
+    const place = await proxied(served);
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const [link = ""] = served.gateway.consoleLink();
+    await page.goto(place + new URL(link).hash);
+    await page.getByText("No device yet").waitFor();
+    await page.getByRole("link", { name: "Live" }).click();
+    await page.getByText("No datagram yet").waitFor();
+    const device = new PlainDevice("behind-a-proxy", served.port);
+    await device.connect();
+    await page.locator(".datagrams summary", { hasText: "CONNACK" }).waitFor();
+    await page.getByRole("link", { name: "behind-a-proxy" }).first().click();
+    await page.getByRole("button", { name: "End the session" }).click();
+    await page.getByRole("button", { name: "Yes, end the session" }).click();
+    await page.getByText("No device yet").waitFor();
+    await context.close();
+  });
+
+  test("two tabs of a browser share one stream", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served, "live");
+    await page.getByText("No datagram yet").waitFor();
+    const second = await page.context().newPage();
+    await second.goto(`${served.url}#/live`);
+    await second.getByText("No datagram yet").waitFor();
+    const device = new PlainDevice("seen", served.port);
+    await device.connect();
+    for (const tab of [page, second]) await tab.locator(".datagrams summary", { hasText: "CONNACK" }).waitFor();
+    expect(served.gateway.browsersLooking).toBe(1);
+  });
+});

@@ -1,0 +1,108 @@
+/** `console` and `check`, with the shipped command as a process: what is printed where, and what is not. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { freePorts } from "../helpers/ports.ts";
+import { until } from "../helpers/test-gateway.ts";
+
+const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+let folder: string;
+const running: ChildProcess[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "console-"));
+});
+afterEach(async () => {
+  for (const process of running.splice(0)) {
+    if (process.exitCode === null) await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function gateway(api: Record<string, unknown> = {}): Promise<{ output: { text: string }; api: number }> {
+  const [udp, broker, apiPort = 0] = await freePorts(3);
+  const config = {
+    transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
+    tryOutBroker: true,
+    upstream: { url: `mqtt://127.0.0.1:${broker}` },
+    api: { port: apiPort, ...api },
+  };
+  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
+  const { output } = run(["start"]);
+  await until(`ready in ${output.text}`, () => output.text.includes("ready"));
+  return { output, api: apiPort };
+}
+
+function run(args: string[], input = "") {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder });
+  running.push(child);
+  const output = { text: "", code: undefined as number | null | undefined };
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
+  child.once("exit", (code) => (output.code = code));
+  child.stdin.end(input);
+  const ended = () => until(`the end of: ${output.text}`, () => output.code !== undefined);
+  return { output, ended };
+}
+
+async function said(args: string[], input?: string): Promise<{ text: string; code: number | null | undefined }> {
+  const { output, ended } = run(args, input);
+  await ended();
+  return output;
+}
+
+const headers = { "x-mqttsn": "1" };
+
+test("a link is for a terminal: what is no terminal has to say so, and no log ever has it", async () => {
+  const { output, api } = await gateway();
+  const refused = await said(["console"]);
+  expect([refused.code, refused.text]).toEqual([1, expect.stringMatching(/this is no terminal.*--anywhere/)]);
+  const { text } = await said(["console", "--anywhere", "--viewer"]);
+  const token = /^http:\/\/127\.0\.0\.1:\d+\/#token=([\w-]{32})\n$/.exec(text)?.[1];
+  expect(token).toBeDefined();
+  const place = `http://127.0.0.1:${api}/`;
+  const page = await fetch(place);
+  expect(await page.text()).toContain("console.js");
+  for (const name of ["console.js", "stream-worker.js", "page.css", "icon.svg"])
+    expect((await fetch(place + name)).status, name).toBe(200);
+  const entered = await fetch(`${place}api/v1/log-in`, { method: "POST", headers, body: JSON.stringify({ token }) });
+  expect(await entered.json()).toMatchObject({ role: "viewer" });
+  const cookie = entered.headers.get("set-cookie")?.split(";")[0] ?? "";
+  expect(await (await fetch(`${place}api/v1/overview`, { headers: { cookie } })).json()).toMatchObject({ needs: [] });
+  await until("the log-in in the log", () => output.text.includes("logged in as viewer"));
+  expect(output.text).toMatch(
+    /console at http:\/\/127\.0\.0\.1:\d+\/ \(for a link that logs in: mqtt-sn-gateway console\)/,
+  );
+  expect(output.text).toMatch(/control socket: console\.link \{\}: done"/);
+  expect(output.text).not.toContain(token);
+  expect(output.text).not.toContain("token=");
+  expect(readFileSync(join(folder, "data/managed.json"), "utf8")).not.toContain(cookie.split("=")[1]);
+});
+
+test("a password is set over standard input; it logs in, the log has neither it nor its hash, and check says that there is one", async () => {
+  const { output, api } = await gateway();
+  const short = await said(["console", "--lan", "--anywhere"], "short\n");
+  expect([short.code, short.text]).toEqual([1, expect.stringContaining("at least 10 characters")]);
+  const { text } = await said(["console", "--lan", "--anywhere"], "correct horse\n");
+  expect(text).toMatch(/The password is set.*\nOnly this machine reaches it yet/);
+  const body = JSON.stringify({ password: "correct horse" });
+  const entered = await fetch(`http://127.0.0.1:${api}/api/v1/log-in`, { method: "POST", headers, body });
+  expect(await entered.json()).toMatchObject({ role: "operator" });
+  expect(output.text).not.toMatch(/correct|scrypt/);
+  const checked = await said(["check"]);
+  expect(checked.text).toMatch(/Changed by hand: .*managed\.json has a password for the console/);
+  expect(checked.text).toMatch(/Console: there too/);
+});
+
+test("api.console: false: there is no page, no API, and no link", async () => {
+  const { api } = await gateway({ console: false });
+  for (const path of ["", "console.js", "api/v1/me", "api/v1/events"])
+    expect((await fetch(`http://127.0.0.1:${api}/${path}`)).status, path).toBe(404);
+  expect((await fetch(`http://127.0.0.1:${api}/metrics`)).status).toBe(200);
+  const { text, code } = await said(["console", "--anywhere"]);
+  expect([code, text]).toEqual([
+    1,
+    expect.stringMatching(/there is no console: api\.enabled or api\.console is false/),
+  ]);
+});

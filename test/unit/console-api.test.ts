@@ -1,0 +1,297 @@
+/** The console's HTTP side as a browser, a foreign page and a guesser see it: over real sockets on loopback. */
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { ConsoleServer } from "../../src/api/console.ts";
+import { LogIn, type Login } from "../../src/api/log-in.ts";
+import { ApiServer } from "../../src/api/server.ts";
+import { Live } from "../../src/observe/live.ts";
+import { type AuditEntry, OperatorDesk } from "../../src/runtime/desk.ts";
+import { encode } from "../../src/wire/v12/codec.ts";
+import { threeForTwo } from "../helpers/waiting.ts";
+
+interface Answered {
+  readonly status: number | undefined;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+}
+
+async function served({ isForLan = false, hosts = [] as string[] } = {}) {
+  const { operator } = threeForTwo();
+  const audited: AuditEntry[] = [];
+  const said: string[] = [];
+  const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
+  const time = { now: 1_000_000 };
+  let logins: readonly Login[] = [];
+  const logIn = new LogIn(
+    {
+      logins: () => logins,
+      change: async (change) => {
+        logins = change(logins);
+      },
+      isPassword: async (password) => password === "correct horse",
+    },
+    () => time.now,
+    () => time.now,
+  );
+  const live = new Live({ clientAt: () => "c1", topicName: () => "a/b" }, () => time.now);
+  const folder = mkdtempSync(join(tmpdir(), "page-"));
+  const console = new ConsoleServer({
+    desk,
+    logIn,
+    live,
+    folder: pathToFileURL(`${folder}/`),
+    hosts,
+    isForLan: () => isForLan,
+    hasPassword: () => true,
+    said: (who, what) => said.push(`${who}: ${what}`),
+    now: () => time.now,
+  });
+  const sources = { health: () => ({ ok: true }), metrics: async () => ({ contentType: "text/plain", text: "m 1\n" }) };
+  const server = new ApiServer({ host: "127.0.0.1", port: 0 }, sources, console);
+  await server.start();
+  const port = Number(new URL(server.place).port);
+  onTestFinished(async () => {
+    await server.close();
+    rmSync(folder, { recursive: true });
+  });
+  const open = (line: string, headers: Record<string, string> = {}, body = "") =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const [method, path] = line.split(" ");
+      const asking = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, resolve);
+      asking.once("error", reject);
+      asking.end(body);
+    });
+  const http = async (line: string, headers: Record<string, string> = {}, body = ""): Promise<Answered> => {
+    const response = await open(line, headers, body);
+    const parts: Buffer[] = [];
+    for await (const part of response) parts.push(part as Buffer);
+    return { status: response.statusCode, headers: response.headers, body: Buffer.concat(parts).toString() };
+  };
+  /** The headers of our own page, logged in. */
+  const loggedIn = async (role: "viewer" | "operator" = "operator") => {
+    const token = logIn.newToken(role);
+    const { headers } = await http("POST /api/v1/log-in", { "x-mqttsn": "1" }, JSON.stringify({ token }));
+    const cookie = String(headers["set-cookie"]?.[0]).split(";")[0] ?? "";
+    return { cookie, "x-mqttsn": "1", origin: `http://127.0.0.1:${port}` };
+  };
+  return { http, open, loggedIn, logIn, live, audited, said, time, port, logins: () => logins };
+}
+
+test("health and metrics are as they were, whatever the Host", async () => {
+  const { http } = await served();
+  expect((await http("GET /healthz", { host: "prometheus.example" })).status).toBe(200);
+  expect((await http("GET /metrics", { host: "prometheus.example" })).body).toBe("m 1\n");
+  expect((await http("POST /metrics")).status).toBe(405);
+  expect((await http("GET /nothing")).status).toBe(404);
+});
+
+test("nobody is let in without having logged in, and hears how", async () => {
+  const { http } = await served();
+  const { status, body } = await http("GET /api/v1/devices");
+  expect(status).toBe(401);
+  expect(JSON.parse(body).error).toMatch(/mqtt-sn-gateway console/);
+  expect((await http("GET /api/v1/events")).status).toBe(401);
+  expect((await http("GET /api/v1/openapi.json")).status).toBe(401);
+  expect(JSON.parse((await http("GET /api/v1/me")).body)).toEqual({ hasPassword: true });
+});
+
+test("the link is good once, and for ten minutes; its cookie is out of reach of scripts and other sites", async () => {
+  const { http, logIn, time, logins, said } = await served();
+  const enter = (token: string) => http("POST /api/v1/log-in", { "x-mqttsn": "1" }, JSON.stringify({ token }));
+  const token = logIn.newToken("operator");
+  const first = await enter(token);
+  expect(first.status).toBe(200);
+  expect(first.headers["set-cookie"]?.[0]).toMatch(
+    /^mqttsn_console_\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/;/,
+  );
+  expect((await enter(token)).status).toBe(401);
+  const old = logIn.newToken("operator");
+  time.now += 600_001;
+  expect((await enter(old)).status).toBe(401);
+  // What is kept logs nobody in, and neither token nor cookie is said to the log.
+  const cookie = /=([\w-]+);/.exec(String(first.headers["set-cookie"]?.[0]))?.[1] ?? "";
+  expect(JSON.stringify([logins(), said])).not.toContain(cookie);
+  expect(JSON.stringify([logins(), said])).not.toContain(token);
+  expect(said).toEqual([
+    expect.stringMatching(/^console [0-9a-f]{6} from 127\.0\.0\.1: logged in as operator$/),
+    "console from 127.0.0.1: log-in refused",
+    "console from 127.0.0.1: log-in refused",
+  ]);
+});
+
+test("the cookie of another gateway on this machine is none of ours", async () => {
+  const { http, loggedIn } = await served();
+  const { cookie } = await loggedIn();
+  const others = cookie.replace(/_\d+=/, "_1=");
+  expect((await http("GET /api/v1/devices", { cookie: `${others}; ${cookie}` })).status).toBe(200);
+  expect((await http("GET /api/v1/devices", { cookie: others })).status).toBe(401);
+});
+
+test("a log-in ends after a week, and by logging out", async () => {
+  const { http, loggedIn, time } = await served();
+  const one = await loggedIn();
+  const two = await loggedIn();
+  expect((await http("POST /api/v1/log-out", one)).status).toBe(200);
+  expect((await http("GET /api/v1/devices", one)).status).toBe(401);
+  expect((await http("GET /api/v1/devices", two)).status).toBe(200);
+  time.now += 7 * 86_400_000 + 1;
+  expect((await http("GET /api/v1/devices", two)).status).toBe(401);
+});
+
+test("passwords are not guessed fast: five tries a minute", async () => {
+  const { http, time } = await served();
+  const guess = (password: string) => http("POST /api/v1/log-in", { "x-mqttsn": "1" }, JSON.stringify({ password }));
+  for (let i = 0; i < 5; i++) expect((await guess(`guess ${i}`)).status).toBe(401);
+  const sixth = await guess("correct horse");
+  expect([sixth.status, sixth.headers["retry-after"]]).toEqual([429, "60"]);
+  time.now += 60_000;
+  expect((await guess("correct horse")).status).toBe(200);
+});
+
+test.each([
+  ["a name of a stranger's that points here", { host: "evil.example" }, 421],
+  ["what is no name", { host: "a b" }, 421],
+  ["a foreign page", { origin: "http://evil.example" }, 403],
+  ["a page on another port of this machine", { origin: "http://127.0.0.1:1" }, 403],
+  ["a sandboxed page", { origin: "null" }, 403],
+  ["a link on a foreign page", { "sec-fetch-site": "cross-site" }, 403],
+])("%s is turned away, also with the cookie", async (_what, headers, status) => {
+  const { http, loggedIn } = await served();
+  const own = await loggedIn();
+  expect((await http("DELETE /api/v1/session?client=c1", { ...own, ...headers })).status).toBe(status);
+  expect((await http("GET /api/v1/devices", { ...own, ...headers })).status).toBe(status);
+  expect(JSON.parse((await http("GET /api/v1/devices", own)).body).total).toBe(1);
+});
+
+test("what changes something needs the header that no foreign page can add", async () => {
+  const { http, loggedIn } = await served();
+  const { "x-mqttsn": _, ...without } = await loggedIn();
+  expect((await http("DELETE /api/v1/session?client=c1", without)).status).toBe(403);
+  expect((await http("POST /api/v1/log-in", {}, "{}")).status).toBe(403);
+});
+
+test("names that the configuration gives are known, also where a proxy gives us another Host", async () => {
+  const { http, loggedIn, port } = await served({ hosts: ["gateway.example.org"] });
+  const own = await loggedIn();
+  const asked = (headers: Record<string, string>) => http("GET /api/v1/devices", { ...own, ...headers });
+  expect((await asked({ host: "Gateway.Example.org", origin: "https://gateway.example.org" })).status).toBe(200);
+  expect((await asked({ host: `127.0.0.1:${port}`, origin: "https://gateway.example.org" })).status).toBe(200);
+  for (const host of ["localhost", "[::1]:9464", "192.168.0.7:9464"])
+    expect((await http("GET /api/v1/me", { host })).status).toBe(200);
+});
+
+test("every answer says what may be loaded, and that nothing else may", async () => {
+  const { http } = await served();
+  const { headers } = await http("GET /");
+  expect(headers["content-security-policy"]).toMatch(/default-src 'self'/);
+  expect(headers["content-security-policy"]).not.toMatch(/unsafe/);
+  expect(headers["x-content-type-options"]).toBe("nosniff");
+});
+
+test("an operator changes something, and a line says who, what and from where; a viewer may not", async () => {
+  const { http, loggedIn, audited } = await served();
+  const viewer = await loggedIn("viewer");
+  const refused = await http("DELETE /api/v1/session?client=c1", viewer);
+  expect([refused.status, JSON.parse(refused.body).error]).toEqual([403, "this needs the role operator"]);
+  expect((await http("GET /api/v1/letters", viewer)).status).toBe(403);
+  expect((await http("GET /api/v1/knocking", viewer)).status).toBe(403);
+  expect((await http("GET /api/v1/settings", viewer)).status).toBe(403);
+  expect((await http("DELETE /api/v1/session?client=c1", await loggedIn())).body).toBe('{"dropped":"c1"}\n');
+  expect(audited.map(({ who, command, outcome }) => [who.replace(/ [0-9a-f]{6} /, " ID "), command, outcome])).toEqual([
+    ["console ID from 127.0.0.1", "sessions.drop", "refused: this needs the role operator"],
+    ["console ID from 127.0.0.1", "sessions.drop", 'done {"dropped":"c1"}'],
+  ]);
+});
+
+test("links and passwords are for the control socket alone", async () => {
+  const { http, loggedIn } = await served();
+  const own = await loggedIn();
+  expect((await http("POST /api/v1/console/link", own)).status).toBe(404);
+  expect((await http("POST /api/v1/console/password?hash=x", own)).status).toBe(404);
+  expect((await http("GET /api/v1/openapi.json", own)).body).not.toContain("/console/");
+});
+
+test("devices: searched, sorted, page by page, with their state in words", async () => {
+  const { http, loggedIn } = await served();
+  const own = await loggedIn();
+  const list = async (query: string) => JSON.parse((await http(`GET /api/v1/devices?${query}`, own)).body);
+  const all = await list("");
+  expect(all).toMatchObject({ total: 1, matched: 1, byState: { asleep: 1, active: 0 } });
+  expect(all.devices[0]).toMatchObject({ clientId: "c1", state: "asleep", says: "asleep, due in 60 min", waiting: 2 });
+  expect(await list("search=C1&state=asleep&sort=waiting&order=down")).toMatchObject({ matched: 1 });
+  expect(await list("search=nobody")).toMatchObject({ total: 1, matched: 0, devices: [] });
+  expect(await list("offset=1")).toMatchObject({ matched: 1, devices: [] });
+  expect(await list("limit=100000")).toEqual({ error: "limit: no more than 500" });
+  expect(await list("state=gone")).toHaveProperty("error");
+});
+
+test("the OpenAPI document has each command with its inputs, answers and role", async () => {
+  const { http, loggedIn } = await served();
+  const document = JSON.parse((await http("GET /api/v1/openapi.json", await loggedIn())).body);
+  expect(document.openapi).toBe("3.1.0");
+  const { get, delete: drop } = document.paths["/session"];
+  expect(get).toMatchObject({
+    operationId: "sessions.show",
+    parameters: [{ name: "client", in: "query", required: true }],
+  });
+  expect(drop.description).toBe("Needs the role operator.");
+  const rows = document.paths["/devices"].get.responses["200"].content["application/json"].schema.properties.devices;
+  expect(rows.items.properties.says).toMatchObject({ type: "string" });
+});
+
+test("a stream says what changed and which datagrams pass; a viewer sees no payload; logging out ends it", async () => {
+  const { open, http, loggedIn, live } = await served();
+  const operator = await loggedIn();
+  const streams = [operator, await loggedIn("viewer")].map(async (who) =>
+    eventsOf(await open("GET /api/v1/events?datagrams", who)),
+  );
+  const [first, second] = await Promise.all(streams);
+  if (!first || !second) throw new Error("no stream");
+  live.report({ event: "session_ended", clientId: "c1", why: "x" });
+  const data = new TextEncoder().encode("secret");
+  live.tap?.("in", "udp/192.0.2.1:1", encode({ ...publish, data }));
+  const news = await first("news");
+  expect(news).toMatchObject({
+    clients: ["c1"],
+    lost: 0,
+    datagrams: [{ client: "c1", type: "PUBLISH", topic: "a/b", way: "in" }],
+  });
+  expect(JSON.stringify(news)).toContain(Buffer.from("secret").toString("hex"));
+  const seen = JSON.stringify(await second("news"));
+  expect(seen).toContain("PUBLISH");
+  expect(seen).not.toMatch(/secret|736563726574/);
+  await http("POST /api/v1/log-out", operator);
+  await first("bye");
+});
+
+const publish = {
+  type: "PUBLISH",
+  dup: false,
+  qos: 1,
+  retain: false,
+  topicIdType: "normal",
+  topicId: 1,
+  msgId: 1,
+} as const;
+
+/** The next event of a name, and its data. */
+function eventsOf(response: IncomingMessage): (name: string) => Promise<unknown> {
+  expect(response.headers["content-type"]).toBe("text/event-stream");
+  expect(response.headers["x-accel-buffering"]).toBe("no");
+  let text = "";
+  response.on("data", (part: Buffer) => {
+    text += part;
+  });
+  return async (name) => {
+    for (;;) {
+      const found = new RegExp(`event: ${name}\ndata: (.*)\n\n`).exec(text);
+      if (found?.[1] !== undefined) return JSON.parse(found[1]);
+      await once(response, "data");
+    }
+  };
+}

@@ -1,0 +1,97 @@
+/** Streams to browsers: a timer only while somebody looks, and nothing is written to who does not read. */
+import { EventEmitter } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { EventStreams, streamsMax } from "../../src/api/event-streams.ts";
+import { Live } from "../../src/observe/live.ts";
+import { encode } from "../../src/wire/v12/codec.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+class Browser extends EventEmitter {
+  written = "";
+  writableNeedDrain = false;
+  writeHead(): this {
+    return this;
+  }
+  write(text: string): boolean {
+    this.written += text;
+    return true;
+  }
+  end(text = ""): void {
+    this.written += text;
+    this.emit("close");
+  }
+  destroy(): void {
+    this.emit("close");
+  }
+}
+
+function streams() {
+  const live = new Live({ clientAt: () => "c1", topicName: () => undefined }, () => 0);
+  const made = new EventStreams(live, () => Date.now());
+  const asked = { socket: { setTimeout: () => {} } } as unknown as IncomingMessage;
+  const open = (browser: Browser, isAllowed = () => true) =>
+    made.open(asked, browser as unknown as ServerResponse, { datagrams: "all", seesPayloads: true }, isAllowed);
+  const hear = (times: number) => {
+    const bytes = encode({ type: "PINGREQ", clientId: "" });
+    for (let i = 0; i < times; i++) live.tap?.("in", "udp/192.0.2.1:1", bytes);
+  };
+  return { live, made, open, hear };
+}
+
+test("there is no timer and no watch while nobody looks", () => {
+  const { live, made, open } = streams();
+  expect(vi.getTimerCount()).toBe(0);
+  const browser = new Browser();
+  open(browser);
+  expect([vi.getTimerCount(), live.watched]).toEqual([1, 1]);
+  browser.destroy();
+  expect([vi.getTimerCount(), live.watched, made.size, live.tap]).toEqual([0, 0, 0, undefined]);
+});
+
+test("a browser that does not read is not written to; when it reads again it hears how much it missed", () => {
+  const { open, hear } = streams();
+  const slow = new Browser();
+  const quick = new Browser();
+  open(slow);
+  open(quick);
+  slow.writableNeedDrain = true;
+  const before = slow.written;
+  for (let i = 0; i < 20; i++) {
+    hear(100);
+    vi.advanceTimersByTime(500);
+  }
+  expect(slow.written).toBe(before);
+  expect(quick.written.match(/"type":"PINGREQ"/g)).toHaveLength(2_000);
+  expect(quick.written).not.toMatch(/"lost":[1-9]/);
+  slow.writableNeedDrain = false;
+  vi.advanceTimersByTime(500);
+  expect(slow.written.match(/"type":"PINGREQ"/g)).toHaveLength(200);
+  expect(slow.written).toContain('"lost":1800');
+});
+
+test("who hears nothing else hears a tick every ten seconds, and whoever is logged out is told", () => {
+  const { open } = streams();
+  const browser = new Browser();
+  let isAllowed = true;
+  open(browser, () => isAllowed);
+  vi.advanceTimersByTime(30_500);
+  expect(browser.written.match(/event: tick/g)).toHaveLength(4);
+  isAllowed = false;
+  vi.advanceTimersByTime(500);
+  expect(browser.written).toContain("event: bye");
+});
+
+test("there is a limit to browsers", () => {
+  const { open, made } = streams();
+  for (let i = 0; i < streamsMax; i++) expect(open(new Browser())).toBe(true);
+  expect(open(new Browser())).toBe(false);
+  made.close();
+  expect(vi.getTimerCount()).toBe(0);
+});
