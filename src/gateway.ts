@@ -10,6 +10,7 @@ import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import { Managed } from "./config/managed.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
+import { payloadStart } from "./core/dialects/payload-start.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
@@ -22,19 +23,21 @@ import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
 import { Wakings } from "./observe/wakings.ts";
-import { SystemClock } from "./runtime/clock.ts";
+import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
 import { createOperator, type Devices, oldestBacklogAt } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
+import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
+import { systemTimers } from "./transports/timers.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { Upstream } from "./upstream/link.ts";
@@ -74,6 +77,7 @@ export class Gateway {
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
+  readonly #tap: Tap;
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
   readonly #turnEnd = new TurnEnd();
@@ -114,6 +118,14 @@ export class Gateway {
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
+    this.#tap = new Tap({
+      transports: [...this.#transports.keys()],
+      timers: systemTimers,
+      wallClockUs: microsecondClock(),
+      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
+      clientAt: (peer) => this.#core.clientAt(peer),
+      payloadStart,
+    });
     this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
@@ -135,6 +147,7 @@ export class Gateway {
       transports: this.#transports,
       upstream: this.#upstream,
       store: this.#commits.watched(this.#store),
+      tap: this.#tap,
       live: this.#lookout.live,
       report: (event: GatewayEvent) => {
         this.#wakings.see(event);
@@ -303,6 +316,7 @@ export class Gateway {
   async #startTransport(transport: Transport): Promise<void> {
     await transport.start({
       datagram: (from, bytes) => {
+        this.#tap.heard(from, bytes);
         this.#lookout.live.tap?.("in", from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
@@ -437,6 +451,8 @@ export class Gateway {
       links: () => this.links(),
       forgetCounter: (address) =>
         [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
+      transports: [...this.#transports.keys()],
+      capture: (options) => this.#tap.capture(options),
     };
     const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices, installation);
     this.#desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
@@ -455,6 +471,7 @@ export class Gateway {
     this.#driver.stop();
     await this.#upstream.shutdown(shutdownMs);
     for (const transport of this.#transports.values()) await transport.close();
+    this.#tap.close();
     await this.#api?.close();
     await this.#control?.close();
     await this.#store.close();

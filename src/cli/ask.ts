@@ -31,22 +31,24 @@ export async function ask<Name extends JsonCommandName>(
   throw new GatewayError("ERR_CONTROL", { socketPath }, { cause: output.error, say });
 }
 
-/** The octets of a command that sends them piece by piece. @throws {GatewayError} ERR_CONTROL as `ask` does. */
+/** The octets of a command that sends them piece by piece; `signal` ends them with an error. @throws {GatewayError} ERR_CONTROL as `ask` does. */
 export function askForOctets<Name extends StreamCommandName>(
   socketPath: string,
   name: Name,
   input: InputOf<Name>,
+  signal?: AbortSignal,
 ): AsyncIterable<Uint8Array> {
-  return octetsOf(socketPath, name, input);
+  return octetsOf(socketPath, name, input, signal);
 }
 
 async function* octetsOf<Name extends CommandName>(
   socketPath: string,
   name: Name,
   input: InputOf<Name>,
+  signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const { method, path } = commands[name];
-  const response = await answered(socketPath, method, `${path}${queryOf(name, input)}`);
+  const response = await answered(socketPath, method, `${path}${queryOf(name, input)}`, signal);
   if (response.statusCode === 200) return yield* response as AsyncIterable<Uint8Array>;
   const parts: Uint8Array[] = [];
   for await (const part of response as AsyncIterable<Uint8Array>) parts.push(part);
@@ -55,9 +57,14 @@ async function* octetsOf<Name extends CommandName>(
   throw new GatewayError("ERR_CONTROL", { socketPath, status: response.statusCode }, { say });
 }
 
-function answered(socketPath: string, method: string, path: string): Promise<IncomingMessage> {
+function answered(
+  socketPath: string,
+  method: string,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, method, path, timeout: silenceMs }, resolve);
+    const asking = request({ socketPath, method, path, timeout: silenceMs, ...(signal && { signal }) }, resolve);
     asking.once("timeout", () => asking.destroy(new Error("the gateway does not answer")));
     asking.once("error", (cause) => {
       const missing = !existsSync(socketPath) || ("code" in cause && cause.code === "ECONNREFUSED");

@@ -5,6 +5,7 @@ import { loadConfig } from "../config/load.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
 import { restoreBackup, writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
+import type { CaptureCommandOptions } from "./capture.ts";
 import { sayProblems } from "./problems.ts";
 import { say, table } from "./table.ts";
 
@@ -125,6 +126,19 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         const bytes = await writeBackup(file, askForOctets(socketOf(options), "backup", {}));
         say(`${file}: ${bytes} octets`);
       }),
+    );
+  program
+    .command("capture")
+    .description(commands.capture.description)
+    .option("-w, --write <file>", "where to, - for standard output; in words onto the terminal when it is not given")
+    .option("--client <id>", "what one client says and is told")
+    .option("--transport <name>", "what goes over one transport")
+    .option("--no-payload", "leave out what is published")
+    .option(...configFile)
+    .action(
+      plainly(async (options: CaptureCommandOptions & { config?: string }) =>
+        (await import("./capture.ts")).capture(socketOf(options), options),
+      ),
     );
   program
     .command("restore")

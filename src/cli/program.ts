@@ -1,14 +1,19 @@
 /** The command line: what commands there are. Each loads what it needs when it runs. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { bleCommand } from "./ble.ts";
 import { addConsoleCommand } from "./console.ts";
+import type { DecodeOptions } from "./decode.ts";
+import { wholeNumber } from "./device-options.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
+import { sayProblems } from "./problems.ts";
 import { pubCommand } from "./pub.ts";
+import type { ReplayOptions } from "./replay.ts";
 import { subCommand } from "./sub.ts";
+import type { TryDeviceOptions } from "./try-device/command.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
@@ -48,15 +53,64 @@ export async function run(argv: readonly string[]): Promise<void> {
     );
   program
     .command("decode")
-    .description("say a datagram in words")
-    .argument("<hex...>", "the datagram's octets in hexadecimal")
-    .action(async (hex: string[]) => (await import("./decode.ts")).decodeHex(hex));
+    .description(
+      "say datagrams in words: hexadecimal, or pcapng. Ends with 0: all are messages, 2: one is not, 1: nothing to read",
+    )
+    .argument(
+      "[hex...]",
+      "one datagram's octets in hexadecimal; without them standard input, a datagram a line, or pcapng",
+    )
+    .option("-r, --read <file>", "a pcapng file, or one of lines")
+    .option("-1, --one-line", "a line for each")
+    .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
+    .action(async (hex: string[], options: DecodeOptions) => (await import("./decode.ts")).decodeCommand(hex, options));
+  program
+    .command("replay")
+    .description(
+      "say again to a gateway what devices said in a capture, and compare its answers. Ends with 0: the same, 2: others",
+    )
+    .argument("<file>", "pcapng, as `capture -w` writes it")
+    .requiredOption("--to <host:port>", "the gateway", asPlace)
+    .option("--speed <n>", "so many times as fast as it was; max: without pauses", asSpeed, 1)
+    .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
+    .option("--patience <seconds>", "how long an answer may take", wholeNumber(1, 600), 2)
+    .action(async (file: string, options: ReplayOptions) =>
+      (await import("./replay.ts")).replay(file, options).catch(sayProblems),
+    );
+  program
+    .command("try-device")
+    .description(
+      "for firmware: a device connects to it as to a gateway, a dozen things go wrong, and it says what the device did " +
+        "wrong, by clause. Ends with 0: all right, 1: something wrong, 2: not all was played",
+    )
+    .option("--host <address>", "where to listen", "0.0.0.0")
+    .option("-p, --port <n>", "UDP port", wholeNumber(1, 65_535), 1_883)
+    .option("--only <name...>", "these situations alone")
+    .option("-W, --timeout <seconds>", "end after so many seconds", wholeNumber(1, 86_400))
+    .option("-d, --debug", "every message, in one line")
+    .action(async (options: TryDeviceOptions) =>
+      (await import("./try-device/command.ts")).tryDevice(options).catch(sayProblems),
+    );
   program.addCommand(bleCommand(configFile));
   addConsoleCommand(program, configFile, defaultConfigFile);
   addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   await program.parseAsync(argv);
+}
+
+function asPlace(text: string): ReplayOptions["to"] {
+  const [, host = "", port = ""] = /^\[?(.+?)\]?:(\d{1,5})$/.exec(text) ?? [];
+  if (host === "" || Number(port) < 1 || Number(port) > 65_535)
+    throw new InvalidArgumentError("host and port, as in 127.0.0.1:1883 or [::1]:1883");
+  return { host, port: Number(port) };
+}
+
+function asSpeed(text: string): number | "max" {
+  const speed = Number(text);
+  if (text === "max") return text;
+  if (!(speed > 0 && speed <= 1_000_000)) throw new InvalidArgumentError("a number above 0, or max");
+  return speed;
 }
 
 /** In an empty folder the gateway starts with the configuration that it comes with: a try-out broker, UDP 1883. */

@@ -182,9 +182,18 @@ export class GatewayCore implements Core {
     return session && { view: viewOf(session), record: recordOf(session) };
   }
 
-  /** Whose session the messages from and to this address belong to. */
+  /** The client at this address, or who connects from there; undefined where nobody is known. */
   clientAt(peer: PeerId): string | undefined {
-    return this.#context.sessions.byPeer(peer)?.clientId;
+    const { pendingConnects, sessions } = this.#context;
+    return pendingConnects.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
+  }
+
+  /** Who says this, as far as it says so itself, or is known by its address; behind a forwarder the node. */
+  whoSays(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly clientId: string | undefined } {
+    const heard = dialectOf(this.#context, this.#dialects, from, bytes).decode(bytes);
+    const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
+    const said = heard.ok && "clientId" in heard.message ? heard.message.clientId : undefined;
+    return { peer, clientId: typeof said === "string" && said !== "" ? said : this.clientAt(peer) };
   }
 
   /** What this topic id means to this client, as far as it is known here: registered, or predefined. */

@@ -33,3 +33,17 @@ export class SystemClock implements Clock {
     setImmediate(call);
   }
 }
+
+/** More than this, and the time of day was set meanwhile. */
+const clockStepMs = 50;
+
+/** Microseconds since 1970, by the time of day of this machine; between two times that it is set they only grow. */
+export function microsecondClock(): () => number {
+  let origin = performance.timeOrigin;
+  return () => {
+    const sinceStart = performance.now();
+    const off = Date.now() - (origin + sinceStart);
+    if (Math.abs(off) > clockStepMs) origin += off;
+    return Math.round((origin + sinceStart) * 1_000);
+  };
+}

@@ -172,6 +172,12 @@ const oneSensor = z.strictObject({
     .describe("Bluetooth address."),
 });
 
+const chosenDatagrams = z.strictObject({
+  client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
+  transport: z.string().min(1).max(200).optional().describe("Name of a transport; absent: of all."),
+  payload: z.enum(["yes", "no"]).optional().describe("no: what is published is left out."),
+});
+
 export const commands = {
   "sessions.list": json({
     description: "every session, one line each",
@@ -303,6 +309,21 @@ export const commands = {
     run: (operator) => {
       const octets = operator.backup();
       return octets ? done(octets) : { kind: "not-possible", say: "a store in memory has nothing to back up" };
+    },
+  }),
+  capture: stream({
+    description: "what goes between gateway and devices from now on, as a pcapng file without an end",
+    method: "GET",
+    path: "/capture",
+    input: chosenDatagrams,
+    stream: "application/x-pcapng",
+    role: "operator", // it shows payloads, and who is turned away
+    audited: true,
+    run: (operator, { client, transport, payload = "yes" }) => {
+      if (transport !== undefined && !operator.hasTransport(transport))
+        return { kind: "not-there", say: `there is no transport "${transport}"` };
+      const octets = operator.capture({ client, transport, payload: payload === "yes" });
+      return octets ? done(octets) : { kind: "not-possible", say: "as many capture already as may at a time" };
     },
   }),
   ...consoleCommands,

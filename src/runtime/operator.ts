@@ -8,6 +8,7 @@ import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
 import { emptyInstallation, type Installation } from "./installation.ts";
 import { stateInWords } from "./state-words.ts";
+import type { CaptureOptions } from "./tap.ts";
 import { createViews } from "./views.ts";
 
 /** Of the networks: what has links, and what counts against replays. */
@@ -15,6 +16,9 @@ export interface Devices {
   links(): readonly (LinkReport & { readonly transport: string })[];
   /** false: no counter of this address was known. */
   forgetCounter(address: string): boolean;
+  readonly transports: readonly string[];
+  /** undefined: as many as there may be capture already. */
+  capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined;
 }
 
 /** Clients named one by one. */
@@ -137,6 +141,9 @@ export function createOperator(
         })),
       })),
     forgetCounter: (address: string) => devices.forgetCounter(address),
+    hasTransport: (name: string) => devices.transports.includes(name),
+    /** undefined: as many as there may be capture already. */
+    capture: (options: CaptureOptions) => devices.capture(options),
     /** undefined: there is nothing to back up. */
     backup: () => {
       const snapshot = store.snapshot();

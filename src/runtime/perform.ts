@@ -8,12 +8,15 @@ import type { PeerId } from "../core/types.ts";
 import type { Store } from "../storage/store.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Upstream } from "../upstream/link.ts";
+import type { Tap } from "./tap.ts";
 
 export interface Edges {
   readonly transports: ReadonlyMap<string, Transport>;
   readonly upstream: Upstream;
   readonly store: Pick<Store, "commit" | "fetch">;
   readonly report: (event: GatewayEvent) => void;
+  /** Hears what leaves. */
+  readonly tap?: Pick<Tap, "said" | "saidToAll">;
   /** Whoever looks at what is sent; `tap` is undefined while nobody does. */
   readonly live?: { readonly tap: ((way: "out", to: PeerId, bytes: Uint8Array) => void) | undefined };
 }
@@ -51,7 +54,11 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
     }
     case "broadcast": {
       const bytes = effect.dialect.encode(effect.message);
-      if (bytes) for (const transport of edges.transports.values()) transport.broadcast(bytes, effect.radius);
+      if (!bytes) return;
+      for (const [name, transport] of edges.transports) {
+        edges.tap?.saidToAll(name, bytes);
+        transport.broadcast(bytes, effect.radius);
+      }
       return;
     }
     case "fetch":
@@ -83,6 +90,7 @@ function send({ to, dialect, message }: Extract<Effect, { kind: "send" }>, edges
   const node = forwardedNodeOf(to);
   const bytes = dialect.encode(message, node && Buffer.from(node.nodeId, "hex"));
   if (!bytes) return;
+  edges.tap?.said(to, bytes);
   edges.live?.tap?.("out", to, bytes);
   transport.send(node ? node.forwarder : to, bytes);
 }

@@ -50,6 +50,8 @@ export function threeForTwo(installation: Installation = emptyInstallation) {
       },
     ],
     forgetCounter: (address) => address === "c0:00:00:00:00:01",
+    transports: ["udp"],
+    capture: () => undefined,
   };
   return {
     store,

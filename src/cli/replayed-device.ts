@@ -1,0 +1,120 @@
+/**
+ * One device of a capture, that speaks again. A gateway gives out other topic ids and MsgIds the next time: what the device
+ * says is said with those of now. It does no I/O, so a capture is played to a gateway over UDP as to a core in a test.
+ */
+import { decode, encode } from "../wire/v12/codec.ts";
+import type { Message } from "../wire/v12/messages.ts";
+import { type Difference, differenceOf } from "./expected-answers.ts";
+
+interface Ids {
+  readonly topicId: number | undefined;
+  readonly msgId: number;
+}
+
+export class ReplayedDevice {
+  readonly #expected: Uint8Array[] = [];
+  readonly #answers: Uint8Array[] = [];
+  #givenUp = 0;
+  /** Ids in the capture, and of now, of what says the same in both: in its order. */
+  readonly #before = new Map<string, Ids[]>();
+  readonly #now = new Map<string, Ids[]>();
+  readonly #topicIds = new Map<number, number>();
+  /** Of what the gateway began. */
+  readonly #msgIds = new Map<number, number>();
+
+  /** The gateway said this in the capture. */
+  expect(bytes: Uint8Array): void {
+    this.#expected.push(bytes);
+    this.#note(bytes, this.#before);
+  }
+
+  /** A gateway says this now. */
+  hear(bytes: Uint8Array): void {
+    this.#answers.push(bytes);
+    this.#note(bytes, this.#now);
+  }
+
+  get answers(): number {
+    return this.#answers.length;
+  }
+
+  /** All that the capture has so far was heard, as far as numbers tell. */
+  get isAnswered(): boolean {
+    return this.#answers.length + this.#givenUp >= this.#expected.length;
+  }
+
+  /** What is missing by now is not waited for any more. */
+  giveUp(): void {
+    this.#givenUp = Math.max(0, this.#expected.length - this.#answers.length);
+  }
+
+  /** What the device said in the capture, with the ids of now; what is no message stays as it is. */
+  say(bytes: Uint8Array): Uint8Array {
+    const decoded = decode(bytes);
+    if (!decoded.ok) return bytes;
+    const message = this.#translated(decoded.message);
+    return message === decoded.message ? bytes : encode(message, decoded.forwarded);
+  }
+
+  difference(): Difference | undefined {
+    return differenceOf(this.#expected, this.#answers);
+  }
+
+  #translated(message: Message): Message {
+    switch (message.type) {
+      case "PUBLISH":
+        return message.topicIdType === "normal" ? { ...message, topicId: this.#topicIdOf(message.topicId) } : message;
+      case "REGACK":
+      case "PUBACK":
+        return { ...message, topicId: this.#topicIdOf(message.topicId), msgId: this.#msgIdOf(message.msgId) };
+      case "PUBREC":
+      case "PUBCOMP":
+        return { ...message, msgId: this.#msgIdOf(message.msgId) };
+      default:
+        return message;
+    }
+  }
+
+  #topicIdOf(id: number): number {
+    return this.#topicIds.get(id) ?? id;
+  }
+
+  #msgIdOf(id: number): number {
+    return this.#msgIds.get(id) ?? id;
+  }
+
+  #note(bytes: Uint8Array, ids: Map<string, Ids[]>): void {
+    const decoded = decode(bytes);
+    if (!decoded.ok) return;
+    const { message } = decoded;
+    const key = keyOf(message);
+    if (key === undefined || !("msgId" in message)) return;
+    const same = ids.get(key) ?? [];
+    ids.set(key, same);
+    const place = same.push({ topicId: "topicId" in message ? message.topicId : undefined, msgId: message.msgId }) - 1;
+    const [before, now] = [this.#before.get(key)?.[place], this.#now.get(key)?.[place]];
+    if (!before || !now) return;
+    if (before.topicId && now.topicId && !isFixed(message)) this.#topicIds.set(before.topicId, now.topicId);
+    if (message.type === "REGISTER" || message.type === "PUBLISH") this.#msgIds.set(before.msgId, now.msgId);
+  }
+}
+
+/** By this a message in the capture and one of now are known to be the same; undefined: nothing is learnt from it. */
+function keyOf(message: Message): string | undefined {
+  switch (message.type) {
+    case "REGACK":
+    case "SUBACK":
+      return `${message.type} ${message.msgId}`;
+    case "REGISTER":
+      return `REGISTER ${String(message.topicName)}`;
+    case "PUBLISH":
+      return message.dup ? undefined : `PUBLISH ${message.qos} ${Buffer.from(message.data).toString("hex")}`;
+    default:
+      return undefined;
+  }
+}
+
+/** The id is none that the gateway gave out. */
+function isFixed(message: Message): boolean {
+  return message.type === "PUBLISH" && message.topicIdType !== "normal";
+}

@@ -1,0 +1,18 @@
+/** Where what a device says ends and what it measured begins: for captures that leave contents out. */
+import { layoutByCode } from "../../wire/v12/layout.ts";
+
+/** Of what is no message of a known type so many octets are kept: enough to see what it might be. */
+const unknownBytesKept = 7;
+const contents: ReadonlySet<string> = new Set(["data", "willMsg"]);
+
+/** Octets before the contents: all of them where there are none. Never throws, whatever the bytes. */
+export function payloadStart(bytes: Uint8Array): number {
+  const isEncapsulated = bytes.length >= 2 && bytes[0] !== 1 && bytes[1] === 0xfe;
+  const start = isEncapsulated ? (bytes[0] ?? 0) : 0;
+  const header = bytes[start] === 1 ? 4 : 2;
+  const layout = layoutByCode[bytes[start + header - 1] ?? -1];
+  if (!layout) return Math.min(bytes.length, start + unknownBytesKept);
+  const last = layout.fields.at(-1);
+  if (last?.kind !== "octets" || !contents.has(last.name)) return bytes.length;
+  return Math.min(bytes.length, start + header + layout.minBytes);
+}

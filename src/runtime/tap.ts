@@ -1,0 +1,276 @@
+/**
+ * Listens to what goes between gateway and devices, for captures. While nobody captures it costs one look at a number for each
+ * datagram. A capture that is read too slowly loses its oldest datagrams, and says how many; it never holds up the gateway.
+ */
+import { CaptureWriter, type Datagram } from "../capture/capture-file.ts";
+import { forwardedNodeOf, neighbourOf, transportNameOf } from "../core/peer-id.ts";
+import type { PeerId } from "../core/types.ts";
+import type { Timers } from "../transports/timers.ts";
+
+export interface CaptureOptions {
+  /** Client id; undefined: all. */
+  readonly client: string | undefined;
+  readonly transport: string | undefined;
+  /** false: what devices publish is left out. */
+  readonly payload: boolean;
+}
+
+export interface TapOptions {
+  /** Names of the transports, in the order of the configuration. */
+  readonly transports: readonly string[];
+  readonly timers: Timers;
+  /** Microseconds since 1970. */
+  readonly wallClockUs: () => number;
+  /** Who says this? Behind a forwarder the node. */
+  readonly whoSays: (
+    from: PeerId,
+    bytes: Uint8Array,
+  ) => { readonly peer: PeerId; readonly clientId: string | undefined };
+  readonly clientAt: (peer: PeerId) => string | undefined;
+  /** How many octets come before the contents of a message. */
+  readonly payloadStart: (bytes: Uint8Array) => number;
+  readonly limits?: Partial<TapLimits>;
+}
+
+export interface TapLimits {
+  /** Octets that wait for one reader. */
+  readonly waitingBytesMax: number;
+  readonly readersMax: number;
+  /** Octets handed over at once. */
+  readonly pieceBytes: number;
+}
+
+const usualLimits: TapLimits = { waitingBytesMax: 4 * 1024 * 1024, readersMax: 4, pieceBytes: 256 * 1024 };
+/** A capture in which nothing comes says so: nobody takes it for dead, and who is gone is noticed. */
+const signOfLifeMs = 5_000;
+/** What a datagram costs beside its octets. */
+const entryBytes = 300;
+/** Clients are remembered by address, for what is said to them when their session is gone. */
+const namesMax = 10_000;
+
+export class Tap {
+  readonly #options: TapOptions;
+  readonly #limits: TapLimits;
+  readonly #readers = new Set<Reader>();
+  readonly #names = new Map<PeerId, string>();
+  #isClosed = false;
+
+  constructor(options: TapOptions) {
+    this.#options = options;
+    this.#limits = { ...usualLimits, ...options.limits };
+  }
+
+  /** How many capture. */
+  get readers(): number {
+    return this.#readers.size;
+  }
+
+  /** A datagram came; called before anything is made of it. */
+  heard(from: PeerId, bytes: Uint8Array): void {
+    if (this.#readers.size === 0) return;
+    const { peer, clientId } = this.#options.whoSays(from, bytes);
+    if (clientId !== undefined) this.#remember(peer, clientId);
+    this.#hand("in", peer, transportNameOf(peer), bytes, clientId ?? this.#names.get(peer));
+  }
+
+  /** A datagram leaves. */
+  said(to: PeerId, bytes: Uint8Array): void {
+    if (this.#readers.size === 0) return;
+    const clientId = this.#options.clientAt(to) ?? this.#names.get(to);
+    this.#hand("out", to, transportNameOf(to), bytes, clientId);
+  }
+
+  /** A datagram leaves for everybody who hears this transport. */
+  saidToAll(transport: string, bytes: Uint8Array): void {
+    if (this.#readers.size === 0) return;
+    this.#hand("out", undefined, transport, bytes, undefined);
+  }
+
+  /** A pcapng file without an end; undefined: as many as there may be capture already. */
+  capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined {
+    if (this.#isClosed || this.#readers.size >= this.#limits.readersMax) return undefined;
+    const { transports, timers, wallClockUs, payloadStart } = this.#options;
+    const reader = new Reader(options, { transports, wallClockUs, payloadStart }, this.#limits, () => {
+      endSigns();
+      this.#readers.delete(reader);
+      if (this.#readers.size === 0) this.#names.clear();
+    });
+    const endSigns = timers.every(signOfLifeMs, () => reader.giveSign());
+    this.#readers.add(reader);
+    return { [Symbol.asyncIterator]: () => reader };
+  }
+
+  /** Every capture ends, with all that it has. */
+  close(): void {
+    this.#isClosed = true;
+    for (const reader of [...this.#readers]) reader.end();
+  }
+
+  #hand(direction: "in" | "out", peer: PeerId | undefined, transport: string, bytes: Uint8Array, clientId = ""): void {
+    const atUs = this.#options.wallClockUs();
+    for (const reader of this.#readers) reader.take({ atUs, direction, peer, transport, bytes, clientId });
+  }
+
+  #remember(peer: PeerId, clientId: string): void {
+    this.#names.delete(peer);
+    this.#names.set(peer, clientId);
+    if (this.#names.size <= namesMax) return;
+    for (const [oldest] of this.#names) {
+      this.#names.delete(oldest);
+      return;
+    }
+  }
+}
+
+interface Taken {
+  readonly atUs: number;
+  readonly direction: "in" | "out";
+  readonly peer: PeerId | undefined;
+  readonly transport: string;
+  readonly bytes: Uint8Array;
+  /** "" where it is not known. */
+  readonly clientId: string;
+}
+
+interface Waiting {
+  readonly datagram: Datagram;
+  readonly transport: string;
+}
+
+/**
+ * One capture. An iterator of its own and no generator: a generator that waits for the next datagram could not be ended.
+ */
+class Reader implements AsyncIterator<Uint8Array, undefined> {
+  readonly #options: CaptureOptions;
+  readonly #world: Pick<TapOptions, "transports" | "wallClockUs" | "payloadStart">;
+  readonly #limits: TapLimits;
+  readonly #onEnd: () => void;
+  readonly #writer: CaptureWriter;
+  #waiting: Waiting[] = [];
+  /** Of `#waiting`: what is before this is handed over or lost. */
+  #first = 0;
+  #waitingBytes = 0;
+  #lost = 0;
+  #lostBeforeFirst = 0;
+  #isBegun = false;
+  #isEnded = false;
+  #wanted: ((result: IteratorResult<Uint8Array, undefined>) => void) | undefined;
+
+  constructor(
+    options: CaptureOptions,
+    world: Pick<TapOptions, "transports" | "wallClockUs" | "payloadStart">,
+    limits: TapLimits,
+    onEnd: () => void,
+  ) {
+    this.#options = options;
+    this.#world = world;
+    this.#limits = limits;
+    this.#onEnd = onEnd;
+    this.#writer = new CaptureWriter(world.transports);
+  }
+
+  take({ atUs, direction, peer, transport, bytes, clientId }: Taken): void {
+    const { client, transport: wanted, payload } = this.#options;
+    if (wanted !== undefined && wanted !== transport) return;
+    if (client !== undefined && client !== clientId) return;
+    // A copy: what leaves may be written in a buffer that is used again, and a view would hold the whole of one that came.
+    const kept = bytes.slice(0, payload ? bytes.length : this.#world.payloadStart(bytes));
+    const comment = peer === undefined ? "to everybody" : commentOf(peer, clientId);
+    this.#waiting.push({
+      datagram: { atUs, direction, peer: neighbour(peer), bytes: kept, wholeBytes: bytes.length, comment },
+      transport,
+    });
+    this.#waitingBytes += kept.length + entryBytes;
+    while (this.#waitingBytes > this.#limits.waitingBytesMax && this.#waiting.length - this.#first > 1) {
+      this.#shift();
+      this.#lost++;
+      this.#lostBeforeFirst++;
+    }
+    this.#answer();
+  }
+
+  /** Something is handed over, if anybody waits for it. */
+  giveSign(): void {
+    const wanted = this.#wanted;
+    if (!wanted) return;
+    this.#wanted = undefined;
+    wanted({ done: false, value: this.#writer.lost(this.#lost, this.#world.wallClockUs()) });
+  }
+
+  next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    return new Promise((resolve) => {
+      this.#wanted = resolve;
+      this.#answer();
+    });
+  }
+
+  /** Whoever reads goes. */
+  return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.#waiting = [];
+    this.#first = 0;
+    this.end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  end(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#onEnd();
+    this.#answer();
+  }
+
+  #answer(): void {
+    const wanted = this.#wanted;
+    if (!wanted) return;
+    const isEmpty = this.#first === this.#waiting.length;
+    if (this.#isBegun && isEmpty && !this.#isEnded) return;
+    this.#wanted = undefined;
+    if (this.#isEnded && isEmpty) wanted({ done: true, value: undefined });
+    else wanted({ done: false, value: this.#piece() });
+  }
+
+  #piece(): Uint8Array {
+    const parts: Uint8Array[] = this.#isBegun ? [] : [this.#writer.head()];
+    this.#isBegun = true;
+    for (let bytes = 0; this.#first < this.#waiting.length && bytes < this.#limits.pieceBytes; ) {
+      const lost = this.#lostBeforeFirst;
+      const next = this.#shift();
+      if (!next) break;
+      this.#lostBeforeFirst = 0;
+      const { datagram, transport } = next;
+      if (lost > 0) parts.push(this.#writer.lost(this.#lost, datagram.atUs));
+      const comment =
+        lost > 0 ? `${lost} before this are lost: read too slowly; ${datagram.comment}` : datagram.comment;
+      const part = this.#writer.datagram({ ...datagram, comment }, transport);
+      parts.push(part);
+      bytes += part.length;
+    }
+    return Buffer.concat(parts);
+  }
+
+  #shift(): Waiting | undefined {
+    const first = this.#waiting[this.#first];
+    if (!first) return undefined;
+    this.#first++;
+    this.#waitingBytes -= first.datagram.bytes.length + entryBytes;
+    // Moved together now and then, so that neither many are moved for each nor those handed over are kept.
+    if (this.#first > 1_000 && this.#first * 2 > this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#first);
+      this.#first = 0;
+    } else if (this.#first === this.#waiting.length) {
+      this.#waiting = [];
+      this.#first = 0;
+    }
+    return first;
+  }
+}
+
+function neighbour(peer: PeerId | undefined): string {
+  return peer === undefined ? "" : neighbourOf(peer);
+}
+
+function commentOf(peer: PeerId, clientId: string): string {
+  const node = forwardedNodeOf(peer);
+  const where = node ? `node ${node.nodeId} behind ${node.forwarder}` : peer;
+  return clientId === "" ? where : `client ${clientId} at ${where}`;
+}
