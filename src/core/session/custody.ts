@@ -1,5 +1,5 @@
 /**
- * Who holds a message.
+ * Custody: at which moment the broker, the gateway or the client is responsible for a message.
  *
  * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
  * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and

@@ -15,7 +15,7 @@ import { forgetPendingConnect } from "./pending-connects.ts";
 import { deliverWillOrClose, giveUpWill, publishWill } from "./will-delivery.ts";
 
 /**
- * The client is gone without a goodbye: its will is published, the session stays if it is not clean. `tell` sends the
+ * The client is lost (it stopped without DISCONNECT). Its will is published; its session is kept if it is not clean. `tell` sends the
  * hint of one DISCONNECT to where it last was.
  */
 export function markLost(context: Context, session: Session, options: { why: string; tell: boolean }): void {

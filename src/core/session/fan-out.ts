@@ -2,7 +2,7 @@
  * From a shared connection to the clients: who gets a delivery, at which QoS, and when the broker may forget it.
  *
  * The gateway takes custody for every recipient at once (on disk, if there is one) and acknowledges the broker after that
- * commit: a client that sleeps or is slow holds up nobody. Who has no room loses the message alone: it is dropped,
+ * commit: a slow or sleeping client delays no other client. Who has no room loses the message alone: it is dropped,
  * counted and kept as a dead letter. The payload is never copied; a publication is made once per QoS.
  */
 

@@ -4,7 +4,7 @@
  * One thing at a time is in flight towards a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. Everything else
  * waits behind it, so order holds and the smallest client can follow. What the client does not answer in a whole round
  * (the first copy and `retry.limit` more) *stands aside*: others go before it, it alone gives up its place in the order,
- * and is tried again later. So a message that a client can never take holds up nobody (session/unanswered.ts says when it
+ * and is tried again later. So a message that a client can never take delays no other message (session/unanswered.ts says when it
  * is tried again, and when it is given up).
  *
  * The MsgId that an entry was sent under stays with it for as long as it waits, wherever it stands, and means nothing else
