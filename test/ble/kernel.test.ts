@@ -21,7 +21,7 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "link is let go",
   "lost in the middle of a message",
   "kill -9 of the child",
-  "pulled out",
+  "the adapter is pulled out",
   "broadcast sensors: many",
   // Of links.test.ts.
   "QoS 0 to 2 both ways, three devices",
@@ -69,12 +69,18 @@ if [ "$1" = out ]; then
   kill -9 $(cat /run/btvirt.pid); rm -f bt-server-*
   exit 0
 fi
-name=$(ls /sys/class/bluetooth | head -n 1)
-if [ "$1" = off ]; then hciconfig $name down; exit; fi
+name=$(cat /run/adapter 2>/dev/null)
+if [ "$1" = off ]; then
+  # Who wants an adapter alone takes one that is down: there must be no other.
+  if [ -e /run/other.pid ]; then kill -9 $(cat /run/other.pid); rm -f /run/other.pid; fi
+  for i in $(seq 50); do [ "$(ls /sys/class/bluetooth)" = "$name" ] && break; sleep 0.1; done
+  hciconfig $name down; exit
+fi
 if [ "$1" = on ]; then hciconfig $name up; exit; fi
 if [ -e /run/btvirt.pid ]; then
   # Put back: an adapter that nobody switches on has taken the number that became free.
   (cd /run/other && exec setsid ${btvirt.path} -L -l1) >/dev/null 2>&1 &
+  echo $! >/run/other.pid
   for i in $(seq 100); do [ "$(ls /sys/class/bluetooth)" ] && break; sleep 0.1; done
 fi
 before=$(ls /sys/class/bluetooth)
@@ -84,6 +90,7 @@ for i in $(seq 100); do
   name=$(ls /sys/class/bluetooth | grep -vxF "\${before:-none}" | head -n 1); [ "$name" ] && break; sleep 0.1
 done
 for i in $(seq 50); do hciconfig $name up && break; sleep 0.2; done
+echo $name >/run/adapter
 echo "the adapter is $name" | tee -a /mnt/job/plugs
 PLUG
 chmod +x /run/plug
