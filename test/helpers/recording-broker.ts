@@ -23,6 +23,8 @@ export class RecordingBroker {
   /** Payloads that the gateway acknowledged here. */
   readonly taken = new Set<string>();
   cuts = 0;
+  /** Connections that it closed in order, for a packet that it does not take (`faults.closesFor`). */
+  closes = 0;
   readonly #sockets = new Set<Socket>();
 
   private constructor(seed: number) {
@@ -72,7 +74,12 @@ export class RecordingBroker {
       up: (_link, sessionPresent) =>
         write({ cmd: "connack", sessionPresent, ...(protocolVersion === 5 ? { reasonCode: 0 } : { returnCode: 0 }) }),
       refused: () => {},
-      down: () => {
+      down: (_link, { cause }) => {
+        if (cause === "peer") {
+          this.closes++;
+          socket.end();
+          return;
+        }
         this.cuts++;
         socket.resetAndDestroy();
       },
