@@ -3,10 +3,9 @@
  * are, and who may, is the desk's business; here they get an address, and what HTTP needs around them.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
 import type { Wanted } from "../observe/live.ts";
-import type { Answer } from "../runtime/command.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
+import { json, tell } from "./answers.ts";
 import { EventStreams, type StreamSource } from "./event-streams.ts";
 import { addressOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
@@ -176,33 +175,10 @@ export class ConsoleServer {
   }
 }
 
-async function tell(response: ServerResponse, answer: Answer): Promise<void> {
-  switch (answer.kind) {
-    case "done":
-      return json(response, 200, answer.output);
-    case "stream":
-      response.writeHead(200, { "content-type": answer.contentType });
-      return pipeline(answer.octets, response);
-    case "wrong-input":
-      return json(response, 400, { error: answer.problems.join("; ") });
-    case "not-allowed":
-      return json(response, 403, { error: answer.say });
-    case "not-there":
-      return json(response, 404, { error: answer.say });
-    case "not-possible":
-      return json(response, 409, { error: answer.say });
-  }
-}
-
 /** What was not read is not waited for. */
 function refuse(request: IncomingMessage, response: ServerResponse, status: number, error: string): void {
   if (!request.complete) response.setHeader("connection", "close");
   json(response, status, { error });
-}
-
-function json(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(`${JSON.stringify(body)}\n`);
 }
 
 /** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */

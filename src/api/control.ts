@@ -6,10 +6,9 @@
 import { once } from "node:events";
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
-import type { Answer } from "../runtime/command.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
+import { json, tell } from "./answers.ts";
 
 /** A Unix socket's path may not be longer. */
 const pathBytesMax = 100;
@@ -102,30 +101,6 @@ export class ControlServer {
   }
 }
 
-async function tell(response: ServerResponse, answer: Answer): Promise<void> {
-  switch (answer.kind) {
-    case "done":
-      return json(response, 200, answer.output);
-    case "stream":
-      response.writeHead(200, { "content-type": answer.contentType });
-      // Also ends the source when whoever asked is gone.
-      return pipeline(answer.octets, response);
-    case "wrong-input":
-      return json(response, 400, { error: answer.problems.join("; ") });
-    case "not-allowed":
-      return json(response, 403, { error: answer.say });
-    case "not-there":
-      return json(response, 404, { error: answer.say });
-    case "not-possible":
-      return json(response, 409, { error: answer.say });
-  }
-}
-
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
-}
-
-function json(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(`${JSON.stringify(body)}\n`);
 }
