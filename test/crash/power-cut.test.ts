@@ -67,7 +67,8 @@ async function contentOf(store: DiskStore): Promise<Content> {
 
 /**
  * The last commit answered when the power failed, and the last one that was acknowledged before a sync: with `none`,
- * what LevelDB has put into tables.
+ * what LevelDB has put into tables. Each log is a table of the synced manifest when it is removed; a manifest that is
+ * new with this start counts only once a sync of the folder has made the new name in CURRENT certain.
  */
 function acknowledgedAt(
   happenings: readonly Happening[],
@@ -75,18 +76,65 @@ function acknowledgedAt(
   before: number,
   durability: Durability,
 ): { answered: number; acknowledged: number } {
-  let acknowledged = before;
-  /** Acknowledged before the log that is in use now was begun. */
-  let inOlderLogs = before;
-  let safe = before;
+  let answered = before;
+  const tables = new TablesOnDisk(before);
   for (const happening of happenings.slice(0, end)) {
-    if (happening.what === "acknowledged") acknowledged = Math.max(acknowledged, happening.commit);
-    if (durability !== "none") continue;
-    if (happening.what === "open" && happening.name.endsWith(".log")) inOlderLogs = acknowledged;
-    // A log is removed when all of it is in a table that the synced manifest names.
-    if (happening.what === "remove" && happening.name.endsWith(".log")) safe = inOlderLogs;
+    if (happening.what === "acknowledged") answered = Math.max(answered, happening.commit);
+    tables.take(happening, answered);
   }
-  return { answered: acknowledged, acknowledged: durability === "none" ? safe : acknowledged };
+  return { answered, acknowledged: durability === "none" ? tables.safe : answered };
+}
+
+/** Follows LevelDB's files: up to which commit everything is in tables that no power cut can take. */
+class TablesOnDisk {
+  safe: number;
+  /** In tables, but CURRENT may name the manifest before, which does not know them. */
+  #unnamed: number;
+  /** What had been acknowledged when each log was begun: all of it is in older logs. */
+  readonly #begun: { readonly name: string; readonly acknowledged: number }[] = [];
+  #isNameCertain = true;
+  readonly #folders = new Set<number>();
+  /** Folder syncs under way that began after the last change of CURRENT. */
+  readonly #syncs = new Set<number>();
+
+  constructor(before: number) {
+    this.safe = before;
+    this.#unnamed = before;
+  }
+
+  take(happening: Happening, acknowledged: number): void {
+    switch (happening.what) {
+      case "openFolder":
+        this.#folders.add(happening.fd);
+        return;
+      case "open":
+        this.#folders.delete(happening.fd);
+        if (happening.name.endsWith(".log")) this.#begun.push({ name: happening.name, acknowledged });
+        return;
+      case "rename":
+        if (!happening.to.endsWith("/CURRENT")) return;
+        this.#isNameCertain = false;
+        this.#syncs.clear();
+        return;
+      case "syncBegins":
+        if (this.#folders.has(happening.fd)) this.#syncs.add(happening.id);
+        return;
+      case "syncEnds":
+        if (!this.#syncs.delete(happening.id)) return;
+        this.#isNameCertain = true;
+        this.safe = this.#unnamed;
+        return;
+      case "remove": {
+        const at = this.#begun.findIndex(({ name }) => name === happening.name);
+        this.#unnamed = Math.max(this.#unnamed, this.#begun[at + 1]?.acknowledged ?? 0);
+        if (at >= 0 && this.#isNameCertain) this.safe = this.#unnamed;
+        return;
+      }
+      case "end":
+        this.#folders.clear();
+        this.#syncs.clear();
+    }
+  }
 }
 
 interface Findings {
@@ -138,14 +186,30 @@ async function judge(
 /** With the session that every judgement adds, to see that the store takes more. */
 const withAfter = (content: Content): Content => new Map([...content, [keyOf(session("after")), 600]]);
 
-/** Moments to cut at: half of them anywhere, half where files come, go and change names. */
-function moments(happenings: readonly Happening[], count: number, seed: number): number[] {
+interface Moment {
+  readonly at: number;
+  readonly cruelty: Cruelty;
+}
+
+/**
+ * Moments to cut at: half of them anywhere, half where files come, go and change names; and after the removal of a log
+ * everything that is not certain is lost, for that is when a store may believe too early that its tables hold all.
+ */
+function moments(happenings: readonly Happening[], count: number, seed: number): Moment[] {
   const roll = dice(seed);
   const turning = happenings.flatMap(({ what }, i) => (/open|make|remove|rename|end/.test(what) ? [i] : []));
   const chosen = Array.from({ length: count }, (_, i) =>
     i % 2 === 0 ? roll(happenings.length + 1) : (turning[roll(turning.length)] ?? 0) + roll(4),
   );
-  return chosen.map((at) => Math.min(at, happenings.length)).sort((a, b) => a - b);
+  const anywhere = chosen
+    .sort((a, b) => a - b)
+    .map((at, i) => ({ at, cruelty: cruelties[i % cruelties.length] as Cruelty }));
+  const afterLogs = happenings.flatMap((each, i) =>
+    each.what === "remove" && each.name.endsWith(".log") ? [{ at: i + 1, cruelty: "all lost" as const }] : [],
+  );
+  return [...anywhere, ...afterLogs]
+    .map(({ at, cruelty }) => ({ at: Math.min(at, happenings.length), cruelty }))
+    .sort((a, b) => a.at - b.at);
 }
 
 /** Cuts the power `count` times in the course of what happened to a disk. */
@@ -159,9 +223,8 @@ async function cutAll(
   then?: (place: string, content: Content, cut: number) => Promise<void>,
 ): Promise<void> {
   let done = 0;
-  for (const [cut, moment] of moments(happenings, count, life.seed + 17).entries()) {
+  for (const [cut, { at: moment, cruelty }] of moments(happenings, count, life.seed + 17).entries()) {
     for (; done < moment; done++) start.apply(happenings[done] as Happening);
-    const cruelty = cruelties[cut % cruelties.length] as Cruelty;
     const place = join(folder, `${life.durability}-${life.seed}-${life.first}-${cut}`);
     mkdirSync(place);
     start.writeTo(place, cruelty, life.seed * 7_919 + cut);
