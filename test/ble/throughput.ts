@@ -1,5 +1,5 @@
 /**
- * `npm run soak:ble -- -t "octets per second"`: what a link carries where no radio limits it, for docs/guide/ble-profile.md.
+ * `npm run soak:ble -- -t "octets per second"`: what a link carries where no radio limits it, for docs/measurements/ble-runs.md.
  * The controllers are BlueZ's virtual ones, and the device sends at most eight notifications in 10 ms; an indication
  * waits for its confirmation alone, which no connection interval delays here.
  */

@@ -75,3 +75,18 @@ test("the example advertisements are taken, and say what stands above them", () 
     ["predefined", 7, false, Buffer.from("ok").toString("hex")],
   ]);
 });
+
+test("the defaults that the page names are those of the configuration", () => {
+  const defaults = bleOptions.parse({ type: "ble" });
+  for (const [name, words] of [
+    ["turnSeconds", `silent for ${defaults.turnSeconds} s (\`turnSeconds\`)`],
+    ["turnSecondsMax", `older than ${defaults.turnSecondsMax} s (\`turnSecondsMax\`)`],
+    ["linksMax", `\`linksMax\`, ${defaults.linksMax} unless configured`],
+    ["scan", `(${defaults.scan.onSeconds} s on, ${defaults.scan.offSeconds} s off, unless configured`],
+    ["resyncSeconds", `for ${defaults.resyncSeconds} s without any octet (\`resyncSeconds\`)`],
+    ["holdSeconds", `for ${defaults.holdSeconds} s (\`holdSeconds\`)`],
+    ["perMinuteMax", `at most ${defaults.broadcast.perMinuteMax} messages per sender and minute`],
+    ["maxMessageBytes", `has ${defaults.maxMessageBytes.toLocaleString("en")} octets unless configured`],
+  ])
+    expect(text.replaceAll(/\s+/g, " "), name).toContain(words);
+});
