@@ -1,0 +1,269 @@
+/**
+ * The device's side of DTLS 1.2 with a pre-shared key and a connection id, without I/O: for `pub` and `sub`, tests and the
+ * simulation. [RFC 6347, RFC 4279, RFC 9146]
+ *
+ * A device that sleeps, or comes back from another address, goes on with the same object: no handshake is needed.
+ */
+import type { Crypto } from "../secure/crypto.ts";
+import { Assembly, encodeMessage, type Message, messageTypes, readFragments } from "../secure/handshake.ts";
+import {
+  encodeClientHello,
+  extensionTypes,
+  readHelloVerifyRequest,
+  readServerHello,
+  renegotiationScsv,
+} from "../secure/hello.ts";
+import { masterSecret, randomOctets, trafficKeys, verifyData } from "../secure/key-schedule.ts";
+import { isEqual, joined, none, octetsOf, Reader, vector } from "../secure/octets.ts";
+import {
+  contentTypes,
+  type Direction,
+  openRecord,
+  plainRecord,
+  type RecordIn,
+  readRecord,
+  sealedRecord,
+} from "../secure/record.ts";
+import type { Suite } from "../secure/suites.ts";
+import { ReplayWindow } from "../secure/window.ts";
+
+export interface SecureDeviceOptions {
+  readonly identity: string;
+  readonly key: Uint8Array;
+  /** The first is preferred. */
+  readonly suites: readonly Suite[];
+  /** Asks for a connection id; in answers to us an id of so many octets is used, 0: none. undefined: does not ask. */
+  readonly cidOctets: number | undefined;
+}
+
+export type SecureOutput =
+  | { readonly kind: "send"; readonly bytes: Uint8Array }
+  | { readonly kind: "opened"; readonly suite: Suite; readonly hasCid: boolean }
+  | { readonly kind: "message"; readonly bytes: Uint8Array }
+  /** Nothing is sent any more. */
+  | { readonly kind: "closed"; readonly why: string };
+
+/** [RFC 6347 4.2.4.1] */
+const firstPeriodMs = 1_000;
+const repeatsMax = 6;
+const messageOctetsMax = 4_096;
+
+interface Outgoing {
+  readonly isSealed: boolean;
+  readonly type: number;
+  readonly content: Uint8Array;
+}
+
+interface Secured {
+  readonly suite: Suite;
+  readonly read: Direction;
+  readonly write: Direction;
+  readonly master: Uint8Array;
+}
+
+export class SecureDevice {
+  readonly #crypto: Crypto;
+  readonly #options: SecureDeviceOptions;
+  readonly #random: Uint8Array;
+  readonly #cid: Uint8Array;
+  readonly #window = new ReplayWindow();
+  #state: "new" | "hello" | "keyExchange" | "finished" | "open" | "closed" = "new";
+  #output: SecureOutput[] = [];
+  #assembly = new Assembly(0, messageOctetsMax);
+  #transcript: Uint8Array[] = [];
+  #flight: readonly Outgoing[] = [];
+  #messageNext = 0;
+  #plainNext = 0;
+  #sealedNext = 0;
+  #server: { readonly random: Uint8Array; readonly suite: Suite; readonly isExtended: boolean } | undefined;
+  #peerCid: Uint8Array | undefined;
+  #secured: Secured | undefined;
+  #repeatAt: number | undefined;
+  #periodMs = firstPeriodMs;
+  #repeats = 0;
+
+  constructor(crypto: Crypto, options: SecureDeviceOptions) {
+    this.#crypto = crypto;
+    this.#options = options;
+    this.#random = crypto.random(randomOctets);
+    this.#cid = options.cidOctets ? crypto.random(options.cidOctets) : none;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  start(now: number): void {
+    this.#state = "hello";
+    this.#hello(none, now);
+  }
+
+  /** Seals one message. Only when open. */
+  send(bytes: Uint8Array): void {
+    if (this.#state === "open") this.#say([{ isSealed: true, type: contentTypes.applicationData, content: bytes }]);
+  }
+
+  /** Says goodbye: the gateway forgets the context, and the next time needs a handshake. */
+  close(): void {
+    if (this.#state === "open") this.#say([{ isSealed: true, type: contentTypes.alert, content: Uint8Array.of(1, 0) }]);
+    this.#end("closed");
+  }
+
+  receive(bytes: Uint8Array, now: number): void {
+    for (let at = 0; at < bytes.length && this.#state !== "closed"; ) {
+      const record = readRecord(bytes, at, this.#cid.length);
+      if (!record) return;
+      at = record.end;
+      if (record.epoch === 0) this.#plain(record, now);
+      else if (record.epoch === 1) this.#sealed(record);
+    }
+  }
+
+  nextDeadline(): number | undefined {
+    return this.#repeatAt;
+  }
+
+  timeout(now: number): void {
+    if (this.#repeatAt === undefined || now < this.#repeatAt) return;
+    if (this.#repeats++ >= repeatsMax) {
+      const hint =
+        this.#state === "finished" ? " after the key was used: is it the gateway's key of this identity?" : "";
+      return this.#end(`no answer${hint}`);
+    }
+    this.#periodMs *= 2;
+    this.#repeatAt = now + this.#periodMs;
+    this.#say(this.#flight);
+  }
+
+  take(): readonly SecureOutput[] {
+    const output = this.#output;
+    this.#output = [];
+    return output;
+  }
+
+  #hello(cookie: Uint8Array, now: number): void {
+    const { suites, cidOctets } = this.#options;
+    const extensions = new Map<number, Uint8Array>([[extensionTypes.extendedMasterSecret, none]]);
+    if (cidOctets !== undefined) extensions.set(extensionTypes.connectionId, vector(this.#cid, 1));
+    const ids = [...suites.map(({ id }) => id), renegotiationScsv];
+    const body = encodeClientHello({ random: this.#random, cookie, suites: ids, extensions });
+    this.#transcript = [];
+    this.#sendFlight([this.#message(messageTypes.clientHello, body)], now);
+  }
+
+  /** A message of ours; in the transcript from now on. */
+  #message(type: number, body: Uint8Array, isSealed = false): Outgoing {
+    const content = encodeMessage({ type, seq: this.#messageNext++, body });
+    this.#transcript.push(content);
+    return { isSealed, type: contentTypes.handshake, content };
+  }
+
+  #sendFlight(flight: readonly Outgoing[], now: number): void {
+    this.#flight = flight;
+    this.#repeats = 0;
+    this.#periodMs = firstPeriodMs;
+    this.#repeatAt = now + firstPeriodMs;
+    this.#say(flight);
+  }
+
+  #say(flight: readonly Outgoing[]): void {
+    const records = flight.map(({ isSealed, type, content }) => {
+      if (!isSealed) return plainRecord(type, this.#plainNext++, content);
+      if (!this.#secured) throw new RangeError("there are no keys yet");
+      return sealedRecord(this.#secured.write, { type, seq: this.#sealedNext++, cid: this.#peerCid, content });
+    });
+    this.#output.push({ kind: "send", bytes: joined(...records) });
+  }
+
+  #plain(record: RecordIn, now: number): void {
+    const [level, description] = record.body;
+    if (record.type === contentTypes.alert && level === 2 && this.#state !== "open")
+      return this.#end(`the gateway refuses (alert ${description})`);
+    if (record.type !== contentTypes.handshake) return;
+    for (const fragment of readFragments(record.body) ?? []) {
+      const message = this.#assembly.take(fragment);
+      if (message) this.#onMessage(message, now);
+    }
+  }
+
+  #onMessage(message: Message, now: number): void {
+    const { type, body } = message;
+    if (this.#state === "hello" && type === messageTypes.helloVerifyRequest) {
+      const cookie = readHelloVerifyRequest(body);
+      if (cookie) this.#hello(cookie.slice(), now);
+      return;
+    }
+    this.#transcript.push(encodeMessage(message));
+    if (this.#state === "hello" && type === messageTypes.serverHello) this.#serverHello(body);
+    else if (this.#state === "keyExchange" && type === messageTypes.serverHelloDone) this.#keyExchange(now);
+  }
+
+  #serverHello(body: Uint8Array): void {
+    const hello = readServerHello(body);
+    const suite = this.#options.suites.find(({ id }) => id === hello?.suite);
+    if (!hello || !suite) return this.#end("the gateway answers with what was not offered");
+    const { extensions } = hello;
+    const isExtended = extensions.has(extensionTypes.extendedMasterSecret);
+    this.#server = { random: hello.random.slice(), suite, isExtended };
+    const cid = extensions.get(extensionTypes.connectionId);
+    const theirs = cid && new Reader(cid).vector(1).slice();
+    this.#peerCid = theirs && theirs.length > 0 ? theirs : undefined;
+    this.#state = "keyExchange";
+  }
+
+  #keyExchange(now: number): void {
+    if (!this.#server) return;
+    const { identity, key } = this.#options;
+    const { suite, random, isExtended } = this.#server;
+    const exchange = this.#message(messageTypes.clientKeyExchange, vector(octetsOf(identity), 2));
+    const sessionHash = isExtended ? this.#crypto.hash(...this.#transcript) : undefined;
+    const randoms = { clientRandom: this.#random, serverRandom: random };
+    const master = masterSecret(this.#crypto, { psk: key, ...randoms, sessionHash });
+    const keys = trafficKeys(this.#crypto, suite, master, randoms);
+    const half = (of: Uint8Array, iv: Uint8Array) => ({
+      aead: this.#crypto.aead(suite.aead, of),
+      iv,
+      tagOctets: suite.tagOctets,
+    });
+    const read = half(keys.serverKey, keys.serverIv);
+    this.#secured = { suite, master, read, write: half(keys.clientKey, keys.clientIv) };
+    const verify = verifyData(this.#crypto, master, "client", this.#transcript);
+    const change = { isSealed: false, type: contentTypes.changeCipherSpec, content: Uint8Array.of(1) };
+    this.#state = "finished";
+    this.#sendFlight([exchange, change, this.#message(messageTypes.finished, verify, true)], now);
+  }
+
+  #sealed(record: RecordIn): void {
+    if (!this.#secured || !this.#window.isFresh(record.seq)) return;
+    if (this.#cid.length > 0 && this.#peerCid && (!record.cid || !isEqual(record.cid, this.#cid))) return;
+    const opened = openRecord(this.#secured.read, record);
+    if (!opened) return;
+    this.#window.take(record.seq);
+    const { type, content } = opened;
+    if (type === contentTypes.handshake && this.#state === "finished") this.#finished(this.#secured, content);
+    else if (type === contentTypes.applicationData && this.#state === "open")
+      this.#output.push({ kind: "message", bytes: content });
+    else if (type === contentTypes.alert) this.#alert(content);
+  }
+
+  #finished({ master, suite }: Secured, content: Uint8Array): void {
+    const verify = verifyData(this.#crypto, master, "server", this.#transcript);
+    const seq = this.#assembly.next;
+    if (!isEqual(content, encodeMessage({ type: messageTypes.finished, seq, body: verify }))) return;
+    this.#state = "open";
+    this.#repeatAt = undefined;
+    this.#flight = [];
+    this.#output.push({ kind: "opened", suite, hasCid: this.#peerCid !== undefined });
+  }
+
+  #alert([level, description]: Uint8Array): void {
+    if (level === 2 || description === 0) this.#end(`the gateway ended it (alert ${description})`);
+  }
+
+  #end(why: string): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#repeatAt = undefined;
+    this.#output.push({ kind: "closed", why });
+  }
+}

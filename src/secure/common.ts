@@ -1,0 +1,77 @@
+/** What the parts of the server share: options, tables, and where effects go. */
+import type { Contexts } from "./contexts.ts";
+import type { Crypto } from "./crypto.ts";
+import type { SecureChange, SecureCounters, SecureEffect } from "./messages.ts";
+import type { Suite } from "./suites.ts";
+
+export interface SecureOptions {
+  /** Those that are spoken; the client's order decides. */
+  readonly suites: readonly Suite[];
+  /** Length of the connection ids that devices get; 0: none are given. */
+  readonly cidOctets: number;
+  readonly contextsMax: number;
+  /** Handshakes under way, in all and from one host. */
+  readonly setupsMax: number;
+  readonly setupsPerHostMax: number;
+  /** A context that is not heard for so long is dropped. */
+  readonly idleMs: number;
+  /** How old what is stored of the numbers that came may be: so much can be replayed once after a crash. */
+  readonly storeTopEveryMs: number;
+}
+
+export class Common {
+  readonly crypto: Crypto;
+  readonly options: SecureOptions;
+  readonly contexts: Contexts;
+  readonly counters: SecureCounters;
+  /** In the place of the key of an identity that there is not: nobody can tell it from a wrong key. */
+  readonly strangersSecret: Uint8Array;
+  #effects: SecureEffect[] = [];
+  #token = 0;
+  readonly #promised = new Map<number, (ok: boolean) => void>();
+  readonly #awaited = new Map<number, (key: Uint8Array | undefined) => void>();
+
+  constructor(crypto: Crypto, options: SecureOptions, contexts: Contexts, counters: SecureCounters) {
+    this.crypto = crypto;
+    this.options = options;
+    this.contexts = contexts;
+    this.counters = counters;
+    this.strangersSecret = crypto.random(32);
+  }
+
+  say(effect: SecureEffect): void {
+    this.#effects.push(effect);
+  }
+
+  take(): readonly SecureEffect[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** `then` hears what there is for this identity. */
+  askKey(identity: string, then: (key: Uint8Array | undefined) => void): void {
+    const token = ++this.#token;
+    this.#awaited.set(token, then);
+    this.say({ kind: "askKey", identity, token });
+  }
+
+  keyCame(token: number, key: Uint8Array | undefined): void {
+    const then = this.#awaited.get(token);
+    this.#awaited.delete(token);
+    then?.(key);
+  }
+
+  /** `then` hears how it ended. */
+  persist(changes: readonly SecureChange[], then: (ok: boolean) => void): void {
+    const token = ++this.#token;
+    this.#promised.set(token, then);
+    this.say({ kind: "persist", changes, token });
+  }
+
+  persisted(token: number, ok: boolean): void {
+    const then = this.#promised.get(token);
+    this.#promised.delete(token);
+    then?.(ok);
+  }
+}

@@ -1,0 +1,98 @@
+/** Who is known, by identity, by connection id and by address; and who is about to be (`Setup`). */
+import type { SecureContext } from "./context.ts";
+import { hex } from "./octets.ts";
+import type { Setup } from "./setup-state.ts";
+
+export class Contexts {
+  /** The one that was silent for longest first. */
+  readonly #byIdentity = new Map<string, SecureContext>();
+  readonly #byCid = new Map<string, SecureContext | Setup>();
+  readonly #byAddress = new Map<string, SecureContext>();
+  readonly #setups = new Map<string, Setup>();
+  readonly #setupsOfHost = new Map<string, number>();
+
+  get size(): number {
+    return this.#byIdentity.size;
+  }
+
+  get setups(): ReadonlyMap<string, Setup> {
+    return this.#setups;
+  }
+
+  /** Setups of this host, whatever its ports. */
+  setupsOf(host: string): number {
+    return this.#setupsOfHost.get(host) ?? 0;
+  }
+
+  of(identity: string): SecureContext | undefined {
+    return this.#byIdentity.get(identity);
+  }
+
+  /** One whose device has this connection id for it, or will have it after its handshake. */
+  ofCid(cid: Uint8Array): SecureContext | Setup | undefined {
+    return this.#byCid.get(hex(cid));
+  }
+
+  /** The last one that finished a handshake, or moved, there. */
+  at(address: string): SecureContext | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  setupAt(address: string): Setup | undefined {
+    return this.#setups.get(address);
+  }
+
+  all(): IterableIterator<SecureContext> {
+    return this.#byIdentity.values();
+  }
+
+  quietest(): SecureContext | undefined {
+    return this.#byIdentity.values().next().value;
+  }
+
+  /** Takes the place of the one of this identity, which is answered. */
+  add(context: SecureContext): SecureContext | undefined {
+    const old = this.#byIdentity.get(context.identity);
+    if (old) this.remove(old);
+    this.#byIdentity.set(context.identity, context);
+    this.#byAddress.set(context.address, context);
+    if (context.cid) this.#byCid.set(hex(context.cid), context);
+    return old;
+  }
+
+  /** It was heard: it goes to the end of the row. */
+  touch(context: SecureContext): void {
+    this.#byIdentity.delete(context.identity);
+    this.#byIdentity.set(context.identity, context);
+  }
+
+  move(context: SecureContext, address: string): void {
+    if (this.#byAddress.get(context.address) === context) this.#byAddress.delete(context.address);
+    context.address = address;
+    // One that is found by its address alone keeps it.
+    if (this.#byAddress.get(address)?.cid !== undefined || !this.#byAddress.has(address))
+      this.#byAddress.set(address, context);
+  }
+
+  remove(context: SecureContext): void {
+    context.isGone = true;
+    if (this.#byIdentity.get(context.identity) === context) this.#byIdentity.delete(context.identity);
+    if (this.#byAddress.get(context.address) === context) this.#byAddress.delete(context.address);
+    if (context.cid && this.#byCid.get(hex(context.cid)) === context) this.#byCid.delete(hex(context.cid));
+  }
+
+  addSetup(setup: Setup): void {
+    this.#setups.set(setup.address, setup);
+    this.#setupsOfHost.set(setup.host, this.setupsOf(setup.host) + 1);
+    if (setup.cid) this.#byCid.set(hex(setup.cid), setup);
+  }
+
+  removeSetup(setup: Setup): void {
+    if (this.#setups.get(setup.address) !== setup) return;
+    this.#setups.delete(setup.address);
+    const others = this.setupsOf(setup.host) - 1;
+    if (others > 0) this.#setupsOfHost.set(setup.host, others);
+    else this.#setupsOfHost.delete(setup.host);
+    if (setup.cid && this.#byCid.get(hex(setup.cid)) === setup) this.#byCid.delete(hex(setup.cid));
+  }
+}

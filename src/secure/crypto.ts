@@ -1,0 +1,23 @@
+/**
+ * The only door to cryptography: everything else in this folder is bookkeeping, and can be run without a machine's dice.
+ */
+
+export type AeadName = "aes-128-ccm-8" | "aes-128-ccm" | "aes-128-gcm";
+
+/** One direction's cipher under one key. Nonces have 12 octets. */
+export interface Aead {
+  /** The text, enciphered, and its tag behind it. */
+  seal(nonce: Uint8Array, about: Uint8Array, text: Uint8Array): Uint8Array;
+  /** undefined: the tag does not match. */
+  open(nonce: Uint8Array, about: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
+}
+
+export interface Crypto {
+  /** Unpredictable. */
+  random(octets: number): Uint8Array;
+  /** SHA-256 over all parts. */
+  hash(...parts: readonly Uint8Array[]): Uint8Array;
+  /** HMAC with SHA-256; the key is prepared once. */
+  hmac(key: Uint8Array): (...parts: readonly Uint8Array[]) => Uint8Array;
+  aead(name: AeadName, key: Uint8Array): Aead;
+}

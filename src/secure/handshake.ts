@@ -1,0 +1,98 @@
+/** Handshake messages and their fragments. [RFC 6347 4.2.2, 4.2.3] */
+import { joined, none, readNumber, writeNumber } from "./octets.ts";
+
+export const messageTypes = {
+  helloRequest: 0,
+  clientHello: 1,
+  serverHello: 2,
+  helloVerifyRequest: 3,
+  serverKeyExchange: 12,
+  serverHelloDone: 14,
+  clientKeyExchange: 16,
+  finished: 20,
+} as const;
+
+const headOctets = 12;
+
+export interface Fragment {
+  readonly type: number;
+  /** Counted by the sender from 0. */
+  readonly seq: number;
+  /** Of the whole message. */
+  readonly total: number;
+  readonly offset: number;
+  readonly body: Uint8Array;
+}
+
+export interface Message {
+  readonly type: number;
+  readonly seq: number;
+  readonly body: Uint8Array;
+}
+
+/** A whole message in one fragment, as it is sent and as it stands in the transcript. [RFC 6347 4.2.6] */
+export function encodeMessage({ type, seq, body }: Message): Uint8Array {
+  const head = new Uint8Array(headOctets);
+  head[0] = type;
+  writeNumber(head, 1, body.length, 3);
+  writeNumber(head, 4, seq, 2);
+  writeNumber(head, 9, body.length, 3);
+  return joined(head, body);
+}
+
+/** All fragments in a record; undefined: it does not hold together. */
+export function readFragments(content: Uint8Array): readonly Fragment[] | undefined {
+  const fragments: Fragment[] = [];
+  for (let at = 0; at < content.length; ) {
+    if (content.length - at < headOctets) return undefined;
+    const total = readNumber(content, at + 1, 3);
+    const offset = readNumber(content, at + 6, 3);
+    const length = readNumber(content, at + 9, 3);
+    const end = at + headOctets + length;
+    if (end > content.length || offset + length > total) return undefined;
+    const body = content.subarray(at + headOctets, end);
+    fragments.push({ type: content[at] ?? 0, seq: readNumber(content, at + 4, 2), total, offset, body });
+    at = end;
+  }
+  return fragments;
+}
+
+/** Puts the one message together that is waited for; others are dropped, for the sender repeats them. */
+export class Assembly {
+  readonly #octetsMax: number;
+  #next: number;
+  #parts: { readonly type: number; readonly body: Uint8Array; readonly has: Uint8Array; missing: number } | undefined;
+
+  constructor(next: number, octetsMax: number) {
+    this.#next = next;
+    this.#octetsMax = octetsMax;
+  }
+
+  /** The number of the message that is waited for. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** The message, once it is whole. */
+  take({ type, seq, total, offset, body }: Fragment): Message | undefined {
+    if (seq !== this.#next || total > this.#octetsMax) return undefined;
+    if (body.length === total) return this.#whole({ type, seq, body: total === 0 ? none : body });
+    this.#parts ??= { type, body: new Uint8Array(total), has: new Uint8Array(total), missing: total };
+    const parts = this.#parts;
+    // Fragments of two messages under one number: whoever began it goes on.
+    if (parts.type !== type || parts.body.length !== total) return undefined;
+    for (let i = 0; i < body.length; i++) {
+      if (parts.has[offset + i] === 1) continue;
+      parts.has[offset + i] = 1;
+      parts.body[offset + i] = body[i] ?? 0;
+      parts.missing--;
+    }
+    return parts.missing === 0 ? this.#whole({ type, seq, body: parts.body }) : undefined;
+  }
+
+  #whole(message: Message): Message {
+    this.#next++;
+    this.#parts = undefined;
+    return message;
+  }
+}

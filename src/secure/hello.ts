@@ -1,0 +1,118 @@
+/** ClientHello, ServerHello and HelloVerifyRequest. [RFC 5246 7.4.1, RFC 6347 4.2.1] */
+import { joined, number, Reader, vector } from "./octets.ts";
+
+export const dtls12 = 0xfefd;
+const dtls10 = 0xfeff;
+
+export const extensionTypes = { extendedMasterSecret: 23, connectionId: 54, renegotiationInfo: 0xff01 } as const;
+/** Says the same as an empty renegotiation_info. [RFC 5746 3.3] */
+export const renegotiationScsv = 0x00ff;
+
+type Extensions = ReadonlyMap<number, Uint8Array>;
+
+export interface ClientHello {
+  /** It speaks DTLS 1.2, perhaps among others. */
+  readonly isDtls12: boolean;
+  readonly random: Uint8Array;
+  readonly cookie: Uint8Array;
+  /** All of it but the cookie: what a cookie is made for. */
+  readonly withoutCookie: readonly Uint8Array[];
+  readonly suites: readonly number[];
+  /** It takes records that are not compressed, as every client must. */
+  readonly takesPlain: boolean;
+  readonly extensions: Extensions;
+}
+
+/** undefined: it is none. */
+export function readClientHello(body: Uint8Array): ClientHello | undefined {
+  const reader = new Reader(body);
+  const version = reader.number(2);
+  const random = reader.take(32);
+  reader.vector(1); // a session to resume: none is kept
+  const cookieAt = body.length - reader.left;
+  const cookie = reader.vector(1);
+  const behind = body.subarray(body.length - reader.left);
+  const suiteBytes = reader.vector(2);
+  const compressions = reader.vector(1);
+  const extensions = readExtensions(reader);
+  if (!reader.ok || !extensions || suiteBytes.length < 2 || suiteBytes.length % 2 !== 0) return undefined;
+  const suites: number[] = [];
+  for (let i = 0; i < suiteBytes.length; i += 2) suites.push(((suiteBytes[i] ?? 0) << 8) | (suiteBytes[i + 1] ?? 0));
+  return {
+    // Versions count downwards.
+    isDtls12: version >> 8 === 0xfe && version <= dtls12,
+    random,
+    cookie,
+    withoutCookie: [body.subarray(0, cookieAt), behind],
+    suites,
+    takesPlain: compressions.includes(0),
+    extensions,
+  };
+}
+
+export interface ServerHello {
+  readonly random: Uint8Array;
+  readonly suite: number;
+  readonly extensions: Extensions;
+}
+
+/** Without a session id: nothing is kept to resume. */
+export function encodeServerHello({ random, suite, extensions }: ServerHello): Uint8Array {
+  const head = [number(dtls12, 2), random, number(0, 1), number(suite, 2), number(0, 1)];
+  return joined(...head, ...encodeExtensions(extensions));
+}
+
+export function readServerHello(body: Uint8Array): ServerHello | undefined {
+  const reader = new Reader(body);
+  const version = reader.number(2);
+  const random = reader.take(32);
+  reader.vector(1);
+  const suite = reader.number(2);
+  const compression = reader.number(1);
+  const extensions = readExtensions(reader);
+  if (!reader.ok || !extensions || version !== dtls12 || compression !== 0) return undefined;
+  return { random, suite, extensions };
+}
+
+export function encodeHelloVerifyRequest(cookie: Uint8Array): Uint8Array {
+  return joined(number(dtls10, 2), vector(cookie, 1));
+}
+
+/** The cookie in it. */
+export function readHelloVerifyRequest(body: Uint8Array): Uint8Array | undefined {
+  const reader = new Reader(body);
+  reader.take(2);
+  const cookie = reader.vector(1);
+  return reader.ok && reader.left === 0 ? cookie : undefined;
+}
+
+export function encodeClientHello(hello: {
+  readonly random: Uint8Array;
+  readonly cookie: Uint8Array;
+  readonly suites: readonly number[];
+  readonly extensions: Extensions;
+}): Uint8Array {
+  const { random, cookie, extensions } = hello;
+  const suites = joined(...hello.suites.map((id) => number(id, 2)));
+  const head = [number(dtls12, 2), random, number(0, 1), vector(cookie, 1), vector(suites, 2), Uint8Array.of(1, 0)];
+  return joined(...head, ...encodeExtensions(extensions));
+}
+
+function encodeExtensions(extensions: Extensions): readonly Uint8Array[] {
+  if (extensions.size === 0) return [];
+  return [vector(joined(...[...extensions].map(([type, data]) => joined(number(type, 2), vector(data, 2)))), 2)];
+}
+
+/** undefined: they do not hold together, or one comes twice. [RFC 5246 7.4.1.4] */
+function readExtensions(reader: Reader): Extensions | undefined {
+  const extensions = new Map<number, Uint8Array>();
+  if (reader.left === 0) return extensions;
+  const block = new Reader(reader.vector(2));
+  while (block.left > 0) {
+    const type = block.number(2);
+    const data = block.vector(2);
+    if (!block.ok || extensions.has(type)) return undefined;
+    extensions.set(type, data);
+  }
+  return reader.left === 0 ? extensions : undefined;
+}

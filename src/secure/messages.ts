@@ -1,0 +1,89 @@
+/** What goes into the server and comes out of it. */
+import type { SuiteName } from "./suites.ts";
+
+/** Milliseconds on a monotonic clock. */
+export type Instant = number;
+
+export type SecureInput =
+  /** `address`: where answers go; behind its last colon is what differs between programs of one host. */
+  | { readonly kind: "datagram"; readonly address: string; readonly bytes: Uint8Array }
+  | { readonly kind: "send"; readonly identity: string; readonly bytes: Uint8Array }
+  /** The answer to `askKey`; undefined: nobody has this identity. */
+  | { readonly kind: "key"; readonly token: number; readonly key: Uint8Array | undefined }
+  | { readonly kind: "persisted"; readonly token: number; readonly ok: boolean }
+  /** What an earlier life stored. Before any datagram. */
+  | { readonly kind: "restored"; readonly records: readonly Uint8Array[] }
+  /** The key of this identity is not valid any more. */
+  | { readonly kind: "forget"; readonly identity: string }
+  | { readonly kind: "timeout" }
+  /** The end: what is only in memory is stored. */
+  | { readonly kind: "stop" };
+
+/** `record` undefined: what is stored of this identity is deleted. */
+export interface SecureChange {
+  readonly identity: string;
+  readonly record: Uint8Array | undefined;
+}
+
+export type ClosedReason =
+  | "the device ended it"
+  | "its key was removed"
+  | "it was idle"
+  | "too many"
+  | "its numbers are used up";
+
+export type SecureEffect =
+  | { readonly kind: "transmit"; readonly address: string; readonly bytes: Uint8Array }
+  | { readonly kind: "deliver"; readonly identity: string; readonly bytes: Uint8Array }
+  | { readonly kind: "askKey"; readonly identity: string; readonly token: number }
+  | {
+      readonly kind: "opened";
+      readonly identity: string;
+      readonly address: string;
+      readonly suite: SuiteName;
+      /** It keeps its context at another address. */
+      readonly hasCid: boolean;
+    }
+  | { readonly kind: "closed"; readonly identity: string; readonly reason: ClosedReason }
+  /** All changes or none; `persisted` answers, in the order of these effects. */
+  | { readonly kind: "persist"; readonly changes: readonly SecureChange[]; readonly token: number }
+  /** Somebody gave this identity and has not its key. `isKnown`: there is such an identity. */
+  | { readonly kind: "badKey"; readonly identity: string; readonly address: string; readonly isKnown: boolean };
+
+/** Since the start. */
+export interface SecureCounters {
+  handshakesDone: number;
+  /** Given up: the other side did not go on. */
+  handshakesExpired: number;
+  /** Nothing in common, or no DTLS 1.2. */
+  handshakesUnsuitable: number;
+  /** For want of room. */
+  handshakesRefused: number;
+  /** What came could not be stored. */
+  handshakesNotStored: number;
+  badKeys: number;
+  cookies: number;
+  /** Addresses that contexts moved to. */
+  moved: number;
+  replays: number;
+  /** Records that are none, that nobody waits for, or that are not authentic. */
+  badRecords: number;
+  /** Messages that could not leave: no context, or no number that may be used. */
+  unsent: number;
+}
+
+export function newCounters(): SecureCounters {
+  return {
+    handshakesDone: 0,
+    handshakesExpired: 0,
+    handshakesUnsuitable: 0,
+    handshakesRefused: 0,
+    handshakesNotStored: 0,
+    badKeys: 0,
+    cookies: 0,
+    moved: 0,
+    replays: 0,
+    badRecords: 0,
+    unsent: 0,
+  };
+}

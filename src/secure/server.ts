@@ -1,0 +1,340 @@
+/**
+ * A DTLS 1.2 server for pre-shared keys, without socket, clock, dice or file: inputs go in, effects come out.
+ * [RFC 6347, RFC 4279, RFC 6655, RFC 7627, RFC 9146]
+ *
+ * A device is its identity. Where it is, is known from the last record that it sealed; with a connection id it keeps its
+ * context wherever it goes and however long it sleeps, and over our restarts too.
+ */
+import { Common, type SecureOptions } from "./common.ts";
+import { SecureContext } from "./context.ts";
+import { Contexts } from "./contexts.ts";
+import { CookieMaker } from "./cookie.ts";
+import type { Crypto } from "./crypto.ts";
+import { encodeMessage, type Fragment, messageTypes, readFragments } from "./handshake.ts";
+import { encodeHelloVerifyRequest, readClientHello } from "./hello.ts";
+import {
+  type ClosedReason,
+  type Instant,
+  newCounters,
+  type SecureCounters,
+  type SecureEffect,
+  type SecureInput,
+} from "./messages.ts";
+import { isEqual } from "./octets.ts";
+import { contentTypes, openRecord, plainRecord, type RecordIn, readRecord } from "./record.ts";
+import { stateOf } from "./record-of.ts";
+import { changeOf, repeatLastFlight, sendContent } from "./sending.ts";
+import { beginSetup, hostOf, keyMark, noteBadKey, onFragment, onSealed, sendFlight } from "./setup.ts";
+import { Setup } from "./setup-state.ts";
+
+const fatal = 2;
+const alertBytes = {
+  closeNotify: Uint8Array.of(1, 0),
+  noRenegotiation: Uint8Array.of(1, 100),
+  accessDenied: Uint8Array.of(fatal, 49),
+} as const;
+/** Contexts stored with one commit. */
+const storedAtOnce = 500;
+const helloVersion = 0xfeff;
+
+export class SecureServer {
+  readonly counters: SecureCounters = newCounters();
+  readonly #common: Common;
+  readonly #contexts = new Contexts();
+  readonly #cookies: CookieMaker;
+  /** Heard since it was stored. */
+  readonly #dirty = new Set<SecureContext>();
+  #storeTopsAt: Instant | undefined;
+  /** Nothing is to be done for a handshake before. */
+  #setupsAt: Instant = Number.POSITIVE_INFINITY;
+
+  constructor(crypto: Crypto, options: SecureOptions, now: Instant) {
+    this.#common = new Common(crypto, options, this.#contexts, this.counters);
+    this.#cookies = new CookieMaker(crypto, now);
+  }
+
+  /** Devices with a context. */
+  get size(): number {
+    return this.#contexts.size;
+  }
+
+  /** Handshakes under way. */
+  get setups(): number {
+    return this.#contexts.setups.size;
+  }
+
+  /** Where this device was heard last; undefined: it has no context. */
+  addressOf(identity: string): string | undefined {
+    return this.#contexts.of(identity)?.address;
+  }
+
+  /** Identities whose context was made with another key than `keyOf` says; undefined: they have none. */
+  strangers(keyOf: (identity: string) => Uint8Array | undefined): readonly string[] {
+    const strangers: string[] = [];
+    for (const { identity, keyMark: mark } of this.#contexts.all()) {
+      const key = keyOf(identity);
+      if (!key || !isEqual(keyMark(this.#common, key), mark)) strangers.push(identity);
+    }
+    return strangers;
+  }
+
+  handle(input: SecureInput, now: Instant): readonly SecureEffect[] {
+    switch (input.kind) {
+      case "datagram":
+        this.#datagram(input.address, input.bytes, now);
+        break;
+      case "send":
+        this.#send(input.identity, input.bytes);
+        break;
+      case "key":
+        this.#common.keyCame(input.token, input.key);
+        this.#openEarly(now);
+        break;
+      case "persisted":
+        this.#common.persisted(input.token, input.ok);
+        break;
+      case "restored":
+        this.#restored(input.records, now);
+        break;
+      case "forget":
+        this.#forget(input.identity);
+        break;
+      case "timeout":
+        this.#timeout(now);
+        break;
+      case "stop":
+        this.#storeTops();
+        break;
+    }
+    return this.#common.take();
+  }
+
+  /** When `timeout` is to be called; earlier does no harm. */
+  nextDeadline(): Instant | undefined {
+    if (this.size > this.#common.options.contextsMax) return 0;
+    const quietest = this.#contexts.quietest();
+    const idleAt = quietest ? quietest.heardAt + this.#common.options.idleMs : Number.POSITIVE_INFINITY;
+    const at = Math.min(this.#setupsAt, this.#storeTopsAt ?? Number.POSITIVE_INFINITY, idleAt);
+    return at === Number.POSITIVE_INFINITY ? undefined : at;
+  }
+
+  #datagram(address: string, bytes: Uint8Array, now: Instant): void {
+    for (let at = 0; at < bytes.length; ) {
+      const record = readRecord(bytes, at, this.#common.options.cidOctets);
+      if (!record) {
+        this.counters.badRecords++;
+        return;
+      }
+      at = record.end;
+      if (record.epoch === 0 && !record.cid) this.#plain(address, record, now);
+      else if (record.epoch !== 1) this.counters.badRecords++;
+      else if (record.cid) this.#withCid(address, record, record.cid, now);
+      else this.#bare(address, record, now);
+    }
+  }
+
+  /** Alerts are passed over where anybody may have said them, and ChangeCipherSpec says nothing that is not known. */
+  #plain(address: string, record: RecordIn, now: Instant): void {
+    if (record.type !== contentTypes.handshake) return;
+    const fragments = readFragments(record.body);
+    if (!fragments) this.counters.badRecords++;
+    for (const fragment of fragments ?? []) {
+      const setup = this.#contexts.setupAt(address);
+      if (fragment.type === messageTypes.clientHello) this.#hello(address, record, fragment, now);
+      else if (setup) this.#fragment(setup, fragment);
+    }
+  }
+
+  #fragment(setup: Setup, fragment: Fragment): void {
+    onFragment(this.#common, setup, fragment);
+    this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+  }
+
+  /** Nothing is kept before the cookie came back; so a ClientHello in fragments is none. */
+  #hello(address: string, record: RecordIn, fragment: Fragment, now: Instant): void {
+    const { body, total, type, seq } = fragment;
+    const hello = body.length === total ? readClientHello(body) : undefined;
+    if (!hello) {
+      this.counters.badRecords++;
+      return;
+    }
+    const { withoutCookie, cookie } = hello;
+    if (!this.#cookies.isValid(cookie, address, withoutCookie, now)) {
+      this.counters.cookies++;
+      const verify = encodeHelloVerifyRequest(this.#cookies.make(address, withoutCookie, now));
+      const message = encodeMessage({ type: messageTypes.helloVerifyRequest, seq: 0, body: verify });
+      const bytes = plainRecord(contentTypes.handshake, record.seq, message, helloVersion);
+      this.#common.say({ kind: "transmit", address, bytes });
+      return;
+    }
+    if (this.#isRepeated(address, hello.random)) return;
+    const before = this.#contexts.setupAt(address);
+    if (!this.#hasRoomFor(address, before)) {
+      this.counters.handshakesRefused++;
+      return;
+    }
+    const at = { address, hello, message: { type, seq, body }, recordSeq: record.seq };
+    const setup = beginSetup(this.#common, at, now);
+    if (typeof setup === "number") {
+      this.counters.handshakesUnsuitable++;
+      const bytes = plainRecord(contentTypes.alert, record.seq, Uint8Array.of(fatal, setup));
+      this.#common.say({ kind: "transmit", address, bytes });
+      return;
+    }
+    if (before) this.#contexts.removeSetup(before);
+    this.#contexts.addSetup(setup);
+    sendFlight(this.#common, setup);
+    this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+  }
+
+  /** A copy, or a late one: its own handshake goes on, or is over. Each side repeats by its own clock. */
+  #isRepeated(address: string, random: Uint8Array): boolean {
+    const known = [
+      this.#contexts.setupAt(address)?.agreed.clientRandom,
+      this.#contexts.at(address)?.lastFlight?.clientRandom,
+    ];
+    return known.some((each) => each !== undefined && isEqual(each, random));
+  }
+
+  #hasRoomFor(address: string, before: Setup | undefined): boolean {
+    if (before) return true;
+    const { setupsMax, setupsPerHostMax } = this.#common.options;
+    return this.setups < setupsMax && this.#contexts.setupsOf(hostOf(address)) < setupsPerHostMax;
+  }
+
+  #withCid(address: string, record: RecordIn, cid: Uint8Array, now: Instant): void {
+    const known = this.#contexts.ofCid(cid);
+    if (known instanceof Setup) {
+      if (!onSealed(this.#common, known, record, now)) noteBadKey(this.#common, known);
+    } else if (!known || !this.#ofContext(known, address, record, now)) this.counters.badRecords++;
+  }
+
+  /** One without a connection id is found by its address; a new handshake there may be beside the old context. */
+  #bare(address: string, record: RecordIn, now: Instant): void {
+    const at = this.#contexts.setupAt(address);
+    const setup = at && !at.cid ? at : undefined;
+    if (setup?.secrets && onSealed(this.#common, setup, record, now)) return;
+    const context = this.#contexts.at(address);
+    // Who has a connection id has to use it. [RFC 9146 3]
+    if (context && !context.cid && this.#ofContext(context, address, record, now)) return;
+    if (!setup) this.counters.badRecords++;
+    else if (setup.secrets) noteBadKey(this.#common, setup);
+    else onSealed(this.#common, setup, record, now);
+  }
+
+  /** What came before the key did. */
+  #openEarly(now: Instant): void {
+    for (const setup of this.#contexts.setups.values()) {
+      if (!setup.secrets) continue;
+      for (const record of setup.takeEarly())
+        if (!onSealed(this.#common, setup, record, now)) noteBadKey(this.#common, setup);
+    }
+  }
+
+  /** Answers whether it was this device that sealed it. */
+  #ofContext(context: SecureContext, address: string, record: RecordIn, now: Instant): boolean {
+    if (!context.window.isFresh(record.seq)) {
+      this.counters.replays++;
+      return context.cid !== undefined;
+    }
+    const opened = openRecord(context.read, record);
+    if (!opened) return false;
+    const isNewest = context.window.take(record.seq);
+    context.heardAt = now;
+    this.#contexts.touch(context);
+    this.#dirty.add(context);
+    this.#storeTopsAt ??= now + this.#common.options.storeTopEveryMs;
+    // An old record that somebody held back must not lead answers elsewhere. [RFC 9146 6]
+    if (isNewest && context.cid && address !== context.address) {
+      this.counters.moved++;
+      this.#contexts.move(context, address);
+    }
+    const { type, content } = opened;
+    if (type === contentTypes.applicationData) {
+      context.lastFlight = undefined;
+      this.#common.say({ kind: "deliver", identity: context.identity, bytes: content });
+    } else if (type === contentTypes.alert) this.#alert(context, content);
+    else if (type === contentTypes.handshake) this.#lateHandshake(context, content, now);
+    return true;
+  }
+
+  #alert(context: SecureContext, [level, description]: Uint8Array): void {
+    if (level === fatal || description === 0) this.#close(context, "the device ended it", alertBytes.closeNotify);
+  }
+
+  #lateHandshake(context: SecureContext, content: Uint8Array, now: Instant): void {
+    const [first] = readFragments(content) ?? [];
+    if (first?.type === messageTypes.finished) repeatLastFlight(this.#common, context, now);
+    else if (first?.type === messageTypes.clientHello)
+      sendContent(this.#common, context, contentTypes.alert, alertBytes.noRenegotiation);
+  }
+
+  #send(identity: string, bytes: Uint8Array): void {
+    const context = this.#contexts.of(identity);
+    if (!context) this.counters.unsent++;
+    else if (context.isUsedUp) this.#close(context, "its numbers are used up");
+    else sendContent(this.#common, context, contentTypes.applicationData, bytes);
+  }
+
+  #restored(records: readonly Uint8Array[], now: Instant): void {
+    for (const record of records) {
+      const state = stateOf(record);
+      const fits = state && (state.cid === undefined || state.cid.length === this.#common.options.cidOctets);
+      // It was made with other lengths of ids than are read now: its device shakes hands again.
+      const context = fits ? SecureContext.takenOver(this.#common.crypto, state, now) : undefined;
+      if (context) this.#contexts.add(context);
+    }
+  }
+
+  #forget(identity: string): void {
+    for (const setup of [...this.#contexts.setups.values()])
+      if (setup.identity === identity) this.#contexts.removeSetup(setup);
+    const context = this.#contexts.of(identity);
+    if (context) this.#close(context, "its key was removed", alertBytes.accessDenied);
+    else this.#delete(identity);
+  }
+
+  #close(context: SecureContext, reason: ClosedReason, alert?: Uint8Array): void {
+    if (alert) sendContent(this.#common, context, contentTypes.alert, alert);
+    this.#contexts.remove(context);
+    this.#dirty.delete(context);
+    this.#delete(context.identity);
+    this.#common.say({ kind: "closed", identity: context.identity, reason });
+  }
+
+  #delete(identity: string): void {
+    this.#common.persist([{ identity, record: undefined }], () => {});
+  }
+
+  #timeout(now: Instant): void {
+    if (now >= this.#setupsAt) this.#setupsDue(now);
+    if (this.#storeTopsAt !== undefined && now >= this.#storeTopsAt) this.#storeTops();
+    const { idleMs, contextsMax } = this.#common.options;
+    for (let quietest = this.#contexts.quietest(); quietest; quietest = this.#contexts.quietest()) {
+      if (this.size > contextsMax) this.#close(quietest, "too many");
+      else if (now - quietest.heardAt >= idleMs) this.#close(quietest, "it was idle");
+      else break;
+    }
+  }
+
+  #setupsDue(now: Instant): void {
+    this.#setupsAt = Number.POSITIVE_INFINITY;
+    for (const setup of [...this.#contexts.setups.values()]) {
+      if (now >= setup.endsAt) {
+        this.counters.handshakesExpired++;
+        this.#contexts.removeSetup(setup);
+        continue;
+      }
+      if (setup.takeRepeat(now)) sendFlight(this.#common, setup);
+      this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+    }
+  }
+
+  #storeTops(): void {
+    this.#storeTopsAt = undefined;
+    const changed = [...this.#dirty].filter(({ isGone, window, storedTop }) => !isGone && window.top !== storedTop);
+    this.#dirty.clear();
+    for (let at = 0; at < changed.length; at += storedAtOnce)
+      this.#common.persist(changed.slice(at, at + storedAtOnce).map(changeOf), () => {});
+  }
+}

@@ -1,0 +1,111 @@
+/** A handshake under way, with a client that has shown that it hears at its address. */
+import { Assembly } from "./handshake.ts";
+import type { TrafficKeys } from "./key-schedule.ts";
+import type { Instant } from "./messages.ts";
+import type { Direction, RecordIn } from "./record.ts";
+import type { Suite } from "./suites.ts";
+import { ReplayWindow } from "./window.ts";
+
+/** Large enough for an identity of any length that RFC 4279 speaks of. */
+const messageOctetsMax = 4_096;
+/** [RFC 6347 4.2.4.1] */
+const firstPeriodMs = 1_000;
+const repeats = 5;
+/** Until all repetitions have had their time: 1 + 2 + 4 + 8 + 16 + 32 s. */
+const lifeMs = 63_000;
+/** Sealed records that came before the key was known. */
+const earlyMax = 4;
+
+/** What both sides agreed on in their hellos. */
+export interface Agreement {
+  readonly address: string;
+  /** The address without what differs between programs of one host. */
+  readonly host: string;
+  readonly suite: Suite;
+  readonly clientRandom: Uint8Array;
+  readonly serverRandom: Uint8Array;
+  /** The extended master secret is used. [RFC 7627] */
+  readonly isExtended: boolean;
+  /** Ours, by which the client will name this connection. */
+  readonly cid: Uint8Array | undefined;
+  readonly peerCid: Uint8Array | undefined;
+}
+
+export interface Secrets {
+  readonly master: Uint8Array;
+  readonly keys: TrafficKeys;
+  readonly read: Direction;
+  readonly keyMark: Uint8Array;
+  /** There is such an identity. */
+  readonly isKnown: boolean;
+}
+
+export class Setup {
+  readonly address: string;
+  readonly host: string;
+  readonly agreed: Agreement;
+  readonly cid: Uint8Array | undefined;
+  readonly transcript: Uint8Array[] = [];
+  readonly assembly: Assembly;
+  readonly window = new ReplayWindow();
+  /** Messages of the flight that the client is to answer. */
+  readonly flight: Uint8Array[] = [];
+  readonly endsAt: Instant;
+  /**
+   * What comes next: ClientKeyExchange, the answer of who knows the keys, Finished, the answer of the store.
+   */
+  stage: "keyExchange" | "key" | "finished" | "stored" = "keyExchange";
+  identity = "";
+  secrets: Secrets | undefined;
+  /** Of the next message that we say, and of the next plain record. */
+  messageNext: number;
+  plainNext: number;
+  isBadKeyTold = false;
+  #early: RecordIn[] = [];
+  #sentAt: Instant;
+  #periodMs = firstPeriodMs;
+  #repeatsLeft = repeats;
+
+  /** `messageSeq`, `recordSeq`: of the ClientHello; ours go on from there. [RFC 6347 4.2.1, 4.2.2] */
+  constructor(agreed: Agreement, { messageSeq, recordSeq }: { messageSeq: number; recordSeq: number }, now: Instant) {
+    this.agreed = agreed;
+    this.address = agreed.address;
+    this.host = agreed.host;
+    this.cid = agreed.cid;
+    this.assembly = new Assembly(messageSeq + 1, messageOctetsMax);
+    this.messageNext = messageSeq;
+    this.plainNext = recordSeq;
+    this.#sentAt = now;
+    this.endsAt = now + lifeMs;
+  }
+
+  /** When something is to be done if nothing comes. */
+  get dueAt(): Instant {
+    return this.#mayRepeat ? Math.min(this.#sentAt + this.#periodMs, this.endsAt) : this.endsAt;
+  }
+
+  /** Answers whether the flight is to be sent again now. After ClientKeyExchange it is the client that repeats. */
+  takeRepeat(now: Instant): boolean {
+    if (!this.#mayRepeat || now < this.#sentAt + this.#periodMs) return false;
+    this.#repeatsLeft--;
+    this.#periodMs *= 2;
+    this.#sentAt = now;
+    return true;
+  }
+
+  get #mayRepeat(): boolean {
+    return this.stage === "keyExchange" && this.#repeatsLeft > 0;
+  }
+
+  keepEarly(record: RecordIn): void {
+    if (this.#early.length >= earlyMax) return;
+    const { cid, seqBytes, body } = record;
+    this.#early.push({ ...record, cid: cid?.slice(), seqBytes: seqBytes.slice(), body: body.slice() });
+  }
+
+  takeEarly(): readonly RecordIn[] {
+    const early = this.#early;
+    this.#early = [];
+    return early;
+  }
+}

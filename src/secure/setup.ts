@@ -1,0 +1,243 @@
+/**
+ * The server's side of a handshake with a pre-shared key:
+ *
+ *     ClientHello (with cookie)            ->
+ *                                          <-  ServerHello, ServerHelloDone
+ *     ClientKeyExchange, CCS, Finished     ->
+ *                                          <-  CCS, Finished        (when the context is stored)
+ *
+ * A wrong key, and an identity that there is not, show in the same way: what the client seals cannot be opened, and it
+ * hears nothing more. [RFC 4279 2: a server may hide which]
+ */
+import type { Common } from "./common.ts";
+import { direction, newLastFlight, SecureContext } from "./context.ts";
+import { encodeMessage, type Fragment, type Message, messageTypes } from "./handshake.ts";
+import { type ClientHello, encodeServerHello, extensionTypes, renegotiationScsv } from "./hello.ts";
+import { masterSecret, randomOctets, trafficKeys, verifyData } from "./key-schedule.ts";
+import type { Instant } from "./messages.ts";
+import { isEqual, joined, none, octetsOf, Reader, textOf, vector } from "./octets.ts";
+import { contentTypes, openRecord, plainRecord, type RecordIn } from "./record.ts";
+import { keyMarkOctets } from "./record-of.ts";
+import { changeOf, sendLastFlight } from "./sending.ts";
+import { type Agreement, Setup } from "./setup-state.ts";
+import type { Suite } from "./suites.ts";
+
+/** Fatal alerts that are said before there are keys. [RFC 5246 7.2] */
+export const alerts = { handshakeFailure: 40, illegalParameter: 47, decodeError: 50, protocolVersion: 70 } as const;
+
+/** In octets. [RFC 4279 5.3: at least so long ones are to be taken] */
+const identityOctetsMax = 128;
+
+export interface HelloAt {
+  readonly address: string;
+  readonly hello: ClientHello;
+  readonly message: Message;
+  /** Number of its record. */
+  readonly recordSeq: number;
+}
+
+/** Begins a handshake; the number of an alert where it cannot be. The cookie was checked. */
+export function beginSetup(common: Common, at: HelloAt, now: Instant): Setup | number {
+  const { hello, address, message, recordSeq } = at;
+  const agreed = agreementOn(common, hello, address);
+  if (typeof agreed === "number") return agreed;
+  const setup = new Setup(agreed, { messageSeq: message.seq, recordSeq }, now);
+  setup.transcript.push(encodeMessage(message));
+  say(setup, messageTypes.serverHello, serverHello(agreed, hello));
+  say(setup, messageTypes.serverHelloDone, none);
+  return setup;
+}
+
+export function sendFlight(common: Common, setup: Setup): void {
+  const records = setup.flight.map((message) => plainRecord(contentTypes.handshake, setup.plainNext++, message));
+  common.say({ kind: "transmit", address: setup.address, bytes: joined(...records) });
+}
+
+/** ClientKeyExchange, or a part of it. */
+export function onFragment(common: Common, setup: Setup, fragment: Fragment): void {
+  if (setup.stage !== "keyExchange") return;
+  const message = setup.assembly.take(fragment);
+  if (!message) return;
+  if (message.type !== messageTypes.clientKeyExchange) return giveUp(common, setup);
+  const reader = new Reader(message.body);
+  const identityBytes = reader.vector(2);
+  if (!reader.ok || reader.left > 0) return giveUp(common, setup);
+  setup.transcript.push(encodeMessage(message));
+  setup.identity = identityOf(identityBytes) ?? "";
+  setup.stage = "key";
+  if (setup.identity === "") return onKey(common, setup, undefined);
+  common.askKey(setup.identity, (key) => {
+    if (common.contexts.setupAt(setup.address) === setup) onKey(common, setup, key);
+  });
+}
+
+/**
+ * A sealed record for this handshake. Answers whether it was authentic, or may yet be. `now`: of this input.
+ */
+export function onSealed(common: Common, setup: Setup, record: RecordIn, now: Instant): boolean {
+  if (!setup.secrets) {
+    setup.keepEarly(record);
+    return true;
+  }
+  if (!setup.window.isFresh(record.seq)) return false;
+  const opened = openRecord(setup.secrets.read, record);
+  if (!opened) return false;
+  setup.window.take(record.seq);
+  if (opened.type === contentTypes.handshake && setup.stage === "finished")
+    onFinished(common, setup, opened.content, now);
+  return true;
+}
+
+/** What is sealed cannot be opened: the key is another. Said once for each handshake. */
+export function noteBadKey(common: Common, setup: Setup): void {
+  if (setup.isBadKeyTold || setup.stage !== "finished") return;
+  setup.isBadKeyTold = true;
+  common.counters.badKeys++;
+  const { address, identity, secrets } = setup;
+  common.say({ kind: "badKey", identity, address, isKnown: secrets?.isKnown === true });
+}
+
+function agreementOn(common: Common, hello: ClientHello, address: string): Agreement | number {
+  const { crypto, options } = common;
+  if (!hello.isDtls12) return alerts.protocolVersion;
+  if (!hello.takesPlain) return alerts.illegalParameter;
+  const suite = firstCommon(hello.suites, options.suites);
+  const renegotiation = hello.extensions.get(extensionTypes.renegotiationInfo);
+  // Of a first handshake it is an empty vector. [RFC 5746 3.6]
+  if (!suite || (renegotiation && !isEqual(renegotiation, emptyVector))) return alerts.handshakeFailure;
+  const cidExtension = hello.extensions.get(extensionTypes.connectionId);
+  const peerCid = cidExtension && cidIn(cidExtension);
+  if (cidExtension && !peerCid) return alerts.decodeError;
+  return {
+    address,
+    host: hostOf(address),
+    suite,
+    clientRandom: hello.random.slice(),
+    serverRandom: crypto.random(randomOctets),
+    isExtended: hello.extensions.has(extensionTypes.extendedMasterSecret),
+    cid: peerCid && options.cidOctets > 0 ? newCid(common) : undefined,
+    peerCid: peerCid && options.cidOctets > 0 && peerCid.length > 0 ? peerCid.slice() : undefined,
+  };
+}
+
+/** The client's order decides. */
+function firstCommon(ids: readonly number[], suites: readonly Suite[]): Suite | undefined {
+  for (const id of ids) {
+    const suite = suites.find((each) => each.id === id);
+    if (suite) return suite;
+  }
+  return undefined;
+}
+
+/** undefined: the extension does not hold together. */
+function cidIn(extension: Uint8Array): Uint8Array | undefined {
+  const reader = new Reader(extension);
+  const cid = reader.vector(1);
+  return reader.ok && reader.left === 0 ? cid : undefined;
+}
+
+function newCid({ crypto, options, contexts }: Common): Uint8Array {
+  for (;;) {
+    const cid = crypto.random(options.cidOctets);
+    if (!contexts.ofCid(cid)) return cid;
+  }
+}
+
+export function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(":"));
+}
+
+function serverHello({ serverRandom, suite, isExtended, cid }: Agreement, hello: ClientHello): Uint8Array {
+  const { extensions: asked, suites } = hello;
+  const extensions = new Map<number, Uint8Array>();
+  if (asked.has(extensionTypes.renegotiationInfo) || suites.includes(renegotiationScsv))
+    extensions.set(extensionTypes.renegotiationInfo, emptyVector);
+  if (isExtended) extensions.set(extensionTypes.extendedMasterSecret, none);
+  if (cid) extensions.set(extensionTypes.connectionId, vector(cid, 1));
+  return encodeServerHello({ random: serverRandom, suite: suite.id, extensions });
+}
+
+function say(setup: Setup, type: number, body: Uint8Array): void {
+  const message = encodeMessage({ type, seq: setup.messageNext++, body });
+  setup.transcript.push(message);
+  setup.flight.push(message);
+}
+
+/** undefined: nothing that could be anybody's name here. */
+function identityOf(bytes: Uint8Array): string | undefined {
+  if (bytes.length === 0 || bytes.length > identityOctetsMax) return undefined;
+  const text = textOf(bytes);
+  return text !== undefined && !/\p{C}/u.test(text) ? text : undefined;
+}
+
+function onKey(common: Common, setup: Setup, key: Uint8Array | undefined): void {
+  const { crypto, strangersSecret } = common;
+  const { suite, isExtended, clientRandom, serverRandom } = setup.agreed;
+  const psk = key ?? crypto.hmac(strangersSecret)(octetsOf(setup.identity));
+  const sessionHash = isExtended ? crypto.hash(...setup.transcript) : undefined;
+  const master = masterSecret(crypto, { psk, clientRandom, serverRandom, sessionHash });
+  const keys = trafficKeys(crypto, suite, master, setup.agreed);
+  const read = direction(crypto, suite, keys.clientKey, keys.clientIv);
+  setup.secrets = { master, keys, read, keyMark: keyMark(common, psk), isKnown: key !== undefined };
+  setup.stage = "finished";
+}
+
+/** What a key is known by where it must not be kept itself. */
+export function keyMark({ crypto }: Pick<Common, "crypto">, key: Uint8Array): Uint8Array {
+  return crypto.hmac(key)(octetsOf("the key of a context")).slice(0, keyMarkOctets);
+}
+
+function onFinished(common: Common, setup: Setup, content: Uint8Array, now: Instant): void {
+  const { secrets } = setup;
+  const [head, body] = [content.subarray(0, 12), content.subarray(12)];
+  const seq = ((head[4] ?? 0) << 8) | (head[5] ?? 0);
+  const message = { type: messageTypes.finished, seq, body };
+  // It is sent whole: in one fragment, and it is the last of its flight.
+  if (!secrets || seq !== setup.assembly.next || !isEqual(content, encodeMessage(message))) return;
+  const { crypto } = common;
+  if (!isEqual(body, verifyData(crypto, secrets.master, "client", setup.transcript))) return giveUp(common, setup);
+  setup.transcript.push(content);
+  const verify = verifyData(crypto, secrets.master, "server", setup.transcript);
+  const finished = encodeMessage({ type: messageTypes.finished, seq: setup.messageNext++, body: verify });
+  store(common, setup, contextOf(common, setup, finished, now), now);
+}
+
+function contextOf(common: Common, setup: Setup, finished: Uint8Array, now: Instant): SecureContext {
+  const { agreed, secrets, identity, window } = setup;
+  if (!secrets) throw new RangeError("a context is made of secrets");
+  const { keys, keyMark: mark } = secrets;
+  const { suite, cid, peerCid, address, clientRandom } = agreed;
+  const start = { ceiling: 0, readTop: window.top, lastFlight: undefined };
+  const state = { identity, suite, cid, peerCid, keys, keyMark: mark, address, ...start };
+  const context = new SecureContext(common.crypto, state, window, 0, now);
+  context.lastFlight = newLastFlight(finished, setup.plainNext, clientRandom);
+  return context;
+}
+
+/** Finished leaves when the context is stored: a crash must not unsay it. */
+function store(common: Common, setup: Setup, context: SecureContext, now: Instant): void {
+  setup.stage = "stored";
+  const ceiling = context.ceilingToAsk();
+  if (ceiling === undefined) throw new RangeError("a new context has no numbers yet");
+  common.persist([changeOf(context)], (ok) => {
+    context.ceilingStored(ceiling, ok);
+    if (common.contexts.setupAt(setup.address) !== setup) return;
+    common.contexts.removeSetup(setup);
+    if (!ok) {
+      common.counters.handshakesNotStored++;
+      return;
+    }
+    common.counters.handshakesDone++;
+    common.contexts.add(context);
+    const { identity, address, suite, cid } = context;
+    common.say({ kind: "opened", identity, address, suite: suite.name, hasCid: cid !== undefined });
+    sendLastFlight(common, context, now);
+  });
+}
+
+function giveUp(common: Common, setup: Setup): void {
+  common.counters.badRecords++;
+  common.contexts.removeSetup(setup);
+}
+
+const emptyVector = Uint8Array.of(0);

@@ -1,0 +1,85 @@
+/** Cryptography of Node, as `src/secure` asks for it. */
+import {
+  type CipherCCMTypes,
+  type CipherGCMTypes,
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createSecretKey,
+  randomBytes,
+} from "node:crypto";
+import type { Aead, AeadName, Crypto } from "../../secure/crypto.ts";
+
+export const nodeCrypto: Crypto = {
+  random: (octets) => randomBytes(octets),
+  hash: (...parts) => {
+    const hash = createHash("sha256");
+    for (const part of parts) hash.update(part);
+    return hash.digest();
+  },
+  hmac: (key) => {
+    // A key object once: some versions of Node prepare raw keys anew, at five times the cost.
+    const secret = createSecretKey(key);
+    return (...parts) => {
+      const hmac = createHmac("sha256", secret);
+      for (const part of parts) hmac.update(part);
+      return hmac.digest();
+    };
+  },
+  aead: (name, key) => (name === "aes-128-gcm" ? gcm(key) : ccm(name, key)),
+};
+
+function ccm(name: Exclude<AeadName, "aes-128-gcm">, rawKey: Uint8Array): Aead {
+  const key = createSecretKey(rawKey);
+  const cipherName: CipherCCMTypes = "aes-128-ccm";
+  const authTagLength = name === "aes-128-ccm-8" ? 8 : 16;
+  return {
+    seal: (nonce, about, text) => {
+      const cipher = createCipheriv(cipherName, key, nonce, { authTagLength });
+      cipher.setAAD(about, { plaintextLength: text.length });
+      return Buffer.concat([cipher.update(text), cipher.final(), cipher.getAuthTag()]);
+    },
+    open: (nonce, about, sealed) => {
+      const length = sealed.length - authTagLength;
+      if (length < 0) return undefined;
+      const decipher = createDecipheriv(cipherName, key, nonce, { authTagLength });
+      decipher.setAuthTag(sealed.subarray(length));
+      decipher.setAAD(about, { plaintextLength: length });
+      try {
+        const text = decipher.update(sealed.subarray(0, length));
+        decipher.final();
+        return text;
+      } catch {
+        return undefined; // the tag does not match: anybody may send that
+      }
+    },
+  };
+}
+
+function gcm(rawKey: Uint8Array): Aead {
+  const key = createSecretKey(rawKey);
+  const cipherName: CipherGCMTypes = "aes-128-gcm";
+  const authTagLength = 16;
+  return {
+    seal: (nonce, about, text) => {
+      const cipher = createCipheriv(cipherName, key, nonce, { authTagLength });
+      cipher.setAAD(about);
+      return Buffer.concat([cipher.update(text), cipher.final(), cipher.getAuthTag()]);
+    },
+    open: (nonce, about, sealed) => {
+      const length = sealed.length - authTagLength;
+      if (length < 0) return undefined;
+      const decipher = createDecipheriv(cipherName, key, nonce, { authTagLength });
+      decipher.setAuthTag(sealed.subarray(length));
+      decipher.setAAD(about);
+      try {
+        const text = decipher.update(sealed.subarray(0, length));
+        decipher.final();
+        return text;
+      } catch {
+        return undefined; // the tag does not match: anybody may send that
+      }
+    },
+  };
+}

@@ -1,0 +1,226 @@
+/**
+ * DTLS on virtual time: the shipped server, devices of ours, a network that does what a test says to each datagram, a store
+ * that may be slow or refuse, and a judge who sees every seal: no number twice under one key.
+ */
+import { SecureDevice, type SecureDeviceOptions } from "../../src/device/secure.ts";
+import type { SecureOptions } from "../../src/secure/common.ts";
+import type { Crypto } from "../../src/secure/crypto.ts";
+import type { SecureEffect, SecureInput } from "../../src/secure/messages.ts";
+import { SecureServer } from "../../src/secure/server.ts";
+import { suites } from "../../src/secure/suites.ts";
+import { nodeCrypto } from "../../src/transports/dtls/node-crypto.ts";
+
+export const testKey = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
+
+export const testOptions: SecureOptions = {
+  suites: [suites.ccm8, suites.ccm, suites.gcm],
+  cidOctets: 8,
+  contextsMax: 1_000,
+  setupsMax: 100,
+  setupsPerHostMax: 20,
+  idleMs: 30 * 86_400_000,
+  storeTopEveryMs: 1_000,
+};
+
+/** Says of every nonce whether it was used before under that key. */
+export class NonceJudge {
+  readonly #used = new Set<string>();
+  readonly twice: string[] = [];
+  seals = 0;
+
+  readonly crypto: { -readonly [Door in keyof Crypto]: Crypto[Door] } = {
+    ...nodeCrypto,
+    aead: (name, key) => {
+      const aead = nodeCrypto.aead(name, key);
+      const keyName = Buffer.from(key).toString("base64");
+      return {
+        open: aead.open,
+        seal: (nonce, about, text) => {
+          const use = `${keyName} ${Buffer.from(nonce).toString("hex")}`;
+          if (this.#used.has(use)) this.twice.push(use);
+          this.#used.add(use);
+          this.seals++;
+          return aead.seal(nonce, about, text);
+        },
+      };
+    },
+  };
+}
+
+export type Way = "up" | "down";
+/** Milliseconds until it arrives, once for each copy; none: it is lost. */
+export type Fate = (way: Way, count: number, bytes: Uint8Array, address: string) => readonly number[];
+
+interface Arrival {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+export class WorldDevice {
+  address: string;
+  dtls: SecureDevice;
+  readonly got: string[] = [];
+  readonly said: string[] = [];
+
+  constructor(address: string, dtls: SecureDevice) {
+    this.address = address;
+    this.dtls = dtls;
+  }
+}
+
+export class SecureWorld {
+  readonly judge = new NonceJudge();
+  readonly keys = new Map<string, Uint8Array>([["dev1", testKey]]);
+  readonly devices: WorldDevice[] = [];
+  /** What is stored for certain. */
+  store = new Map<string, Uint8Array>();
+  readonly delivered: string[] = [];
+  readonly effects: SecureEffect[] = [];
+  now = 0;
+  server: SecureServer;
+  readonly options: SecureOptions;
+  fate: Fate = () => [5];
+  /** Milliseconds; undefined: it answers nothing. */
+  storeMs: number | undefined = 5;
+  storeOk = true;
+  datagrams: Record<Way, number> = { up: 0, down: 0 };
+  octets: Record<Way, number> = { up: 0, down: 0 };
+  #queue: Arrival[] = [];
+  #order = 0;
+  /** Of the server: what was on its way to an earlier life is nobody's. */
+  #life = 0;
+
+  constructor(options: Partial<SecureOptions> = {}) {
+    this.options = { ...testOptions, ...options };
+    this.server = new SecureServer(this.judge.crypto, this.options, 0);
+  }
+
+  device(options: Partial<SecureDeviceOptions> = {}, address = `10.0.0.${this.devices.length + 1}:5000`): WorldDevice {
+    const all = { identity: "dev1", key: testKey, suites: [suites.ccm8], cidOctets: 0, ...options };
+    const device = new WorldDevice(address, new SecureDevice(this.judge.crypto, all));
+    this.devices.push(device);
+    return device;
+  }
+
+  start(device: WorldDevice): WorldDevice {
+    device.dtls.start(this.now);
+    this.#flush(device);
+    return device;
+  }
+
+  send(device: WorldDevice, text: string): void {
+    device.dtls.send(Buffer.from(text));
+    this.#flush(device);
+  }
+
+  close(device: WorldDevice): void {
+    device.dtls.close();
+    this.#flush(device);
+  }
+
+  /** From the gateway to a device. */
+  answer(identity: string, text: string): void {
+    this.input({ kind: "send", identity, bytes: Buffer.from(text) });
+  }
+
+  input(input: SecureInput): void {
+    this.#perform(this.server.handle(input, this.now));
+  }
+
+  run(ms: number): void {
+    const end = this.now + ms;
+    for (let steps = 0; ; steps++) {
+      if (steps > 200_000) throw new Error("it does not come to rest");
+      const arrival = this.#queue[0];
+      const deadlines = [this.server.nextDeadline(), ...this.devices.map(({ dtls }) => dtls.nextDeadline())];
+      const at = Math.min(arrival?.at ?? Number.POSITIVE_INFINITY, ...deadlines.map((each) => each ?? Infinity));
+      if (at > end) break;
+      this.now = Math.max(this.now, at);
+      if (arrival && arrival.at <= this.now) {
+        this.#queue.shift();
+        arrival.run();
+        continue;
+      }
+      this.input({ kind: "timeout" });
+      for (const device of this.devices) {
+        device.dtls.timeout(this.now);
+        this.#flush(device);
+      }
+    }
+    this.now = end;
+  }
+
+  /** The gateway dies, and a new one begins with this store: as it is, unless said otherwise. */
+  restart(store: ReadonlyMap<string, Uint8Array> = this.store): void {
+    this.#life++;
+    this.store = new Map(store);
+    this.server = new SecureServer(this.judge.crypto, this.options, this.now);
+    this.input({ kind: "restored", records: [...this.store.values()] });
+  }
+
+  #flush(device: WorldDevice): void {
+    for (const output of device.dtls.take()) {
+      if (output.kind === "send") this.#carry("up", output.bytes, device.address);
+      else if (output.kind === "message") device.got.push(Buffer.from(output.bytes).toString());
+      else device.said.push(output.kind === "opened" ? "opened" : `closed: ${output.why}`);
+    }
+  }
+
+  #perform(effects: readonly SecureEffect[]): void {
+    this.effects.push(...effects);
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "transmit":
+          this.#carry("down", effect.bytes, effect.address);
+          break;
+        case "deliver":
+          this.delivered.push(`${effect.identity}: ${Buffer.from(effect.bytes).toString()}`);
+          break;
+        case "askKey":
+          this.input({ kind: "key", token: effect.token, key: this.keys.get(effect.identity) });
+          break;
+        case "persist":
+          this.#persist(effect);
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  #persist({ changes, token }: Extract<SecureEffect, { kind: "persist" }>): void {
+    if (this.storeMs === undefined) return;
+    const life = this.#life;
+    this.#at(this.storeMs, () => {
+      if (life !== this.#life) return;
+      const ok = this.storeOk;
+      for (const { identity, record } of ok ? changes : [])
+        if (record) this.store.set(identity, record);
+        else this.store.delete(identity);
+      this.input({ kind: "persisted", token, ok });
+    });
+  }
+
+  #carry(way: Way, bytes: Uint8Array, address: string): void {
+    const count = this.datagrams[way]++;
+    this.octets[way] += bytes.length;
+    const copy = Uint8Array.from(bytes);
+    for (const ms of this.fate(way, count, copy, address)) {
+      this.#at(ms, () => {
+        if (way === "up") return this.input({ kind: "datagram", address, bytes: copy });
+        const device = this.devices.find((each) => each.address === address);
+        if (!device) return;
+        device.dtls.receive(copy, this.now);
+        this.#flush(device);
+      });
+    }
+  }
+
+  #at(ms: number, run: () => void): void {
+    const arrival = { at: this.now + ms, order: this.#order++, run };
+    const place = this.#queue.findIndex((each) => each.at > arrival.at);
+    if (place < 0) this.#queue.push(arrival);
+    else this.#queue.splice(place, 0, arrival);
+  }
+}
