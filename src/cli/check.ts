@@ -1,24 +1,19 @@
 /** `check`: the configuration and what it names, with every problem at once, or what it would run. */
+import { verdictOn } from "../config/checked.ts";
 import { readConfig } from "../config/load.ts";
 import { Managed, managedInWords } from "../config/managed.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { GatewayError } from "../errors.ts";
 import { shownBrokers } from "../upstream/options.ts";
-import { lookAtFiles } from "./check-files.ts";
 import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
-import { warningsOf } from "./warnings.ts";
 
 export function check(configFile: string): void {
   try {
-    const { config, isWhole, problems } = readConfig(configFile);
-    const looked = config ? lookAtFiles(config) : { problems: [], warnings: [] };
-    const all = [...problems, ...looked.problems];
-    // What was left out of a wrong configuration would be warned of by its default.
-    const warnings = config && isWhole ? [...warningsOf(config), ...looked.warnings] : looked.warnings;
+    const { config, problems, warnings } = verdictOn(readConfig(configFile));
     const says = warnings.map((say) => `Warning: ${say}\n`).join("");
-    if (all.length > 0 || !config) {
-      sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems: all }));
+    if (problems.length > 0 || !config) {
+      sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems }));
       return out(says);
     }
     out(`${configFile} is valid.\n${inWords(config)}${says}`);

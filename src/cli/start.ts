@@ -1,15 +1,16 @@
 /** `start`: runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
 import { resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
+import { afterReload, needRestart } from "../config/restart.ts";
 import type { GatewayConfig } from "../config/schema.ts";
+import { warningsOf } from "../config/warnings.ts";
 import { GatewayError } from "../errors.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
-import { shownBrokers, type UpstreamOptions } from "../upstream/options.ts";
+import { shownBrokers } from "../upstream/options.ts";
 import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
-import { warningsOf } from "./warnings.ts";
 
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
@@ -68,55 +69,12 @@ function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayC
     const restart = needRestart(before, after);
     log.info("SIGHUP: predefined topics, access rules, credentials, certificates and log level are read again");
     if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
-    const topics = { ...before.topics, ...after.topics };
-    return {
-      ...before,
-      topics,
-      access: after.access,
-      log: after.log,
-      upstream: withIdentityOf(before.upstream, after.upstream),
-    };
+    return afterReload(before, after);
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};
     log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
     return before;
   }
-}
-
-function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
-  const keys = Object.keys(after) as (keyof GatewayConfig)[];
-  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-  const isRead = new Set<keyof GatewayConfig>(["topics", "access", "log", "upstream", "upstreams"]);
-  const changed = keys.filter((key) => !isRead.has(key) && !same(before[key], after[key]));
-  if (!same(before.upstream, withIdentityOf(after.upstream, before.upstream))) changed.push("upstream");
-  const others = after.upstreams.map((each) => {
-    const old = before.upstreams.find(({ name }) => name === each.name);
-    return old ? withIdentityOf(each, old) : each;
-  });
-  if (!same(before.upstreams, others)) changed.push("upstreams");
-  if (
-    before.topics.idsPerClientMax !== after.topics.idsPerClientMax ||
-    before.topics.bytesPerClientMax !== after.topics.bytesPerClientMax
-  )
-    changed.push("topics");
-  if (before.log.format !== after.log.format) changed.push("log");
-  return changed;
-}
-
-/** `options` with what says who we are at the broker, which counts at once, taken from `identity`. */
-function withIdentityOf<T extends UpstreamOptions>(options: T, identity: UpstreamOptions): T {
-  const { username, password, passwordCommand, credentials, tls } = identity;
-  const { passwordCommandTimeoutSeconds, passwordCommandCacheSeconds } = identity;
-  return {
-    ...options,
-    username,
-    password,
-    passwordCommand,
-    passwordCommandTimeoutSeconds,
-    passwordCommandCacheSeconds,
-    credentials,
-    tls,
-  };
 }
 
 function warnOfOldNode(log: Log): void {

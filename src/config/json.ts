@@ -1,4 +1,8 @@
-/** The text of a configuration: where it is no JSON, and what to type there. What stands in it is never repeated. */
+/**
+ * The text of a configuration: JSON in which comments may stand (`// ...`, and between slash and star). Where it is none,
+ * and what to type there. What stands in it is never repeated.
+ */
+import { stripComments } from "jsonc-parser";
 
 export type Parsed = { readonly value: unknown } | { readonly problems: readonly string[] };
 
@@ -22,7 +26,7 @@ export function parseJson(octets: Uint8Array, name: string): Parsed {
     };
   }
   try {
-    return { value: JSON.parse(text) };
+    return { value: JSON.parse(stripComments(text, " ")) };
   } catch {
     // Without its cause: that repeats a piece of the file, which may be a secret.
     return { problems: [`${name}: not valid JSON`] };
@@ -46,6 +50,8 @@ class Scanner {
   #at = 0;
   /** Where the brackets stand that are open. */
   readonly #open: number[] = [];
+  /** Where a comment begins that does not end. */
+  #unclosed: number | undefined;
 
   constructor(text: string) {
     this.#text = text;
@@ -53,12 +59,15 @@ class Scanner {
 
   run(): Wrong | undefined {
     this.#skip();
+    if (this.#unclosed !== undefined) return this.#endless(this.#unclosed);
     if (this.#text.length === this.#at) return this.#wrong("the file is empty; {} is the least, and has the defaults");
-    if (!/^[{["\d-]/.test(this.#rest(1)) && !/^(\/[/*]|#|'|true|false|null)/.test(this.#rest(5)))
+    if (!/^[{["\d-]/.test(this.#rest(1)) && !/^(#|'|true|false|null)/.test(this.#rest(5)))
       return this.#wrong("a configuration begins with { and is JSON (not YAML, TOML or INI)");
     const wrong = this.#value("", 0);
+    if (this.#unclosed !== undefined) return this.#endless(this.#unclosed);
     if (wrong) return wrong;
     this.#skip();
+    if (this.#unclosed !== undefined) return this.#endless(this.#unclosed);
     return this.#at < this.#text.length ? this.#wrong("it should end here: one bracket too many?") : undefined;
   }
 
@@ -70,8 +79,24 @@ class Scanner {
     return this.#text.slice(this.#at, this.#at + count);
   }
 
+  /** Blanks, and comments. */
   #skip(): void {
-    while (/^[ \t\r\n]$/.test(this.#rest(1))) this.#at++;
+    for (;;) {
+      const next = this.#rest(2);
+      if (next === "//") {
+        const end = this.#text.indexOf("\n", this.#at);
+        this.#at = end < 0 ? this.#text.length : end;
+      } else if (next === "/*") {
+        const end = this.#text.indexOf("*/", this.#at + 2);
+        if (end < 0) this.#unclosed ??= this.#at;
+        this.#at = end < 0 ? this.#text.length : end + 2;
+      } else if (/^[ \t\r\n]/.test(next)) this.#at++;
+      else return;
+    }
+  }
+
+  #endless(at: number): Wrong {
+    return { at, say: "a comment that begins here does not end: */ is missing" };
   }
 
   #value(path: string, depth: number): Wrong | undefined {
@@ -138,7 +163,7 @@ class Scanner {
       const bracket = this.#text[open] === "[" ? "]" : "}";
       return this.#wrong(`it ends too early: a ${bracket} is missing for ${placeIn(this.#text, open)}`);
     }
-    if (/^(\/\/|\/\*|#)/.test(rest)) return this.#wrong("JSON knows no comments: delete it");
+    if (rest.startsWith("#")) return this.#wrong("a comment begins with //, not with #");
     if (/^['\u2018-\u201d]/.test(rest)) return this.#wrong('keys and texts stand in double quotes: "..."');
     if (wanted === "a comma") return this.#wrong("a comma is missing before this");
     if (wanted === "a colon") return this.#wrong("a colon is missing between key and value");

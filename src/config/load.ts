@@ -41,6 +41,11 @@ export function readConfig(path: string): Reading {
       : "";
     throw new GatewayError("ERR_CONFIG_READ", { path }, { cause, say: `cannot read ${path}: ${why}${hint}` });
   }
+  return readConfigText(octets, path);
+}
+
+/** The same of what would stand in the file. */
+export function readConfigText(octets: Uint8Array, path: string): Reading {
   const parsed = parseJson(octets, path);
   if ("problems" in parsed) return { raw: undefined, config: undefined, isWhole: false, problems: parsed.problems };
   // The configuration that comes with the package lies where nothing is to be written.

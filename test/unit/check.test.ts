@@ -4,10 +4,11 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { lookAtFiles } from "../../src/cli/check-files.ts";
-import { warningsOf } from "../../src/cli/warnings.ts";
+import { lookAtFiles } from "../../src/config/check-files.ts";
+import { verdictOn } from "../../src/config/checked.ts";
 import { parseJson } from "../../src/config/json.ts";
 import { loadConfig, parseConfig, readConfig } from "../../src/config/load.ts";
+import { warningsOf } from "../../src/config/warnings.ts";
 import { Credentials } from "../../src/upstream/credentials.ts";
 
 let folder: string;
@@ -25,13 +26,8 @@ function file(name: string, text: string | Uint8Array): string {
 /** All that `check` would say, without starting it. */
 function said(raw: unknown): { problems: string; warnings: string } {
   const path = file("gateway.config.json", typeof raw === "string" ? raw : JSON.stringify(raw));
-  const { config, isWhole, problems } = readConfig(path);
-  const looked = config ? lookAtFiles(config) : { problems: [], warnings: [] };
-  const warnings = config && isWhole ? warningsOf(config) : [];
-  return {
-    problems: [...problems, ...looked.problems].join("\n"),
-    warnings: [...warnings, ...looked.warnings].join("\n"),
-  };
+  const { problems, warnings } = verdictOn(readConfig(path));
+  return { problems: problems.join("\n"), warnings: warnings.join("\n") };
 }
 
 const up = (more: object) => ({ upstream: { url: "mqtt://127.0.0.1:1", ...more } });
@@ -97,7 +93,11 @@ describe("each mistake has a sentence that says what to type", () => {
 
   test.each([
     ['{ "log": { "level": "info", } }', /line 1, column 27: delete this comma/],
-    ['{ // hello\n "log": {} }', /line 1, column 3: JSON knows no comments/],
+    ['{ # hello\n "log": {} }', /line 1, column 3: a comment begins with \/\/, not with #/],
+    ['{ "log": {} } /* and so on', /line 1, column 15: a comment that begins here does not end/],
+    ['/* { "log": {} }', /line 1, column 1: a comment that begins here does not end/],
+    ['{ "log": /* { } }', /line 1, column 10: a comment that begins here does not end/],
+    ["// nothing", /the file is empty/],
     ['{\n "log": {', /line 2, column 10: it ends too early: a } is missing for line 2, column 9/],
     ["{ 'log': {} }", /double quotes/],
     ["", /the file is empty/],
@@ -107,6 +107,17 @@ describe("each mistake has a sentence that says what to type", () => {
     ['{ "log": { "level": "info", "level": "debug" } }', /^log\.level: stands twice, again at line 1, column 29/],
   ])("no JSON: %j", (text, sentence) => {
     expect(said(text).problems).toMatch(sentence);
+  });
+
+  test("comments may stand in it, wherever blanks may; in a text they are text", () => {
+    const text =
+      '// ours\n{ /* a */ "log" /* b */ : { "level" : // c\n"debug" }, "status": { "topic": "a//b/*c*/" } } // d';
+    expect(parseJson(Buffer.from(text), "f")).toEqual({
+      value: { log: { level: "debug" }, status: { topic: "a//b/*c*/" } },
+    });
+    expect(said('{ // first\n "log": { "level": "debug" } /* last */ }')).toEqual({ problems: "", warnings: "" });
+    // Places are those of the file.
+    expect(said('{ /* x\n */ "log": { "level" "debug" } }').problems).toMatch(/line 2, column 22: a colon/);
   });
 
   test("the mark that editors write before UTF-8 is taken, UTF-16 is told", () => {

@@ -4,8 +4,8 @@ import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import type { GatewayConfig } from "../config/schema.ts";
 import type { SecretReference, UpstreamOptions } from "../upstream/options.ts";
+import type { GatewayConfig } from "./schema.ts";
 
 export interface Looked {
   /** It does not work so. */

@@ -1,7 +1,8 @@
 /** What is valid, and should not stay as it is, or does not do what it looks like: with its key and what to type. */
-import type { GatewayConfig } from "../config/schema.ts";
+
 import { parseBrokerUrl } from "../upstream/broker-url.ts";
 import { holdsPassword, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
+import type { GatewayConfig } from "./schema.ts";
 
 /** Times that are long by nature: a multiple of a thousand seconds says nothing, whole minutes in milliseconds do. */
 const longTimes = new Set([

@@ -1,0 +1,54 @@
+/** What of a configuration counts at once when it is read again, and what only after a restart. */
+import type { UpstreamOptions } from "../upstream/options.ts";
+import type { GatewayConfig } from "./schema.ts";
+
+/** The sections of `after` that count only after a restart, because they are not as in `before`. */
+export function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
+  const keys = Object.keys(after) as (keyof GatewayConfig)[];
+  const isRead = new Set<keyof GatewayConfig>(["topics", "access", "log", "upstream", "upstreams"]);
+  const changed = keys.filter((key) => !isRead.has(key) && !isSame(before[key], after[key]));
+  if (!isSame(before.upstream, withIdentityOf(after.upstream, before.upstream))) changed.push("upstream");
+  const others = after.upstreams.map((each) => {
+    const old = before.upstreams.find(({ name }) => name === each.name);
+    return old ? withIdentityOf(each, old) : each;
+  });
+  if (!isSame(before.upstreams, others)) changed.push("upstreams");
+  if (
+    before.topics.idsPerClientMax !== after.topics.idsPerClientMax ||
+    before.topics.bytesPerClientMax !== after.topics.bytesPerClientMax
+  )
+    changed.push("topics");
+  if (before.log.format !== after.log.format) changed.push("log");
+  return changed;
+}
+
+/** What counts once `after` was read again in a life that began with `before`. */
+export function afterReload(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
+  return {
+    ...before,
+    topics: { ...before.topics, ...after.topics },
+    access: after.access,
+    log: after.log,
+    upstream: withIdentityOf(before.upstream, after.upstream),
+  };
+}
+
+/** `options` with what says who we are at the broker, which counts at once, taken from `identity`. */
+function withIdentityOf<T extends UpstreamOptions>(options: T, identity: UpstreamOptions): T {
+  const { username, password, passwordCommand, credentials, tls } = identity;
+  const { passwordCommandTimeoutSeconds, passwordCommandCacheSeconds } = identity;
+  return {
+    ...options,
+    username,
+    password,
+    passwordCommand,
+    passwordCommandTimeoutSeconds,
+    passwordCommandCacheSeconds,
+    credentials,
+    tls,
+  };
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
