@@ -9,11 +9,13 @@ import { configurationSchema } from "./config/documentation.ts";
 import type { Managed } from "./config/managed.ts";
 import { isPasswordOf } from "./config/password-hash.ts";
 import type { GatewayConfig } from "./config/schema.ts";
+import { exported, SettingsFile } from "./config/settings-file.ts";
 import { shownConfig } from "./config/shown.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
 import { neighbourOf, transportNameOf } from "./core/peer-id.ts";
 import type { PeerId } from "./core/types.ts";
+import { GatewayError } from "./errors.ts";
 import { dropReasonRows } from "./observe/drop-reasons.ts";
 import { Live } from "./observe/live.ts";
 import type { Role } from "./roles.ts";
@@ -39,6 +41,8 @@ export interface LookoutParts {
   readonly config: () => GatewayConfig;
   /** Who was admitted by hand changed: everybody is asked once more. */
   readonly accessChanged: () => void;
+  /** Takes over what can change while running; the sections that need a restart. */
+  readonly reload: (config: GatewayConfig) => readonly string[];
   /** `http://127.0.0.1:9464`, or "" if nothing is served. */
   readonly place: () => string;
 }
@@ -57,6 +61,7 @@ export class Lookout {
   readonly #totals = new TotalsOfTheHour();
   readonly #brokers = new Map<string, BrokerState>();
   readonly #logIn: LogIn;
+  readonly #settings: SettingsFile;
   readonly #startedAt: number;
   #timer: NodeJS.Timeout | undefined;
 
@@ -65,6 +70,7 @@ export class Lookout {
     const { core, managed, now } = parts;
     const wallClock = () => parts.wallClock.now();
     this.#startedAt = now();
+    this.#settings = new SettingsFile(parts.file, parts.config);
     this.#knocks = new Knocks(wallClock);
     this.live = new Live(core, wallClock);
     this.#logIn = new LogIn(
@@ -160,7 +166,16 @@ export class Lookout {
         schema: configurationSchema(),
         managedFile: managed.path,
         admitted: managed.state.admitted,
+        written: this.#settings.written(),
       }),
+      trySettings: async (changes) => sentenceOr(async () => this.#settings.attempt(changes)),
+      saveSettings: (changes, version) =>
+        sentenceOr(async () => {
+          const restart = this.#parts.reload(await this.#settings.save(changes, version));
+          return { restart, version: this.#settings.written().version };
+        }),
+      keepSecret: (key, secret) => sentenceOr(() => this.#settings.keepSecret(key, secret)),
+      exportSettings: () => exported(config(), managed.state.admitted),
       admit: (clientId, peer, isAnywhere) => this.#admit(clientId, peer, isAnywhere),
       withdraw: async (clientId) => {
         const was = await managed.withdraw(clientId);
@@ -234,6 +249,16 @@ function ownAddresses(): string[] {
 function pageFolder(): URL {
   const beside = new URL("./console/", import.meta.url);
   return existsSync(new URL("console.js", beside)) ? beside : new URL("../dist/console/", import.meta.url);
+}
+
+async function sentenceOr<T>(work: () => Promise<T>): Promise<T | string> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    const { problems } = error.details;
+    return Array.isArray(problems) ? problems.join("; ") : error.message;
+  }
 }
 
 async function sentenceOf(work: Promise<void>): Promise<string | undefined> {

@@ -8,6 +8,7 @@ import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import { Managed } from "./config/managed.ts";
+import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
 import { payloadStart } from "./core/dialects/payload-start.ts";
@@ -141,6 +142,7 @@ export class Gateway {
       now: () => this.#clock.now(),
       config: () => this.#config,
       accessChanged: () => this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) }),
+      reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
     });
     const edges = {
@@ -185,18 +187,20 @@ export class Gateway {
 
   /**
    * Takes over what can change while running: predefined topics, access rules, credentials and certificates, the log level.
+   * @returns the sections that count only after a restart
    * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
    */
-  reload(config: GatewayConfig): void {
+  reload(config: GatewayConfig): readonly string[] {
+    const restart = needRestart(this.#config, config);
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
     this.#log.level = config.log.level;
-    const { topics, access, log } = config;
-    this.#config = { ...this.#config, topics, access, log };
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
       if (options) upstream.reload(options);
     }
+    this.#config = afterReload(this.#config, config);
+    return restart;
   }
 
   health(): {

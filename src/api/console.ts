@@ -13,6 +13,8 @@ import { Page } from "./page.ts";
 
 export const prefix = "/api/v1";
 const bodyBytesMax = 4_096;
+/** Of a command: a whole configuration, or a secret. */
+const commandBytesMax = 262_144;
 
 export interface ConsoleOptions extends GuardOptions {
   readonly desk: Pick<OperatorDesk, "routes" | "ask" | "document">;
@@ -171,6 +173,12 @@ export class ConsoleServer {
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
     const asker: Asker = { name: `console ${who.name} from ${addressOf(request)}`, role: who.role };
+    // What is long, or nobody's to read in the log of a proxy, comes in the body.
+    if (request.method === "POST") {
+      const body = hasBody(request) ? await bodyOf(request, commandBytesMax) : {};
+      if (!body) return refuse(request, response, 413, `a body is a JSON object of at most ${commandBytesMax} octets`);
+      for (const [name, value] of Object.entries(body)) searchParams.append(name, String(value));
+    }
     await tell(response, await desk.ask(asker, route.command, searchParams));
   }
 }
@@ -199,13 +207,20 @@ function cookieLine(request: IncomingMessage, value: string, seconds: number): s
   return `${cookieName(request)}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
 }
 
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
 /** An object in JSON; undefined: it is too long, or none. */
-async function bodyOf(request: IncomingMessage): Promise<Readonly<Record<string, unknown>> | undefined> {
+async function bodyOf(
+  request: IncomingMessage,
+  bytesMax = bodyBytesMax,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
   const parts: Buffer[] = [];
   let bytes = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     bytes += part.byteLength;
-    if (bytes > bodyBytesMax) return undefined;
+    if (bytes > bytesMax) return undefined;
     parts.push(part);
   }
   try {

@@ -3,18 +3,28 @@ import { verdictOn } from "../config/checked.ts";
 import { readConfig } from "../config/load.ts";
 import { Managed, managedInWords } from "../config/managed.ts";
 import type { GatewayConfig } from "../config/schema.ts";
+import { exported } from "../config/settings-file.ts";
 import { GatewayError } from "../errors.ts";
 import { shownBrokers } from "../upstream/options.ts";
-import { out } from "./output.ts";
+import { err, out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 
-export function check(configFile: string): void {
+export interface CheckOptions {
+  /** The configuration as it counts, as JSON, instead of words. */
+  readonly export?: boolean;
+}
+
+export function check(configFile: string, options: CheckOptions = {}): void {
   try {
     const { config, problems, warnings } = verdictOn(readConfig(configFile));
     const says = warnings.map((say) => `Warning: ${say}\n`).join("");
     if (problems.length > 0 || !config) {
       sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems }));
       return out(says);
+    }
+    if (options.export) {
+      err(says);
+      return out(exported(config, new Managed(config.store).state.admitted));
     }
     out(`${configFile} is valid.\n${inWords(config)}${says}`);
   } catch (error) {

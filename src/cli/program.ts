@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
 import { bleCommand } from "./ble.ts";
+import type { CheckOptions } from "./check.ts";
 import { addConsoleCommand } from "./console.ts";
 import type { DecodeOptions } from "./decode.ts";
 import { wholeNumber } from "./device-options.ts";
@@ -38,8 +39,9 @@ export async function run(argv: readonly string[]): Promise<void> {
     .command("check")
     .description("read the configuration, say every problem in it or what it would run")
     .option(...configFile)
-    .action(async (options: { config?: string }) =>
-      (await import("./check.ts")).check(options.config ?? defaultConfigFile()),
+    .option("--export", "write the configuration as it counts: defaults, who was admitted by hand, no secrets")
+    .action(async (options: CheckOptions & { config?: string }) =>
+      (await import("./check.ts")).check(options.config ?? defaultConfigFile(), options),
     );
   program
     .command("doctor")

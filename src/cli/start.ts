@@ -1,7 +1,6 @@
 /** `start`: runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
 import { resolve } from "node:path";
 import { loadConfig } from "../config/load.ts";
-import { afterReload, needRestart } from "../config/restart.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { warningsOf } from "../config/warnings.ts";
 import { GatewayError } from "../errors.ts";
@@ -36,9 +35,7 @@ export async function start(configFile: string): Promise<void> {
   sayConsole(gateway);
   log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
 
-  process.on("SIGHUP", () => {
-    config = reload(gateway, log, configFile, config);
-  });
+  process.on("SIGHUP", () => reload(gateway, log, configFile));
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       log.info(`${signal}: ending`);
@@ -62,18 +59,14 @@ function sayConsole(gateway: Gateway): void {
     out(`Console (this link logs in once, within ten minutes):\n  ${links.join("\n  ")}\n`);
 }
 
-function reload(gateway: Gateway, log: Log, configFile: string, before: GatewayConfig): GatewayConfig {
+function reload(gateway: Gateway, log: Log, configFile: string): void {
   try {
-    const after = loadConfig(configFile);
-    gateway.reload(after);
-    const restart = needRestart(before, after);
+    const restart = gateway.reload(loadConfig(configFile));
     log.info("SIGHUP: predefined topics, access rules, credentials, certificates and log level are read again");
     if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
-    return afterReload(before, after);
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};
     log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
-    return before;
   }
 }
 

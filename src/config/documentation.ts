@@ -31,6 +31,7 @@ export function configurationMarkdown(): string {
     "`gateway.config.json`, or the file named with `--config`. Made from the schema by `npm run docs`; a test keeps it true.",
     "Everything has a default: `{}` is a valid configuration. Unknown keys are errors. File names are relative to the",
     'configuration. Passwords and keys are never in it: `{ "file": "..." }` or `{ "env": "..." }` says where they are.',
+    "Comments may stand in it: `// ...` to the end of the line, or between `/*` and `*/`.",
     "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics, `access`, credentials, certificates",
     "and the log level again; all else counts after a restart. Files with secrets and certificates are also read again when they change:",
     "connections that stand keep what they have, new ones use what is there.",

@@ -49,9 +49,14 @@ export function readConfigText(octets: Uint8Array, path: string): Reading {
   const parsed = parseJson(octets, path);
   if ("problems" in parsed) return { raw: undefined, config: undefined, isWhole: false, problems: parsed.problems };
   // The configuration that comes with the package lies where nothing is to be written.
-  const folder = resolve(path) === shipped ? process.cwd() : dirname(resolve(path));
+  const folder = comesWithThePackage(path) ? process.cwd() : dirname(resolve(path));
   const { config, ...rest } = understood(parsed.value);
   return { raw: parsed.value, config: config && withPathsFrom(folder, config), ...rest };
+}
+
+/** The file that is used where there is no other: nobody's to change. */
+export function comesWithThePackage(path: string): boolean {
+  return resolve(path) === shipped;
 }
 
 /** Parses, never merely checks. @throws {GatewayError} ERR_CONFIG_INVALID with every problem found. */

@@ -26,9 +26,13 @@ export function needRestart(before: GatewayConfig, after: GatewayConfig): string
 export function afterReload(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
   return {
     ...before,
-    topics: { ...before.topics, ...after.topics },
+    topics: {
+      ...after.topics,
+      idsPerClientMax: before.topics.idsPerClientMax,
+      bytesPerClientMax: before.topics.bytesPerClientMax,
+    },
     access: after.access,
-    log: after.log,
+    log: { ...after.log, format: before.log.format },
     upstream: withIdentityOf(before.upstream, after.upstream),
   };
 }

@@ -37,6 +37,8 @@ interface Spec<In extends z.ZodObject> {
   readonly isLocal?: true;
   /** What comes in or goes out is nobody else's business: the log says only that it was asked for, and what became of it. */
   readonly isSecret?: true;
+  /** What the log says of the input, where not all of it is for the log. */
+  readonly noted?: (query: Query) => object;
 }
 
 interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {

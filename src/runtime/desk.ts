@@ -55,7 +55,8 @@ export class OperatorDesk {
   /** Carries out one command. Throws only for a mistake of ours. */
   async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     const command: AnyCommand = commands[name];
-    const input = command.isSecret ? "{}" : short(Object.fromEntries(query));
+    const asked = Object.fromEntries(query);
+    const input = command.isSecret ? "{}" : short(command.noted?.(asked) ?? asked);
     const note = (outcome: string) => {
       if (command.audited) this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
     };

@@ -30,6 +30,17 @@ export interface Installation {
   /** The addresses of this machine, where a device in the same network finds it. */
   addresses(): readonly string[];
   settings(): Settings;
+  /** What a change of the configuration's file would mean, as `check` says it. A sentence: it cannot be looked at. */
+  trySettings(changes: readonly SettingChange[]): Promise<TriedSettings | string>;
+  /** Changes the file, and takes over what can change while running. A sentence: nothing was changed. */
+  saveSettings(
+    changes: readonly SettingChange[],
+    version: string,
+  ): Promise<{ readonly restart: readonly string[]; readonly version: string } | string>;
+  /** A secret of this key goes into a file; answers what the configuration calls it by, or with a sentence. */
+  keepSecret(key: string, secret: string): Promise<{ readonly file: string } | string>;
+  /** The configuration as it counts, without secrets, as a text that can be started elsewhere. */
+  exportSettings(): string;
   /** Answers with a sentence where it cannot be. */
   admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
   /** False: it was not admitted by hand. */
@@ -72,6 +83,29 @@ export interface Settings {
     readonly at: string;
     readonly by: string;
   }[];
+  /** What stands in the file. */
+  readonly written: {
+    readonly values?: unknown;
+    /** Named again by who saves: somebody else may have changed it meanwhile. */
+    readonly version: string;
+    /** Why nothing can be changed; absent: it can. */
+    readonly readOnly?: string | undefined;
+    /** Sections that were changed since the start and count after the next. */
+    readonly restart: readonly string[];
+  };
+}
+
+export interface SettingChange {
+  readonly path: readonly (string | number)[];
+  /** Undefined: the key is taken out. */
+  readonly value?: unknown;
+}
+
+export interface TriedSettings {
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+  readonly difference: readonly { readonly kind: "same" | "out" | "in"; readonly text: string }[];
+  readonly restart: readonly string[];
 }
 
 export const emptyInstallation: Installation = {
@@ -88,7 +122,16 @@ export const emptyInstallation: Installation = {
   predefined: () => ({ forAll: {}, byClient: {} }),
   reason: () => undefined,
   addresses: () => [],
-  settings: () => ({ configuration: {}, schema: {}, admitted: [] }),
+  settings: () => ({
+    configuration: {},
+    schema: {},
+    admitted: [],
+    written: { version: "", readOnly: "there is no file", restart: [] },
+  }),
+  trySettings: async () => "there is no file",
+  saveSettings: async () => "there is no file",
+  keepSecret: async () => "there is no folder",
+  exportSettings: () => "{}\n",
   admit: async () => "there is nothing to keep it in",
   withdraw: async () => false,
   link: () => "there is no console",

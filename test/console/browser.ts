@@ -1,7 +1,7 @@
 /** A browser, and a gateway with a broker and devices on loopback, for tests of the page. */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +28,8 @@ export interface Served {
   readonly gateway: Gateway;
   readonly port: number;
   readonly url: string;
+  /** The configuration's file, with a comment in it. */
+  readonly file: string;
   readonly startBroker: () => Promise<void>;
   readonly stopBroker: () => Promise<void>;
   /** Ends the gateway, and starts it again with the same store and ports. */
@@ -50,14 +52,17 @@ export async function serve(
     broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
   };
   await startBroker();
-  const start = () =>
-    startGateway({
-      transports: [{ type: "udp", host: "127.0.0.1", port: udpPort }],
-      upstream: { url: `mqtt://127.0.0.1:${brokerPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.3 }, ...upstream },
-      store: { kind: "disk", folder },
-      api: { port: apiPort },
-      ...config,
-    });
+  const file = join(folder, "gateway.config.json");
+  const raw = {
+    transports: [{ type: "udp", host: "127.0.0.1", port: udpPort }],
+    upstream: { url: `mqtt://127.0.0.1:${brokerPort}`, reconnect: { minSeconds: 0.1, maxSeconds: 0.3 }, ...upstream },
+    store: { kind: "disk", folder },
+    api: { port: apiPort },
+    log: { level: "silent" },
+    ...config,
+  };
+  writeFileSync(file, `// Kept by hand.\n${JSON.stringify(raw, undefined, 2)}\n`);
+  const start = () => startGateway(raw, 2, file);
   let { gateway } = await start();
   onTestFinished(async () => {
     await gateway.stop();
@@ -69,6 +74,7 @@ export async function serve(
       return gateway;
     },
     port: udpPort,
+    file,
     get url() {
       return `${gateway.apiPlace}/`;
     },

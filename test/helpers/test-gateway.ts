@@ -8,10 +8,11 @@ import { Gateway } from "../../src/gateway.ts";
 import { createLog } from "../../src/observe/log.ts";
 import type { QoS } from "../../src/wire/fields.ts";
 
-/** `logTo`: the file that the log goes to; the terminal unless told. */
+/** `logTo`: the file that the log goes to; the terminal unless told. `file`: where the configuration is said to be from. */
 export async function startGateway(
   config: Record<string, unknown>,
   logTo = 2,
+  file?: string,
 ): Promise<{ gateway: Gateway; port: number }> {
   const parsed = parseConfig({
     transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
@@ -20,7 +21,7 @@ export async function startGateway(
     log: { level: (process.env["TEST_LOG"] ?? "silent") as "silent", format: "json" },
     ...config,
   });
-  const gateway = new Gateway(parsed, await createLog(parsed.log, logTo));
+  const gateway = new Gateway(parsed, await createLog(parsed.log, logTo), file);
   await gateway.start();
   return { gateway, port: Number(gateway.places()[0]?.split(":").at(-1)) };
 }

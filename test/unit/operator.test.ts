@@ -57,6 +57,9 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "topics.list": {},
   "radio.show": {},
   "settings.show": {},
+  "settings.try": { changes: [{ path: ["api", "port"], value: 80 }] },
+  "settings.save": { changes: [{ path: ["api", "port"] }], version: "v" },
+  "settings.secret": { key: "upstream.password", secret: "s" },
   "console.link": { role: "viewer" },
   "console.password": { hash: `scrypt$${"x".repeat(40)}` },
   "sessions.drop": { client: "c1" },
@@ -95,6 +98,14 @@ function fullHouse(): Installation {
     predefined: () => ({ forAll: { "1": "a" }, byClient: { c1: { "2": "b" } } }),
     admit: async () => undefined,
     withdraw: async () => true,
+    trySettings: async () => ({
+      problems: ["p"],
+      warnings: ["w"],
+      difference: [{ kind: "in", text: "x" }],
+      restart: ["api"],
+    }),
+    saveSettings: async () => ({ restart: ["api"], version: "v2" }),
+    keepSecret: async () => ({ file: "f" }),
     link: () => ["http://127.0.0.1:9464/#token=x"],
     setPassword: async () => undefined,
   };
@@ -147,6 +158,9 @@ test("a viewer sees, and changes nothing", async () => {
     "topics.list": "done",
     "radio.show": "done",
     "settings.show": "not-allowed",
+    "settings.try": "not-allowed",
+    "settings.save": "not-allowed",
+    "settings.secret": "not-allowed",
     "console.link": "not-allowed",
     "console.password": "not-allowed",
   });
@@ -178,7 +192,9 @@ test("a link and a password's hash are noted nowhere; that they were asked for i
 });
 
 test("the list: each command has a place of its own, what changes something is the operator's and audited", () => {
-  const all = Object.values(commands);
+  const { "settings.try": tried, ...others } = commands;
+  const all = Object.values(others);
+  expect([tried.role, tried.audited]).toEqual(["operator", false]); // it changes nothing: asked at every letter
   expect(new Set(all.map(({ method, path }) => `${method} ${path}`)).size).toBe(all.length);
   for (const { method, role, audited } of all) {
     if (method !== "GET") expect([role, audited]).toEqual(["operator", true]);

@@ -1,0 +1,189 @@
+/**
+ * The configuration's file as the console's Settings see it: what stands there without its secrets, what a change would
+ * mean, and the change itself. A secret is written and never read back: it goes into a file of its own, and the
+ * configuration gets a reference to it.
+ */
+import { chmodSync, mkdirSync, readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import { GatewayError } from "../errors.ts";
+import { verdictOn } from "./checked.ts";
+import { type Change, difference, edited, type Line, replaceFile, versionOf, whyNotWritable } from "./edit.ts";
+import { comesWithThePackage, readConfigText } from "./load.ts";
+import { needRestart } from "./restart.ts";
+import type { GatewayConfig } from "./schema.ts";
+import { isOpen, isSecretReference, shownConfig, shownText } from "./shown.ts";
+import { valueAt } from "./words.ts";
+
+export interface Written {
+  /** What stands in the file; secrets are masked. Undefined: it cannot be read as it is. */
+  readonly values: unknown;
+  /** To be named again by who saves; "" where there is no file. */
+  readonly version: string;
+  /** Why nothing can be changed; absent: it can. */
+  readonly readOnly?: string;
+  /** Sections that were changed since the start and count only after the next. */
+  readonly restart: readonly string[];
+}
+
+export interface Tried {
+  readonly problems: readonly string[];
+  readonly warnings: readonly string[];
+  /** "" between pieces is a gap. */
+  readonly difference: readonly Line[];
+  /** Sections that count after a restart. */
+  readonly restart: readonly string[];
+}
+
+const secretBytesMax = 65_536;
+
+export class SettingsFile {
+  readonly #path: string | undefined;
+  readonly #running: () => GatewayConfig;
+
+  constructor(path: string | undefined, running: () => GatewayConfig) {
+    this.#path = path;
+    this.#running = running;
+  }
+
+  written(): Written {
+    const path = this.#path;
+    if (path === undefined)
+      return { values: {}, version: "", readOnly: "this gateway was started without a file", restart: [] };
+    const octets = readOr(path);
+    if (!octets) return { values: undefined, version: "", readOnly: `${path} cannot be read`, restart: [] };
+    const text = octets.toString();
+    const { raw, config } = readConfigText(octets, path);
+    const why = this.#whyNot(path);
+    const readOnly =
+      why ?? (raw === undefined ? `${path} is no JSON just now; \`mqtt-sn-gateway check\` says where` : undefined);
+    return {
+      values: shownConfig(raw),
+      version: versionOf(text),
+      ...(readOnly !== undefined && { readOnly }),
+      restart: config ? needRestart(this.#running(), config) : [],
+    };
+  }
+
+  /** As `check` would judge it. @throws {GatewayError} where the file cannot be read, or is no JSON */
+  attempt(changes: readonly Change[]): Tried {
+    const { before, after, path } = this.#changed(changes);
+    const { config, problems, warnings } = verdictOn(readConfigText(Buffer.from(after), path));
+    const lines = difference(before, after).map((line) => ({ ...line, text: withoutPasswords(line.text) }));
+    return {
+      problems,
+      warnings,
+      difference: lines,
+      restart: config && problems.length === 0 ? needRestart(this.#running(), config) : [],
+    };
+  }
+
+  /** What is wrong is not saved. @throws {GatewayError} */
+  async save(changes: readonly Change[], version: string): Promise<GatewayConfig> {
+    const { after, path } = this.#changed(changes);
+    const why = this.#whyNot(path);
+    if (why !== undefined) throw new GatewayError("ERR_CONFIG_READ", { path }, { say: why });
+    const { config, problems } = verdictOn(readConfigText(Buffer.from(after), path));
+    if (!config || problems.length > 0) throw new GatewayError("ERR_CONFIG_INVALID", { problems });
+    await replaceFile(path, after, version);
+    return config;
+  }
+
+  /**
+   * Keeps a secret in a file that only the gateway's user can read, in the store's folder.
+   * @returns what the configuration refers to it by @throws {GatewayError} where there is no folder
+   */
+  async keepSecret(key: string, secret: string): Promise<{ readonly file: string }> {
+    const { store } = this.#running();
+    const path = this.#path;
+    const no = (say: string) => new GatewayError("ERR_CONFIG_READ", {}, { say });
+    if (path === undefined || store.kind !== "disk")
+      throw no("there is no folder to keep it in: store.kind is not disk");
+    if (!isSecretReference(key.split(".")) || !/^[\w.:-]{1,200}$/.test(key)) throw no(`${key} is no secret`);
+    if (secret === "" || Buffer.byteLength(secret) > secretBytesMax)
+      throw no("a secret is not empty, and no longer than 64 kB");
+    const folder = join(store.folder, "secrets");
+    const file = join(folder, key.replaceAll(":", ""));
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      await writeFile(file, secret, { mode: 0o600 });
+      chmodSync(file, 0o600); // it may have been there
+    } catch (cause) {
+      throw no(`the secret cannot be kept: ${cause instanceof Error ? cause.message : String(cause)}`);
+    }
+    const near = relative(dirname(resolve(path)), file);
+    return { file: near.startsWith("..") ? file : near };
+  }
+
+  #whyNot(path: string): string | undefined {
+    if (comesWithThePackage(path))
+      return `${path} comes with the package: copy it to where the gateway is started, as gateway.config.json, and change that one`;
+    return whyNotWritable(path);
+  }
+
+  #changed(changes: readonly Change[]): { readonly before: string; readonly after: string; readonly path: string } {
+    const path = this.#path;
+    const octets = path === undefined ? undefined : readOr(path);
+    if (path === undefined || !octets)
+      throw new GatewayError("ERR_CONFIG_READ", { path }, { say: "there is no file that could be changed" });
+    const before = octets.toString();
+    const { raw } = readConfigText(octets, path);
+    const whole = changes.map(({ path: at, value }) => ({
+      path: at,
+      value: unmasked(value, valueAt(raw, [...at]), at),
+    }));
+    return { before, after: edited(before, whole), path };
+  }
+}
+
+/** The configuration as it counts, to be started elsewhere: with who was admitted by hand, without secrets. */
+export function exported(
+  config: GatewayConfig,
+  admitted: readonly { readonly clientId: string; readonly from?: string | undefined }[],
+): string {
+  const isPattern = ({ clientId }: { readonly clientId: string }) => /[*?]/.test(clientId);
+  const rules = admitted
+    .filter((each) => !isPattern(each))
+    .map(({ clientId, from }) => ({ allow: clientId, ...(from !== undefined && { from: [from] }) }));
+  const left = admitted.filter(isPattern).map(({ clientId }) => clientId);
+  const whole = { ...config, access: { ...config.access, rules: [...rules, ...config.access.rules] } };
+  const heads = [
+    "// The configuration as it counts, defaults included. Secrets are left out: in an url they are ***.",
+    ...(rules.length > 0 ? [`// access.rules: the first ${rules.length} were admitted by hand.`] : []),
+    ...(left.length > 0
+      ? [`// Admitted by hand and not here, since a star in a rule means anything: ${JSON.stringify(left)}`]
+      : []),
+  ];
+  return `${heads.join("\n")}\n${JSON.stringify(shownConfig(whole), undefined, 2)}\n`;
+}
+
+/** What was shown as a mask is what it was. @throws {GatewayError} where it cannot be told which */
+function unmasked(value: unknown, was: unknown, path: readonly (string | number)[]): unknown {
+  if (typeof value === "string") {
+    if (value === "(not shown)" && was !== undefined) return was;
+    if (!value.includes("***") || !isOpen(path)) return value;
+    if (typeof was === "string" && shownText(was) === value) return was;
+    const problems = [`${path.join(".")}: *** stands for a secret that is not shown; type it anew`];
+    throw new GatewayError("ERR_CONFIG_INVALID", { problems });
+  }
+  if (Array.isArray(value))
+    return value.map((item, i) => unmasked(item, Array.isArray(was) ? was[i] : undefined, [...path, i]));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, unmasked(item, valueAt(was, [key]), [...path, key])]),
+  );
+}
+
+function withoutPasswords(line: string): string {
+  return line
+    .replace(/(:\/\/)[^"]*@/g, "$1***@")
+    .replace(/("(?:password|passphrase|psk|key)"\s*:\s*)"[^"]*"/g, '$1"(not shown)"');
+}
+
+function readOr(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
