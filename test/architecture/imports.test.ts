@@ -93,7 +93,7 @@ const session = ["session", "broker", ...context];
 
 /**
  * The floors of core, and what each may stand on. `words`: the files directly in core, which know no client. A procedure lies
- * on the floor of what it calls, so no arrow goes up and there is no circle. See ARCHITECTURE.md, "Core on five floors".
+ * in the layer of what it calls, so no import goes up and there is no cycle. See ARCHITECTURE.md, "The core has five layers".
  */
 const floors: Record<string, readonly string[]> = {
   words,
