@@ -9,9 +9,9 @@
  *   Z<seconds>             sleep; without seconds: what is there for me?    answer: Z, after all of it
  */
 import type { Dialect, Heard, Unreadable } from "../../src/core/dialects/dialect.ts";
+import { onPubAck } from "../../src/core/session/client-answers.ts";
 import { onConnect } from "../../src/core/session/connect.ts";
 import { goesOn, noteMessage } from "../../src/core/session/heard.ts";
-import { onPubAck } from "../../src/core/session/publish-down.ts";
 import { onPublish } from "../../src/core/session/publish-up.ts";
 import { onDisconnect, onPingReq } from "../../src/core/session/sleep.ts";
 import { answerStranger } from "../../src/core/session/strangers.ts";

@@ -2,27 +2,24 @@
  * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
  * `deliver` puts a publication into the outbox, the client's acknowledgements take the head off, and at the end of each turn
- * `sendNext` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The broker is acknowledged when the
- * client has, or when we take custody: the client sleeps and the message is buffered (and stored). See custody.ts.
+ * `sendNext` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The
+ * broker is acknowledged when the client has acknowledged (client-answers.ts), or when we take custody: the client sleeps and
+ * the message is buffered (and stored). See custody.ts.
  */
-import { acknowledge } from "../broker/received-record.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp } from "../messages.ts";
-import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
+import type { OutboxEntry } from "../state/outbox.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
-import type { CommitToken } from "../types.ts";
-import type { AnsweredPublish, PublishByName, PublishToClient, Reason, ToClient } from "../words.ts";
+import type { PublishByName, PublishToClient, ToClient } from "../words.ts";
 import { admitDeferred } from "./admission.ts";
 import { changeState } from "./client-life.ts";
-import { persistFirstFlight, persistReleased, takeCustodyOfAll } from "./custody.ts";
+import { persistFirstFlight, takeCustodyOfAll } from "./custody.ts";
 import { markLost } from "./departure.ts";
-import { finish, giveUp, outboxShift, stopInFlight } from "./drop.ts";
+import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
 import { noteShown } from "./repeated-retained.ts";
-import { confirm, doubt, noteAnswer } from "./session-record.ts";
-import { dropSubscription } from "./subscription-loss.ts";
 import { isBeingSubscribed, type TopicChoice, topicFor } from "./topic-choice.ts";
 import {
   isGivenUp,
@@ -37,9 +34,8 @@ import {
 /** Between two copies of the same message, when the client asks for one. */
 const resendPauseMs = 1_000;
 
-/** So long after a SUBACK a client may not know yet what it says; and so long it is waited for. */
+/** So long after a SUBACK a client may not know yet what it says. */
 const justToldMs = 5_000;
-const notReadyPauseMs = 1_000;
 
 /** So often it is looked whether something that stands aside is overdue, while the head stands still. */
 const overdueLookMs = 1_000;
@@ -190,7 +186,7 @@ function startFlight(context: Context, session: Session, entry: OutboxEntry): vo
   sendInFlight(context, session);
 }
 
-function newRound({ now }: Context, { heard }: Session) {
+export function newRound({ now }: Context, { heard }: Session) {
   return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, behind: undefined, isAgain: false };
 }
 
@@ -225,7 +221,7 @@ function sendIfProven(context: Context, session: Session, message: ToClient): vo
   context.tell(session, message);
 }
 
-function armRetry(context: Context, session: Session): void {
+export function armRetry(context: Context, session: Session): void {
   context.deadlines.set(session.retry, context.now + context.retryOf(session).intervalMs);
 }
 
@@ -299,189 +295,18 @@ export function repeatInFlight(context: Context, session: Session): void {
   sendInFlight(context, session);
 }
 
-export function onPubAck(context: Context, session: Session, message: AnsweredPublish, reason: Reason): void {
-  if (message.msgId === 0) return onQoS0Refused(context, session, message.topicId, reason);
-  const entry = session.outbox.sentAs(message.msgId);
-  if (!entry || entry.released) return unmatched(context, session, "PUBACK", message.msgId);
-  session.outbox.answers++;
-  noteAnswer(context, session);
-  switch (reason) {
-    case "accepted":
-      if (entry.publication.qos !== 1) return unmatched(context, session, "PUBACK", message.msgId);
-      return delivered(context, session, entry);
-    case "congestion":
-      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
-      return pause(context, session);
-    case "invalidTopicId":
-      // Only while it is in flight: a second copy of the same refusal shall not count twice.
-      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
-      return onInvalidTopicId(context, session, entry);
-    default:
-      if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
-      if (hadDup(session) && !entry.dupRefused) {
-        entry.dupRefused = true;
-        return sendInFlight(context, session);
-      }
-      return refusedByClient(context, session, entry);
-  }
-}
-
-function isInFlight(session: Session, entry: OutboxEntry): boolean {
-  const { inFlight } = session.outbox;
-  return inFlight?.kind === "publish" && inFlight.entry === entry;
-}
-
-function wasRepeated(session: Session): boolean {
-  return (session.outbox.inFlight?.tries ?? 0) > 0;
-}
-
-/** The refused copy carried DUP. */
-function hadDup({ outbox }: Session): boolean {
-  return (outbox.inFlight?.tries ?? 0) > 0 || outbox.inFlight?.isAgain === true;
-}
-
-/** The id means nothing to the client: register it again, once, then send again. [§6.10] */
-function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
-  if (entry.registeredAgain) return refusedByClient(context, session, entry);
-  // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
-  if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
-  const topic = session.registry.byName(entry.publication.topicName);
-  if (topic?.known && !entry.waitedForId && wasJustTold(context, topic)) {
-    entry.waitedForId = true;
-    return waitForClient(context, session);
-  }
-  entry.topicIdRefused = true;
-  if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
-  doubt(context, session, topic);
-  if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
-}
-
 /**
  * A SUBACK has told the id this moment: some clients (RIOT's emcute) note their subscription only after they have dealt
  * with it, say "invalid topic id" to what comes at once, and know no REGISTER. So the same message goes once more first.
  */
-function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
+export function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
   return now - toldAt < justToldMs;
 }
 
-/** It is not ready: nothing goes for a moment. */
-function waitForClient(context: Context, session: Session): void {
-  stopInFlight(context, session);
-  session.outbox.pausedUntil = context.now + notReadyPauseMs;
-  context.deadlines.set(session.retry, session.outbox.pausedUntil);
-}
-
-function onQoS0Refused(context: Context, session: Session, topicId: number, reason: Reason): void {
-  const topic = session.registry.byId(topicId);
-  if (topic && reason === "invalidTopicId") {
-    if (wasJustTold(context, topic) && putBackQoS0(context, session, topic)) return;
-    doubt(context, session, topic);
-  } else if (reason === "congestion") pause(context, session);
-  else unmatched(context, session, "PUBACK", 0);
-}
-
-/** What left at QoS 0 under an id that a SUBACK had just told goes once more. */
-function putBackQoS0(context: Context, session: Session, topic: Topic): boolean {
-  const { outbox } = session;
-  const refused = outbox.justSent.filter(({ publication }) => publication.topicName === topic.name);
-  outbox.justSent = outbox.justSent.filter(({ publication }) => publication.topicName !== topic.name);
-  if (refused.length === 0) return false;
-  for (const entry of refused.reverse()) {
-    entry.waitedForId = true;
-    outbox.putFirst(entry);
-  }
-  if (!outbox.inFlight) waitForClient(context, session);
-  return true;
-}
-
-/** "Rejected: congestion": the client wants a pause; a waking one goes back to sleep with what is left. */
-function pause(context: Context, session: Session): void {
-  stopInFlight(context, session);
-  if (session.state === "awake") return finishWaking(context, session);
-  session.outbox.pausedUntil = context.now + context.options.retry.congestionPauseSeconds * 1_000;
-  context.deadlines.set(session.retry, session.outbox.pausedUntil);
-}
-
-function refusedByClient(context: Context, session: Session, entry: OutboxEntry): void {
-  if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
-  giveUp(context, session, entry, "refused-by-client");
-}
-
-/** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
-export function onPubRec(context: Context, session: Session, msgId: number): void {
-  const entry = session.outbox.sentAs(msgId);
-  if (entry) noteAnswer(context, session);
-  let after: CommitToken | undefined;
-  if (entry) session.outbox.answers++;
-  if (entry && entry.publication.qos === 2 && !entry.released) {
-    entry.released = true;
-    session.outbox.forgetUnanswered(entry);
-    confirmId(context, session, entry);
-    noteDelivered(context, session, entry);
-    after = persistReleased(context, session, entry);
-    const received = unbindDelivery(entry);
-    if (received) acknowledge(context, session.broker, received, after);
-    const { inFlight } = session.outbox;
-    if (inFlight && isInFlight(session, entry)) Object.assign(inFlight, newRound(context, session), { behind: after });
-  } else if (!entry) {
-    context.counters.dropped["unmatched-ack"]++;
-  }
-  if (session.peer === undefined) return;
-  context.tell(session, { type: "PUBREL", msgId }, after);
-  if (!entry) return;
-  // It stood aside, and nothing else is under way: its exchange goes on from here.
-  if (!session.outbox.inFlight && isReachable(session))
-    session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session) };
-  if (isInFlight(session, entry)) armRetry(context, session);
-}
-
-export function onPubComp(context: Context, session: Session, msgId: number): void {
-  const entry = session.outbox.sentAs(msgId);
-  if (!entry?.released) return unmatched(context, session, "PUBCOMP", msgId);
-  session.outbox.answers++;
-  finish(context, session, entry);
-}
-
-export function onRegAck(context: Context, session: Session, msgId: number, reason: Reason): void {
-  const { inFlight } = session.outbox;
-  if (inFlight?.kind !== "register" || inFlight.msgId !== msgId) {
-    return unmatched(context, session, "REGACK", msgId);
-  }
-  session.outbox.answers++;
-  noteAnswer(context, session);
-  if (reason === "congestion") return pause(context, session);
-  stopInFlight(context, session);
-  session.outbox.names.delete(inFlight.topicName);
-  const topic = session.registry.byName(inFlight.topicName);
-  if (topic && reason === "accepted") confirm(context, session, topic);
-  else if (topic) {
-    // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
-    topic.refused = true;
-    dropSubscription(context, session, topic.name);
-  }
-}
-
-function unmatched(context: Context, session: Session, what: string, msgId: number): void {
-  context.drop("unmatched-ack", { clientId: session.clientId, peer: session.peer, detail: `${what} ${msgId}` });
-}
-
-/** QoS 1: the client has it. */
-function delivered(context: Context, session: Session, entry: OutboxEntry): void {
-  noteDelivered(context, session, entry);
-  confirmId(context, session, entry);
-  finish(context, session, entry);
-}
-
 /** The client has it, or was sent it at QoS 0. */
-function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
+export function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
   context.counters.deliveredDown++;
   if (!session.shared) noteShown(context, session, publication);
-}
-
-/** The client took a message under this id: it knows it. */
-function confirmId(context: Context, session: Session, entry: OutboxEntry): void {
-  const topic = session.registry.byName(entry.publication.topicName);
-  if (topic?.known) confirm(context, session, topic);
 }
 
 function outboxAllow(session: Session): void {

@@ -172,7 +172,7 @@ export class Outbox {
   /** The last one in which nothing was answered in a whole round, nor anything said. */
   silentIn = 0;
   inFlight: InFlight | undefined = undefined;
-  /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see publish-down.ts. */
+  /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see client-answers.ts. */
   justSent: OutboxEntry[] = [];
   /** The client said "congestion", or is not ready: nothing goes out before. */
   pausedUntil: Instant = 0;
