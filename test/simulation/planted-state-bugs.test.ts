@@ -19,8 +19,8 @@ import { World } from "./world.ts";
 const planted = vi.hoisted(() => ({ fault: "", count: 0 }));
 let input: Input | undefined;
 
-vi.mock("../../src/core/state/outbox.ts", async (original) => {
-  const outbox = await original<typeof import("../../src/core/state/outbox.ts")>();
+vi.mock("../../src/core/state/outbox-entry.ts", async (original) => {
+  const outbox = await original<typeof import("../../src/core/state/outbox-entry.ts")>();
   const unbindDelivery: typeof outbox.unbindDelivery = (entry) => {
     const received = outbox.unbindDelivery(entry);
     if (received && planted.fault === "half a pair") received.held = true;

@@ -8,7 +8,7 @@ import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
-import { unbindDelivery } from "../state/outbox.ts";
+import { unbindDelivery } from "../state/outbox-entry.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { SharedConnection } from "../state/shared-connection.ts";
 

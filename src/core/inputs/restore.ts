@@ -23,7 +23,7 @@ import { entryFrom } from "../session/queued-record.ts";
 import { markChanged } from "../session/session-record.ts";
 import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
-import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox-entry.ts";
 import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";

@@ -2,7 +2,7 @@
 import { acknowledge } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
-import { bindDelivery, type OutboxEntry } from "../state/outbox.ts";
+import { bindDelivery, type OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import { takeCustody } from "./custody.ts";
 import { refuseEntry } from "./drop.ts";

@@ -4,7 +4,7 @@
  */
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
-import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { CommitToken } from "../types.ts";

@@ -9,7 +9,7 @@
 import { acknowledge, storeReceived } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
 import type { Received } from "../state/exchanges.ts";
-import { bindDelivery, type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
+import { bindDelivery, type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import { queuedRecord } from "./queued-record.ts";

@@ -7,7 +7,7 @@ import type { Input } from "../input.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { Received } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
-import { unbindDelivery } from "../state/outbox.ts";
+import { unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { admitDeferred, enqueue } from "./admission.ts";

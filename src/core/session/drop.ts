@@ -3,7 +3,7 @@ import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
 import type { DropReason } from "../event.ts";
-import { type OutboxEntry, unbindDelivery } from "../state/outbox.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 
 /** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */

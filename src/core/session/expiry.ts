@@ -3,7 +3,7 @@
  * have seen is past dropping.
  */
 import type { Context } from "../context.ts";
-import { isFree, type OutboxEntry } from "../state/outbox.ts";
+import { isFree, type OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { Instant } from "../types.ts";
 import { queuedRecord, wallAt } from "./queued-record.ts";

@@ -8,7 +8,7 @@
  */
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp } from "../messages.ts";
-import type { OutboxEntry } from "../state/outbox.ts";
+import type { OutboxEntry } from "../state/outbox-entry.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { PublishByName, PublishToClient, ToClient } from "../words.ts";

@@ -7,7 +7,7 @@
 import type { Context } from "../context.ts";
 import type { QueuedRecord } from "../record.ts";
 import type { Received } from "../state/exchanges.ts";
-import { newUnanswered, type OutboxEntry } from "../state/outbox.ts";
+import { newUnanswered, type OutboxEntry } from "../state/outbox-entry.ts";
 import type { Instant, Publication } from "../types.ts";
 
 export function newEntry(

@@ -5,7 +5,7 @@
 import type { Context } from "../context.ts";
 import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
-import { entryBytes, isFree, type OutboxEntry } from "../state/outbox.ts";
+import { entryBytes, isFree, type OutboxEntry } from "../state/outbox-entry.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import { giveUp, refuseEntry } from "./drop.ts";
 

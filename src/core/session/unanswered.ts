@@ -15,7 +15,7 @@
  * One round is enough for that, once: each further connection begins with a single copy, until a REGISTER is answered.
  */
 import type { Context } from "../context.ts";
-import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox.ts";
+import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { Instant } from "../types.ts";
 import { takeCustody } from "./custody.ts";

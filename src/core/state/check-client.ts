@@ -2,7 +2,7 @@
 import type { Found } from "../assert.ts";
 import type { Checked } from "./checked.ts";
 import type { UnsubscribeExchange } from "./exchanges.ts";
-import { isFree } from "./outbox.ts";
+import { isFree } from "./outbox-entry.ts";
 import { isReachable, type Session } from "./session.ts";
 import { isPossible } from "./standing.ts";
 

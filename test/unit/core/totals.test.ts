@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { Counters } from "../../../src/core/counters.ts";
 import { backlogBytes } from "../../../src/core/record.ts";
 import { Backlog } from "../../../src/core/state/backlog.ts";
-import { entryBytes, Outbox, type OutboxEntry } from "../../../src/core/state/outbox.ts";
+import { Outbox } from "../../../src/core/state/outbox.ts";
+import { entryBytes, type OutboxEntry } from "../../../src/core/state/outbox-entry.ts";
 import type { Publication } from "../../../src/core/types.ts";
 
 const publication = (octets: number): Publication => ({
