@@ -16,7 +16,7 @@ import type { Exchange, PublishExchange, SubscribeExchange, UnsubscribeExchange 
 import type { Link } from "../state/link.ts";
 import { contentKey, kindKey } from "../state/packet-key.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
-import type { Suspicion } from "../state/suspects.ts";
+import type { Suspicion } from "../state/suspicion.ts";
 
 /** MQTT 5 reason of a refusal by the broker, as which this counts. */
 const notAuthorized = 0x87;

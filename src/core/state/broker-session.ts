@@ -15,7 +15,8 @@ import { LearntKinds } from "./learnt-kinds.ts";
 import { identityOf, kindKey } from "./packet-key.ts";
 import { searchFigures } from "./search-figures.ts";
 import { SendLines } from "./send-lines.ts";
-import { type Choice, type EndOfConnection, Suspects, type Waiting } from "./suspects.ts";
+import { type Choice, type EndOfConnection, Suspects } from "./suspects.ts";
+import type { Waiting } from "./waiting.ts";
 
 /** One MQTT connection with its reconnects, as far as the MQTT session needs it. */
 export interface Connection {

@@ -5,7 +5,7 @@
 import type { SmallMap } from "../small-map.ts";
 import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../types.ts";
 import type { Account } from "./account.ts";
-import type { Suspicion } from "./suspects.ts";
+import type { Suspicion } from "./suspicion.ts";
 
 /** What is asked of a client here: its name, and the account of what is owed to the broker on its behalf. */
 export interface ExchangeClient {

@@ -16,56 +16,8 @@
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";
 import { searchFigures as figures } from "./search-figures.ts";
-
-/** What is suspected: not one packet but its content, which the device may send again under another number. */
-export interface Suspicion<Packet> {
-  readonly key: string;
-  readonly client: string;
-  /** Order in which they were sent first. */
-  readonly order: number;
-  /** Packets of this content that are under way, in their order. */
-  readonly packets: Packet[];
-  /** Ends at which it was outside, not alone. */
-  ends: number;
-  isSuspect: boolean;
-  deaths: number;
-  /** Deaths with a witness since the one before; the first counts. */
-  epochs: number;
-  firstDeath: Instant;
-  /** From sending to death, all together, and of how many deaths that is (not of those of an earlier life). */
-  exposureMs: number;
-  timed: number;
-  /** How many packets went out on the connection of its last death, up to it. */
-  ordinal: number;
-  witnessed: boolean;
-  /** The broker said that a packet was at fault. */
-  named: boolean;
-  /** When it is tried again: with a witness, and without any. */
-  nextTry: Instant;
-  nextBlindTry: Instant;
-  /** One of its kind was taken out before. */
-  ofKnownKind: boolean;
-  /** It stands for all of its kind (QoS 0): what was outside is not sent again. */
-  readonly isKind: boolean;
-}
-
-export interface Searched<Packet> {
-  suspicion: Suspicion<Packet> | undefined;
-}
-
-/** What waits to be sent, as far as the search has to see it. */
-export interface Waiting<Packet> {
-  /** Packets outside. */
-  readonly outside: number;
-  /** The first of these that the broker's window takes now, together. */
-  fit(packets: readonly Packet[]): readonly Packet[];
-  /** Somebody waits whose next packet is no suspect. */
-  readonly hasOthers: boolean;
-  /** The lines whose next packet is a suspect, each from its first on. */
-  held(): Iterable<readonly Packet[]>;
-  /** The n-th when clients take turns, each with its first few. */
-  inTurn(turn: number, each: number): Packet | undefined;
-}
+import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
+import { candidates, fits, type Waiting } from "./waiting.ts";
 
 /** What may be sent now; it is to be asked again at `until`, if nothing happens before. */
 export type Choice<Packet> =
@@ -76,13 +28,6 @@ export type Choice<Packet> =
 
 /** Until the next attempt: from the beginning, twice the last one, or the shortest although it came to nothing. */
 export type Pause = "first" | "next" | "least";
-
-/** Of what a packet is one: see packet-key.ts. */
-export interface Identity {
-  readonly key: string;
-  readonly client: string;
-  readonly isKind?: boolean;
-}
 
 export interface EndOfConnection {
   /** The broker ended it. */
@@ -97,11 +42,7 @@ const nothing = { kind: "flow", until: undefined } as const;
 const nobody: readonly never[] = [];
 
 export class Suspects<Packet extends Searched<Packet>> {
-  /** By key, in the order in which they were sent first. */
-  readonly #known = new SmallMap<string, Suspicion<Packet>>();
-  /** Suspects of which a packet is under way. */
-  #active = 0;
-  #lastOrder = 0;
+  readonly #suspicions = new Suspicions<Packet>();
   /** All packets are tried one by one: the broker is sick. */
   #isSick = false;
   /** Different packets that died since the last answer. */
@@ -130,21 +71,20 @@ export class Suspects<Packet extends Searched<Packet>> {
   #mark: Instant = 0;
   /** Clients of which one was taken out without a witness, and nothing was answered since. */
   readonly #spent = new SmallMap<string, true>();
-  readonly #changed = new SmallMap<Suspicion<Packet>, true>();
 
   /** Is there a search? Then nothing leaves unless `choose` says so. */
   get isOn(): boolean {
-    return this.#active > 0 || this.#isSick;
+    return this.#suspicions.active > 0 || this.#isSick;
   }
 
   /** Is anything remembered that a new packet could be? */
   get remembers(): boolean {
-    return this.#known.size > 0;
+    return this.#suspicions.size > 0;
   }
 
   /** Nothing is remembered, and nothing is to be stored or forgotten. */
   get isForgetful(): boolean {
-    return this.#known.size === 0 && this.#changed.size === 0 && !this.#isSick;
+    return this.#suspicions.size === 0 && !this.#suspicions.hasChanged && !this.#isSick;
   }
 
   get isSick(): boolean {
@@ -153,25 +93,22 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   /** Suspects, of which packets may be under way or not. */
   get suspects(): readonly Suspicion<Packet>[] {
-    return [...this.#known.values()].filter(({ isSuspect }) => isSuspect);
+    return this.#suspicions.suspects;
   }
 
   find(key: string): Suspicion<Packet> | undefined {
-    return this.#known.get(key);
+    return this.#suspicions.find(key);
   }
 
   /** What is to be stored anew, or forgotten (no deaths), since the last call. */
   takeChanged(): readonly Suspicion<Packet>[] {
-    if (this.#changed.size === 0) return [];
-    const changed = [...this.#changed.keys()];
-    this.#changed.clear();
-    return changed;
+    return this.#suspicions.takeChanged();
   }
 
   /** A packet like one that is remembered is under way. */
   attach(packet: Packet, key: string): void {
-    const suspicion = this.#known.get(key);
-    if (suspicion) this.#bind(packet, suspicion);
+    const suspicion = this.#suspicions.find(key);
+    if (suspicion) this.#suspicions.bind(packet, suspicion);
   }
 
   /** A suspect of an earlier life, or one of a kind that was taken out before. */
@@ -195,17 +132,17 @@ export class Suspects<Packet extends Searched<Packet>> {
       firstDeath = 0,
       ofKnownKind = false,
     } = init;
-    const suspicion = this.#known.get(key) ?? this.#remember({ key, client, isKind });
+    const suspicion = this.#suspicions.find(key) ?? this.#suspicions.remember({ key, client, isKind });
     if (!suspicion) return;
     Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, ofKnownKind });
     suspicion.witnessed = deaths === 0;
-    this.#setSuspect(suspicion, true);
+    this.#suspicions.setSuspect(suspicion, true);
   }
 
   /** The packet is over, without an answer. */
   detach(packet: Packet): void {
     const { suspicion } = packet;
-    if (suspicion) this.#unbind(packet, suspicion);
+    if (suspicion) this.#suspicions.unbind(packet, suspicion);
     if (!this.#testing?.includes(packet)) return;
     this.#testing = this.#testing.filter((other) => other !== packet);
     if (this.#testing.length === 0) this.#testing = undefined;
@@ -213,13 +150,14 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   /** Nothing of what was under way is any more; what is held against it stays. */
   detachAll(): void {
-    for (const suspicion of [...this.#known.values()]) for (const packet of [...suspicion.packets]) this.detach(packet);
+    for (const suspicion of [...this.#suspicions.all()])
+      for (const packet of [...suspicion.packets]) this.detach(packet);
   }
 
   /** What is asked of the broker in this content's name is not asked any more. */
   forget(key: string): void {
-    const suspicion = this.#known.get(key);
-    if (suspicion) this.#clear(suspicion);
+    const suspicion = this.#suspicions.find(key);
+    if (suspicion) this.#suspicions.clear(suspicion);
   }
 
   /** The broker accepted a connection. */
@@ -249,15 +187,15 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#answered++;
     this.#isAlive = true;
     this.#quick = 0;
-    if (this.#known.size > 0 || this.#isSick || this.#spent.size > 0) this.#learn(packet, now);
+    if (this.#suspicions.size > 0 || this.#isSick || this.#spent.size > 0) this.#learn(packet, now);
   }
 
   #learn(packet: Packet, now: Instant): void {
     this.#dying = nobody;
     this.#isSick = false;
     const { suspicion } = packet;
-    if (suspicion) this.#clear(suspicion);
-    for (const other of this.#known.values()) {
+    if (suspicion) this.#suspicions.clear(suspicion);
+    for (const other of this.#suspicions.all()) {
       if (other.deaths > 0 && this.#answered >= other.ordinal) other.witnessed = true;
     }
     if (!this.#testing?.includes(packet)) return;
@@ -306,10 +244,10 @@ export class Suspects<Packet extends Searched<Packet>> {
       suspicion.ends++;
       if (suspicion.ends >= figures.endsToSuspect) {
         suspicion.nextTry = Math.min(suspicion.nextTry, now);
-        this.#setSuspect(suspicion, true);
+        this.#suspicions.setSuspect(suspicion, true);
       }
     }
-    if (![...this.#known.values()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
+    if (![...this.#suspicions.all()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
     return undefined;
   }
 
@@ -334,8 +272,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (!only) return undefined;
     const blamed = new Set(group.map(({ suspicion }) => suspicion));
     this.#group = blamed;
-    for (const other of this.#known.values()) {
-      if (other.deaths === 0 && !blamed.has(other)) this.#setSuspect(other, false);
+    for (const other of this.#suspicions.all()) {
+      if (other.deaths === 0 && !blamed.has(other)) this.#suspicions.setSuspect(other, false);
     }
     return undefined;
   }
@@ -349,8 +287,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.witnessed = false;
     suspicion.ordinal = this.#sent;
     suspicion.named ||= isNamed;
-    this.#setSuspect(suspicion, true);
-    this.#changed.set(suspicion, true);
+    this.#suspicions.setSuspect(suspicion, true);
+    this.#suspicions.noteChanged(suspicion);
     if (!this.#dying.includes(suspicion)) this.#dying = [...this.#dying, suspicion];
     if (this.#isBroker()) {
       this.#becomeSick();
@@ -388,7 +326,7 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
   #becomeSick(): void {
-    for (const suspicion of [...this.#known.values()]) this.#clear(suspicion);
+    for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#dying = nobody;
     this.#isSick = true;
   }
@@ -403,7 +341,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     }
     if (this.#testing) return { kind: "hold", until: undefined };
     if (this.#isSick) return this.#nextOfSick(now, waiting);
-    if (this.#active === 0) return nothing;
+    if (this.#suspicions.active === 0) return nothing;
     return this.#nextTest(now, waiting);
   }
 
@@ -511,106 +449,10 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #identified(packet: Packet, identify: (packet: Packet) => Identity): Suspicion<Packet> | undefined {
     const identity = identify(packet);
-    const suspicion = this.#known.get(identity.key) ?? this.#remember(identity);
-    if (suspicion) this.#bind(packet, suspicion);
+    const suspicion = this.#suspicions.find(identity.key) ?? this.#suspicions.remember(identity);
+    if (suspicion) this.#suspicions.bind(packet, suspicion);
     return suspicion;
   }
-
-  #remember({ key, client, isKind = false }: Identity): Suspicion<Packet> | undefined {
-    if (this.#known.size >= figures.suspectsMax && !this.#makeRoom()) return undefined;
-    const suspicion: Suspicion<Packet> = {
-      key,
-      client,
-      order: ++this.#lastOrder,
-      packets: [],
-      ends: 0,
-      isSuspect: false,
-      deaths: 0,
-      epochs: 0,
-      firstDeath: 0,
-      exposureMs: 0,
-      timed: 0,
-      ordinal: 0,
-      witnessed: true,
-      named: false,
-      nextTry: 0,
-      nextBlindTry: 0,
-      ofKnownKind: false,
-      isKind,
-    };
-    this.#known.set(key, suspicion);
-    return suspicion;
-  }
-
-  /** One of which nothing is under way makes way. */
-  #makeRoom(): boolean {
-    for (const suspicion of this.#known.values()) {
-      if (suspicion.packets.length > 0) continue;
-      this.#clear(suspicion);
-      return true;
-    }
-    return false;
-  }
-
-  #bind(packet: Packet, suspicion: Suspicion<Packet>): void {
-    packet.suspicion = suspicion;
-    suspicion.packets.push(packet);
-    if (suspicion.isSuspect && suspicion.packets.length === 1) this.#active++;
-  }
-
-  #unbind(packet: Packet, suspicion: Suspicion<Packet>): void {
-    packet.suspicion = undefined;
-    const at = suspicion.packets.indexOf(packet);
-    if (at < 0) return;
-    suspicion.packets.splice(at, 1);
-    if (suspicion.packets.length > 0) return;
-    if (suspicion.isSuspect) this.#active--;
-    else if (!suspicion.isKind) this.#known.delete(suspicion.key);
-  }
-
-  #setSuspect(suspicion: Suspicion<Packet>, isSuspect: boolean): void {
-    if (suspicion.isSuspect === isSuspect) return;
-    suspicion.isSuspect = isSuspect;
-    if (suspicion.packets.length > 0) this.#active += isSuspect ? 1 : -1;
-  }
-
-  /** Nothing is held against it any more. */
-  #clear(suspicion: Suspicion<Packet>): void {
-    this.#setSuspect(suspicion, false);
-    for (const packet of suspicion.packets) packet.suspicion = undefined;
-    suspicion.packets.length = 0;
-    this.#known.delete(suspicion.key);
-    if (suspicion.deaths > 0) this.#changed.set(suspicion, true);
-    suspicion.deaths = 0;
-  }
-}
-
-function fits<Packet extends Searched<Packet>>(waiting: Waiting<Packet>, packet: Packet): boolean {
-  return waiting.fit([packet]).length > 0;
-}
-
-/**
- * Suspects that may be tested without passing anybody of their own line: never tried ones, and tried ones. Not those for which
- * the broker's window has no place.
- */
-function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
-  const fresh: Suspicion<Packet>[] = [];
-  const struck: Suspicion<Packet>[] = [];
-  const seen = new Set<Suspicion<Packet>>();
-  for (const line of waiting.held()) {
-    for (const [place, { suspicion }] of line.entries()) {
-      const [next] = suspicion?.packets ?? [];
-      if (!suspicion?.isSuspect || seen.has(suspicion) || !next || !fits(waiting, next)) break;
-      seen.add(suspicion);
-      if (suspicion.deaths === 0) fresh.push(suspicion);
-      else {
-        if (place === 0) struck.push(suspicion);
-        break;
-      }
-    }
-  }
-  const byOrder = (a: Suspicion<Packet>, b: Suspicion<Packet>) => a.order - b.order;
-  return { fresh: fresh.sort(byOrder), struck: struck.sort(byOrder) };
 }
 
 /** Until it is tried again without a witness. */

@@ -1,6 +1,7 @@
 /** The rule by which a packet is blamed for the end of a connection, line by line. */
 import { describe, expect, test } from "vitest";
-import { type Choice, type EndOfConnection, Suspects, type Suspicion } from "../../../src/core/state/suspects.ts";
+import { type Choice, type EndOfConnection, Suspects } from "../../../src/core/state/suspects.ts";
+import type { Suspicion } from "../../../src/core/state/suspicion.ts";
 
 interface Packet {
   readonly name: string;
