@@ -8,6 +8,7 @@ import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import { Managed } from "./config/managed.ts";
+import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { AccessPolicy } from "./core/access.ts";
@@ -186,7 +187,7 @@ export class Gateway {
   }
 
   /**
-   * Takes over what can change while running: predefined topics, access rules, credentials and certificates, the log level.
+   * Takes over what can change while running: predefined topics, access rules, payloads, credentials and certificates, the log level.
    * @returns the sections that count only after a restart
    * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
    */
@@ -194,6 +195,7 @@ export class Gateway {
     const restart = needRestart(this.#config, config);
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
+    this.#handle({ kind: "payloadsChanged", payloads: payloadPolicy(config.payloads) });
     this.#log.level = config.log.level;
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);

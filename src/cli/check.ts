@@ -7,6 +7,7 @@ import { exported } from "../config/settings-file.ts";
 import { GatewayError } from "../errors.ts";
 import { shownBrokers } from "../upstream/options.ts";
 import { err, out } from "./output.ts";
+import { payloadsInWords } from "./payload.ts";
 import { sayProblems } from "./problems.ts";
 
 export interface CheckOptions {
@@ -40,6 +41,9 @@ function inWords(config: GatewayConfig): string {
     `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
     config.upstreams.map((each) => `Broker ${each.name}: ${shownBrokers(each)}, MQTT ${each.protocol}\n`).join("") +
     `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
+    payloadsInWords(config.payloads)
+      .map((say) => `Payload ${say}\n`)
+      .join("") +
     `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
     `Console: ${config.api.enabled && config.api.console ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
     managedInWords(new Managed(config.store))

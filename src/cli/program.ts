@@ -10,6 +10,7 @@ import { wholeNumber } from "./device-options.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
+import type { PayloadOptions } from "./payload.ts";
 import { sayProblems } from "./problems.ts";
 import { pubCommand } from "./pub.ts";
 import type { ReplayOptions } from "./replay.ts";
@@ -65,7 +66,18 @@ export async function run(argv: readonly string[]): Promise<void> {
     .option("-r, --read <file>", "a pcapng file, or one of lines")
     .option("-1, --one-line", "a line for each")
     .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
-    .action(async (hex: string[], options: DecodeOptions) => (await import("./decode.ts")).decodeCommand(hex, options));
+    .option(
+      "--payload <topic>",
+      "the octets are the payload of a message under this topic: show what `payloads` makes of it",
+    )
+    .option("--client <id>", "with --payload: the client that says it")
+    .option("-c, --config <file>", "with --payload: configuration file", "gateway.config.json")
+    .action(async (hex: string[], options: DecodeOptions & Partial<PayloadOptions> & { payload?: string }) => {
+      const { payload, client, config = "gateway.config.json" } = options;
+      if (payload === undefined) return (await import("./decode.ts")).decodeCommand(hex, options);
+      const { decodePayload } = await import("./payload.ts");
+      decodePayload(payload, hex, client === undefined ? { config } : { config, client });
+    });
   program
     .command("replay")
     .description(

@@ -11,6 +11,7 @@ import { type NamedUpstreamOptions, placesOf, type UpstreamOptions } from "../up
 import { waysOf } from "../upstream/presets.ts";
 import { matches } from "../wire/topic.ts";
 import type { BufferOptions } from "./buffer-options.ts";
+import { payloadPolicy } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
@@ -51,6 +52,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
     longNameQoSMinusOne: (peer) => config.extensions.longNameQoSMinusOne || (peer !== undefined && isReading(peer)),
+    payloads: payloadPolicy(config.payloads),
     durable: config.store.kind === "disk",
     access,
   };

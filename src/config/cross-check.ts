@@ -5,6 +5,7 @@ import { parseBrokerUrl, usualPorts, withoutSecrets } from "../upstream/broker-u
 import { globToRegExp } from "../upstream/credentials.ts";
 import { defaultUrl, placesOf, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
 import { isBluetoothAddress, parseNetwork } from "./access.ts";
+import { checkPayloads } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 /** Of transports that are given none. */
@@ -50,7 +51,7 @@ export function crossCheck(config: GatewayConfig): string[] {
         problems.push(
           `retry.rules.${i}.transports: there is no transport "${name}"; type one of ${namesInWords(names)}`,
         );
-  problems.push(...checkPlaces(config), ...checkUpstreams(config));
+  problems.push(...checkPlaces(config), ...checkUpstreams(config), ...checkPayloads(config.payloads));
   if (config.tryOutBroker && config.upstream.urls)
     problems.push("tryOutBroker: serves upstream.url alone; leave upstream.urls out, or set it to false");
   if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {

@@ -5,7 +5,7 @@ import type { GatewayConfig } from "./schema.ts";
 /** The sections of `after` that count only after a restart, because they are not as in `before`. */
 export function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
   const keys = Object.keys(after) as (keyof GatewayConfig)[];
-  const isRead = new Set<keyof GatewayConfig>(["topics", "access", "log", "upstream", "upstreams"]);
+  const isRead = new Set<keyof GatewayConfig>(["topics", "access", "payloads", "log", "upstream", "upstreams"]);
   const changed = keys.filter((key) => !isRead.has(key) && !isSame(before[key], after[key]));
   if (!isSame(before.upstream, withIdentityOf(after.upstream, before.upstream))) changed.push("upstream");
   const others = after.upstreams.map((each) => {
@@ -32,6 +32,7 @@ export function afterReload(before: GatewayConfig, after: GatewayConfig): Gatewa
       bytesPerClientMax: before.topics.bytesPerClientMax,
     },
     access: after.access,
+    payloads: after.payloads,
     log: { ...after.log, format: before.log.format },
     upstream: withIdentityOf(before.upstream, after.upstream),
   };

@@ -8,6 +8,7 @@ import { transportOptions } from "../transports/index.ts";
 import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
+import { payloadOptions } from "./payload-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
 const atLeastOne = (max: number) => z.int().min(1).max(max);
@@ -138,6 +139,7 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Topic ids."),
+  payloads: payloadOptions,
   buffer: bufferOptions.prefault({}).describe("Messages waiting for clients."),
   retry: z
     .strictObject({

@@ -13,6 +13,7 @@ import type { PredefinedTopics } from "./input.ts";
 import { Journal } from "./journal.ts";
 import { linkIdOf } from "./link-id.ts";
 import type { CoreEnvironment, CoreOptions, RetryPolicy } from "./options.ts";
+import type { PayloadPolicy } from "./payloads.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import { assumedDialect, type Listener, type Speech } from "./speech.ts";
@@ -74,6 +75,8 @@ export class Context {
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
+  /** What is made of payloads, now. */
+  payloads: PayloadPolicy | undefined;
   /** Who gets in, now. */
   access: AccessPolicy;
   stopping = false;
@@ -94,6 +97,7 @@ export class Context {
     this.environment = environment;
     this.dialects = dialects;
     this.predefined = options.topics.predefined;
+    this.payloads = options.payloads;
     this.access = options.access;
     const { retryIntervalSeconds, retryLimit } = options.retry;
     this.#retry = { intervalMs: retryIntervalSeconds * 1_000, limit: retryLimit };

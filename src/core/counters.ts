@@ -22,6 +22,7 @@ export class Counters {
   qos2Uncertain = 0;
   /** Publications that the broker answered as if of another QoS. */
   otherQoSAnswers = 0;
+  payloadsUnfit = 0;
   /** Publications accepted while the broker was away, ever. */
   acceptedUp = 0;
   /** Messages waiting for clients now. Each outbox counts its own in here, and nobody else does. */

@@ -22,6 +22,7 @@ export const dropReasons = [
   "unknown-topic-id",
   "too-large-for-peer",
   "too-large-for-client",
+  "payload-unfit", //          a command that cannot be made into the device's octets
   "too-large-for-broker",
   "buffer-full",
   "superseded",
@@ -94,6 +95,19 @@ export type GatewayEvent =
   | { readonly event: "copies_known"; readonly upstream: string; readonly copies: Copies | undefined }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
   /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
+  | {
+      /** A payload that its declaration does not fit. Up: it goes as it is. Down: it is dropped. */
+      readonly event: "payload_unfit";
+      readonly clientId: string | undefined;
+      readonly peer: PeerId | undefined;
+      readonly topicName: string;
+      readonly direction: "up" | "down";
+      /** Names the field, and the octet where it broke. */
+      readonly why: string;
+      /** Its length; and how it begins, in hexadecimal. */
+      readonly octets: number;
+      readonly begin: string;
+    }
   | {
       readonly event: "other_qos_answered";
       readonly clientId: string | undefined;

@@ -319,6 +319,9 @@ export class GatewayCore implements Core {
       case "predefinedChanged":
         context.predefined = input.predefined;
         return;
+      case "payloadsChanged":
+        context.payloads = input.payloads;
+        return;
       case "accessChanged":
         return onAccessChanged(context, input.access);
       case "dropSession":

@@ -1,5 +1,7 @@
 /** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
+
 import type { AccessPolicy } from "./access.ts";
+import type { PayloadPolicy } from "./payloads.ts";
 import type { BacklogRecord, LetterRecord, StoredState } from "./record.ts";
 import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } from "./types.ts";
 
@@ -85,6 +87,8 @@ export type Input =
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
   /** The operator changed who gets in (SIGHUP). Clients that do not any more are sent away at once. */
   | { readonly kind: "accessChanged"; readonly access: AccessPolicy }
+  /** For what is accepted from now on; what was made stays. */
+  | { readonly kind: "payloadsChanged"; readonly payloads: PayloadPolicy | undefined }
   /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
   | { readonly kind: "dropSession"; readonly clientId: string }
   /** The operator wants dead letters sent again, or gone. */

@@ -1,6 +1,7 @@
 /** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
 import type { AccessPolicy } from "./access.ts";
 import type { PredefinedTopics } from "./input.ts";
+import type { PayloadPolicy } from "./payloads.ts";
 import type { Copies, PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
@@ -96,6 +97,8 @@ export interface CoreOptions {
   /** Unasked answers (DISCONNECT) to unknown senders: per second, in total. One per second and sender anyway. */
   readonly strangerAnswersPerSecondMax: number;
   readonly shutdown: { readonly wills: "keep" | "publish" };
+  /** What is made of payloads at the start; absent: nothing. `payloadsChanged` brings another. */
+  readonly payloads?: PayloadPolicy | undefined;
   /** Whether this peer may put a topic name in front of the payload of PUBLISH at QoS -1. [interpretation 20] */
   readonly longNameQoSMinusOne: (peer: PeerId | undefined) => boolean;
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */

@@ -82,7 +82,7 @@ export interface QueuedRecord {
 export interface UplinkRecord {
   readonly publication: Publication;
   /** The client's, for its answers; undefined when it needs none (any more). */
-  readonly origin: { readonly msgId: number; readonly topicId: number } | undefined;
+  readonly origin: { readonly msgId: number; readonly topicId: number; readonly heard?: number } | undefined;
   /** `open`: the broker may or may not have it; `released`: PUBREL may have gone out. */
   readonly stage: "open" | "released";
   readonly isWill: boolean;

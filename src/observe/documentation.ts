@@ -49,6 +49,28 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
     { event: "copies_known", upstream: "", copies: undefined },
   ],
   qos2_uncertain: [{ event: "qos2_uncertain", clientId, packetId: 7 }],
+  payload_unfit: [
+    {
+      event: "payload_unfit",
+      clientId,
+      peer: "udp/192.0.2.7:49152",
+      topicName: "barn/1/climate",
+      direction: "up",
+      why: "humidity takes 1 octet from octet 2 on, and 0 are there",
+      octets: 2,
+      begin: "00d7",
+    },
+    {
+      event: "payload_unfit",
+      clientId,
+      peer: undefined,
+      topicName: "barn/1/set",
+      direction: "down",
+      why: "relay is missing",
+      octets: 2,
+      begin: "7b7d",
+    },
+  ],
   other_qos_answered: [{ event: "other_qos_answered", clientId, qos: 2, answer: "puback" }],
   packet_taken_out: [
     {

@@ -123,6 +123,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "payload-unfit": {
+    meaning:
+      "A message for a client whose payload should have been made into the octets that the declaration for it in `payloads` describes, and could not be.",
+    advice:
+      "`payload_unfit` in the log says which field is wrong. Correct what sends the command, or the declaration. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` tries it once more.",
+    level: "debug",
+    byStrangers: false,
+  },
   "too-large-for-broker": {
     meaning:
       "A publication that the broker said it does not take (its size, QoS or the retain flag), or that is larger than `upstream.payloadBytesMax`. The client hears 'not supported'.",

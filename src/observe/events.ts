@@ -54,6 +54,10 @@ export const eventMetrics = {
     type: "counter",
     help: "QoS 2 publications that a forgetful broker made uncertain",
   },
+  payloads_unfit_total: {
+    type: "counter",
+    help: "Payloads that the declaration for them does not fit: up they go as they are, down they are dropped",
+  },
   other_qos_answers_total: {
     type: "counter",
     help: "Publications that the broker answered as if of another QoS: QoS 2 is then no more than QoS 1",
@@ -190,6 +194,27 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     limitedBy: () => "",
     metrics: ["qos2_uncertain_total"],
     audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },
+  },
+  payload_unfit: {
+    meaning:
+      "A payload does not fit the first declaration in `payloads` that its topic and client fit. What a device says goes to the broker as it is; a command for a device is dropped, for the device could not read it.",
+    advice:
+      "`mqtt-sn-gateway decode --payload TOPIC HEX` shows what each field is. Correct the declaration, the device, or what sends the command.",
+    level: "warn",
+    sentence: ({ clientId, topicName, direction, why, octets, begin }) =>
+      `${direction === "up" ? `what ${clientId ?? "a device without a connection"} says` : `what ${clientId ?? "a device"} is told`} under ${topicName} does not fit its declaration: ${why} (${octets} octets, ${begin})`,
+    limitedBy: ({ clientId, topicName, direction }) => `${clientId ?? ""} ${topicName} ${direction}`,
+    metrics: ["payloads_unfit_total"],
+    audience: {
+      event: "viewer",
+      clientId: "viewer",
+      peer: "viewer",
+      topicName: "operator",
+      direction: "viewer",
+      why: "viewer",
+      octets: "viewer",
+      begin: "operator",
+    },
   },
   other_qos_answered: {
     meaning:

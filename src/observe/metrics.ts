@@ -15,6 +15,7 @@ export interface MetricSources {
     readonly retransmissions: number;
     readonly clientsLost: number;
     readonly qos2Uncertain: number;
+    readonly payloadsUnfit: number;
     readonly otherQoSAnswers: number;
     readonly bufferedMessages: number;
     readonly bufferedBytes: number;
@@ -62,6 +63,7 @@ function ofEvents(sources: MetricSources): Metric[] {
     upstream_links_up: () => sources.linksUp(),
     broker_up: () => (sources.brokerThere() ? 1 : 0),
     qos2_uncertain_total: () => core.qos2Uncertain,
+    payloads_unfit_total: () => core.payloadsUnfit,
     other_qos_answers_total: () => core.otherQoSAnswers,
     store_failing: () => (sources.storeFails() ? 1 : 0),
     backlog_messages: () => core.backlogMessages,

@@ -177,7 +177,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
   }),
   uplink: z.object({
     publication,
-    origin: orNothing(z.object({ msgId: id, topicId: u16 })),
+    origin: orNothing(z.object({ msgId: id, topicId: u16, heard: hash.exactOptional() })),
     stage: z.enum(["open", "released"]),
     isWill: z.boolean(),
   }),

@@ -16,7 +16,7 @@ const rules: Record<string, readonly string[]> = {
   core: ["wire", "node:assert"],
   device: ["wire", "secure", "types:core"],
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
-  payload: ["node:crypto"],
+  payload: ["node:crypto", "cborg"],
   // A file format: it knows nothing of the gateway.
   capture: [],
   // DTLS, as pure as the core: cryptography is handed in.
@@ -42,6 +42,7 @@ const rules: Record<string, readonly string[]> = {
     "upstream",
     "storage",
     "observe",
+    "payload",
     "types:core",
     "core/peer-id.ts",
     "core/own-ids.ts",
@@ -64,6 +65,7 @@ const rules: Record<string, readonly string[]> = {
     "gateway.ts",
     "config",
     "capture",
+    "payload",
     "storage",
     "transports",
     "upstream",

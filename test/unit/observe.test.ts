@@ -346,6 +346,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_messages_received_total counter: MQTT-SN messages from devices, by type",
     "mqttsn_messages_sent_total counter: MQTT-SN messages to devices, by type",
     "mqttsn_other_qos_answers_total counter: Publications that the broker answered as if of another QoS: QoS 2 is then no more than QoS 1",
+    "mqttsn_payloads_unfit_total counter: Payloads that the declaration for them does not fit: up they go as they are, down they are dropped",
     "mqttsn_published_total counter: Publications from devices handed to the broker",
     "mqttsn_qos2_uncertain_total counter: QoS 2 publications that a forgetful broker made uncertain",
     "mqttsn_retransmissions_total counter: Messages repeated towards devices",

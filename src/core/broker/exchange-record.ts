@@ -30,10 +30,14 @@ export function forgetExchange(context: Context, exchange: PublishExchange<Sessi
 function recordOfExchange({ publication, origin, stage, isWill }: PublishExchange<Session>): UplinkRecord {
   return {
     publication,
-    origin: origin && { msgId: origin.msgId, topicId: origin.topicId },
+    origin: origin && originRecord(origin),
     stage: stage === "released" ? "released" : "open",
     isWill,
   };
+}
+
+function originRecord({ msgId, topicId, heard }: NonNullable<PublishExchange<Session>["origin"]>) {
+  return heard === undefined ? { msgId, topicId } : { msgId, topicId, heard };
 }
 
 /** Back from the store; the caller knows whose it is. */

@@ -10,11 +10,13 @@ import type { Publication } from "../types.ts";
 
 /** Sends letters once more, where they were going; those whose client has no session stay. */
 export function republish(context: Context, ids: readonly (readonly [id: number, record: LetterRecord])[]): void {
-  for (const [id, { direction, publication }] of ids) {
+  for (const [id, { direction, publication, reason }] of ids) {
     const clientId = context.letters.present.get(id);
     if (clientId === undefined) continue;
     const isSent =
-      direction === "up" ? sendUp(context, clientId, publication) : sendDown(context, clientId, publication);
+      direction === "up"
+        ? sendUp(context, clientId, publication)
+        : sendDown(context, clientId, publication, reason !== "payload-unfit");
     if (isSent) purge(context, [id]);
   }
 }
@@ -32,9 +34,9 @@ function sendUp(context: Context, clientId: string, publication: Publication): b
   return true;
 }
 
-function sendDown(context: Context, clientId: string, publication: Publication): boolean {
+function sendDown(context: Context, clientId: string, publication: Publication, isEncoded: boolean): boolean {
   const session = context.sessions.byClientId(clientId);
   if (!session) return false;
-  handOver(context, session, publication); // what finds no room becomes a letter again
+  handOver(context, session, publication, { isEncoded }); // what finds no room becomes a letter again
   return true;
 }

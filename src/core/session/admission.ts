@@ -4,10 +4,10 @@ import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { bindDelivery, type OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
+import { entryFor } from "./contents.ts";
 import { takeCustody } from "./custody.ts";
 import { refuseEntry } from "./drop.ts";
 import { watchExpiry } from "./expiry.ts";
-import { newEntry } from "./queued-record.ts";
 import { type Admission, admit } from "./room.ts";
 
 /**
@@ -26,7 +26,12 @@ export function admitDeferred(context: Context, session: Session): void {
       continue;
     }
     const { expiresAt } = received;
-    const entry = newEntry(context, session.clientId, { ...publication, topicName }, { expiresAt, received });
+    const entry = entryFor(context, session, { ...publication, topicName }, { expiresAt, received });
+    if (!entry) {
+      deferred.delete(received);
+      acknowledge(context, session.broker, received, undefined);
+      continue;
+    }
     const isOver = expiresAt !== undefined && expiresAt <= context.now;
     const admission = isOver ? refuseEntry(context, session, entry, "expired") : enqueue(context, session, entry);
     if (admission === "wait") return watchExpiry(context, session, expiresAt);

@@ -11,6 +11,7 @@ import { unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { admitDeferred, enqueue } from "./admission.ts";
+import { encodedFor, entryFor } from "./contents.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
@@ -31,9 +32,9 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
-    if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
-    const entry = newEntry(context, clientId, { ...input.publication, topicName }, { expiresAt });
-    enqueue(context, session, entry);
+    if (isAgain(context, session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
+    const entry = entryFor(context, session, { ...input.publication, topicName }, { expiresAt });
+    if (entry) enqueue(context, session, entry);
     return;
   }
   const known = broker.received.get(input.packetId);
@@ -43,15 +44,22 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     const entry = session.outbox.find(({ received }) => received === known);
     if (entry) unbindDelivery(entry);
   }
-  if (isAgain(session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
+  if (isAgain(context, session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   enqueueOrDefer(context, session, received);
 }
 
-function isAgain(session: Session, { publication, dup }: Delivered, topicName: string | undefined): boolean {
+function isAgain(
+  context: Context,
+  session: Session,
+  { publication, dup }: Delivered,
+  topicName: string | undefined,
+): boolean {
   if (!publication.retain || dup || topicName === undefined) return false;
-  return isRepeatedRetained(session, { ...publication, topicName });
+  // What a client was sent is remembered as it was sent.
+  const encoded = encodedFor(context, session, { ...publication, topicName });
+  return encoded !== "unfit" && isRepeatedRetained(session, encoded);
 }
 
 /** Of a filter that the client has ended, and the broker could not be told: nothing else of the client's asks for it. */
@@ -137,11 +145,22 @@ export function onReleased(context: Context, link: Link, packetId: number): void
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });
 }
 
-/** A message that is ours alone, for this client. Where there is no room, it is dropped. */
-export function handOver(context: Context, session: Session, publication: Publication): void {
+/**
+ * A message that is ours alone, for this client, in its octets already unless `isEncoded` is false. Where there is no room,
+ * it is dropped.
+ */
+export function handOver(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  { isEncoded }: { readonly isEncoded: boolean },
+): void {
   const { clientId } = session;
   const expiresAt = expiryOf(context, clientId, publication.topicName, undefined);
-  const entry = newEntry(context, clientId, publication, { expiresAt });
+  const entry = isEncoded
+    ? newEntry(context, clientId, publication, { expiresAt })
+    : entryFor(context, session, publication, { expiresAt });
+  if (!entry) return;
   if (enqueue(context, session, entry) !== "in") return;
   entry.seq = context.journal.keep(clientId, 0, queuedRecord(context, entry)).seq;
 }
@@ -158,8 +177,8 @@ export function deliver(
 ): CommitToken | undefined {
   const { clientId } = session;
   const expiresAt = expiryOf(context, clientId, publication.topicName, expirySeconds);
-  const entry = newEntry(context, clientId, publication, { expiresAt });
-  if (enqueue(context, session, entry) !== "in") return undefined;
+  const entry = entryFor(context, session, publication, { expiresAt });
+  if (!entry || enqueue(context, session, entry) !== "in") return undefined;
   let after: CommitToken | undefined;
   if (publication.qos > 0) {
     const kept = context.journal.keep(clientId, 0, queuedRecord(context, entry));

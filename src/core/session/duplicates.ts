@@ -11,8 +11,8 @@ import type { Publish } from "../words.ts";
 export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.publishesInFlight.get(message.msgId);
   if (!exchange?.fromBeforeConnect) return exchange;
-  const { qos, payload } = exchange.publication;
-  if (message.dup && message.qos === qos && hashOf(message.data) === hashOf(payload)) {
+  const { qos } = exchange.publication;
+  if (message.dup && message.qos === qos && hashOf(message.data) === heardHash(exchange)) {
     exchange.fromBeforeConnect = false;
     return exchange;
   }
@@ -46,8 +46,14 @@ export function detachInFlight(context: Context, session: Session): void {
 export function remember(context: Context, session: Session, exchange: PublishExchange<Session>): void {
   if (!exchange.origin) return;
   const { msgId, topicId } = exchange.origin;
-  const { qos, payload } = exchange.publication;
-  if (qos > 0) noteCompleted(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash: hashOf(payload) });
+  const { qos } = exchange.publication;
+  const hash = heardHash(exchange);
+  if (qos > 0) noteCompleted(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash });
+}
+
+/** What a repetition is known by: the payload as the client sent it, whatever was made of it. */
+export function heardHash({ origin, publication }: Pick<PublishExchange<Session>, "origin" | "publication">): number {
+  return origin?.heard ?? hashOf(publication.payload);
 }
 
 /** Remembers a finished publication, for as long as the client may repeat it. */
@@ -93,11 +99,11 @@ export function awaitPubRel(
   context: Context,
   session: Session,
   { publication, fromBeforeConnect }: PublishExchange<Session>,
-  { msgId, topicId }: NonNullable<PublishExchange<Session>["origin"]>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  noteTaken(context, session, msgId, {
-    topicId,
-    hash: hashOf(publication.payload),
+  noteTaken(context, session, origin.msgId, {
+    topicId: origin.topicId,
+    hash: heardHash({ origin, publication }),
     after: undefined,
     fromBeforeConnect,
   });

@@ -22,6 +22,7 @@ import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
 import { drainSoon, isStoreAndForward } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
+import { contentOf, decodedOf, publishRaw } from "./contents.ts";
 import {
   awaitPubRel,
   forgetTaken,
@@ -50,32 +51,40 @@ export function onPublish(context: Context, session: Session, message: Publish):
   if (topicName === undefined) {
     const isNoId = message.topicIdType === "reserved" || message.topicIdType === "name";
     const reason = isNoId ? "notSupported" : "invalidTopicId";
-    return refuse(context, session, message, reason, "unknown-topic-id");
+    refuse(context, session, message, reason, "unknown-topic-id");
+    return;
   }
 
   if (!mayGoToBroker(topicName, session.shared !== undefined)) {
-    return refuse(context, session, message, "notSupported", "unsafe-topic");
+    refuse(context, session, message, "notSupported", "unsafe-topic");
+    return;
   }
-  const { link } = session.broker;
   const { payloadBytesMax, topicPrefix } = session.upstream.options;
-  const { uplinkInFlightMax } = context.options.clients;
   if (message.data.byteLength > payloadBytesMax) {
-    return refuse(context, session, message, "notSupported", "too-large-for-broker");
+    refuse(context, session, message, "notSupported", "too-large-for-broker");
+    return;
   }
-  const publication: Publication = {
-    topicName: toBroker(topicPrefix, topicName),
-    payload: message.data,
-    qos: message.qos,
-    retain: message.retain,
-  };
+  const decoded = context.payloads && decodedOf(context, session, topicName, message.data);
+  const { qos, retain } = message;
+  const publication: Publication = decoded
+    ? { ...contentOf(decoded), topicName: toBroker(topicPrefix, decoded.topicName), qos, retain }
+    : { topicName: toBroker(topicPrefix, topicName), payload: message.data, qos, retain };
+  if (goesOn(context, session, message, publication) && decoded?.rawTopicName !== undefined)
+    publishRaw(context, session, publication, { topicName: decoded.rawTopicName, payload: message.data });
+}
+
+/** True: it is on its way to the broker. False: it is refused. */
+function goesOn(context: Context, session: Session, message: Publish, publication: Publication): boolean {
+  const { link } = session.broker;
+  const { uplinkInFlightMax } = context.options.clients;
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
   if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
   if (verdict === "suspect") return publishSuspect(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
-    if (why === undefined) context.counters.publishedUp++;
-    else refuse(context, session, message, "congestion", why);
-    return;
+    if (why !== undefined) return refuse(context, session, message, "congestion", why);
+    context.counters.publishedUp++;
+    return true;
   }
   if (!link?.up) return refuse(context, session, message, "congestion", "link-down");
   if (link.congested || (message.qos > 0 && session.publishesInFlight.size >= uplinkInFlightMax)) {
@@ -92,16 +101,13 @@ export function onPublish(context: Context, session: Session, message: Publish):
     return refuse(context, session, message, "notSupported", "too-large-for-broker");
   }
   context.counters.publishedUp++;
-  if (message.qos === 0) {
-    if (!sendUnanswered(context, session.broker, session, publication))
-      refuse(context, session, message, "congestion", "uplink-congested");
-    return;
-  }
-  publishWithAnswer(context, session, message, publication);
+  if (message.qos > 0) return publishWithAnswer(context, session, message, publication);
+  if (sendUnanswered(context, session.broker, session, publication)) return true;
+  return refuse(context, session, message, "congestion", "uplink-congested");
 }
 
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
-function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): void {
+function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const isLive = link?.up === true || isStoreAndForward(context, session.clientId);
   const isFull =
@@ -111,18 +117,22 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
   if (message.qos === 2 && !makeRoomForTaken(context, session))
     return refuse(context, session, message, "congestion", "uplink-congested");
   context.counters.publishedUp++;
-  publishWithAnswer(context, session, message, publication);
+  return publishWithAnswer(context, session, message, publication);
 }
 
-function publishWithAnswer(context: Context, session: Session, message: Publish, publication: Publication): void {
+function publishWithAnswer(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { broker } = session;
+  const { msgId, topicId, qos } = message;
   const packetId = broker.freePacketId();
   if (packetId === undefined) return refuse(context, session, message, "congestion", "uplink-congested");
   const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
-  bindUplink(exchange, { session, msgId: message.msgId, topicId: message.topicId });
-  if (message.qos === 2) storeExchange(context, session.clientId, exchange);
+  const isAsHeard = publication.payload === message.data;
+  const origin = { session, msgId, topicId };
+  bindUplink(exchange, isAsHeard ? origin : { ...origin, heard: hashOf(message.data) });
+  if (qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
+  return true;
 }
 
 /** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
@@ -138,13 +148,15 @@ export function onPublishWithoutAnswer(
   if (!isSafeToShare(named.topicName)) return context.drop("unsafe-topic", about);
   const upstream = session?.upstream ?? context.upstreams.of(undefined, peer);
   if (named.payload.byteLength > upstream.options.payloadBytesMax) return context.drop("too-large-for-broker", about);
-  const publication: Publication = { ...named, qos: 0, retain: message.retain };
+  const sender = { clientId: session?.clientId, peer };
+  const decoded = decodedOf(context, sender, named.topicName, named.payload);
+  const publication: Publication = { ...(decoded ? contentOf(decoded) : named), qos: 0, retain: message.retain };
   context.counters.publishedUp++;
   const link = session?.broker.link;
   const via = link?.up ? link : upstream.service.link;
   if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
   if (session && link?.up && !link.congested) {
-    const topicName = toBroker(upstream.options.topicPrefix, named.topicName);
+    const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
     if (verdictOn(context, session.broker, session.clientId, { ...publication, topicName }) === "refuse") {
       context.counters.publishedUp--;
       return context.drop("refused-by-broker", about);
@@ -347,10 +359,11 @@ function refuse(
     | "backlog-full"
     | "refused-by-broker"
     | "store-failing",
-): void {
+): false {
   const detail = `PUBLISH ${message.topicIdType} ${message.topicId}`;
   context.drop(why, { clientId: session.clientId, peer: session.peer, detail });
   context.tell(session, pubAck(message.topicId, message.msgId, reason));
+  return false;
 }
 
 /** The name that the message gives, or that is behind its id. */

@@ -17,7 +17,7 @@ import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { append, dropOldest, isStoreAndForward } from "./backlog.ts";
-import { awaitPubRel, noteCompleted, noteTaken } from "./duplicates.ts";
+import { awaitPubRel, heardHash, noteCompleted, noteTaken } from "./duplicates.ts";
 
 /** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
@@ -75,7 +75,8 @@ export function acceptPublish(
     keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
   } else after = append(context, session, publication);
   if (message.qos === 0) return undefined;
-  answer(context, session, publication, { msgId: message.msgId, topicId: message.topicId }, after);
+  const { msgId, topicId } = message;
+  answer(context, session, publication, { msgId, topicId, hash: hashOf(message.data) }, after);
   return undefined;
 }
 
@@ -84,12 +85,11 @@ function answer(
   context: Context,
   session: Session,
   publication: Publication,
-  of: { readonly msgId: number; readonly topicId: number },
+  of: { readonly msgId: number; readonly topicId: number; readonly hash: number },
   after: CommitToken | undefined,
 ): void {
   const { clientId } = session;
-  const { msgId, topicId } = of;
-  const hash = hashOf(publication.payload);
+  const { msgId, topicId, hash } = of;
   if (publication.qos === 2) {
     const token = noteTaken(context, session, msgId, { topicId, hash, after, fromBeforeConnect: false });
     if (token !== undefined) {
@@ -119,7 +119,7 @@ export function acceptInFlight(context: Context, session: Session): void {
     }
     // A suspect is never acknowledged by us: it may come to be taken out.
     if (context.storeFails || exchange.fromBeforeConnect || exchange.suspicion?.isSuspect) continue;
-    const { topicId } = origin;
+    const of = { msgId, topicId: origin.topicId, hash: heardHash(exchange) };
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
       settle(session, exchange);
@@ -131,7 +131,7 @@ export function acceptInFlight(context: Context, session: Session): void {
     settle(session, exchange);
     context.counters.acceptedUp++;
     const after = storeExchange(context, clientId, exchange);
-    answer(context, session, publication, { msgId, topicId }, after);
+    answer(context, session, publication, of, after);
     if (after !== undefined) context.journal.promised(after, () => takeBack(session, broker, exchange, origin));
   }
 }

@@ -13,6 +13,15 @@ export interface ExchangeClient {
   readonly account: Account;
 }
 
+/** The PUBLISH of a client that a publication comes from. */
+export interface PublishOrigin<Client> {
+  readonly session: Client;
+  readonly msgId: number;
+  readonly topicId: number;
+  /** `hashOf` the payload as the client sent it, where another was made of it; absent: they are the same. */
+  readonly heard?: number;
+}
+
 export interface PublishExchange<Client extends ExchangeClient> {
   readonly kind: "publish";
   readonly packetId: number;
@@ -20,7 +29,7 @@ export interface PublishExchange<Client extends ExchangeClient> {
   /** Whose account it is on; undefined for the gateway's own. */
   readonly owner: Client | undefined;
   /** Where the publication comes from: answers go there. The gateway's own have none. */
-  origin: { readonly session: Client; readonly msgId: number; readonly topicId: number } | undefined;
+  origin: PublishOrigin<Client> | undefined;
   /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
   fromBeforeConnect: boolean;
   /**

@@ -1,0 +1,157 @@
+/** Declarations of payloads as the core asks them. Compiled once; each message costs a look-up and a walk over its fields. */
+import type { Decoded, Encoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import { compileFields, type Field, isNumberField, type NumberField, wrongBits } from "../payload/fields.ts";
+import { formats } from "../payload/formats.ts";
+import { jsonOctets, parseJson } from "../payload/json.ts";
+import type { PayloadCodec } from "../payload/value.ts";
+import { globToRegExp } from "../upstream/credentials.ts";
+import { isTopicName, matches } from "../wire/topic.ts";
+import type { PayloadDeclaration } from "./payload-options.ts";
+
+interface Rule {
+  readonly topics: string;
+  readonly isForAll: boolean;
+  readonly clients: RegExp;
+  readonly codec: PayloadCodec;
+  readonly to: string;
+  readonly raw: string | undefined;
+}
+
+/** Topic names whose rules are remembered; beyond, all are forgotten and looked for anew. */
+const rememberedMax = 4_096;
+
+/** The codec of a declaration; undefined: it says neither fields nor a format. */
+export function codecOf({ fields, format }: PayloadDeclaration): PayloadCodec | undefined {
+  if (fields) return compileFields(fields);
+  return format && formats[format];
+}
+
+/** Undefined: there are no declarations. */
+export function payloadPolicy(declarations: readonly PayloadDeclaration[]): PayloadPolicy | undefined {
+  if (declarations.length === 0) return undefined;
+  const up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
+  const down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
+  return {
+    up: (clientId, topicName, payload) => {
+      const rule = up.of(clientId, topicName);
+      return rule && decoded(rule, clientId, topicName, payload);
+    },
+    down: (clientId, topicName, payload) => {
+      const rule = down.of(clientId, topicName);
+      return rule?.codec.write && encoded(rule.codec.write, payload);
+    },
+  };
+}
+
+class Rules {
+  readonly #rules: readonly Rule[];
+  readonly #byTopic = new Map<string, readonly Rule[]>();
+
+  constructor(declarations: readonly PayloadDeclaration[]) {
+    this.#rules = declarations.flatMap((each) => {
+      const codec = codecOf(each);
+      const { topics, clients, to, raw } = each;
+      const isForAll = clients === "*";
+      return codec ? [{ topics, isForAll, clients: globToRegExp(clients), codec, to, raw }] : [];
+    });
+  }
+
+  /** The first that fits. Who has no client id fits only what is for all. */
+  of(clientId: string | undefined, topicName: string): Rule | undefined {
+    const rules = this.#byTopic.get(topicName) ?? this.#remember(topicName);
+    for (const rule of rules) if (rule.isForAll || (clientId !== undefined && rule.clients.test(clientId))) return rule;
+    return undefined;
+  }
+
+  #remember(topicName: string): readonly Rule[] {
+    const rules = this.#rules.filter(({ topics }) => matches(topics, topicName));
+    if (this.#byTopic.size >= rememberedMax) this.#byTopic.clear();
+    this.#byTopic.set(topicName, rules);
+    return rules;
+  }
+}
+
+function decoded(
+  { codec, to, raw }: Rule,
+  clientId: string | undefined,
+  topicName: string,
+  payload: Uint8Array,
+): Decoded | Unfit {
+  const reading = codec.read(payload);
+  if (!reading.ok) return { is: "unfit", why: reading.why };
+  const made = to === "{topic}" ? topicName : filled(to, clientId, topicName);
+  if (!isTopicName(made)) return { is: "unfit", why: `the topic name ${to} is too long, or none` };
+  return {
+    is: "made",
+    topicName: made,
+    payload: jsonOctets(reading.value),
+    contentType: "application/json",
+    ...(raw !== undefined && { rawTopicName: filled(raw, clientId, topicName) }),
+  };
+}
+
+/** What is no JSON is meant for the device as it is. */
+function encoded(write: NonNullable<PayloadCodec["write"]>, payload: Uint8Array): Encoded | Unfit | undefined {
+  const command = parseJson(payload);
+  if (!command.ok) return undefined;
+  const writing = write(command.value);
+  return writing.ok ? { is: "made", payload: writing.payload } : { is: "unfit", why: writing.why };
+}
+
+/** A client id may hold what no topic name may; and who has none is "-". */
+function filled(template: string, clientId: string | undefined, topicName: string): string {
+  return template.replace(/\{(topic|client)\}/g, (_, what: string) =>
+    what === "topic" ? topicName : (clientId ?? "-").replace(/[+#\0]/g, "_"),
+  );
+}
+
+/** What the schema of a single key cannot see. Each with its key and what to type. */
+export function checkPayloads(declarations: readonly PayloadDeclaration[]): string[] {
+  const problems: string[] = [];
+  for (const [i, { fields, format, direction, to, raw }] of declarations.entries()) {
+    const path = `payloads.${i}`;
+    if ((fields === undefined) === (format === undefined))
+      problems.push(`${path}: give either "fields" or "format"${fields ? ", not both" : ""}`);
+    if (format && direction === "down" && !formats[format].write)
+      problems.push(`${path}.format: ${format} is for reading only; set "direction": "up"`);
+    if (raw !== undefined && raw === to)
+      problems.push(`${path}.raw: is the topic of what is decoded; type "{topic}/raw", or leave it out`);
+    problems.push(...checkFields(path, fields ?? []));
+  }
+  return problems;
+}
+
+function checkFields(path: string, fields: readonly Field[]): string[] {
+  const problems: string[] = [];
+  const seen = new Set<string>();
+  const last = fields.length - 1;
+  for (const [i, field] of fields.entries()) {
+    const at = `${path}.fields.${i}`;
+    if (!isNumberField(field) && field.length === undefined && i !== last)
+      problems.push(`${at}.length: only the last field may take all that is left; give this one a length`);
+    if (isNumberField(field)) problems.push(...checkNumber(at, field));
+    if (field.optional === true && fields.slice(i + 1).some(({ optional }) => optional !== true))
+      problems.push(`${at}.optional: a field after it is not optional; say it of all that follow`);
+    for (const name of namesOf(field)) {
+      if (seen.has(name)) problems.push(`${at}.name: "${name}" is taken by another field; give each its own`);
+      seen.add(name);
+    }
+  }
+  return problems;
+}
+
+function checkNumber(at: string, field: NumberField): string[] {
+  const { scale, offset, values, bits } = field;
+  const problems: string[] = [];
+  if (scale === 0) problems.push(`${at}.scale: must not be 0`);
+  if (bits && (scale !== undefined || offset !== undefined || values))
+    problems.push(`${at}: a number that is a row of bits has no scale, offset or values of its own`);
+  const wrong = wrongBits(field);
+  if (wrong !== undefined) problems.push(`${at}.bits: ${wrong}`);
+  return problems;
+}
+
+function namesOf(field: Field): readonly string[] {
+  if (field.type === "skip") return [];
+  return isNumberField(field) && field.bits ? field.bits.map(({ name }) => name) : [field.name];
+}

@@ -1,0 +1,35 @@
+/**
+ * What the octets of a message mean is not the core's business: it asks, once for each publication, when it accepts it.
+ * What was made is what is stored and sent from then on; a declaration that changes later changes nothing that waits.
+ */
+
+export interface PayloadPolicy {
+  /** What a device says, as the broker is to hear it. Undefined: as it is. `clientId` is undefined at QoS -1. */
+  up(clientId: string | undefined, topicName: string, payload: Uint8Array): Decoded | Unfit | undefined;
+  /** What a device is told, as it understands it. Undefined: as it is. */
+  down(clientId: string, topicName: string, payload: Uint8Array): Encoded | Unfit | undefined;
+}
+
+export interface Decoded {
+  readonly is: "made";
+  readonly topicName: string;
+  readonly payload: Uint8Array;
+  /** MQTT 5. [MQTT-5 3.3.2.3.9] */
+  readonly contentType: string;
+  /** The octets themselves are published under this name, too, as a publication of their own. */
+  readonly rawTopicName?: string;
+}
+
+export interface Encoded {
+  readonly is: "made";
+  readonly payload: Uint8Array;
+}
+
+/** The payload does not fit its declaration: `why` names the field and the octet. */
+export interface Unfit {
+  readonly is: "unfit";
+  readonly why: string;
+}
+
+/** No declarations: everything goes as it is. */
+export const asItIs: PayloadPolicy = { up: () => undefined, down: () => undefined };

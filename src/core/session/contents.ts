@@ -1,0 +1,123 @@
+/** Payloads by declaration: asked when a publication is accepted, and never again for it. See payloads.ts. */
+import { storeExchange } from "../broker/exchange-record.ts";
+import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
+import { toBroker } from "../broker/topic-prefix.ts";
+import type { Context } from "../context.ts";
+import type { Decoded, Unfit } from "../payloads.ts";
+import { newPublishExchange } from "../state/exchanges.ts";
+import type { OutboxEntry } from "../state/outbox-entry.ts";
+import type { Session } from "../state/session.ts";
+import type { PeerId, Publication } from "../types.ts";
+import { append, isStoreAndForward } from "./backlog.ts";
+import { refuseEntry } from "./drop.ts";
+import { newEntry } from "./queued-record.ts";
+
+/** Octets of a payload that are told with what is wrong with it. */
+const shownBytesMax = 32;
+
+interface Sender {
+  readonly clientId: string | undefined;
+  readonly peer: PeerId | undefined;
+}
+
+/** What a device said, as it goes on; undefined: as it is. */
+export function decodedOf(
+  context: Context,
+  { clientId, peer }: Sender,
+  topicName: string,
+  payload: Uint8Array,
+): Decoded | undefined {
+  const decoded = context.payloads?.up(clientId, topicName, payload);
+  if (decoded?.is !== "unfit") return decoded;
+  noteUnfit(context, { clientId, peer, topicName, direction: "up" }, payload, decoded);
+  return undefined;
+}
+
+/** Of a publication that is decoded. */
+export function contentOf({
+  topicName,
+  payload,
+  contentType,
+}: Decoded): Pick<Publication, "topicName" | "payload" | "meta"> {
+  return { topicName, payload, meta: { contentType } };
+}
+
+/**
+ * What a device is told, in its own octets. `unfit`: the payload is meant to be made into octets, and cannot be; the device
+ * could do nothing with it.
+ */
+export function encodedFor(context: Context, session: Session, publication: Publication): Publication | "unfit" {
+  const { payloads } = context;
+  if (!payloads) return publication;
+  const { clientId, peer } = session;
+  const { topicName, payload } = publication;
+  const encoded = payloads.down(clientId, topicName, payload);
+  if (!encoded) return publication;
+  if (encoded.is === "made") return { ...publication, payload: encoded.payload };
+  noteUnfit(context, { clientId, peer, topicName, direction: "down" }, payload, encoded);
+  return "unfit";
+}
+
+/** A message for a client as it waits for it. Undefined: its payload cannot be made into the device's octets; it is dropped. */
+export function entryFor(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  options: Parameters<typeof newEntry>[3],
+): OutboxEntry | undefined {
+  const encoded = encodedFor(context, session, publication);
+  const { clientId } = session;
+  if (encoded !== "unfit") return newEntry(context, clientId, encoded, options);
+  refuseEntry(context, session, newEntry(context, clientId, publication, options), "payload-unfit");
+  return undefined;
+}
+
+function noteUnfit(
+  context: Context,
+  of: Sender & { readonly topicName: string; readonly direction: "up" | "down" },
+  payload: Uint8Array,
+  { why }: Unfit,
+): void {
+  context.counters.payloadsUnfit++;
+  const octets = payload.byteLength;
+  const begin = hexOf(payload.subarray(0, shownBytesMax));
+  context.out.report({ event: "payload_unfit", ...of, why, octets, begin });
+}
+
+function hexOf(octets: Uint8Array): string {
+  return Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * The octets themselves, beside what was made of them: a publication of its own at the same QoS. The client's acknowledgement
+ * does not wait for it, so it is ours at once: on disk in the same commit as the other's, before either leaves.
+ */
+export function publishRaw(
+  context: Context,
+  session: Session,
+  made: Publication,
+  raw: { readonly topicName: string; readonly payload: Uint8Array },
+): void {
+  const { broker, clientId } = session;
+  const topicName = toBroker(session.upstream.options.topicPrefix, raw.topicName);
+  const copy: Publication = { topicName, payload: raw.payload, qos: made.qos, retain: made.retain };
+  const isLive = broker.link?.up === true && !broker.link.congested;
+  const about = { clientId, detail: `QoS ${copy.qos} ${topicName}: the octets as they came` };
+  context.counters.publishedUp++;
+  if (copy.qos === 0) {
+    if (isLive && sendUnanswered(context, broker, session, copy)) return;
+    if (isLive || !isStoreAndForward(context, clientId) || !context.options.uplink.policyOf(clientId).qos0)
+      return context.drop("link-down", about);
+  }
+  const mayNotPass = session.account.backlog.count > 0;
+  if ((!isLive || mayNotPass) && isStoreAndForward(context, clientId)) {
+    append(context, session, copy);
+    return;
+  }
+  const packetId = broker.freePacketId();
+  if (packetId === undefined) return context.drop("uplink-congested", about);
+  const exchange = newPublishExchange(packetId, copy, session, { accepted: true });
+  broker.add(exchange);
+  storeExchange(context, clientId, exchange);
+  sendOrWait(context, broker, exchange);
+}

@@ -1,0 +1,249 @@
+/** Payloads by declaration in the core: asked once, when a publication is accepted; what was made is what is stored and sent. */
+import { describe, expect, test } from "vitest";
+import type { CoreOptions } from "../../../src/core/options.ts";
+import type { PayloadPolicy } from "../../../src/core/payloads.ts";
+import { connect, octets, pubAck, publish, sleep, type Turn, wake } from "../../helpers/bench.ts";
+import { Life } from "../../helpers/life.ts";
+import { testOptions } from "../../simulation/options.ts";
+
+const modes = ["transparent", "aggregating"] as const;
+type Mode = (typeof modes)[number];
+
+const text = (payload: Uint8Array) => new TextDecoder().decode(payload);
+
+/** Upper case up; down what is between braces; "bad" fits nothing. Counts how often it was asked. */
+class Shouting implements PayloadPolicy {
+  asked = 0;
+  readonly mark: string;
+  readonly raw: string | undefined;
+
+  constructor(mark = "", raw?: string) {
+    this.mark = mark;
+    this.raw = raw;
+  }
+
+  up(_clientId: string | undefined, topicName: string, payload: Uint8Array) {
+    this.asked++;
+    if (topicName !== "t" && topicName !== "ab") return undefined;
+    if (text(payload) === "bad") return { is: "unfit", why: "it is bad" } as const;
+    return {
+      is: "made",
+      topicName: `${topicName}/json`,
+      payload: octets(text(payload).toUpperCase() + this.mark),
+      contentType: "application/json",
+      ...(this.raw !== undefined && { rawTopicName: this.raw }),
+    } as const;
+  }
+
+  down(_clientId: string, _topicName: string, payload: Uint8Array) {
+    const said = /^\{(.*)\}$/.exec(text(payload))?.[1];
+    if (said === undefined) return undefined;
+    return said === "bad"
+      ? ({ is: "unfit", why: "it is bad" } as const)
+      : ({ is: "made", payload: octets(said) } as const);
+  }
+}
+
+const storing = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+
+function begun(mode: Mode, payloads: PayloadPolicy, over: Partial<CoreOptions> = {}) {
+  const upstream = { ...testOptions.upstream, mode, will: { ...testOptions.upstream.will, held: "gateway" as const } };
+  const uplink = { ...testOptions.uplink, policyOf: () => storing };
+  const life = new Life({ payloads, upstream, uplink, ...over });
+  return connectedIn(life, mode);
+}
+
+function connectedIn(life: Life, mode: Mode) {
+  const { bench } = life;
+  const link = () => bench.link(mode === "transparent" ? "c1" : "gateway");
+  if (mode === "aggregating") life.keep(link().up());
+  life.keep(bench.client(connect({ cleanSession: false })));
+  if (mode === "transparent") life.keep(link().up());
+  life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  return { life, bench, link };
+}
+
+function published(turn: Turn) {
+  return turn.effects.flatMap((effect) =>
+    effect.kind === "publish"
+      ? [{ ...effect.publication, payload: text(effect.publication.payload), packetId: effect.packetId }]
+      : [],
+  );
+}
+
+/** Publications on disk on their way to the broker. */
+function recordsOf({ table }: Life) {
+  const backlog = table.read("c1", 0, 100).map(([, { publication }]) => publication);
+  const uplink = [...table.states()].flatMap((state) => state.uplink.map(([, { publication }]) => publication));
+  return [...backlog, ...uplink].map((each) => ({ ...each, payload: text(each.payload) }));
+}
+
+describe.each(modes)("up, %s", (mode) => {
+  test.each([0, 1, 2] as const)("at QoS %d what is made goes, and is asked for once", (qos) => {
+    const payloads = new Shouting();
+    const { life, bench } = begun(mode, payloads);
+    const sent = published(life.keep(bench.client(publish({ qos, msgId: 7, data: octets("warm") }))));
+    expect(sent).toMatchObject([
+      { topicName: "t/json", payload: "WARM", qos, meta: { contentType: "application/json" } },
+    ]);
+    life.keep(bench.client(publish({ qos, msgId: 7, dup: true, data: octets("warm") })));
+    expect(payloads.asked).toBe(qos === 0 ? 2 : 1);
+  });
+
+  test("what does not fit goes as it is, counted, with the field and the octets", () => {
+    const { life, bench } = begun(mode, new Shouting());
+    const turn = life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
+    expect(published(turn)).toMatchObject([{ topicName: "t", payload: "bad" }]);
+    expect(turn.events).toContainEqual({
+      event: "payload_unfit",
+      clientId: "c1",
+      peer: "udp/192.0.2.1:1000",
+      topicName: "t",
+      direction: "up",
+      why: "it is bad",
+      octets: 3,
+      begin: "626164",
+    });
+    expect(bench.core.counters.payloadsUnfit).toBe(1);
+  });
+
+  test("QoS 2: a repetition is known by what the device said, whatever was made of it, over a restart too", () => {
+    const { life, bench, link } = begun(mode, new Shouting());
+    const [sent] = published(life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))));
+    life.keep(link().acks("pubrec", sent?.packetId ?? 0)).gets("PUBREC");
+    life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") }))).gets("PUBREC");
+    const next = life.next();
+    const again = next.keep(next.bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") })));
+    expect(published(again)).toEqual([]);
+  });
+
+  test("QoS 2 not answered yet: after a new CONNECT the device's repetition adopts it, another message does not", () => {
+    const { life, bench } = begun(mode, new Shouting());
+    expect(published(life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))))).toHaveLength(1);
+    life.keep(bench.client(connect({ cleanSession: false })));
+    const repeated = life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") })));
+    expect(published(repeated)).toEqual([]);
+  });
+
+  test("a declaration that changes changes nothing that waits under a packet id", () => {
+    const { life, bench, link } = begun(mode, new Shouting());
+    life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") })));
+    life.keep(bench.input({ kind: "payloadsChanged", payloads: new Shouting("!") }));
+    life.keep(link().down());
+    if (mode === "transparent") bench.after(2_000);
+    const again = published(life.keep(link().up(true)));
+    expect(again).toMatchObject([{ topicName: "t/json", payload: "WARM" }]);
+    const next = published(life.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("cold") }))));
+    expect(next).toMatchObject([{ payload: "COLD!" }]);
+  });
+
+  test("accepted while the broker is away: what was made is on disk, and the declaration of then counts", () => {
+    const { life, bench, link } = begun(mode, new Shouting());
+    life.keep(link().down(false, { cause: "network" }));
+    life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") })));
+    bench.after(6_000);
+    const records = recordsOf(life);
+    expect(records).toMatchObject([
+      { topicName: "t/json", payload: "WARM", meta: { contentType: "application/json" } },
+    ]);
+    life.keep(bench.client(publish({ qos: 1, msgId: 7, dup: true, data: octets("warm") })));
+    expect(recordsOf(life)).toEqual(records);
+  });
+
+  test("a raw copy is a publication of its own, at the same QoS, on disk before either leaves", () => {
+    for (const qos of [1, 2] as const) {
+      const { life, bench, link } = begun(mode, new Shouting("", "t/raw"));
+      const turn = bench.client(publish({ qos, msgId: 7, retain: true, data: octets("warm") }));
+      const sent = published(turn);
+      expect(sent).toMatchObject([
+        { topicName: "t/json", payload: "WARM", qos, retain: true },
+        { topicName: "t/raw", payload: "warm", qos, retain: true },
+      ]);
+      const { token } = turn.effect("persist");
+      const behind = turn.effects.flatMap((effect) => (effect.kind === "publish" ? [effect.behind] : []));
+      expect(behind).toEqual([token, token]);
+      life.keep(turn);
+      // The device's answer is that of what was made; the copy goes on alone, over a crash too.
+      life
+        .keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[0]?.packetId ?? 0))
+        .gets(qos === 1 ? "PUBACK" : "PUBREC");
+      expect(life.records).toBeGreaterThan(0);
+      life.keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[1]?.packetId ?? 0)).gets();
+      if (qos === 2) {
+        life.keep(link().acks("pubcomp", sent[1]?.packetId ?? 0)).gets();
+        continue;
+      }
+      expect(life.records).toBe(0);
+    }
+  });
+
+  test("a refused publication has no raw copy", () => {
+    const { life, bench } = begun(mode, new Shouting("", "t/raw"));
+    const { uplinkInFlightMax } = testOptions.clients;
+    for (let msgId = 1; msgId <= uplinkInFlightMax; msgId++)
+      life.keep(bench.client(publish({ qos: 1, msgId, data: octets(`m${msgId}`) })));
+    const turn = life.keep(bench.client(publish({ qos: 1, msgId: 100, data: octets("more") }))).gets("PUBACK");
+    expect(published(turn)).toEqual([]);
+  });
+
+  test("QoS -1 is decoded, too", () => {
+    const { bench } = begun(mode, new Shouting());
+    const turn = bench.client(
+      publish({ qos: -1, topicIdType: "short", topicId: 0x6162, msgId: 0, data: octets("warm") }),
+      "udp/192.0.2.77:7",
+    );
+    expect(published(turn)).toMatchObject([{ topicName: "ab/json", payload: "WARM", qos: 0 }]);
+  });
+});
+
+describe.each(modes)("down, %s", (mode) => {
+  function subscribed(payloads: PayloadPolicy) {
+    const { life, bench, link } = begun(mode, payloads);
+    const asked = life.keep(
+      bench.client({ type: "SUBSCRIBE", dup: false, qos: 2, topicIdType: "normal", msgId: 3, topic: "set" }),
+    );
+    life.keep(link().acks("suback", asked.effect("subscribe").packetId, 2)).gets("SUBACK");
+    return { life, bench, link };
+  }
+
+  test.each([0, 1, 2] as const)("at QoS %d a command becomes the device's octets", (qos) => {
+    const { life, link } = subscribed(new Shouting());
+    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{on}"), qos }));
+    expect(text(turn.message("PUBLISH").data)).toBe("on");
+  });
+
+  test("what is no command goes as it is", () => {
+    const { life, link } = subscribed(new Shouting());
+    expect(text(life.keep(link().delivers({ topicName: "set", payload: octets("on") })).message("PUBLISH").data)).toBe(
+      "on",
+    );
+  });
+
+  test("one that does not fit is dropped and told, the broker is released, and the next goes on", () => {
+    const { life, bench, link } = subscribed(new Shouting());
+    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{bad}"), qos: 1, packetId: 50 }));
+    expect(turn.sent).toEqual([]);
+    expect(turn.drops).toEqual(["payload-unfit"]);
+    expect(turn.effects).toContainEqual(expect.objectContaining({ kind: "ackBroker", ack: "puback", packetId: 50 }));
+    expect(turn.events).toContainEqual(expect.objectContaining({ event: "payload_unfit", direction: "down" }));
+    life.keep(link().delivers({ topicName: "set", payload: octets("{on}") })).gets("PUBLISH");
+    expect(bench.core.counters.payloadsUnfit).toBe(1);
+  });
+
+  test("for a sleeper it is made when it is accepted, before the limits on its size", () => {
+    const buffer = { ...testOptions.buffer };
+    const small = { ...buffer.policyOf("c1", "set"), payloadBytesMax: 3 };
+    const { life, bench, link } = begun(mode, new Shouting(), { buffer: { ...buffer, policyOf: () => small } });
+    const asked = life.keep(
+      bench.client({ type: "SUBSCRIBE", dup: false, qos: 1, topicIdType: "normal", msgId: 3, topic: "set" }),
+    );
+    life.keep(link().acks("suback", asked.effect("subscribe").packetId, 1)).gets("SUBACK");
+    life.keep(bench.client(sleep(100))).gets("DISCONNECT");
+    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{abc}"), qos: 1 }));
+    expect(turn.drops).toEqual([]);
+    life.keep(bench.input({ kind: "payloadsChanged", payloads: undefined }));
+    const woken = life.keep(bench.client(wake()));
+    expect(text(woken.message("PUBLISH").data)).toBe("abc");
+    life.keep(bench.client(pubAck(woken.message("PUBLISH"))));
+  });
+});

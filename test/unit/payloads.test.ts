@@ -1,0 +1,167 @@
+/** Declarations of payloads as a configuration has them: which one is used, what is refused, and what a person is shown. */
+import { writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test, vi } from "vitest";
+import { decodePayload, payloadsInWords } from "../../src/cli/payload.ts";
+import { parseConfig } from "../../src/config/load.ts";
+import { payloadPolicy } from "../../src/config/payloads.ts";
+import { GatewayError } from "../../src/errors.ts";
+import { formatNames } from "../../src/payload/formats.ts";
+
+const octets = (hex: string) => Uint8Array.from(Buffer.from(hex, "hex"));
+const policyOf = (payloads: unknown) => payloadPolicy(parseConfig({ payloads }).payloads);
+const text = (payload: Uint8Array) => Buffer.from(payload).toString();
+
+const climate = {
+  topics: "barn/+/climate",
+  fields: [
+    { name: "temperature", type: "i16", scale: 0.1 },
+    { name: "humidity", type: "u8" },
+  ],
+};
+
+describe("which declaration is used", () => {
+  test("none: the core does not ask", () => {
+    expect(policyOf([])).toBeUndefined();
+  });
+
+  test("the first that fits topic and client decides, also where the payload does not fit it", () => {
+    const policy = policyOf([
+      { ...climate, clients: "old-*", fields: [{ name: "t", type: "u8" }] },
+      climate,
+      { topics: "#", format: "json" },
+    ]);
+    const up = (clientId: string | undefined, topic: string, hex: string) => policy?.up(clientId, topic, octets(hex));
+    expect(up("new-1", "barn/1/climate", "00d730")).toMatchObject({ is: "made", topicName: "barn/1/climate" });
+    expect(up("old-1", "barn/1/climate", "00d730")).toMatchObject({ is: "unfit" });
+    expect(up(undefined, "barn/1/climate", "00d730")).toMatchObject({ is: "made" }); // QoS -1
+    expect(up("new-1", "yard", "7b7d")).toMatchObject({ is: "made" });
+  });
+
+  test("a name is looked for once, and many names do not fill the memory", () => {
+    const policy = policyOf([climate]);
+    for (let i = 0; i < 10_000; i++) policy?.up("c", `t/${i}`, octets("00"));
+    const made = policy?.up("c", "barn/9/climate", octets("00d730"));
+    expect(made?.is === "made" && text(made.payload)).toBe('{"temperature":21.5,"humidity":48}');
+  });
+
+  test("names of topics are made of the message's; a client id that no topic may hold is changed", () => {
+    const policy = policyOf([{ ...climate, to: "things/{client}/{topic}/json", raw: "{topic}/raw" }]);
+    expect(policy?.up("a+b#", "barn/1/climate", octets("00d730"))).toMatchObject({
+      topicName: "things/a_b_/barn/1/climate/json",
+      rawTopicName: "barn/1/climate/raw",
+    });
+    expect(policy?.up(undefined, "barn/1/climate", octets("00d730"))).toMatchObject({
+      topicName: "things/-/barn/1/climate/json",
+    });
+  });
+
+  test("direction: what is only for one is not used for the other", () => {
+    const up = policyOf([{ ...climate, direction: "up" }]);
+    const down = policyOf([{ ...climate, direction: "down" }]);
+    const command = Buffer.from('{"temperature":21.5,"humidity":48}');
+    expect(up?.down("c", "barn/1/climate", command)).toBeUndefined();
+    expect(down?.up("c", "barn/1/climate", octets("00d730"))).toBeUndefined();
+    expect(down?.down("c", "barn/1/climate", command)).toEqual({ is: "made", payload: octets("00d730") });
+    expect(down?.down("c", "barn/1/climate", Buffer.from("on"))).toBeUndefined();
+    expect(down?.down("c", "barn/1/climate", Buffer.from("{}"))).toEqual({
+      is: "unfit",
+      why: "temperature is missing",
+    });
+  });
+});
+
+describe("what is refused", () => {
+  test.each([
+    [{ topics: "t" }, "payloads.0: give either"],
+    [{ ...climate, format: "json" }, "not both"],
+    [{ topics: "t", format: "bthome", direction: "down" }, "for reading only"],
+    [{ ...climate, raw: "{topic}" }, "payloads.0.raw"],
+    [
+      {
+        topics: "t",
+        fields: [
+          { type: "bytes", name: "a" },
+          { type: "u8", name: "b" },
+        ],
+      },
+      "payloads.0.fields.0.length",
+    ],
+    [
+      {
+        topics: "t",
+        fields: [
+          { type: "u8", name: "a" },
+          { type: "u8", name: "a" },
+        ],
+      },
+      '"a" is taken',
+    ],
+    [{ topics: "t", fields: [{ type: "u8", name: "a", scale: 0 }] }, "payloads.0.fields.0.scale"],
+    [{ topics: "t", fields: [{ type: "u8", name: "a", bits: [{ name: "b", bit: 8 }] }] }, "ends at bit 8"],
+    [
+      {
+        topics: "t",
+        fields: [
+          { type: "u8", name: "a", optional: true },
+          { type: "u8", name: "b" },
+        ],
+      },
+      "optional",
+    ],
+    [{ topics: "t", fields: [{ type: "u9", name: "a" }] }, "payloads.0.fields.0.type"],
+    [{ topics: "a/#/b", format: "json" }, "payloads.0.topics"],
+    [{ topics: "t", format: "json", to: "a/+" }, "payloads.0.to"],
+  ])("%j: %s", (declaration, problem) => {
+    const parse = () => parseConfig({ payloads: [declaration] });
+    expect(parse).toThrow(GatewayError);
+    const problems = (() => {
+      try {
+        parse();
+      } catch (error) {
+        return error instanceof GatewayError ? JSON.stringify(error.details) : "";
+      }
+      return "";
+    })();
+    expect(problems.replaceAll('\\"', '"')).toContain(problem);
+  });
+});
+
+describe("what a person is shown", () => {
+  test("a sample of each format and of fields", () => {
+    const { payloads } = parseConfig({
+      payloads: [climate, ...formatNames.map((format) => ({ topics: format, format }))],
+    });
+    const lines = payloadsInWords(payloads);
+    expect(lines[0]).toBe('barn/+/climate: 006464 says {"temperature":10,"humidity":100}');
+    expect(lines).toHaveLength(1 + formatNames.length);
+    for (const line of lines) expect(line).toMatch(/says \{"/);
+  });
+
+  test("decode --payload", () => {
+    const file = join(tmpdir(), `payloads-${process.pid}.json`);
+    writeFileSync(file, JSON.stringify({ payloads: [{ ...climate, raw: "{topic}/raw" }] }));
+    const said: string[] = [];
+    const write = vi.spyOn(process.stdout, "write").mockImplementation((chunk) => {
+      said.push(String(chunk));
+      return true;
+    });
+    const codes = [
+      ["barn/1/climate", "00 d7 30"],
+      ["barn/1/climate", "00"],
+      ["yard", "00"],
+    ].map(([topic = "", hex = ""]) => {
+      decodePayload(topic, [hex], { config: file });
+      return process.exitCode;
+    });
+    write.mockRestore();
+    process.exitCode = undefined;
+    expect(codes).toEqual([0, 2, 2]);
+    expect(said.join("")).toBe(
+      'barn/1/climate {"temperature":21.5,"humidity":48}\nbarn/1/climate/raw 00d730 (octets)\n' +
+        "barn/1/climate: temperature takes 2 octets from octet 0 on, and 1 are there; it goes as it is\n" +
+        `yard: no declaration in ${file} is for it and every client (--client NAME asks for one); it goes as it is\n`,
+    );
+  });
+});
