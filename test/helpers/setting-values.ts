@@ -27,6 +27,7 @@ const special: Readonly<Record<string, unknown>> = {
   "uplink.groups": [{ clients: "alarm-*", whenAway: "refuse" }],
   "topics.predefined": { "7": "seven" },
   "topics.predefinedFor": { meter: { "8": "eight" } },
+  payloads: [{ topics: "tracker/+", format: "cayenne", raw: "{topic}/raw" }],
   "buffer.rules": [{ topics: "alarm/#", atLimit: "oldest" }],
   "retry.rules": [{ clients: "slow-*", intervalSeconds: 20 }],
   "access.rules": [{ allow: "meter-*", from: ["127.0.0.1"] }],
