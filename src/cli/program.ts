@@ -6,6 +6,7 @@ import { bleCommand } from "./ble.ts";
 import type { CheckOptions } from "./check.ts";
 import { addConsoleCommand } from "./console.ts";
 import type { DecodeOptions } from "./decode.ts";
+import type { DemoOptions } from "./demo/command.ts";
 import { wholeNumber } from "./device-options.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addOperatorCommands } from "./operator.ts";
@@ -105,6 +106,19 @@ export async function run(argv: readonly string[]): Promise<void> {
     .action(async (options: TryDeviceOptions) =>
       (await import("./try-device/command.ts")).tryDevice(options).catch(sayProblems),
     );
+  program
+    .command("demo")
+    .description(
+      "a broker, the gateway, twenty simulated devices and the page, on this machine alone; nothing is left of it",
+    )
+    .option(
+      "-p, --port <n>",
+      "TCP port of the page (default: 9464, or any where that is taken)",
+      wholeNumber(1, 65_535),
+    )
+    .option("--seconds <n>", "end after so many seconds", wholeNumber(1, 86_400))
+    .option("--log", "show the gateway's log")
+    .action(async (options: DemoOptions) => (await import("./demo/command.ts")).demo(options).catch(sayProblems));
   program.addCommand(bleCommand(configFile));
   addConsoleCommand(program, configFile, defaultConfigFile);
   addOperatorCommands(program, configFile, defaultConfigFile);
