@@ -64,6 +64,9 @@ function versionOf(): string {
   return version;
 }
 
+/** What is done before the gateway serves, and how far it is. */
+export type StartProgress = (what: string, done: number) => void;
+
 export class Gateway {
   /** As it was at the start, but for what was read again since. */
   #config: GatewayConfig;
@@ -89,6 +92,7 @@ export class Gateway {
   /** What was found last, and when: a scrape does not wait for the disk. */
   #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
   #serves = false;
+  #progress: StartProgress = () => {};
   #desk: OperatorDesk | undefined;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -131,7 +135,12 @@ export class Gateway {
     this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
-        ? new DiskStore(config.store, (say) => log.error(`store: ${say}`))
+        ? new DiskStore(
+            config.store,
+            (say) => log.error(`store: ${say}`),
+            undefined,
+            (records) => this.#progress("looking through the store", records),
+          )
         : new MemoryStore();
     this.#lookout = new Lookout({
       core: this.#core,
@@ -162,7 +171,8 @@ export class Gateway {
   }
 
   /** @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then. */
-  async start(): Promise<void> {
+  async start(progress: StartProgress = () => {}): Promise<void> {
+    this.#progress = progress;
     try {
       await this.#startTryOutBroker();
       const highest = await this.#openStore();
@@ -283,6 +293,7 @@ export class Gateway {
       handle: (input) => this.#handle(input),
       hasTransport: (name) => this.#transports.has(name),
       pause: () => nextTurn(),
+      progress: (sessions) => this.#progress("taking up sessions", sessions),
     });
     if (sessions > 0)
       this.#log.info(`${sessions} sessions are back, ${down} messages for them and ${up} for the broker`);

@@ -78,6 +78,11 @@ done
 rm -r "$lib"/native/*.c "$lib/scripts"
 "$strip" --strip-unneeded "$lib"/native/build/*.node 2>/dev/null || true
 
+# --- manual page and completion ---
+mkdir -p "$stage/usr/share/man/man1" "$stage/usr/share/bash-completion/completions"
+gzip -9n <"$root/docs/command/mqtt-sn-gateway.1" >"$stage/usr/share/man/man1/mqtt-sn-gateway.1.gz"
+cp "$root/docs/command/mqtt-sn-gateway.bash" "$stage/usr/share/bash-completion/completions/mqtt-sn-gateway"
+
 # --- what never runs on this machine: other systems' binaries, sources, build tools ---
 find "$lib/node_modules" -path '*/prebuilds/*' -type d ! -name "linux-$cpu" -prune -exec rm -rf {} +
 find "$lib/node_modules" -name '*.musl.node' -delete

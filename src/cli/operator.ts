@@ -7,6 +7,7 @@ import { restoreBackup, writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
 import { sayProblems } from "./problems.ts";
+import { Progress, watched } from "./progress.ts";
 import { say, table } from "./table.ts";
 
 type Depth = OutputOf<"queue.depth">;
@@ -123,7 +124,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .option(...configFile)
     .action(
       plainly(async (file: string, options: { config?: string }) => {
-        const bytes = await writeBackup(file, askForOctets(socketOf(options), "backup", {}));
+        const progress = new Progress("backup", "octets");
+        const octets = watched(askForOctets(socketOf(options), "backup", {}), progress);
+        const bytes = await writeBackup(file, octets).finally(() => progress.end());
         say(`${file}: ${bytes} octets`);
       }),
     );
@@ -148,7 +151,10 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .action(
       plainly(async (file: string, options: { config?: string }) => {
         const { store } = loadConfig(options.config ?? defaultConfigFile());
-        const { records, aside } = await restoreBackup(file, store.folder);
+        const progress = new Progress("restore", "records");
+        const { records, aside } = await restoreBackup(file, store.folder, (done, total) =>
+          progress.at(done, total),
+        ).finally(() => progress.end());
         say(`${records} records are in ${store.folder}${aside === undefined ? "" : `; what was there is at ${aside}`}`);
       }),
     );

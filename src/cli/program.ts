@@ -9,6 +9,7 @@ import type { DecodeOptions } from "./decode.ts";
 import type { DemoOptions } from "./demo/command.ts";
 import { wholeNumber } from "./device-options.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
+import { addExamples } from "./examples.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
 import type { PayloadOptions } from "./payload.ts";
@@ -19,6 +20,11 @@ import { subCommand } from "./sub.ts";
 import type { TryDeviceOptions } from "./try-device/command.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
+  await commandLine().parseAsync(argv);
+}
+
+/** All commands; nothing is done yet. */
+export function commandLine(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
@@ -124,7 +130,8 @@ export async function run(argv: readonly string[]): Promise<void> {
   addOperatorCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
-  await program.parseAsync(argv);
+  addExamples(program);
+  return program;
 }
 
 function asPlace(text: string): ReplayOptions["to"] {

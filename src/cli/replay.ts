@@ -12,6 +12,7 @@ import { gatewayPort, type ReadDatagram } from "../capture/capture-file.ts";
 import { GatewayError } from "../errors.ts";
 import { differenceWords } from "./expected-answers.ts";
 import { err, out } from "./output.ts";
+import { Progress } from "./progress.ts";
 import { readCapture } from "./read-capture.ts";
 import { ReplayedDevice } from "./replayed-device.ts";
 
@@ -48,9 +49,11 @@ export async function replay(path: string, options: ReplayOptions): Promise<void
     );
   const address = await addressOf(options.to.host);
   const devices = await openDevices(datagrams, address);
+  const progress = new Progress("replay", "datagrams");
   try {
-    await play(datagrams, devices, address, options);
+    await play(datagrams, devices, address, options, (done) => progress.at(done, datagrams.length));
   } finally {
+    progress.end();
     for (const { socket } of devices.values()) socket.close();
   }
   report(devices);
@@ -86,11 +89,14 @@ async function play(
   devices: ReadonlyMap<string, Played>,
   address: string,
   { speed, to, patience }: ReplayOptions,
+  progress: (done: number) => void,
 ): Promise<void> {
+  let done = 0;
   const [first] = datagrams;
   const started = performance.now();
   const dueAt = (atUs: number) => (speed === "max" ? 0 : (atUs - (first?.atUs ?? 0)) / 1_000 / speed);
   for (const { atUs, direction, device, payload } of datagrams) {
+    progress(done++);
     const played = devices.get(device);
     if (!played) continue;
     if (direction === "out") {

@@ -1,15 +1,17 @@
 /** `start`: runs the gateway until SIGTERM or SIGINT; SIGHUP reads the configuration again. */
 import { resolve } from "node:path";
+import { performance } from "node:perf_hooks";
 import { loadConfig } from "../config/load.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { warningsOf } from "../config/warnings.ts";
 import { GatewayError } from "../errors.ts";
-import { Gateway } from "../gateway.ts";
+import { Gateway, type StartProgress } from "../gateway.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
 import { shownBrokers } from "../upstream/options.ts";
 import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
+import { Progress } from "./progress.ts";
 
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
@@ -18,17 +20,19 @@ export async function start(configFile: string): Promise<void> {
   let config: GatewayConfig;
   let gateway: Gateway;
   let log: Log;
+  let manager: ServiceManager;
   try {
     config = loadConfig(configFile);
     log = await createLog(config.log);
     warnOfOldNode(log);
     for (const say of warningsOf(config)) log.warn(say);
     gateway = new Gateway(config, log, resolve(configFile));
-    await gateway.start();
+    manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
+    const told = progressOfStart(log, manager);
+    await gateway.start(told.progress).finally(told.end);
   } catch (error) {
     return sayProblems(error);
   }
-  const manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
   // Everybody on the machine can see what systemd is told.
   const brokers = shownBrokers(config.upstream);
   manager.ready(`devices to ${brokers}`);
@@ -49,6 +53,28 @@ export async function start(configFile: string): Promise<void> {
       );
     });
   }
+}
+
+const tellEveryMs = 5_000;
+
+/** A store with millions of records takes its time: a bar on a terminal, else a line and a word to systemd. */
+function progressOfStart(log: Log, manager: ServiceManager) {
+  let bar: Progress | undefined;
+  let what = "";
+  let toldAt = performance.now();
+  const progress: StartProgress = (doing, done) => {
+    if (process.stderr.isTTY) {
+      if (what !== doing) bar?.end();
+      if (!bar || what !== doing) bar = new Progress(doing, doing.includes("store") ? "records" : "sessions");
+      what = doing;
+      return bar.at(done);
+    }
+    if (performance.now() - toldAt < tellEveryMs) return;
+    toldAt = performance.now();
+    log.info(`start: ${doing}, ${done} so far`);
+    manager.starting(`${doing}, ${done} so far`);
+  };
+  return { progress, end: () => bar?.end() };
 }
 
 /** The link logs in: it is for who sits at this terminal. The standard output of a service is its journal. */

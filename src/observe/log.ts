@@ -1,4 +1,5 @@
 /** The log: for people on a terminal, JSON lines otherwise. Written synchronously, so that nothing is lost at the end. */
+import { fstatSync } from "node:fs";
 import pino, { type Logger } from "pino";
 import { shown, shownWhenRead } from "./terminal.ts";
 
@@ -13,12 +14,42 @@ export interface LogOptions {
 export async function createLog(options: LogOptions, fd = 1): Promise<Log> {
   const pretty = options.format === "pretty" || (options.format === "auto" && process.stdout.isTTY === true);
   // pino escapes what JSON must; people look at logs with `cat`, and pino-pretty shows strings as they are.
-  const hooks = { streamWrite: pretty ? shownWhenRead : shown };
+  const asShown = pretty ? shownWhenRead : shown;
+  const streamWrite = !pretty && goesToJournal(process.env["JOURNAL_STREAM"], fd) ? withPriority : asShown;
+  const hooks = { streamWrite };
   const settings = { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, hooks };
   if (!pretty) return pino(settings, pino.destination({ fd, sync: true }));
   const { default: build } = await import("pino-pretty");
   return pino(
     settings,
-    build({ destination: fd, colorize: process.stdout.isTTY === true, sync: true, translateTime: "SYS:HH:MM:ss.l" }),
+    build({
+      destination: fd,
+      colorize: hasColors(process.env, process.stdout.isTTY === true),
+      sync: true,
+      translateTime: "SYS:HH:MM:ss.l",
+    }),
   );
+}
+
+/** https://no-color.org: whatever it is set to, but empty. */
+export function hasColors(environment: Readonly<Record<string, string | undefined>>, isTerminal: boolean): boolean {
+  return isTerminal && (environment["NO_COLOR"] ?? "") === "";
+}
+
+/** systemd names the file that its journal reads by device and inode; it may be another's that we were started from. */
+export function goesToJournal(named: string | undefined, fd: number): boolean {
+  if (named === undefined || named === "") return false;
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return named === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
+}
+
+/** As the journal reads it: `<3>` is an error. It takes the number off, so `journalctl -p warning` finds the lines. */
+export function withPriority(line: string): string {
+  const level = Number(/^\{"level":(\d+)/.exec(line)?.[1] ?? 30);
+  const priority = level >= 60 ? 2 : level >= 50 ? 3 : level >= 40 ? 4 : level >= 30 ? 6 : 7;
+  return `<${priority}>${shown(line)}`;
 }

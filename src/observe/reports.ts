@@ -4,6 +4,7 @@
  */
 import { performance } from "node:perf_hooks";
 import type { GatewayEvent } from "../core/event.ts";
+import { type After, ComingsAndGoings } from "./comings.ts";
 import { floodKeyOf, levelOf, sentenceOf } from "./events.ts";
 import type { Log } from "./log.ts";
 
@@ -19,14 +20,21 @@ export class ReportLog {
   readonly #seen = new Map<string, { since: number; held: number }>();
   readonly #minutes = new Map<string, { since: number; lines: number; leftOut: number }>();
 
-  constructor(log: Log, now: () => number = () => performance.now()) {
+  readonly #comings: ComingsAndGoings;
+
+  constructor(log: Log, now: () => number = () => performance.now(), after?: After) {
     this.#log = log;
     this.#now = now;
+    this.#comings = new ComingsAndGoings(
+      (say, counts) => log.info({ event: "clients_came_and_went", counts }, say),
+      after,
+    );
   }
 
   readonly report = (event: GatewayEvent): void => {
     const level = levelOf(event);
     if (!this.#log.isLevelEnabled(level)) return;
+    if (!this.#log.isLevelEnabled("debug") && !this.#comings.hasLine(event)) return;
     const key = floodKeyOf(event);
     const before = key === undefined ? "" : this.#heldBefore(`${event.event} ${level}`, key);
     if (before !== undefined) this.#log[level]({ ...event }, sentenceOf(event) + before);

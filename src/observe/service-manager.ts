@@ -16,6 +16,9 @@ export interface ServiceManagerOptions {
   readonly warn: (say: string) => void;
 }
 
+/** How long a start may take after each word that it goes on. */
+const startingMs = 60_000;
+
 export class ServiceManager {
   readonly #options: ServiceManagerOptions;
   readonly #run: NonNullable<ServiceManagerOptions["run"]>;
@@ -28,6 +31,11 @@ export class ServiceManager {
     this.#options = options;
     this.#run = options.run ?? systemdNotify;
     this.#every = options.every ?? unrefInterval;
+  }
+
+  /** It is on its way: systemd waits longer than it would. */
+  starting(status: string): void {
+    if (this.#isAsked) this.#say(`STATUS=${status}`, `EXTEND_TIMEOUT_USEC=${startingMs * 1_000}`);
   }
 
   /** The gateway serves. From now on the watchdog, if there is one, is fed. */

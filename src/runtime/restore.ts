@@ -34,6 +34,8 @@ export async function restore(
     readonly handle: (input: Input) => void;
     readonly hasTransport: (name: string) => boolean;
     readonly pause: () => Promise<void>;
+    /** How many sessions so far. */
+    readonly progress?: (sessions: number) => void;
   },
 ): Promise<Restored> {
   to.handle({ kind: "restored", highest });
@@ -63,6 +65,7 @@ export async function restore(
       restored.down += queued.length;
       restored.up += (backlog?.count ?? 0) + uplink.length;
     }
+    to.progress?.(restored.sessions);
     last = states.at(-1)?.session.clientId;
     isMore = states.length === sessionsAtOnce;
     await to.pause();

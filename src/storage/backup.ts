@@ -70,9 +70,12 @@ export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array
 export async function restoreBackup(
   file: string,
   folder: string,
+  /** How many records, of how many; first they are all looked at, then written. */
+  progress: (done: number, total?: number) => void = () => {},
 ): Promise<{ records: number; aside: string | undefined }> {
   let records = 0;
-  for await (const _ of backupRecords(file)) records++;
+  for await (const _ of backupRecords(file)) progress(++records);
+  let written = 0;
   const place = join(folder, "sessions");
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (existsSync(place)) await closeToOthers(place);
@@ -81,6 +84,7 @@ export async function restoreBackup(
   let batch: { type: "put"; key: string; value: Uint8Array }[] = [];
   for await (const [key, value] of backupRecords(file)) {
     batch.push({ type: "put", key, value });
+    progress(++written, records);
     if (batch.length < 1_000) continue;
     await database.batch(batch);
     batch = [];

@@ -63,9 +63,19 @@ export class DiskStore implements Store {
   #toldOfPlace: Whereabouts = "there";
   readonly #told: (notice: string) => void;
   readonly #boot: string;
+  readonly #progress: (records: number) => void;
 
-  /** `told` hears what is found while running, in plain sentences; `boot` names this run of the system. */
-  constructor(options: StoreOptions, told: (notice: string) => void = () => {}, boot = bootOfSystem()) {
+  /**
+   * `told` hears what is found while running, in plain sentences; `boot` names this run of the system; `progress` hears how many
+   * records were looked at while it is opened.
+   */
+  constructor(
+    options: StoreOptions,
+    told: (notice: string) => void = () => {},
+    boot = bootOfSystem(),
+    progress: (records: number) => void = () => {},
+  ) {
+    this.#progress = progress;
     this.#options = options;
     this.#folder = join(options.folder, "sessions");
     this.#names = new FolderSync(this.#folder);
@@ -97,7 +107,7 @@ export class DiskStore implements Store {
       this.#database = database;
       await checkFormat(database, this.#folder);
       this.#epoch = this.#storedEpoch = await storedEpoch(database);
-      const { notices: ofRecords, highest, commit } = await checkRecords(database);
+      const { notices: ofRecords, highest, commit } = await checkRecords(database, this.#progress);
       this.#commit = commit;
       return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
     });

@@ -23,7 +23,11 @@ type Entries = AsyncIterable<readonly [key: string, value: Uint8Array]>;
 
 const others: ReadonlySet<string> = new Set([formatKey, openKey, epochKey]);
 
-export async function lookThrough(entries: Entries): Promise<Findings> {
+const toldEvery = 1_000;
+
+/** `progress` hears how many were looked at, now and then. */
+export async function lookThrough(entries: Entries, progress: (records: number) => void = () => {}): Promise<Findings> {
+  let looked = 0;
   const wrong: { key: string; why: string }[] = [];
   const later = new Map<string, number>();
   const sessions = new Set<string>();
@@ -32,6 +36,7 @@ export async function lookThrough(entries: Entries): Promise<Findings> {
   const highest = { queued: 0, letter: 0 };
   let latest = 0;
   for await (const [key, stored] of entries) {
+    if (++looked % toldEvery === 0) progress(looked);
     const mark = commitOf(key);
     if (mark !== undefined) {
       if (decodeValue(stored)) marks.push(mark);

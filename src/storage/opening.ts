@@ -39,8 +39,11 @@ export interface Checked extends StoreReport {
 }
 
 /** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
-export async function checkRecords(database: Database): Promise<Checked> {
-  const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }));
+export async function checkRecords(
+  database: Database,
+  progress: (records: number) => void = () => {},
+): Promise<Checked> {
+  const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }), progress);
   const { wrong, orphans, marks, latest, highest } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);

@@ -1,0 +1,74 @@
+# Completion of mqtt-sn-gateway for bash. Made from the list of commands by npm run docs.
+_mqtt_sn_gateway() {
+  local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" path="" word words
+  COMPREPLY=()
+  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case "$path $word" in
+      " start") path="start" ;;
+      " check") path="check" ;;
+      " doctor") path="doctor" ;;
+      " decode") path="decode" ;;
+      " replay") path="replay" ;;
+      " try-device") path="try-device" ;;
+      " demo") path="demo" ;;
+      " ble") path="ble" ;;
+      "ble scan") path="ble scan" ;;
+      "ble check") path="ble check" ;;
+      "ble links") path="ble links" ;;
+      "ble forget") path="ble forget" ;;
+      " console") path="console" ;;
+      " sessions") path="sessions" ;;
+      "sessions list") path="sessions list" ;;
+      "sessions show") path="sessions show" ;;
+      "sessions drop") path="sessions drop" ;;
+      " queue") path="queue" ;;
+      "queue depth") path="queue depth" ;;
+      "queue show") path="queue show" ;;
+      "queue dead") path="queue dead" ;;
+      "queue republish") path="queue republish" ;;
+      "queue purge") path="queue purge" ;;
+      " backup") path="backup" ;;
+      " capture") path="capture" ;;
+      " restore") path="restore" ;;
+      " pub") path="pub" ;;
+      " sub") path="sub" ;;
+    esac
+  done
+  case "$path" in
+    "") words="start check doctor decode replay try-device demo ble console sessions queue backup capture restore pub sub -V --version --version --help" ;;
+    "start") words="-c --config --help" ;;
+    "check") words="-c --config --export --help" ;;
+    "doctor") words="-c --config --json --no-try --bundle --help" ;;
+    "decode") words="-r --read -1 --one-line --port --help" ;;
+    "replay") words="--to --speed --port --patience --help" ;;
+    "try-device") words="--host -p --port --only -W --timeout -d --debug --help" ;;
+    "demo") words="-p --port --seconds --log --help" ;;
+    "ble") words="scan check links forget --help" ;;
+    "ble scan") words="-c --config -s --seconds --json --help" ;;
+    "ble check") words="-c --config --help" ;;
+    "ble links") words="-c --config --json --help" ;;
+    "ble forget") words="-c --config --help" ;;
+    "console") words="-c --config --viewer --lan --anywhere --help" ;;
+    "sessions") words="list show drop --help" ;;
+    "sessions list") words="-c --config --json --help" ;;
+    "sessions show") words="-c --config --help" ;;
+    "sessions drop") words="-c --config --help" ;;
+    "queue") words="depth show dead republish purge --help" ;;
+    "queue depth") words="-c --config --json --help" ;;
+    "queue show") words="--client -c --config --json --help" ;;
+    "queue dead") words="-c --config --json --help" ;;
+    "queue republish") words="-c --config --help" ;;
+    "queue purge") words="--client --topic -c --config --help" ;;
+    "backup") words="-c --config --help" ;;
+    "capture") words="-w --write --client --transport --no-payload -c --config --help" ;;
+    "restore") words="-c --config --help" ;;
+    "pub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --forwarder-node -d --debug -t --topic --predefined --short -m --message -f --file -s --stdin -l --stdin-line -n --null-message -q --qos -r --retain --repeat --repeat-delay --help" ;;
+    "sub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --forwarder-node -d --debug -t --topic --predefined --short -q --qos --sleep --wakes -C --count -W --timeout -v --verbose --hex --help" ;;
+  esac
+  # Behind an option stands its value: most are files.
+  if [[ "$previous" != -* || "$current" == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  fi
+  if [[ ${#COMPREPLY[@]} -eq 0 ]]; then mapfile -t COMPREPLY < <(compgen -f -- "$current"); fi
+}
+complete -F _mqtt_sn_gateway mqtt-sn-gateway
