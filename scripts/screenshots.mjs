@@ -25,7 +25,7 @@ try {
   const shot = async (name, view, size, settle = 1_500) => {
     if (size) await page.setViewportSize(size);
     await page.evaluate(`location.assign(${JSON.stringify(`#/${view}`)})`);
-    await page.getByText(/^Loading/).waitFor({ state: "detached" });
+    while ((await page.getByText(/^Loading/).count()) > 0) await new Promise((resolve) => setTimeout(resolve, 50));
     await new Promise((resolve) => setTimeout(resolve, settle));
     await page.screenshot({ path: `${folder}${name}.png`, scale: "css" });
   };
