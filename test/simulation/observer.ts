@@ -206,8 +206,9 @@ export class Observer {
     if (message.type === "PINGREQ" && typeof message.clientId === "string") this.#onWake(from, message.clientId);
     const client = this.#clientAt(from);
     // Its CONNECT may be accepted already, and the CONNACK wait for a commit: then this ends what comes behind it.
-    if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
-    if (message.type === "DISCONNECT" && address.connecting !== undefined && client?.life === "gone")
+    const awaitsConnack = (address.owed.get("CONNACK") ?? 0) > 0;
+    if (message.type === "PUBCOMP" && awaitsConnack) client?.completed.add(message.msgId);
+    if (message.type === "DISCONNECT" && awaitsConnack && client?.life === "gone")
       client.leaving = (message.duration ?? 0) > 0;
     if (!client || client.life === "gone") return; // after the end of the connection its acknowledgements are a stranger's
     switch (message.type) {
@@ -351,6 +352,8 @@ export class Observer {
     const order = client.order.get(payload);
     if (client.begun.has(payload)) return;
     client.begun.add(payload);
+    // Sent before, where the client was then; what was not is held against DUP above.
+    if (message.dup) return;
     if (order === undefined) return; // from the disk: the broker did not hand it over in this life
     const key = `${payload.split("|")[0]} ${message.qos}`;
     const last = client.lastOrder.get(key) ?? 0;
