@@ -39,7 +39,7 @@ _mqtt_sn_gateway() {
     "start") words="-c --config --help" ;;
     "check") words="-c --config --export --help" ;;
     "doctor") words="-c --config --json --no-try --bundle --help" ;;
-    "decode") words="-r --read -1 --one-line --port --help" ;;
+    "decode") words="-r --read -1 --one-line --port --payload --client -c --config --help" ;;
     "replay") words="--to --speed --port --patience --help" ;;
     "try-device") words="--host -p --port --only -W --timeout -d --debug --help" ;;
     "demo") words="-p --port --seconds --log --help" ;;
