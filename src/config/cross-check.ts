@@ -52,6 +52,14 @@ export function crossCheck(config: GatewayConfig): string[] {
           `retry.rules.${i}.transports: there is no transport "${name}"; type one of ${namesInWords(names)}`,
         );
   problems.push(...checkPlaces(config), ...checkUpstreams(config), ...checkPayloads(config.payloads));
+  for (const [path, { tellsSender, protocol }] of [
+    ["upstream", config.upstream] as const,
+    ...config.upstreams.map((each, i) => [`upstreams.${i}`, each] as const),
+  ])
+    if (tellsSender && protocol !== "5")
+      problems.push(
+        `${path}.tellsSender: MQTT 3.1.1 has no user properties; set ${path}.protocol to "5", or leave it out`,
+      );
   if (config.tryOutBroker && config.upstream.urls)
     problems.push("tryOutBroker: serves upstream.url alone; leave upstream.urls out, or set it to false");
   if (config.tryOutBroker && !/^mqtt:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|$)/.test(config.upstream.url)) {

@@ -125,6 +125,8 @@ export interface UpstreamPolicy {
   readonly topicPrefix: string;
   /** Own connection for QoS -1, status and "is the broker there". */
   readonly serviceClientId: string;
+  /** MQTT 5: publications say in user properties who sent them, and when they were accepted if they waited. */
+  readonly tellsSender?: boolean;
   readonly will: {
     readonly held: "broker" | "gateway";
     /** MQTT 5: how long the broker waits with a will after a cut. With 3.1.1 it does not wait. */

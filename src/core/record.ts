@@ -211,12 +211,15 @@ export function backlogBytes({ topicName, payload, meta }: Publication): number 
 }
 
 const propertyShare = 5;
+/** A time as in ISO 8601, with milliseconds. */
+const isoLength = 24;
 
 /** What a publication's meta is taken to cost: its texts and octets, and a flat share for each property. */
 export function metaBytes(meta: PublicationMeta): number {
-  const { userProperties = [], contentType, responseTopic, correlationData } = meta;
+  const { originAt, userProperties = [], contentType, responseTopic, correlationData } = meta;
   let bytes = 2 * propertyShare;
   for (const [name, value] of userProperties) bytes += name.length + value.length + propertyShare;
+  if (originAt !== undefined) bytes += "accepted".length + isoLength + propertyShare;
   if (contentType !== undefined) bytes += contentType.length + propertyShare;
   if (responseTopic !== undefined) bytes += responseTopic.length + propertyShare;
   if (correlationData !== undefined) bytes += correlationData.byteLength + propertyShare;

@@ -49,7 +49,7 @@ export interface Publication {
  * octets as `metaBytes` counts: who makes one keeps to that. [MQTT 5 3.3.2.3]
  */
 export interface PublicationMeta {
-  /** Wall clock when it was made, as far as we know, ms since 1970. Not on any wire. */
+  /** Wall clock when it was accepted, ms since 1970: at a broker the user property `accepted`. */
   readonly originAt?: number;
   /** In their order; names may come more than once. */
   readonly userProperties?: readonly (readonly [name: string, value: string])[];

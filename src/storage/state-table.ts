@@ -192,8 +192,10 @@ function octetsOf({ publication: { topicName, payload, meta } }: BacklogRecord):
   return payload.byteLength + topicName.length + (meta ? metaOctets(meta) : 0);
 }
 
-function metaOctets({ userProperties = [], contentType, responseTopic, correlationData }: PublicationMeta): number {
+function metaOctets(meta: PublicationMeta): number {
+  const { originAt, userProperties = [], contentType, responseTopic, correlationData } = meta;
   const sizes = [0, 0, ...userProperties.map(([name, value]) => name.length + value.length)];
+  if (originAt !== undefined) sizes.push("accepted2026-01-01T00:00:00.000Z".length);
   if (contentType !== undefined) sizes.push(contentType.length);
   if (responseTopic !== undefined) sizes.push(responseTopic.length);
   if (correlationData !== undefined) sizes.push(correlationData.byteLength);

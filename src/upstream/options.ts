@@ -81,6 +81,12 @@ const fields = {
     .max(200)
     .default("mqtt-sn-gateway")
     .describe("Client id of the gateway's own connection. Must differ between gateways at one broker."),
+  tellsSender: z
+    .boolean()
+    .default(false)
+    .describe(
+      "MQTT 5: each publication says who sent it, in the user properties `client` and `transport`; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs some 60 octets a message.",
+    ),
   keepAliveSeconds: seconds(65_535)
     .min(5)
     .default(60)

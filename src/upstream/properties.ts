@@ -174,6 +174,11 @@ export function publishProperties(meta: PublicationMeta): Uint8Array {
     text(name);
     text(value);
   }
+  if (meta.originAt !== undefined) {
+    identify(userProperty);
+    text("accepted");
+    text(new Date(meta.originAt).toISOString());
+  }
   const body = Buffer.concat(parts);
   return Buffer.concat([variableInteger(body.length), body]);
 }

@@ -3,6 +3,7 @@
  * take it would answer by closing the connection, with all that is under way on it.
  */
 import { utf8Bytes } from "../octets.ts";
+import { metaBytes } from "../record.ts";
 import { isShared } from "../state/filter-trie.ts";
 import type { BrokerLimits, Publication } from "../types.ts";
 import { filterToBroker } from "./topic-prefix.ts";
@@ -18,9 +19,10 @@ export function takesPublication(limits: BrokerLimits, publication: Publication)
   return qos <= limits.maximumQoS && (!retain || limits.retainAvailable) && fitsPacket(limits, publication);
 }
 
-export function fitsPacket({ maximumPacketBytes }: BrokerLimits, { topicName, payload }: Publication): boolean {
+export function fitsPacket({ maximumPacketBytes }: BrokerLimits, { topicName, payload, meta }: Publication): boolean {
   if (maximumPacketBytes === undefined) return true;
-  return utf8Bytes(topicName) + payload.byteLength + publishBytes <= maximumPacketBytes;
+  const properties = meta ? metaBytes(meta) : 0;
+  return utf8Bytes(topicName) + payload.byteLength + properties + publishBytes <= maximumPacketBytes;
 }
 
 /** Wildcards, shared subscriptions, size of the packet. `filter` is the client's, without the prefix at the broker. */

@@ -10,10 +10,12 @@ import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
+import { metaBytes } from "../record.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } from "./backlog.ts";
+import { withAcceptance } from "./contents.ts";
 import { onAllForwarded } from "./departure.ts";
 
 /** After a read that failed. */
@@ -90,8 +92,10 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }
 
-function send(context: Context, session: Session, { id, publication, at }: BacklogEntry): boolean {
+function send(context: Context, session: Session, entry: BacklogEntry): boolean {
   const { broker, clientId } = session;
+  const { id, at } = entry;
+  const publication = withAcceptance(session.upstream.options, entry.publication, at);
   const { link } = broker;
   const forget = () => context.journal.remove({ of: "backlog", clientId, id, record: undefined });
   const reason = whyNot(context, session, publication, at);
@@ -133,7 +137,8 @@ function whyNot(
   const limits = session.broker.link?.limits;
   if (!limits) return undefined;
   const { maximumQoS, retainAvailable, maximumPacketBytes = Number.POSITIVE_INFINITY } = limits;
-  const bytes = publication.payload.byteLength + 3 * publication.topicName.length + 16;
+  const properties = publication.meta ? metaBytes(publication.meta) : 0;
+  const bytes = publication.payload.byteLength + 3 * publication.topicName.length + properties + 16;
   const isTaken =
     publication.qos <= maximumQoS && (retainAvailable || !publication.retain) && bytes <= maximumPacketBytes;
   return isTaken ? undefined : "too-large-for-broker";

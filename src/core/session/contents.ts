@@ -3,11 +3,13 @@ import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
+import type { UpstreamPolicy } from "../options.ts";
 import type { Decoded, Unfit } from "../payloads.ts";
+import { transportNameOf } from "../peer-id.ts";
 import { newPublishExchange } from "../state/exchanges.ts";
 import type { OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
-import type { PeerId, Publication } from "../types.ts";
+import type { PeerId, Publication, PublicationMeta } from "../types.ts";
 import { append, isStoreAndForward } from "./backlog.ts";
 import { refuseEntry } from "./drop.ts";
 import { newEntry } from "./queued-record.ts";
@@ -33,13 +35,30 @@ export function decodedOf(
   return undefined;
 }
 
-/** Of a publication that is decoded. */
-export function contentOf({
-  topicName,
-  payload,
-  contentType,
-}: Decoded): Pick<Publication, "topicName" | "payload" | "meta"> {
-  return { topicName, payload, meta: { contentType } };
+/** What a publication of a device says of itself beside topic and payload; undefined: nothing. [MQTT-5 3.3.2.3] */
+export function metaFor(
+  { protocol, tellsSender }: UpstreamPolicy,
+  { clientId, peer }: Sender,
+  decoded: Decoded | undefined,
+): PublicationMeta | undefined {
+  if (protocol !== "5" || (!tellsSender && !decoded)) return undefined;
+  const sender: [string, string][] = [];
+  if (tellsSender && clientId !== undefined) sender.push(["client", clientId]);
+  if (tellsSender && peer !== undefined) sender.push(["transport", transportNameOf(peer)]);
+  return {
+    ...(decoded && { contentType: decoded.contentType }),
+    ...(sender.length > 0 && { userProperties: sender }),
+  };
+}
+
+/** Of one that waited on disk: since when, by the wall clock in ms since 1970; 0 = the clock could not be trusted then. */
+export function withAcceptance(
+  { protocol, tellsSender }: UpstreamPolicy,
+  publication: Publication,
+  at: number,
+): Publication {
+  if (protocol !== "5" || !tellsSender || at === 0) return publication;
+  return { ...publication, meta: { ...publication.meta, originAt: at } };
 }
 
 /**
@@ -100,7 +119,9 @@ export function publishRaw(
 ): void {
   const { broker, clientId } = session;
   const topicName = toBroker(session.upstream.options.topicPrefix, raw.topicName);
-  const copy: Publication = { topicName, payload: raw.payload, qos: made.qos, retain: made.retain };
+  const { qos, retain } = made;
+  const meta = metaFor(session.upstream.options, session, undefined);
+  const copy: Publication = { topicName, payload: raw.payload, qos, retain, ...(meta && { meta }) };
   const isLive = broker.link?.up === true && !broker.link.congested;
   const about = { clientId, detail: `QoS ${copy.qos} ${topicName}: the octets as they came` };
   context.counters.publishedUp++;

@@ -22,7 +22,7 @@ import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
 import { drainSoon, isStoreAndForward } from "./backlog.ts";
 import { onAcceptedSettled } from "./backlog-drain.ts";
-import { contentOf, decodedOf, publishRaw } from "./contents.ts";
+import { decodedOf, metaFor, publishRaw } from "./contents.ts";
 import {
   awaitPubRel,
   forgetTaken,
@@ -66,9 +66,12 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   const decoded = context.payloads && decodedOf(context, session, topicName, message.data);
   const { qos, retain } = message;
-  const publication: Publication = decoded
-    ? { ...contentOf(decoded), topicName: toBroker(topicPrefix, decoded.topicName), qos, retain }
-    : { topicName: toBroker(topicPrefix, topicName), payload: message.data, qos, retain };
+  const meta = metaFor(session.upstream.options, session, decoded);
+  const name = toBroker(topicPrefix, decoded?.topicName ?? topicName);
+  const payload = decoded?.payload ?? message.data;
+  const publication: Publication = meta
+    ? { topicName: name, payload, qos, retain, meta }
+    : { topicName: name, payload, qos, retain };
   if (goesOn(context, session, message, publication) && decoded?.rawTopicName !== undefined)
     publishRaw(context, session, publication, { topicName: decoded.rawTopicName, payload: message.data });
 }
@@ -150,18 +153,20 @@ export function onPublishWithoutAnswer(
   if (named.payload.byteLength > upstream.options.payloadBytesMax) return context.drop("too-large-for-broker", about);
   const sender = { clientId: session?.clientId, peer };
   const decoded = decodedOf(context, sender, named.topicName, named.payload);
-  const publication: Publication = { ...(decoded ? contentOf(decoded) : named), qos: 0, retain: message.retain };
+  const { topicName, payload } = decoded ?? named;
+  const meta = metaFor(upstream.options, sender, decoded);
+  const publication: Publication = { topicName, payload, qos: 0, retain: message.retain, ...(meta && { meta }) };
   context.counters.publishedUp++;
   const link = session?.broker.link;
   const via = link?.up ? link : upstream.service.link;
   if (via?.up && !takesPublication(via.limits, publication)) return context.drop("too-large-for-broker", about);
   if (session && link?.up && !link.congested) {
-    const topicName = toBroker(upstream.options.topicPrefix, publication.topicName);
-    if (verdictOn(context, session.broker, session.clientId, { ...publication, topicName }) === "refuse") {
+    const atBroker = { ...publication, topicName: toBroker(upstream.options.topicPrefix, topicName) };
+    if (verdictOn(context, session.broker, session.clientId, atBroker) === "refuse") {
       context.counters.publishedUp--;
       return context.drop("refused-by-broker", about);
     }
-    if (!sendUnanswered(context, session.broker, session, { ...publication, topicName })) {
+    if (!sendUnanswered(context, session.broker, session, atBroker)) {
       context.counters.publishedUp--;
       context.drop("uplink-congested", about);
     }

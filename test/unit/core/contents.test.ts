@@ -83,9 +83,7 @@ describe.each(modes)("up, %s", (mode) => {
     const payloads = new Shouting();
     const { life, bench } = begun(mode, payloads);
     const sent = published(life.keep(bench.client(publish({ qos, msgId: 7, data: octets("warm") }))));
-    expect(sent).toMatchObject([
-      { topicName: "t/json", payload: "WARM", qos, meta: { contentType: "application/json" } },
-    ]);
+    expect(sent).toMatchObject([{ topicName: "t/json", payload: "WARM", qos }]);
     life.keep(bench.client(publish({ qos, msgId: 7, dup: true, data: octets("warm") })));
     expect(payloads.asked).toBe(qos === 0 ? 2 : 1);
   });
@@ -143,9 +141,7 @@ describe.each(modes)("up, %s", (mode) => {
     life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") })));
     bench.after(6_000);
     const records = recordsOf(life);
-    expect(records).toMatchObject([
-      { topicName: "t/json", payload: "WARM", meta: { contentType: "application/json" } },
-    ]);
+    expect(records).toMatchObject([{ topicName: "t/json", payload: "WARM" }]);
     life.keep(bench.client(publish({ qos: 1, msgId: 7, dup: true, data: octets("warm") })));
     expect(recordsOf(life)).toEqual(records);
   });
@@ -245,5 +241,55 @@ describe.each(modes)("down, %s", (mode) => {
     const woken = life.keep(bench.client(wake()));
     expect(text(woken.message("PUBLISH").data)).toBe("abc");
     life.keep(bench.client(pubAck(woken.message("PUBLISH"))));
+  });
+});
+
+describe.each(modes)("who and when, MQTT 5, %s", (mode) => {
+  const upstream = {
+    ...testOptions.upstream,
+    mode,
+    protocol: "5" as const,
+    tellsSender: true,
+    will: { ...testOptions.upstream.will, held: "gateway" as const },
+  };
+  const sender = [
+    ["client", "c1"],
+    ["transport", "udp"],
+  ];
+
+  test("a publication says who sent it, and that it is JSON if it is", () => {
+    const { life, bench } = begun(mode, new Shouting(), { upstream });
+    expect(published(life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") }))))).toMatchObject([
+      { meta: { userProperties: sender, contentType: "application/json" } },
+    ]);
+    const [bad] = published(life.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("bad") }))));
+    expect(bad?.meta).toEqual({ userProperties: sender });
+  });
+
+  test("without the option, and with MQTT 3.1.1, it says nothing", () => {
+    for (const over of [{ tellsSender: false }, { protocol: "3.1.1" as const }]) {
+      const { life, bench } = begun(mode, new Shouting(), { upstream: { ...upstream, ...over } });
+      const [sent] = published(life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") }))));
+      expect(sent && "meta" in sent).toBe(false);
+    }
+  });
+
+  test("what waited for the broker says when it was accepted, also in the next life", () => {
+    const accepted = Date.UTC(2026, 0, 2, 3, 4, 5);
+    const { life, bench, link } = begun(mode, new Shouting(), { upstream });
+    life.keep(link().down(false, { cause: "network" }));
+    bench.after(6_000);
+    bench.wallAhead = accepted - bench.now;
+    life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
+    const next = life.next(accepted + 3_600_000);
+    const { bench: later } = connectedIn(next, mode);
+    const turn = later.after(1_000);
+    const reading = turn.effects.find((effect) => effect.kind === "fetch");
+    const entries = next.table.read("c1", 0, 100);
+    const read = reading ? later.input({ kind: "fetched", clientId: "c1", entries }) : turn;
+    const sent = [...published(read), ...published(later.after(1_000))];
+    expect(sent.map(({ payload, meta }) => [payload, meta])).toEqual([
+      ["bad", { userProperties: sender, originAt: accepted }],
+    ]);
   });
 });
