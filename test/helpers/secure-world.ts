@@ -22,29 +22,52 @@ export const testOptions: SecureOptions = {
   storeTopEveryMs: 1_000,
 };
 
+/** Cryptography whose dice fall the same way for the same seed. */
+function seeded(seed: number): Crypto {
+  let drawn = 0;
+  const random = (octets: number) => {
+    const parts: Uint8Array[] = [];
+    for (let made = 0; made < octets; made += 32) parts.push(nodeCrypto.hash(Buffer.from(`${seed} ${drawn++}`)));
+    return new Uint8Array(Buffer.concat(parts)).subarray(0, octets);
+  };
+  return { ...nodeCrypto, random };
+}
+
 /** Says of every nonce whether it was used before under that key. */
 export class NonceJudge {
+  readonly #seed: number;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    this.crypto = this.#watched();
+  }
+
   readonly #used = new Set<string>();
   readonly twice: string[] = [];
   seals = 0;
 
-  readonly crypto: { -readonly [Door in keyof Crypto]: Crypto[Door] } = {
-    ...nodeCrypto,
-    aead: (name, key) => {
-      const aead = nodeCrypto.aead(name, key);
-      const keyName = Buffer.from(key).toString("base64");
-      return {
-        open: aead.open,
-        seal: (nonce, about, text) => {
-          const use = `${keyName} ${Buffer.from(nonce).toString("hex")}`;
-          if (this.#used.has(use)) this.twice.push(use);
-          this.#used.add(use);
-          this.seals++;
-          return aead.seal(nonce, about, text);
-        },
-      };
-    },
-  };
+  readonly crypto: { -readonly [Door in keyof Crypto]: Crypto[Door] };
+
+  #watched(): Crypto {
+    const crypto = seeded(this.#seed);
+    return {
+      ...crypto,
+      aead: (name, key) => {
+        const aead = crypto.aead(name, key);
+        const keyName = Buffer.from(key).toString("base64");
+        return {
+          open: aead.open,
+          seal: (nonce, about, text) => {
+            const use = `${keyName} ${Buffer.from(nonce).toString("hex")}`;
+            if (this.#used.has(use)) this.twice.push(use);
+            this.#used.add(use);
+            this.seals++;
+            return aead.seal(nonce, about, text);
+          },
+        };
+      },
+    };
+  }
 }
 
 export type Way = "up" | "down";
@@ -70,7 +93,7 @@ export class WorldDevice {
 }
 
 export class SecureWorld {
-  readonly judge = new NonceJudge();
+  readonly judge: NonceJudge;
   readonly keys = new Map<string, Uint8Array>([["dev1", testKey]]);
   readonly devices: WorldDevice[] = [];
   /** What is stored for certain. */
@@ -91,7 +114,8 @@ export class SecureWorld {
   /** Of the server: what was on its way to an earlier life is nobody's. */
   #life = 0;
 
-  constructor(options: Partial<SecureOptions> = {}) {
+  constructor(options: Partial<SecureOptions> = {}, seed = 1) {
+    this.judge = new NonceJudge(seed);
     this.options = { ...testOptions, ...options };
     this.server = new SecureServer(this.judge.crypto, this.options, 0);
   }

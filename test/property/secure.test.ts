@@ -1,12 +1,13 @@
 /**
- * DTLS against what nobody planned: datagrams that were changed on the way, and ends at any moment. MUTATIONS=1000000 for
- * the long run.
+ * DTLS against what nobody planned: datagrams that were changed on the way, and ends at any moment. MUTATIONS=1000000 and SEED=n for
+ * others and more.
  */
 import { expect, test } from "vitest";
 import { jumpOctets } from "../../src/secure/context.ts";
 import { suites } from "../../src/secure/suites.ts";
 import { type Fate, SecureWorld, testKey } from "../helpers/secure-world.ts";
 
+const firstSeed = Number(process.env["SEED"] ?? 0);
 const mutations = Number(process.env["MUTATIONS"] ?? 50_000);
 
 function diceOf(seed: number): (below: number) => number {
@@ -60,11 +61,11 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
       if (device.dtls.isOpen) recorder.send(device, "text");
     }
   }
-  const dice = diceOf(1);
+  const dice = diceOf(1 + firstSeed);
   let left = mutations;
   for (let round = 0; left > 0; round++) {
     // Changed datagrams of other connections, and of the one under way, before it, within it and after it.
-    const world = new SecureWorld(limits);
+    const world = new SecureWorld(limits, round + firstSeed);
     const device = world.device({ cidOctets: round % 2 === 0 ? 0 : undefined });
     let isAttacking = false;
     const attack = (own: Uint8Array, times: number) => {
@@ -98,7 +99,7 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
 /** A life in which everything happens; answers how often a number was used twice. */
 function lifeOf(seed: number, plant: (world: SecureWorld) => void = () => {}): { twice: number; seals: number } {
   const dice = diceOf(seed);
-  const world = new SecureWorld({ storeTopEveryMs: 200 });
+  const world = new SecureWorld({ storeTopEveryMs: 200 }, seed);
   plant(world);
   const lossy: Fate = () => (dice(10) === 0 ? [] : dice(10) === 0 ? [5, dice(400)] : [5 + dice(30)]);
   world.fate = lossy;
@@ -152,12 +153,12 @@ const lives = 60;
 
 test("no number is used twice under one key, whatever ends when, with a store that is slow, refuses, or lost its last commits", () => {
   let seals = 0;
-  for (let seed = 1; seed <= lives; seed++) {
+  for (let seed = 1 + firstSeed; seed <= lives + firstSeed; seed++) {
     const life = lifeOf(seed);
     expect(life.twice, `seed ${seed}`).toBe(0);
     seals += life.seals;
   }
-  expect(seals).toBeGreaterThan(50_000);
+  expect(seals).toBeGreaterThan(20_000);
 });
 
 test("and that test sees a gateway that goes on at the ceiling that it finds", () => {
