@@ -37,6 +37,7 @@ import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
+import { secureKeeper } from "./storage/secure-keeper.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import { systemTimers } from "./transports/timers.ts";
@@ -142,6 +143,9 @@ export class Gateway {
             (records) => this.#progress("looking through the store", records),
           )
         : new MemoryStore();
+    const watched = this.#commits.watched(this.#store);
+    for (const transport of this.#transports.values())
+      transport.keepBy?.(secureKeeper(transport.name, this.#store, (changes, done) => watched.commit(changes, done)));
     this.#lookout = new Lookout({
       core: this.#core,
       transports: this.#transports,
@@ -158,7 +162,7 @@ export class Gateway {
     const edges = {
       transports: this.#transports,
       upstream: this.#upstream,
-      store: this.#commits.watched(this.#store),
+      store: watched,
       tap: this.#tap,
       live: this.#lookout.live,
       report: (event: GatewayEvent) => {
@@ -207,6 +211,7 @@ export class Gateway {
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
     this.#handle({ kind: "payloadsChanged", payloads: payloadPolicy(config.payloads) });
     this.#log.level = config.log.level;
+    for (const transport of this.#transports.values()) transport.reload?.();
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
       if (options) upstream.reload(options);
@@ -372,6 +377,11 @@ export class Gateway {
       transports: () =>
         [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
+      secure: () =>
+        [...this.#transports.values()].flatMap((transport) => {
+          const report = transport.secureReport?.();
+          return report ? [{ ...report, transport: transport.name }] : [];
+        }),
       linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
       brokerThere: () => this.#core.brokerThere,
       storeFails: () => this.#core.storeFails,

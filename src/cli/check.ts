@@ -54,6 +54,7 @@ function inWords(config: GatewayConfig): string {
 
 function listener(transport: GatewayConfig["transports"][number]): string {
   if (transport.type === "udp") return `UDP ${transport.host}:${transport.port}`;
+  if (transport.type === "dtls") return `DTLS (UDP) ${transport.host}:${transport.port}`;
   if (transport.type === "serial") return `serial lines ${transport.ports.join(", ")} at ${transport.baudRate} baud`;
   const adapter = transport.adapter === undefined ? "the first adapter" : `hci${transport.adapter}`;
   return `Bluetooth LE, ${adapter}, up to ${transport.linksMax} connections (see: mqtt-sn-gateway ble check)`;

@@ -2,13 +2,20 @@
 import { randomBytes } from "node:crypto";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DeviceEvent, DeviceWill, Request, TopicNaming } from "../device/device.ts";
+import type { SecureDeviceOptions } from "../device/secure.ts";
+import { suites } from "../secure/suites.ts";
+import { keyFromHex } from "../transports/dtls/key-ring.ts";
+import { readSecret } from "../upstream/credentials.ts";
 import type { QoS } from "../wire/fields.ts";
 import { isTopicName, shortNameToId } from "../wire/topic.ts";
 import { UdpDevice } from "./udp-device.ts";
 
 export interface DeviceCommandOptions {
   host: string;
-  port: number;
+  port?: number;
+  pskIdentity?: string;
+  pskFile?: string;
+  pskVariable?: string;
   id?: string;
   disableCleanSession?: boolean;
   keepalive: number;
@@ -24,7 +31,7 @@ export interface DeviceCommandOptions {
 export function addDeviceOptions(command: Command): Command {
   return command
     .option("-h, --host <host>", "the gateway's host", "127.0.0.1")
-    .option("-p, --port <port>", "the gateway's UDP port", wholeNumber(1, 65_535), 1_883)
+    .option("-p, --port <port>", "the gateway's UDP port (default: 1883; with a key 8883)", wholeNumber(1, 65_535))
     .option("-i, --id <id>", "client id (default: a random one)")
     .option("-c, --disable-clean-session", "keep subscriptions and topic ids for the next time")
     .option("-k, --keepalive <seconds>", "keep alive", wholeNumber(0, 65_535), 60)
@@ -33,6 +40,9 @@ export function addDeviceOptions(command: Command): Command {
     .addOption(new Option("--will-qos <qos>", "its QoS").argParser(qos).default(0))
     .option("--will-retain", "retain it")
     .option("--retry-interval <seconds>", "repeat after so many seconds without an answer", wholeNumber(1, 3_600), 5)
+    .option("--psk-identity <identity>", "speak DTLS, as this identity (default: the client id)")
+    .option("--psk-file <file>", "speak DTLS, with the key in this file, in hexadecimal")
+    .option("--psk-variable <name>", "speak DTLS, with the key in this environment variable")
     .option("--forwarder-node <hex>", "speak as a node with this id behind a forwarder")
     .option("-d, --debug", "show every message in words")
     .helpOption("--help", "show this help");
@@ -54,16 +64,37 @@ export function qos(text: string): QoS {
 }
 
 export function openDevice(options: DeviceCommandOptions): UdpDevice {
+  const clientId = options.id ?? options.pskIdentity ?? `mqtt-sn-cli-${randomBytes(3).toString("hex")}`;
   return new UdpDevice({
-    clientId: options.id ?? `mqtt-sn-cli-${randomBytes(3).toString("hex")}`,
+    clientId,
     host: options.host,
-    port: options.port,
+    port: portOf(options),
+    secure: secureOf(options, clientId),
     retryMs: options.retryInterval * 1_000,
     retryLimit: 2,
     forwarderNode:
       options.forwarderNode === undefined ? undefined : Uint8Array.from(Buffer.from(options.forwarderNode, "hex")),
     debug: options.debug === true,
   });
+}
+
+function portOf(options: DeviceCommandOptions): number {
+  return options.port ?? (isSecure(options) ? 8_883 : 1_883);
+}
+
+function isSecure({ pskIdentity, pskFile, pskVariable }: DeviceCommandOptions): boolean {
+  return (pskIdentity ?? pskFile ?? pskVariable) !== undefined;
+}
+
+/** The key itself is nowhere on the command line: everybody on a machine can read those. */
+function secureOf(options: DeviceCommandOptions, clientId: string): SecureDeviceOptions | undefined {
+  if (!isSecure(options)) return undefined;
+  const { pskFile: file, pskVariable: env } = options;
+  if ((file === undefined) === (env === undefined))
+    throw new InvalidArgumentError("for DTLS say where the key is: --psk-file or --psk-variable");
+  const key = keyFromHex(readSecret(file === undefined ? { env: env ?? "" } : { file }).trim());
+  if (!key) throw new InvalidArgumentError(`the key in ${file ?? env} is to be 16 to 64 octets in hexadecimal`);
+  return { identity: options.pskIdentity ?? clientId, key, suites: Object.values(suites), cidOctets: 0 };
 }
 
 export function willOf(options: DeviceCommandOptions): DeviceWill | undefined {
@@ -98,7 +129,7 @@ export function failureWords(event: Extract<DeviceEvent, { event: "failed" }>, o
     return `${what}: rejected, ${returnCodeWords[event.returnCode] ?? `code ${event.returnCode}`}`;
   }
   return (
-    `${what}: no answer from ${options.host}:${options.port}. ` +
+    `${what}: no answer from ${options.host}:${portOf(options)}. ` +
     "Is the gateway running there, is this its MQTT-SN port (UDP, not the broker's), and does a firewall let UDP through?"
   );
 }

@@ -4,6 +4,8 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { performance } from "node:perf_hooks";
 import { Device, type DeviceEvent, type DeviceOptions } from "../device/device.ts";
+import { SecureDevice, type SecureDeviceOptions } from "../device/secure.ts";
+import { nodeCrypto } from "../transports/dtls/node-crypto.ts";
 import { decode, encode, type Forwarded } from "../wire/v12/codec.ts";
 import { describe } from "../wire/v12/words.ts";
 import { err } from "./output.ts";
@@ -11,6 +13,8 @@ import { err } from "./output.ts";
 export interface UdpDeviceOptions extends DeviceOptions {
   readonly host: string;
   readonly port: number;
+  /** Speaks DTLS with this key. */
+  readonly secure?: SecureDeviceOptions | undefined;
   /** Speak as if behind a forwarder: every message encapsulated with this Wireless Node Id. */
   readonly forwarderNode?: Uint8Array | undefined;
   /** Every message in words, on standard error. */
@@ -24,9 +28,13 @@ export class UdpDevice {
   #address = "";
   #timer: NodeJS.Timeout | undefined;
   #onEvent: (event: DeviceEvent) => void = () => {};
+  readonly #secure: SecureDevice | undefined;
+  /** Hears how the handshake ended: undefined, or why not. */
+  #onSecure: (failure: Error | undefined) => void = () => {};
 
   constructor(options: UdpDeviceOptions) {
     this.#options = options;
+    this.#secure = options.secure && new SecureDevice(nodeCrypto, options.secure);
     this.device = new Device(options);
   }
 
@@ -44,6 +52,15 @@ export class UdpDevice {
     // An unconnected socket has no peer's errors; what is left (no route, ...) shows as silence and ends the retries.
     socket.on("error", () => {});
     await new Promise<void>((resolve) => socket.bind(0, resolve));
+    if (this.#secure) await this.#shakeHands(this.#secure);
+  }
+
+  #shakeHands(secure: SecureDevice): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#onSecure = (failure) => (failure ? reject(failure) : resolve());
+      secure.start(this.now());
+      this.#flush();
+    });
   }
 
   /** Does something with the device and sends what comes of it. */
@@ -53,18 +70,26 @@ export class UdpDevice {
   }
 
   close(): void {
+    this.#secure?.close();
+    this.#flushSecure();
     clearTimeout(this.#timer);
     this.#socket?.close();
     this.#socket = undefined;
   }
 
-  #receive(bytes: Buffer): void {
+  #receive(bytes: Uint8Array): void {
+    if (!this.#secure) return this.#take(bytes);
+    this.#secure.receive(bytes, this.now());
+    this.#flush();
+  }
+
+  #take(bytes: Uint8Array): void {
     if (this.#options.debug) this.#show("<", bytes);
     let message: Uint8Array = bytes;
     if (this.#options.forwarderNode) {
       const decoded = decode(bytes);
       if (!decoded.forwarded) return;
-      message = bytes.subarray(bytes[0]);
+      message = bytes.subarray(bytes[0] ?? 0);
     }
     this.act((device, now) => device.receive(message, now));
   }
@@ -76,17 +101,38 @@ export class UdpDevice {
         else this.#onEvent(item.event);
       }
     }
+    this.#flushSecure();
     clearTimeout(this.#timer);
-    const at = this.device.nextDeadline();
-    if (at === undefined || !this.#socket) return;
-    this.#timer = setTimeout(() => this.act((device, now) => device.timeout(now)), Math.max(1, at - this.now()));
+    const deadlines = [this.device.nextDeadline(), this.#secure?.nextDeadline()].filter((at) => at !== undefined);
+    if (deadlines.length === 0 || !this.#socket) return;
+    this.#timer = setTimeout(() => this.#timeout(), Math.max(1, Math.min(...deadlines) - this.now()));
+  }
+
+  #timeout(): void {
+    this.#secure?.timeout(this.now());
+    this.act((device, now) => device.timeout(now));
+  }
+
+  #flushSecure(): void {
+    for (const output of this.#secure?.take() ?? []) {
+      if (output.kind === "send") this.#transmit(output.bytes);
+      else if (output.kind === "message") this.#take(output.bytes);
+      else if (output.kind === "opened") this.#onSecure(undefined);
+      else this.#onSecure(new Error(`DTLS with ${this.#options.host}:${this.#options.port}: ${output.why}`));
+    }
+  }
+
+  #transmit(bytes: Uint8Array): void {
+    this.#socket?.send(bytes, this.#options.port, this.#address, () => {});
   }
 
   #send(bytes: Uint8Array): void {
-    const { forwarderNode, port, debug } = this.#options;
+    const { forwarderNode, debug } = this.#options;
     const datagram = forwarderNode ? encapsulate(bytes, { nodeId: forwarderNode, radius: 0 }) : bytes;
     if (debug) this.#show(">", datagram);
-    this.#socket?.send(datagram, port, this.#address, () => {});
+    if (!this.#secure) return this.#transmit(datagram);
+    this.#secure.send(datagram);
+    this.#flushSecure();
   }
 
   #show(direction: string, bytes: Uint8Array): void {

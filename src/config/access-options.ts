@@ -20,8 +20,11 @@ export const localNetworks = [
   "::1/128",
 ];
 
-/** Who may do without a connection if nothing is configured: the own site, whoever is in Bluetooth's reach or on a wire. */
-const nearby = [...localNetworks, "transport:ble", "transport:serial"];
+/**
+ * Who may do without a connection if nothing is configured: the own site, whoever is in Bluetooth's reach or on a wire, and
+ * who has shown a key.
+ */
+const nearby = [...localNetworks, "transport:ble", "transport:serial", "transport:dtls"];
 
 const gate = (what: string) =>
   z

@@ -45,6 +45,11 @@ export function createAccessPolicy(
   };
   return {
     client(clientId, peer, identity) {
+      if (identity.clients !== undefined && !mayHave(identity.clients, identity.name, clientId))
+        return {
+          admitted: false,
+          hint: `"clients" of the transport ${transportNameOf(neighbourOf(peer))}: "*", or a pattern for it`,
+        };
       if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
         return { admitted: true, byName: true };
       const rule = rules.find(({ matches }) => matches(clientId, peer, identity));
@@ -56,6 +61,13 @@ export function createAccessPolicy(
     qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
     forwarder: (peer) => gate("forwarders", options.forwarders.enabled, forwarders, peer),
   };
+}
+
+/** `{identity}` in the pattern is the identity word for word, also where that holds * or ?. */
+function mayHave(pattern: string, identity: string, clientId: string): boolean {
+  const word = identity.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const parts = pattern.split("{identity}").map((part) => globToRegExp(part).source.slice(1, -1));
+  return new RegExp(`^${parts.join(word)}$`, "su").test(clientId);
 }
 
 export function isBluetoothAddress(text: string): boolean {

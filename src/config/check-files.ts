@@ -4,6 +4,8 @@ import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { GatewayError } from "../errors.ts";
+import { type KeySource, readKeys } from "../transports/dtls/key-ring.ts";
 import type { SecretReference, UpstreamOptions } from "../upstream/options.ts";
 import type { GatewayConfig } from "./schema.ts";
 
@@ -169,6 +171,18 @@ function lookAtProgram(looked: Looked, path: string, program: string): void {
 
 type Transport = GatewayConfig["transports"][number];
 
+function lookAtDtlsKeys(looked: Looked, path: string, source: KeySource): void {
+  if ("command" in source) return lookAtProgram(looked, `${path}.command`, source.command[0] ?? "");
+  try {
+    const { warnings, all } = readKeys(source);
+    looked.warnings.push(...warnings.map((warning) => `${path}: ${warning}`));
+    if (all?.size === 0) looked.warnings.push(`${path}: there is no key in it, so no device is let in`);
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    looked.problems.push(`${path}: ${error.message}`);
+  }
+}
+
 function lookAtTransport(looked: Looked, path: string, transport: Transport): void {
   if (transport.type === "udp") {
     lookAtHost(looked, `${path}.host`, transport.host);
@@ -185,6 +199,10 @@ function lookAtTransport(looked: Looked, path: string, transport: Transport): vo
           `${where}: an IPv4 group is joined by address; type "${there[name]?.find(({ family }) => family === "IPv4")?.address ?? "192.0.2.1"}"`,
         );
     }
+  }
+  if (transport.type === "dtls") {
+    lookAtHost(looked, `${path}.host`, transport.host);
+    lookAtDtlsKeys(looked, `${path}.keys`, transport.keys);
   }
   if (transport.type === "serial") {
     for (const [i, line] of transport.ports.entries()) {

@@ -9,7 +9,7 @@ import { checkPayloads } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 /** Of transports that are given none. */
-const defaultNames: ReadonlySet<string> = new Set(["udp", "ble", "serial"]);
+const defaultNames: ReadonlySet<string> = new Set(["udp", "ble", "serial", "dtls"]);
 
 /** Each with its key and what to type. */
 export function crossCheck(config: GatewayConfig): string[] {
@@ -90,8 +90,8 @@ function checkPlaces({ transports, api, upstream, upstreams }: GatewayConfig): s
   for (const [i, one] of transports.entries()) {
     for (const [j, other] of transports.slice(0, i).entries()) {
       if (
-        one.type === "udp" &&
-        other.type === "udp" &&
+        (one.type === "udp" || one.type === "dtls") &&
+        (other.type === "udp" || other.type === "dtls") &&
         one.port !== 0 &&
         one.port === other.port &&
         meet(one.host, other.host)

@@ -125,7 +125,7 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
     // A program with a slash in its name is a file; one without is looked for as a shell does.
-    if (key === "passwordCommand" && Array.isArray(value))
+    if ((key === "passwordCommand" || key === "command") && Array.isArray(value))
       return value.map((word, i) => (i === 0 && String(word).includes("/") ? at(String(word)) : word));
     if (Array.isArray(value)) return value.map((item) => walk(item, ""));
     if (typeof value !== "object" || value === null) return value;

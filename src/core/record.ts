@@ -154,6 +154,14 @@ export interface LetterRecord {
   readonly mayBeThere?: boolean;
 }
 
+/**
+ * What keeps a device's encryption over a restart (`src/secure`): octets that only their owner reads. They are in no backup,
+ * for a copy would use numbers again that were used.
+ */
+export interface SecureRecord {
+  readonly state: Uint8Array;
+}
+
 interface ChangeOf<Kind extends string, Record> {
   readonly of: Kind;
   readonly clientId: string;
@@ -175,7 +183,9 @@ export type Change =
   | ChangeOf<"known", KnownRecord>
   | ChangeOf<"letter", LetterRecord>
   | ChangeOf<"suspect", SuspectRecord>
-  | ChangeOf<"kind", KindRecord>;
+  | ChangeOf<"kind", KindRecord>
+  /** Under the name of transport and identity, in the place of a client id. */
+  | ChangeOf<"secure", SecureRecord>;
 
 /** What waits on disk for the broker, without being read. */
 export interface BacklogSummary {

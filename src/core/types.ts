@@ -15,9 +15,11 @@ export interface PeerIdentity {
   /** An address, or what else names the peer. */
   readonly name: string;
   /** What the name comes from. An address says where somebody is, and can be forged. */
-  readonly by: "address";
+  readonly by: "address" | "psk";
   /** Has the peer proved that the name is its own? */
   readonly verified: boolean;
+  /** Client ids that it may have: {identity} is its name, * and ? are as in rules. Absent: it is bound to none. */
+  readonly clients?: string;
 }
 
 /**

@@ -1,8 +1,9 @@
 /** Counters as Prometheus reads them: nothing is done per message, everything is read when somebody scrapes. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { LinkReport, TransportStats } from "../transports/transport.ts";
+import type { LinkReport, SecureReport, TransportStats } from "../transports/transport.ts";
 import { type EventMetric, eventMetrics } from "./events.ts";
 import { addLinkMetrics } from "./link-metrics.ts";
+import { addSecureMetrics } from "./secure-metrics.ts";
 
 /** Where the numbers are. Plain fields, read on scrape. */
 export interface MetricSources {
@@ -26,6 +27,7 @@ export interface MetricSources {
   sessionsByState(): Readonly<Record<string, number>>;
   transports(): readonly { readonly name: string; readonly stats: TransportStats }[];
   links(): readonly (LinkReport & { readonly transport: string })[];
+  secure(): readonly (SecureReport & { readonly transport: string })[];
   linksUp(): number;
   brokerThere(): boolean;
   storeFails(): boolean;
@@ -49,6 +51,7 @@ export function createMetrics(sources: MetricSources): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   addLinkMetrics(registry, () => sources.links());
+  addSecureMetrics(registry, () => sources.secure());
   for (const metric of [...ofEvents(sources), ...ofTraffic(sources)]) add(registry, metric);
   return registry;
 }

@@ -10,6 +10,7 @@ import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { GatewayError } from "../errors.ts";
+import { isForBackup } from "./keys.ts";
 import { dropCopy } from "./place.ts";
 
 const kind = "mqtt-sn-gateway backup";
@@ -83,6 +84,7 @@ export async function restoreBackup(
   const database = new ClassicLevel<string, Uint8Array>(fresh, { valueEncoding: "view", errorIfExists: true });
   let batch: { type: "put"; key: string; value: Uint8Array }[] = [];
   for await (const [key, value] of backupRecords(file)) {
+    if (!isForBackup(key)) continue;
     batch.push({ type: "put", key, value });
     progress(++written, records);
     if (batch.length < 1_000) continue;

@@ -23,12 +23,12 @@ import {
   syncFolder,
 } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
-import { commitMax, epochKey, keyOf, markKey, openKey, rangeOfClient } from "./keys.ts";
+import { commitMax, epochKey, isForBackup, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
 import { checkFormat, checkRecords, type Operation, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
-import { readDue, readKnown, readLetters, readSession, readSessions } from "./reading.ts";
-import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
+import { readDue, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
@@ -129,6 +129,8 @@ export class DiskStore implements Store {
       if (stored !== undefined) await database.del(openKey, { sync: true });
     } else await database.put(openKey, encodeValue(this.#boot, 0), { sync: true });
     if (before === undefined || before === this.#boot) return [];
+    // Numbers of sealed records were used that nobody knows of any more: those devices shake hands again.
+    await database.clear({ ...rangeOf("secure") });
     return [
       "the system went down while the store was open with durability none: " +
         "what was acknowledged in its last half minute may be lost",
@@ -164,6 +166,10 @@ export class DiskStore implements Store {
     return this.#read((database) => readLetters(database, after, limit));
   }
 
+  secure(after: string | undefined, limit: number): Promise<readonly StoredSecure[]> {
+    return this.#read((database) => readSecure(database, after, limit));
+  }
+
   async #read<T>(read: (database: Database) => Promise<T>): Promise<T> {
     const database = this.#open();
     try {
@@ -175,7 +181,7 @@ export class DiskStore implements Store {
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
-    return this.#open().iterator({ highWaterMarkBytes: 262_144 });
+    return forBackup(this.#open().iterator({ highWaterMarkBytes: 262_144 }));
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
@@ -356,6 +362,10 @@ export class DiskStore implements Store {
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
     return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
   }
+}
+
+async function* forBackup(entries: AsyncIterable<[string, Uint8Array]>): AsyncGenerator<[string, Uint8Array]> {
+  for await (const entry of entries) if (isForBackup(entry[0])) yield entry;
 }
 
 /** Changes with every start of the system; where that is not told, with every start of ours. */

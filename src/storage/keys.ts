@@ -3,7 +3,7 @@
  * number in twelve hexadecimal digits, where the kind has one.
  *
  * Taken besides: `c…` (marks of commits), `format`, `open`, `epoch`. A letter that is free means a kind of another
- * version: such records are kept as they are. A new kind takes one of a, g to j, l to p, y, z: 0.1.0 does not look there.
+ * version: such records are kept as they are. A new kind takes one of a, g to j, l, n to p, y, z: 0.1.0 does not look there.
  */
 import type { Change } from "../core/record.ts";
 
@@ -21,6 +21,7 @@ const letters = {
   letter: "d",
   suspect: "v",
   kind: "w",
+  secure: "m",
 } as const satisfies Record<Kind, string>;
 
 const kinds: ReadonlyMap<string, Kind> = new Map(
@@ -28,7 +29,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map(
 );
 
 /** Kinds of which a client has one record at most. */
-const isSingle: ReadonlySet<Kind> = new Set(["session", "known"]);
+const isSingle: ReadonlySet<Kind> = new Set(["session", "known", "secure"]);
 
 /** What their numbers may be: packet ids and MsgIds, a count from 1, or a hash. */
 const numberMax = {
@@ -73,6 +74,11 @@ export function nameOf(key: string): RecordName | "unknown" | "wrong" {
 /** All keys of a kind: above the first, below the second. */
 export function rangeOf(of: Kind): { readonly gt: string; readonly lt: string } {
   return { gt: letters[of], lt: String.fromCharCode(letters[of].charCodeAt(0) + 1) };
+}
+
+/** Whether a copy of this record elsewhere would do harm: it belongs to this store alone. */
+export function isForBackup(key: string): boolean {
+  return !key.startsWith(letters.secure);
 }
 
 /** Where a client's records of a kind begin and end. */

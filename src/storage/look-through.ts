@@ -55,7 +55,7 @@ export async function lookThrough(entries: Entries, progress: (records: number) 
     const { of, clientId, id } = name;
     if (of === "queued" || of === "letter") highest[of] = Math.max(highest[of], id);
     if (of === "session") sessions.add(clientId);
-    else if (decoded.is === "record" && of !== "known" && of !== "letter") {
+    else if (decoded.is === "record" && of !== "known" && of !== "letter" && of !== "secure") {
       const counts = belongings.get(clientId) ?? new Map<RecordName["of"], number>();
       belongings.set(clientId, counts.set(of, (counts.get(of) ?? 0) + 1));
     }

@@ -2,7 +2,7 @@
 import type { Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { behind, StateTable } from "./state-table.ts";
-import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoreReport } from "./store.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #table = new StateTable();
@@ -46,6 +46,11 @@ export class MemoryStore implements Store {
   async letters(after: number, limit: number): Promise<readonly StoredLetter[]> {
     const letters = [...this.#table.letters].filter(([id]) => id > after).sort(([a], [b]) => a - b);
     return letters.slice(0, limit).map(([id, [clientId, record]]) => ({ id, clientId, record }));
+  }
+
+  /** What is kept in memory alone has no earlier life. */
+  async secure(): Promise<readonly StoredSecure[]> {
+    return [];
   }
 
   snapshot(): undefined {

@@ -9,7 +9,7 @@ import type { Database } from "./database.ts";
 import { decodeRecord } from "./encoding.ts";
 import { type Kind, keyOf, nameOf, rangeOf, rangeOfClient } from "./keys.ts";
 import { StateTable } from "./state-table.ts";
-import type { StoredDue, StoredLetter } from "./store.ts";
+import type { StoredDue, StoredLetter, StoredSecure } from "./store.ts";
 
 type Snapshot = ReturnType<Database["snapshot"]>;
 
@@ -157,6 +157,25 @@ export async function readKnown(
     const name = nameOf(key);
     return typeof name === "string" ? "" : name.clientId;
   });
+}
+
+/** What a transport keeps of its devices' encryption; `after` is a whole name. */
+export async function readSecure(
+  database: Database,
+  after: string | undefined,
+  limit: number,
+): Promise<readonly StoredSecure[]> {
+  const { gt, lt } = rangeOf("secure");
+  const start = after === undefined ? gt : keyOf({ of: "secure", clientId: after, id: 0 });
+  const found: StoredSecure[] = [];
+  for await (const [key, stored] of database.iterator({ gt: start, lt, limit, ...readAhead })) {
+    const decoded = decodeRecord(key, stored);
+    const name = nameOf(key);
+    if (typeof name === "string") continue;
+    const isRecord = decoded.is === "record" && decoded.change.of === "secure" && decoded.change.record;
+    found.push({ name: name.clientId, state: isRecord ? isRecord.state : new Uint8Array(0) });
+  }
+  return found;
 }
 
 /** They lie by client, and are wanted by number: the keys of all are looked at, and few of them read. */

@@ -13,6 +13,7 @@ import type {
   LetterRecord,
   QueuedRecord,
   ReceivedRecord,
+  SecureRecord,
   SessionRecord,
   SuspectRecord,
   TakenRecord,
@@ -35,6 +36,7 @@ export interface RecordOf {
   readonly letter: LetterRecord;
   readonly suspect: SuspectRecord;
   readonly kind: KindRecord;
+  readonly secure: SecureRecord;
 }
 
 /** The version that is written. */
@@ -211,4 +213,5 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     lastTaken: wall.exactOptional(),
     contents: z.array(text).exactOptional(),
   }),
+  secure: z.object({ state: octets }),
 };

@@ -49,6 +49,7 @@ export class StateTable {
       else this.letters.delete(change.id);
       return;
     }
+    if (change.of === "secure") return; // no part of a session
     const entry = this.#entry(change.clientId);
     switch (change.of) {
       case "session":

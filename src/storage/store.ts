@@ -25,6 +25,14 @@ export interface StoredDue {
   readonly due: number;
 }
 
+/** What a transport keeps of a device's encryption. */
+export interface StoredSecure {
+  /** Of transport and identity. */
+  readonly name: string;
+  /** Empty: it cannot be read. */
+  readonly state: Uint8Array;
+}
+
 /** Takes what was read. */
 export type Fetched = (
   entries: readonly (readonly [id: number, record: BacklogRecord])[],
@@ -66,7 +74,9 @@ export interface Store {
   known(after: string | undefined, limit: number): Promise<readonly string[]>;
   /** Dead letters, by number. */
   letters(after: number, limit: number): Promise<readonly StoredLetter[]>;
-  /** Everything as it is at one moment, key by key; undefined where there is nothing to keep (memory). */
+  /** Of devices' encryption, by name. None where the store may have lost what was committed last: a number must not be used twice. */
+  secure(after: string | undefined, limit: number): Promise<readonly StoredSecure[]>;
+  /** Everything that is for a backup, as it is at one moment, key by key; undefined where there is nothing to keep (memory). */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> | undefined;
   /**
    * Up to `limit` records of a client's backlog from number `from` on, in order; with all that was committed before

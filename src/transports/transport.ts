@@ -6,6 +6,7 @@
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { GatewayError } from "../errors.ts";
+import type { SecureCounters } from "../secure/messages.ts";
 
 export interface TransportEvents {
   /** One message came. The bytes are the receiver's to keep; `from` begins with the transport's name and a slash. */
@@ -56,6 +57,25 @@ export interface LinkReport {
   }[];
 }
 
+/** What a transport with encrypted devices keeps over a restart, and gives to a store that it does not know. */
+export interface SecureKeeper {
+  /** All or none; says whether they are stored as durably as configured. In the order of the calls. */
+  keep(
+    changes: readonly { readonly identity: string; readonly record: Uint8Array | undefined }[],
+    done: (ok: boolean) => void,
+  ): void;
+  /** What an earlier life kept. */
+  kept(): Promise<readonly Uint8Array[]>;
+}
+
+/** Of encryption, read on scrape. */
+export interface SecureReport {
+  /** Devices whose handshake is done. */
+  readonly contexts: number;
+  readonly setups: number;
+  readonly counters: Readonly<SecureCounters>;
+}
+
 export interface Transport {
   /** Unique among the running transports; first part of every peer id. No slash, no '#'. */
   readonly name: string;
@@ -84,6 +104,12 @@ export interface Transport {
    * known. Absent where there are no such counters.
    */
   forgetCounter?(address: string): boolean;
+  /** Before `start`: where it keeps what survives. Absent where nothing does. */
+  keepBy?(keeper: SecureKeeper): void;
+  /** Reads again what files say. @throws {GatewayError} when it cannot; all then stays as it was. */
+  reload?(): void;
+  /** Absent where nothing is encrypted here. */
+  secureReport?(): SecureReport;
   stats(): TransportStats;
   /** Stops; idempotent. */
   close(): Promise<void>;

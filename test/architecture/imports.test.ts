@@ -71,6 +71,7 @@ const rules: Record<string, readonly string[]> = {
     "upstream",
     "wire",
     "device",
+    "secure",
     "errors.ts",
     "observe",
     "runtime/commands.ts",

@@ -50,6 +50,7 @@ export class SimStore {
       due: async () => [],
       known: async () => [],
       letters: async () => [],
+      secure: async () => [],
       snapshot: () => undefined,
       fetch: (clientId, from, limit, done) => this.#fetch(clientId, from, limit, done),
       close: async () => {},

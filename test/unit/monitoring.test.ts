@@ -20,6 +20,7 @@ async function names(): Promise<Set<string>> {
     sessionsByState: () => ({}),
     transports: () => [],
     links: () => [],
+    secure: () => [],
     linksUp: () => 0,
     brokerThere: () => true,
     storeFails: () => false,

@@ -26,7 +26,7 @@ type Transport = GatewayConfig["transports"][number];
 
 /** `isRunning`: a gateway with this store answers, so its ports are taken by itself. */
 export async function lookAtTransport(transport: Transport, isRunning: boolean): Promise<Finding[]> {
-  if (transport.type === "udp") return lookAtUdp(transport, isRunning);
+  if (transport.type === "udp" || transport.type === "dtls") return lookAtUdp(transport, isRunning);
   const about = `transport ${transport.name}`;
   if (transport.type === "serial") {
     // Rights and lines that are not there are found with the configuration's files.
@@ -40,7 +40,10 @@ export async function lookAtTransport(transport: Transport, isRunning: boolean):
   });
 }
 
-async function lookAtUdp(transport: Extract<Transport, { type: "udp" }>, isRunning: boolean): Promise<Finding[]> {
+async function lookAtUdp(
+  transport: Extract<Transport, { type: "udp" | "dtls" }>,
+  isRunning: boolean,
+): Promise<Finding[]> {
   const about = `transport ${transport.name}`;
   const { host, port, receiveBufferBytes } = transport;
   const place = `UDP ${host}:${port}`;

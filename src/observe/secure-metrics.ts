@@ -1,0 +1,59 @@
+/** Encryption of devices: how handshakes end, and what came that nobody had sealed for us. */
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { SecureReport } from "../transports/transport.ts";
+
+type Reports = () => readonly (SecureReport & { readonly transport: string })[];
+type Rows = (report: SecureReport) => readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[];
+
+export function addSecureMetrics(registry: Registry, reports: Reports): void {
+  const registers = [registry];
+  const settings = (name: string, help: string, labels: readonly string[]) => ({
+    name: `mqttsn_dtls_${name}`,
+    help,
+    labelNames: ["transport", ...labels],
+    registers,
+  });
+  const counter = (name: string, help: string, rows: Rows, labels: readonly string[] = []) =>
+    new Counter({
+      ...settings(name, help, labels),
+      collect() {
+        this.reset();
+        for (const report of reports())
+          for (const [more, value] of rows(report)) this.inc({ transport: report.transport, ...more }, value);
+      },
+    });
+  const gauge = (name: string, help: string, read: (report: SecureReport) => number) =>
+    new Gauge({
+      ...settings(name, help, []),
+      collect() {
+        this.reset();
+        for (const report of reports()) this.set({ transport: report.transport }, read(report));
+      },
+    });
+  gauge("contexts", "Devices whose handshake is done", ({ contexts }) => contexts);
+  gauge("handshakes_open", "Handshakes under way", ({ setups }) => setups);
+  counter(
+    "handshakes_total",
+    "Handshakes by how they ended: done, expired (the device did not go on, or has another key), unsuitable (nothing in common), refused (too many), not_stored",
+    ({ counters }) => [
+      [{ outcome: "done" }, counters.handshakesDone],
+      [{ outcome: "expired" }, counters.handshakesExpired],
+      [{ outcome: "unsuitable" }, counters.handshakesUnsuitable],
+      [{ outcome: "refused" }, counters.handshakesRefused],
+      [{ outcome: "not_stored" }, counters.handshakesNotStored],
+    ],
+    ["outcome"],
+  );
+  const plain = (name: string, help: string, read: (counters: SecureReport["counters"]) => number) =>
+    counter(name, help, ({ counters }) => [[{}, read(counters)]]);
+  plain("bad_keys_total", "Handshakes with a wrong key, or of an identity that there is not", ({ badKeys }) => badKeys);
+  plain("cookies_total", "Hellos that were answered with a cookie", ({ cookies }) => cookies);
+  plain("moved_total", "Devices that went on from another address", ({ moved }) => moved);
+  plain("replays_total", "Records that came a second time, or too late", ({ replays }) => replays);
+  plain("bad_records_total", "What was no record, or not authentic, or nobody's", ({ badRecords }) => badRecords);
+  plain(
+    "unsent_total",
+    "Messages to devices without a context, or without a number that may be used",
+    ({ unsent }) => unsent,
+  );
+}

@@ -1,0 +1,120 @@
+/**
+ * Whose keys are known: from a file, a folder, or a program that is asked each time. No key ever stands in a log line or
+ * in the words of an error.
+ */
+import { execFile } from "node:child_process";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { GatewayError } from "../../errors.ts";
+import type { DtlsOptions } from "./options.ts";
+
+export type KeySource = DtlsOptions["keys"];
+
+/** Shorter ones can be guessed by whoever has heard a handshake; longer ones devices need not take. [RFC 4279 5.3] */
+const keyOctetsMin = 16;
+const keyOctetsMax = 64;
+const identityOctetsMax = 128;
+const commandMs = 5_000;
+/** Programs at a time. Beyond: the identity counts as unknown, and its device tries again. */
+const commandsMax = 16;
+
+export interface KeyRing {
+  /** Calls back, at once where the keys are at hand. */
+  ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
+  /** undefined: they are not at hand, a program is asked. */
+  readonly all: ReadonlyMap<string, Uint8Array> | undefined;
+  /** What the operator should change, in plain sentences. */
+  readonly warnings: readonly string[];
+}
+
+/** @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file and never a key. */
+export function readKeys(source: KeySource): KeyRing {
+  if ("command" in source) return { ask: asker(source.command), all: undefined, warnings: [] };
+  const all = "file" in source ? keysOfFile(source.file) : keysOfFolder(source.folder);
+  return { ask: (identity, done) => done(all.get(identity)), all, warnings: openToOthers(source) };
+}
+
+function keysOfFile(file: string): ReadonlyMap<string, Uint8Array> {
+  let found: unknown;
+  try {
+    found = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    // What JSON.parse says repeats a piece of the file.
+    const isThere = error instanceof SyntaxError;
+    return fail(isThere ? `${file} is no JSON` : `${file} cannot be read: ${messageOf(error)}`, file);
+  }
+  if (typeof found !== "object" || found === null || Array.isArray(found))
+    return fail(`${file} is to be { "identity": "key in hexadecimal", … }`, file);
+  return new Map(Object.entries(found).map(([identity, key]) => [checked(identity, file), keyOf(key, identity, file)]));
+}
+
+function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
+  try {
+    const names = readdirSync(folder).filter((name) => !name.startsWith(".") && statSync(join(folder, name)).isFile());
+    return new Map(
+      names.map((name) => {
+        const file = join(folder, name);
+        return [checked(name, file), keyOf(readFileSync(file, "utf8").trim(), name, file)];
+      }),
+    );
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    return fail(`the keys in ${folder} cannot be read: ${messageOf(error)}`, folder);
+  }
+}
+
+function checked(identity: string, file: string): string {
+  if (identity === "" || Buffer.byteLength(identity) > identityOctetsMax || /\p{C}/u.test(identity))
+    return fail(`${file}: an identity is to have 1 to ${identityOctetsMax} octets, without control signs`, file);
+  return identity;
+}
+
+function keyOf(key: unknown, identity: string, file: string): Uint8Array {
+  const bytes = typeof key === "string" ? keyFromHex(key) : undefined;
+  const what = `${keyOctetsMin} to ${keyOctetsMax} octets in hexadecimal (openssl rand -hex 16 makes one)`;
+  return bytes ?? fail(`${file}: the key of ${JSON.stringify(identity)} is to be ${what}`, file);
+}
+
+/** undefined: it is none. */
+export function keyFromHex(text: string): Uint8Array | undefined {
+  const octets = text.length / 2;
+  const isKey = /^([0-9a-f]{2})+$/i.test(text) && octets >= keyOctetsMin && octets <= keyOctetsMax;
+  return isKey ? Uint8Array.from(Buffer.from(text, "hex")) : undefined;
+}
+
+function openToOthers(source: { file: string } | { folder: string }): string[] {
+  const path = "file" in source ? source.file : source.folder;
+  const isOpen = (statSync(path).mode & 0o077) !== 0;
+  return isOpen ? [`${path} holds keys and is open to other users: chmod go-rwx ${path}`] : [];
+}
+
+/** No shell stands between, and the identity is no argument: it might look like an option. */
+function asker([program = "", ...words]: readonly string[]): KeyRing["ask"] {
+  let running = 0;
+  return (identity, done) => {
+    if (running >= commandsMax) return done(undefined);
+    running++;
+    const limits = { timeout: commandMs, killSignal: "SIGKILL", maxBuffer: 1_024 } as const;
+    const settle = (key: Uint8Array | undefined) => {
+      running--;
+      done(key);
+    };
+    try {
+      const child = execFile(program, words, limits, (error, output) =>
+        settle(error ? undefined : keyFromHex(output.trim())),
+      );
+      child.stdin?.on("error", () => {}); // it has ended, or does not read
+      child.stdin?.end(`${identity}\n`);
+    } catch {
+      settle(undefined);
+    }
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function fail(say: string, file: string): never {
+  throw new GatewayError("ERR_TRANSPORT_OPEN", { file }, { say });
+}
