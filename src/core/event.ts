@@ -90,7 +90,14 @@ export type GatewayEvent =
       readonly detail: string;
     }
   | { readonly event: "will_published"; readonly clientId: string; readonly by: "gateway" | "broker" }
-  | { readonly event: "link_state"; readonly clientId: string | undefined; readonly up: boolean; readonly why: string }
+  | {
+      readonly event: "link_state";
+      readonly clientId: string | undefined;
+      /** Its name in `upstreams`; "" is the general one. */
+      readonly upstream: string;
+      readonly up: boolean;
+      readonly why: string;
+    }
   /** Clients that share a connection have filters that overlap: how the broker sends copies. Undefined: not to be found out. */
   | { readonly event: "copies_known"; readonly upstream: string; readonly copies: Copies | undefined }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }

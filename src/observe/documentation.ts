@@ -39,9 +39,15 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
   ],
   will_published: [{ event: "will_published", clientId, by: "gateway" }],
   link_state: [
-    { event: "link_state", clientId: undefined, up: true, why: "accepted by the broker" },
-    { event: "link_state", clientId: undefined, up: false, why: "connect ECONNREFUSED 192.0.2.1:8883" },
-    { event: "link_state", clientId, up: true, why: "accepted by the broker" },
+    { event: "link_state", clientId: undefined, upstream: "", up: true, why: "accepted by the broker" },
+    {
+      event: "link_state",
+      clientId: undefined,
+      upstream: "hall",
+      up: false,
+      why: "connect ECONNREFUSED 192.0.2.1:8883",
+    },
+    { event: "link_state", clientId, upstream: "", up: true, why: "accepted by the broker" },
   ],
   copies_known: [
     { event: "copies_known", upstream: "", copies: "each" },

@@ -152,18 +152,20 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   link_state: {
     meaning:
-      "A connection to the broker stands, or does not: a client's, or (without a client id) the gateway's own or a shared one.",
+      "A connection to the broker was made, or there is none: a client's, or (without a client id) the gateway's own or a shared one.",
     advice:
-      "The broker is not there: look at it, at the network between, and at `upstream`. The gateway goes on trying; what devices publish meanwhile is treated as `uplink` says.",
+      "There is no connection: check the broker, the network to it, and `upstream`. The gateway tries again by itself. Until then it treats publications of devices as `uplink` says.",
     level: ({ clientId, up }) => (clientId !== undefined ? "debug" : up ? "info" : "warn"),
-    sentence: ({ clientId, up, why }) => {
-      if (clientId !== undefined) return `broker connection of ${clientId}: ${why}`;
-      return up ? "the broker is there" : `the broker is not there: ${why}; trying again`;
+    sentence: ({ clientId, upstream, up, why }) => {
+      const broker = upstream === "" ? "the broker" : `the broker of ${upstream}`;
+      const whose = clientId === undefined ? "" : ` for ${clientId}`;
+      return up ? `connected to ${broker}${whose}` : `no connection to ${broker}${whose}: ${why}; trying again`;
     },
     // The end of what a network says of its fault may differ each time (a port, a number).
-    limitedBy: ({ clientId, up, why }) => (clientId === undefined && !up ? `gateway ${why.slice(0, 40)}` : undefined),
+    limitedBy: ({ clientId, upstream, up, why }) =>
+      clientId === undefined && !up ? `gateway ${upstream} ${why.slice(0, 40)}` : undefined,
     metrics: ["broker_up", "upstream_links_up"],
-    audience: { event: "viewer", clientId: "viewer", up: "viewer", why: "operator" },
+    audience: { event: "viewer", clientId: "viewer", upstream: "viewer", up: "viewer", why: "operator" },
   },
   copies_known: {
     meaning:

@@ -328,7 +328,7 @@ describe("secrets", () => {
     const environment = { ...process.env, NOTIFY_SOCKET: "@none", PATH: `${folder}:${process.env["PATH"]}` };
     const gateway = runIn(environment, "start");
     await gateway.says("ready");
-    await gateway.says("the broker is not there");
+    await gateway.says("no connection to the broker");
     await until("what systemd is told", () => existsSync(told) && /STATUS/.test(readFileSync(told, "utf8")));
     const pages = ["healthz", "metrics"].map((page) => fetch(`http://127.0.0.1:${ports.api}/${page}`));
     const seen = await Promise.all(pages.map(async (page) => (await page).text()));

@@ -43,7 +43,7 @@ export function onLinkUp(context: Context, link: Link, isPresent: boolean, limit
   link.limits = limits;
   forgetCustody(context, link);
   const { session, shared } = link;
-  context.out.report({ event: "link_state", clientId: session?.clientId, up: true, why: "accepted by the broker" });
+  reportState(context, link, true, "accepted by the broker");
   if (shared) return onSharedUp(context, shared, link, sessionPresent);
   if (!session) {
     link.broker.search.connected(context.now);
@@ -72,7 +72,7 @@ export function onLinkRefused(
 
 function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
-  context.out.report({ event: "link_state", clientId: link.session?.clientId, up: false, why: reason });
+  reportState(context, link, false, reason);
   const { session, shared } = link;
   if (shared?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, shared, link.upstream);
   if (shared) return onSharedAway(context, shared, reason);
@@ -117,6 +117,10 @@ function answerWaiting(context: Context, { broker, session, shared }: Link): voi
   );
 }
 
+function reportState(context: Context, { session, upstream }: Link, up: boolean, why: string): void {
+  context.out.report({ event: "link_state", clientId: session?.clientId, upstream: upstream.name, up, why });
+}
+
 function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { reason, takenOver } = end;
   const wasUp = link.up;
@@ -126,8 +130,7 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   if (wasUp) link.downSince = context.now;
   const { session, shared } = link;
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
-  if (wasUp || !session)
-    context.out.report({ event: "link_state", clientId: session?.clientId, up: false, why: reason });
+  if (wasUp || !session) reportState(context, link, false, reason);
   if (wasUp) noteEnd(context, link, end);
   if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
   if (shared) return onSharedAway(context, shared, reason);
