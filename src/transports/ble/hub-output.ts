@@ -1,6 +1,7 @@
 /** What the hub says: to the adapter, to the gateway, to the operator; and what it counts. */
 import { type BroadcastDrop, broadcastDrops } from "./broadcast.ts";
 import type { CentralCommand } from "./central.ts";
+import type { Device } from "./device.ts";
 
 export type HubOutput =
   | { readonly kind: "command"; readonly command: CentralCommand }
@@ -25,7 +26,7 @@ export interface HubCounters {
   readonly broadcastDrops: Record<BroadcastDrop, number>;
 }
 
-export function newCounters(): HubCounters {
+function newCounters(): HubCounters {
   return {
     messagesIn: 0,
     messagesOut: 0,
@@ -44,4 +45,43 @@ export function newCounters(): HubCounters {
 /** Names come from strangers: nothing that moves a terminal's cursor. */
 export function printable(name: string): string {
   return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
+}
+
+/** What a hub says during one call, and what it counts all the time. */
+export class HubVoice {
+  readonly name: string;
+  readonly counters = newCounters();
+  #out: HubOutput[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  take(): readonly HubOutput[] {
+    const out = this.#out;
+    if (out.length > 0) this.#out = [];
+    return out;
+  }
+
+  push(output: HubOutput): void {
+    this.#out.push(output);
+  }
+
+  pass(address: string, bytes: Uint8Array): void {
+    this.counters.messagesIn++;
+    this.counters.bytesIn += bytes.byteLength;
+    this.#out.push({ kind: "message", address, bytes });
+  }
+
+  command(command: CentralCommand): void {
+    this.#out.push({ kind: "command", command });
+  }
+
+  tell(level: "debug" | "info" | "warn", say: string): void {
+    this.#out.push({ kind: "told", level, say });
+  }
+
+  nameOf(device: Device): string {
+    return `${this.name}/${device.address}${device.name === undefined ? "" : ` (${printable(device.name)})`}`;
+  }
 }

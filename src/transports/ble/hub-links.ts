@@ -1,0 +1,325 @@
+/**
+ * The links of a hub: made and ended, what comes and goes over them, and the deadlines of each. hub.ts decides who gets one.
+ */
+import type { Instant } from "../../core/types.ts";
+import { Reassembler } from "../framing.ts";
+import type { CentralEvent } from "./central.ts";
+import type { Device, DeviceTable, Link, Pause } from "./device.ts";
+import type { LinkParameters } from "./hci-packets.ts";
+import type { HubVoice } from "./hub-output.ts";
+import { parametersInWords } from "./link-parameters.ts";
+import type { BleOptions } from "./options.ts";
+import { ordinal } from "./ordinal.ts";
+
+/** Messages of a link that the central has at once. */
+const writesAtOnce = 2;
+/** Beyond this the central does not answer any more, whatever its own deadlines are. */
+const answerMs = 15_000;
+const firstPauseMs = 1_000;
+/** Failures in a row that a person sees; the rest is for whoever looks closer. */
+const failuresTold = 2;
+const longestPauseMs = 300_000;
+/** A device that is connected and has never sent a message speaks something else, and somebody else may want it. */
+const strangerMs = 30_000;
+const strangerPause: Pause = { firstMs: 60_000, longestMs: 3_600_000 };
+const neverSpoke = "it has never sent an MQTT-SN message";
+/** A device that refuses so many writes in a row is no use: whoever has its firmware has to do something. */
+const refusalsMax = 3;
+const refusingPause: Pause = { firstMs: 10_000, longestMs: 300_000 };
+/** Different things that a person is told of one device: it makes them up. */
+const noticesMax = 8;
+/** A device whose connecting made the central hang: an hour at most. */
+const blockedPauseMs = 60_000;
+const longestBlockedPauseMs = 3_600_000;
+/** After the Bluetooth process stood still: what had gathered has been read by then, and repetitions are under way. */
+const suspectMs = 1_000;
+
+export class HubLinks {
+  readonly #options: BleOptions;
+  readonly #devices: DeviceTable;
+  readonly #voice: HubVoice;
+  /** Until then octets may be missing in what comes. */
+  #suspectUntil: Instant = 0;
+  #nextWriteId = 1;
+
+  constructor(options: BleOptions, devices: DeviceTable, voice: HubVoice) {
+    this.#options = options;
+    this.#devices = devices;
+    this.#voice = voice;
+  }
+
+  /** The central connected to a device. True when scanning may go on. */
+  onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): boolean {
+    const device = this.#devices.get(event.address);
+    if (device?.phase !== "linking") {
+      this.#voice.command({ do: "unlink", address: event.address });
+      return false;
+    }
+    const { maxMessageBytes, resyncSeconds, supervisionSeconds } = this.#options;
+    this.enter(device, "linked", now);
+    device.link = {
+      since: now,
+      mtu: event.mtu,
+      incoming: new Reassembler({
+        maxMessageBytes,
+        // Within the supervision time-out the radio may stand still and go on where it was: what comes then is no new
+        // message. A device may have asked for a longer one.
+        get resyncMs() {
+          const supervisionMs = Math.max(supervisionSeconds * 1_000, device.parameters?.supervisionMs ?? 0);
+          return Math.max(resyncSeconds * 1_000, supervisionMs + 1_000);
+        },
+      }),
+      lastTraffic: now,
+      writing: new Map(),
+      releaseAt: undefined,
+      refusals: 0,
+      isTorn: false,
+    };
+    this.#voice.counters.linksMade++;
+    const writes = event.confirmed ? "confirmed writes" : "unconfirmed writes";
+    const parameters = device.parameters === undefined ? "" : `, ${parametersInWords(device.parameters)}`;
+    this.#voice.tell(
+      "info",
+      `${this.#voice.nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm${parameters}`,
+    );
+    this.write(device, now);
+    return true;
+  }
+
+  /** True when scanning may go on. */
+  onLinkFailed(event: Extract<CentralEvent, { is: "linkFailed" }>, now: Instant): boolean {
+    const device = this.#devices.get(event.address);
+    if (device?.phase !== "linking") return false;
+    this.enter(device, "idle", now);
+    this.#voice.counters.linksFailed++;
+    this.#failed(device, event.why, now, { firstMs: firstPauseMs, longestMs: longestPauseMs });
+    return true;
+  }
+
+  /** One more failure in a row: it waits twice as long as the last time. */
+  #failed(device: Device, why: string, now: Instant, pause: Pause): void {
+    const pauseMs = Math.min(pause.firstMs * 2 ** device.failures, pause.longestMs);
+    device.failures++;
+    device.notBefore = now + pauseMs;
+    device.lastFailure = why;
+    const again = device.failures === 1 ? "" : ` (the ${ordinal(device.failures)} time)`;
+    const say = `${this.#voice.nameOf(device)}: ${why}${again}; next try in ${Math.round(pauseMs / 1_000)} s`;
+    this.#voice.tell(device.failures <= failuresTold ? "info" : "debug", say);
+  }
+
+  /** True when scanning may go on. */
+  onUnlinked(address: string, why: string, now: Instant): boolean {
+    const device = this.#devices.get(address);
+    if (!device || device.phase === "idle") return false;
+    if (device.phase === "linking") return this.onLinkFailed({ is: "linkFailed", address, why }, now);
+    const { leaving, penalty } = device;
+    this.#endLink(device, leaving ?? why, now);
+    if (leaving !== undefined && penalty) this.#failed(device, leaving, now, penalty);
+    else if (leaving === undefined) {
+      this.#voice.counters.linksLost++;
+      device.lastFailure = why;
+    }
+    return false;
+  }
+
+  #endLink(device: Device, why: string, now: Instant): void {
+    const { link } = device;
+    this.enter(device, "idle", now);
+    const { penalty } = device;
+    device.link = undefined;
+    device.leaving = undefined;
+    device.penalty = undefined;
+    device.parameters = undefined;
+    if (!link) return;
+    this.#voice.counters.noiseBytes += link.incoming.pendingBytes;
+    this.#voice.counters.sendErrors += link.writing.size;
+    if (device.spoke && !penalty) device.failures = 0;
+    this.#voice.tell(
+      "info",
+      `${this.#voice.nameOf(device)}: connection ended after ${seconds(now - link.since)} s: ${why}`,
+    );
+    this.#voice.push({ kind: "gone", address: device.address, why });
+  }
+
+  loseAll(why: string, now: Instant, hung = false): void {
+    for (const device of this.#devices.all()) {
+      if (device.phase === "linking") {
+        this.enter(device, "idle", now);
+        this.#voice.counters.linksFailed++;
+        const pause = hung
+          ? { firstMs: blockedPauseMs, longestMs: longestBlockedPauseMs }
+          : { firstMs: firstPauseMs, longestMs: longestPauseMs };
+        this.#failed(device, hung ? `connecting to it blocked the adapter: ${why}` : why, now, pause);
+      } else if (device.phase !== "idle") this.#endLink(device, why, now);
+    }
+  }
+
+  onData(address: string, bytes: Uint8Array, now: Instant): void {
+    const device = this.#devices.get(address);
+    const link = device?.link;
+    if (!link) return;
+    if (link.isTorn) {
+      this.#voice.counters.noiseBytes += bytes.byteLength;
+      return;
+    }
+    const noiseBefore = link.incoming.discardedBytes;
+    const messages = link.incoming.take(bytes, now);
+    const isWhole = link.incoming.pendingBytes === 0 && link.incoming.discardedBytes === noiseBefore;
+    if (now < this.#suspectUntil && !isWhole) {
+      for (const { byteLength } of messages) this.#voice.counters.noiseBytes += byteLength;
+      this.#voice.counters.noiseBytes += link.incoming.discardedBytes - noiseBefore;
+      return this.#tear(device, link, now);
+    }
+    for (const message of messages) {
+      link.lastTraffic = now;
+      link.releaseAt = undefined;
+      device.spoke = true;
+      this.#voice.pass(address, message);
+    }
+    const noise = link.incoming.discardedBytes - noiseBefore;
+    if (noise === 0) return;
+    this.#voice.counters.noiseBytes += noise;
+    this.#voice.tell("debug", `${this.#voice.nameOf(device)}: ${noise} octets are no message`);
+  }
+
+  /** Before `linked` they are part of what is said then. */
+  onParameters(address: string, parameters: LinkParameters): void {
+    const device = this.#devices.get(address);
+    if (!device || device.phase === "idle") return;
+    device.parameters = parameters;
+    if (device.phase === "linked") {
+      this.#voice.tell("info", `${this.#voice.nameOf(device)}: the link has ${parametersInWords(parameters)} now`);
+    }
+  }
+
+  onNoticed(address: string, say: string): void {
+    const device = this.#devices.get(address);
+    if (!device || device.noticed.has(say)) return;
+    const isFull = device.noticed.size >= noticesMax;
+    if (!isFull) device.noticed.add(say);
+    this.#voice.tell(isFull ? "debug" : "info", `${this.#voice.nameOf(device)}: ${say}`);
+  }
+
+  /** What it refuses is lost; at QoS 1 and 2 it comes again. */
+  onRefused(address: string, why: string, now: Instant): void {
+    const device = this.#devices.get(address);
+    const link = device?.link;
+    if (!link || device.phase !== "linked") return;
+    link.refusals++;
+    if (link.refusals === 1) this.onNoticed(address, why);
+    if (link.refusals >= refusalsMax) this.unlink(device, why, now, refusingPause);
+  }
+
+  /**
+   * The kernel holds some packets for the process that has the adapter; what comes beyond is gone. A message that lacks
+   * octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one begins anew
+   * with a new link, unless the kernel says that nothing is missing. Messages that are whole in one notification are taken.
+   */
+  onStalled({ ms, dropped }: Extract<CentralEvent, { is: "stalled" }>, now: Instant): void {
+    const stood = `${this.#voice.name}: the Bluetooth process stood still for ${seconds(ms)} s`;
+    if (dropped === 0) return this.#voice.tell("info", `${stood}; the kernel kept everything`);
+    this.#suspectUntil = now + suspectMs;
+    if (dropped === undefined) this.#voice.tell("warn", `${stood}; packets of the adapter may be missing`);
+    else
+      this.#voice.tell(
+        "warn",
+        `${this.#voice.name}: the kernel dropped ${dropped} packets of the adapter: this machine is too busy`,
+      );
+    for (const device of this.#devices.all()) {
+      const { link } = device;
+      if (link && link.incoming.pendingBytes > 0) this.#tear(device, link, now);
+    }
+  }
+
+  #tear(device: Device, link: Link, now: Instant): void {
+    link.isTorn = true;
+    this.#voice.counters.linksLost++;
+    device.lastFailure = "octets of a message may be missing";
+    if (device.phase === "linked") this.unlink(device, device.lastFailure, now);
+  }
+
+  write(device: Device, now: Instant): void {
+    const { link } = device;
+    if (!link || device.phase !== "linked") return;
+    while (link.writing.size < writesAtOnce) {
+      const next = device.outbox.shift();
+      if (!next) return;
+      device.outboxBytes -= next.bytes.byteLength;
+      const id = this.#nextWriteId++;
+      link.writing.set(id, now);
+      link.lastTraffic = now;
+      this.#voice.counters.messagesOut++;
+      this.#voice.counters.bytesOut += next.bytes.byteLength;
+      this.#voice.command({ do: "write", address: device.address, id, bytes: next.bytes });
+    }
+  }
+
+  onWritten(event: Extract<CentralEvent, { is: "written" }>, now: Instant): void {
+    const device = this.#devices.get(event.address);
+    if (!device?.link?.writing.delete(event.id)) return;
+    if (event.failed !== undefined) {
+      this.#voice.counters.sendErrors++;
+      this.#voice.tell("debug", `${this.#voice.nameOf(device)}: not written: ${event.failed}`);
+    } else device.link.refusals = 0;
+    this.write(device, now);
+  }
+
+  onTime(device: Device, now: Instant): void {
+    switch (device.phase) {
+      case "idle":
+        while (device.outbox[0] && device.outbox[0].until <= now) {
+          device.outboxBytes -= device.outbox.shift()?.bytes.byteLength ?? 0;
+          this.#voice.counters.sendErrors++;
+        }
+        return;
+      case "linking": {
+        const { connectSeconds, setUpSeconds } = this.#options;
+        if (now - device.phaseSince < (connectSeconds + setUpSeconds) * 1_000 + answerMs) return;
+        this.#voice.push({ kind: "restart", why: `connecting to ${device.address} did not come to an end` });
+        return this.enter(device, "linking", now);
+      }
+      case "unlinking":
+        if (now - device.phaseSince < answerMs) return;
+        this.#voice.push({ kind: "restart", why: `disconnecting from ${device.address} did not come to an end` });
+        return this.enter(device, "unlinking", now);
+      case "linked":
+        return this.#onLinkTime(device, now);
+    }
+  }
+
+  #onLinkTime(device: Device, now: Instant): void {
+    const { link } = device;
+    if (!link) return;
+    const oldestWrite = link.writing.values().next();
+    if (!oldestWrite.done && now - oldestWrite.value >= answerMs) return this.unlink(device, "it takes no writes", now);
+    if (!device.spoke && now - link.since >= strangerMs) return this.unlink(device, neverSpoke, now, strangerPause);
+    const isIdle = device.outbox.length === 0 && link.writing.size === 0;
+    if (link.releaseAt !== undefined && now >= link.releaseAt && isIdle) {
+      this.unlink(device, "its client needs no connection now", now);
+    }
+  }
+
+  /** `penalty`: it is the device's fault. */
+  unlink(device: Device, why: string, now: Instant, penalty?: Pause): void {
+    device.leaving = why;
+    device.penalty = penalty;
+    this.enter(device, "unlinking", now);
+    this.#voice.command({ do: "unlink", address: device.address });
+  }
+
+  linking(): boolean {
+    for (const device of this.#devices.all()) if (device.phase === "linking") return true;
+    return false;
+  }
+
+  enter(device: Device, phase: Device["phase"], now: Instant): void {
+    device.phase = phase;
+    if (phase === "linking") device.parameters = undefined;
+    device.asksSince = undefined;
+    device.phaseSince = now;
+  }
+}
+
+function seconds(ms: number): string {
+  return (ms / 1_000).toFixed(1);
+}
