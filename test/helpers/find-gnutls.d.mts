@@ -1,0 +1,3 @@
+export function findGnutls():
+  | { readonly path: string; readonly libraries: string | undefined }
+  | { readonly missing: string };
