@@ -4,80 +4,20 @@
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { SessionView } from "../../src/core/gateway-core.ts";
-import type { ClientState, PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
+import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
+import { ClientTrack, PeerTrack } from "./judge-tracks.ts";
 import { testOptions } from "./options.ts";
 import type { PoisonLaw } from "./poison-law.ts";
 import type { PolicyLaw } from "./policy-law.ts";
 import { Repeated } from "./repeated.ts";
 import { clientAt } from "./sim-address.ts";
+import { isForAll, numberOf, textOf, versionOf, willOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
-
-/** What the network shows of one address. */
-class PeerTrack {
-  /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK: at any address. */
-  readonly told: Map<number, string>;
-  readonly registering = new Map<number, string>();
-  readonly subscribing = new Map<number, string>();
-  readonly registered = new Map<number, { id: number; name: string }>();
-  readonly publishing = new Map<number, number>();
-  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered, and what each is a copy of. */
-  readonly inFlight = new Map<string, string>();
-  readonly repeated: Repeated;
-  sleeps = false;
-  /** Its CONNECT is not answered yet; and since when. */
-  connects = false;
-  connectsSince = 0;
-  wantsSleep = false;
-  wakes = false;
-  wakesAgain = false;
-  /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
-  wakesAtOnce = 0;
-
-  constructor(told: Map<number, string>, repeated: Repeated) {
-    this.told = told;
-    this.repeated = repeated;
-  }
-}
-
-class ClientTrack {
-  address: PeerId = "/";
-  announced = { keepAliveSeconds: 0, sleepSeconds: 0 };
-  /** Messages that the gateway took over from the broker, at QoS 1 and 2, and when. */
-  readonly promised = new Map<string, number>();
-  /** What it took since its last reset, how often; and ever. */
-  readonly received = new Map<string, number>();
-  readonly everReceived = new Set<string>();
-  /** MsgIds of QoS 2 exchanges that are not over; and of those the ones that a dead gateway took with it. */
-  readonly open = new Set<number>();
-  readonly orphaned = new Set<number>();
-  /** Sent under an orphaned MsgId: the device may take it for a repetition. */
-  readonly swallowed = new Set<string>();
-  /** When the gateway got a message of it last. */
-  heardAt = Number.NEGATIVE_INFINITY;
-  /** Until then messages may be missing: a clean start, a reset, a crash, a counted drop. */
-  excusedUntil = -1;
-  /** As the gateway said last. */
-  state: ClientState | undefined;
-  will: string | undefined;
-  /** Version of its will when the gateway last said that it publishes it. */
-  willWhenDue = Number.POSITIVE_INFINITY;
-  goneByGoodbye = false;
-  /** The gateway said that its session ended, and nothing of a new one; and when it last said so. */
-  hasEnded = false;
-  endedAt = Number.NEGATIVE_INFINITY;
-  /** Filters that it was told it is subscribed to, in a session that lives on. */
-  readonly filters = new Set<string>();
-  /** What was retained when it was told so, and since when: it gets that or what came later. */
-  readonly retained = new Map<string, { readonly payload: string; readonly at: number }>();
-  /** SUBSCRIBE messages of it that came to the gateway, and copies with RETAIN that it got, of each payload. */
-  subscribes = 0;
-  readonly retainedCopies = new Map<string, number>();
-}
 
 export class Judge {
   readonly #time: VirtualTime;
@@ -690,15 +630,6 @@ const retryMs = testOptions.retry.retryIntervalSeconds * 1_000;
 /** A datagram takes no longer, nor the commit behind which it goes on. */
 const airMs = 5_000;
 
-/** Topics are `d/<client>/…` or `d/all/…`, and payloads begin with them: `d/<client>/…|number`. */
-export function isForAll(topicName: string): boolean {
-  return topicName.startsWith("d/all/");
-}
-
-function numberOf(payload: string): number {
-  return Number(payload.split("|")[1]);
-}
-
 /** Counted drops that explain a missing message. */
 const excusing = new Set([
   "session-ended",
@@ -710,16 +641,3 @@ const excusing = new Set([
   "registration-refused",
   "topic-ids-exhausted",
 ]);
-
-/** Topics of wills are `w/<client>`, or begin like that. */
-export function willOf({ topicName }: Publication): string {
-  return topicName.split("/")[1] ?? "";
-}
-
-function versionOf(will: string | undefined): number {
-  return Number(will?.split(" will ")[1] ?? 0);
-}
-
-function textOf(publication: Publication): string {
-  return Buffer.from(publication.payload).toString();
-}

@@ -6,8 +6,8 @@
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
 import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
-import { willOf } from "./judge.ts";
 import { Repeated } from "./repeated.ts";
+import { willOf } from "./texts.ts";
 
 export class BrokenRule extends Error {}
 

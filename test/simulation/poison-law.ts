@@ -23,6 +23,7 @@ import type { Instant, Publication } from "../../src/core/types.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { exactlyOnceMaximum, type SeenPacket } from "./broker.ts";
 import { clientAt } from "./sim-address.ts";
+import { textOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 
 const usualSilenceMaxMs = 30_000;
@@ -531,8 +532,4 @@ function keyOf({ kind, topic, text }: SeenPacket): string {
 
 function textIn(key: string): string {
   return key.slice("publish ".length);
-}
-
-function textOf({ payload }: Publication): string {
-  return Buffer.from(payload).toString();
 }

@@ -15,7 +15,7 @@ import { decode, encode } from "../../src/wire/v12/codec.ts";
 import { CheckedCore } from "../helpers/checked-core.ts";
 import { exactlyOnceMaximum, SimBroker, SimUpstream } from "./broker.ts";
 import { CrashPoint, mortal } from "./crash.ts";
-import { isForAll, Judge } from "./judge.ts";
+import { Judge } from "./judge.ts";
 import { Network, SimTransport } from "./network.ts";
 import { Observer } from "./observer.ts";
 import { testOptions } from "./options.ts";
@@ -27,6 +27,7 @@ import { clientAt } from "./sim-address.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
 import { SimStore } from "./sim-store.ts";
 import { crowd, type WorldOptions } from "./swarm.ts";
+import { isForAll, textOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 import { VirtualClock, VirtualTime } from "./virtual-time.ts";
 
@@ -758,8 +759,4 @@ function isSharedId(mqttClientId: string): boolean {
 /** Of a lane that of its main connection. */
 function mainOf(mqttClientId: string): string {
   return mqttClientId.replace(/-lane-\d+$/, "");
-}
-
-function textOf({ payload }: Publication): string {
-  return Buffer.from(payload).toString();
 }
