@@ -41,6 +41,7 @@ export interface LookoutParts {
   readonly config: () => GatewayConfig;
   /** Who was admitted by hand changed: everybody is asked once more. */
   readonly accessChanged: () => void;
+  readonly wakingsOf: Installation["wakingsOf"];
   /** Takes over what can change while running; the sections that need a restart. */
   readonly reload: (config: GatewayConfig) => readonly string[];
   /** `http://127.0.0.1:9464`, or "" if nothing is served. */
@@ -153,6 +154,7 @@ export class Lookout {
       brokers: () => core.brokers().map((broker) => this.#factsOf(broker)),
       transports: () => [...transports.values()].map(transportFacts),
       identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
+      wakingsOf: this.#parts.wakingsOf,
       knocks: this.#knocks,
       totals: this.#totals,
       storeKind: config().store.kind,

@@ -156,6 +156,7 @@ export class Gateway {
       now: () => this.#clock.now(),
       config: () => this.#config,
       accessChanged: () => this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) }),
+      wakingsOf: (clientId) => this.#wakings.of(clientId),
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
     });

@@ -30,6 +30,37 @@ export async function tell(path: string, body: Readonly<Record<string, string>>)
   return sent("POST", path, JSON.stringify(body));
 }
 
+const recordedMax = 64 * 1_048_576;
+
+/** What the gateway captures until `ending`, or until it is more than a page should hold. @throws {Refused} */
+export async function recorded(
+  query: Query,
+  ending: AbortSignal,
+  grows: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>[]> {
+  const response = await fetch(base + pathOf("capture", query), { headers: { "x-mqttsn": "1" }, signal: ending });
+  if (!response.ok || !response.body) {
+    const found: unknown = await response.json().catch(() => undefined);
+    throw new Refused(response.status, problemIn(found) ?? `the gateway answered ${response.status}`);
+  }
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  const reader = response.body.getReader();
+  let bytes = 0;
+  try {
+    while (bytes < recordedMax) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      parts.push(value);
+      bytes += value.byteLength;
+      grows(bytes);
+    }
+    await reader.cancel();
+  } catch (error) {
+    if (!ending.aborted) throw error;
+  }
+  return parts;
+}
+
 export interface Me {
   readonly role?: "viewer" | "operator";
   readonly name?: string;

@@ -1,12 +1,77 @@
 /** One device: who it is, what it knows, what waits for it, and what it says. */
+
+import { useState } from "preact/hooks";
 import { duration } from "../runtime/state-words.ts";
-import { act, ask } from "./ask.ts";
+import { act, ask, tell } from "./ask.ts";
 import { DatagramList, useDatagrams } from "./datagrams.tsx";
 import { wordsOf } from "./devices.tsx";
 import { go, useAsked, useSecondsSince } from "./hooks.ts";
 import { Do, Loaded, Name, octets } from "./parts.tsx";
 
 const messagesMax = 100;
+
+/** What it is told, as if the broker had it. */
+function TestMessage({ client, done }: { readonly client: string; readonly done: () => void }) {
+  const [topic, setTopic] = useState("");
+  const [payload, setPayload] = useState("");
+  const [qos, setQos] = useState("1");
+  return (
+    <details class="test-message">
+      <summary>Send it a test message</summary>
+      <div class="bar">
+        <label>
+          Topic <input type="text" value={topic} onInput={(event) => setTopic(event.currentTarget.value)} />
+        </label>
+        <label>
+          Payload <input type="text" value={payload} onInput={(event) => setPayload(event.currentTarget.value)} />
+        </label>
+        <label>
+          QoS{" "}
+          <select value={qos} onChange={(event) => setQos(event.currentTarget.value)}>
+            {["0", "1", "2"].map((each) => (
+              <option key={each}>{each}</option>
+            ))}
+          </select>
+        </label>
+        <Do label="Send" work={() => tell("device/message", { client, topic, payload, qos })} done={done} />
+      </div>
+      <p class="quiet">
+        It goes to this device alone; the broker does not hear of it. A sleeper gets it when it wakes.
+      </p>
+    </details>
+  );
+}
+
+const barHeightMax = 40;
+
+/** Its last wakings: a bar each, as high as it was awake long. */
+function Strip(props: {
+  readonly wakings: readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
+  readonly elapsed: number;
+}) {
+  const { wakings, elapsed } = props;
+  const longest = Math.max(0.1, ...wakings.map(({ awakeSeconds }) => awakeSeconds));
+  return (
+    <>
+      <h2>Its last wakings</h2>
+      <ol class="strip">
+        {wakings.map(({ secondsAgo, awakeSeconds }, i) => {
+          const says = `${duration(Math.round(secondsAgo + elapsed))} ago, awake for ${awakeSeconds.toFixed(1)} s`;
+          return (
+            <li key={i} title={says}>
+              <span class="hidden">{says}</span>
+              <span class="stroke" style={{ height: `${Math.max(4, (awakeSeconds / longest) * barHeightMax)}px` }} />
+            </li>
+          );
+        })}
+      </ol>
+      <p class="quiet">
+        The last {duration(Math.round((wakings.at(-1)?.secondsAgo ?? 0) + elapsed))} ago; the highest bar is{" "}
+        {longest.toFixed(1)} s.
+      </p>
+    </>
+  );
+}
 
 export function Device({ client, isOperator }: { readonly client: string; readonly isOperator: boolean }) {
   const isAbout = (news: { clients: readonly string[] | undefined }) => news.clients?.includes(client) ?? true;
@@ -88,9 +153,17 @@ export function Device({ client, isOperator }: { readonly client: string; readon
                       sure="What it was acknowledged for and the broker does not have becomes nothing. Sure?"
                       work={() => act("DELETE", "queue/client", { client })}
                       done={found.again}
+                    />{" "}
+                    <Do
+                      label="Give up what waits for it"
+                      sure="It becomes dead letters, but for what the device may have already. Sure?"
+                      work={() => act("DELETE", "device/waiting", { client })}
+                      done={found.again}
                     />
                   </p>
                 )}
+                {isOperator && <TestMessage client={client} done={found.again} />}
+                {device.wakings.length > 0 && <Strip wakings={device.wakings} elapsed={elapsed} />}
                 <section class="columns">
                   <div>
                     <h2>Subscriptions</h2>

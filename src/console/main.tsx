@@ -160,6 +160,7 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
         </p>
       )}
       <main>
+        {view !== "device" && <h1 class="hidden">{views.find(([name]) => name === view)?.[1] ?? "MQTT-SN gateway"}</h1>}
         {view === "" && <Overview facts={overview} />}
         {view === "devices" && <Devices query={query} overview={overview} />}
         {view === "device" && <Device client={query.get("client") ?? ""} isOperator={isOperator} />}

@@ -131,6 +131,9 @@ function Configuration({ shown, again }: { readonly shown: Shown; readonly again
         <a href="api/v1/settings/export" download="gateway.config.json">
           Export
         </a>
+        <a href="api/v1/backup" download="sessions.backup">
+          Back up the sessions
+        </a>
       </div>
       <dl class="settings">
         {found.map((row) => (

@@ -1,10 +1,11 @@
 /** The smaller views: who was not let in, which datagrams pass, queues, topics, radio. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { duration } from "../runtime/state-words.ts";
-import { act, ask } from "./ask.ts";
+import { act, ask, recorded } from "./ask.ts";
 import { DatagramList, useDatagrams } from "./datagrams.tsx";
 import { hrefOf, useAsked } from "./hooks.ts";
 import { Do, Empty, Loaded, Name, octets, When } from "./parts.tsx";
+import { wholeBlocks } from "./whole-blocks.ts";
 
 export function Knocking() {
   const knocks = useAsked(
@@ -65,6 +66,53 @@ const whatWords = {
 
 const datagramsMax = 500;
 
+/** A capture that grows in the page until it is saved: a download would have no end. */
+function Recorder({ client }: { readonly client: string }) {
+  const recording = useRef<AbortController | undefined>(undefined);
+  const [bytes, setBytes] = useState<number | undefined>();
+  const [problem, setProblem] = useState("");
+  useEffect(() => () => recording.current?.abort(), []);
+  const start = async () => {
+    setProblem("");
+    setBytes(0);
+    const ending = new AbortController();
+    recording.current = ending;
+    try {
+      const parts = await recorded(client === "" ? {} : { client }, ending.signal, setBytes);
+      const whole = wholeBlocks(new Uint8Array(await new Blob(parts).arrayBuffer()));
+      save(new Blob([whole], { type: "application/x-pcapng" }), "mqtt-sn.pcapng");
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    }
+    recording.current = undefined;
+    setBytes(undefined);
+  };
+  return (
+    <>
+      <button
+        type="button"
+        title="For Wireshark, with -o mqttsn.udp.port:1883. The device is that of the filter, word for word."
+        onClick={() => (recording.current ? recording.current.abort() : void start())}
+      >
+        {bytes === undefined ? "Record (pcapng)" : `Stop and save, ${octets(bytes)}`}
+      </button>
+      {problem && (
+        <span class="bad" role="alert">
+          {problem}
+        </span>
+      )}
+    </>
+  );
+}
+
+function save(file: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 export function LiveAir() {
   const datagrams = useDatagrams({ datagrams: "all" }, datagramsMax);
   const [client, setClient] = useState("");
@@ -103,6 +151,7 @@ export function LiveAir() {
         <button type="button" onClick={datagrams.clear}>
           Clear
         </button>
+        <Recorder client={client} />
         <output>
           {shown.length} of the last {datagrams.entries.length}
           {datagrams.lost > 0 && `; ${datagrams.lost} more came than could be shown`}

@@ -22,6 +22,7 @@ import type { Input } from "./input.ts";
 import { onAccessChanged } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
+import { purgeDownlink, sendByOperator } from "./inputs/downlink.ts";
 import { noteHeard, onQuietDeadline, openLeavings } from "./inputs/leaving.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
@@ -334,6 +335,10 @@ export class GatewayCore implements Core {
         return onStoodStill(context, input.ms);
       case "purgeUplink":
         return purgeUplink(context, input);
+      case "purgeDownlink":
+        return purgeDownlink(context, input.clientId);
+      case "sendDown":
+        return sendByOperator(context, input.clientId, input.publication);
       case "clockSet":
         return onClockSet(context);
       case "shutdown":

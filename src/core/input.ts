@@ -106,6 +106,9 @@ export type Input =
       readonly topicFilter: string | undefined;
       readonly entries: readonly (readonly [id: number, record: BacklogRecord])[];
     }
+  /** The operator does not want these any more: messages that wait for a client; or he has one of his own for it. */
+  | { readonly kind: "purgeDownlink"; readonly clientId: string }
+  | { readonly kind: "sendDown"; readonly clientId: string; readonly publication: Publication }
   /** The wall clock was set, or can be trusted from now on. */
   | { readonly kind: "clockSet" }
   /** The process is going to end: say goodbye where that is due. */

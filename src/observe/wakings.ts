@@ -2,10 +2,21 @@
 import type { GatewayEvent } from "../core/event.ts";
 import { Durations } from "../durations.ts";
 
+/** Wakings remembered of a client, and clients of which they are; beyond, whoever woke longest ago is forgotten. */
+const recentMax = 24;
+const clientsMax = 5_000;
+
+interface Waking {
+  /** When it ended. */
+  readonly at: number;
+  readonly awakeSeconds: number;
+}
+
 export class Wakings {
   readonly durations = new Durations();
   /** Since when; clients that are awake now. */
   readonly #awake = new Map<string, number>();
+  readonly #recent = new Map<string, Waking[]>();
   readonly #now: () => number;
 
   /** `now` in milliseconds. */
@@ -13,15 +24,37 @@ export class Wakings {
     this.#now = now;
   }
 
+  /** The newest last. */
+  of(clientId: string): readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[] {
+    const now = this.#now();
+    const wakings = this.#recent.get(clientId) ?? [];
+    return wakings.map(({ at, awakeSeconds }) => ({ secondsAgo: (now - at) / 1_000, awakeSeconds }));
+  }
+
   see(event: GatewayEvent): void {
-    if (event.event === "session_ended") this.#awake.delete(event.clientId);
+    if (event.event === "session_ended") {
+      this.#awake.delete(event.clientId);
+      this.#recent.delete(event.clientId);
+    }
     if (event.event !== "client_state") return;
     const { clientId, state } = event;
     const since = this.#awake.get(clientId);
     if (state === "awake") this.#awake.set(clientId, since ?? this.#now());
     else if (since !== undefined) {
       this.#awake.delete(clientId);
-      this.durations.add((this.#now() - since) / 1_000);
+      const awakeSeconds = (this.#now() - since) / 1_000;
+      this.durations.add(awakeSeconds);
+      this.#remember(clientId, { at: this.#now(), awakeSeconds });
     }
+  }
+
+  #remember(clientId: string, waking: Waking): void {
+    const wakings = this.#recent.get(clientId) ?? [];
+    wakings.push(waking);
+    if (wakings.length > recentMax) wakings.shift();
+    this.#recent.delete(clientId);
+    this.#recent.set(clientId, wakings);
+    const oldest = this.#recent.keys().next();
+    if (this.#recent.size > clientsMax && !oldest.done) this.#recent.delete(oldest.value);
   }
 }

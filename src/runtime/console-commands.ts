@@ -92,6 +92,9 @@ const deviceWhole = device.extend({
     )
     .readonly(),
   will: z.object({ topic: z.string(), qos: z.literal([0, 1, 2]), retain: z.boolean(), bytes: count }).optional(),
+  wakings: z
+    .array(z.object({ secondsAgo: z.number(), awakeSeconds: z.number() }))
+    .describe("When it woke last, and for how long; the newest last."),
 });
 
 const broker = z.object({
@@ -226,6 +229,47 @@ export const consoleCommands = {
     run: (operator, { client }) => {
       const found = operator.device(client);
       return found ? done(found) : noSession(client);
+    },
+  }),
+  "devices.send": json({
+    description: "send a client a message, as if it had come from the broker; the broker does not hear of it",
+    method: "POST",
+    path: "/device/message",
+    input: oneClient.extend({
+      topic: z
+        .string("say under which topic")
+        .min(1, "say under which topic")
+        .max(1_000)
+        .regex(/^[^+#\0]+$/, "no wildcard"),
+      payload: z.string().max(10_000).optional().describe("As text, in UTF-8. Absent: empty."),
+      qos: z.enum(["0", "1", "2"]).optional().describe("Absent: 1."),
+    }),
+    output: z.object({ sent: z.string() }),
+    role: "operator",
+    audited: true,
+    noted: ({ client, topic, qos = "1" }) => ({ client, topic, qos }),
+    run: (operator, { client, topic, payload = "", qos = "1" }) => {
+      const quality = qos === "2" ? 2 : qos === "1" ? 1 : 0;
+      const publication = {
+        topicName: topic,
+        payload: new TextEncoder().encode(payload),
+        qos: quality,
+        retain: false,
+      } as const;
+      return operator.send(client, publication) ? done({ sent: client }) : noSession(client);
+    },
+  }),
+  "devices.clear": json({
+    description: "give up what waits for a client, but for what it may have already; it is kept as dead letters",
+    method: "DELETE",
+    path: "/device/waiting",
+    input: oneClient,
+    output: z.object({ purged: count }),
+    role: "operator",
+    audited: true,
+    run: (operator, { client }) => {
+      const purged = operator.clearWaiting(client);
+      return purged === undefined ? noSession(client) : done({ purged });
     },
   }),
   "knocking.list": json({

@@ -15,6 +15,8 @@ export interface Installation {
   brokers(): readonly BrokerFacts[];
   transports(): readonly TransportFacts[];
   identityOf(peer: PeerId): PeerIdentity | undefined;
+  /** When a client woke last, and for how long; the newest last. */
+  wakingsOf(clientId: string): readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly knocks: Knocks;
   readonly totals: TotalsOfTheHour;
   readonly storeKind: "disk" | "memory";
@@ -115,6 +117,7 @@ export const emptyInstallation: Installation = {
   brokers: () => [],
   transports: () => [],
   identityOf: () => undefined,
+  wakingsOf: () => [],
   knocks: new Knocks(() => 0),
   totals: new TotalsOfTheHour(),
   storeKind: "memory",

@@ -86,6 +86,19 @@ export function createOperator(
       const onDisk = await waitingOnDisk(store, clientId, core.firstUnsent(clientId), packetsNamed);
       return { clientId, underWay, onDisk: onDisk.map(([, { publication, at }]) => storedPacket(publication, at)) };
     },
+    /** Gives up what waits for a client, but for what it may have; answers how many; undefined: it has no session. */
+    clearWaiting: (clientId: string) => {
+      if (!core.session(clientId)) return undefined;
+      const before = core.counters.dropped.purged;
+      driver.handle({ kind: "purgeDownlink", clientId });
+      return core.counters.dropped.purged - before;
+    },
+    /** False: it has no session. */
+    send: (clientId: string, publication: Publication) => {
+      if (!core.session(clientId)) return false;
+      driver.handle({ kind: "sendDown", clientId, publication });
+      return true;
+    },
     /** Gives up what clients sent and the broker does not have; answers how many. */
     clearQueue: async ({ client, topic }: { client?: string | undefined; topic?: string | undefined }) => {
       const before = core.counters.dropped.purged;

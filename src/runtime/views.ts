@@ -84,6 +84,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         identity: identity && { name: identity.name, by: identity.by, isProved: identity.verified },
         topics,
         subscriptions,
+        wakings: [...installation.wakingsOf(clientId)],
         will: will && { topic: will.topicName, qos: will.qos, retain: will.retain, bytes: will.payload.byteLength },
       };
     },

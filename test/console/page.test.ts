@@ -1,11 +1,14 @@
 /** Each test changes the cause, and reads the sentence on the page. */
 import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readCapture } from "../../src/cli/read-capture.ts";
 import { parseJson } from "../../src/config/json.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { valueAt } from "../../src/config/words.ts";
 import { kindOf } from "../../src/console/settings-rows.ts";
+import { decode } from "../../src/wire/v12/codec.ts";
 import { freePort } from "../helpers/ports.ts";
 import { everySetting } from "../helpers/setting-values.ts";
 import { goTo, launch, missing, open, PlainDevice, proxied, Swarm, serve } from "./browser.ts";
@@ -291,6 +294,103 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     }
     expect(readFileSync(served.file, "utf8")).toMatch(/^\/\/ Kept by hand\.\n/);
     expect(await page.content()).not.toContain("00ff");
+    expect(complaints).toEqual([]);
+  });
+
+  test("a sleeper: a test message waits for it, it wakes and the page shows it; what waits is given up", async () => {
+    const served = await serve();
+    const device = new PlainDevice("sleeper", served.port);
+    await device.connect();
+    await device.says({ type: "DISCONNECT", duration: 300 }, "DISCONNECT");
+    const { page, complaints } = await open(browser, served, "device?client=sleeper");
+    await page.getByText("Send it a test message").click();
+    await page.getByLabel("Topic", { exact: true }).fill("ab");
+    await page.getByLabel("Payload").fill("hello");
+    for (const waiting of ["1 messages", "2 messages"]) {
+      await page.getByRole("button", { name: "Send", exact: true }).click();
+      await page.getByText(waiting).waitFor();
+    }
+    await page.getByRole("button", { name: "Give up what waits for it" }).click();
+    await page.getByRole("button", { name: "Yes, give up what waits for it" }).click();
+    await page.getByText("0 messages, 0 B").first().waitFor();
+    await page.getByLabel("QoS").selectOption("0");
+    await page.getByRole("button", { name: "Send", exact: true }).click();
+    await page.getByText("1 messages").waitFor();
+    const heard = device.says({ type: "PINGREQ", clientId: "sleeper" }, "PUBLISH");
+    const published = await heard;
+    expect("data" in published && Buffer.from(published.data).toString()).toBe("hello");
+    await page.getByRole("heading", { name: "Its last wakings" }).waitFor();
+    expect(await page.locator(".strip li").count()).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  test("what passes is recorded until it is stopped; the file that is saved is a whole capture", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served, "live");
+    await page.getByText("No datagram yet").waitFor();
+    await page.getByRole("button", { name: "Record (pcapng)" }).click();
+    await page.getByRole("button", { name: /^Stop and save/ }).waitFor();
+    const device = new PlainDevice("recorded", served.port);
+    await device.connect();
+    await page.getByRole("button", { name: /^Stop and save, [1-9]\d\d+ B/ }).waitFor();
+    await page.locator(".datagrams summary", { hasText: "CONNACK" }).waitFor();
+    const saved = page.waitForEvent("download");
+    await page.getByRole("button", { name: /^Stop and save/ }).click();
+    const file = await (await saved).path();
+    const datagrams = readCapture(file, 1_883);
+    expect(datagrams.map(({ direction, payload }) => [direction, decode(payload).ok])).toEqual([
+      ["in", true],
+      ["out", true],
+    ]);
+  });
+
+  test("axe finds nothing on any view, light and dark; at 200 % every view fits its width", async () => {
+    const served = await serve({ access: { rules: [{ deny: "stranger" }] } });
+    for (const clientId of ["one", "stranger"]) await new PlainDevice(clientId, served.port).connect();
+    const { page, complaints } = await open(browser, served);
+    const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+    await page.evaluate(axe);
+    const wrong: string[] = [];
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      for (const view of [
+        "",
+        "devices",
+        "device?client=one",
+        "knocking",
+        "live",
+        "queues",
+        "topics",
+        "radio",
+        "settings",
+      ]) {
+        await goTo(page, view);
+        await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
+        if (view === "settings") await type(page, "api.port", "x");
+        const found = await page.evaluate<string[]>(
+          "axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.slice(0, 3).map(({ html, failureSummary }) => html.slice(0, 200) + ' ' + failureSummary).join(' | ')))",
+        );
+        wrong.push(...found.map((say) => `${view} ${colorScheme}: ${say}`));
+      }
+    }
+    expect(wrong).toEqual([]);
+    // 200 % of a window of 1,280 is half of its width, and letters of twice the size.
+    await page.setViewportSize({ width: 640, height: 400 });
+    for (const view of [
+      "",
+      "devices",
+      "device?client=one",
+      "knocking",
+      "live",
+      "queues",
+      "topics",
+      "radio",
+      "settings",
+    ]) {
+      await goTo(page, view);
+      await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
+      expect(await page.evaluate("document.documentElement.scrollWidth"), view).toBeLessThanOrEqual(640);
+    }
     expect(complaints).toEqual([]);
   });
 

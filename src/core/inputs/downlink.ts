@@ -1,0 +1,23 @@
+/** What the operator does with the messages for one client: gives up those that wait, or sends one of his own. */
+import type { Context } from "../context.ts";
+import { handOver } from "../session/deliver.ts";
+import { giveUp } from "../session/drop.ts";
+import type { Publication } from "../types.ts";
+
+/** What is in flight stays: the client may have it. What is given up is kept as dead letters. */
+export function purgeDownlink(context: Context, clientId: string): void {
+  const session = context.sessions.byClientId(clientId);
+  if (!session) return;
+  const { inFlight } = session.outbox;
+  for (const entry of [...session.outbox]) {
+    if (inFlight?.kind === "publish" && inFlight.entry === entry) continue;
+    giveUp(context, session, entry, "purged");
+  }
+  context.touch(session);
+}
+
+/** As if it had come from the broker, but nobody there knows of it. */
+export function sendByOperator(context: Context, clientId: string, publication: Publication): void {
+  const session = context.sessions.byClientId(clientId);
+  if (session) handOver(context, session, publication, { isEncoded: true });
+}
