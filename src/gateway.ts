@@ -125,14 +125,6 @@ export class Gateway {
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
-    this.#tap = new Tap({
-      transports: [...this.#transports.keys()],
-      timers: systemTimers,
-      wallClockUs: microsecondClock(),
-      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
-      clientAt: (peer) => this.#core.clientAt(peer),
-      payloadStart,
-    });
     this.#reports = new ReportLog(log);
     this.#store =
       config.store.kind === "disk"
@@ -160,12 +152,20 @@ export class Gateway {
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
     });
+    this.#tap = new Tap({
+      transports: [...this.#transports.keys()],
+      timers: systemTimers,
+      wallClockUs: microsecondClock(),
+      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
+      clientAt: (peer) => this.#core.clientAt(peer),
+      payloadStart,
+      page: this.#lookout.live,
+    });
     const edges = {
       transports: this.#transports,
       upstream: this.#upstream,
       store: watched,
       tap: this.#tap,
-      live: this.#lookout.live,
       report: (event: GatewayEvent) => {
         this.#wakings.see(event);
         this.#lookout.report(event);
@@ -340,7 +340,6 @@ export class Gateway {
     await transport.start({
       datagram: (from, bytes) => {
         this.#tap.heard(from, bytes);
-        this.#lookout.live.tap?.("in", from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
       batch: (work) => this.#turnEnd.around(work),

@@ -50,7 +50,7 @@ _mqtt_sn_gateway() {
     "ble forget") words="-c --config --help" ;;
     "console") words="-c --config --viewer --lan --anywhere --help" ;;
     "sessions") words="list show drop --help" ;;
-    "sessions list") words="-c --config --json --help" ;;
+    "sessions list") words="-c --config --json --state --match --sort --watch --help" ;;
     "sessions show") words="-c --config --help" ;;
     "sessions drop") words="-c --config --help" ;;
     "queue") words="depth show dead republish purge --help" ;;

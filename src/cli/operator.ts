@@ -1,14 +1,24 @@
 /** `sessions`, `queue`, `backup`, `restore`: what an operator asks of a running gateway, by the socket beside its store. */
 import { join } from "node:path";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
 import { restoreBackup, writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
+import { wholeNumber } from "./device-options.ts";
 import { sayProblems } from "./problems.ts";
 import { Progress, watched } from "./progress.ts";
+import { again, type Choice, chosenSessions, sessionOrders, sessionStates } from "./session-list.ts";
 import { say, table } from "./table.ts";
+
+interface ListOptions extends Choice {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly watch?: number | true;
+}
+
+const watchSeconds = 2;
 
 type Depth = OutputOf<"queue.depth">;
 type ConfigOption = readonly [string, string];
@@ -21,11 +31,18 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .description(commands["sessions.list"].description)
     .option(...configFile)
     .option("--json", "as JSON")
+    .addOption(new Option("--state <state>", "those in this state").choices(sessionStates))
+    .option("--match <pattern>", "those whose client id fits, with * and ?")
+    .addOption(new Option("--sort <by>", "the most first; client: by name").choices(sessionOrders))
+    .option("--watch [seconds]", "again and again", wholeNumber(1, 3_600))
     .action(
-      plainly(async (options: { config?: string; json?: boolean }) => {
-        const all = await ask(socketOf(options), "sessions.list", {});
-        if (options.json) return say(JSON.stringify(all, undefined, 2));
-        say(table(all.map(sessionLine), "no sessions"));
+      plainly(async (options: ListOptions) => {
+        const show = async () => {
+          const all = chosenSessions(await ask(socketOf(options), "sessions.list", {}), options);
+          say(options.json ? JSON.stringify(all, undefined, 2) : table(all.map(sessionLine), "no sessions"));
+        };
+        if (options.watch === undefined) return show();
+        return again(options.watch === true ? watchSeconds : options.watch, show);
       }),
     );
   sessions

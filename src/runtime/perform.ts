@@ -17,8 +17,6 @@ export interface Edges {
   readonly report: (event: GatewayEvent) => void;
   /** Hears what leaves. */
   readonly tap?: Pick<Tap, "said" | "saidToAll">;
-  /** Whoever looks at what is sent; `tap` is undefined while nobody does. */
-  readonly live?: { readonly tap: ((way: "out", to: PeerId, bytes: Uint8Array) => void) | undefined };
 }
 
 /** Carries out one effect; `answer` takes what comes of it. */
@@ -91,7 +89,6 @@ function send({ to, dialect, message }: Extract<Effect, { kind: "send" }>, edges
   const bytes = dialect.encode(message, node && Buffer.from(node.nodeId, "hex"));
   if (!bytes) return;
   edges.tap?.said(to, bytes);
-  edges.live?.tap?.("out", to, bytes);
   transport.send(node ? node.forwarder : to, bytes);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Listens to what goes between gateway and devices, for captures. While nobody captures it costs one look at a number for each
- * datagram. A capture that is read too slowly loses its oldest datagrams, and says how many; it never holds up the gateway.
+ * Listens to what goes between gateway and devices, for captures and for the page: the one place on the way of a datagram.
+ * While nobody captures or looks it costs one look at a number and one at a field for each datagram. A capture that is read too slowly loses its oldest datagrams, and says how many; it never holds up the gateway.
  */
 import { CaptureWriter, type Datagram } from "../capture/capture-file.ts";
 import { forwardedNodeOf, neighbourOf, transportNameOf } from "../core/peer-id.ts";
@@ -29,6 +29,8 @@ export interface TapOptions {
   readonly clientAt: (peer: PeerId) => string | undefined;
   /** How many octets come before the contents of a message. */
   readonly payloadStart: (bytes: Uint8Array) => number;
+  /** The page of who looks; `tap` is undefined while nobody does. */
+  readonly page?: { readonly tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined };
   readonly limits?: Partial<TapLimits>;
 }
 
@@ -67,6 +69,7 @@ export class Tap {
 
   /** A datagram came; called before anything is made of it. */
   heard(from: PeerId, bytes: Uint8Array): void {
+    this.#options.page?.tap?.("in", from, bytes);
     if (this.#readers.size === 0) return;
     const { peer, clientId } = this.#options.whoSays(from, bytes);
     if (clientId !== undefined) this.#remember(peer, clientId);
@@ -75,6 +78,7 @@ export class Tap {
 
   /** A datagram leaves. */
   said(to: PeerId, bytes: Uint8Array): void {
+    this.#options.page?.tap?.("out", to, bytes);
     if (this.#readers.size === 0) return;
     const clientId = this.#options.clientAt(to) ?? this.#names.get(to);
     this.#hand("out", to, transportNameOf(to), bytes, clientId);
