@@ -32,7 +32,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   sessions: [
     { type: `${program} sessions`, does: "all of them" },
-    { type: `${program} sessions --state late --sort silent --watch`, does: "who is missing, again and again" },
+    { type: `${program} sessions list --state late --sort silent --watch`, does: "who is missing, again and again" },
     { type: `${program} sessions show meter-1`, does: "one, with topics and subscriptions" },
     { type: `${program} sessions drop meter-1`, does: "end it" },
   ],
