@@ -138,6 +138,13 @@ export class SecureWorld {
     this.#flush(device);
   }
 
+  /** It repeats what it said last, before its time: some do, for every repetition that they hear. */
+  repeat(device: WorldDevice): void {
+    const at = device.dtls.nextDeadline();
+    if (at !== undefined) device.dtls.timeout(at);
+    this.#flush(device);
+  }
+
   close(device: WorldDevice): void {
     device.dtls.close();
     this.#flush(device);

@@ -115,6 +115,23 @@ describe("a device whose last flight is not answered any more", () => {
     talks(world, device);
   });
 
+  test("is not answered each time, for some answer an answer with the same again: two would never come to an end", () => {
+    const world = new SecureWorld();
+    world.fate = (way, count) => (way === "down" && count >= 2 ? [] : [5]);
+    const device = world.start(world.device());
+    world.run(100);
+    expect(world.datagrams.down).toBe(3);
+    for (let i = 0; i < 5; i++) {
+      world.repeat(device);
+      world.run(20);
+    }
+    expect(world.datagrams).toEqual({ up: 8, down: 3 });
+    world.run(500);
+    world.repeat(device);
+    world.run(20);
+    expect(world.datagrams.down).toBe(4);
+  });
+
   test("is answered after a crash of the gateway, too: Finished was stored before it left", () => {
     const world = new SecureWorld();
     world.fate = (way, count) => (way === "down" && count === 2 ? [] : [5]);
