@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { isTopicFilter } from "../wire/topic.ts";
+import { placeholders } from "./topic-rights.ts";
 
 const patterns = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 const from = z
@@ -26,32 +28,77 @@ export const localNetworks = [
  */
 const nearby = [...localNetworks, "transport:ble", "transport:serial", "transport:dtls"];
 
-const gate = (what: string) =>
-  z
-    .strictObject({
-      enabled: z.boolean().default(true).describe(`Whether ${what} is served at all.`),
-      from: from.default(nearby),
-    })
-    .prefault({});
+const gate = (what: string) => ({
+  enabled: z.boolean().default(true).describe(`Whether ${what} is served at all.`),
+  from: from.default(nearby),
+});
+
+/** Filters of topics, with placeholders. */
+const topics = z
+  .array(
+    z
+      .string()
+      .refine(
+        (filter) => isTopicFilter(filter) && !filter.startsWith("$share/"),
+        "must be a topic filter, like a/{clientId}/#",
+      )
+      .refine(
+        (filter) =>
+          placeholders.reduce((text, placeholder) => text.replaceAll(placeholder, ""), filter).search(/[{}]/) < 0,
+        `knows ${placeholders.join(" and ")} only`,
+      ),
+  )
+  .max(100);
+
+const publish = topics
+  .optional()
+  .describe(
+    "Topics that may be published to, as filters with `{clientId}` and `{identity}`; names as devices say them, without `upstream.topicPrefix`. Absent: all.",
+  );
+const subscribe = topics
+  .optional()
+  .describe(
+    "The same for what may be subscribed to and is handed over. A filter wider than each of these is refused. Absent: all.",
+  );
 
 export const accessOptions = z.strictObject({
   default: z.enum(["allow", "deny"]).default("allow").describe("For clients that no rule names."),
   rules: z
     .array(
       z.union([
-        z.strictObject({ allow: patterns.describe("Client ids, with * and ?."), from: from.optional() }),
+        z.strictObject({
+          allow: patterns.describe("Client ids, with * and ?."),
+          from: from.optional(),
+          publish,
+          subscribe,
+        }),
         z.strictObject({ deny: patterns.describe("Client ids, with * and ?."), from: from.optional() }),
       ]),
     )
     .default([])
-    .describe("The first rule that names the client id and its network counts."),
+    .describe(
+      "The first rule that names the client id and its network counts. Topics are those of the first `allow` that does.",
+    ),
+  publish: publish.describe("For clients of which no rule has `publish`. Absent: everything."),
+  subscribe: subscribe.describe("For clients of which no rule has `subscribe`. Absent: everything."),
   site: from
     .default(nearby)
     .describe(
       "Networks of the own site. A client elsewhere gets little before it has answered (`clients.unprovenFactorMax`).",
     ),
-  qosMinusOne: gate("QoS -1").describe("Who may publish without a connection."),
-  forwarders: gate("forwarder encapsulation").describe("Who may pass on messages of other nodes."),
+  qosMinusOne: z
+    .strictObject({
+      ...gate("QoS -1"),
+      publish: publish.describe(
+        "Topics for whoever has no connection; there is no `{clientId}`. Absent: all, unless `publish` stands elsewhere in `access`: then none.",
+      ),
+    })
+    .prefault({})
+    .describe("Who may publish without a connection."),
+  forwarders: z
+    .strictObject(gate("forwarder encapsulation"))
+    .prefault({})
+    .describe("Who may pass on messages of other nodes."),
 });
 
 export type AccessOptions = z.infer<typeof accessOptions>;

@@ -5,6 +5,7 @@ import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { AccessOptions } from "./access-options.ts";
+import { compileRights } from "./topic-rights.ts";
 
 const admitted: Admission = { admitted: true };
 
@@ -31,10 +32,13 @@ export function createAccessPolicy(
     return {
       admission: { admitted: true, byName: !globs.some((glob) => /^[*?]*$/.test(glob)) } as const,
       allows: "allow" in rule,
-      matches: (clientId: string, peer: PeerId, identity: PeerIdentity) =>
-        patterns.some((pattern) => pattern.test(clientId)) && (network?.has(peer, identity) ?? true),
+      lists: "allow" in rule ? { publish: rule.publish, subscribe: rule.subscribe } : {},
+      names: (clientId: string) => patterns.some((pattern) => pattern.test(clientId)),
+      reaches: (peer: PeerId, identity: PeerIdentity | undefined) => network?.has(peer, identity) ?? true,
     };
   });
+  const isLimited = [options, ...rules.map(({ lists }) => lists)].some(({ publish }) => publish !== undefined);
+  const withoutConnection = options.qosMinusOne.publish ?? (isLimited ? [] : undefined);
   const site = new Network(options.site, hostOf);
   const qosMinusOne = new Network(options.qosMinusOne.from, hostOf);
   const forwarders = new Network(options.forwarders.from, hostOf);
@@ -52,10 +56,21 @@ export function createAccessPolicy(
         };
       if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
         return { admitted: true, byName: true };
-      const rule = rules.find(({ matches }) => matches(clientId, peer, identity));
+      const rule = rules.find(({ names, reaches }) => names(clientId) && reaches(peer, identity));
       if (rule?.allows ?? options.default === "allow") return rule?.admission ?? admitted;
       const line = JSON.stringify({ allow: clientId, from: [identity.name] });
       return { admitted: false, hint: `access.rules: put first ${line}` };
+    },
+    rightsOf(holder) {
+      const { clientId, peer, identity } = holder;
+      if (clientId === undefined)
+        return compileRights({ publish: withoutConnection, subscribe: [], at: "access.qosMinusOne" }, holder);
+      // Of a client that is nowhere only the id is known; what it left behind is treated as the first rule for it says.
+      const at = rules.findIndex(
+        ({ allows, names, reaches }) => allows && names(clientId) && (peer === undefined || reaches(peer, identity)),
+      );
+      const { publish = options.publish, subscribe = options.subscribe } = rules[at]?.lists ?? {};
+      return compileRights({ publish, subscribe, at: at < 0 ? "access" : `access.rules.${at}` }, holder);
     },
     isInside: (peer) => site.has(peer),
     qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),

@@ -8,11 +8,33 @@ export type Admission =
     }
   | { readonly admitted: false /** The line of configuration that would admit it. */; readonly hint: string };
 
+/** What is limited for whoever has this; names and filters as devices know them, without the prefix at the broker. */
+export interface Rights {
+  mayPublish(topicName: string): boolean;
+  /** May it ask for all names that this filter matches? */
+  maySubscribe(filter: string): boolean;
+  mayReceive(topicName: string): boolean;
+  /** The line of configuration that would allow it. */
+  hint(way: Way, topic: string): string;
+}
+
+/** What a right is about. `receive` is what comes of a subscription, and stands under `subscribe` in the configuration. */
+export type Way = "publish" | "subscribe" | "receive";
+
+/** Whose rights are asked for. No client id: who publishes at QoS -1 without a connection. No peer: nobody knows where it is. */
+export interface Holder {
+  readonly clientId: string | undefined;
+  readonly peer: PeerId | undefined;
+  readonly identity: PeerIdentity | undefined;
+}
+
 export interface AccessPolicy {
   /** May this client id CONNECT from this peer, or go on? Asked once for each CONNECT, not for each message. */
   client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
   /** Is this peer in a network of the own site, where nobody forges addresses to aim at somebody else? */
   isInside(peer: PeerId): boolean;
+  /** Topics that it may use; undefined = all. Costs a look at every rule: to be kept as long as the policy and the peer stay. */
+  rightsOf(holder: Holder): Rights | undefined;
   /** May this peer publish at QoS -1 without a connection? */
   qosMinusOne(peer: PeerId): Admission;
   /** May this peer encapsulate messages of others? */
@@ -22,6 +44,7 @@ export interface AccessPolicy {
 export const admitAll: AccessPolicy = {
   client: () => ({ admitted: true }),
   isInside: () => true,
+  rightsOf: () => undefined,
   qosMinusOne: () => ({ admitted: true }),
   forwarder: () => ({ admitted: true }),
 };

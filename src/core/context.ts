@@ -4,7 +4,7 @@
  * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
  */
 
-import type { AccessPolicy, Admission } from "./access.ts";
+import type { AccessPolicy, Admission, Rights, Way } from "./access.ts";
 import { Counters } from "./counters.ts";
 import { Deadline, Deadlines } from "./deadlines.ts";
 import { Effects } from "./effects.ts";
@@ -17,8 +17,9 @@ import type { PayloadPolicy } from "./payloads.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import { assumedDialect, type Listener, type Speech } from "./speech.ts";
-import type { Experience } from "./state/broker-session.ts";
+import type { BrokerSession, Experience } from "./state/broker-session.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
+import type { Exchange } from "./state/exchanges.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
@@ -44,6 +45,8 @@ export type AnyDeadline =
   | NonNullable<Link["custody"]>
   | Deadline<SharedConnection<Session>, "quiet">
   | GatewayDeadline;
+
+const toldRightsMax = 1_000;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
 const answersPerAddressMax = 8;
@@ -79,6 +82,10 @@ export class Context {
   payloads: PayloadPolicy | undefined;
   /** Who gets in, now. */
   access: AccessPolicy;
+  /** What of missing rights has been told, by way, client and topic: the oldest is forgotten, and told again. */
+  readonly toldRights = new Set<string>();
+  /** What this turn could not send for want of a right: it is over when the turn ends (inputs/not-allowed.ts). */
+  readonly notAllowed: { readonly broker: BrokerSession<Session>; readonly exchange: Exchange<Session> }[] = [];
   stopping = false;
   readonly store = new StoreWatch();
   readonly acceptedByBroker: KnownClients;
@@ -178,6 +185,37 @@ export class Context {
     const identity = this.environment.identityOf(neighbourOf(peer));
     const admission = this.access.client(clientId, peer, identity);
     return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
+  }
+
+  /** Topics that this client may use; undefined = all. Asked once for each message: nearly always two comparisons. */
+  rightsOf(session: Session): Rights | undefined {
+    const { peer } = session;
+    if (session.rightsBy === this.access && (session.rightsAt === peer || peer === undefined)) return session.rights;
+    session.rightsBy = this.access;
+    session.rightsAt = peer;
+    session.rights = this.rightsAt(session.clientId, peer);
+    return session.rights;
+  }
+
+  /** The same of whoever is at this peer; no client id: without a connection. */
+  rightsAt(clientId: string | undefined, peer: PeerId | undefined): Rights | undefined {
+    const identity = peer === undefined ? undefined : this.environment.identityOf(neighbourOf(peer));
+    return this.access.rightsOf({ clientId, peer, identity });
+  }
+
+  /** Counts and reports that a right is missing. With the line that would give it, once for each client and topic. */
+  sayNotAllowed(
+    rights: Rights,
+    about: { clientId: string | undefined; peer: PeerId | undefined; way: Way; topic: string },
+  ): void {
+    const { clientId, peer, way, topic } = about;
+    this.drop("topic-not-allowed", { clientId, peer, detail: `${way} ${topic}` });
+    const key = `${way} ${clientId ?? peer ?? ""} ${topic}`;
+    if (this.toldRights.has(key)) return;
+    const oldest = this.toldRights.size >= toldRightsMax ? this.toldRights.values().next() : undefined;
+    if (oldest && !oldest.done) this.toldRights.delete(oldest.value);
+    this.toldRights.add(key);
+    this.out.report({ event: "topic_not_allowed", clientId, peer, way, topic, hint: rights.hint(way, topic) });
   }
 
   /** How what is sent to this client is repeated. */

@@ -1,4 +1,5 @@
 /** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
+import type { Way } from "./access.ts";
 import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
 import type { Reason } from "./words.ts";
 
@@ -12,6 +13,7 @@ export const dropReasons = [
   "unexpected-type",
   "unknown-sender",
   "not-admitted",
+  "topic-not-allowed",
   "client-id-taken",
   "id-in-use",
   "encapsulation-not-allowed",
@@ -80,6 +82,15 @@ export type GatewayEvent =
       readonly clientId: string | undefined;
       readonly peer: PeerId;
       readonly what: "client" | "qosMinusOne" | "forwarder";
+      readonly hint: string;
+    }
+  /** Rules of access keep a client (undefined: a sender without a connection) from a topic, or a filter. */
+  | {
+      readonly event: "topic_not_allowed";
+      readonly clientId: string | undefined;
+      readonly peer: PeerId | undefined;
+      readonly way: Way;
+      readonly topic: string;
       readonly hint: string;
     }
   | {

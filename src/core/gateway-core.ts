@@ -25,6 +25,7 @@ import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { purgeDownlink, sendByOperator } from "./inputs/downlink.ts";
 import { noteHeard, onQuietDeadline, openLeavings } from "./inputs/leaving.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
+import { settleNotAllowed } from "./inputs/not-allowed.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
@@ -357,7 +358,9 @@ export class GatewayCore implements Core {
 
   #endTurn(): readonly Effect[] {
     const context = this.#context;
+    if (context.notAllowed.length > 0) settleNotAllowed(context);
     if (!context.stopping) moveOn(context);
+    if (context.notAllowed.length > 0) settleNotAllowed(context);
     const behind = context.journal.flush();
     watchStore(context);
     const { reads } = context.drain;

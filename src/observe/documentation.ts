@@ -33,6 +33,16 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
       hint: 'access.forwarders.from: add "192.0.2.7"',
     },
   ],
+  topic_not_allowed: [
+    {
+      event: "topic_not_allowed",
+      clientId,
+      peer,
+      way: "publish",
+      topic: "set/lamp",
+      hint: 'access.rules.0.publish: add "set/lamp"',
+    },
+  ],
   drop: [
     { event: "drop", reason: "malformed", clientId: undefined, peer, detail: "PUBLISH: too-short" },
     { event: "drop", reason: "buffer-full", clientId, peer, detail: "QoS 1 set/lamp: not taken" },

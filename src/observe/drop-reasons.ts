@@ -54,6 +54,13 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "topic-not-allowed": {
+    meaning:
+      "`publish` or `subscribe` of `access` keeps a client from a topic: a publication is not sent on (its device hears 'not supported' where it waits for an answer, and what it was answered for before becomes a dead letter), a subscription is refused, a message is not handed over.",
+    advice: "To allow it, use the line that the log gives with `topic_not_allowed`.",
+    level: "debug",
+    byStrangers: false,
+  },
   "client-id-taken": {
     meaning:
       "A client whose MQTT client id is another's at its broker: one of the gateway's own connections (`upstream.serviceClientId`, and `-1`, `-2` of shared ones), or a client of another upstream, prefixes counted. It hears 'not supported'.",

@@ -132,6 +132,27 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: ["dropped_total"],
     audience: { event: "viewer", clientId: "operator", peer: "operator", what: "viewer", hint: "operator" },
   },
+  topic_not_allowed: {
+    meaning:
+      "A client, or a sender without a connection, may not use this topic or filter: `publish` or `subscribe` of `access` says so. Told once for each client and topic.",
+    advice: "If it is to, the line gives what to add to the configuration. If not, the rule did its work.",
+    level: "warn",
+    sentence: ({ clientId, peer, way, topic, hint }) => {
+      const who = clientId === undefined ? `a sender without a connection at ${peer}` : `client "${clientId}"`;
+      const what = { publish: "publish to", subscribe: "subscribe to", receive: "be sent messages of" }[way];
+      return `${who} may not ${what} ${topic}; to allow it: ${hint}`;
+    },
+    limitedBy: ({ clientId, peer, way, topic }) => `${clientId ?? peer} ${way} ${topic}`,
+    metrics: ["dropped_total"],
+    audience: {
+      event: "viewer",
+      clientId: "viewer",
+      peer: "operator",
+      way: "viewer",
+      topic: "operator",
+      hint: "operator",
+    },
+  },
   drop: {
     meaning: "A message was dropped or refused. The reason says why: see below.",
     advice: "By reason.",

@@ -78,6 +78,23 @@ export function matches(filter: string, topicName: string): boolean {
   return wanted.length === levels.length;
 }
 
+/**
+ * Does every name that matches `filter` match `right`, too? Filters are compared one with one: two rights that only together
+ * hold a filter do not hold it. Of `$share/group/filter` the filter counts.
+ */
+export function covers(right: string, filter: string): boolean {
+  const plain = filter.startsWith(share) ? filter.slice(filter.indexOf("/", share.length) + 1) : filter;
+  if (plain.startsWith("$") && /^[+#]/.test(right)) return false;
+  const held = right.split("/");
+  const asked = plain.split("/");
+  for (let i = 0; i < held.length; i++) {
+    if (held[i] === "#") return true;
+    const level = asked[i];
+    if (level === undefined || level === "#" || (held[i] !== "+" && held[i] !== level)) return false;
+  }
+  return held.length === asked.length;
+}
+
 /** The two octets of a short topic name as a number; undefined when the name is not exactly two octets, or not usable. */
 export function shortNameToId(name: string): number | undefined {
   if (name.length === 0 || name.length > 2 || !isTopicName(name)) return undefined;

@@ -24,6 +24,7 @@ import type { Session } from "../state/session.ts";
 import type { Instant, Publication } from "../types.ts";
 import type { Reason } from "../words.ts";
 import { storeExperience } from "./experience-record.ts";
+import { mayHave, mayPublish } from "./rights.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
 /** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
@@ -170,6 +171,10 @@ function sendRequest(
 ): void {
   const { link } = broker;
   if (!link) return;
+  if (exchange.kind === "subscribe" && !isAllowed(context, link, exchange)) {
+    context.notAllowed.push({ broker, exchange });
+    return;
+  }
   broker.sent(exchange);
   const { packetId } = exchange;
   const topicFilter = filterToBroker(link.policy.topicPrefix, exchange.filter);
@@ -190,11 +195,25 @@ function sendRequest(
   });
 }
 
+/** Over a shared connection: may one of those who want it? What comes is asked about for each of them. */
+function isAllowed(context: Context, { id }: Connection, { filter, shared }: SubscribeExchange<Session>): boolean {
+  if (shared) {
+    for (const session of shared.entry.members.keys()) if (mayHave(context, session, "subscribe", filter)) return true;
+    return shared.entry.members.size === 0;
+  }
+  const session = context.links.get(id)?.session;
+  return session === undefined || mayHave(context, session, "subscribe", filter);
+}
+
 function sendPublish(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
   const { link } = broker;
   if (!link) return;
+  const { publication, packetId, sentBefore: dup, owner } = exchange;
+  if (owner && !mayPublish(context, owner, publication)) {
+    context.notAllowed.push({ broker, exchange });
+    return;
+  }
   broker.sent(exchange);
-  const { publication, packetId, sentBefore: dup } = exchange;
   context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
   if (packetId === 0) ping(context, broker, exchange);
 }
@@ -204,7 +223,8 @@ const unansweredWaitingMax = 20;
 
 /**
  * A publication at QoS 0: it leaves at once, and nothing is known of it. Where connections ended over such ones, or
- * suspects are looked for, it takes its turn, and a PINGREQ behind it shows that it got through. False: it is dropped.
+ * suspects are looked for, it takes its turn, and a PINGREQ behind it shows that it got through. False: it is to be counted as
+ * dropped by whoever asked.
  */
 export function sendUnanswered(
   context: Context,
@@ -214,6 +234,7 @@ export function sendUnanswered(
 ): boolean {
   const { link } = broker;
   if (!link?.up) return false;
+  if (owner && !mayPublish(context, owner, publication)) return true;
   if (!broker.search.isOn && context.now >= broker.watchUntil && !broker.search.remembers) {
     broker.saidUnanswerable = true;
     context.out.add({ kind: "publish", linkId: link.id, publication, packetId: 0, dup: false });
@@ -228,6 +249,19 @@ export function sendUnanswered(
   broker.search.attach(exchange, key);
   sendOrWait(context, broker, exchange);
   return true;
+}
+
+/** The last word of a client over a connection that closes after it: nobody would wait for an answer. */
+export function sendLast(context: Context, session: Session, publication: Publication): void {
+  const { link } = session.broker;
+  if (!link || !mayPublish(context, session, publication)) return;
+  context.out.add({
+    kind: "publish",
+    linkId: link.id,
+    publication: { ...publication, qos: 0 },
+    packetId: 0,
+    dup: false,
+  });
 }
 
 /** MQTT reason codes, as a device hears them. */

@@ -1,4 +1,5 @@
 /** A will as the broker would know it. */
+import type { Rights } from "../access.ts";
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";
 import { willKey } from "../state/packet-key.ts";
@@ -6,21 +7,28 @@ import type { Session } from "../state/session.ts";
 import type { Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
 
-/** The client's will as the broker would know it. */
-export function brokerWill(session: Session): Will | undefined {
+/** The client's will as the broker would know it; none where the client has no right to its topic. */
+export function brokerWill(context: Context, session: Session): Will | undefined {
   const will = session.will;
-  return will && { ...will, topicName: toBroker(session.upstream.options.topicPrefix, will.topicName) };
+  if (!will || context.rightsOf(session)?.mayPublish(will.topicName) === false) return undefined;
+  return { ...will, topicName: toBroker(session.upstream.options.topicPrefix, will.topicName) };
+}
+
+/** A will that is due is not published: its client has no right to the topic. Counted, and told. */
+export function sayIfNotAllowed(context: Context, { clientId, peer, will }: Session, rights: Rights | undefined): void {
+  if (!will || !rights || rights.mayPublish(will.topicName)) return;
+  context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: will.topicName });
 }
 
 /** What the broker is to hold for this client, unless it is known to close for it. */
 export function willToTell(context: Context, session: Session): Will | undefined {
   if (session.upstream.options.will.held !== "broker" || isWillRefused(context, session)) return undefined;
-  return brokerWill(session);
+  return brokerWill(context, session);
 }
 
 /** Is the broker known to close for a CONNECT with this client's will? */
 export function isWillRefused(context: Context, session: Session): boolean {
-  const will = brokerWill(session);
+  const will = brokerWill(context, session);
   const { broker, clientId } = session;
   return will !== undefined && broker.kinds.refuses(context.now, willKey(clientId, will));
 }

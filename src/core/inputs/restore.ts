@@ -20,6 +20,7 @@ import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { beginProof } from "../session/proof.ts";
 import { entryFrom } from "../session/queued-record.ts";
+import { endForbidden } from "../session/rights-changed.ts";
 import { markChanged } from "../session/session-record.ts";
 import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
@@ -91,6 +92,7 @@ function restoreSession(context: Context, stored: StoredState): void {
     markChanged(context, session);
   }
   restoreBacklog(session, stored);
+  endForbidden(context, session);
   const isIdle = session.state === "disconnected" || session.state === "lost";
   session.awaitsForwarding = isIdle && session.account.unforwarded > 0;
   context.sessions.setIdle(session, isIdle);

@@ -3,6 +3,7 @@
  * clients are told, so that they look for a gateway at once; sleepers are not spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
  */
 import { closeLink, detach } from "../broker/links.ts";
+import { sendLast } from "../broker/sending.ts";
 import { publishOffline } from "../broker/service.ts";
 import { brokerWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
@@ -34,8 +35,8 @@ export function onShutdown(context: Context): void {
 function publishWillAtOnce(context: Context, session: Session): void {
   const { clientId } = session;
   const { link } = session.broker;
-  const will = brokerWill(session);
+  const will = brokerWill(context, session);
   if (!will || !link?.up || session.state === "disconnected" || session.state === "lost") return;
   context.out.report({ event: "will_published", clientId, by: "gateway" });
-  context.out.add({ kind: "publish", linkId: link.id, publication: { ...will, qos: 0 }, packetId: 0, dup: false });
+  sendLast(context, session, will);
 }

@@ -7,6 +7,7 @@ import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
+import { drainSoon } from "../session/backlog.ts";
 import { onAcceptedSettled } from "../session/backlog-drain.ts";
 import { markChanged } from "../session/session-record.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
@@ -19,7 +20,7 @@ import { type Session, unbindUplink } from "../state/session.ts";
 import type { Suspicion } from "../state/suspicion.ts";
 
 /** MQTT 5 reason of a refusal by the broker, as which this counts. */
-const notAuthorized = 0x87;
+export const notAuthorized = 0x87;
 
 export function takeOut(context: Context, link: Link, suspicion: Suspicion<Exchange<Session>>): void {
   const { broker } = link;
@@ -59,24 +60,34 @@ function report(
   });
 }
 
-function takeOutPublish(context: Context, broker: BrokerSession<Session>, exchange: PublishExchange<Session>): void {
+/** Nothing of it goes to the broker any more. What the broker may have of it from before is uncertain. */
+export function takeOutPublish(
+  context: Context,
+  broker: BrokerSession<Session>,
+  exchange: PublishExchange<Session>,
+  reason: "refused-by-broker" | "topic-not-allowed" = "refused-by-broker",
+): void {
   const { publication, owner, origin, isWill, accepted } = exchange;
+  const mayBeThere = publication.qos === 2 && (reason === "refused-by-broker" || exchange.sentBefore);
   const clientId = owner?.clientId ?? "";
+  const note = (detail: string) => {
+    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail }); // else whoever asked has counted it
+  };
   broker.finish(exchange);
   forgetExchange(context, exchange);
-  if (publication.qos === 2) {
+  if (mayBeThere) {
     retire(context, broker, exchange);
     context.counters.qos2Uncertain++;
     context.out.report({ event: "qos2_uncertain", clientId, packetId: exchange.packetId });
   }
   if (isWill) {
-    context.drop("refused-by-broker", { clientId, detail: `will, QoS ${publication.qos} ${publication.topicName}` });
-    const mayBeThere = publication.qos === 2;
-    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    note(`will, QoS ${publication.qos} ${publication.topicName}`);
+    keepDeadLetter(context, { clientId, direction: "up", reason, publication, mayBeThere });
     return onWillSettled(context, exchange);
   }
-  if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, true);
-  context.drop("refused-by-broker", { clientId, detail: `QoS ${publication.qos} ${publication.topicName}` });
+  if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, { reason, mayBeThere });
+  note(`QoS ${publication.qos} ${publication.topicName}`);
+  if (owner) drainSoon(context, owner); // it may have been this one that filled the window
   if (!origin) return;
   const { session, msgId, topicId } = origin;
   unbindUplink(exchange);

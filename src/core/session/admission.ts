@@ -1,5 +1,6 @@
 /** Into the outbox, if there is room; what found none is let in when there is. */
 import { acknowledge } from "../broker/received-record.ts";
+import { mayHave } from "../broker/rights.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { bindDelivery, type OutboxEntry } from "../state/outbox-entry.ts";
@@ -42,6 +43,9 @@ export function admitDeferred(context: Context, session: Session): void {
 
 /** Puts an entry into the outbox, if there is room. */
 export function enqueue(context: Context, session: Session, entry: OutboxEntry): Admission {
+  // What would never be sent takes nobody's room.
+  if (!mayHave(context, session, "receive", entry.publication.topicName))
+    return refuseEntry(context, session, entry, "topic-not-allowed");
   const admission = admit(context, session, entry);
   if (admission !== "in") return admission;
   const { received } = entry;

@@ -150,7 +150,7 @@ export function onAcceptedSettled(
   session: Session,
   exchange: PublishExchange<Session>,
   code: number,
-  wasTakenOut = false,
+  takenOut?: { readonly reason: "refused-by-broker" | "topic-not-allowed"; readonly mayBeThere: boolean },
 ): void {
   const { clientId } = session;
   if (exchange.backlogId > 0)
@@ -158,9 +158,9 @@ export function onAcceptedSettled(
   if (code >= 0x80) {
     const { publication } = exchange;
     const detail = `QoS ${publication.qos} ${publication.topicName}, reason code ${code}`;
-    context.drop("refused-by-broker", { clientId, detail });
-    const mayBeThere = publication.qos === 2 && wasTakenOut;
-    keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere });
+    const { reason, mayBeThere } = takenOut ?? { reason: "refused-by-broker", mayBeThere: false };
+    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail });
+    keepDeadLetter(context, { clientId, direction: "up", reason, publication, mayBeThere });
   }
   if (!checkAllForwarded(context, session)) drainSoon(context, session);
 }

@@ -27,6 +27,7 @@ export function completePendingConnect(context: Context, session: Session, pendi
   if (session.broker.link?.up && !session.shared) context.acceptedByBroker.note(session.clientId);
   session.awaitsForwarding = false;
   session.dialect = pending.dialect;
+  session.rightsBy = undefined; // who is at the same address may have proved something else since
   moveTo(context, session, peer);
   session.clean = message.cleanSession;
   session.predefined = context.predefined;

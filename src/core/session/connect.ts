@@ -8,13 +8,13 @@
 import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";
 import { holderOfId } from "../broker/client-ids.ts";
 import { closeLink, detach, openLink } from "../broker/links.ts";
+import { sendLast } from "../broker/sending.ts";
 import { brokerWill, isWillRefused, sameWill } from "../broker/will.ts";
 import type { Context } from "../context.ts";
-import type { Effect } from "../effect.ts";
 import { connAck, willMsgReq, willTopicReq } from "../messages.ts";
 import { type Caller, PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
-import type { LinkId, PeerId, Publication } from "../types.ts";
+import type { PeerId } from "../types.ts";
 import type { Connect, WillMsg, WillTopic } from "../words.ts";
 import { isStoreAndForward } from "./backlog.ts";
 import { changeState } from "./client-life.ts";
@@ -214,6 +214,13 @@ export function onWillTopic(context: Context, pending: PendingConnect<Session>, 
     forgetPendingConnect(context, pending);
     return refuseConnect(context, pending, "notSupported", "will topic");
   }
+  const { clientId, peer } = pending;
+  const rights = context.rightsAt(clientId, peer);
+  if (rights?.mayPublish(willTopic) === false) {
+    forgetPendingConnect(context, pending);
+    context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: willTopic });
+    return refuseConnect(context, pending, "notSupported", "it has no right to its will topic");
+  }
   pending.willTopic = { topicName: willTopic, qos, retain };
   pending.stage = "willMsg";
   context.tell(pending, willMsgReq);
@@ -298,7 +305,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
     return failPendingConnect(context, session, pending, { reason: "notSupported", why });
   }
   const mayGoOn = !session.upstream.isThere && isTrusted(context, session, pending);
-  const fits = !heldByBroker || sameWill(link?.will, brokerWill(session));
+  const fits = !heldByBroker || sameWill(link?.will, brokerWill(context, session));
   if (link?.clean === message.cleanSession && fits && !session.brokerRefused && (link.up || mayGoOn)) {
     return completePendingConnect(context, session, pending);
   }
@@ -311,7 +318,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
 function endForNewStart(context: Context, session: Session, cleanStart: boolean): void {
   const { link } = session.broker;
   const willIsDue = cleanStart && session.state === "active" && session.will !== undefined && link !== undefined;
-  const heldByBroker = willIsDue && sameWill(brokerWill(session), link.will);
+  const heldByBroker = willIsDue && sameWill(brokerWill(context, session), link.will);
   if (willIsDue && !heldByBroker && link.up) publishWill(context, session);
   const endsAtBroker = { how: heldByBroker ? "abandon" : "disconnect", endSession: true } as const;
   detach(context, session, endsAtBroker);
@@ -322,8 +329,8 @@ function endForNewStart(context: Context, session: Session, cleanStart: boolean)
 /** A clean start of a client that the gateway still owes something to the broker for: that goes on, all else is new. */
 function startAnew(context: Context, session: Session): void {
   if (session.state === "active" && session.will !== undefined && session.broker.link?.up) {
-    const will = brokerWill(session);
-    if (will) context.out.add(willAtOnce(session.broker.link.id, will));
+    const will = brokerWill(context, session);
+    if (will) sendLast(context, session, will);
     context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   }
   stopInFlight(context, session);
@@ -331,8 +338,4 @@ function startAnew(context: Context, session: Session): void {
   forgetDevice(context, session);
   session.will = undefined;
   context.out.report({ event: "session_ended", clientId: session.clientId, why: "new start" });
-}
-
-function willAtOnce(linkId: LinkId, will: Publication): Effect {
-  return { kind: "publish", linkId, publication: { ...will, qos: 0 }, packetId: 0, dup: false };
 }

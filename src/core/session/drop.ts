@@ -18,7 +18,8 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   const { qos, topicName } = entry.publication;
   const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
   session.dropped++;
-  context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
+  // Whoever asked for the right has counted it.
+  if (reason !== "topic-not-allowed") context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   keepDeadLetter(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
   const received = unbindDelivery(entry);
@@ -45,11 +46,12 @@ export function refuseEntry(context: Context, session: Session, entry: OutboxEnt
   const { clientId, peer } = session;
   const { publication } = entry;
   session.dropped++;
-  context.drop(reason, {
-    clientId,
-    peer,
-    detail: `QoS ${publication.qos} ${publication.topicName}: ${publication.payload.byteLength} octets, not taken`,
-  });
+  if (reason !== "topic-not-allowed")
+    context.drop(reason, {
+      clientId,
+      peer,
+      detail: `QoS ${publication.qos} ${publication.topicName}: ${publication.payload.byteLength} octets, not taken`,
+    });
   keepDeadLetter(context, { clientId, direction: "down", reason, publication });
   return "dropped";
 }

@@ -6,6 +6,7 @@
  * broker is acknowledged when the client has acknowledged (client-answers.ts), or when we take custody: the client sleeps and
  * the message is buffered (and stored). See custody.ts.
  */
+import { mayHave } from "../broker/rights.ts";
 import { type Context, maxMessageBytes } from "../context.ts";
 import { pingResp } from "../messages.ts";
 import type { OutboxEntry } from "../state/outbox-entry.ts";
@@ -97,6 +98,10 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.released) {
     if (!mayBeSent(context, session, { type: "PUBREL", msgId: entry.msgId })) return waits(context, session);
     startFlight(context, session, entry);
+    return true;
+  }
+  if (!mayHave(context, session, "receive", entry.publication.topicName)) {
+    giveUp(context, session, entry, "topic-not-allowed");
     return true;
   }
   const topic = topicFor(context, session, entry.publication.topicName);
@@ -199,6 +204,13 @@ function noteTry({ outbox }: Session, isAside: boolean): void {
 export function sendInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight || session.peer === undefined) return;
+  const isFinished = inFlight.kind === "publish" && inFlight.entry.released;
+  const { topicName } = inFlight.kind === "publish" ? inFlight.entry.publication : inFlight;
+  if (!isFinished && !mayHave(context, session, "receive", topicName)) {
+    stopInFlight(context, session);
+    if (inFlight.kind === "publish") giveUp(context, session, inFlight.entry, "topic-not-allowed");
+    return context.touch(session); // the end of the turn goes on, or finds the next that may not
+  }
   inFlight.sentAt = context.now;
   armRetry(context, session);
   if (inFlight.kind === "register") {

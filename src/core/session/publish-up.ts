@@ -8,6 +8,7 @@ import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts
 import { verdictOn } from "../broker/door.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
 import { takesPublication } from "../broker/limits.ts";
+import { mayPublish } from "../broker/rights.ts";
 import { reasonOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
@@ -80,6 +81,8 @@ export function onPublish(context: Context, session: Session, message: Publish):
 function goesOn(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const { uplinkInFlightMax } = context.options.clients;
+  // It is asked again where it leaves; here it can be refused before anything is made of it.
+  if (!mayPublish(context, session, publication)) return sayRefused(context, session, message);
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
   if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
   if (verdict === "suspect") return publishSuspect(context, session, message, publication);
@@ -107,6 +110,12 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
   if (message.qos > 0) return publishWithAnswer(context, session, message, publication);
   if (sendUnanswered(context, session.broker, session, publication)) return true;
   return refuse(context, session, message, "congestion", "uplink-congested");
+}
+
+/** Counted already. At QoS 0 too: the device may hear it, and stop. [§5.4.13] */
+function sayRefused(context: Context, session: Session, { topicId, msgId }: Publish): false {
+  context.tell(session, pubAck(topicId, msgId, "notSupported"));
+  return false;
 }
 
 /** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
@@ -156,6 +165,11 @@ export function onPublishWithoutAnswer(
   const { topicName, payload } = decoded ?? named;
   const meta = metaFor(upstream.options, sender, decoded);
   const publication: Publication = { topicName, payload, qos: 0, retain: message.retain, ...(meta && { meta }) };
+  const rights = session ? context.rightsOf(session) : context.rightsAt(undefined, peer);
+  if (rights?.mayPublish(publication.topicName) === false) {
+    const { clientId } = sender;
+    return context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: publication.topicName });
+  }
   context.counters.publishedUp++;
   const link = session?.broker.link;
   const via = link?.up ? link : upstream.service.link;

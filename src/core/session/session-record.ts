@@ -25,7 +25,7 @@ function storedRecordOf(session: Session): SessionRecord {
     farewell: session.willPending,
     ...(session.spoke && { spoke: true }),
     ...(session.dialect.name !== assumedDialect && { dialect: session.dialect.name }),
-    ...(session.unproven && { unproven: true }),
+    ...(session.unproven && session.peer !== undefined && { unproven: true }),
     ...(session.vouched && { vouched: true }),
     will: session.will,
     brokerWill: session.broker.link?.will,

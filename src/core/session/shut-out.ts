@@ -9,6 +9,7 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { PeerId } from "../types.ts";
 import { disconnectClient, sendDisconnect } from "./departure.ts";
+import { markChanged } from "./session-record.ts";
 
 export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId, hint: string): void {
   context.counters.dropped["not-admitted"]++;
@@ -21,7 +22,11 @@ export function staysAdmitted(context: Context, session: Session, { tell }: { te
   if (peer === undefined) return true; // it is asked when it comes from somewhere
   const admission = context.admits(clientId, peer);
   if (admission.admitted) {
-    session.vouched = admission.byName === true;
+    const isVouched = admission.byName === true;
+    if (session.vouched !== isVouched) {
+      session.vouched = isVouched;
+      markChanged(context, session);
+    }
     context.sessions.noteStanding(session);
     return true;
   }

@@ -1,10 +1,12 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
  */
+
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import { storeExperience } from "../broker/experience-record.ts";
 import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
+import { mayHave } from "../broker/rights.ts";
 import { reasonOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverShared } from "../broker/shared-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
@@ -21,7 +23,7 @@ import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
 import { isStoreAndForward } from "./backlog.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
-import { dropLateRefused } from "./subscription-loss.ts";
+import { dropLateRefused, dropSubscription } from "./subscription-loss.ts";
 import { assignTopic, hasRoomFor } from "./topic-octets.ts";
 
 export function onSubscribe(context: Context, session: Session, message: Subscribe): void {
@@ -40,6 +42,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   if (typeof what === "string") {
     return refuse(what, what === "invalidTopicId" && typeof message.topic === "number" ? message.topic : 0);
   }
+  if (!mayHave(context, session, "subscribe", what.filter)) return refuse("notSupported", what.predefinedId);
   if (isRefusedFilter(context, session, what.filter)) return refuse("notSupported", what.predefinedId);
   const { link } = broker;
   if (link?.up && !takesFilter(link.limits, session.upstream.options.topicPrefix, what.filter))
@@ -126,6 +129,13 @@ export function onSubscribeAck(
   if (reason !== "accepted") {
     if (session.shared) settleMembership(context, session.shared, session, filter);
     context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason }));
+    return;
+  }
+  if (!mayHave(context, session, "subscribe", filter)) {
+    // The rules were changed while the broker was asked.
+    session.subscriptions.set(filter, { filter, qos, by, predefinedId });
+    dropSubscription(context, session, filter);
+    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason: "notSupported" }));
     return;
   }
   if (by === "predefined") endEarlierMeaning(context, session, filter, predefinedId);

@@ -9,8 +9,8 @@
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import { detach } from "../broker/links.ts";
-import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
-import { brokerWill, sameWill } from "../broker/will.ts";
+import { sendLast, sendOrWait, sendUnanswered } from "../broker/sending.ts";
+import { brokerWill, sameWill, sayIfNotAllowed } from "../broker/will.ts";
 import type { Context } from "../context.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
@@ -22,7 +22,8 @@ import { markChanged } from "./session-record.ts";
 /** The client is lost: see to its will and to its connection. */
 export function deliverWillOrClose(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(session);
+  const will = brokerWill(context, session);
+  sayIfNotAllowed(context, session, context.rightsOf(session));
   if (session.account.unforwarded > 0) return deliverWillAfterAll(context, session);
   if (!link || (brokerPublishes(context, session) && sameWill(will, link.will))) {
     if (link && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
@@ -38,7 +39,7 @@ export function deliverWillOrClose(context: Context, session: Session): void {
 /** What was accepted from the client comes first; its will follows, unless the broker has published it at a cut. */
 function deliverWillAfterAll(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(session);
+  const will = brokerWill(context, session);
   const isOut = link?.wasUp && !link.up && brokerPublishes(context, session) && sameWill(will, link.will);
   if (isOut && will) context.out.report({ event: "will_published", clientId: session.clientId, by: "broker" });
   session.willPending = will !== undefined && !isOut;
@@ -59,7 +60,7 @@ function brokerPublishes(context: Context, session: Session): boolean {
 /** The broker is there: publish, then part when it has it. */
 export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
-  const will = brokerWill(session);
+  const will = brokerWill(context, session);
   if (!link || !will) return closeAfterWill(context, session, "disconnect");
   if (isUnderWay(session)) return; // from the connection before this one
   const publication: Publication = {
@@ -73,14 +74,7 @@ export function publishWill(context: Context, session: Session): void {
     const { shared, broker } = session;
     // Over its own connection it is the last word.
     if (shared) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
-    else
-      context.out.add({
-        kind: "publish",
-        linkId: link.id,
-        publication: { ...publication, qos: 0 },
-        packetId: 0,
-        dup: false,
-      });
+    else sendLast(context, session, publication);
     return closeAfterWill(context, session, "disconnect");
   }
   const exchange = newPublishExchange(packetId, publication, session, { isWill: true });

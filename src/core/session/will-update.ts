@@ -30,6 +30,12 @@ export function onWillTopicUpd(context: Context, session: Session, message: Will
   ) {
     return answer("notSupported");
   } else {
+    const rights = context.rightsOf(session);
+    if (rights?.mayPublish(willTopic) === false) {
+      const { clientId, peer } = session;
+      context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: willTopic });
+      return answer("notSupported");
+    }
     const payload = session.will?.payload ?? session.willMessage ?? nothing;
     const will = { topicName: willTopic, payload, qos, retain };
     if (!hasRoomForWill(context, session, will)) return answer(haveNoRoom(context, session, "WILLTOPICUPD"));

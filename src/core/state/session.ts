@@ -4,6 +4,7 @@
  * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
  * another client, a takeover or a move. [interpretation 5]
  */
+import type { AccessPolicy, Rights } from "../access.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PredefinedTopics } from "../input.ts";
 import { SmallMap } from "../small-map.ts";
@@ -123,6 +124,10 @@ export class Session {
   host: string | undefined = undefined;
   /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */
   isUnasked = false;
+  /** Topics that it may use, as `rightsBy` said of it when it was at `rightsAt`; undefined = all. See `Context.rightsOf`. */
+  rights: Rights | undefined = undefined;
+  rightsBy: AccessPolicy | undefined = undefined;
+  rightsAt: PeerId | undefined = undefined;
   /** It has ended: whoever still has it must not use it. */
   isOver = false;
   /** It stands in `Context.touched`. */

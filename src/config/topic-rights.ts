@@ -1,0 +1,75 @@
+/** Topics that a rule of `access` gives, compiled for one client. */
+import type { Holder, Rights, Way } from "../core/access.ts";
+import { covers, matches } from "../wire/topic.ts";
+
+/** Filters as configured, and where they stand, for whoever has to change them. Undefined filters: no limit. */
+export interface TopicLists {
+  readonly publish: readonly string[] | undefined;
+  readonly subscribe: readonly string[] | undefined;
+  /** The part of the configuration that has them: `access.rules.2`. */
+  readonly at: string;
+}
+
+/** Undefined where nothing is limited. */
+export function compileRights({ publish, subscribe, at }: TopicLists, holder: Holder): Rights | undefined {
+  if (publish === undefined && subscribe === undefined) return undefined;
+  const toPublish = publish && withNames(publish, holder);
+  const toSubscribe = subscribe && withNames(subscribe, holder);
+  return {
+    mayPublish: judge(toPublish),
+    maySubscribe: (filter) => !toSubscribe || toSubscribe.some((right) => covers(right, filter)),
+    mayReceive: judge(toSubscribe),
+    hint: (way: Way, topic) => `${at}.${way === "publish" ? "publish" : "subscribe"}: add ${JSON.stringify(topic)}`,
+  };
+}
+
+/** Placeholders of a filter: each is a part of one level. */
+export const placeholders = ["{clientId}", "{identity}"] as const;
+
+/**
+ * A name that would make another filter of it (`+`, `#`), or more levels, gives no right at all: a client chooses its id
+ * itself, and one that calls itself `#` shall not have everything.
+ */
+function withNames(filters: readonly string[], { clientId, identity }: Holder): string[] {
+  const known: readonly (readonly [string, string | undefined])[] = [
+    ["{clientId}", clientId],
+    ["{identity}", identity?.name],
+  ];
+  const rights: string[] = [];
+  for (const filter of filters) {
+    let right: string | undefined = filter;
+    for (const [placeholder, name] of known) {
+      if (!filter.includes(placeholder)) continue;
+      right =
+        name === undefined || name === "" || /[+#/\0]/.test(name)
+          ? undefined
+          : right?.replaceAll(placeholder, () => name);
+    }
+    if (right !== undefined) rights.push(right);
+  }
+  return rights;
+}
+
+/** Devices use few topics, one after the other: the last answer is nearly always the next. */
+function judge(filters: readonly string[] | undefined): (topicName: string) => boolean {
+  if (filters === undefined) return () => true;
+  const tests = filters.map(compiled);
+  let last = "";
+  let answer = false;
+  return (topicName) => {
+    if (topicName === last) return answer;
+    last = topicName;
+    answer = tests.some((test) => test(topicName));
+    return answer;
+  };
+}
+
+function compiled(filter: string): (topicName: string) => boolean {
+  const wildcard = filter.search(/[+#]/);
+  if (wildcard < 0) return (topicName) => topicName === filter;
+  if (wildcard < 2 || wildcard !== filter.length - 1 || !filter.endsWith("/#"))
+    return (topicName) => matches(filter, topicName);
+  const above = filter.slice(0, -2);
+  const below = filter.slice(0, -1);
+  return (topicName) => topicName.startsWith(below) || topicName === above;
+}

@@ -1,0 +1,36 @@
+/**
+ * What a turn could not send to a broker because its client has no right to: it is over here as if the broker had refused it.
+ * The device hears "not supported" where it waits for an answer; what it was answered for becomes a dead letter.
+ */
+import { sendWaiting } from "../broker/sending.ts";
+import type { Context } from "../context.ts";
+import { markChanged } from "../session/session-record.ts";
+import { onSubscribeAck } from "../session/subscribe.ts";
+import type { BrokerSession } from "../state/broker-session.ts";
+import type { SubscribeExchange } from "../state/exchanges.ts";
+import type { Session } from "../state/session.ts";
+import { onSharedSubscribed } from "./broker-ack.ts";
+import { notAuthorized, takeOutPublish } from "./take-out.ts";
+
+export function settleNotAllowed(context: Context): void {
+  // What now goes instead may be the next that may not.
+  for (let next = context.notAllowed.shift(); next; next = context.notAllowed.shift()) {
+    const { broker, exchange } = next;
+    if (exchange.packetId !== 0 && broker.inFlight.get(exchange.packetId) !== exchange) continue; // it is over otherwise
+    if (exchange.kind === "subscribe") endSubscribe(context, broker, exchange);
+    else if (exchange.kind === "publish") {
+      if (exchange.packetId !== 0) takeOutPublish(context, broker, exchange, "topic-not-allowed");
+      else if (exchange.suspicion) broker.search.detach(exchange);
+    }
+    sendWaiting(context, broker);
+  }
+}
+
+function endSubscribe(context: Context, broker: BrokerSession<Session>, exchange: SubscribeExchange<Session>): void {
+  broker.finish(exchange);
+  const link = broker.link && context.links.get(broker.link.id);
+  for (const session of exchange.shared?.entry.members.keys() ?? (link?.session ? [link.session] : []))
+    if (session.subscriptions.delete(exchange.filter)) markChanged(context, session);
+  if (link?.shared) onSharedSubscribed(context, link.shared, exchange, notAuthorized);
+  else onSubscribeAck(context, link?.session, exchange, notAuthorized);
+}
