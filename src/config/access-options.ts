@@ -7,7 +7,7 @@ const from = z
   .array(z.string().min(1))
   .min(1)
   .describe(
-    "Addresses (also Bluetooth ones), networks (192.0.2.0/24, fd00::/8) or transports (transport:ble). Absent: from anywhere.",
+    "Addresses (also Bluetooth ones), networks (192.0.2.0/24, fd00::/8), serial lines (/dev/ttyUSB0), transports (transport:ble), names that were proved (psk:dev-*, certificate:*, bond:*, verified:*), and nodes behind a forwarder (192.0.2.7#0a01, psk:fwd1#*). Absent: from anywhere.",
   );
 
 /** Networks that do not reach beyond the own site: private, loopback and link-local ones. */
@@ -78,6 +78,11 @@ export const accessOptions = z.strictObject({
     .default([])
     .describe(
       "The first rule that names the client id and its network counts. Topics are those of the first `allow` that does.",
+    ),
+  clients: patterns
+    .default("{identity}")
+    .describe(
+      "Client ids that a device may bear which has proved its name (a key, a certificate, a bond): `{identity}` is that name, * and ? as in rules. Asked before the rules.",
     ),
   publish: publish.describe("For clients of which no rule has `publish`. Absent: everything."),
   subscribe: subscribe.describe("For clients of which no rule has `subscribe`. Absent: everything."),

@@ -1,10 +1,10 @@
 /** The access rules of the configuration, as the core asks them. */
-import { BlockList, isIP } from "node:net";
 import type { AccessPolicy, Admission } from "../core/access.ts";
-import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
+import { forwardedNodeOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import type { AccessOptions } from "./access-options.ts";
+import { Origins } from "./origins.ts";
 import { compileRights } from "./topic-rights.ts";
 
 const admitted: Admission = { admitted: true };
@@ -16,19 +16,23 @@ export interface AdmittedByHand {
   readonly from?: string | undefined;
 }
 
-/** `byHand`: asked before the rules. */
+/** Client ids that are somebody's own: of devices with a key. */
+export type HasKey = (clientId: string) => boolean;
+
+/** `byHand`: asked before the rules. `hasKey`: who bears such an id has to prove it. */
 export function createAccessPolicy(
   options: AccessOptions,
   hostOf: (peer: PeerId) => string,
   byHand: readonly AdmittedByHand[] = [],
+  hasKey: HasKey = () => false,
 ): AccessPolicy {
   const admittedByHand = new Map(
-    byHand.map(({ clientId, from }) => [clientId, from === undefined ? undefined : new Network([from], hostOf)]),
+    byHand.map(({ clientId, from }) => [clientId, from === undefined ? undefined : new Origins([from], hostOf)]),
   );
   const rules = options.rules.map((rule) => {
     const globs = ["allow" in rule ? rule.allow : rule.deny].flat();
     const patterns = globs.map(globToRegExp);
-    const network = rule.from && new Network(rule.from, hostOf);
+    const network = rule.from && new Origins(rule.from, hostOf);
     return {
       admission: { admitted: true, byName: !globs.some((glob) => /^[*?]*$/.test(glob)) } as const,
       allows: "allow" in rule,
@@ -39,26 +43,40 @@ export function createAccessPolicy(
   });
   const isLimited = [options, ...rules.map(({ lists }) => lists)].some(({ publish }) => publish !== undefined);
   const withoutConnection = options.qosMinusOne.publish ?? (isLimited ? [] : undefined);
-  const site = new Network(options.site, hostOf);
-  const qosMinusOne = new Network(options.qosMinusOne.from, hostOf);
-  const forwarders = new Network(options.forwarders.from, hostOf);
-  const gate = (name: string, enabled: boolean, network: Network, peer: PeerId): Admission => {
-    if (enabled && network.has(peer)) return admitted;
-    const hint = enabled ? `access.${name}.from: add ${JSON.stringify(hostOf(peer))}` : `access.${name}.enabled: true`;
+  const site = new Origins(options.site, hostOf);
+  const qosMinusOne = new Origins(options.qosMinusOne.from, hostOf);
+  const forwarders = new Origins(options.forwarders.from, hostOf);
+  const binds = [options.clients].flat();
+  const gate = (
+    name: string,
+    enabled: boolean,
+    network: Origins,
+    peer: PeerId,
+    identity: PeerIdentity | undefined,
+  ): Admission => {
+    if (enabled && network.has(peer, identity)) return admitted;
+    const entry = identity?.verified ? `${identity.by}:${identity.name}` : hostOf(peer);
+    const hint = enabled ? `access.${name}.from: add ${JSON.stringify(entry)}` : `access.${name}.enabled: true`;
     return { admitted: false, hint };
   };
   return {
     client(clientId, peer, identity) {
-      if (identity.clients !== undefined && !mayHave(identity.clients, identity.name, clientId))
-        return {
-          admitted: false,
-          hint: `"clients" of the transport ${transportNameOf(neighbourOf(peer))}: "*", or a pattern for it`,
-        };
+      const isNode = forwardedNodeOf(peer) !== undefined;
+      // Also of a node: who passes on for others could else say any client id in a node's name.
+      const binding = identity.clients === undefined ? binds : [identity.clients];
+      if (identity.verified && !binding.some((bind) => isBound(bind, clientId, identity))) {
+        const where = identity.clients === undefined ? "access.clients" : `"clients" of the transport ${transportNameOf(peer)}`;
+        return { admitted: false, hint: `${where}: of "${identity.name}" it lets in ${inWords(binding, identity)}` };
+      }
+      // Not by a clear way in, or a key would be worth nothing while there is one.
+      if (hasKey(clientId) && (isNode || !identity.verified))
+        return { admitted: false, hint: `none: the device "${clientId}" has a key, and has to connect with it` };
       if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
         return { admitted: true, byName: true };
       const rule = rules.find(({ names, reaches }) => names(clientId) && reaches(peer, identity));
       if (rule?.allows ?? options.default === "allow") return rule?.admission ?? admitted;
-      const line = JSON.stringify({ allow: clientId, from: [identity.name] });
+      const from = identity.verified && !isNode ? `${identity.by}:${identity.name}` : identity.name;
+      const line = JSON.stringify({ allow: clientId, from: [from] });
       return { admitted: false, hint: `access.rules: put first ${line}` };
     },
     rightsOf(holder) {
@@ -72,66 +90,24 @@ export function createAccessPolicy(
       const { publish = options.publish, subscribe = options.subscribe } = rules[at]?.lists ?? {};
       return compileRights({ publish, subscribe, at: at < 0 ? "access" : `access.rules.${at}` }, holder);
     },
-    isInside: (peer) => site.has(peer),
-    qosMinusOne: (peer) => gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer),
-    forwarder: (peer) => gate("forwarders", options.forwarders.enabled, forwarders, peer),
+    isInside: (peer, identity) => identity?.verified === true || site.has(peer, identity),
+    // Who has proved its name is nobody's neighbour; its topics are what keeps it in.
+    qosMinusOne: (peer, identity) =>
+      identity?.verified && options.qosMinusOne.enabled
+        ? admitted
+        : gate("qosMinusOne", options.qosMinusOne.enabled, qosMinusOne, peer, identity),
+    forwarder: (peer, identity) => gate("forwarders", options.forwarders.enabled, forwarders, peer, identity),
   };
 }
 
-/** `{identity}` in the pattern is the identity word for word, also where that holds * or ?. */
-function mayHave(pattern: string, identity: string, clientId: string): boolean {
-  const word = identity.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const parts = pattern.split("{identity}").map((part) => globToRegExp(part).source.slice(1, -1));
-  return new RegExp(`^${parts.join(word)}$`, "su").test(clientId);
+/** Client ids that whoever has proved this name may bear. */
+function isBound(bind: string, clientId: string, { name }: PeerIdentity): boolean {
+  // The name is a word, whatever stars stand in it: the parts between are globs.
+  const parts = bind.split("{identity}").map((part) => globToRegExp(part).source.slice(1, -1));
+  const literal = name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+  return new RegExp(`^${parts.join(literal)}$`, "su").test(clientId);
 }
 
-export function isBluetoothAddress(text: string): boolean {
-  return /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text);
-}
-
-/** Addresses, networks and transports. */
-class Network {
-  readonly #addresses = new BlockList();
-  readonly #transports = new Set<string>();
-  readonly #bluetooth = new Set<string>();
-  readonly #hostOf: (peer: PeerId) => string;
-
-  constructor(from: readonly string[], hostOf: (peer: PeerId) => string) {
-    this.#hostOf = hostOf;
-    for (const entry of from) this.#add(entry);
-  }
-
-  has(peer: PeerId, identity?: PeerIdentity): boolean {
-    const neighbour = neighbourOf(peer);
-    if (this.#transports.has(transportNameOf(neighbour))) return true;
-    const host = (identity?.name ?? this.#hostOf(neighbour)).replace(/%.*$/, "");
-    if (this.#bluetooth.has(host)) return true;
-    const family = isIP(host);
-    return family !== 0 && this.#addresses.check(host, family === 6 ? "ipv6" : "ipv4");
-  }
-
-  #add(entry: string): void {
-    const transport = /^transport:(.+)$/.exec(entry)?.[1];
-    if (transport !== undefined) {
-      this.#transports.add(transport);
-      return;
-    }
-    if (isBluetoothAddress(entry)) {
-      this.#bluetooth.add(entry.toLowerCase());
-      return;
-    }
-    const { address, prefix } = parseNetwork(entry) ?? {};
-    if (address === undefined || prefix === undefined) return; // the schema has refused it
-    this.#addresses.addSubnet(address, prefix, isIP(address) === 6 ? "ipv6" : "ipv4");
-  }
-}
-
-/** `192.0.2.1` or `192.0.2.0/24`; undefined when it is neither. */
-export function parseNetwork(entry: string): { address: string; prefix: number } | undefined {
-  const [address = "", length, ...rest] = entry.split("/");
-  const family = isIP(address);
-  if (family === 0 || rest.length > 0) return undefined;
-  const most = family === 6 ? 128 : 32;
-  const prefix = length === undefined ? most : /^\d+$/.test(length) ? Number(length) : -1;
-  return prefix >= 0 && prefix <= most ? { address, prefix } : undefined;
+function inWords(binds: readonly string[], { name }: PeerIdentity): string {
+  return binds.map((bind) => JSON.stringify(bind.replaceAll("{identity}", () => name))).join(" and ");
 }

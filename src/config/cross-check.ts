@@ -4,7 +4,7 @@ import { ownIdsOf } from "../core/own-ids.ts";
 import { parseBrokerUrl, usualPorts, withoutSecrets } from "../upstream/broker-url.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { defaultUrl, placesOf, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
-import { isBluetoothAddress, parseNetwork } from "./access.ts";
+import { originOf } from "./origins.ts";
 import { checkPayloads } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
@@ -30,12 +30,14 @@ export function crossCheck(config: GatewayConfig): string[] {
     ids(`topics.predefinedFor.${clientId}`, table);
   const networks = (path: string, from: readonly string[] | undefined) => {
     for (const entry of from ?? []) {
-      if (!/^transport:./.test(entry) && !isBluetoothAddress(entry) && !parseNetwork(entry)) {
+      const origin = originOf(entry);
+      if (!origin) {
         problems.push(
           `${path}: "${entry}" is no address, network (192.0.2.0/24) or transport (transport:udp)${meantBy(entry)}`,
         );
       }
-      const transport = /^transport:(.+)$/.exec(entry)?.[1];
+      const place = origin?.kind === "node" ? origin.forwarder : origin;
+      const transport = place?.kind === "transport" ? place.name : undefined;
       // The names that transports have by default stand in the defaults of `access`, too: those may be there in vain.
       if (transport !== undefined && !names.includes(transport) && !defaultNames.has(transport))
         problems.push(`${path}: there is no transport "${transport}"; type one of ${namesInWords(names)}`);

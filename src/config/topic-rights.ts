@@ -1,5 +1,6 @@
 /** Topics that a rule of `access` gives, compiled for one client. */
 import type { Holder, Rights, Way } from "../core/access.ts";
+import { forwardedNodeOf } from "../core/peer-id.ts";
 import { covers, matches } from "../wire/topic.ts";
 
 /** Filters as configured, and where they stand, for whoever has to change them. Undefined filters: no limit. */
@@ -30,10 +31,11 @@ export const placeholders = ["{clientId}", "{identity}"] as const;
  * A name that would make another filter of it (`+`, `#`), or more levels, gives no right at all: a client chooses its id
  * itself, and one that calls itself `#` shall not have everything.
  */
-function withNames(filters: readonly string[], { clientId, identity }: Holder): string[] {
+function withNames(filters: readonly string[], holder: Holder): string[] {
+  const { clientId } = holder;
   const known: readonly (readonly [string, string | undefined])[] = [
     ["{clientId}", clientId],
-    ["{identity}", identity?.name],
+    ["{identity}", nameOf(holder)],
   ];
   const rights: string[] = [];
   for (const filter of filters) {
@@ -48,6 +50,12 @@ function withNames(filters: readonly string[], { clientId, identity }: Holder): 
     if (right !== undefined) rights.push(right);
   }
   return rights;
+}
+
+/** Of a node behind a forwarder `0a01@192.0.2.7`. */
+function nameOf({ peer, identity }: Holder): string | undefined {
+  const node = peer && forwardedNodeOf(peer);
+  return node && identity ? `${node.nodeId}@${identity.name}` : identity?.name;
 }
 
 /** Devices use few topics, one after the other: the last answer is nearly always the next. */

@@ -32,13 +32,13 @@ export interface AccessPolicy {
   /** May this client id CONNECT from this peer, or go on? Asked once for each CONNECT, not for each message. */
   client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
   /** Is this peer in a network of the own site, where nobody forges addresses to aim at somebody else? */
-  isInside(peer: PeerId): boolean;
+  isInside(peer: PeerId, identity?: PeerIdentity): boolean;
   /** Topics that it may use; undefined = all. Costs a look at every rule: to be kept as long as the policy and the peer stay. */
   rightsOf(holder: Holder): Rights | undefined;
   /** May this peer publish at QoS -1 without a connection? */
-  qosMinusOne(peer: PeerId): Admission;
+  qosMinusOne(peer: PeerId, identity?: PeerIdentity): Admission;
   /** May this peer encapsulate messages of others? */
-  forwarder(peer: PeerId): Admission;
+  forwarder(peer: PeerId, identity?: PeerIdentity): Admission;
 }
 
 export const admitAll: AccessPolicy = {

@@ -31,7 +31,7 @@ import { SessionTable } from "./state/session-table.ts";
 import type { SharedConnection } from "./state/shared-connection.ts";
 import { StoreWatch } from "./state/store-watch.ts";
 import { Upstreams } from "./state/upstream.ts";
-import type { CommitToken, Instant, LinkId, PeerId } from "./types.ts";
+import type { CommitToken, Instant, LinkId, PeerId, PeerIdentity } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
@@ -182,9 +182,15 @@ export class Context {
 
   /** May this client be at this peer? */
   admits(clientId: string, peer: PeerId): Admission {
-    const identity = this.environment.identityOf(neighbourOf(peer));
+    const identity = this.neighbourAt(peer);
+    const boundTo = this.sessions.byClientId(clientId)?.boundTo;
+    if (boundTo !== undefined && boundTo !== this.proofAt(peer)) {
+      const hint = `none: "${clientId}" belongs to ${boundTo}; sessions drop ends its session, if it is to be another's`;
+      return { admitted: false, hint };
+    }
     const admission = this.access.client(clientId, peer, identity);
-    return admission.admitted && identity.verified ? { admitted: true, byName: true } : admission;
+    const isProved = identity.verified && forwardedNodeOf(peer) === undefined;
+    return admission.admitted && isProved ? { admitted: true, byName: true } : admission;
   }
 
   /** Topics that this client may use; undefined = all. Asked once for each message: nearly always two comparisons. */
@@ -199,7 +205,7 @@ export class Context {
 
   /** The same of whoever is at this peer; no client id: without a connection. */
   rightsAt(clientId: string | undefined, peer: PeerId | undefined): Rights | undefined {
-    const identity = peer === undefined ? undefined : this.environment.identityOf(neighbourOf(peer));
+    const identity = peer === undefined ? undefined : this.neighbourAt(peer);
     return this.access.rightsOf({ clientId, peer, identity });
   }
 
@@ -216,6 +222,22 @@ export class Context {
     if (oldest && !oldest.done) this.toldRights.delete(oldest.value);
     this.toldRights.add(key);
     this.out.report({ event: "topic_not_allowed", clientId, peer, way, topic, hint: rights.hint(way, topic) });
+  }
+
+  /** Who is heard from there: the peer itself, or its forwarder. */
+  neighbourAt(peer: PeerId): PeerIdentity {
+    return this.environment.identityOf(neighbourOf(peer));
+  }
+
+  /** What this peer has proved to be, in one word: `psk:dev1`. A node behind a forwarder has proved nothing itself. */
+  proofAt(peer: PeerId): string | undefined {
+    if (forwardedNodeOf(peer)) return undefined;
+    const { name, by, verified } = this.environment.identityOf(peer);
+    return verified ? `${by}:${name}` : undefined;
+  }
+
+  isInside(peer: PeerId): boolean {
+    return this.access.isInside(peer, this.neighbourAt(peer));
   }
 
   /** How what is sent to this client is repeated. */

@@ -375,7 +375,7 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
   const heard = dialect.decode(bytes);
   let peer = from;
   if (heard.forwarded) {
-    const admission = context.access.forwarder(from);
+    const admission = context.access.forwarder(from, context.environment.identityOf(from));
     if (!admission.admitted) {
       context.counters.dropped["encapsulation-not-allowed"]++;
       return context.out.report({

@@ -16,6 +16,8 @@ export interface SessionRecord {
   readonly dialect?: string;
   /** A rule of access named it, or it had proved who it is. */
   readonly vouched?: boolean;
+  /** What its client has proved to be: `psk:dev1`. */
+  readonly boundTo?: string;
   /** It is outside the own site, and has answered nothing where it is. */
   readonly unproven?: boolean;
   readonly will: Will | undefined;

@@ -14,8 +14,11 @@ export type PeerId = `${string}/${string}`;
 export interface PeerIdentity {
   /** An address, or what else names the peer. */
   readonly name: string;
-  /** What the name comes from. An address says where somebody is, and can be forged. */
-  readonly by: "address" | "psk";
+  /**
+   * What the name comes from. `address`: it says where somebody is, and can be forged. `network`: another says so, as a
+   * forwarder does of its nodes. The rest is proved with a secret.
+   */
+  readonly by: "psk" | "certificate" | "bond" | "address" | "network";
   /** Has the peer proved that the name is its own? */
   readonly verified: boolean;
   /** Client ids that it may have: {identity} is its name, * and ? are as in rules. Absent: it is bound to none. */

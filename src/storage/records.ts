@@ -144,6 +144,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     spoke: z.boolean().exactOptional(),
     dialect: text.exactOptional(),
     vouched: z.boolean().exactOptional(),
+    boundTo: z.string().exactOptional(),
     unproven: z.boolean().exactOptional(),
     will: orNothing(publication),
     brokerWill: orNothing(publication),

@@ -4,7 +4,7 @@ import type { Effect } from "../../src/core/effect.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { LinkEnd } from "../../src/core/input.ts";
-import type { CoreOptions } from "../../src/core/options.ts";
+import type { CoreEnvironment, CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
 import { type LinkId, noLimits, type PeerId, type Publication, type QoS } from "../../src/core/types.ts";
 import { type Decoded, decode, encode } from "../../src/wire/v12/codec.ts";
@@ -139,8 +139,16 @@ export class Bench {
   readonly links = new Map<string, LinkId>();
   #packetId = 0;
 
-  /** `states`: what a store kept of an earlier life. */
-  constructor(options: Partially<CoreOptions> = {}, states: readonly StoredState[] = []) {
+  /** `states`: what a store kept of an earlier life. `identityOf`: what its network knows of a peer. */
+  constructor(
+    options: Partially<CoreOptions> = {},
+    states: readonly StoredState[] = [],
+    identityOf: CoreEnvironment["identityOf"] = (peer) => ({
+      name: peer.split(":")[0] ?? peer,
+      by: "address",
+      verified: false,
+    }),
+  ) {
     const all = merged(testOptions, options) as CoreOptions;
     // A test that does not speak of it is of a broker that sends one copy, and nobody has to find that out.
     const hasCopies = options.upstream !== undefined && "copies" in options.upstream;
@@ -150,7 +158,7 @@ export class Bench {
       {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer.split(":")[0] ?? peer,
-        identityOf: (peer) => ({ name: peer.split(":")[0] ?? peer, by: "address", verified: false }),
+        identityOf,
         wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
         random: () => 0,
       },

@@ -62,6 +62,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   // What an earlier version wrote says nothing of it: whoever has something here has spoken.
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
+  session.boundTo = record.boundTo;
   session.lastHeard = context.now;
   for (const [id, topic] of stored.topics ?? []) restoreTopic(session, id, topic);
   for (const { id, ...topic } of record.topics) {

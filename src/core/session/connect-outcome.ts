@@ -29,6 +29,7 @@ export function completePendingConnect(context: Context, session: Session, pendi
   session.dialect = pending.dialect;
   session.rightsBy = undefined; // who is at the same address may have proved something else since
   moveTo(context, session, peer);
+  session.boundTo = context.proofAt(peer);
   session.clean = message.cleanSession;
   session.predefined = context.predefined;
   session.keepAliveSeconds = message.duration;

@@ -10,7 +10,7 @@ import type { ToClient } from "../words.ts";
 
 /** The client is at an address that has proved nothing yet. Where that is no matter, nothing is counted. */
 export function beginProof(context: Context, session: Session, peer: PeerId): void {
-  const isNoMatter = context.options.clients.unprovenFactorMax === 0 || context.access.isInside(peer);
+  const isNoMatter = context.options.clients.unprovenFactorMax === 0 || context.isInside(peer);
   session.unproven = isNoMatter ? undefined : { heard: context.octetsHeard, sent: 0, waits: false };
 }
 

@@ -27,6 +27,7 @@ function storedRecordOf(session: Session): SessionRecord {
     ...(session.dialect.name !== assumedDialect && { dialect: session.dialect.name }),
     ...(session.unproven && session.peer !== undefined && { unproven: true }),
     ...(session.vouched && { vouched: true }),
+    ...(session.boundTo !== undefined && { boundTo: session.boundTo }),
     will: session.will,
     brokerWill: session.broker.link?.will,
     ...(session.shown.size > 0 && { shown: session.shown.records() }),

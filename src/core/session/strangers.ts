@@ -1,7 +1,6 @@
 /** Who has no session: no state is made, and little is answered. [interpretation 2] */
 import type { Context } from "../context.ts";
 import { disconnect } from "../messages.ts";
-import { neighbourOf } from "../peer-id.ts";
 import type { Speech } from "../speech.ts";
 import type { PeerId } from "../types.ts";
 import type { Publish } from "../words.ts";
@@ -16,7 +15,7 @@ export function answerStranger(context: Context, dialect: Speech, peer: PeerId, 
 
 /** A publication at QoS -1. [§6.8] */
 export function onPublishOfStranger(context: Context, peer: PeerId, message: Publish): void {
-  const admission = context.access.qosMinusOne(neighbourOf(peer));
+  const admission = context.access.qosMinusOne(peer, context.neighbourAt(peer));
   if (!admission.admitted) {
     context.counters.dropped["qos-minus-one-not-allowed"]++;
     return context.out.report({

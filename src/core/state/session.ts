@@ -115,6 +115,8 @@ export class Session {
   spoke = false;
   /** The operator knows it: a rule names it, or it has proved who it is. */
   vouched = false;
+  /** What whoever connected has proved to be: nobody else has this session. Undefined: nothing. As `Context.proofAt` says it. */
+  boundTo: string | undefined = undefined;
   /**
    * Outside the own site, and it has answered no MsgId of ours since it is at this address: whoever is there may never have
    * asked for anything. Octets heard from it, and sent to it unasked.

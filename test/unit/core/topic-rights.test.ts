@@ -206,6 +206,17 @@ describe.each(modes)("down, %s", (mode) => {
     expect(world.wrong).toEqual([]);
   });
 
+  test.each(changes)("asked for while the broker was away, %s", (when) => {
+    const world = new RightsWorld(mode, when === "rules from the start");
+    connected(world);
+    world.brokerGoes();
+    world.client(subscribe("dev/#", 1, 3));
+    world.client(subscribe("dev/c1/#", 1, 4));
+    from(when, world)();
+    world.settle();
+    expect(world.wrong).toEqual([]);
+  });
+
   const subscriptions = ["narrow", "wide"].flatMap((filter) => [
     [filter, "before"] as const,
     [filter, "after"] as const,
