@@ -61,6 +61,34 @@ const subscribe = topics
     "The same for what may be subscribed to and is handed over. A filter wider than each of these is refused. Absent: all.",
   );
 
+const perSecond = z.number().min(0.001).max(1_000_000).optional();
+const burst = z.int().min(1).max(1_000_000).optional();
+
+const deviceLimits = z.strictObject({
+  clients: patterns.describe("Client ids, with * and ?."),
+  upPerSecond: perSecond.describe(
+    "What a device may ask for a second: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER, PINGREQ. Beyond it hears congestion. Absent: no limit.",
+  ),
+  upBurst: burst.describe("So many at once. Absent: what ten seconds allow, at least 10."),
+  downPerSecond: perSecond.describe("Publications handed to it a second; more wait. Absent: no limit."),
+  downBurst: burst.describe("So many at once. Absent: what ten seconds allow, at least 10."),
+  octetsPerDay: z
+    .int()
+    .min(1_000)
+    .max(1e12)
+    .optional()
+    .describe(
+      "What it asks and is handed, in octets of datagrams, as a bucket that fills within a day; full again when the gateway starts. Absent: no limit.",
+    ),
+  refusalsMax: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(50)
+    .describe("After so many refusals without a pause nothing it says is acted on, for:"),
+  quarantineSeconds: z.int().min(0).max(86_400).default(60).describe("0 = it is refused for ever, and never put off."),
+});
+
 export const accessOptions = z.strictObject({
   default: z.enum(["allow", "deny"]).default("allow").describe("For clients that no rule names."),
   rules: z
@@ -86,6 +114,10 @@ export const accessOptions = z.strictObject({
     ),
   publish: publish.describe("For clients of which no rule has `publish`. Absent: everything."),
   subscribe: subscribe.describe("For clients of which no rule has `subscribe`. Absent: everything."),
+  limits: z
+    .array(deviceLimits)
+    .default([])
+    .describe("What one device may ask and be handed. The first that names the client id counts."),
   site: from
     .default(nearby)
     .describe(
@@ -94,6 +126,12 @@ export const accessOptions = z.strictObject({
   qosMinusOne: z
     .strictObject({
       ...gate("QoS -1"),
+      perSecond: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .default(0)
+        .describe("Of one host, or node behind a forwarder; more are dropped. 0 = no limit."),
       publish: publish.describe(
         "Topics for whoever has no connection; there is no `{clientId}`. Absent: all, unless `publish` stands elsewhere in `access`: then none.",
       ),

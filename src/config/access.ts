@@ -1,5 +1,5 @@
 /** The access rules of the configuration, as the core asks them. */
-import type { AccessPolicy, Admission } from "../core/access.ts";
+import type { AccessPolicy, Admission, DeviceLimits } from "../core/access.ts";
 import { forwardedNodeOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
@@ -46,6 +46,10 @@ export function createAccessPolicy(
   const site = new Origins(options.site, hostOf);
   const qosMinusOne = new Origins(options.qosMinusOne.from, hostOf);
   const forwarders = new Origins(options.forwarders.from, hostOf);
+  const limits = options.limits.map(({ clients, ...each }) => ({
+    patterns: [clients].flat().map(globToRegExp),
+    limits: limitsFrom(each),
+  }));
   const binds = [options.clients].flat();
   const gate = (
     name: string,
@@ -90,6 +94,8 @@ export function createAccessPolicy(
       const { publish = options.publish, subscribe = options.subscribe } = rules[at]?.lists ?? {};
       return compileRights({ publish, subscribe, at: at < 0 ? "access" : `access.rules.${at}` }, holder);
     },
+    limitsOf: (clientId) => limits.find(({ patterns }) => patterns.some((pattern) => pattern.test(clientId)))?.limits,
+    qosMinusOnePerSecond: options.qosMinusOne.perSecond,
     isInside: (peer, identity) => identity?.verified === true || site.has(peer, identity),
     // Who has proved its name is nobody's neighbour; its topics are what keeps it in.
     qosMinusOne: (peer, identity) =>
@@ -110,4 +116,24 @@ function isBound(bind: string, clientId: string, { name }: PeerIdentity): boolea
 
 function inWords(binds: readonly string[], { name }: PeerIdentity): string {
   return binds.map((bind) => JSON.stringify(bind.replaceAll("{identity}", () => name))).join(" and ");
+}
+
+function limitsFrom(options: Omit<AccessOptions["limits"][number], "clients">): DeviceLimits {
+  const { upPerSecond, downPerSecond, octetsPerDay = noLimit, refusalsMax, quarantineSeconds } = options;
+  const { upBurst = tenSeconds(upPerSecond), downBurst = tenSeconds(downPerSecond) } = options;
+  return {
+    upPerSecond: upPerSecond ?? noLimit,
+    upBurst: upPerSecond === undefined ? noLimit : upBurst,
+    downPerSecond: downPerSecond ?? noLimit,
+    downBurst: downPerSecond === undefined ? noLimit : downBurst,
+    octetsPerDay,
+    refusalsMax,
+    quarantineSeconds,
+  };
+}
+
+const noLimit = Number.POSITIVE_INFINITY;
+
+function tenSeconds(perSecond = noLimit): number {
+  return Math.max(10, Math.ceil(perSecond * 10));
 }

@@ -18,6 +18,21 @@ export interface Rights {
   hint(way: Way, topic: string): string;
 }
 
+/** Infinity: no limit. */
+export interface DeviceLimits {
+  readonly upPerSecond: number;
+  /** Messages that may come at once. */
+  readonly upBurst: number;
+  readonly downPerSecond: number;
+  readonly downBurst: number;
+  /** Both ways, whole datagrams. */
+  readonly octetsPerDay: number;
+  /** After so many refusals in a row the device is not listened to. */
+  readonly refusalsMax: number;
+  /** For so long; 0 = never. */
+  readonly quarantineSeconds: number;
+}
+
 /** What a right is about. `receive` is what comes of a subscription, and stands under `subscribe` in the configuration. */
 export type Way = "publish" | "subscribe" | "receive";
 
@@ -35,6 +50,10 @@ export interface AccessPolicy {
   isInside(peer: PeerId, identity?: PeerIdentity): boolean;
   /** Topics that it may use; undefined = all. Costs a look at every rule: to be kept as long as the policy and the peer stay. */
   rightsOf(holder: Holder): Rights | undefined;
+  /** Undefined: there are none. */
+  limitsOf(clientId: string): DeviceLimits | undefined;
+  /** QoS -1 publications a second, of one host; 0 = no limit. */
+  readonly qosMinusOnePerSecond: number;
   /** May this peer publish at QoS -1 without a connection? */
   qosMinusOne(peer: PeerId, identity?: PeerIdentity): Admission;
   /** May this peer encapsulate messages of others? */
@@ -45,6 +64,8 @@ export const admitAll: AccessPolicy = {
   client: () => ({ admitted: true }),
   isInside: () => true,
   rightsOf: () => undefined,
+  limitsOf: () => undefined,
+  qosMinusOnePerSecond: 0,
   qosMinusOne: () => ({ admitted: true }),
   forwarder: () => ({ admitted: true }),
 };

@@ -17,6 +17,7 @@ import type { PayloadPolicy } from "./payloads.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import { assumedDialect, type Listener, type Speech } from "./speech.ts";
+import type { Allowance } from "./state/allowance.ts";
 import type { BrokerSession, Experience } from "./state/broker-session.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
 import type { Exchange } from "./state/exchanges.ts";
@@ -82,6 +83,10 @@ export class Context {
   payloads: PayloadPolicy | undefined;
   /** Who gets in, now. */
   access: AccessPolicy;
+  /** Of clients without a session. */
+  readonly allowances = new Map<string, Allowance>();
+  /** Publications at QoS -1, by host. */
+  readonly withoutConnection = new RatePerSecond({ totalMax: 0, perKeyMax: 1 });
   /** What of missing rights has been told, by way, client and topic: the oldest is forgotten, and told again. */
   readonly toldRights = new Set<string>();
   /** What this turn could not send for want of a right: it is over when the turn ends (inputs/not-allowed.ts). */

@@ -14,6 +14,8 @@ export const dropReasons = [
   "unknown-sender",
   "not-admitted",
   "topic-not-allowed",
+  "over-limit",
+  "quarantined",
   "client-id-taken",
   "id-in-use",
   "encapsulation-not-allowed",
@@ -83,6 +85,13 @@ export type GatewayEvent =
       readonly peer: PeerId;
       readonly what: "client" | "qosMinusOne" | "forwarder";
       readonly hint: string;
+    }
+  /** It has asked beyond its limits, again and again, and is not listened to for so long. */
+  | {
+      readonly event: "client_quarantined";
+      readonly clientId: string;
+      readonly peer: PeerId | undefined;
+      readonly seconds: number;
     }
   /** Rules of access keep a client (undefined: a sender without a connection) from a topic, or a filter. */
   | {

@@ -158,13 +158,16 @@ export class GatewayCore implements Core {
     readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
+    /** Of clients without a session: what is left of their limits. */
+    readonly allowances: number;
   } {
-    const { sessions, pendingConnects, links, deadlines } = this.#context;
+    const { sessions, pendingConnects, links, deadlines, allowances } = this.#context;
     return {
       sessions: sessions.size,
       pendingConnects: pendingConnects.size,
       links: links.size,
       deadlines: deadlines.size,
+      allowances: allowances.size,
     };
   }
 
@@ -458,6 +461,8 @@ export interface SessionView {
   readonly topics: number;
   readonly subscriptions: number;
   readonly linkUp: boolean;
+  /** It is not listened to before; undefined: it is. */
+  readonly quarantinedUntil: Instant | undefined;
 }
 
 function viewOf(session: Session): SessionView {
@@ -480,5 +485,6 @@ function viewOf(session: Session): SessionView {
     topics: session.registry.size,
     subscriptions: session.subscriptions.size,
     linkUp: session.broker.link?.up === true,
+    quarantinedUntil: session.allowance?.quarantinedUntil || undefined,
   };
 }

@@ -16,7 +16,7 @@ export class RatePerSecond {
   }
 
   /** Counts one event, or says no: then it does not count. */
-  allows(key: string, now: Instant): boolean {
+  allows(key: string, now: Instant, perKeyMax = this.#perKeyMax): boolean {
     const second = Math.floor(now / 1000);
     if (second !== this.#second) {
       this.#second = second;
@@ -24,9 +24,9 @@ export class RatePerSecond {
       this.#byKey.clear();
     }
     if (this.#totalMax > 0 && this.#total >= this.#totalMax) return false;
-    if (this.#perKeyMax > 0) {
+    if (perKeyMax > 0) {
       const count = this.#byKey.get(key) ?? 0;
-      if (count >= this.#perKeyMax) return false;
+      if (count >= perKeyMax) return false;
       this.#byKey.set(key, count + 1);
     }
     this.#total++;

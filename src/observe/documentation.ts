@@ -33,6 +33,7 @@ export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] 
       hint: 'access.forwarders.from: add "192.0.2.7"',
     },
   ],
+  client_quarantined: [{ event: "client_quarantined", clientId, peer, seconds: 60 }],
   topic_not_allowed: [
     {
       event: "topic_not_allowed",

@@ -56,8 +56,23 @@ export const dropReasonRows = {
   },
   "topic-not-allowed": {
     meaning:
-      "`publish` or `subscribe` of `access` keeps a client from a topic: a publication is not sent on (its device hears 'not supported' where it waits for an answer, and what it was answered for before becomes a dead letter), a subscription is refused, a message is not handed over.",
+      "A topic from which `publish` or `subscribe` of `access` keeps a client: a publication is not sent on (its device hears 'not supported' where it waits for an answer, and what it was answered for before becomes a dead letter), a subscription is refused, a message is not handed over.",
     advice: "To allow it, use the line that the log gives with `topic_not_allowed`.",
+    level: "debug",
+    byStrangers: false,
+  },
+  "over-limit": {
+    meaning:
+      "A device asked for more than `access.limits` allows it, messages a second or octets a day, or somebody without a connection for more than `access.qosMinusOne.perSecond`. A client hears 'congestion' where there is such an answer.",
+    advice:
+      "See whether the device has run wild. If it is as it should be, give it more in the rule of `access.limits` that names it.",
+    level: "debug",
+    byStrangers: true,
+  },
+  quarantined: {
+    meaning:
+      "A message of a device that is not listened to for a while: it went on beyond its limits although it heard 'congestion'.",
+    advice: "As for `over-limit`; the log has said when it began (`client_quarantined`).",
     level: "debug",
     byStrangers: false,
   },

@@ -132,6 +132,18 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     metrics: ["dropped_total"],
     audience: { event: "viewer", clientId: "operator", peer: "operator", what: "viewer", hint: "operator" },
   },
+  client_quarantined: {
+    meaning:
+      "A device went on beyond its limits (`access.limits`) although it heard 'congestion': for a while nothing that it says is acted on. Its session stays.",
+    advice:
+      "Look at the device: a loop in its firmware, or two devices with one id. If it is as it should be, give it more in `access.limits`.",
+    level: "warn",
+    sentence: ({ clientId, seconds }) =>
+      `client ${clientId} asks beyond its limits: it is not listened to for ${seconds} s`,
+    limitedBy: ({ clientId }) => clientId,
+    metrics: ["dropped_total"],
+    audience: { event: "viewer", clientId: "viewer", peer: "operator", seconds: "viewer" },
+  },
   topic_not_allowed: {
     meaning:
       "A client, or a sender without a connection, may not use this topic or filter: `publish` or `subscribe` of `access` says so. Told once for each client and topic.",

@@ -73,6 +73,9 @@ const deviceWhole = device.extend({
   waitingSeconds: count.optional().describe("Since the oldest of them came; absent: none waits."),
   owedBytes: count,
   linkUp: z.boolean(),
+  quarantineSeconds: count
+    .optional()
+    .describe("It went on beyond its limits, and is not listened to for so long. Absent: it is."),
   identity: z
     .object({ name: z.string(), by: z.string(), isProved: z.boolean() })
     .optional()

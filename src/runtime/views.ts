@@ -69,6 +69,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
       if (!found) return undefined;
       const row = rowOf(found.view, now(), rssiByPeer(installation));
       const { peer, clean, keepAliveSeconds, sleepSeconds, waitingBytes, waitingSince, owedBytes, linkUp } = found.view;
+      const { quarantinedUntil = 0 } = found.view;
       const identity = peer === undefined ? undefined : installation.identityOf(peer);
       const { topics, subscriptions, will } = found.record;
       return {
@@ -81,6 +82,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
           waitingSince === undefined ? undefined : Math.max(0, Math.round((now() - waitingSince) / 1_000)),
         owedBytes,
         linkUp,
+        ...(quarantinedUntil > now() && { quarantineSeconds: Math.ceil((quarantinedUntil - now()) / 1_000) }),
         identity: identity && { name: identity.name, by: identity.by, isProved: identity.verified },
         topics,
         subscriptions,

@@ -30,6 +30,7 @@ import { endForRoom, markLost, sendDisconnect } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
 import { detachInFlight } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
+import { isQuarantined } from "./limits.ts";
 import { newSession } from "./new-session.ts";
 import { beginPendingConnect, bindPendingConnect, forgetPendingConnect } from "./pending-connects.ts";
 import { mayGoToBroker } from "./safe-name.ts";
@@ -49,6 +50,8 @@ export function onConnect(context: Context, caller: Caller): void {
     return;
   }
   const present = context.sessions.byClientId(clientId);
+  // Its address may be another's: who is admitted under this id is what was limited.
+  if (isQuarantined(context, clientId, present)) return;
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
   if (holder !== undefined) {
     context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });

@@ -9,6 +9,7 @@ import { newUnsubscribe } from "../state/exchanges.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { dropWaiting } from "./drop.ts";
 import { detachInFlight, forgetTaken } from "./duplicates.ts";
+import { keepAllowance } from "./limits.ts";
 import { forgetPendingConnect } from "./pending-connects.ts";
 
 /** Clients without a session of whose packets something is remembered. */
@@ -29,6 +30,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.deadlines.clear(session.life);
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
+  keepAllowance(context, session);
   context.sessions.remove(session);
   session.isOver = true;
   context.journal.forget(session);

@@ -2,11 +2,12 @@
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import { disconnectClient, sendDisconnect } from "./departure.ts";
+import { isQuarantined } from "./limits.ts";
 import { noteHeard } from "./proof.ts";
 import { noteSpoke } from "./session-record.ts";
 import { staysAdmitted } from "./shut-out.ts";
 
-/** False: it is not let in any more, and was told. `isGoodbye`: it leaves for good, which anybody could say in its name. */
+/** False: it is not let in any more, and was told; or it is not listened to for a while. `isGoodbye`: it leaves for good, which anybody could say in its name. */
 export function noteMessage(context: Context, session: Session, isGoodbye: boolean): boolean {
   if (session.isUnasked) {
     session.isUnasked = false;
@@ -16,6 +17,7 @@ export function noteMessage(context: Context, session: Session, isGoodbye: boole
   session.heard++;
   noteHeard(context, session);
   if (!session.spoke && !isGoodbye) noteSpoke(context, session);
+  if (isQuarantined(context, session.clientId, session)) return false;
   context.touch(session);
   return true;
 }

@@ -19,6 +19,7 @@ import { persistFirstFlight, takeCustodyOfAll } from "./custody.ts";
 import { markLost } from "./departure.ts";
 import { giveUp, outboxShift, stopInFlight } from "./drop.ts";
 import { isExpired } from "./expiry.ts";
+import { waitDown } from "./limits.ts";
 import { mayBeSent, noteSent } from "./proof.ts";
 import { noteShown } from "./repeated-retained.ts";
 import { isBeingSubscribed, type TopicChoice, topicFor } from "./topic-choice.ts";
@@ -126,8 +127,12 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     giveUp(context, session, entry, "too-large-for-peer");
     return true;
   }
+  if (!mayBeSent(context, session, message)) return waits(context, session);
+  if (session.allowance || session.limitsBy !== context.access) {
+    const pauseMs = waitDown(context, session, session.dialect.encodedLength(message));
+    if (pauseMs > 0) return waitForAllowance(context, session, pauseMs);
+  }
   if (entry.publication.qos === 0) {
-    if (!mayBeSent(context, session, message)) return waits(context, session);
     outboxShift(context, session, entry);
     noteDelivered(context, session, entry);
     outboxAllow(session);
@@ -136,9 +141,16 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
     context.tell(session, message);
     return true;
   }
-  if (!mayBeSent(context, session, message)) return waits(context, session);
   startFlight(context, session, entry);
   return true;
+}
+
+/** So much was sent to the client that this one waits; who is awake sleeps on. */
+function waitForAllowance(context: Context, session: Session, pauseMs: number): false {
+  if (session.state === "awake") return waits(context, session);
+  session.outbox.pausedUntil = context.now + pauseMs;
+  context.deadlines.set(session.retry, session.outbox.pausedUntil);
+  return false;
 }
 
 /** It may come back if the client is not ready for its topic yet. */

@@ -33,6 +33,7 @@ import {
   noteCompleted,
   remember,
 } from "./duplicates.ts";
+import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
@@ -41,12 +42,20 @@ import { onWillSettled } from "./will-delivery.ts";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function onPublish(context: Context, session: Session, message: Publish): void {
-  if (message.qos === -1) return onPublishWithoutAnswer(context, session.peer, session, message);
+  const isWithin = mayAsk(context, session, "PUBLISH");
+  if (message.qos === -1) {
+    if (isWithin) onPublishWithoutAnswer(context, session.peer, session, message);
+    return;
+  }
   if (message.qos > 0) {
     if (message.msgId === 0) {
       return context.drop("message-id-zero", { clientId: session.clientId, peer: session.peer, detail: "PUBLISH" });
     }
     if (isRepeat(context, session, message)) return;
+  }
+  if (!isWithin) {
+    sayRefused(context, session, message, "congestion");
+    return;
   }
   const topicName = topicNameOf(context, session, message);
   if (topicName === undefined) {
@@ -82,7 +91,7 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
   const { link } = session.broker;
   const { uplinkInFlightMax } = context.options.clients;
   // It is asked again where it leaves; here it can be refused before anything is made of it.
-  if (!mayPublish(context, session, publication)) return sayRefused(context, session, message);
+  if (!mayPublish(context, session, publication)) return sayRefused(context, session, message, "notSupported");
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
   if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
   if (verdict === "suspect") return publishSuspect(context, session, message, publication);
@@ -113,8 +122,8 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
 }
 
 /** Counted already. At QoS 0 too: the device may hear it, and stop. [§5.4.13] */
-function sayRefused(context: Context, session: Session, { topicId, msgId }: Publish): false {
-  context.tell(session, pubAck(topicId, msgId, "notSupported"));
+function sayRefused(context: Context, session: Session, { topicId, msgId }: Publish, reason: Reason): false {
+  context.tell(session, pubAck(topicId, msgId, reason));
   return false;
 }
 

@@ -4,6 +4,7 @@ import type { Context } from "../context.ts";
 import { regAck } from "../messages.ts";
 import type { Session } from "../state/session.ts";
 import type { Register } from "../words.ts";
+import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { assignTopic } from "./topic-octets.ts";
 
@@ -18,6 +19,7 @@ export function onRegister(context: Context, session: Session, message: Register
   ) {
     return context.tell(session, regAck(0, msgId, "notSupported"));
   }
+  if (!mayAsk(context, session, "REGISTER")) return context.tell(session, regAck(0, msgId, "congestion"));
   const topic = assignTopic(context, session, topicName);
   if (!topic) {
     context.drop("topic-ids-exhausted", { clientId: session.clientId, peer, detail: topicName.slice(0, 200) });

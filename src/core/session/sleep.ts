@@ -15,6 +15,7 @@ import { changeState } from "./client-life.ts";
 import { takeCustodyOfAll } from "./custody.ts";
 import { disconnectClient, sendDisconnect } from "./departure.ts";
 import { stopInFlight } from "./drop.ts";
+import { mayAsk } from "./limits.ts";
 import { repeatInFlight } from "./publish-down.ts";
 import { moveTo } from "./session-record.ts";
 
@@ -33,7 +34,7 @@ export function onDisconnect(context: Context, session: Session, duration: numbe
 
 /** PINGREQ from a known address. */
 export function onPingReq(context: Context, session: Session, clientId: Text): void {
-  if (session.peer === undefined) return;
+  if (session.peer === undefined || !mayAsk(context, session, "PINGREQ")) return;
   const wakes = clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
   if (!wakes) return context.tell(session, pingResp);
   wake(context, session);

@@ -26,6 +26,11 @@ export function onPublishOfStranger(context: Context, peer: PeerId, message: Pub
       hint: admission.hint,
     });
   }
+  const { qosMinusOnePerSecond: most } = context.access;
+  if (most > 0 && !context.withoutConnection.allows(context.hostOf(peer), context.now, most)) {
+    context.counters.dropped["over-limit"]++; // a flood is not told one by one
+    return;
+  }
   onPublishWithoutAnswer(context, peer, undefined, message);
 }
 

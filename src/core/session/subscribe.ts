@@ -21,6 +21,7 @@ import type { SharedConnection } from "../state/shared-connection.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
 import { isStoreAndForward } from "./backlog.ts";
+import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { dropLateRefused, dropSubscription } from "./subscription-loss.ts";
@@ -37,6 +38,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   }
   const refuse = (reason: Reason, topicId = 0) => context.tell(session, subAck({ qos: 0, topicId, msgId, reason }));
 
+  if (!mayAsk(context, session, "SUBSCRIBE")) return refuse("congestion");
   if (message.qos === -1) return refuse("notSupported");
   const what = named(session, message, false);
   if (typeof what === "string") {
@@ -164,6 +166,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     context.counters.dropped.repeat++;
     return;
   }
+  if (!mayAsk(context, session, "UNSUBSCRIBE")) return; // UNSUBACK has no code: it asks again
   const what = named(session, message, true);
   const { link } = broker;
   const packetId = session.shared ? 0 : broker.freePacketId();

@@ -12,6 +12,7 @@ import type { Speech } from "../speech.ts";
 import type { ClientState, CommitToken, Instant, PeerId, QoS, SubscribedBy, Will } from "../types.ts";
 import type { Connect } from "../words.ts";
 import type { Account } from "./account.ts";
+import type { Allowance } from "./allowance.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { PublishExchange, SubscribeExchange, UnsubscribeExchange } from "./exchanges.ts";
 import type { Outbox } from "./outbox.ts";
@@ -130,6 +131,9 @@ export class Session {
   rights: Rights | undefined = undefined;
   rightsBy: AccessPolicy | undefined = undefined;
   rightsAt: PeerId | undefined = undefined;
+  /** What is left of its limits, as `limitsBy` has them; undefined = it has none. See limits.ts. */
+  allowance: Allowance | undefined = undefined;
+  limitsBy: AccessPolicy | undefined = undefined;
   /** It has ended: whoever still has it must not use it. */
   isOver = false;
   /** It stands in `Context.touched`. */

@@ -1,0 +1,63 @@
+/** What one device may still say and be sent: buckets that fill with time, and what becomes of one that takes no notice. */
+import type { DeviceLimits } from "../access.ts";
+import type { Instant } from "../types.ts";
+
+const dayMs = 86_400_000;
+
+export class Allowance {
+  limits: DeviceLimits;
+  /** Messages, and octets of this day, that are left. */
+  #up: number;
+  #down: number;
+  #octets: number;
+  #at: Instant;
+  /** Refusals in a row, with no pause long enough to fill the bucket between. */
+  refused = 0;
+  /** Nothing it says is acted on before. */
+  quarantinedUntil: Instant = 0;
+
+  constructor(limits: DeviceLimits, now: Instant) {
+    this.limits = limits;
+    this.#up = limits.upBurst;
+    this.#down = limits.downBurst;
+    this.#octets = limits.octetsPerDay;
+    this.#at = now;
+  }
+
+  /** One message of so many octets from the device; false: it is beyond. */
+  takeUp(octets: number, now: Instant): boolean {
+    this.#fill(now);
+    if (this.#up < 1 || this.#octets < octets) return false;
+    this.#up--;
+    this.#octets -= octets;
+    return true;
+  }
+
+  /** One message to the device. Answers 0, or how long it waits for the next try, in ms. */
+  takeDown(octets: number, now: Instant): number {
+    this.#fill(now);
+    const { downPerSecond, octetsPerDay } = this.limits;
+    if (this.#down < 1) return Math.ceil(((1 - this.#down) * 1_000) / downPerSecond);
+    // A message larger than a whole day's octets goes with a full bucket, or it would wait for ever.
+    const wanted = Math.min(octets, octetsPerDay);
+    if (this.#octets < wanted) return Math.ceil(((wanted - this.#octets) * dayMs) / octetsPerDay);
+    this.#down--;
+    this.#octets = Math.max(0, this.#octets - octets);
+    return 0;
+  }
+
+  #fill(now: Instant): void {
+    const { upPerSecond, upBurst, downPerSecond, downBurst, octetsPerDay } = this.limits;
+    const ms = now - this.#at;
+    this.#at = now;
+    this.#up = filled(this.#up, upBurst, (ms * upPerSecond) / 1_000);
+    this.#down = filled(this.#down, downBurst, (ms * downPerSecond) / 1_000);
+    this.#octets = filled(this.#octets, octetsPerDay, (ms * octetsPerDay) / dayMs);
+    if (this.#up === upBurst) this.refused = 0;
+  }
+}
+
+/** Infinity: there is no limit. */
+function filled(level: number, most: number, more: number): number {
+  return most === Number.POSITIVE_INFINITY ? most : Math.min(most, level + more);
+}
