@@ -1,4 +1,5 @@
 /** Part of the composition root: what people look at the gateway through. It joins core, edges and configuration to a `Installation`. */
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -65,6 +66,9 @@ export class Lookout {
   readonly #settings: SettingsFile;
   readonly #startedAt: number;
   #timer: NodeJS.Timeout | undefined;
+  /** Until then whoever knocks is let in, so many of them. */
+  #joinUntil = 0;
+  #joinsLeft = 0;
 
   constructor(parts: LookoutParts) {
     this.#parts = parts;
@@ -93,6 +97,7 @@ export class Lookout {
   readonly report = (event: GatewayEvent): void => {
     this.live.report(event);
     this.#knocks.note(event);
+    if (event.event === "not_admitted" && this.#joinUntil > this.#parts.now()) void this.#letJoin(event);
     if (event.event === "link_state" && event.clientId === undefined) this.#noteBrokers(event.why);
   };
 
@@ -179,6 +184,17 @@ export class Lookout {
       keepSecret: (key, secret) => sentenceOr(() => this.#settings.keepSecret(key, secret)),
       exportSettings: () => exported(config(), managed.state.admitted),
       admit: (clientId, peer, isAnywhere) => this.#admit(clientId, peer, isAnywhere),
+      join: (seconds) => {
+        this.#joinUntil = this.#parts.now() + seconds * 1_000;
+        this.#joinsLeft = joinsMax;
+      },
+      newKey: (name, isKnown) => this.#newKey(name, isKnown),
+      removeKey: async (name) => {
+        const was = await managed.removeDevice(name);
+        if (was) this.#parts.accessChanged();
+        return was;
+      },
+      withKeys: () => managed.state.devices.map(({ name, added }) => ({ name, added })),
       withdraw: async (clientId) => {
         const was = await managed.withdraw(clientId);
         if (was) this.#parts.accessChanged();
@@ -200,13 +216,37 @@ export class Lookout {
     return { name, url: options ? shownBrokers(options) : "", isThere, sinceSeconds, why };
   }
 
-  async #admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined> {
+  async #admit(clientId: string, peer: PeerId, isAnywhere: boolean, by = "console"): Promise<string | undefined> {
     const { managed, transports, wallClock } = this.#parts;
     const at = new Date(wallClock.now()).toISOString();
     const from = isAnywhere ? {} : { from: placeOf(peer, transports) };
-    const problem = await sentenceOf(managed.admit({ clientId, ...from, at, by: "console" }));
+    const problem = await sentenceOf(managed.admit({ clientId, ...from, at, by }));
     if (problem === undefined) this.#parts.accessChanged();
     return problem;
+  }
+
+  async #newKey(name: string, isKnown: boolean): Promise<{ key: string } | string> {
+    const { managed, wallClock } = this.#parts;
+    if (managed.state.devices.some((each) => each.name === name) !== isKnown)
+      return isKnown
+        ? `"${name}" has no key here: device add gives it one`
+        : `"${name}" has a key: device rotate gives it another`;
+    const key = randomBytes(16).toString("hex");
+    const problem = await sentenceOf(managed.keepDevice({ name, key, added: new Date(wallClock.now()).toISOString() }));
+    if (problem !== undefined) return problem;
+    this.#parts.accessChanged(); // whoever bears this name without the key is sent away
+    return { key };
+  }
+
+  /** It is refused this time, and let in when it tries again. Only whom nothing but a missing rule keeps out. */
+  async #letJoin({ what, clientId, peer, hint }: Extract<GatewayEvent, { event: "not_admitted" }>): Promise<void> {
+    if (what !== "client" || clientId === undefined || this.#joinsLeft === 0 || !hint.startsWith("access.rules"))
+      return;
+    const { admitted } = this.#parts.managed.state;
+    if (admitted.some((each) => each.clientId === clientId)) return; // it knocked twice
+    this.#joinsLeft--;
+    const problem = await this.#admit(clientId, peer, false, "join");
+    if (problem === undefined) this.#knocks.forget(clientId);
   }
 
   #link(role: Role): readonly string[] | string {
@@ -228,11 +268,16 @@ export class Lookout {
   }
 }
 
+/** In one window: more is no set-up of devices by hand. */
+const joinsMax = 100;
+
 const noConsole = "there is no console: api.enabled or api.console is false, or its port could not be opened";
 
 /** As an entry of `from` in the rules of `access`. */
 function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {
-  const { name } = transportOf(peer, transports).identityOf(neighbourOf(peer));
+  const { name, by, verified } = transportOf(peer, transports).identityOf(neighbourOf(peer));
+  // A name with a star would be a pattern.
+  if (verified) return /[*?]/.test(name) ? `transport:${transportNameOf(peer)}` : `${by}:${name}`;
   return isIP(name) !== 0 || isBluetoothAddress(name) ? name : `transport:${transportNameOf(peer)}`;
 }
 

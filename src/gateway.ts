@@ -7,7 +7,7 @@ import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
-import { Managed } from "./config/managed.ts";
+import { Managed, managedKeys } from "./config/managed.ts";
 import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
@@ -117,7 +117,10 @@ export class Gateway {
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
-    this.#accessPolicy = (options) => createAccessPolicy(options, hostOf, this.#managed.state.admitted);
+    this.#accessPolicy = (options) =>
+      createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) =>
+        managedKeys(this.#managed).has(clientId),
+      );
     this.#core = new GatewayCore(coreOptions(config, this.#accessPolicy(config.access)), {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,

@@ -135,6 +135,67 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
       }),
     );
   program
+    .command("join")
+    .description(commands["join.open"].description)
+    .requiredOption("--for <time>", "for how long: 120s, 5m; 0s ends it", asSeconds)
+    .option(...configFile)
+    .action(
+      plainly(async (options: { for: number; config?: string }) => {
+        await ask(socketOf(options), "join.open", { seconds: options.for });
+        say(
+          options.for === 0
+            ? "nobody joins any more"
+            : `whoever knocks within ${options.for} s is let in when it tries again`,
+        );
+      }),
+    );
+  const device = program.command("device").description("devices with a key of their own");
+  device
+    .command("list", { isDefault: true })
+    .description(commands["device.list"].description)
+    .option(...configFile)
+    .action(
+      plainly(async (options: { config?: string }) => {
+        const all = await ask(socketOf(options), "device.list", {});
+        say(
+          table(
+            all.map(({ name, added }) => ({ name, "key since": added })),
+            "no device has a key here",
+          ),
+        );
+      }),
+    );
+  for (const [word, name] of [
+    ["add", "device.add"],
+    ["rotate", "device.rotate"],
+  ] as const)
+    device
+      .command(word)
+      .description(commands[name].description)
+      .argument("<name>", "what it is called, as its client id")
+      .option(...configFile)
+      .action(
+        plainly(async (device: string, options: { config?: string }) => {
+          // A file or a pipe keeps what is to be seen once.
+          if (!process.stdout.isTTY) throw new InvalidArgumentError("a key is shown on a terminal only");
+          const { key } = await ask(socketOf(options), name, { name: device });
+          say(
+            `${keyLink(device, key)}\nThis is its identity and its key, for the device or as a QR code. It is not shown again.`,
+          );
+        }),
+      );
+  device
+    .command("remove")
+    .description(commands["device.remove"].description)
+    .argument("<name>", "what it is called")
+    .option(...configFile)
+    .action(
+      plainly(async (name: string, options: { config?: string }) => {
+        await ask(socketOf(options), "device.remove", { name });
+        say(`the key of ${name} is forgotten`);
+      }),
+    );
+  program
     .command("backup")
     .description(commands.backup.description)
     .argument("<file>", "where to")
@@ -175,6 +236,18 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`${records} records are in ${store.folder}${aside === undefined ? "" : `; what was there is at ${aside}`}`);
       }),
     );
+}
+
+/** What a device, or whoever sets it up, reads from a QR code: identity and key. */
+export function keyLink(name: string, key: string): string {
+  return `mqttsns+psk://${name}?key=${key}`;
+}
+
+function asSeconds(text: string): number {
+  const [, number, unit] = /^(\d{1,5})(s|m)$/.exec(text) ?? [];
+  const seconds = Number(number) * (unit === "m" ? 60 : 1);
+  if (number === undefined || seconds > 3_600) throw new InvalidArgumentError("a time, as 120s or 5m, an hour at most");
+  return seconds;
 }
 
 /** Problems are said in plain lines. */

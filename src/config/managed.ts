@@ -13,6 +13,13 @@ import type { StoreOptions } from "../storage/options.ts";
 const admittedMax = 10_000;
 const loginsMax = 100;
 
+const devicesMax = 100_000;
+
+/** A name that is a word everywhere: in a topic, a pattern, a link, on a command line. */
+export const deviceName = z
+  .string()
+  .regex(/^[A-Za-z0-9._~-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes, _ and ~");
+
 const scryptHash = z.string().regex(/^scrypt\$\d+\$\d+\$\d+\$[\w-]+\$[\w-]+$/, "is no hash that `console` makes");
 
 const managedState = z.strictObject({
@@ -30,6 +37,19 @@ const managedState = z.strictObject({
       }),
     )
     .max(admittedMax)
+    .default([]),
+  /** Devices with a key of their own (pre-shared, for DTLS). */
+  devices: z
+    .array(
+      z.strictObject({
+        name: deviceName,
+        /** 16 octets in hexadecimal. Never shown again. */
+        key: z.string().regex(/^[0-9a-f]{32}$/, "is no key of 16 octets"),
+        /** When, for people. */
+        added: z.string(),
+      }),
+    )
+    .max(devicesMax)
     .default([]),
   console: z
     .strictObject({
@@ -53,6 +73,7 @@ const managedState = z.strictObject({
 });
 
 export type ManagedState = z.infer<typeof managedState>;
+export type ManagedDevice = ManagedState["devices"][number];
 export type AdmittedClient = ManagedState["admitted"][number];
 export type Login = ManagedState["console"]["logins"][number];
 
@@ -91,6 +112,22 @@ export class Managed {
     return true;
   }
 
+  /** A new key for this device, known or not. @throws {GatewayError} as `admit`. */
+  keepDevice(device: ManagedDevice): Promise<void> {
+    return this.#change((state) => {
+      const others = state.devices.filter(({ name }) => name !== device.name);
+      if (others.length >= devicesMax) throw refusal(this.path, `there is room for ${devicesMax} devices`);
+      return { ...state, devices: [...others, device] };
+    });
+  }
+
+  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  async removeDevice(name: string): Promise<boolean> {
+    if (!this.#state.devices.some((each) => each.name === name)) return false;
+    await this.#change((state) => ({ ...state, devices: state.devices.filter((each) => each.name !== name) }));
+    return true;
+  }
+
   /** Everybody is logged out: whoever changes the password means it. @throws {GatewayError} as `admit`. */
   setPassword(password: string, isForLan: boolean): Promise<void> {
     return this.#change((state) => ({ ...state, console: { password, isForLan, logins: [] } }));
@@ -116,14 +153,34 @@ export class Managed {
   }
 }
 
+/** The keys of devices that `device add` made, by name. To be asked for anew: they change while the gateway runs. */
+export function managedKeys({ state }: Managed): ReadonlyMap<string, Uint8Array> {
+  let keys = keysOf.get(state);
+  if (!keys) {
+    keys = new Map(state.devices.map(({ name, key }) => [name, Buffer.from(key, "hex")]));
+    keysOf.set(state, keys);
+  }
+  return keys;
+}
+
+/** A state is never changed, but replaced. */
+const keysOf = new WeakMap<ManagedState, ReadonlyMap<string, Uint8Array>>();
+
 /** Sentences for `check`; none where nothing is managed. */
 export function managedInWords({ path, state }: Managed): string[] {
-  const { admitted, console } = state;
+  const { admitted, console, devices } = state;
   const where = path ?? "memory";
   const lines = admitted.map(({ clientId, from, at, by }) => {
     const place = from === undefined ? "from anywhere" : `from ${from}`;
     return `${where} admits ${JSON.stringify(clientId)} ${place}, before access.rules are asked (${by}, ${at})`;
   });
+  if (devices.length > 0)
+    lines.push(
+      `${where} has keys of ${devices.length} devices: ${devices
+        .slice(0, 10)
+        .map(({ name }) => name)
+        .join(", ")}`,
+    );
   if (console.password !== undefined)
     lines.push(`${where} has a password for the console${console.isForLan ? ", for private addresses too" : ""}`);
   return lines;

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { json, type Outcome, type Refusal, stream } from "./command.ts";
 import { deviceOrders } from "./device-orders.ts";
+import type { Operator } from "./operator.ts";
 
 const rowsMax = 500;
 
@@ -12,6 +13,22 @@ const state = z.enum(["active", "asleep", "awake", "disconnected", "lost"]);
 const oneClient = z.strictObject({
   client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
 });
+
+const oneDevice = z.strictObject({
+  name: z
+    .string("say which device")
+    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "up to 64 letters, digits, dots, dashes, _ and ~")
+    .describe("Its name: what it proves with its key."),
+});
+
+async function newKey(
+  operator: Operator,
+  name: string,
+  isKnown: boolean,
+): Promise<Outcome<{ name: string; key: string }>> {
+  const made = await operator.installation.newKey(name, isKnown);
+  return typeof made === "string" ? { kind: "not-possible", say: made } : done({ name, key: made.key });
+}
 
 /** A number as it stands in a URL. */
 const inQuery = (max: number, otherwise: number, meaning: string) =>
@@ -304,6 +321,76 @@ export const consoleCommands = {
       installation.knocks.forget(client);
       return done({ admitted: client });
     },
+  }),
+  "join.open": json({
+    description:
+      "for a while admit whoever no rule lets in, when it tries again: at most a hundred; 0 seconds: no more",
+    method: "POST",
+    path: "/join",
+    input: z.strictObject({
+      seconds: z.codec(
+        z.string().regex(/^\d{1,4}$/, "seconds, as a number"),
+        z.int().min(0).max(3_600, "an hour at most"),
+        {
+          decode: Number,
+          encode: String,
+        },
+      ),
+    }),
+    output: z.object({ seconds: count }),
+    role: "operator",
+    audited: true,
+    run: (operator, { seconds }) => {
+      operator.installation.join(seconds);
+      return done({ seconds });
+    },
+  }),
+  "device.list": json({
+    description: "devices that have a key of their own here",
+    method: "GET",
+    path: "/device-keys",
+    input: nothing,
+    output: z.array(z.object({ name: z.string(), added: z.string() })),
+    role: "operator",
+    audited: false,
+    run: (operator) => done([...operator.installation.withKeys()]),
+  }),
+  "device.add": json({
+    description: "give a new device a key of its own, shown this once",
+    method: "POST",
+    path: "/device-keys",
+    input: oneDevice,
+    output: z.object({ name: z.string(), key: z.string() }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: (operator, { name }) => newKey(operator, name, false),
+  }),
+  "device.rotate": json({
+    description: "give a device another key, shown this once; the one before is worth nothing",
+    method: "POST",
+    path: "/device-keys/rotate",
+    input: oneDevice,
+    output: z.object({ name: z.string(), key: z.string() }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: (operator, { name }) => newKey(operator, name, true),
+  }),
+  "device.remove": json({
+    description: "forget a device's key: it does not get in with it any more",
+    method: "DELETE",
+    path: "/device-keys",
+    input: oneDevice,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { name }): Promise<Outcome<{ removed: string }>> =>
+      (await operator.installation.removeKey(name))
+        ? done({ removed: name })
+        : { kind: "not-there", say: `"${name}" has no key here` },
   }),
   "admitted.remove": json({
     description: "take back that a client was admitted by hand; the configuration's rules then say whether it may stay",

@@ -45,6 +45,14 @@ export interface Installation {
   exportSettings(): string;
   /** Answers with a sentence where it cannot be. */
   admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
+  /** For so long whoever no rule lets in is admitted by hand when it knocks, `joinsMax` of them; 0 = not any more. */
+  join(seconds: number): void;
+  /** A new key for this device, in hexadecimal; `isKnown`: whether there has to be one already. A sentence where it cannot be. */
+  newKey(name: string, isKnown: boolean): Promise<{ readonly key: string } | string>;
+  /** False: it has no key here. */
+  removeKey(name: string): Promise<boolean>;
+  /** Devices with a key, without it. */
+  withKeys(): readonly { readonly name: string; readonly added: string }[];
   /** False: it was not admitted by hand. */
   withdraw(clientId: string): Promise<boolean>;
   /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
@@ -136,6 +144,10 @@ export const emptyInstallation: Installation = {
   keepSecret: async () => "there is no folder",
   exportSettings: () => "{}\n",
   admit: async () => "there is nothing to keep it in",
+  join: () => {},
+  newKey: async () => "there is nothing to keep it in",
+  removeKey: async () => false,
+  withKeys: () => [],
   withdraw: async () => false,
   link: () => "there is no console",
   setPassword: async () => "there is no console",

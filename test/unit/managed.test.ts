@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { createAccessPolicy } from "../../src/config/access.ts";
 import { accessOptions } from "../../src/config/access-options.ts";
 import { parseConfig } from "../../src/config/load.ts";
-import { Managed, managedInWords } from "../../src/config/managed.ts";
+import { Managed, managedInWords, managedKeys } from "../../src/config/managed.ts";
 import { hashOfPassword, isPasswordOf } from "../../src/config/password-hash.ts";
 import { shownConfig } from "../../src/config/shown.ts";
 import type { PeerId } from "../../src/core/types.ts";
@@ -112,4 +112,39 @@ test("the configuration is shown without what is secret, or may be", () => {
   const text = JSON.stringify(shownConfig(config));
   expect(text).not.toContain("s3cret");
   expect(text).toContain('"password":{"file":"password"}');
+});
+
+test("keys of devices: kept for their owner alone, found by name, shown nowhere", async () => {
+  const place = folder();
+  const managed = new Managed(store(place));
+  const device = (name: string, key: string) => ({ name, key, added: "2026-11-28T10:00:00.000Z" });
+  await managed.keepDevice(device("dev1", "00".repeat(16)));
+  await managed.keepDevice(device("dev2", "a1".repeat(16)));
+  await managed.keepDevice(device("dev1", "b2".repeat(16)));
+  expect(statSync(join(place, "managed.json")).mode & 0o777).toBe(0o600);
+  const later = new Managed(store(place));
+  expect([...managedKeys(later)].map(([name, key]) => [name, Buffer.from(key).toString("hex")])).toEqual([
+    ["dev2", "a1".repeat(16)],
+    ["dev1", "b2".repeat(16)],
+  ]);
+  expect(managedKeys(later)).toBe(managedKeys(later));
+  expect(managedInWords(later).join()).toMatch(/keys of 2 devices: dev2, dev1/);
+  expect(managedInWords(later).join()).not.toMatch(/a1a1|b2b2/);
+  expect(await later.removeDevice("dev1")).toBe(true);
+  expect(await later.removeDevice("dev1")).toBe(false);
+  expect([...managedKeys(later).keys()]).toEqual(["dev2"]);
+});
+
+test.each(["", "a/b", "#", "a*", "a b", "x".repeat(65)])("no device is called %j", async (name) => {
+  const place = folder();
+  const devices = [{ name, key: "a1".repeat(16), added: "" }];
+  writeFileSync(join(place, "managed.json"), JSON.stringify({ version: 1, devices }));
+  let refused: unknown;
+  try {
+    new Managed(store(place));
+  } catch (error) {
+    refused = error;
+  }
+  expect(JSON.stringify(refused)).toMatch(/devices\.0\.name/);
+  expect(JSON.stringify(refused)).not.toContain("a1a1");
 });
