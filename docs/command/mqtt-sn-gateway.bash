@@ -27,6 +27,12 @@ _mqtt_sn_gateway() {
       "queue dead") path="queue dead" ;;
       "queue republish") path="queue republish" ;;
       "queue purge") path="queue purge" ;;
+      " join") path="join" ;;
+      " device") path="device" ;;
+      "device list") path="device list" ;;
+      "device add") path="device add" ;;
+      "device rotate") path="device rotate" ;;
+      "device remove") path="device remove" ;;
       " backup") path="backup" ;;
       " capture") path="capture" ;;
       " restore") path="restore" ;;
@@ -35,7 +41,7 @@ _mqtt_sn_gateway() {
     esac
   done
   case "$path" in
-    "") words="start check doctor decode replay try-device demo ble console sessions queue backup capture restore pub sub -V --version --version --help" ;;
+    "") words="start check doctor decode replay try-device demo ble console sessions queue join device backup capture restore pub sub -V --version --version --help" ;;
     "start") words="-c --config --help" ;;
     "check") words="-c --config --export --help" ;;
     "doctor") words="-c --config --json --no-try --bundle --help" ;;
@@ -59,6 +65,12 @@ _mqtt_sn_gateway() {
     "queue dead") words="-c --config --json --help" ;;
     "queue republish") words="-c --config --help" ;;
     "queue purge") words="--client --topic -c --config --help" ;;
+    "join") words="--for -c --config --help" ;;
+    "device") words="list add rotate remove --help" ;;
+    "device list") words="-c --config --help" ;;
+    "device add") words="-c --config --help" ;;
+    "device rotate") words="-c --config --help" ;;
+    "device remove") words="-c --config --help" ;;
     "backup") words="-c --config --help" ;;
     "capture") words="-w --write --client --transport --no-payload -c --config --help" ;;
     "restore") words="-c --config --help" ;;

@@ -69,7 +69,8 @@ export function createAccessPolicy(
       // Also of a node: who passes on for others could else say any client id in a node's name.
       const binding = identity.clients === undefined ? binds : [identity.clients];
       if (identity.verified && !binding.some((bind) => isBound(bind, clientId, identity))) {
-        const where = identity.clients === undefined ? "access.clients" : `"clients" of the transport ${transportNameOf(peer)}`;
+        const where =
+          identity.clients === undefined ? "access.clients" : `"clients" of the transport ${transportNameOf(peer)}`;
         return { admitted: false, hint: `${where}: of "${identity.name}" it lets in ${inWords(binding, identity)}` };
       }
       // Not by a clear way in, or a key would be worth nothing while there is one.
