@@ -16,9 +16,11 @@ import { payloadStart } from "./core/dialects/payload-start.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
+import type { PayloadPolicy } from "./core/payloads.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
+import { HomeAssistant } from "./gateway-home.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
@@ -94,6 +96,7 @@ export class Gateway {
   #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
   #serves = false;
   #progress: StartProgress = () => {};
+  readonly #home: HomeAssistant | undefined;
   #desk: OperatorDesk | undefined;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -121,7 +124,10 @@ export class Gateway {
       createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) =>
         managedKeys(this.#managed).has(clientId),
       );
-    this.#core = new GatewayCore(coreOptions(config, this.#accessPolicy(config.access)), {
+    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config) : undefined;
+    const settings = coreOptions(config, this.#accessPolicy(config.access));
+    const options = { ...settings, payloads: this.#payloads(config) };
+    this.#core = new GatewayCore(options, {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       identityOf: (peer) => transport(peer).identityOf(peer),
@@ -173,6 +179,7 @@ export class Gateway {
         this.#wakings.see(event);
         this.#lookout.report(event);
         this.#reports.report(event);
+        this.#home?.happened(event);
       },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
@@ -190,12 +197,28 @@ export class Gateway {
       this.#watchClock();
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
       this.#serves = true;
+      this.#home?.start();
       await this.#startApi();
       await this.#startControl();
     } catch (error) {
       await this.stop();
       throw error;
     }
+  }
+
+  #homeAssistant(config: GatewayConfig): HomeAssistant {
+    return new HomeAssistant({
+      config,
+      version: ownVersion(),
+      core: () => this.#core,
+      told: (level, say) => this.#log[level](say),
+      random: randomShare,
+    });
+  }
+
+  #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {
+    const policy = payloadPolicy(payloads);
+    return this.#home ? this.#home.watching(policy) : policy;
   }
 
   /** Ends in order, within a few seconds; idempotent. */
@@ -213,7 +236,7 @@ export class Gateway {
     const restart = needRestart(this.#config, config);
     this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
-    this.#handle({ kind: "payloadsChanged", payloads: payloadPolicy(config.payloads) });
+    this.#handle({ kind: "payloadsChanged", payloads: this.#payloads(config) });
     this.#log.level = config.log.level;
     for (const transport of this.#transports.values()) transport.reload?.();
     for (const [name, upstream] of this.#mqtt) {
@@ -221,6 +244,7 @@ export class Gateway {
       if (options) upstream.reload(options);
     }
     this.#config = afterReload(this.#config, config);
+    this.#home?.reload(this.#config);
     return restart;
   }
 
@@ -499,7 +523,7 @@ export class Gateway {
     this.#lookout.stop();
     this.#driver.handle({ kind: "shutdown" });
     this.#driver.stop();
-    await this.#upstream.shutdown(shutdownMs);
+    await Promise.all([this.#upstream.shutdown(shutdownMs), this.#home?.close()]);
     for (const transport of this.#transports.values()) await transport.close();
     this.#tap.close();
     await this.#api?.close();

@@ -48,7 +48,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       topic: config.deadLetters.topic,
       superseded: config.deadLetters.superseded,
     },
-    status: { topic: config.status.topic },
+    status: { topic: statusTopicOf(config) },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
     longNameQoSMinusOne: (peer) => config.extensions.longNameQoSMinusOne || (peer !== undefined && isReading(peer)),
@@ -56,6 +56,12 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     durable: config.store.kind === "disk",
     access,
   };
+}
+
+/** Where the retained states go. Home Assistant is told who is there by them. */
+export function statusTopicOf({ status, homeAssistant, upstream }: GatewayConfig): string | undefined {
+  if (status.topic !== undefined || !homeAssistant.enabled) return status.topic;
+  return `mqtt-sn/${upstream.serviceClientId}`;
 }
 
 function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {

@@ -13,6 +13,7 @@ interface Rule {
   readonly isForAll: boolean;
   readonly clients: RegExp;
   readonly codec: PayloadCodec;
+  readonly fields: readonly Field[] | undefined;
   readonly to: string;
   readonly raw: string | undefined;
 }
@@ -43,6 +44,31 @@ export function payloadPolicy(declarations: readonly PayloadDeclaration[]): Payl
   };
 }
 
+/** What declarations say of a topic, for whoever shows values to people: entries with fields only. */
+export class Declarations {
+  readonly #up: Rules;
+  readonly #down: Rules;
+  /** Does any of them have fields? */
+  readonly isSayingSomething: boolean;
+
+  constructor(declarations: readonly PayloadDeclaration[]) {
+    this.#up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
+    this.#down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
+    this.isSayingSomething = declarations.some(({ fields }) => fields !== undefined);
+  }
+
+  /** The fields of what this client says under this topic, and where they go when they are decoded. */
+  says(clientId: string, topicName: string): { fields: readonly Field[]; topicName: string } | undefined {
+    const rule = this.#up.of(clientId, topicName);
+    return rule?.fields && { fields: rule.fields, topicName: filled(rule.to, clientId, topicName) };
+  }
+
+  takes(clientId: string, topicName: string): { fields: readonly Field[]; topicName: string } | undefined {
+    const rule = this.#down.of(clientId, topicName);
+    return rule?.fields && { fields: rule.fields, topicName };
+  }
+}
+
 class Rules {
   readonly #rules: readonly Rule[];
   readonly #byTopic = new Map<string, readonly Rule[]>();
@@ -50,9 +76,9 @@ class Rules {
   constructor(declarations: readonly PayloadDeclaration[]) {
     this.#rules = declarations.flatMap((each) => {
       const codec = codecOf(each);
-      const { topics, clients, to, raw } = each;
+      const { topics, clients, fields, to, raw } = each;
       const isForAll = clients === "*";
-      return codec ? [{ topics, isForAll, clients: globToRegExp(clients), codec, to, raw }] : [];
+      return codec ? [{ topics, isForAll, clients: globToRegExp(clients), codec, fields, to, raw }] : [];
     });
   }
 

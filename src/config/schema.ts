@@ -140,6 +140,24 @@ export const gatewayConfig = z.strictObject({
     .prefault({})
     .describe("Topic ids."),
   payloads: payloadOptions,
+  homeAssistant: z
+    .strictObject({
+      enabled: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Tell Home Assistant of each device whose payloads are declared with fields, over a connection of its own ({serviceClientId}-ha) to the broker of `upstream`. Device states go under `status.topic`; absent: mqtt-sn/{serviceClientId}.",
+        ),
+      prefix: z
+        .string()
+        .min(1)
+        .max(200)
+        .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
+        .default("homeassistant")
+        .describe("Discovery prefix, as set in Home Assistant's MQTT integration."),
+    })
+    .prefault({})
+    .describe("Home Assistant finds devices by itself."),
   buffer: bufferOptions.prefault({}).describe("Messages waiting for clients."),
   retry: z
     .strictObject({

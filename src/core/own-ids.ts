@@ -13,11 +13,19 @@ export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number
 
 /** All of them at this broker: the service's, or those that clients share. */
 export function ownIdsOf(policy: OwnIds): string[] {
-  if (policy.mode !== "aggregating") return [ownId(policy, 0)];
-  const ids = [probeId(policy)];
+  if (policy.mode !== "aggregating") return [ownId(policy, 0), homeId(policy)];
+  const ids = [probeId(policy), homeId(policy)];
   for (let index = 0; index < policy.connections; index++)
     for (let lane = 0; lane < lanesMax; lane++) ids.push(ownId(policy, index, lane));
   return ids;
+}
+
+/** Of the connection by which Home Assistant is told of devices. */
+export function homeId({
+  clientIdPrefix,
+  serviceClientId,
+}: Pick<OwnIds, "clientIdPrefix" | "serviceClientId">): string {
+  return `${clientIdPrefix}${serviceClientId}-ha`;
 }
 
 /** Of a short connection by which something is found out about the broker. */

@@ -1,0 +1,112 @@
+/** Home Assistant, put together: what the gateway knows, and the connection by which it is told. */
+import { statusTopicOf } from "./config/core-options.ts";
+import { Declarations } from "./config/payloads.ts";
+import type { GatewayConfig } from "./config/schema.ts";
+import type { GatewayEvent } from "./core/event.ts";
+import type { GatewayCore } from "./core/gateway-core.ts";
+import { homeId } from "./core/own-ids.ts";
+import type { PayloadPolicy } from "./core/payloads.ts";
+import { HomeConnection, type Told } from "./home-assistant/connection.ts";
+import { Home } from "./home-assistant/home.ts";
+
+export interface HomeParts {
+  readonly config: GatewayConfig;
+  readonly version: string;
+  /** Made after this: asked when it is there. */
+  readonly core: () => GatewayCore;
+  readonly told: Told;
+  readonly random: () => number;
+}
+
+export class HomeAssistant {
+  #declarations: Declarations;
+  readonly #home: Home;
+  readonly #connection: HomeConnection;
+
+  /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
+  constructor({ config, version, core, told, random }: HomeParts) {
+    const { upstream, homeAssistant, payloads } = config;
+    this.#declarations = new Declarations(payloads);
+    const isDeclaring = () => this.#declarations.isSayingSomething;
+    this.#home = new Home(
+      {
+        prefix: homeAssistant.prefix,
+        gateway: upstream.serviceClientId,
+        version,
+        topicPrefix: upstream.topicPrefix,
+        statusTopic: `${upstream.topicPrefix}${statusTopicOf(config) ?? ""}`,
+      },
+      {
+        client: (clientId) => {
+          const found = core().session(clientId);
+          return found && factsOf(found);
+        },
+        clientIds: () => idsOf(core()),
+        says: (clientId, topicName) => this.#declarations.says(clientId, topicName),
+        takes: (clientId, topicName) => this.#declarations.takes(clientId, topicName),
+        get isDeclaring() {
+          return isDeclaring();
+        },
+        counts: () => countsOf(core()),
+      },
+      { set: (callback, ms) => endOf(setTimeout(callback, ms)) },
+    );
+    this.#connection = new HomeConnection(upstream, homeId(upstream), this.#home, told, random);
+  }
+
+  /** The same policy, and what it decodes is noticed. */
+  watching(policy: PayloadPolicy | undefined): PayloadPolicy | undefined {
+    if (!policy) return undefined;
+    return {
+      up: (clientId, topicName, payload) => {
+        const made = policy.up(clientId, topicName, payload);
+        if (made?.is === "made" && clientId !== undefined) this.#home.saw(clientId, topicName);
+        return made;
+      },
+      down: policy.down,
+    };
+  }
+
+  start(): void {
+    this.#connection.start();
+  }
+
+  happened(event: GatewayEvent): void {
+    this.#home.happened(event);
+  }
+
+  reload({ payloads, upstream }: GatewayConfig): void {
+    this.#declarations = new Declarations(payloads);
+    this.#home.declarationsChanged();
+    this.#connection.reload(upstream);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}
+
+function endOf(timer: NodeJS.Timeout): () => void {
+  timer.unref();
+  return () => clearTimeout(timer);
+}
+
+function factsOf({ view, record }: NonNullable<ReturnType<GatewayCore["session"]>>) {
+  const { keepAliveSeconds, sleepSeconds } = view;
+  return { keepAliveSeconds, sleepSeconds, filters: record.subscriptions.map(({ filter }) => filter) };
+}
+
+function* idsOf(core: GatewayCore): IterableIterator<string> {
+  for (const { clientId } of core.sessions()) yield clientId;
+}
+
+function countsOf(core: GatewayCore) {
+  const counts = { clients: 0, asleep: 0, lost: 0, waiting: 0 };
+  for (const { state, waitingMessages } of core.sessions()) {
+    counts.clients++;
+    if (state === "asleep" || state === "awake") counts.asleep++;
+    if (state === "lost") counts.lost++;
+    counts.waiting += waitingMessages;
+  }
+  return counts;
+}

@@ -1,0 +1,356 @@
+/**
+ * Keeps what Home Assistant is told in step with what the gateway knows: which devices there are, what they say, what they
+ * take. The broker's retained messages are its memory: they are read at each connection, and what differs is put right.
+ */
+import type { GatewayEvent } from "../core/event.ts";
+import type { Field } from "../payload/fields.ts";
+import {
+  type DeclaredTopic,
+  type DevicePayload,
+  devicePayload,
+  discoveryTopic,
+  type GatewayNames,
+  gatewayPayload,
+  isSamePayload,
+  withRemoved,
+} from "./discovery.ts";
+import { idPrefixOf } from "./ids.ts";
+
+/** What a client is, as far as it matters here. */
+export interface ClientFacts {
+  readonly keepAliveSeconds: number;
+  readonly sleepSeconds: number;
+  readonly filters: readonly string[];
+}
+
+/** What a declaration says of a topic: its fields, and where what is decoded goes. */
+export interface Declared {
+  readonly fields: readonly Field[];
+  /** As devices name it, without the prefix at the broker. */
+  readonly topicName: string;
+}
+
+export interface Counts {
+  readonly clients: number;
+  readonly asleep: number;
+  readonly lost: number;
+  readonly waiting: number;
+}
+
+/** The gateway, as this asks it. */
+export interface Knowledge {
+  client(clientId: string): ClientFacts | undefined;
+  clientIds(): Iterable<string>;
+  says(clientId: string, topicName: string): Declared | undefined;
+  takes(clientId: string, topicName: string): Declared | undefined;
+  /** Is anything declared at all? */
+  readonly isDeclaring: boolean;
+  counts(): Counts;
+}
+
+/** The broker. Everything is retained and at QoS 1. */
+export interface Broker {
+  publish(topicName: string, text: string): void;
+}
+
+/** setTimeout, as a test has it. */
+export interface Timers {
+  set(callback: () => void, ms: number): () => void;
+}
+
+export interface HomeOptions extends GatewayNames {
+  /** Of discovery topics: homeassistant. */
+  readonly prefix: string;
+  /** Before every topic at the broker. */
+  readonly topicPrefix: string;
+}
+
+/** Devices that are told of; beyond, further ones are not. */
+const devicesMax = 10_000;
+const topicsPerDeviceMax = 50;
+/** After the last retained message: then all of them are here. */
+const settleMs = 1_000;
+/** Changes that come together are looked at together. */
+const togetherMs = 200;
+/** Home Assistant has started: everything is said again within this time, and not in one burst. */
+const spreadMs = 30_000;
+const infoEveryMs = 60_000;
+const scannedAtOnce = 50;
+const scanEveryMs = 500;
+/** So many times its longest silence, and a value counts as unknown. */
+const patience = 2.5;
+const expireBaseSeconds = 60;
+
+interface Device {
+  /** By the topic that it uses. */
+  readonly says: Map<string, Declared>;
+  expireSeconds: number;
+}
+
+export class Home {
+  readonly #options: HomeOptions;
+  readonly #knowledge: Knowledge;
+  readonly #timers: Timers;
+  readonly #devices = new Map<string, Device>();
+  /** What the broker keeps, by topic: of this gateway only. */
+  readonly #kept = new Map<string, string>();
+  /** To be said, the oldest first. */
+  readonly #due = new Map<string, string>();
+  readonly #own: string;
+  #broker: Broker | undefined;
+  #isSettled = false;
+  #settling: (() => void) | undefined;
+  #looking: (() => void) | undefined;
+  #sending: (() => void) | undefined;
+  #informing: (() => void) | undefined;
+  #scanning: (() => void) | undefined;
+  /** Clients to be looked at. */
+  readonly #changed = new Set<string>();
+  #pauseMs = 0;
+  #info = "";
+
+  constructor(options: HomeOptions, knowledge: Knowledge, timers: Timers) {
+    this.#options = options;
+    this.#knowledge = knowledge;
+    this.#timers = timers;
+    this.#own = `${options.prefix}/device/${idPrefixOf(options.gateway)}`;
+  }
+
+  /** What is to be subscribed to. */
+  get filters(): readonly string[] {
+    return [`${this.#options.prefix}/device/+/config`, this.#birthTopic];
+  }
+
+  get #birthTopic(): string {
+    return `${this.#options.prefix}/status`;
+  }
+
+  /** The connection stands and is subscribed; retained messages come now. */
+  connected(broker: Broker): void {
+    this.#broker = broker;
+    this.#isSettled = false;
+    this.#kept.clear();
+    this.#info = "";
+    this.#settle();
+  }
+
+  disconnected(): void {
+    this.#broker = undefined;
+    for (const end of [this.#settling, this.#looking, this.#sending, this.#informing, this.#scanning]) end?.();
+    this.#settling = undefined;
+    this.#looking = undefined;
+    this.#sending = undefined;
+    this.#informing = undefined;
+    this.#scanning = undefined;
+    this.#changed.clear();
+    this.#due.clear();
+  }
+
+  /** A message came for one of `filters`. */
+  received(topicName: string, text: string, isRetained: boolean): void {
+    if (topicName === this.#birthTopic) {
+      if (text === "online" && !isRetained && this.#isSettled) this.#sayAll();
+      return;
+    }
+    if (topicName !== `${this.#own}/config` && !topicName.startsWith(`${this.#own}_`)) return;
+    if (text === "") this.#kept.delete(topicName);
+    else if (this.#kept.size <= 2 * devicesMax) this.#kept.set(topicName, text);
+    if (!this.#isSettled) this.#settle();
+  }
+
+  /** A publication of a client was decoded. Asked for each, so it does next to nothing for what is known. */
+  saw(clientId: string, topicName: string): void {
+    const known = this.#devices.get(clientId);
+    if (known?.says.has(topicName)) return;
+    this.#learn(clientId, topicName, known);
+  }
+
+  #learn(clientId: string, topicName: string, known: Device | undefined): void {
+    const declared = this.#knowledge.says(clientId, topicName);
+    if (!declared || (known?.says.size ?? 0) >= topicsPerDeviceMax) return;
+    if (!known && this.#devices.size >= devicesMax) return;
+    const device = known ?? { says: new Map<string, Declared>(), expireSeconds: 0 };
+    device.says.set(topicName, declared);
+    this.#devices.set(clientId, device);
+    this.#lookSoon(clientId);
+  }
+
+  /** What the core reports. */
+  happened(event: GatewayEvent): void {
+    if (event.event !== "session_ended") return;
+    this.#devices.delete(event.clientId);
+    this.#lookSoon(event.clientId);
+  }
+
+  /** Declarations are others: what was learnt is asked for again. */
+  declarationsChanged(): void {
+    for (const [clientId, { says }] of this.#devices) {
+      const topics = [...says.keys()];
+      says.clear();
+      for (const topicName of topics) {
+        const declared = this.#knowledge.says(clientId, topicName);
+        if (declared) says.set(topicName, declared);
+      }
+      this.#lookSoon(clientId);
+    }
+  }
+
+  #settle(): void {
+    this.#settling?.();
+    this.#settling = this.#timers.set(() => {
+      this.#settling = undefined;
+      this.#isSettled = true;
+      this.#compare(
+        discoveryTopic(this.#options.prefix, this.#options.gateway, undefined),
+        gatewayPayload(this.#options),
+      );
+      // What is kept of an earlier life, and what was learnt while the broker was away.
+      for (const text of this.#kept.values()) this.#changed.add(clientIn(text) ?? "");
+      for (const clientId of this.#devices.keys()) this.#changed.add(clientId);
+      this.#lookAtChanged();
+      this.#inform();
+      this.#scan([][Symbol.iterator]());
+    }, settleMs);
+  }
+
+  #lookSoon(clientId: string): void {
+    if (!this.#isSettled || this.#broker === undefined) return;
+    this.#changed.add(clientId);
+    this.#looking ??= this.#timers.set(() => {
+      this.#looking = undefined;
+      this.#lookAtChanged();
+    }, togetherMs);
+  }
+
+  #lookAtChanged(): void {
+    for (const clientId of this.#changed) this.#lookAt(clientId);
+    this.#changed.clear();
+  }
+
+  /** What clients take, and how long they are silent, changes without a word: they are looked at in turn, a few at a time. */
+  #scan(rest: Iterator<string>): void {
+    let clients = rest;
+    for (let i = 0; i < scannedAtOnce; i++) {
+      const { done, value } = clients.next();
+      if (done) {
+        clients = this.#knowledge.clientIds()[Symbol.iterator]();
+        break;
+      }
+      this.#lookAt(value);
+    }
+    this.#scanning = this.#timers.set(() => this.#scan(clients), scanEveryMs);
+  }
+
+  #lookAt(clientId: string): void {
+    const { prefix, gateway } = this.#options;
+    const topicName = discoveryTopic(prefix, gateway, clientId);
+    const wanted = this.#wantedOf(clientId);
+    if (wanted === "as it is") return;
+    if (wanted) this.#compare(topicName, wanted);
+    else if (this.#kept.has(topicName)) this.#say(topicName, "");
+  }
+
+  #compare(topicName: string, wanted: DevicePayload): void {
+    const kept = this.#kept.get(topicName);
+    if (kept === undefined || !isSamePayload(kept, wanted))
+      this.#say(topicName, JSON.stringify(withRemoved(kept, wanted)));
+  }
+
+  /** Undefined: it is not to be told of. */
+  #wantedOf(clientId: string): DevicePayload | "as it is" | undefined {
+    const facts = this.#knowledge.client(clientId);
+    if (!facts) return undefined;
+    const device = this.#devices.get(clientId);
+    // What an earlier life told of its readings stays until some have been heard, or there is nothing to declare them.
+    if (!device && this.#knowledge.isDeclaring && this.#kept.has(this.#topicOf(clientId))) return "as it is";
+    const says = [...(device?.says.values() ?? [])].map((each) => this.#atBroker(each));
+    const takes = this.#takes(clientId, facts);
+    if (says.length + takes.length === 0) return undefined;
+    return devicePayload(this.#options, {
+      clientId,
+      statusLevel: topicLevel(clientId),
+      says,
+      takes,
+      expireSeconds: device ? expiryOf(device, facts) : 0,
+    });
+  }
+
+  #topicOf(clientId: string): string {
+    return discoveryTopic(this.#options.prefix, this.#options.gateway, clientId);
+  }
+
+  #takes(clientId: string, { filters }: ClientFacts): DeclaredTopic[] {
+    return filters.flatMap((filter) => {
+      if (/[+#]/.test(filter) || filter.startsWith("$")) return [];
+      const declared = this.#knowledge.takes(clientId, filter);
+      return declared ? [this.#atBroker({ ...declared, topicName: filter })] : [];
+    });
+  }
+
+  #atBroker({ topicName, fields }: Declared): DeclaredTopic {
+    return { topicName: this.#options.topicPrefix + topicName, fields };
+  }
+
+  /** Home Assistant has begun anew, and may not have what the broker keeps. */
+  #sayAll(): void {
+    for (const [topicName, text] of this.#kept) if (!this.#due.has(topicName)) this.#due.set(topicName, text);
+    this.#pauseMs = Math.floor(spreadMs / Math.max(1, this.#due.size));
+    this.#sendNext();
+  }
+
+  #say(topicName: string, text: string): void {
+    this.#due.set(topicName, text);
+    this.#sendNext();
+  }
+
+  /** One at a time: ten thousand at once would fill the broker's window and the memory. */
+  #sendNext(): void {
+    if (this.#sending) return;
+    const [next] = this.#due;
+    if (!next || !this.#broker) {
+      this.#pauseMs = 0;
+      return;
+    }
+    const [topicName, text] = next;
+    this.#due.delete(topicName);
+    if (text === "") this.#kept.delete(topicName);
+    else this.#kept.set(topicName, text);
+    this.#broker.publish(topicName, text);
+    this.#sending = this.#timers.set(() => {
+      this.#sending = undefined;
+      this.#sendNext();
+    }, this.#pauseMs);
+  }
+
+  #inform(): void {
+    const text = JSON.stringify(this.#knowledge.counts());
+    if (text !== this.#info) this.#broker?.publish(`${this.#options.statusTopic}/gateway/info`, text);
+    this.#info = text;
+    this.#informing = this.#timers.set(() => this.#inform(), infoEveryMs);
+  }
+}
+
+/** Grows with the longest silence that the client has announced, and only by doubling: each change is a new message. */
+function expiryOf(device: Device, { keepAliveSeconds, sleepSeconds }: ClientFacts): number {
+  const silence = patience * Math.max(keepAliveSeconds, sleepSeconds);
+  if (silence > device.expireSeconds)
+    device.expireSeconds = expireBaseSeconds * 2 ** Math.max(0, Math.ceil(Math.log2(silence / expireBaseSeconds)));
+  return device.expireSeconds;
+}
+
+function clientIn(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null || !("device" in value)) return undefined;
+    const { device } = value;
+    if (typeof device !== "object" || device === null || !("serial_number" in device)) return undefined;
+    return typeof device.serial_number === "string" ? device.serial_number : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A client id as one level of a topic, as the core's status messages have it. */
+function topicLevel(clientId: string): string {
+  return clientId.replace(/[%/+#]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+}

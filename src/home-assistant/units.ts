@@ -1,0 +1,111 @@
+/** Which kind of sensor a unit stands for. https://www.home-assistant.io/integrations/sensor/#device-class */
+
+/** Units that say by themselves what is measured. */
+const byUnit: Readonly<Record<string, string>> = {
+  "°C": "temperature",
+  "°F": "temperature",
+  K: "temperature",
+  hPa: "atmospheric_pressure",
+  mbar: "atmospheric_pressure",
+  Pa: "pressure",
+  kPa: "pressure",
+  bar: "pressure",
+  psi: "pressure",
+  V: "voltage",
+  mV: "voltage",
+  A: "current",
+  mA: "current",
+  W: "power",
+  kW: "power",
+  Wh: "energy",
+  kWh: "energy",
+  MWh: "energy",
+  Hz: "frequency",
+  kHz: "frequency",
+  lx: "illuminance",
+  dB: "sound_pressure",
+  dBm: "signal_strength",
+  "W/m²": "irradiance",
+  "µg/m³": "pm25",
+  mm: "distance",
+  cm: "distance",
+  m: "distance",
+  km: "distance",
+  kg: "weight",
+  g: "weight",
+  L: "volume_storage",
+  "m³/h": "volume_flow_rate",
+  "m/s": "speed",
+  "km/h": "speed",
+};
+
+/** What a declaration's `kind` may be, with the class that Home Assistant has for it. */
+const sensorKinds: ReadonlySet<string> = new Set([
+  ...Object.values(byUnit),
+  "apparent_power",
+  "aqi",
+  "area",
+  "battery",
+  "carbon_dioxide",
+  "carbon_monoxide",
+  "conductivity",
+  "data_rate",
+  "data_size",
+  "duration",
+  "gas",
+  "humidity",
+  "moisture",
+  "nitrogen_dioxide",
+  "ozone",
+  "ph",
+  "pm1",
+  "pm10",
+  "power_factor",
+  "precipitation",
+  "precipitation_intensity",
+  "volatile_organic_compounds",
+  "water",
+  "wind_direction",
+  "wind_speed",
+]);
+
+const binaryKinds: ReadonlySet<string> = new Set([
+  "battery",
+  "battery_charging",
+  "carbon_monoxide",
+  "cold",
+  "connectivity",
+  "door",
+  "garage_door",
+  "gas",
+  "heat",
+  "light",
+  "lock",
+  "moisture",
+  "motion",
+  "moving",
+  "occupancy",
+  "opening",
+  "plug",
+  "power",
+  "presence",
+  "problem",
+  "running",
+  "safety",
+  "smoke",
+  "sound",
+  "tamper",
+  "update",
+  "vibration",
+  "window",
+]);
+
+/** Undefined: none that Home Assistant has. */
+export function sensorClass(unit: string | undefined, kind: string | undefined): string | undefined {
+  if (kind !== undefined) return sensorKinds.has(kind) ? kind : undefined;
+  return unit === undefined ? undefined : byUnit[unit];
+}
+
+export function binaryClass(kind: string | undefined): string | undefined {
+  return kind !== undefined && binaryKinds.has(kind) ? kind : undefined;
+}
