@@ -6,7 +6,7 @@ import type { BitField, Field, NumberField } from "../payload/fields.ts";
 import { isNumberField } from "../payload/fields.ts";
 import { numberFormat } from "../payload/numbers.ts";
 import { idOf, idPrefixOf } from "./ids.ts";
-import { binaryClass, sensorClass } from "./units.ts";
+import { binaryClass, sensorClass, stateClass } from "./units.ts";
 
 /** The gateway as Home Assistant knows it. */
 export interface GatewayNames {
@@ -205,7 +205,7 @@ function sensor(each: Readable, topicName: string, expireSeconds: number): Compo
     platform: "sensor",
     ...common,
     value_template: `{{ ${value} }}`,
-    ...(is === "number" && { state_class: "measurement" }),
+    ...(is === "number" && { state_class: stateClass(deviceClass) }),
     ...(unit !== undefined && { unit_of_measurement: unit }),
     ...(is !== "name" && deviceClass !== undefined && { device_class: deviceClass }),
   };

@@ -100,10 +100,30 @@ const binaryKinds: ReadonlySet<string> = new Set([
   "window",
 ]);
 
-/** Undefined: none that Home Assistant has. */
+/** Classes that are refused with any other unit. */
+const onlyWith: Readonly<Record<string, readonly string[]>> = {
+  battery: ["%"],
+  humidity: ["%"],
+  moisture: ["%"],
+  carbon_dioxide: ["ppm"],
+  carbon_monoxide: ["ppm", "mg/m³"],
+  power_factor: ["%"],
+};
+
+/** Undefined: none that Home Assistant has, or none that goes with the unit. */
 export function sensorClass(unit: string | undefined, kind: string | undefined): string | undefined {
-  if (kind !== undefined) return sensorKinds.has(kind) ? kind : undefined;
+  if (kind !== undefined) {
+    const units = onlyWith[kind];
+    if (sensorKinds.has(kind) && (units === undefined || (unit !== undefined && units.includes(unit)))) return kind;
+  }
   return unit === undefined ? undefined : byUnit[unit];
+}
+
+/** What only ever grows is counted otherwise than what goes up and down. */
+export function stateClass(deviceClass: string | undefined): "measurement" | "total_increasing" {
+  return deviceClass !== undefined && ["energy", "gas", "water"].includes(deviceClass)
+    ? "total_increasing"
+    : "measurement";
 }
 
 export function binaryClass(kind: string | undefined): string | undefined {

@@ -150,6 +150,11 @@ export class Mosquitto {
     await this.start();
   }
 
+  /** What it stored is gone; while it is stopped. */
+  forget(): void {
+    rmSync(join(this.#folder, "mosquitto.db"), { force: true });
+  }
+
   async dispose(): Promise<void> {
     await this.stop();
     rmSync(this.#folder, { recursive: true, force: true });

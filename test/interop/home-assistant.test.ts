@@ -1,0 +1,135 @@
+/**
+ * What Home Assistant finds at a real broker: devices with characters, over their lives. At every change the retained
+ * messages are judged by its own rules; who sleeps is available, who is lost is not.
+ */
+import mqtt from "mqtt";
+import { afterEach, describe, expect, test } from "vitest";
+import { deviceDiscovery, discoveryTopicOf } from "../helpers/home-assistant-schema.ts";
+import { Listener } from "../helpers/listener.ts";
+import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { startGateway, until } from "../helpers/test-gateway.ts";
+
+const program = findMosquitto();
+const missing = "missing" in program ? program.missing : undefined;
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+/** Home Assistant, as far as this needs it: it keeps the last of each topic, and judges each as it comes. */
+class HomeAssistant {
+  readonly kept = new Map<string, string>();
+  readonly wrong: string[] = [];
+  readonly #client: mqtt.MqttClient;
+
+  constructor(port: number) {
+    this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { clientId: "home", reconnectPeriod: 200 });
+    this.#client.on("connect", () => {
+      this.kept.clear();
+      this.#client.subscribe(["homeassistant/#", "mqtt-sn/#", "barn/#"]);
+    });
+    this.#client.on("message", (topicName, payload) => {
+      const text = payload.toString();
+      if (text === "") this.kept.delete(topicName);
+      else this.kept.set(topicName, text);
+      if (text !== "" && topicName.startsWith("homeassistant/device/")) this.#judge(topicName, text);
+    });
+  }
+
+  #judge(topicName: string, text: string): void {
+    const judged = deviceDiscovery.safeParse(JSON.parse(text));
+    if (!judged.success || !discoveryTopicOf("homeassistant").test(topicName))
+      this.wrong.push(`${topicName}: ${judged.error?.message}`);
+  }
+
+  get devices(): string[] {
+    return [...this.kept].flatMap(([topicName, text]) =>
+      topicName.startsWith("homeassistant/device/") ? [deviceDiscovery.parse(JSON.parse(text)).device.name] : [],
+    );
+  }
+
+  /** As Home Assistant reckons it: the gateway and the client, both. */
+  isAvailable(name: string): boolean {
+    const text = [...this.kept].find(([, each]) => each.includes(`"serial_number":"${name}"`))?.[1];
+    if (text === undefined) return false;
+    const { availability = [] } = deviceDiscovery.parse(JSON.parse(text));
+    return availability.every(({ topic, value_template, payload_available }) => {
+      const state = this.kept.get(topic);
+      if (value_template === undefined) return state === payload_available;
+      const [, list = ""] = /in \[(.*?)\]/.exec(value_template) ?? [];
+      return list.includes(`'${state}'`);
+    });
+  }
+
+  say(topicName: string, text: string): void {
+    this.#client.publish(topicName, text);
+  }
+
+  close(): Promise<void> {
+    return this.#client.endAsync(true);
+  }
+}
+
+describe.skipIf(missing !== undefined)(`Home Assistant${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  const atEnd: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const end of atEnd.splice(0).reverse()) await end();
+  });
+
+  test.each(["transparent", "aggregating"] as const)("finds devices, and loses none asleep: %s", async (mode) => {
+    if ("missing" in program) return;
+    const broker = await Mosquitto.create(program);
+    atEnd.push(() => broker.dispose());
+    const { gateway, port } = await startGateway({
+      upstream: {
+        url: `mqtt://127.0.0.1:${broker.plainPort}`,
+        mode,
+        serviceClientId: "gw",
+        reconnect: { minSeconds: 0.1, maxSeconds: 0.2 },
+      },
+      retry: { intervalSeconds: 0.5, limit: 3 },
+      clients: { sessionExpirySeconds: 5 },
+      homeAssistant: { enabled: true },
+      payloads: [
+        { topics: "barn/+/climate", to: "{topic}/json", fields: [{ name: "letter", type: "u8", unit: "%" }] },
+        {
+          topics: "barn/+/set",
+          direction: "down",
+          fields: [{ name: "flags", type: "u8", bits: [{ name: "fan", bit: 0 }] }],
+        },
+      ],
+    });
+    atEnd.push(() => gateway.stop());
+    await until("the connection", () => gateway.health().broker === "connected");
+    const home = new HomeAssistant(broker.plainPort);
+    atEnd.push(() => home.close());
+
+    const sleeper = await new Listener("sleeper", port).connect();
+    atEnd.push(() => sleeper.close());
+    const goes = await new Listener("goes", port).connect({ keepAliveSeconds: 1 });
+    expect(await sleeper.publish("barn/1/climate", "A", 1)).toBe(0);
+    expect(await goes.publish("barn/2/climate", "B", 2)).toBe(0);
+    await sleeper.subscribe("barn/1/set", 1);
+    await until("both are found", () => ["gw", "sleeper", "goes"].every((name) => home.devices.includes(name)));
+    await until("the switch is found", () => [...home.kept.values()].some((text) => text.includes('"switch"')));
+    expect(home.kept.get("barn/1/climate/json")).toBe('{"letter":65}');
+    await until("both are available", () => home.isAvailable("sleeper") && home.isAvailable("goes"));
+
+    home.say("barn/1/set", '{"fan":true}');
+    await until("the command", () => sleeper.received.includes("barn/1/set \u0001 QoS 0"));
+    sleeper.sleep();
+    goes.close();
+    await until("one is lost", () => !home.isAvailable("goes"));
+    expect(sleeper.isAsleep).toBe(true);
+    expect(home.isAvailable("sleeper")).toBe(true);
+
+    await broker.stop();
+    broker.forget();
+    await broker.start();
+    await until(
+      "a broker that forgot everything has it again",
+      () => ["gw", "sleeper"].every((name) => home.devices.includes(name)),
+      30_000,
+    );
+    await until("and who is there", () => home.isAvailable("sleeper"), 30_000);
+    await until("its session expires, and with it the device", () => !home.devices.includes("goes"), 30_000);
+    expect(home.wrong).toEqual([]);
+  });
+});
