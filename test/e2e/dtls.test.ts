@@ -72,7 +72,7 @@ async function start(): Promise<void> {
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (printed += data));
   await until(
     "ready",
-    () => /ready: devices/.test(printed.slice(from)) && printed.slice(from).includes("broker is there"),
+    () => /ready: devices/.test(printed.slice(from)) && printed.slice(from).includes("connected to the broker"),
   );
 }
 

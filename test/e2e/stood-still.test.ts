@@ -57,7 +57,7 @@ async function start(mode: string) {
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
   await until(
     `ready in: ${output.text}`,
-    () => output.text.includes("ready") && output.text.includes("broker is there"),
+    () => output.text.includes("ready") && output.text.includes("connected to the broker"),
   );
   return { child, output, device: (clientId: string) => device(port, clientId) };
 }
