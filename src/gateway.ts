@@ -121,9 +121,7 @@ export class Gateway {
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
     this.#accessPolicy = (options) =>
-      createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) =>
-        managedKeys(this.#managed).has(clientId),
-      );
+      createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) => this.#hasKey(clientId));
     this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config) : undefined;
     const settings = coreOptions(config, this.#accessPolicy(config.access));
     const options = { ...settings, payloads: this.#payloads(config) };
@@ -145,8 +143,10 @@ export class Gateway {
           )
         : new MemoryStore();
     const watched = this.#commits.watched(this.#store);
-    for (const transport of this.#transports.values())
-      transport.keepBy?.(secureKeeper(transport.name, this.#store, (changes, done) => watched.commit(changes, done)));
+    for (const each of this.#transports.values()) {
+      each.takeKeys?.(() => managedKeys(this.#managed));
+      each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
+    }
     this.#lookout = new Lookout({
       core: this.#core,
       transports: this.#transports,
@@ -156,7 +156,7 @@ export class Gateway {
       file,
       now: () => this.#clock.now(),
       config: () => this.#config,
-      accessChanged: () => this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) }),
+      accessChanged: () => this.#accessChanged(),
       wakingsOf: (clientId) => this.#wakings.of(clientId),
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
@@ -204,6 +204,18 @@ export class Gateway {
       await this.stop();
       throw error;
     }
+  }
+
+  /** The console or the operator changed who gets in: a client, or a device's key. */
+  #accessChanged(): void {
+    for (const transport of this.#transports.values()) transport.keysChanged?.();
+    this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) });
+  }
+
+  /** Whoever has a key of this name is the only one who may bear it. */
+  #hasKey(clientId: string): boolean {
+    if (managedKeys(this.#managed).has(clientId)) return true;
+    return [...this.#transports.values()].some((transport) => transport.reserves?.(clientId) === true);
   }
 
   #homeAssistant(config: GatewayConfig): HomeAssistant {

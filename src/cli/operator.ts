@@ -7,6 +7,7 @@ import { restoreBackup, writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
 import { wholeNumber } from "./device-options.ts";
+import { err } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 import { Progress, watched } from "./progress.ts";
 import { again, type Choice, chosenSessions, sessionOrders, sessionStates } from "./session-list.ts";
@@ -177,7 +178,11 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
       .action(
         plainly(async (device: string, options: { config?: string }) => {
           // A file or a pipe keeps what is to be seen once.
-          if (!process.stdout.isTTY) throw new InvalidArgumentError("a key is shown on a terminal only");
+          if (!process.stdout.isTTY) {
+            err("a key is shown on a terminal only\n");
+            process.exitCode = 1;
+            return;
+          }
           const { key } = await ask(socketOf(options), name, { name: device });
           say(
             `${keyLink(device, key)}\nThis is its identity and its key, for the device or as a QR code. It is not shown again.`,

@@ -172,6 +172,7 @@ function lookAtProgram(looked: Looked, path: string, program: string): void {
 type Transport = GatewayConfig["transports"][number];
 
 function lookAtDtlsKeys(looked: Looked, path: string, source: KeySource): void {
+  if (source === undefined) return; // those of `device add` alone
   if ("command" in source) return lookAtProgram(looked, `${path}.command`, source.command[0] ?? "");
   try {
     const { warnings, all } = readKeys(source);

@@ -104,6 +104,12 @@ export interface Transport {
    * known. Absent where there are no such counters.
    */
   forgetCounter?(address: string): boolean;
+  /** Before `start`: the keys that the gateway itself made for devices, by identity. Absent where there are no keys. */
+  takeKeys?(made: () => ReadonlyMap<string, Uint8Array>): void;
+  /** Those are others now: whose key is gone, or is another, is put out. */
+  keysChanged?(): void;
+  /** Is this client id that of a device with a key here, so that nobody else may have it? */
+  reserves?(clientId: string): boolean;
   /** Before `start`: where it keeps what survives. Absent where nothing does. */
   keepBy?(keeper: SecureKeeper): void;
   /** Reads again what files say. @throws {GatewayError} when it cannot; all then stays as it was. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { connectAsync, type MqttClient } from "mqtt";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { ask } from "../../src/cli/ask.ts";
 import type { SecureDeviceOptions } from "../../src/device/secure.ts";
 import { suites } from "../../src/secure/suites.ts";
 import { startTryOutBroker, type TryOutBroker } from "../../src/tryout-broker.ts";
@@ -97,6 +98,9 @@ async function asks(from: SecureSocket, message: string, answer: RegExp): Promis
   await until(`${answer} to ${message}`, () => from.received.slice(before).some((octets) => answer.test(hex(octets))));
 }
 
+const cli = (words: readonly string[]) =>
+  promisify(execFile)(process.execPath, [main, ...words, "-c", join(folder, "gateway.config.json")], { cwd: folder });
+
 /** CONNECT with a clean session; QoS 1 PUBLISH to the predefined topic 1. */
 const connect = (clientId: string) =>
   `${(6 + clientId.length).toString(16).padStart(2, "0")}040401003c${hex(Buffer.from(clientId))}`;
@@ -161,6 +165,32 @@ test("a wrong key, and another's client id, are not let in; a key that is remove
   await until("its line", () => /dev2.{1,3}at 127.0.0.1:\d+: there is no such identity/.test(printed));
   expect(await metric("mqttsn_dtls_bad_keys_total")).toEqual(['mqttsn_dtls_bad_keys_total{transport="dtls"} 2']);
   expect(printed).not.toMatch(new RegExp(`${key}|${otherKey}`, "i"));
+});
+
+test("device add: let in with the key that is printed once, and nobody else by that name; rotated and removed, it is out", async () => {
+  await start();
+  // The command shows a key on a terminal only; it asks this socket.
+  await expect(cli(["device", "add", "dev9"])).rejects.toThrow("a key is shown on a terminal only");
+  const { key: made } = await ask(join(folder, "data", "control.sock"), "device.add", { name: "dev9" });
+  const stranger = device({ identity: "dev2", key: Buffer.from(otherKey, "hex") });
+  stranger.start();
+  await until("the handshake", () => stranger.outcome === "opened");
+  await asks(stranger, connect("dev9"), /^0305(?!00)/);
+  const one = device({ identity: "dev9", key: Buffer.from(made, "hex") });
+  one.start();
+  await until("the handshake", () => one.outcome === "opened");
+  await asks(one, connect("dev9"), connected);
+  await asks(one, publish("0001", "made"), /^070d0001000100$/);
+  await until("the broker has it", () => heard.includes("plain/1 made"));
+  await ask(join(folder, "data", "control.sock"), "device.rotate", { name: "dev9" });
+  await until("the old key is out", async () => (await metric("mqttsn_dtls_contexts"))[0]?.endsWith(" 1") === true);
+  await cli(["device", "remove", "dev9"]);
+  const again = device({ identity: "dev9", key: Buffer.from(made, "hex") });
+  again.start();
+  await until("it is not let in", async () => (await metric("mqttsn_dtls_bad_keys_total"))[0]?.endsWith(" 1") === true);
+  expect(again.outcome).not.toBe("opened");
+  // The key is shown to whoever asked for it, and to nobody else.
+  expect(printed).not.toContain(made);
 });
 
 test("pub speaks DTLS with a key from a file; the key is on no command line", async () => {

@@ -14,7 +14,7 @@ import type { SecureKeeper, SecureReport, Transport, TransportEvents, TransportS
 import { UdpTransport } from "../udp.ts";
 import { udpOptions } from "../udp-options.ts";
 import { BadKeyLog } from "./bad-keys.ts";
-import { type KeyRing, readKeys } from "./key-ring.ts";
+import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 import type { DtlsOptions } from "./options.ts";
 import { identityIn, peerOf } from "./peers.ts";
@@ -30,6 +30,7 @@ export class DtlsTransport implements Transport {
   readonly #server: SecureServer;
   readonly #badKeys = new BadKeyLog();
   #keys: KeyRing | undefined;
+  #made: () => ReadonlyMap<string, Uint8Array> = () => new Map();
   #keeper: SecureKeeper = forgetful;
   #events: TransportEvents | undefined;
   #armed: { readonly at: number; readonly cancel: () => void } | undefined;
@@ -69,13 +70,26 @@ export class DtlsTransport implements Transport {
     return { name, by: "psk", verified: true, clients: this.#options.clients };
   }
 
+  takeKeys(made: () => ReadonlyMap<string, Uint8Array>): void {
+    this.#made = made;
+  }
+
+  keysChanged(): void {
+    if (this.#keys) this.#putOut(this.#keys);
+  }
+
+  /** What a program knows is asked at handshakes only: it reserves nothing. */
+  reserves(clientId: string): boolean {
+    return this.#options.clients === "{identity}" && this.#keys?.all?.has(clientId) === true;
+  }
+
   keepBy(keeper: SecureKeeper): void {
     this.#keeper = keeper;
   }
 
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
-    this.#keys = readKeys(this.#options.keys);
+    this.#keys = withMade(readKeys(this.#options.keys), this.#made);
     this.#handle({ kind: "restored", records: await this.#keeper.kept() });
     this.#putOut(this.#keys);
     await this.#udp.start({
@@ -89,7 +103,7 @@ export class DtlsTransport implements Transport {
 
   /** The keys as they are now. @throws {GatewayError} ERR_TRANSPORT_OPEN; those of before are then still good. */
   reload(): void {
-    const keys = readKeys(this.#options.keys);
+    const keys = withMade(readKeys(this.#options.keys), this.#made);
     this.#keys = keys;
     this.#putOut(keys);
   }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import type { DtlsOptions } from "./options.ts";
 
+/** undefined: no keys but those that the gateway itself made. */
 export type KeySource = DtlsOptions["keys"];
 
 /** Shorter ones can be guessed by whoever has heard a handshake; longer ones devices need not take. [RFC 4279 5.3] */
@@ -29,9 +30,25 @@ export interface KeyRing {
 
 /** @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file and never a key. */
 export function readKeys(source: KeySource): KeyRing {
+  if (source === undefined) return { ask: (_identity, done) => done(undefined), all: new Map(), warnings: [] };
   if ("command" in source) return { ask: asker(source.command), all: undefined, warnings: [] };
   const all = "file" in source ? keysOfFile(source.file) : keysOfFolder(source.folder);
   return { ask: (identity, done) => done(all.get(identity)), all, warnings: openToOthers(source) };
+}
+
+/** With keys that the gateway itself made for devices: these go first, and are asked for anew each time. */
+export function withMade(ring: KeyRing, made: () => ReadonlyMap<string, Uint8Array>): KeyRing {
+  return {
+    ask: (identity, done) => {
+      const key = made().get(identity);
+      if (key) done(key);
+      else ring.ask(identity, done);
+    },
+    get all() {
+      return ring.all && new Map([...ring.all, ...made()]);
+    },
+    warnings: ring.warnings,
+  };
 }
 
 function keysOfFile(file: string): ReadonlyMap<string, Uint8Array> {

@@ -21,8 +21,9 @@ const keys = z
     }),
   ])
   .describe(
-    "Whose keys are known, 16 to 64 octets each. File and folder are read again at SIGHUP: who is gone from it, or has another key, is put out.",
-  );
+    "Whose keys are known, 16 to 64 octets each, beside those of `mqtt-sn-gateway device add`. File and folder are read again at SIGHUP: who is gone from it, or has another key, is put out. Absent: those of `device add` alone.",
+  )
+  .optional();
 
 /** One DTLS listener: devices with a key of their own. Relative paths are relative to the configuration. */
 export const dtlsOptions = z.strictObject({
