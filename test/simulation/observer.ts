@@ -207,7 +207,7 @@ export class Observer {
     const client = this.#clientAt(from);
     // Its CONNECT may be accepted already, and the CONNACK wait for a commit: then this ends what comes behind it.
     const awaitsConnack = (address.owed.get("CONNACK") ?? 0) > 0;
-    if (message.type === "PUBCOMP" && awaitsConnack) client?.completed.add(message.msgId);
+    if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.life === "gone")
       client.leaving = (message.duration ?? 0) > 0;
     if (!client || client.life === "gone") return; // after the end of the connection its acknowledgements are a stranger's
@@ -262,7 +262,8 @@ export class Observer {
         return this.oneInFlight(to, client, `REGISTER ${message.msgId}`, `REGISTER of ${message.topicId}`);
       case "PUBREL":
         // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [interpretation 17]
-        if (client.completed.has(message.msgId) || (owed > 0 && client.inFlight)) return;
+        if (client.completed.has(message.msgId)) return;
+        if (owed > 0 && client.inFlight && client.inFlight.what !== `PUBREL ${message.msgId}`) return;
         this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
         return;
       case "PUBLISH":
