@@ -124,7 +124,7 @@ describe("start", () => {
     const { ports } = await config();
     await run("start").says("ready");
     const port = String(ports.udp);
-    const sub = run("sub", "-p", port, "-t", "a", "-q", "1", "--sleep", "1", "--wakes", "2");
+    const sub = run("sub", "-p", port, "-t", "a", "-q", "1", "--sleep", "1", "--wakes", "60", "-C", "1");
     await sub.says("subscribed");
     await run("pub", "-p", port, "-t", "a", "-m", "while asleep", "-q", "1").ends();
     await sub.says("while asleep");
