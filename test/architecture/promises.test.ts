@@ -1,5 +1,6 @@
 /**
- * What README.md and docs/guide/operations.md promise is shown by tests that are there: `path`: "name"; "name". A name stands as it is
+ * What README.md, SECURITY.md and docs/guide/operations.md promise is shown by tests that are there: `path`: "name"; "name".
+ * A name stands as it is
  * written in the file, with its placeholders, and without the clauses behind it (`[6.14]`).
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -14,6 +15,7 @@ const read = (path: string) => readFileSync(resolve(root, path), "utf8");
 const named = [
   ["README.md", "What is promised"],
   ["docs/guide/operations.md", "A packet for which the broker closes the connection"],
+  ["SECURITY.md", "What is promised"],
 ] as const;
 
 interface Shown {
