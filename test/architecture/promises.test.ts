@@ -1,7 +1,6 @@
 /**
  * What README.md, SECURITY.md and docs/guide/operations.md promise is shown by tests that are there: `path`: "name"; "name".
- * A name stands as it is
- * written in the file, with its placeholders, and without the clauses behind it (`[6.14]`).
+ * A name stands as it is written in the file, with its placeholders, and without the clauses behind it (`[6.14]`).
  */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
