@@ -24,12 +24,13 @@ import { mayBeSent, noteSent } from "./proof.ts";
 import { noteShown } from "./repeated-retained.ts";
 import { isBeingSubscribed, type TopicChoice, topicFor } from "./topic-choice.ts";
 import {
+  isExplained,
   isGivenUp,
   isShortened,
+  mayHaveAnother,
   noteSilence,
   repetitionsOf,
   stepAside,
-  takeBack,
   wasHeardSince,
 } from "./unanswered.ts";
 
@@ -286,21 +287,13 @@ export function onRetryDeadline(context: Context, session: Session): void {
     context.counters.retransmissions++;
     return sendInFlight(context, session);
   }
-  if (wasHeardSince(session) || isShortened(context, session) || mayHaveAnother(session))
+  if (wasHeardSince(session) || isShortened(context, session) || isExplained(session) || mayHaveAnother(session))
     return stepAside(context, session);
   noteSilence(context, session);
   if (session.state !== "awake") return markLost(context, session, { why: "no answer to what was sent", tell: true });
   // It fell asleep in the middle: no PINGRESP, the message keeps its place.
-  takeBack(session);
   changeState(context, session, "unanswered", "no answer while awake");
   takeCustodyOfAll(context, session);
-}
-
-/** A waking client that says nothing may wait for PINGRESP all the same: one more message is tried. */
-function mayHaveAnother({ state, outbox }: Session): boolean {
-  if (state !== "awake" || outbox.silentIn === outbox.wakeUps || outbox.length < 2) return false;
-  outbox.silentIn = outbox.wakeUps;
-  return true;
 }
 
 /** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */

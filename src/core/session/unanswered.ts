@@ -3,7 +3,8 @@
  *
  * Nobody says that a device cannot take a message: it is silent, as it is when a datagram is lost. So one round (the first
  * copy and `retry.limit` more) proves nothing, and costs nobody anything: who was heard since the first copy is not lost,
- * the message stands aside and others go. It is tried again after 1, 2, 4 ... rounds, with a sleeper in a later wake-up,
+ * the message stands aside and others go. Who said nothing at all is sent one other message first, if one waits: many devices
+ * only listen for longer than a round takes. It is tried again after 1, 2, 4 ... rounds, with a sleeper in a later wake-up,
  * when nothing else waits. It is given up after three rounds, or five wake-ups, *between which something else that was sent
  * to this client was answered*: then the way was open and the client there, and still. A good message goes this way only
  * if all its copies were lost: at 30 % loss each way and `retry.limit` 5 five times in a million. A wake-up may end a round
@@ -63,15 +64,38 @@ export function wasHeardSince({ outbox, heard }: Session): boolean {
   return outbox.inFlight !== undefined && heard > outbox.inFlight.heardThen;
 }
 
+/** It was silent to this before and answered others since: its silence to this one again says nothing about the client. */
+export function isExplained(session: Session): boolean {
+  const history = historyInFlight(session);
+  return history !== undefined && history.rounds > 0 && session.outbox.answers > history.answersThen;
+}
+
 /**
- * The client is silent altogether. What is in flight keeps its place: it may be as good as any other. Not a second time:
- * or it would head each connection, or each wake-up, of a client that can never take it.
+ * Nothing is heard, which may be the fault of the one message that it was sent: a client that has nothing to say for longer
+ * than a round, or waits for PINGRESP, answers the next one. So one more is tried, once in each silence.
+ */
+export function mayHaveAnother({ outbox, heard }: Session): boolean {
+  const { inFlight } = outbox;
+  if (!inFlight || outbox.silentAt === heard) return false;
+  const other = outbox.find((entry) => {
+    const { topicName, qos } = entry.publication;
+    if (inFlight.kind === "publish" ? entry === inFlight.entry : topicName === inFlight.topicName) return false;
+    return qos > 0 && !outbox.historyOf(entry)?.isAside;
+  });
+  if (!other) return false;
+  outbox.silentAt = heard;
+  return true;
+}
+
+/**
+ * The client is silent altogether. What it was sent in this silence keeps its place: it may be as good as any other. Not a
+ * second time: or it would head each connection, or each wake-up, of a client that can never take it.
  */
 export function noteSilence(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   const history = noteRound(context, session);
-  if (history && history.rounds === 1) history.isAside = false;
   stopInFlight(context, session);
+  takeBack(session);
   if (!inFlight || !history?.isAside) return;
   if (inFlight.kind === "publish") return keep(context, session, inFlight.entry);
   for (const entry of session.outbox) {
@@ -79,17 +103,18 @@ export function noteSilence(context: Context, session: Session): void {
   }
 }
 
+function takeBack({ outbox, heard }: Session): void {
+  const back = (history: Unanswered | undefined) => {
+    if (history?.rounds === 1 && history.heardThen === heard) history.isAside = false;
+  };
+  for (const { unanswered } of outbox) back(unanswered);
+  for (const [, history] of outbox.names) back(history);
+}
+
 /** Ours from here on, as what waits for a sleeper is: or a few that stand aside would fill the broker's window. */
 function keep(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.received?.stage === "open") takeCustody(context, session, entry);
   else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
-}
-
-/** The client fell asleep and nothing was heard of it in this wake-up: what stands aside because of that goes back. */
-export function takeBack({ outbox }: Session): void {
-  for (const { unanswered } of outbox) {
-    if (unanswered?.wakeUp === outbox.wakeUps && unanswered.rounds === 1) unanswered.isAside = false;
-  }
 }
 
 /** Others go on; what is in flight stands aside, or is given up. */
@@ -112,7 +137,7 @@ export function stepAside(context: Context, session: Session): void {
 
 /** One more round went by in vain. */
 function noteRound(context: Context, session: Session): Unanswered | undefined {
-  const { outbox } = session;
+  const { outbox, heard } = session;
   const { inFlight } = outbox;
   if (!inFlight) return undefined;
   const { limit } = context.retryOf(session);
@@ -127,6 +152,7 @@ function noteRound(context: Context, session: Session): Unanswered | undefined {
   history.tries += inFlight.tries + 1;
   history.rounds++;
   history.isAside = true;
+  history.heardThen = heard;
   history.wakeUp = outbox.wakeUps;
   history.until = context.now + Math.min(2 ** (history.rounds - 1), pauseRoundsMax) * context.roundMs(session);
   return history;

@@ -50,6 +50,8 @@ export interface Unanswered {
   fullProofs: number;
   /** `Outbox.answers` at the last of them. */
   answersThen: number;
+  /** `Session.heard` when the last round ended. */
+  heardThen: number;
   /** Others go first. */
   isAside: boolean;
   /** An active client is not sent it before. */
@@ -67,6 +69,7 @@ export function newUnanswered(): Unanswered {
     proofs: 0,
     fullProofs: 0,
     answersThen: 0,
+    heardThen: -1,
     isAside: false,
     until: 0,
     wakeUp: 0,

@@ -77,8 +77,8 @@ export class Outbox {
   /** Wake-ups, counted; and the last one in which something was tried that stands aside: one is enough. */
   wakeUps = 0;
   triedAsideIn = 0;
-  /** The last one in which nothing was answered in a whole round, nor anything said. */
-  silentIn = 0;
+  /** `Session.heard` when last another message was tried because nothing was heard in a whole round. */
+  silentAt = -1;
   inFlight: InFlight | undefined = undefined;
   /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see client-answers.ts. */
   justSent: OutboxEntry[] = [];

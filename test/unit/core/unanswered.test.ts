@@ -95,14 +95,58 @@ describe("a message that an active client never takes [i40] [6.13]", () => {
     }
   });
 
-  test("what is left unanswered in silence for the second time is ours: it does not fill the broker's window", () => {
+  test("a client that only listens: the next one goes first, and its answer shows that the client is there", () => {
     const bench = subscribed();
-    bench.link().delivers({ payload: big, packetId: 7 });
+    const bad = bench.link().delivers({ payload: big }).message("PUBLISH");
+    bench
+      .link()
+      .delivers({ payload: octets("small") })
+      .gets();
+    bench.after(39_999);
+    const turn = bench.after(1);
+    expect(turn.states).toEqual([]);
+    const good = turn.message("PUBLISH");
+    expect(good.data).toEqual(octets("small"));
+    bench.client(pubAck(good));
+    bench.after(39_999).gets();
+    expect(bench.after(1).message("PUBLISH")).toMatchObject({ msgId: bad.msgId, dup: true });
+    // Nothing else waits. Its silence to this one is known, and says nothing about the client.
+    expect(bench.after(40_000).states).toEqual([]);
+    const fresh = bench
+      .link()
+      .delivers({ payload: octets("fresh") })
+      .message("PUBLISH");
+    bench.client(pubAck(fresh));
+    bench.after(80_000);
+    const end = bench.after(40_000);
+    expect(end.drops).toEqual(["unanswered"]);
+    expect(end.states).toEqual([]);
+  });
+
+  test("who does not answer the other one either is lost, and all of it keeps its order", () => {
+    const bench = subscribed();
+    for (const text of ["1", "2", "3"]) bench.link().delivers({ payload: octets(text) });
+    expect(bench.after(40_000).states).toEqual([]);
+    expect(bench.after(40_000).states).toEqual(["lost"]);
+    bench.client(connect({ cleanSession: false, duration: 600 }));
+    const heard: string[] = [];
+    let turn = bench.client(regAck(bench.link().up(true).message("REGISTER")));
+    while (heard.length < 2) {
+      const sent = turn.message("PUBLISH");
+      heard.push(new TextDecoder().decode(sent.data));
+      turn = bench.client(pubAck(sent));
+    }
+    expect(heard).toEqual(["1", "2"]);
+  });
+
+  test("what is left unanswered in silence for the second time is ours: it does not fill the broker's window", () => {
+    const bench = new Bench().connected({ cleanSession: false, duration: 600 }).subscribed("+", 2);
+    bench.link().delivers({ topicName: "tt", payload: big, packetId: 7 });
     bench.after(39_000);
     expect(bench.after(1_000).asks("closeLink").states).toEqual(["lost"]);
     bench.client(connect({ cleanSession: false, duration: 600 }));
-    bench.client(regAck(bench.link().up(true).message("REGISTER"))).gets("PUBLISH");
-    bench.link().delivers({ payload: big, packetId: 7, dup: true });
+    bench.link().up(true).gets("CONNACK", "PUBLISH");
+    bench.link().delivers({ topicName: "tt", payload: big, packetId: 7, dup: true });
     bench.after(39_000);
     const end = bench.after(1_000);
     expect(end.states).toEqual(["lost"]);
