@@ -86,6 +86,7 @@ export class Lookout {
           const hash = managed.state.console.password;
           return hash !== undefined && (await isPasswordOf(hash, password));
         },
+        tokens: () => [...managed.state.console.tokens, ...configuredTokens(parts.config())],
       },
       wallClock,
       now,
@@ -201,6 +202,12 @@ export class Lookout {
         return was;
       },
       link: (role) => this.#link(role),
+      tokens: () => [
+        ...managed.state.console.tokens.map(({ name, role, added }) => ({ name, role, added, isManaged: true })),
+        ...configuredTokens(config()).map(({ name, role }) => ({ name, role, isManaged: false })),
+      ],
+      addToken: (token) => sentenceOf(managed.addToken({ ...token, added: new Date(wallClock.now()).toISOString() })),
+      removeToken: (name) => managed.removeToken(name),
       setPassword: async (hash) => {
         if (!config().api.console || this.#parts.place() === "") return noConsole;
         return sentenceOf(managed.setPassword(hash, true));
@@ -272,6 +279,10 @@ export class Lookout {
 const joinsMax = 100;
 
 const noConsole = "there is no console: api.enabled or api.console is false, or its port could not be opened";
+
+function configuredTokens({ api }: GatewayConfig) {
+  return api.tokens.map(({ name, role, sha256 }) => ({ name, role, hash: sha256 }));
+}
 
 /** As an entry of `from` in the rules of `access`. */
 function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {

@@ -17,6 +17,10 @@ _mqtt_sn_gateway() {
       "ble links") path="ble links" ;;
       "ble forget") path="ble forget" ;;
       " console") path="console" ;;
+      "console token") path="console token" ;;
+      "console token list") path="console token list" ;;
+      "console token add") path="console token add" ;;
+      "console token remove") path="console token remove" ;;
       " sessions") path="sessions" ;;
       "sessions list") path="sessions list" ;;
       "sessions show") path="sessions show" ;;
@@ -54,7 +58,11 @@ _mqtt_sn_gateway() {
     "ble check") words="-c --config --help" ;;
     "ble links") words="-c --config --json --help" ;;
     "ble forget") words="-c --config --help" ;;
-    "console") words="-c --config --viewer --lan --anywhere --help" ;;
+    "console") words="token -c --config --viewer --lan --anywhere --help" ;;
+    "console token") words="list add remove --help" ;;
+    "console token list") words="-c --config --help" ;;
+    "console token add") words="--role -c --config --help" ;;
+    "console token remove") words="-c --config --help" ;;
     "sessions") words="list show drop --help" ;;
     "sessions list") words="-c --config --json --state --match --sort --watch --help" ;;
     "sessions show") words="-c --config --help" ;;

@@ -7,7 +7,7 @@ import type { Wanted } from "../observe/live.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
 import { EventStreams, type StreamSource } from "./event-streams.ts";
-import { addressOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
+import { addressOf, bearerOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
 
@@ -61,14 +61,19 @@ export class ConsoleServer {
     response.setHeader("cache-control", "no-store");
     const path = url.pathname.slice(prefix.length);
     if (path === "/log-in") return this.#logIn(request, response);
-    const cookie = cookieIn(request);
-    const who = this.#options.logIn.who(cookie);
+    const bearer = bearerOf(request);
+    const cookie = bearer === undefined ? cookieIn(request) : undefined;
+    const who = this.#who(bearer, cookie);
+    if (bearer !== undefined && !who) return this.#refuseToken(request, response);
     if (path === "/me") return json(response, 200, this.#me(who));
     if (!who) return refuse(request, response, 401, "log in: `mqtt-sn-gateway console` gives a link");
+    if (path === "/log-out" && bearer !== undefined)
+      return refuse(request, response, 405, "a token ends by `mqtt-sn-gateway console token remove`");
     if (path === "/log-out" && request.method === "POST") return this.#logOut(request, response, who, cookie);
     if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
     if (path === "/events") {
-      if (this.#stream(request, response, url, who, cookie)) stays();
+      const isAllowed = () => this.#who(bearer, cookie)?.role === who.role;
+      if (this.#stream(request, response, url, who, isAllowed)) stays();
       return;
     }
     return this.#command(request, response, url, path, who);
@@ -88,6 +93,29 @@ export class ConsoleServer {
     }
   }
 
+  #who(bearer: string | undefined, cookie: string | undefined): LoggedIn | undefined {
+    const { logIn } = this.#options;
+    return bearer === undefined ? logIn.who(cookie) : logIn.byBearer(bearer);
+  }
+
+  /** As a log-in that failed. A right token is never held up: it is too long to be guessed. */
+  #refuseToken(request: IncomingMessage, response: ServerResponse): void {
+    const address = addressOf(request);
+    if (this.#isTooOften(request, response, address)) return;
+    this.#options.said(`token from ${address}`, "refused");
+    response.setHeader("www-authenticate", "Bearer");
+    refuse(request, response, 401, "this token is not known: `mqtt-sn-gateway console token add` makes one");
+  }
+
+  /** Counts a try; true: it was one too many, and was answered. */
+  #isTooOften(request: IncomingMessage, response: ServerResponse, address: string): boolean {
+    const seconds = this.#attempts.tryFrom(address);
+    if (seconds === undefined) return false;
+    response.setHeader("retry-after", seconds);
+    refuse(request, response, 429, `too many tries; again in ${seconds} s`);
+    return true;
+  }
+
   #me(who: LoggedIn | undefined) {
     return { role: who?.role, name: who?.name, hasPassword: this.#options.hasPassword() };
   }
@@ -95,11 +123,7 @@ export class ConsoleServer {
   async #logIn(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method !== "POST") return refuse(request, response, 405, "log in with POST");
     const address = addressOf(request);
-    const seconds = this.#attempts.tryFrom(address);
-    if (seconds !== undefined) {
-      response.setHeader("retry-after", seconds);
-      return refuse(request, response, 429, `too many tries; again in ${seconds} s`);
-    }
+    if (this.#isTooOften(request, response, address)) return;
     const given = await bodyOf(request);
     const { logIn, said } = this.#options;
     const cookie =
@@ -139,7 +163,7 @@ export class ConsoleServer {
     response: ServerResponse,
     { searchParams }: URL,
     who: LoggedIn,
-    cookie: string | undefined,
+    isAllowed: () => boolean,
   ): boolean {
     if (request.method !== "GET") {
       refuse(request, response, 405, "a stream is for GET");
@@ -148,8 +172,6 @@ export class ConsoleServer {
     const clientId = searchParams.get("client");
     const datagrams: Wanted["datagrams"] =
       clientId !== null ? { clientId } : searchParams.has("datagrams") ? "all" : "none";
-    const { logIn } = this.#options;
-    const isAllowed = () => logIn.who(cookie)?.role === who.role;
     const wanted: Wanted = { datagrams, seesPayloads: who.role === "operator" };
     const isOpen = this.#streams.open(request, response, wanted, isAllowed);
     if (!isOpen) refuse(request, response, 503, "too many browsers look at once");
@@ -172,7 +194,7 @@ export class ConsoleServer {
       response.setHeader("allow", allow);
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
-    const asker: Asker = { name: `console ${who.name} from ${addressOf(request)}`, role: who.role };
+    const asker: Asker = { name: `${who.by} ${who.name} from ${addressOf(request)}`, role: who.role };
     // What is long, or nobody's to read in the log of a proxy, comes in the body.
     if (request.method === "POST") {
       const body = hasBody(request) ? await bodyOf(request, commandBytesMax) : {};

@@ -4,7 +4,8 @@
  * A page of somebody else's in the same browser can send requests to this address, and by a name of its own that it points
  * here (DNS rebinding) even read the answers. So the Host must be an address, localhost or a name that the configuration
  * gives: such a page cannot choose those. What changes something must besides come from our own page: its Origin says so,
- * and a header that no foreign page can add without being asked first.
+ * and a header that no foreign page can add without being asked first. A program that shows a token is spared both: a browser
+ * adds no token by itself, so a foreign page cannot borrow one.
  */
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIP } from "node:net";
@@ -23,6 +24,11 @@ export interface Turned {
   readonly error: string;
 }
 
+/** The token that a program shows: then that alone says who asks, and a cookie counts for nothing. */
+export function bearerOf({ headers }: IncomingMessage): string | undefined {
+  return /^bearer +(\S.*)$/i.exec(headers.authorization ?? "")?.[1]?.trim();
+}
+
 /** Why this request is not looked at; undefined: it is. */
 export function turnedAway(request: IncomingMessage, options: GuardOptions): Turned | undefined {
   const address = addressOf(request);
@@ -35,6 +41,7 @@ export function turnedAway(request: IncomingMessage, options: GuardOptions): Tur
   const name = nameIn(host);
   if (name === undefined || !isKnown(name, options.hosts))
     return { status: 421, error: "this name is not one of the gateway's: use its address, or add it to api.hosts" };
+  if (bearerOf(request) !== undefined) return undefined;
   if (origin !== undefined && !isOwn(origin, host, options.hosts))
     return { status: 403, error: "this was asked by another page" };
   const site = request.headers["sec-fetch-site"];

@@ -18,17 +18,28 @@ export interface Login {
   readonly until: number;
 }
 
+/** Of a program: it lasts until it is taken back. */
+export interface Token {
+  readonly name: string;
+  readonly role: Role;
+  /** SHA-256 of it, in hexadecimal. */
+  readonly hash: string;
+}
+
 export interface LoginStore {
   logins(): readonly Login[];
   change(change: (logins: readonly Login[]) => readonly Login[]): Promise<void>;
   /** Whether this is the password; false where there is none. Takes its time, on purpose. */
   isPassword(password: string): Promise<boolean>;
+  /** Of programs. */
+  tokens(): readonly Token[];
 }
 
 export interface LoggedIn {
   readonly role: Role;
-  /** Tells one browser from another in the log; says nothing of its cookie. */
+  /** Tells one browser from another in the log, and says nothing of its cookie; of a token what it is called. */
   readonly name: string;
+  readonly by: "console" | "token";
 }
 
 export class LogIn {
@@ -73,7 +84,14 @@ export class LogIn {
     const hash = hashOf(cookie);
     const login = this.#store.logins().find((each) => each.hash === hash);
     if (!login || login.until < this.#wallClock()) return undefined;
-    return { role: login.role, name: hash.slice(0, 6) };
+    return { role: login.role, name: hash.slice(0, 6), by: "console" };
+  }
+
+  /** Whose token this is. */
+  byBearer(token: string): LoggedIn | undefined {
+    const hash = hashOf(token);
+    const found = this.#store.tokens().find((each) => each.hash === hash);
+    return found && { role: found.role, name: found.name, by: "token" };
   }
 
   async end(cookie: string): Promise<void> {
@@ -126,6 +144,6 @@ export class Attempts {
 }
 
 /** Random values of 192 bits and more: a plain hash is as good as a slow one. */
-function hashOf(secret: string): string {
+export function hashOf(secret: string): string {
   return createHash("sha256").update(secret).digest("hex");
 }

@@ -1,15 +1,25 @@
-/** `console`: a link that logs a browser in, asked of the running gateway by the socket beside its store. */
+/** `console`: a link that logs a browser in, and tokens for programs, asked of the running gateway by the socket beside its store. */
+import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { hashOfPassword, passwordCharactersMin } from "../config/password-hash.ts";
 import { GatewayError } from "../errors.ts";
+import { commands, type OutputOf } from "../runtime/commands.ts";
+import type { StoreOptions } from "../storage/options.ts";
 import { ask } from "./ask.ts";
 import { out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
+import { say, table } from "./table.ts";
+
+type Role = OutputOf<"token.list">[number]["role"];
+
+interface TokenOptions {
+  readonly config?: string;
+}
 
 interface Options {
   readonly config?: string;
@@ -23,7 +33,7 @@ export function addConsoleCommand(
   configFile: readonly [string, string],
   defaultConfigFile: () => string,
 ): void {
-  program
+  const console = program
     .command("console")
     .description("a link that opens the running gateway's console in a browser, logged in")
     .option(...configFile)
@@ -31,6 +41,61 @@ export function addConsoleCommand(
     .option("--lan", "set a password, and serve the console to private addresses too (api.host must let them in)")
     .option("--anywhere", "print the link also where no terminal is: whoever reads it can log in")
     .action((options: Options) => openConsole(options, defaultConfigFile).catch(sayProblems));
+  const storeOf = ({ config }: TokenOptions) => loadConfig(config ?? defaultConfigFile()).store;
+  const socketOf = (options: TokenOptions) => join(storeOf(options).folder, "control.sock");
+  const token = console.command("token").description("tokens with which programs ask by /api/v1");
+  token
+    .command("list", { isDefault: true })
+    .description(commands["token.list"].description)
+    .option(...configFile)
+    .action((options: TokenOptions) => listTokens(socketOf(options)).catch(sayProblems));
+  token
+    .command("add")
+    .description(commands["token.add"].description)
+    .argument("<name>", "what it is called, for people and the log")
+    .addOption(new Option("--role <role>", "what it may").choices(["viewer", "operator"]).makeOptionMandatory())
+    .option(...configFile)
+    .action((name: string, options: TokenOptions & { role: Role }) =>
+      addToken(storeOf(options), name, options.role).catch(sayProblems),
+    );
+  token
+    .command("remove")
+    .description(commands["token.remove"].description)
+    .argument("<name>", "what it is called")
+    .option(...configFile)
+    .action((name: string, options: TokenOptions) => removeToken(socketOf(options), name).catch(sayProblems));
+}
+
+async function listTokens(socket: string): Promise<void> {
+  const all = await ask(socket, "token.list", {});
+  const lines = all.map(({ name, role, added, isManaged }) => ({
+    name,
+    role,
+    since: added ?? "-",
+    in: isManaged ? "managed.json" : "api.tokens",
+  }));
+  say(table(lines, "no program has a token"));
+}
+
+/** Made here, so that the gateway only ever sees its hash. Alone on standard output, for a file or a pipe. */
+async function addToken(store: StoreOptions, name: string, role: Role): Promise<void> {
+  const token = `mqttsn_${randomBytes(32).toString("base64url")}`;
+  const hash = createHash("sha256").update(token).digest("hex");
+  const entry = JSON.stringify({ name, role, sha256: hash });
+  const isKept = store.kind === "disk";
+  if (isKept) await ask(join(store.folder, "control.sock"), "token.add", { name, role, hash });
+  out(`${token}\n`);
+  process.stderr.write(
+    "It is not shown again. A program sends it as the header Authorization: Bearer TOKEN.\n" +
+      (isKept
+        ? ""
+        : `The store is in memory and keeps no token: add this to api.tokens, and start the gateway again:\n${entry}\n`),
+  );
+}
+
+async function removeToken(socket: string, name: string): Promise<void> {
+  await ask(socket, "token.remove", { name });
+  say(`the token ${name} is worth nothing any more`);
 }
 
 async function openConsole(options: Options, defaultConfigFile: () => string): Promise<void> {

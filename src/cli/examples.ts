@@ -28,6 +28,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   demo: [{ type: `${program} demo --seconds 60`, does: "for a minute" }],
   console: [
     { type: `${program} console`, does: "a link for your browser" },
+    { type: `${program} console token add grafana --role viewer`, does: "a token for a program, shown once" },
     { type: `${program} console --lan`, does: "set a password, for browsers in the same network" },
   ],
   sessions: [

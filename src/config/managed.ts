@@ -13,7 +13,16 @@ import type { StoreOptions } from "../storage/options.ts";
 const admittedMax = 10_000;
 const loginsMax = 100;
 
+const tokensMax = 100;
+
 const devicesMax = 100_000;
+
+/** A word in a log line and on a command line. */
+const tokenName = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes and _");
+const tokenHash = z.string().regex(/^[0-9a-f]{64}$/, "is no hash that `console token add` makes");
+const tokenRole = z.enum(["viewer", "operator"]);
 
 /** A name that is a word everywhere: in a topic, a pattern, a link, on a command line. */
 export const deviceName = z
@@ -68,6 +77,20 @@ const managedState = z.strictObject({
         )
         .max(loginsMax)
         .default([]),
+      /** Of programs that ask. */
+      tokens: z
+        .array(
+          z.strictObject({
+            name: tokenName,
+            role: tokenRole,
+            /** SHA-256 of it. */
+            hash: tokenHash,
+            /** When, for people. */
+            added: z.string(),
+          }),
+        )
+        .max(tokensMax)
+        .default([]),
     })
     .prefault({}),
 });
@@ -75,6 +98,7 @@ const managedState = z.strictObject({
 export type ManagedState = z.infer<typeof managedState>;
 export type ManagedDevice = ManagedState["devices"][number];
 export type AdmittedClient = ManagedState["admitted"][number];
+export type ManagedToken = ManagedState["console"]["tokens"][number];
 export type Login = ManagedState["console"]["logins"][number];
 
 export class Managed {
@@ -128,9 +152,30 @@ export class Managed {
     return true;
   }
 
-  /** Everybody is logged out: whoever changes the password means it. @throws {GatewayError} as `admit`. */
+  /** Everybody is logged out: whoever changes the password means it. Tokens stay. @throws {GatewayError} as `admit`. */
   setPassword(password: string, isForLan: boolean): Promise<void> {
-    return this.#change((state) => ({ ...state, console: { password, isForLan, logins: [] } }));
+    return this.#change((state) => ({ ...state, console: { ...state.console, password, isForLan, logins: [] } }));
+  }
+
+  /** @throws {GatewayError} as `admit`, and where its name is taken. */
+  addToken(token: ManagedToken): Promise<void> {
+    return this.#change((state) => {
+      const { tokens } = state.console;
+      if (tokens.some(({ name }) => name === token.name))
+        throw refusal(this.path, `there is a token ${token.name}; remove it first`);
+      if (tokens.length >= tokensMax) throw refusal(this.path, `there is room for ${tokensMax} tokens`);
+      return { ...state, console: { ...state.console, tokens: [...tokens, token] } };
+    });
+  }
+
+  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  async removeToken(name: string): Promise<boolean> {
+    if (!this.#state.console.tokens.some((each) => each.name === name)) return false;
+    await this.#change((state) => ({
+      ...state,
+      console: { ...state.console, tokens: state.console.tokens.filter((each) => each.name !== name) },
+    }));
+    return true;
   }
 
   /** The newest come last; the oldest beyond the limit is logged out. @throws {GatewayError} as `admit`. */
@@ -180,6 +225,10 @@ export function managedInWords({ path, state }: Managed): string[] {
         .slice(0, 10)
         .map(({ name }) => name)
         .join(", ")}`,
+    );
+  if (console.tokens.length > 0)
+    lines.push(
+      `${where} has tokens for programs: ${console.tokens.map(({ name, role }) => `${name} (${role})`).join(", ")}`,
     );
   if (console.password !== undefined)
     lines.push(`${where} has a password for the console${console.isForLan ? ", for private addresses too" : ""}`);

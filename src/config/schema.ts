@@ -255,6 +255,26 @@ export const gatewayConfig = z.strictObject({
         .max(100)
         .default([])
         .describe("Names by which browsers may ask for the console (a proxy's), besides localhost and addresses."),
+      tokens: z
+        .array(
+          z.strictObject({
+            name: z
+              .string()
+              .regex(/^[A-Za-z0-9._-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes and _")
+              .describe("For people and the log."),
+            role: z.enum(["viewer", "operator"]).describe("What it may."),
+            sha256: z
+              .string()
+              .regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 hexadecimal digits, as `console token add` prints it")
+              .describe("Of the token; the token itself stands nowhere."),
+          }),
+        )
+        .max(100)
+        .default([])
+        .describe(
+          "Tokens with which programs ask at /api/v1/, where the gateway keeps nothing itself (store.kind memory): " +
+            "`mqtt-sn-gateway console token add` prints the entry.",
+        ),
     })
     .prefault({})
     .describe("Health, metrics and the console."),

@@ -21,6 +21,13 @@ const oneDevice = z.strictObject({
     .describe("Its name: what it proves with its key."),
 });
 
+const oneToken = z.strictObject({
+  name: z
+    .string("say which token")
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, "up to 64 letters, digits, dots, dashes and _")
+    .describe("What the token is called, for people and the log."),
+});
+
 async function newKey(
   operator: Operator,
   name: string,
@@ -553,6 +560,57 @@ export const consoleCommands = {
       const links = operator.installation.link(role);
       return typeof links === "string" ? { kind: "not-possible", say: links } : done({ links: [...links] });
     },
+  }),
+  "token.list": json({
+    description: "tokens with which programs ask, by name and role",
+    method: "GET",
+    path: "/tokens",
+    input: nothing,
+    output: z.array(
+      z.object({
+        name: z.string(),
+        role: z.enum(["viewer", "operator"]),
+        added: z.string().optional(),
+        isManaged: z.boolean().describe("false: it stands in the configuration."),
+      }),
+    ),
+    role: "operator",
+    audited: false,
+    run: (operator) => done([...operator.installation.tokens()]),
+  }),
+  "token.add": json({
+    description: "let a program ask by /api/v1 with a token, which is shown once",
+    method: "POST",
+    path: "/tokens",
+    input: oneToken.extend({
+      role: z.enum(["viewer", "operator"], "viewer or operator"),
+      hash: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, "no hash")
+        .describe("SHA-256 of the token."),
+    }),
+    output: z.object({ added: z.string() }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    noted: ({ name, role }) => ({ name, role }),
+    run: async (operator, token): Promise<Outcome<{ added: string }>> => {
+      const problem = await operator.installation.addToken(token);
+      return problem === undefined ? done({ added: token.name }) : { kind: "not-possible", say: problem };
+    },
+  }),
+  "token.remove": json({
+    description: "take back a program's token: it asks nothing any more",
+    method: "DELETE",
+    path: "/tokens",
+    input: oneToken,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { name }): Promise<Outcome<{ removed: string }>> =>
+      (await operator.installation.removeToken(name))
+        ? done({ removed: name })
+        : { kind: "not-there", say: `there is no token ${name} that was made by a command` },
   }),
   "console.password": json({
     description: "set the console's password, and serve the console to private addresses if api.host lets them in",

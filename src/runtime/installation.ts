@@ -3,6 +3,7 @@
  * who knocked. The composition root has all of it, and hands it over by this interface; `emptyInstallation` is for who has none.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
+import type { Role } from "../roles.ts";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
 import { Knocks } from "./knocks.ts";
 import { TotalsOfTheHour } from "./totals.ts";
@@ -56,7 +57,18 @@ export interface Installation {
   /** False: it was not admitted by hand. */
   withdraw(clientId: string): Promise<boolean>;
   /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
-  link(role: "viewer" | "operator"): readonly string[] | string;
+  link(role: Role): readonly string[] | string;
+  /** Tokens of programs; `isManaged` false: it stands in the configuration. */
+  tokens(): readonly {
+    readonly name: string;
+    readonly role: Role;
+    readonly added?: string | undefined;
+    readonly isManaged: boolean;
+  }[];
+  /** A sentence where it cannot be. */
+  addToken(token: { readonly name: string; readonly role: Role; readonly hash: string }): Promise<string | undefined>;
+  /** False: there is none that could be taken back. */
+  removeToken(name: string): Promise<boolean>;
   /** A sentence where it cannot be. */
   setPassword(hash: string): Promise<string | undefined>;
 }
@@ -150,5 +162,8 @@ export const emptyInstallation: Installation = {
   withKeys: () => [],
   withdraw: async () => false,
   link: () => "there is no console",
+  tokens: () => [],
+  addToken: async () => "there is nothing to keep it in",
+  removeToken: async () => false,
   setPassword: async () => "there is no console",
 };

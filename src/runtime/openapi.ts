@@ -14,12 +14,13 @@ export function openApiOf(commands: Readonly<Record<string, AnyCommand>>, versio
       title: "MQTT-SN gateway",
       version,
       description:
-        "What the console asks. Log in with POST log-in; what changes something needs the header `x-mqttsn: 1`, and the " +
-        "role operator. GET events is a stream of server-sent events.",
+        "What the console asks. Programs show a token (`mqtt-sn-gateway console token add`); browsers log in with POST log-in, " +
+        "and for them what changes something needs the header `x-mqttsn: 1`. Changes need the role operator. GET events is a stream of server-sent events.",
     },
     servers: [{ url: "." }],
     components: {
       securitySchemes: {
+        token: { type: "http", scheme: "bearer" },
         cookie: {
           type: "apiKey",
           in: "cookie",
@@ -29,7 +30,7 @@ export function openApiOf(commands: Readonly<Record<string, AnyCommand>>, versio
       },
       schemas: { Problem: { type: "object", properties: { error: { type: "string" } }, required: ["error"] } },
     },
-    security: [{ cookie: [] }],
+    security: [{ token: [] }, { cookie: [] }],
     paths,
   };
 }
@@ -66,7 +67,7 @@ const problem = { "application/json": { schema: { $ref: "#/components/schemas/Pr
 
 const refusals: Readonly<Record<string, string>> = {
   400: "What is asked is wrong.",
-  401: "Nobody is logged in.",
+  401: "Nobody is logged in, or the token is not known.",
   403: "This role may not, or the question comes from another page.",
   404: "It is not there.",
   409: "It cannot be done now.",

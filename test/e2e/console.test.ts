@@ -106,3 +106,26 @@ test("api.console: false: there is no page, no API, and no link", async () => {
     expect.stringMatching(/there is no console: api\.enabled or api\.console is false/),
   ]);
 });
+
+test("a token for a program: shown once, kept as a hash, named in the log, and taken back", async () => {
+  const { output, api } = await gateway();
+  const { text, code } = await said(["console", "token", "add", "graphs", "--role", "viewer"]);
+  const token = /^(mqttsn_[\w-]{43})\nIt is not shown again/.exec(text)?.[1] ?? "";
+  expect([code, token.length]).toEqual([0, 50]);
+  const asked = () =>
+    fetch(`http://127.0.0.1:${api}/api/v1/session?client=x`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${token}` },
+    });
+  expect((await asked()).status).toBe(403);
+  expect((await said(["console", "token", "add", "graphs", "--role", "viewer"])).text).toMatch(
+    /there is a token graphs/,
+  );
+  expect((await said(["console", "token"])).text).toMatch(/^graphs +viewer +\d{4}-\S+ +managed\.json$/m);
+  expect((await said(["console", "token", "remove", "graphs"])).code).toBe(0);
+  expect((await asked()).status).toBe(401);
+  expect(output.text).toContain('control socket: token.add {\\"name\\":\\"graphs\\",\\"role\\":\\"viewer\\"}: done');
+  expect(output.text).toMatch(/token graphs from 127\.0\.0\.1: sessions\.drop/);
+  expect(output.text).not.toContain(token);
+  expect(readFileSync(join(folder, "data/managed.json"), "utf8")).not.toContain(token);
+});

@@ -40,6 +40,7 @@ const special: Readonly<Record<string, unknown>> = {
   "log.level": "error",
   "api.host": "127.0.0.2",
   "api.hosts": ["gateway.example.org"],
+  "api.tokens": [{ name: "graphs", role: "viewer", sha256: "a1".repeat(32) }],
 };
 
 /** All keys that are no sections, as the page shows them. */

@@ -80,11 +80,29 @@ test("a new password logs everybody out; of a log-in only the hash is kept", asy
   await managed.changeLogins(() => [{ hash: "h", role: "viewer", until: 1 }]);
   const hash = await hashOfPassword("correct horse");
   await managed.setPassword(hash, true);
-  expect(managed.state.console).toEqual({ password: hash, isForLan: true, logins: [] });
+  expect(managed.state.console).toEqual({ password: hash, isForLan: true, logins: [], tokens: [] });
   expect(readFileSync(join(place, "managed.json"), "utf8")).not.toContain("correct");
   expect(await isPasswordOf(hash, "correct horse")).toBe(true);
   expect(await isPasswordOf(hash, "correct horsf")).toBe(false);
   expect(await isPasswordOf("nonsense", "")).toBe(false);
+});
+
+test("tokens for programs: only their hashes are kept, and a new password does not end them", async () => {
+  const place = folder();
+  const managed = new Managed(store(place));
+  const one = { name: "graphs", role: "viewer", hash: "a1".repeat(32), added: "2026-11-28T10:00:00.000Z" } as const;
+  await managed.addToken(one);
+  await managed.addToken({ ...one, name: "robot", role: "operator" });
+  await expect(managed.addToken(one)).rejects.toThrow(/there is a token graphs/);
+  await managed.setPassword(await hashOfPassword("correct horse"), true);
+  const later = new Managed(store(place));
+  expect(later.state.console.tokens.map(({ name }) => name)).toEqual(["graphs", "robot"]);
+  expect(managedInWords(later).join()).toMatch(
+    /managed\.json has tokens for programs: graphs \(viewer\), robot \(operator\)/,
+  );
+  expect(managedInWords(later).join()).not.toContain("a1a1");
+  expect(await later.removeToken("graphs")).toBe(true);
+  expect(await later.removeToken("graphs")).toBe(false);
 });
 
 test("who was admitted by hand comes before the rules, word for word, and from where it was said", () => {

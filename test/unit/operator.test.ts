@@ -68,6 +68,9 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "settings.save": { changes: [{ path: ["api", "port"] }], version: "v" },
   "settings.secret": { key: "upstream.password", secret: "s" },
   "console.link": { role: "viewer" },
+  "token.list": {},
+  "token.add": { name: "graphs", role: "viewer", hash: "a1".repeat(32) },
+  "token.remove": { name: "graphs" },
   "console.password": { hash: `scrypt$${"x".repeat(40)}` },
   "sessions.drop": { client: "c1" },
   "ble.links": {},
@@ -119,6 +122,9 @@ function fullHouse(): Installation {
     keepSecret: async () => ({ file: "f" }),
     link: () => ["http://127.0.0.1:9464/#token=x"],
     setPassword: async () => undefined,
+    tokens: () => [{ name: "graphs", role: "viewer", added: "2026-11-28T10:00:00.000Z", isManaged: true }],
+    addToken: async () => undefined,
+    removeToken: async () => true,
   };
 }
 
@@ -179,6 +185,9 @@ test("a viewer sees, and changes nothing", async () => {
     "settings.try": "not-allowed",
     "settings.save": "not-allowed",
     "settings.secret": "not-allowed",
+    "token.list": "not-allowed",
+    "token.add": "not-allowed",
+    "token.remove": "not-allowed",
     "console.link": "not-allowed",
     "console.password": "not-allowed",
   });
