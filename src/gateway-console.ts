@@ -19,7 +19,7 @@ import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { dropReasonRows } from "./observe/drop-reasons.ts";
 import { Live } from "./observe/live.ts";
-import type { Role } from "./roles.ts";
+import { type Role, showsPayloads } from "./roles.ts";
 import type { OperatorDesk } from "./runtime/desk.ts";
 import type { BrokerFacts, Installation, TransportFacts } from "./runtime/installation.ts";
 import { Knocks } from "./runtime/knocks.ts";
@@ -121,6 +121,7 @@ export class Lookout {
       folder: pageFolder(),
       hosts: config().api.hosts,
       isForLan: () => managed.state.console.isForLan,
+      showsPayloads: (role) => showsPayloads(config().api.payloads, role),
       hasPassword: () => managed.state.console.password !== undefined,
       said,
       now,
@@ -202,6 +203,7 @@ export class Lookout {
         return was;
       },
       link: (role) => this.#link(role),
+      payloadsFor: () => config().api.payloads,
       tokens: () => [
         ...managed.state.console.tokens.map(({ name, role, added }) => ({ name, role, added, isManaged: true })),
         ...configuredTokens(config()).map(({ name, role }) => ({ name, role, isManaged: false })),

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Wanted } from "../observe/live.ts";
+import type { Role } from "../roles.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
 import { EventStreams, type StreamSource } from "./event-streams.ts";
@@ -22,6 +23,8 @@ export interface ConsoleOptions extends GuardOptions {
   readonly live: StreamSource;
   /** Where the page's files are. */
   readonly folder: URL;
+  /** Whether somebody with this role sees what devices say. */
+  showsPayloads(role: Role): boolean;
   /** There is a password; the page then asks for it. */
   hasPassword(): boolean;
   /** Somebody logged in, or could not: a line in the log. */
@@ -172,7 +175,11 @@ export class ConsoleServer {
     const clientId = searchParams.get("client");
     const datagrams: Wanted["datagrams"] =
       clientId !== null ? { clientId } : searchParams.has("datagrams") ? "all" : "none";
-    const wanted: Wanted = { datagrams, seesPayloads: who.role === "operator" };
+    const wanted: Wanted = {
+      datagrams,
+      seesPayloads: this.#options.showsPayloads(who.role),
+      seesStrangers: who.role === "operator",
+    };
     const isOpen = this.#streams.open(request, response, wanted, isAllowed);
     if (!isOpen) refuse(request, response, 503, "too many browsers look at once");
     return isOpen;

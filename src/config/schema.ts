@@ -3,6 +3,7 @@
  * docs/guide/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
  */
 import { z } from "zod";
+import { payloadsFor } from "../roles.ts";
 import { storeOptions, uplinkOptions } from "../storage/options.ts";
 import { transportOptions } from "../transports/index.ts";
 import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
@@ -255,6 +256,13 @@ export const gatewayConfig = z.strictObject({
         .max(100)
         .default([])
         .describe("Names by which browsers may ask for the console (a proxy's), besides localhost and addresses."),
+      payloads: z
+        .enum(payloadsFor)
+        .default("operators")
+        .describe(
+          "Who sees what devices say and are told, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
+            "backups): shown = viewers too, where they see the datagrams; hidden = nobody. The control socket shows them: who may open it owns the gateway.",
+        ),
       tokens: z
         .array(
           z.strictObject({

@@ -86,7 +86,11 @@ export function DatagramList({
                 ))}{" "}
               {entry.topic !== undefined && <Name text={entry.topic} />} <span class="quiet">{entry.bytes} B</span>
             </summary>
-            {entry.words ? <pre>{entry.words.join("\n")}</pre> : <p class="quiet">Operators see what is in it.</p>}
+            {entry.words ? (
+              <pre>{entry.words.join("\n")}</pre>
+            ) : (
+              <p class="quiet">It is not shown to you (api.payloads).</p>
+            )}
           </details>
         </li>
       ))}

@@ -250,10 +250,14 @@ function Letters() {
                     <b>{reason}</b>: {direction === "up" ? "from" : "for"} <Name text={clientId} />,{" "}
                     <Name text={topic} />, QoS {qos}, {octets(bytes)}, <When at={at} />
                   </p>
-                  <details>
-                    <summary>Payload</summary>
-                    <pre>{textOf(payload)}</pre>
-                  </details>
+                  {payload === undefined ? (
+                    <p class="quiet">Payloads are hidden (api.payloads).</p>
+                  ) : (
+                    <details>
+                      <summary>Payload</summary>
+                      <pre>{textOf(payload)}</pre>
+                    </details>
+                  )}
                   <p class="actions">
                     <Do label="Send once more" work={() => act("POST", "letters", { ids: id })} done={letters.again} />{" "}
                     <Do

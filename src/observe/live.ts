@@ -48,8 +48,9 @@ interface Kept {
 export interface Wanted {
   /** Datagrams: of this client, of all, or none. */
   readonly datagrams: "none" | "all" | { readonly clientId: string };
-  /** Also strangers, who choose their names themselves. */
   readonly seesPayloads: boolean;
+  /** Who has no session, and chose his name himself. */
+  readonly seesStrangers: boolean;
 }
 
 export interface News {
@@ -216,7 +217,7 @@ export class Watch {
   }
 
   add({ entry, isKnown }: Kept): void {
-    if (!isKnown && !this.wanted.seesPayloads) return;
+    if (!isKnown && !this.wanted.seesStrangers) return;
     if (this.#datagrams.length >= heldMax) this.#lost++;
     else this.#datagrams.push(this.wanted.seesPayloads ? entry : withoutPayload(entry));
   }

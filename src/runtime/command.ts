@@ -23,6 +23,12 @@ export type Answer =
   | { readonly kind: "wrong-input"; readonly problems: readonly string[] }
   | { readonly kind: "not-allowed"; readonly say: string };
 
+/** Who asks: some see less of the same. */
+export interface Reader {
+  readonly role: Role;
+  readonly seesPayloads: boolean;
+}
+
 interface Spec<In extends z.ZodObject> {
   /** One line: for `--help`, and for the description of an HTTP interface. */
   readonly description: string;
@@ -33,6 +39,8 @@ interface Spec<In extends z.ZodObject> {
   readonly role: Role;
   /** Each time is a line in the log. For what changes something, or hands out all at once. */
   readonly audited: boolean;
+  /** All of it holds payloads: not for who does not see them. */
+  readonly isPayloads?: true;
   /** Only for who may open the control socket: by HTTP there is no such command. */
   readonly isLocal?: true;
   /** What comes in or goes out is nobody else's business: the log says only that it was asked for, and what became of it. */
@@ -44,18 +52,17 @@ interface Spec<In extends z.ZodObject> {
 interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {
   /** As it is in JSON: no octets, no dates. */
   readonly output: Out;
-  /** `role`: of who asks; some see less of the same. */
   readonly run: (
     operator: Operator,
     input: z.output<In>,
-    role: Role,
+    reader: Reader,
   ) => Outcome<z.output<Out>> | Promise<Outcome<z.output<Out>>>;
 }
 
 interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
   /** Content type of what is sent piece by piece. */
   readonly stream: string;
-  readonly run: (operator: Operator, input: z.output<In>) => Outcome<AsyncIterable<Uint8Array>>;
+  readonly run: (operator: Operator, input: z.output<In>, reader: Reader) => Outcome<AsyncIterable<Uint8Array>>;
 }
 
 /** A command where it does not matter which. */
@@ -64,26 +71,26 @@ export interface AnyCommand extends Spec<z.ZodObject> {
   readonly output?: z.ZodType;
   /** Of one that answers with octets: their content type. */
   readonly stream?: string;
-  readonly answer: (operator: Operator, query: Query, role: Role) => Promise<Answer>;
+  readonly answer: (operator: Operator, query: Query, reader: Reader) => Promise<Answer>;
 }
 
 export type Query = Readonly<Record<string, string>>;
 
 /** A command that answers with one value. */
 export function json<In extends z.ZodObject, Out extends z.ZodType>(spec: JsonSpec<In, Out>) {
-  const answer = async (operator: Operator, query: Query, role: Role): Promise<Answer> => {
+  const answer = async (operator: Operator, query: Query, reader: Reader): Promise<Answer> => {
     const input = z.safeDecode(spec.input, query as z.input<In>);
-    return input.success ? spec.run(operator, input.data, role) : wrongInput(input.error);
+    return input.success ? spec.run(operator, input.data, reader) : wrongInput(input.error);
   };
   return { ...spec, answer };
 }
 
 /** A command that answers with octets, as many as there are. */
 export function stream<In extends z.ZodObject>(spec: StreamSpec<In>) {
-  const answer = async (operator: Operator, query: Query): Promise<Answer> => {
+  const answer = async (operator: Operator, query: Query, reader: Reader): Promise<Answer> => {
     const input = z.safeDecode(spec.input, query as z.input<In>);
     if (!input.success) return wrongInput(input.error);
-    const outcome = spec.run(operator, input.data);
+    const outcome = spec.run(operator, input.data, reader);
     if (outcome.kind !== "done") return outcome;
     return { kind: "stream", contentType: spec.stream, octets: outcome.output };
   };

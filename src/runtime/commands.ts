@@ -113,7 +113,7 @@ const letter = z.object({
   retain: z.boolean(),
   bytes: count,
   at: moment,
-  payload: z.base64(),
+  payload: z.base64().optional().describe("Absent: payloads are hidden."),
   mayBeThere: z.boolean().optional().describe("At QoS 2: the broker may have it, and sent again it may come twice."),
 });
 
@@ -175,7 +175,10 @@ const oneSensor = z.strictObject({
 const chosenDatagrams = z.strictObject({
   client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
   transport: z.string().min(1).max(200).optional().describe("Name of a transport; absent: of all."),
-  payload: z.enum(["yes", "no"]).optional().describe("no: what is published is left out."),
+  payload: z
+    .enum(["yes", "no"])
+    .optional()
+    .describe("no: what is published is left out, as it is where payloads are hidden."),
 });
 
 export const commands = {
@@ -253,7 +256,7 @@ export const commands = {
     output: z.array(letter),
     role: "operator", // it shows payloads
     audited: false,
-    run: async (operator) => done(await operator.letters()),
+    run: async (operator, _input, { seesPayloads }) => done(await operator.letters(seesPayloads)),
   }),
   "queue.republish": json({
     description: "send dead letters once more, where they were going",
@@ -306,6 +309,7 @@ export const commands = {
     stream: "application/octet-stream",
     role: "operator",
     audited: true,
+    isPayloads: true,
     run: (operator) => {
       const octets = operator.backup();
       return octets ? done(octets) : { kind: "not-possible", say: "a store in memory has nothing to back up" };
@@ -319,10 +323,10 @@ export const commands = {
     stream: "application/x-pcapng",
     role: "operator", // it shows payloads, and who is turned away
     audited: true,
-    run: (operator, { client, transport, payload = "yes" }) => {
+    run: (operator, { client, transport, payload = "yes" }, { seesPayloads }) => {
       if (transport !== undefined && !operator.hasTransport(transport))
         return { kind: "not-there", say: `there is no transport "${transport}"` };
-      const octets = operator.capture({ client, transport, payload: payload === "yes" });
+      const octets = operator.capture({ client, transport, payload: seesPayloads && payload === "yes" });
       return octets ? done(octets) : { kind: "not-possible", say: "as many capture already as may at a time" };
     },
   }),

@@ -208,7 +208,7 @@ export const consoleCommands = {
     role: "viewer",
     audited: false,
     // Where the brokers are, and what they say, is behind the gateway: the operator's to see.
-    run: (operator, _input, role) => done(operator.overview(role === "operator")),
+    run: (operator, _input, { role }) => done(operator.overview(role === "operator")),
   }),
   "totals.show": json({
     description: "messages per second over the last hour, a number for each ten seconds",

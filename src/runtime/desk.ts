@@ -1,5 +1,5 @@
 /** Where commands are asked for, whatever way they came: who may, what is read from the question, what is noted down. */
-import { mayAs, type Role } from "../roles.ts";
+import { mayAs, type Role, showsPayloads } from "../roles.ts";
 import type { Answer, AnyCommand } from "./command.ts";
 import { type CommandName, commands } from "./commands.ts";
 import { openApiOf } from "./openapi.ts";
@@ -75,6 +75,9 @@ export class OperatorDesk {
     if (command.isLocal && !who.isLocal)
       return { kind: "not-allowed", say: "this is asked by the control socket alone" };
     if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
+    const seesPayloads = who.isLocal === true || showsPayloads(this.#operator.installation.payloadsFor(), who.role);
+    if (command.isPayloads && !seesPayloads)
+      return { kind: "not-allowed", say: "payloads are hidden (api.payloads): ask by the control socket" };
     const values: Record<string, string> = {};
     for (const [name, value] of query) {
       if (Object.hasOwn(values, name)) {
@@ -82,7 +85,7 @@ export class OperatorDesk {
       }
       Object.defineProperty(values, name, { value, enumerable: true }); // __proto__ is a name like others
     }
-    return command.answer(this.#operator, values, who.role);
+    return command.answer(this.#operator, values, { role: who.role, seesPayloads });
   }
 }
 

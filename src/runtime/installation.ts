@@ -3,7 +3,7 @@
  * who knocked. The composition root has all of it, and hands it over by this interface; `emptyInstallation` is for who has none.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
-import type { Role } from "../roles.ts";
+import type { PayloadsFor, Role } from "../roles.ts";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
 import { Knocks } from "./knocks.ts";
 import { TotalsOfTheHour } from "./totals.ts";
@@ -58,6 +58,8 @@ export interface Installation {
   withdraw(clientId: string): Promise<boolean>;
   /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
   link(role: Role): readonly string[] | string;
+  /** Who sees payloads, of those that ask by HTTP. */
+  payloadsFor(): PayloadsFor;
   /** Tokens of programs; `isManaged` false: it stands in the configuration. */
   tokens(): readonly {
     readonly name: string;
@@ -162,6 +164,7 @@ export const emptyInstallation: Installation = {
   withKeys: () => [],
   withdraw: async () => false,
   link: () => "there is no console",
+  payloadsFor: () => "operators",
   tokens: () => [],
   addToken: async () => "there is nothing to keep it in",
   removeToken: async () => false,

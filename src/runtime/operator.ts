@@ -112,11 +112,10 @@ export function createOperator(
       }
       return core.counters.dropped.purged - before;
     },
-    letters: async () =>
+    letters: async (withPayloads: boolean) =>
       (await allLetters(store)).map(({ id, clientId, record }) => {
         const { direction, reason, publication, at, mayBeThere } = record;
         const { topicName, payload, qos, retain } = publication;
-        const text = Buffer.from(payload).toString("base64");
         return {
           id,
           clientId,
@@ -127,7 +126,7 @@ export function createOperator(
           retain,
           bytes: payload.length,
           at,
-          payload: text,
+          ...(withPayloads && { payload: Buffer.from(payload).toString("base64") }),
           ...(mayBeThere && { mayBeThere }),
         };
       }),

@@ -39,6 +39,7 @@ const rules: Record<string, readonly string[]> = {
   ],
   config: [
     "errors.ts",
+    "roles.ts",
     "wire",
     "transports",
     "upstream",

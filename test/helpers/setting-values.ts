@@ -30,6 +30,7 @@ const special: Readonly<Record<string, unknown>> = {
   payloads: [{ topics: "tracker/+", format: "cayenne", raw: "{topic}/raw" }],
   "buffer.rules": [{ topics: "alarm/#", atLimit: "oldest" }],
   "retry.rules": [{ clients: "slow-*", intervalSeconds: 20 }],
+  "access.clients": "{identity}-*",
   "access.rules": [{ allow: "meter-*", from: ["127.0.0.1"] }],
   "access.site": ["127.0.0.1"],
   "access.qosMinusOne.from": ["127.0.0.1"],

@@ -12,7 +12,10 @@ import { VirtualClock } from "../simulation/virtual-time.ts";
 import { octets, sleep } from "./bench.ts";
 import { Life } from "./life.ts";
 
-export function threeForTwo(installation: Installation = emptyInstallation) {
+export function threeForTwo(
+  installation: Installation = emptyInstallation,
+  capture: Devices["capture"] = () => undefined,
+) {
   const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
   const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
   const { bench } = life;
@@ -51,7 +54,7 @@ export function threeForTwo(installation: Installation = emptyInstallation) {
     ],
     forgetCounter: (address) => address === "c0:00:00:00:00:01",
     transports: ["udp"],
-    capture: () => undefined,
+    capture,
   };
   return {
     store,

@@ -10,7 +10,10 @@ import { ConsoleServer } from "../../src/api/console.ts";
 import { hashOf, LogIn, type Login, type Token } from "../../src/api/log-in.ts";
 import { ApiServer } from "../../src/api/server.ts";
 import { Live } from "../../src/observe/live.ts";
+import { type PayloadsFor, showsPayloads } from "../../src/roles.ts";
 import { type AuditEntry, OperatorDesk } from "../../src/runtime/desk.ts";
+import { emptyInstallation } from "../../src/runtime/installation.ts";
+import type { CaptureOptions } from "../../src/runtime/tap.ts";
 import { encode } from "../../src/wire/v12/codec.ts";
 import { threeForTwo } from "../helpers/waiting.ts";
 
@@ -20,8 +23,18 @@ interface Answered {
   readonly body: string;
 }
 
-async function served({ isForLan = false, hosts = [] as string[], tokens = [] as Token[] } = {}) {
-  const { operator } = threeForTwo();
+async function served({
+  isForLan = false,
+  hosts = [] as string[],
+  tokens = [] as Token[],
+  payloads = "operators" as PayloadsFor,
+} = {}) {
+  const captured: CaptureOptions[] = [];
+  const capture = (options: CaptureOptions) => {
+    captured.push(options);
+    return nothingMore();
+  };
+  const { operator } = threeForTwo({ ...emptyInstallation, payloadsFor: () => payloads }, capture);
   const audited: AuditEntry[] = [];
   const said: string[] = [];
   const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
@@ -49,6 +62,7 @@ async function served({ isForLan = false, hosts = [] as string[], tokens = [] as
     hosts,
     isForLan: () => isForLan,
     hasPassword: () => true,
+    showsPayloads: (role) => showsPayloads(payloads, role),
     said: (who, what) => said.push(`${who}: ${what}`),
     now: () => time.now,
   });
@@ -80,7 +94,7 @@ async function served({ isForLan = false, hosts = [] as string[], tokens = [] as
     const cookie = String(headers["set-cookie"]?.[0]).split(";")[0] ?? "";
     return { cookie, "x-mqttsn": "1", origin: `http://127.0.0.1:${port}` };
   };
-  return { http, open, loggedIn, logIn, live, audited, said, time, port, logins: () => logins };
+  return { http, open, loggedIn, logIn, live, captured, audited, said, time, port, logins: () => logins };
 }
 
 test("health and metrics are as they were, whatever the Host", async () => {
@@ -322,6 +336,36 @@ test("a stream says what changed and which datagrams pass; a viewer sees no payl
   await http("POST /api/v1/log-out", operator);
   await first("bye");
 });
+
+async function* nothingMore(): AsyncGenerator<Uint8Array> {}
+
+test.each([
+  ["shown", true, true],
+  ["operators", false, true],
+  ["hidden", false, false],
+] as const)(
+  "payloads %s: in the stream, captures and dead letters, whatever is asked for",
+  async (payloads, viewers, operators) => {
+    const { open, http, loggedIn, live, captured } = await served({ payloads });
+    const operator = await loggedIn();
+    const viewer = await loggedIn("viewer");
+    for (const path of ["GET /api/v1/events?datagrams", "GET /api/v1/events?client=c1"]) {
+      const next = [eventsOf(await open(path, viewer)), eventsOf(await open(path, operator))];
+      live.tap?.("in", "udp/192.0.2.1:1", encode({ ...publish, data: new TextEncoder().encode("secret") }));
+      const seen = await Promise.all(next.map(async (event) => JSON.stringify(await event("news"))));
+      expect(seen.map((text) => text.includes("PUBLISH"))).toEqual([true, true]);
+      expect(seen.map((text) => /secret|736563726574/.test(text))).toEqual([viewers, operators]);
+    }
+    const letters = JSON.parse((await http("GET /api/v1/letters", operator)).body);
+    expect(letters).toMatchObject([{ topic: "t", bytes: 1 }]);
+    expect(letters[0].payload).toBe(operators ? Buffer.from("1").toString("base64") : undefined);
+    expect((await http("GET /api/v1/letters", viewer)).status).toBe(403);
+    expect((await http("GET /api/v1/capture?payload=yes", operator)).status).toBe(200);
+    expect(captured).toMatchObject([{ payload: operators }]);
+    // A backup has all of them.
+    expect((await http("GET /api/v1/backup", operator)).status).toBe(operators ? 409 : 403);
+  },
+);
 
 const publish = {
   type: "PUBLISH",

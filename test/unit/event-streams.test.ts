@@ -37,7 +37,12 @@ function streams() {
   const made = new EventStreams(live, () => Date.now());
   const asked = { socket: { setTimeout: () => {} } } as unknown as IncomingMessage;
   const open = (browser: Browser, isAllowed = () => true) =>
-    made.open(asked, browser as unknown as ServerResponse, { datagrams: "all", seesPayloads: true }, isAllowed);
+    made.open(
+      asked,
+      browser as unknown as ServerResponse,
+      { datagrams: "all", seesPayloads: true, seesStrangers: true },
+      isAllowed,
+    );
   const hear = (times: number) => {
     const bytes = encode({ type: "PINGREQ", clientId: "" });
     for (let i = 0; i < times; i++) live.tap?.("in", "udp/192.0.2.1:1", bytes);

@@ -21,7 +21,7 @@ function live(client: string | undefined = "c1") {
   return { asked, live: new Live(names, () => 5) };
 }
 
-const sees = { seesPayloads: true };
+const sees = { seesPayloads: true, seesStrangers: true };
 
 test("nobody looks: there is no tap, and an event leaves nothing behind", () => {
   const { live: looked } = live();
@@ -69,7 +69,7 @@ test("a CONNECT from an address without a session is its client's, and a node be
   const names = { clientAt: () => undefined, topicName: () => undefined };
   const looked = new Live(names, () => 5);
   const watch = looked.watch({ datagrams: "all", ...sees });
-  const viewer = looked.watch({ datagrams: "all", seesPayloads: false });
+  const viewer = looked.watch({ datagrams: "all", seesPayloads: false, seesStrangers: false });
   const connect = encode(
     { type: "CONNECT", will: false, cleanSession: true, protocolId: 1, duration: 10, clientId: "new" },
     { nodeId: new Uint8Array([0xab]), radius: 0 },
