@@ -5,6 +5,7 @@ import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { ConsoleServer } from "./api/console.ts";
 import { LogIn } from "./api/log-in.ts";
+import { listOf } from "./api/proxies.ts";
 import { configurationSchema } from "./config/documentation.ts";
 import type { Managed } from "./config/managed.ts";
 import { isBluetoothAddress } from "./config/origins.ts";
@@ -120,6 +121,7 @@ export class Lookout {
       live: this.live,
       folder: pageFolder(),
       hosts: config().api.hosts,
+      proxies: listOf(config().api.proxies),
       isForLan: () => managed.state.console.isForLan,
       showsPayloads: (role) => showsPayloads(config().api.payloads, role),
       hasPassword: () => managed.state.console.password !== undefined,

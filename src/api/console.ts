@@ -8,11 +8,14 @@ import type { Role } from "../roles.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
 import { EventStreams, type StreamSource } from "./event-streams.ts";
-import { addressOf, bearerOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
+import { bearerOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
+import { askedFrom } from "./proxies.ts";
 
 export const prefix = "/api/v1";
+/** A browser takes such a cookie only by https, and from this host itself. */
+const hostPrefix = "__Host-";
 const bodyBytesMax = 4_096;
 /** Of a command: a whole configuration, or a secret. */
 const commandBytesMax = 262_144;
@@ -65,7 +68,7 @@ export class ConsoleServer {
     const path = url.pathname.slice(prefix.length);
     if (path === "/log-in") return this.#logIn(request, response);
     const bearer = bearerOf(request);
-    const cookie = bearer === undefined ? cookieIn(request) : undefined;
+    const cookie = bearer === undefined ? this.#cookieIn(request) : undefined;
     const who = this.#who(bearer, cookie);
     if (bearer !== undefined && !who) return this.#refuseToken(request, response);
     if (path === "/me") return json(response, 200, this.#me(who));
@@ -103,7 +106,7 @@ export class ConsoleServer {
 
   /** As a log-in that failed. A right token is never held up: it is too long to be guessed. */
   #refuseToken(request: IncomingMessage, response: ServerResponse): void {
-    const address = addressOf(request);
+    const address = this.#addressOf(request);
     if (this.#isTooOften(request, response, address)) return;
     this.#options.said(`token from ${address}`, "refused");
     response.setHeader("www-authenticate", "Bearer");
@@ -119,13 +122,33 @@ export class ConsoleServer {
     return true;
   }
 
+  /** Of who asks; the guard has refused whoever has none. */
+  #addressOf(request: IncomingMessage): string {
+    return askedFrom(request, this.#options.proxies).address ?? "";
+  }
+
+  /** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */
+  #cookieName(request: IncomingMessage): string {
+    const { isHttps } = askedFrom(request, this.#options.proxies);
+    return `${isHttps ? hostPrefix : ""}mqttsn_console_${request.socket.localPort}`;
+  }
+
+  #cookieIn(request: IncomingMessage): string | undefined {
+    const own = this.#cookieName(request);
+    for (const part of (request.headers.cookie ?? "").split(";")) {
+      const [name, value] = part.trim().split("=", 2);
+      if (name === own && value) return value;
+    }
+    return undefined;
+  }
+
   #me(who: LoggedIn | undefined) {
     return { role: who?.role, name: who?.name, hasPassword: this.#options.hasPassword() };
   }
 
   async #logIn(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method !== "POST") return refuse(request, response, 405, "log in with POST");
-    const address = addressOf(request);
+    const address = this.#addressOf(request);
     if (this.#isTooOften(request, response, address)) return;
     const given = await bodyOf(request);
     const { logIn, said } = this.#options;
@@ -145,7 +168,7 @@ export class ConsoleServer {
     }
     const who = logIn.who(cookie);
     said(`console ${who?.name} from ${address}`, `logged in as ${who?.role}`);
-    response.setHeader("set-cookie", cookieLine(request, cookie, loginSeconds));
+    response.setHeader("set-cookie", cookieLine(this.#cookieName(request), cookie, loginSeconds));
     json(response, 200, this.#me(who));
   }
 
@@ -157,7 +180,7 @@ export class ConsoleServer {
   ): Promise<void> {
     if (cookie !== undefined) await this.#options.logIn.end(cookie);
     this.#options.said(`console ${who.name}`, "logged out");
-    response.setHeader("set-cookie", cookieLine(request, "", 0));
+    response.setHeader("set-cookie", cookieLine(this.#cookieName(request), "", 0));
     json(response, 200, {});
   }
 
@@ -201,7 +224,7 @@ export class ConsoleServer {
       response.setHeader("allow", allow);
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
-    const asker: Asker = { name: `${who.by} ${who.name} from ${addressOf(request)}`, role: who.role };
+    const asker: Asker = { name: `${who.by} ${who.name} from ${this.#addressOf(request)}`, role: who.role };
     // What is long, or nobody's to read in the log of a proxy, comes in the body.
     if (request.method === "POST") {
       const body = hasBody(request) ? await bodyOf(request, commandBytesMax) : {};
@@ -218,22 +241,9 @@ function refuse(request: IncomingMessage, response: ServerResponse, status: numb
   json(response, status, { error });
 }
 
-/** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */
-function cookieName({ socket }: IncomingMessage): string {
-  return `mqttsn_console_${socket.localPort}`;
-}
-
-function cookieIn(request: IncomingMessage): string | undefined {
-  const own = cookieName(request);
-  for (const part of (request.headers.cookie ?? "").split(";")) {
-    const [name, value] = part.trim().split("=", 2);
-    if (name === own && value) return value;
-  }
-  return undefined;
-}
-
-function cookieLine(request: IncomingMessage, value: string, seconds: number): string {
-  return `${cookieName(request)}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}`;
+function cookieLine(name: string, value: string, seconds: number): string {
+  const secure = name.startsWith(hostPrefix) ? "; Secure" : "";
+  return `${name}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}${secure}`;
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

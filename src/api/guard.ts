@@ -8,13 +8,16 @@
  * adds no token by itself, so a foreign page cannot borrow one.
  */
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIP } from "node:net";
+import { type BlockList, isIP } from "node:net";
+import { askedFrom, holds, listOf } from "./proxies.ts";
 
 export const ownHeader = "x-mqttsn";
 
 export interface GuardOptions {
   /** Names by which browsers may ask, besides localhost and addresses. */
   readonly hosts: readonly string[];
+  /** Proxies that are believed where a request came from. They may ask from anywhere. */
+  readonly proxies: BlockList;
   /** Private addresses may ask, not only this machine. */
   isForLan(): boolean;
 }
@@ -31,8 +34,9 @@ export function bearerOf({ headers }: IncomingMessage): string | undefined {
 
 /** Why this request is not looked at; undefined: it is. */
 export function turnedAway(request: IncomingMessage, options: GuardOptions): Turned | undefined {
-  const address = addressOf(request);
-  if (!isNear(address, options.isForLan()))
+  const { address, isByProxy } = askedFrom(request, options.proxies);
+  if (address === undefined) return { status: 400, error: "the proxy's X-Forwarded-For is no list of addresses" };
+  if (!isByProxy && !isNear(address, options.isForLan()))
     return {
       status: 403,
       error: "the console is for this machine; `mqtt-sn-gateway console --lan` opens it to private addresses",
@@ -65,16 +69,8 @@ export const safetyHeaders: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
 };
 
-/** As one text for IPv4, whatever the socket speaks. */
-export function addressOf(request: IncomingMessage): string {
-  return (request.socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*$/, "");
-}
-
 function isNear(address: string, isForLan: boolean): boolean {
-  const family = isIP(address);
-  if (family === 0) return false;
-  const kind = family === 6 ? "ipv6" : "ipv4";
-  return loopback.check(address, kind) || (isForLan && lan.check(address, kind));
+  return holds(loopback, address) || (isForLan && holds(lan, address));
 }
 
 /** `gateway:9464` to `gateway`; undefined: there is none, or it is no name. */
@@ -94,21 +90,5 @@ function isOwn(origin: string, host: string | undefined, hosts: readonly string[
   return url.host === host?.toLowerCase() || hosts.some((each) => each.toLowerCase() === url.hostname);
 }
 
-const loopback = listOf([
-  ["127.0.0.0", 8, "ipv4"],
-  ["::1", 128, "ipv6"],
-]);
-const lan = listOf([
-  ["10.0.0.0", 8, "ipv4"],
-  ["172.16.0.0", 12, "ipv4"],
-  ["192.168.0.0", 16, "ipv4"],
-  ["169.254.0.0", 16, "ipv4"],
-  ["fc00::", 7, "ipv6"],
-  ["fe80::", 10, "ipv6"],
-]);
-
-function listOf(networks: readonly (readonly [address: string, bits: number, kind: "ipv4" | "ipv6"])[]): BlockList {
-  const list = new BlockList();
-  for (const [address, bits, kind] of networks) list.addSubnet(address, bits, kind);
-  return list;
-}
+const loopback = listOf(["127.0.0.0/8", "::1"]);
+const lan = listOf(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]);

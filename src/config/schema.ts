@@ -9,6 +9,7 @@ import { transportOptions } from "../transports/index.ts";
 import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
+import { parseNetwork } from "./origins.ts";
 import { payloadOptions } from "./payload-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
@@ -256,6 +257,18 @@ export const gatewayConfig = z.strictObject({
         .max(100)
         .default([])
         .describe("Names by which browsers may ask for the console (a proxy's), besides localhost and addresses."),
+      proxies: z
+        .array(
+          z
+            .string()
+            .refine((text) => parseNetwork(text) !== undefined, "is an address or a network, as in 192.0.2.0/24"),
+        )
+        .max(100)
+        .default([])
+        .describe(
+          "Addresses and networks of proxies in front of the console, besides api.hosts. They are believed where a request came from " +
+            "(X-Forwarded-For) and that it came by https (X-Forwarded-Proto), and may ask from anywhere. Nobody else is.",
+        ),
       payloads: z
         .enum(payloadsFor)
         .default("operators")

@@ -31,6 +31,10 @@ const special: Readonly<Record<string, unknown>> = {
   "buffer.rules": [{ topics: "alarm/#", atLimit: "oldest" }],
   "retry.rules": [{ clients: "slow-*", intervalSeconds: 20 }],
   "access.clients": "{identity}-*",
+  "access.publish": ["devices/{clientId}/#"],
+  "access.subscribe": ["commands/#"],
+  "access.limits": [{ clients: "meter-*", upPerSecond: 2 }],
+  "access.qosMinusOne.publish": ["open/#"],
   "access.rules": [{ allow: "meter-*", from: ["127.0.0.1"] }],
   "access.site": ["127.0.0.1"],
   "access.qosMinusOne.from": ["127.0.0.1"],
@@ -41,6 +45,7 @@ const special: Readonly<Record<string, unknown>> = {
   "log.level": "error",
   "api.host": "127.0.0.2",
   "api.hosts": ["gateway.example.org"],
+  "api.proxies": ["192.0.2.0/24"],
   "api.tokens": [{ name: "graphs", role: "viewer", sha256: "a1".repeat(32) }],
 };
 

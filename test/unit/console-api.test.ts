@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { ConsoleServer } from "../../src/api/console.ts";
 import { hashOf, LogIn, type Login, type Token } from "../../src/api/log-in.ts";
+import { listOf } from "../../src/api/proxies.ts";
 import { ApiServer } from "../../src/api/server.ts";
 import { Live } from "../../src/observe/live.ts";
 import { type PayloadsFor, showsPayloads } from "../../src/roles.ts";
@@ -26,6 +27,7 @@ interface Answered {
 async function served({
   isForLan = false,
   hosts = [] as string[],
+  proxies = [] as string[],
   tokens = [] as Token[],
   payloads = "operators" as PayloadsFor,
 } = {}) {
@@ -60,6 +62,7 @@ async function served({
     live,
     folder: pathToFileURL(`${folder}/`),
     hosts,
+    proxies: listOf(proxies),
     isForLan: () => isForLan,
     hasPassword: () => true,
     showsPayloads: (role) => showsPayloads(payloads, role),
@@ -221,6 +224,59 @@ test("an operator changes something, and a line says who, what and from where; a
     ["console ID from 127.0.0.1", "sessions.drop", "refused: this needs the role operator"],
     ["console ID from 127.0.0.1", "sessions.drop", 'done {"dropped":"c1"}'],
   ]);
+});
+
+const from = (address: string, more: Record<string, string> = {}) => ({ "x-forwarded-for": address, ...more });
+
+test("a header that says where a request came from counts only from a named proxy", async () => {
+  const { http, said } = await served({ proxies: ["192.0.2.0/24"] });
+  const guess = (headers: Record<string, string>) =>
+    http("POST /api/v1/log-in", { "x-mqttsn": "1", ...headers }, JSON.stringify({ password: "x" }));
+  // Each says to be somebody else: it is one address all the same.
+  for (let i = 1; i <= 5; i++) expect((await guess(from(`198.51.100.${i}`))).status).toBe(401);
+  expect((await guess(from("198.51.100.6"))).status).toBe(429);
+  expect(said).toEqual(Array(5).fill("console from 127.0.0.1: log-in refused"));
+});
+
+test("behind a named proxy each browser is counted by its own address, and what it says of others is not believed", async () => {
+  const { http, said, loggedIn, audited } = await served({ proxies: ["127.0.0.1", "192.0.2.0/24"] });
+  const guess = (headers: Record<string, string>) =>
+    http("POST /api/v1/log-in", { "x-mqttsn": "1", ...headers }, JSON.stringify({ password: "x" }));
+  for (let i = 1; i <= 5; i++) expect((await guess(from(`203.0.113.${i}, 198.51.100.1, 192.0.2.7`))).status).toBe(401);
+  expect((await guess(from("203.0.113.9, 198.51.100.1:4711"))).status).toBe(429);
+  expect((await guess(from("[2001:db8::1]:80"))).status).toBe(401);
+  expect((await guess(from("::ffff:198.51.100.1"))).status).toBe(429);
+  expect(said.slice(4)).toEqual([
+    "console from 198.51.100.1: log-in refused",
+    "console from 2001:db8::1: log-in refused",
+  ]);
+  expect((await http("GET /api/v1/me", from("nonsense"))).status).toBe(400);
+  const own = { ...(await loggedIn()), ...from("198.51.100.2") };
+  expect((await http("DELETE /api/v1/session?client=c1", own)).status).toBe(200);
+  expect(audited[0]?.who).toMatch(/from 198\.51\.100\.2$/);
+});
+
+test("where a named proxy says https, the cookie is for https and this host alone", async () => {
+  const enter = async ({ http, logIn }: Awaited<ReturnType<typeof served>>, headers: Record<string, string>) => {
+    const body = JSON.stringify({ token: logIn.newToken("operator") });
+    const { headers: answered } = await http("POST /api/v1/log-in", { "x-mqttsn": "1", ...headers }, body);
+    return String(answered["set-cookie"]?.[0]);
+  };
+  const https = from("198.51.100.2", { "x-forwarded-proto": "https" });
+  const trusting = await served({ proxies: ["127.0.0.1"] });
+  const line = await enter(trusting, https);
+  expect(line).toMatch(
+    /^__Host-mqttsn_console_\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/; Max-Age=\d+; Secure$/,
+  );
+  const cookie = line.split(";")[0] ?? "";
+  expect((await trusting.http("GET /api/v1/devices", { cookie, ...https })).status).toBe(200);
+  // A cookie that another page on this host could have set is not taken there.
+  const plain = cookie.replace("__Host-", "");
+  expect((await trusting.http("GET /api/v1/devices", { cookie: plain, ...https })).status).toBe(401);
+  expect(await enter(trusting, from("198.51.100.2"))).not.toMatch(/__Host-|Secure/);
+  expect(await enter(await served(), https)).toMatch(
+    /^mqttsn_console_\d+=[^;]+; HttpOnly; SameSite=Strict; Path=\/; Max-Age=\d+$/,
+  );
 });
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });

@@ -1,0 +1,59 @@
+/**
+ * Where a request came from. A proxy says it in headers, and so could anybody: they count only where the connection itself
+ * comes from a proxy that the configuration names.
+ */
+import type { IncomingMessage } from "node:http";
+import { BlockList, isIP } from "node:net";
+
+export interface Asked {
+  /** Of who asks, as far as it is known; undefined: a named proxy says it in a way that is none. */
+  readonly address: string | undefined;
+  /** The connection comes from a named proxy. */
+  readonly isByProxy: boolean;
+  /** It reached a named proxy by https. */
+  readonly isHttps: boolean;
+}
+
+/** @param proxies addresses and networks of proxies that are believed */
+export function askedFrom(request: IncomingMessage, proxies: BlockList): Asked {
+  const peer = plainAddress(request.socket.remoteAddress ?? "") ?? "";
+  if (!holds(proxies, peer)) return { address: peer, isByProxy: false, isHttps: false };
+  const isHttps = entriesOf(request, "x-forwarded-proto").at(-1)?.toLowerCase() === "https";
+  // Each proxy adds at the end whom it heard. What stands before the first that is no proxy of ours is only said.
+  let address: string | undefined = peer;
+  for (const entry of entriesOf(request, "x-forwarded-for").reverse()) {
+    address = plainAddress(entry);
+    if (address === undefined || !holds(proxies, address)) break;
+  }
+  return { address, isByProxy: true, isHttps };
+}
+
+/** @param networks as `192.0.2.1` and `192.0.2.0/24`; the schema has looked at them */
+export function listOf(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = "", length] = network.split("/");
+    const kind = isIP(address) === 6 ? "ipv6" : "ipv4";
+    if (length === undefined) list.addAddress(address, kind);
+    else list.addSubnet(address, Number(length), kind);
+  }
+  return list;
+}
+
+export function holds(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
+}
+
+/** An IPv4 address as one text, whatever the socket speaks; without port and zone. */
+function plainAddress(text: string): string | undefined {
+  const bare = /^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? text.replace(/^([\d.]+):\d+$/, "$1");
+  const address = bare.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
+  return isIP(address) === 0 ? undefined : address.toLowerCase();
+}
+
+/** The entries of a header that may come several times; the last one is of the nearest proxy. */
+function entriesOf({ headers }: IncomingMessage, name: string): string[] {
+  const all = [headers[name] ?? []].flat().join(",");
+  return all.split(",").flatMap((entry) => entry.trim() || []);
+}
