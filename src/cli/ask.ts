@@ -1,6 +1,7 @@
-/** Asks a running gateway, by the socket beside its store. Which commands there are: runtime/commands.ts. */
+/** Asks a running gateway, by the socket beside its store or by HTTP with a token. Which commands there are: runtime/commands.ts. */
 import { existsSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import { request as requestByTls } from "node:https";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import {
@@ -14,67 +15,94 @@ import {
 
 const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
 
+/** The gateway's API at an address. */
+export interface ApiPlace {
+  readonly url: URL;
+  readonly token: string;
+}
+
+/** A string: the path of the control socket. */
+export type Place = string | ApiPlace;
+
 /** Nothing comes from the gateway: it stands still, or its disk does. */
 const silenceMs = 70_000;
 
 /** @throws {GatewayError} ERR_CONTROL when no gateway answers, or it says no. */
 export async function ask<Name extends JsonCommandName>(
-  socketPath: string,
+  place: Place,
   name: Name,
   input: InputOf<Name>,
 ): Promise<OutputOf<Name>> {
   const parts: Uint8Array[] = [];
-  for await (const part of octetsOf(socketPath, name, input)) parts.push(part);
+  for await (const part of octetsOf(place, name, input)) parts.push(part);
   const output = z.safeParse(outputs[name].output, parsed(parts));
   if (output.success) return output.data;
   const say = "the gateway answers in another way than this command expects: is it of another version?";
-  throw new GatewayError("ERR_CONTROL", { socketPath }, { cause: output.error, say });
+  throw new GatewayError("ERR_CONTROL", whereOf(place), { cause: output.error, say });
 }
 
 /** The octets of a command that sends them piece by piece; `signal` ends them with an error. @throws {GatewayError} ERR_CONTROL as `ask` does. */
 export function askForOctets<Name extends StreamCommandName>(
-  socketPath: string,
+  place: Place,
   name: Name,
   input: InputOf<Name>,
   signal?: AbortSignal,
 ): AsyncIterable<Uint8Array> {
-  return octetsOf(socketPath, name, input, signal);
+  return octetsOf(place, name, input, signal);
 }
 
 async function* octetsOf<Name extends CommandName>(
-  socketPath: string,
+  place: Place,
   name: Name,
   input: InputOf<Name>,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   const { method, path } = commands[name];
-  const response = await answered(socketPath, method, `${path}${queryOf(name, input)}`, signal);
+  const response = await answered(place, method, `${path}${queryOf(name, input)}`, signal);
   if (response.statusCode === 200) return yield* response as AsyncIterable<Uint8Array>;
   const parts: Uint8Array[] = [];
   for await (const part of response as AsyncIterable<Uint8Array>) parts.push(part);
   const { data } = z.safeParse(z.object({ error: z.string() }), parsed(parts));
   const say = data?.error ?? `the gateway answered ${response.statusCode}`;
-  throw new GatewayError("ERR_CONTROL", { socketPath, status: response.statusCode }, { say });
+  throw new GatewayError("ERR_CONTROL", { ...whereOf(place), status: response.statusCode }, { say });
 }
 
 function answered(
-  socketPath: string,
+  place: Place,
   method: string,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, method, path, timeout: silenceMs, ...(signal && { signal }) }, resolve);
+    const options = { method, timeout: silenceMs, ...(signal && { signal }) };
+    const asking =
+      typeof place === "string"
+        ? request({ ...options, socketPath: place, path }, resolve)
+        : (place.url.protocol === "https:" ? requestByTls : request)(
+            new URL(`${place.url.pathname.replace(/\/+$/, "")}/api/v1${path}`, place.url.origin),
+            { ...options, headers: { authorization: `Bearer ${place.token}` } },
+            resolve,
+          );
     asking.once("timeout", () => asking.destroy(new Error("the gateway does not answer")));
     asking.once("error", (cause) => {
-      const missing = !existsSync(socketPath) || ("code" in cause && cause.code === "ECONNREFUSED");
-      const say = missing
-        ? `no gateway runs with the store at ${socketPath} (is it another configuration? name it with -c)`
-        : `${socketPath}: ${cause.message}`;
-      reject(new GatewayError("ERR_CONTROL", { socketPath }, { cause, say }));
+      reject(new GatewayError("ERR_CONTROL", whereOf(place), { cause, say: unreached(place, cause) }));
     });
     asking.end();
   });
+}
+
+function unreached(place: Place, cause: Error): string {
+  const isNobody = "code" in cause && cause.code === "ECONNREFUSED";
+  if (typeof place !== "string")
+    return `${place.url.origin}: ${isNobody ? "no gateway answers there" : cause.message || String(cause)}`;
+  return isNobody || !existsSync(place)
+    ? `no gateway runs with the store at ${place} (is it another configuration? name it with -c)`
+    : `${place}: ${cause.message}`;
+}
+
+/** For an error: without the token. */
+function whereOf(place: Place): { readonly socketPath: string } | { readonly url: string } {
+  return typeof place === "string" ? { socketPath: place } : { url: place.url.origin };
 }
 
 /** As the gateway reads it back. */

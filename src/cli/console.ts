@@ -11,7 +11,7 @@ import { GatewayError } from "../errors.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
 import type { StoreOptions } from "../storage/options.ts";
 import { ask } from "./ask.ts";
-import { out } from "./output.ts";
+import { err, out } from "./output.ts";
 import { sayProblems } from "./problems.ts";
 import { say, table } from "./table.ts";
 
@@ -85,7 +85,7 @@ async function addToken(store: StoreOptions, name: string, role: Role): Promise<
   const isKept = store.kind === "disk";
   if (isKept) await ask(join(store.folder, "control.sock"), "token.add", { name, role, hash });
   out(`${token}\n`);
-  process.stderr.write(
+  err(
     "It is not shown again. A program sends it as the header Authorization: Bearer TOKEN.\n" +
       (isKept
         ? ""

@@ -1,6 +1,7 @@
 /** The manual page and the completion for bash, made from the list of commands. */
 import type { Command, Option } from "commander";
 import { examples } from "./examples.ts";
+import { tokenVariable } from "./place.ts";
 
 /** troff, for `man`. */
 export function manualPage(program: Command, version: string): string {
@@ -23,6 +24,9 @@ export function manualPage(program: Command, version: string): string {
     ".TP",
     ".B MQTT_SN_GATEWAY_CONFIG",
     "The configuration where no option names one.",
+    ".TP",
+    `.B ${tokenVariable}`,
+    "A token of console token add, for sessions and queue where they ask by HTTP.",
     ".TP",
     ".B NO_COLOR",
     "No colours in the log.",

@@ -8,13 +8,13 @@ import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
 import { wholeNumber } from "./device-options.ts";
 import { err } from "./output.ts";
+import { type PlaceOptions, placeOf, withPlace } from "./place.ts";
 import { sayProblems } from "./problems.ts";
 import { Progress, watched } from "./progress.ts";
 import { again, type Choice, chosenSessions, sessionOrders, sessionStates } from "./session-list.ts";
 import { say, table } from "./table.ts";
 
-interface ListOptions extends Choice {
-  readonly config?: string;
+interface ListOptions extends Choice, PlaceOptions {
   readonly json?: boolean;
   readonly watch?: number | true;
 }
@@ -26,11 +26,10 @@ type ConfigOption = readonly [string, string];
 
 export function addOperatorCommands(program: Command, configFile: ConfigOption, defaultConfigFile: () => string): void {
   const socketOf = ({ config }: { config?: string }) => socketIn(config ?? defaultConfigFile());
+  const placeIn = (options: PlaceOptions) => placeOf(options, defaultConfigFile);
   const sessions = program.command("sessions").description("who is known to the running gateway");
-  sessions
-    .command("list", { isDefault: true })
+  withPlace(sessions.command("list", { isDefault: true }), configFile)
     .description(commands["sessions.list"].description)
-    .option(...configFile)
     .option("--json", "as JSON")
     .addOption(new Option("--state <state>", "those in this state").choices(sessionStates))
     .option("--match <pattern>", "those whose client id fits, with * and ?")
@@ -39,99 +38,85 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .action(
       plainly(async (options: ListOptions) => {
         const show = async () => {
-          const all = chosenSessions(await ask(socketOf(options), "sessions.list", {}), options);
+          const all = chosenSessions(await ask(placeIn(options), "sessions.list", {}), options);
           say(options.json ? JSON.stringify(all, undefined, 2) : table(all.map(sessionLine), "no sessions"));
         };
         if (options.watch === undefined) return show();
         return again(options.watch === true ? watchSeconds : options.watch, show);
       }),
     );
-  sessions
-    .command("show")
+  withPlace(sessions.command("show"), configFile)
     .description(commands["sessions.show"].description)
     .argument("<client>", "client id")
-    .option(...configFile)
     .action(
-      plainly(async (client: string, options: { config?: string }) => {
-        say(JSON.stringify(await ask(socketOf(options), "sessions.show", { client }), undefined, 2));
+      plainly(async (client: string, options: PlaceOptions) => {
+        say(JSON.stringify(await ask(placeIn(options), "sessions.show", { client }), undefined, 2));
       }),
     );
-  sessions
-    .command("drop")
+  withPlace(sessions.command("drop"), configFile)
     .description(commands["sessions.drop"].description)
     .argument("<client>", "client id")
-    .option(...configFile)
     .action(
-      plainly(async (client: string, options: { config?: string }) => {
-        await ask(socketOf(options), "sessions.drop", { client });
+      plainly(async (client: string, options: PlaceOptions) => {
+        await ask(placeIn(options), "sessions.drop", { client });
         say(`the session of ${client} is ended`);
       }),
     );
   const queue = program.command("queue").description("what waits in the running gateway, and dead letters");
-  queue
-    .command("depth", { isDefault: true })
+  withPlace(queue.command("depth", { isDefault: true }), configFile)
     .description(commands["queue.depth"].description)
-    .option(...configFile)
     .option("--json", "as JSON")
     .action(
-      plainly(async (options: { config?: string; json?: boolean }) => {
-        const depth = await ask(socketOf(options), "queue.depth", {});
+      plainly(async (options: PlaceOptions & { json?: boolean }) => {
+        const depth = await ask(placeIn(options), "queue.depth", {});
         say(options.json ? JSON.stringify(depth, undefined, 2) : sayDepth(depth));
       }),
     );
-  queue
-    .command("show")
+  withPlace(queue.command("show"), configFile)
     .description(commands["queue.show"].description)
     .requiredOption("--client <id>", "client id")
-    .option(...configFile)
     .option("--json", "as JSON")
     .action(
-      plainly(async (options: { client: string; config?: string; json?: boolean }) => {
-        const found = await ask(socketOf(options), "queue.show", { client: options.client });
+      plainly(async (options: PlaceOptions & { client: string; json?: boolean }) => {
+        const found = await ask(placeIn(options), "queue.show", { client: options.client });
         say(options.json ? JSON.stringify(found, undefined, 2) : sayQueueOf(found));
       }),
     );
-  queue
-    .command("dead")
+  withPlace(queue.command("dead"), configFile)
     .description(commands["queue.dead"].description)
-    .option(...configFile)
     .option("--json", "as JSON, with payloads in base64")
     .action(
-      plainly(async (options: { config?: string; json?: boolean }) => {
-        const letters = await ask(socketOf(options), "queue.dead", {});
+      plainly(async (options: PlaceOptions & { json?: boolean }) => {
+        const letters = await ask(placeIn(options), "queue.dead", {});
         say(options.json ? JSON.stringify(letters, undefined, 2) : table(letters.map(letterLine), "no dead letters"));
       }),
     );
-  queue
-    .command("republish")
+  withPlace(queue.command("republish"), configFile)
     .description(commands["queue.republish"].description)
     .argument("[number...]", "their numbers; all when none are given", asNumbers, [])
-    .option(...configFile)
     .action(
-      plainly(async (ids: number[], options: { config?: string }) => {
-        const { republished } = await ask(socketOf(options), "queue.republish", someOf(ids));
+      plainly(async (ids: number[], options: PlaceOptions) => {
+        const { republished } = await ask(placeIn(options), "queue.republish", someOf(ids));
         say(`${republished} sent`);
       }),
     );
-  queue
-    .command("purge")
+  withPlace(queue.command("purge"), configFile)
     .description(
       `${commands["queue.purge"].description}; with --client or --topic: ${commands["queue.clear"].description}`,
     )
     .argument("[number...]", "numbers of dead letters; all when nothing is given", asNumbers, [])
     .option("--client <id>", "what this client sent and the broker does not have")
     .option("--topic <filter>", "the same, under topics that match")
-    .option(...configFile)
     .action(
-      plainly(async (ids: number[], options: { config?: string; client?: string; topic?: string }) => {
+      plainly(async (ids: number[], options: PlaceOptions & { client?: string; topic?: string }) => {
         const { client, topic } = options;
         if (client !== undefined || topic !== undefined) {
           if (ids.length > 0) throw new InvalidArgumentError("numbers of dead letters go without --client and --topic");
           const chosen = { ...(client !== undefined && { client }), ...(topic !== undefined && { topic }) };
-          const { purged } = await ask(socketOf(options), "queue.clear", chosen);
+          const { purged } = await ask(placeIn(options), "queue.clear", chosen);
           return say(`${purged} given up`);
         }
-        const { purged } = await ask(socketOf(options), "queue.purge", someOf(ids));
+        const { purged } = await ask(placeIn(options), "queue.purge", someOf(ids));
         say(`${purged} deleted`);
       }),
     );

@@ -16,38 +16,43 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const process of running.splice(0)) {
-    if (process.exitCode === null) await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
+    if (process.exitCode === null && process.signalCode === null)
+      await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
   }
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function gateway(api: Record<string, unknown> = {}): Promise<{ output: { text: string }; api: number }> {
-  const [udp, broker, apiPort = 0] = await freePorts(3);
+async function gateway(
+  api: Record<string, unknown> = {},
+  store: Record<string, unknown> = {},
+): Promise<{ output: { text: string }; api: number; udp: number }> {
+  const [udp = 0, broker, apiPort = 0] = await freePorts(3);
   const config = {
     transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
     tryOutBroker: true,
     upstream: { url: `mqtt://127.0.0.1:${broker}` },
     api: { port: apiPort, ...api },
+    store,
   };
   writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
   const { output } = run(["start"]);
   await until(`ready in ${output.text}`, () => output.text.includes("ready"));
-  return { output, api: apiPort };
+  return { output, api: apiPort, udp };
 }
 
-function run(args: string[], input = "") {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder });
+function run(args: string[], input = "", env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env: { ...process.env, ...env } });
   running.push(child);
   const output = { text: "", code: undefined as number | null | undefined };
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
   child.once("exit", (code) => (output.code = code));
   child.stdin.end(input);
   const ended = () => until(`the end of: ${output.text}`, () => output.code !== undefined);
-  return { output, ended };
+  return { output, ended, child };
 }
 
-async function said(args: string[], input?: string): Promise<{ text: string; code: number | null | undefined }> {
-  const { output, ended } = run(args, input);
+async function said(args: string[], input = "", env: Record<string, string> = {}) {
+  const { output, ended } = run(args, input, env);
   await ended();
   return output;
 }
@@ -128,4 +133,46 @@ test("a token for a program: shown once, kept as a hash, named in the log, and t
   expect(output.text).toMatch(/token graphs from 127\.0\.0\.1: sessions\.drop/);
   expect(output.text).not.toContain(token);
   expect(readFileSync(join(folder, "data/managed.json"), "utf8")).not.toContain(token);
+});
+
+test("with a store in memory there is no socket: sessions and queue ask by HTTP, with a token, also again and again", async () => {
+  // Made before the gateway runs: such a store keeps none, so its hash goes into the configuration.
+  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify({ store: { kind: "memory" } }));
+  const made = await said(["console", "token", "add", "robot", "--role", "operator"]);
+  const [, token = "", entry = "{}"] = /^(\S+)\n[\s\S]*start the gateway again:\n(.*)\n$/.exec(made.text) ?? [];
+  const { api, udp, output } = await gateway({ tokens: [JSON.parse(entry)] }, { kind: "memory" });
+  const device = run(["sub", "-p", String(udp), "-t", "a", "-i", "lamp"]);
+  const withToken = { MQTT_SN_GATEWAY_TOKEN: token };
+  const place = `http://127.0.0.1:${api}/`;
+  await until(`a session in ${device.output.text}`, async () =>
+    (await said(["sessions"], "", withToken)).text.includes("lamp"),
+  );
+  expect((await said(["sessions"])).text).toMatch(/a token is needed, in \$MQTT_SN_GATEWAY_TOKEN or by --token-file/);
+  writeFileSync(join(folder, "token"), `${token}\n`);
+  const elsewhere = ["--url", place, "--token-file", "token"];
+  expect(JSON.parse((await said(["sessions", "list", "--json", ...elsewhere])).text)).toMatchObject([
+    { clientId: "lamp" },
+  ]);
+  expect(await said(["queue", ...elsewhere])).toMatchObject({
+    code: 0,
+    text: expect.stringMatching(/^for the broker: 0/),
+  });
+  expect((await said(["queue", "--url", place], "", { MQTT_SN_GATEWAY_TOKEN: "wrong" })).text).toMatch(
+    /this token is not known/,
+  );
+  expect((await said(["queue", "--url", "http://127.0.0.1:1/"], "", withToken)).text).toMatch(
+    /no gateway answers there/,
+  );
+  const watching = run(["sessions", "list", "--watch", "1"], "", withToken);
+  const pictures = () => watching.output.text.match(/^client +state/gm)?.length ?? 0;
+  await until(`two pictures in ${watching.output.text}`, () => pictures() >= 2);
+  expect(watching.output.code).toBeUndefined(); // it goes on until a signal
+  watching.child.kill("SIGINT");
+  await watching.ended();
+  expect(await said(["sessions", "drop", "lamp", ...elsewhere])).toEqual({
+    code: 0,
+    text: "the session of lamp is ended\n",
+  });
+  expect(output.text).toMatch(/token robot from 127\.0\.0\.1: sessions\.drop/);
+  expect(output.text).not.toContain(token);
 });
