@@ -35,7 +35,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
     { type: `${program} sessions`, does: "all of them" },
     { type: `${program} sessions list --state late --sort silent --watch`, does: "who is missing, again and again" },
     {
-      type: `${program} sessions --url https://gateway.example.org/ --token-file token`,
+      type: `${program} sessions list --url https://gateway.example.org/ --token-file token`,
       does: "of a gateway elsewhere",
     },
     { type: `${program} sessions show meter-1`, does: "one, with topics and subscriptions" },

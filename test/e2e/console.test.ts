@@ -175,4 +175,4 @@ test("with a store in memory there is no socket: sessions and queue ask by HTTP,
   });
   expect(output.text).toMatch(/token robot from 127\.0\.0\.1: sessions\.drop/);
   expect(output.text).not.toContain(token);
-});
+}, 120_000); // fourteen processes
