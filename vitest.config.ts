@@ -12,7 +12,7 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
   unit: { include: ["test/{unit,vectors,conformance,property,architecture}/**/*.test.ts"], testTimeout: 20_000 },
   /** The whole gateway on virtual time. SIM_FIRST, SIM_SEEDS, SIM_TRACE: see test/simulation/README.md. */
   simulation: { include: ["test/simulation/**/*.test.ts"], testTimeout: 20_000 },
-  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 20_000 },
+  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000 },
   /** Against programs that nobody here wrote: see CONTRIBUTING.md for what must be there. */
   interop: {
     ...inTurn,
