@@ -167,7 +167,7 @@ export class Lookout {
       knocks: this.#knocks,
       totals: this.#totals,
       storeKind: config().store.kind,
-      keepsWhenAway: config().store.kind === "disk" && config().uplink.whenAway === "store",
+      keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
       predefined: () => ({ forAll: config().topics.predefined, byClient: config().topics.predefinedFor }),
       reason: (name) => Object.entries(dropReasonRows).find(([reason]) => reason === name)?.[1],
       addresses: ownAddresses,

@@ -1,6 +1,6 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { ControlServer } from "./api/control.ts";
@@ -39,12 +39,14 @@ import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
+import { RedisStore } from "./storage/redis.ts";
 import { secureKeeper } from "./storage/secure-keeper.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import { systemTimers } from "./transports/timers.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
+import { readSecret } from "./upstream/credentials.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
 import { shownBrokers, type UpstreamOptions } from "./upstream/options.ts";
@@ -134,14 +136,9 @@ export class Gateway {
     });
     this.#reports = new ReportLog(log);
     this.#store =
-      config.store.kind === "disk"
-        ? new DiskStore(
-            config.store,
-            (say) => log.error(`store: ${say}`),
-            undefined,
-            (records) => this.#progress("looking through the store", records),
-          )
-        : new MemoryStore();
+      config.store.kind === "memory"
+        ? new MemoryStore()
+        : this.#lastingStore(config.store, (say) => log.error(`store: ${say}`));
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
       each.takeKeys?.(() => managedKeys(this.#managed));
@@ -315,6 +312,12 @@ export class Gateway {
   /** Where health and metrics are served; "" if nowhere. */
   get apiPlace(): string {
     return this.#api?.place ?? "";
+  }
+
+  #lastingStore(options: GatewayConfig["store"], told: (notice: string) => void): Store {
+    const { kind, redis } = options;
+    if (kind === "redis") return new RedisStore(redis, () => redis.password && readSecret(redis.password), told);
+    return new DiskStore(options, told, undefined, (records) => this.#progress("looking through the store", records));
   }
 
   /** A full or read-only disk is waited for: to end would only mean to be started again. */
@@ -497,7 +500,9 @@ export class Gateway {
 
   async #startControl(): Promise<void> {
     const { store } = this.#config;
-    if (store.kind !== "disk") return;
+    if (store.kind === "memory") return;
+    // A store on disk has made it.
+    if (store.kind === "redis") mkdirSync(store.folder, { recursive: true, mode: 0o700 });
     const server = new ControlServer(join(store.folder, "control.sock"), this.#operatorDesk());
     try {
       await server.start();

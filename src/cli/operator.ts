@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
+import { GatewayError } from "../errors.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
 import { restoreBackup, writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
@@ -219,6 +220,8 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .action(
       plainly(async (file: string, options: { config?: string }) => {
         const { store } = loadConfig(options.config ?? defaultConfigFile());
+        if (store.kind === "redis")
+          throw new GatewayError("ERR_BACKUP", { file }, { say: "a backup can be restored to disk only (store.kind)" });
         const progress = new Progress("restore", "records");
         const { records, aside } = await restoreBackup(file, store.folder, (done, total) =>
           progress.at(done, total),

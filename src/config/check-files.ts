@@ -26,7 +26,8 @@ export function lookAtFiles(config: GatewayConfig, now = Date.now()): Looked {
   for (const [path, options] of all) lookAtUpstream(looked, path, options, now);
   for (const [i, transport] of config.transports.entries()) lookAtTransport(looked, `transports.${i}`, transport);
   if (config.api.enabled) lookAtHost(looked, "api.host", config.api.host);
-  if (config.store.kind === "disk") lookAtFolder(looked, "store.folder", config.store.folder);
+  if (config.store.kind !== "memory") lookAtFolder(looked, "store.folder", config.store.folder);
+  if (config.store.kind === "redis") lookAtRedis(looked, config.store.redis, now);
   return looked;
 }
 
@@ -53,6 +54,22 @@ function lookAtUpstream(looked: Looked, path: string, options: UpstreamOptions, 
     ...credentials.map((group, i) => [`${path}.credentials.${i}`, group] as const),
   ];
   for (const [where, pair] of pairs) lookAtPair(looked, where, pair, now);
+}
+
+function lookAtRedis(looked: Looked, { url, password, tls }: GatewayConfig["store"]["redis"], now: number): void {
+  if (password) lookAtSecret(looked, "store.redis.password", password);
+  if (tls?.ca !== undefined) lookAtCertificates(looked, "store.redis.tls.ca", tls.ca, now);
+  if (tls) lookAtPair(looked, "store.redis.tls", tls, now);
+  if (tls && !url.startsWith("rediss:"))
+    looked.warnings.push("store.redis.tls: without TLS it counts for nothing; type rediss:// in store.redis.url");
+  if (password && !url.startsWith("rediss:") && !isHere(url))
+    looked.warnings.push(
+      "store.redis.url: password and sessions pass the network in clear; take rediss://, or keep the server on this machine",
+    );
+}
+
+function isHere(url: string): boolean {
+  return /^rediss?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|\/|$)/.test(url);
 }
 
 interface Pair {

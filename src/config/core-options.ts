@@ -53,7 +53,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     shutdown: config.shutdown,
     longNameQoSMinusOne: (peer) => config.extensions.longNameQoSMinusOne || (peer !== undefined && isReading(peer)),
     payloads: payloadPolicy(config.payloads),
-    durable: config.store.kind === "disk",
+    durable: config.store.kind !== "memory",
     access,
   };
 }

@@ -109,7 +109,7 @@ export class Managed {
 
   /** @throws {GatewayError} ERR_CONFIG_INVALID when the file is there and is none of ours */
   constructor(store: StoreOptions) {
-    this.path = store.kind === "disk" ? join(store.folder, "managed.json") : undefined;
+    this.path = store.kind !== "memory" ? join(store.folder, "managed.json") : undefined;
     this.#state = this.path === undefined || !existsSync(this.path) ? empty : read(this.path);
   }
 

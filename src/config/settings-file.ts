@@ -97,8 +97,8 @@ export class SettingsFile {
     const { store } = this.#running();
     const path = this.#path;
     const no = (say: string) => new GatewayError("ERR_CONFIG_READ", {}, { say });
-    if (path === undefined || store.kind !== "disk")
-      throw no("there is no folder to keep it in: store.kind is not disk");
+    if (path === undefined || store.kind === "memory")
+      throw no("there is no folder to keep it in: store.kind is memory");
     if (!isSecretReference(key.split(".")) || !/^[\w.:-]{1,200}$/.test(key)) throw no(`${key} is no secret`);
     if (secret === "" || Buffer.byteLength(secret) > secretBytesMax)
       throw no("a secret is not empty, and no longer than 64 kB");

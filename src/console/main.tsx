@@ -130,9 +130,9 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
               <span class={`sign ${away.length === 0 ? "good" : "warn"}`}>
                 {away.length === 0 ? "broker there" : "broker away"}
               </span>
-              {data.storeKind === "disk" && (
+              {data.storeKind !== "memory" && (
                 <span class={`sign ${data.storeFails ? "bad" : "good"}`}>
-                  {data.storeFails ? "disk fails" : "disk works"}
+                  {data.storeKind === "redis" ? "Redis" : "disk"} {data.storeFails ? "fails" : "works"}
                 </span>
               )}
               {bad > 0 && (

@@ -86,6 +86,7 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
 
 function storeWords({ storeKind, storeFails }: OverviewFacts): string {
   if (storeKind === "memory") return "sessions and messages are in memory alone, and gone when the gateway ends";
+  if (storeKind === "redis") return storeFails ? "Redis takes nothing" : "Redis takes what it is given";
   return storeFails ? "the disk fails" : "the disk takes what it is given";
 }
 

@@ -312,7 +312,9 @@ export const commands = {
     isPayloads: true,
     run: (operator) => {
       const octets = operator.backup();
-      return octets ? done(octets) : { kind: "not-possible", say: "a store in memory has nothing to back up" };
+      return octets
+        ? done(octets)
+        : { kind: "not-possible", say: "only a store on disk can be backed up here (store.kind)" };
     },
   }),
   capture: stream({

@@ -142,7 +142,7 @@ const overview = z.object({
   transports: z.array(z.object({ name: z.string(), place: z.string() })),
   addresses: z.array(z.string()).describe("Where a device in the same network finds this machine."),
   waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
-  storeKind: z.enum(["disk", "memory"]),
+  storeKind: z.enum(["disk", "memory", "redis"]),
   storeFails: z.boolean(),
   dropped: z
     .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))

@@ -20,7 +20,7 @@ export interface Installation {
   wakingsOf(clientId: string): readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly knocks: Knocks;
   readonly totals: TotalsOfTheHour;
-  readonly storeKind: "disk" | "memory";
+  readonly storeKind: "disk" | "memory" | "redis";
   /** Publications of devices are kept on disk while the broker is away. */
   readonly keepsWhenAway: boolean;
   /** Predefined topic names: for all clients, and by client id. */

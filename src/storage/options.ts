@@ -1,15 +1,78 @@
 import { z } from "zod";
 
+/** As those of brokers: a secret is never in the configuration itself. */
+const secretReference = z.union([
+  z.strictObject({ file: z.string().min(1).describe("File whose content (without the last line end) is the secret.") }),
+  z.strictObject({ env: z.string().min(1).describe("Environment variable that holds the secret.") }),
+]);
+
+const pemFile = z
+  .string()
+  .min(1)
+  .regex(/^(?!-----BEGIN)[^\n]*$/, "must be the name of a file, not what is in it");
+
+const redisOptions = z.strictObject({
+  url: z
+    .string()
+    .max(2_000)
+    .regex(
+      /^rediss?:\/\/[^/\s@?#]+(\/\d{1,4})?$/,
+      "must be redis:// or rediss://, a host and perhaps a port and the number of a database; user and password have keys of their own",
+    )
+    .default("redis://127.0.0.1:6379")
+    .describe("The server: redis:// or rediss:// (TLS), host, port, and after a slash the number of the database."),
+  username: z.string().min(1).optional().describe("Absent: the server's default user."),
+  password: secretReference.optional(),
+  prefix: z
+    .string()
+    .min(1)
+    .max(100)
+    .regex(/^[^{}\s]+$/, "must not hold a brace or a space")
+    .default("mqtt-sn-gateway")
+    .describe(
+      "All keys begin with it, in braces. One gateway per prefix: a second one takes the store from the first.",
+    ),
+  waitReplicas: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(0)
+    .describe("So many replicas must have a commit before anything is acknowledged; 0 = none is waited for."),
+  waitMilliseconds: z
+    .int()
+    .min(1)
+    .max(60_000)
+    .default(1_000)
+    .describe("How long they are waited for; then the commit has failed, and is made again."),
+  tls: z
+    .strictObject({
+      ca: pemFile
+        .optional()
+        .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
+      cert: pemFile.optional().describe("File with the client certificate (PEM)."),
+      key: pemFile.optional().describe("File with its private key (PEM)."),
+      serverName: z.string().min(1).optional().describe("Name to ask for and to verify; default: the host of the url."),
+    })
+    .optional()
+    .describe("TLS, for rediss://."),
+});
+
+export type RedisOptions = z.infer<typeof redisOptions>;
+
 export const storeOptions = z.strictObject({
   kind: z
-    .enum(["disk", "memory"])
+    .enum(["disk", "memory", "redis"])
     .default("disk")
-    .describe("disk: sessions and messages survive restarts and power cuts. memory: they do not."),
+    .describe(
+      "disk: sessions and messages survive restarts and power cuts. memory: they do not. redis: they are at a Redis or Valkey server, and as safe as that is.",
+    ),
   folder: z
     .string()
     .min(1)
     .default("data")
-    .describe("Where they are kept; relative to the configuration. One gateway per folder."),
+    .describe(
+      "Where they are kept; relative to the configuration. One gateway per folder. With redis: only what was set while running, and the control socket.",
+    ),
   durability: z
     .enum(["group", "each", "none"])
     .default("group")
@@ -24,6 +87,7 @@ export const storeOptions = z.strictObject({
     .describe(
       "How long a commit waits for others. More spares an SD card, and every acknowledgement is so much later.",
     ),
+  redis: redisOptions.prefault({}).describe("For kind redis; durability and groupMilliseconds are for disk alone."),
 });
 
 const uplinkPolicy = {

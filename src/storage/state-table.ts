@@ -102,6 +102,11 @@ export class StateTable {
     this.#add(clientId, id, 0, 0);
   }
 
+  /** A backlog that stays where it is, and was counted there. */
+  counted(clientId: string, sum: BacklogSummary): void {
+    this.#entry(clientId).sum = sum;
+  }
+
   #add(clientId: string, id: number, records: 0 | 1, bytes: number): void {
     const entry = this.#entry(clientId);
     const { count, octets, first, last } = entry.sum ?? { count: 0, octets: 0, first: id, last: id };
@@ -189,7 +194,7 @@ function summaryOf(backlog: ReadonlyMap<number, BacklogRecord>): BacklogSummary 
 }
 
 /** As the core's `backlogBytes`, without the flat share; the two are held together by a test. */
-function octetsOf({ publication: { topicName, payload, meta } }: BacklogRecord): number {
+export function octetsOf({ publication: { topicName, payload, meta } }: BacklogRecord): number {
   return payload.byteLength + topicName.length + (meta ? metaOctets(meta) : 0);
 }
 

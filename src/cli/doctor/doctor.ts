@@ -45,7 +45,7 @@ export async function examine(
   const findings: Finding[] = [];
   const config = lookAtConfiguration(configFile, findings);
   if (!config) return { findings, config };
-  const isRunning = config.store.kind === "disk" && (await answers(config));
+  const isRunning = config.store.kind !== "memory" && (await answers(config));
   findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
   for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
   findings.push(...(await lookAtApi(config, isRunning)), ...lookAtDisk(config), lookAtClock());

@@ -1,0 +1,184 @@
+/**
+ * What Redis does for the store, in Lua: a script runs alone, so a commit is all there or not at all, and nobody writes
+ * between a check and what it allows.
+ *
+ * All keys begin with the prefix in braces, by which a cluster keeps them on one node. KEYS[1] is `{prefix}:meta`; the others are
+ * made from it. Names of clients are percent-encoded as in `keys.ts`, numbers have twelve hexadecimal digits.
+ *
+ * | Key | What |
+ * | --- | --- |
+ * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server |
+ * | `clients` | names that have a `c:` or `n:` (sorted by name) |
+ * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
+ * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
+ * | `due` | keys of queued messages, by the time when they end |
+ * | `known` | names, sorted |
+ * | `letters`, `letters:n` | key -> record; keys by number |
+ * | `secure`, `secure:n` | name -> record; names, sorted |
+ */
+import { createHash } from "node:crypto";
+
+export interface Script {
+  readonly text: string;
+  /** SHA-1, by which Redis knows it. */
+  readonly digest: string;
+}
+
+function script(text: string): Script {
+  return { text, digest: createHash("sha1").update(text).digest("hex") };
+}
+
+const begin = `
+local meta = KEYS[1]
+local base = string.sub(meta, 1, -5)
+local call = redis.call
+`;
+
+/** ARGV: name of this life, of the server. */
+export const openScript = script(`${begin}
+local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter')
+if m[1] and m[1] ~= '1' then return {'later', m[1]} end
+if m[2] ~= ARGV[2] then call('DEL', base .. 'secure', base .. 'secure:n') end
+local commit = string.format('%.0f', (tonumber(m[3]) or 0) + 1)
+call('HSET', meta, 'format', '1', 'life', ARGV[1], 'server', ARGV[2], 'commit', commit)
+return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
+`);
+
+/**
+ * ARGV: name of this life, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' = none),
+ * highest numbers of a queued message and of a letter in it, then for each change key, record ('' = it goes) and a number: when
+ * it is due, or what it counts.
+ *
+ * The stored commit may be between the acknowledged one and this one: an answer was lost. Then the same is written again.
+ */
+export const commitScript = script(`${begin}
+local m = call('HMGET', meta, 'commit', 'life', 'epoch', 'queued', 'letter')
+local stored = tonumber(m[1]) or 0
+if stored < tonumber(ARGV[2]) then return {'older', m[1] or '0'} end
+if m[2] ~= ARGV[1] then return {'other'} end
+if stored >= tonumber(ARGV[3]) then return {'overtaken'} end
+if ARGV[4] ~= '' and tonumber(ARGV[4]) < (tonumber(m[3]) or 0) then return {'epoch', m[3]} end
+call('HSET', meta, 'commit', ARGV[3])
+if ARGV[5] ~= '' and tonumber(ARGV[5]) > (tonumber(m[3]) or 0) then call('HSET', meta, 'epoch', ARGV[5]) end
+if tonumber(ARGV[6]) > (tonumber(m[4]) or 0) then call('HSET', meta, 'queued', ARGV[6]) end
+if tonumber(ARGV[7]) > (tonumber(m[5]) or 0) then call('HSET', meta, 'letter', ARGV[7]) end
+local touched = {}
+for i = 8, #ARGV, 3 do
+  local key, record, number = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local kind = string.sub(key, 1, 1)
+  local slash = string.find(key, '/', 1, true)
+  local name = string.sub(key, 2, (slash or 0) - 1)
+  local id = slash and string.sub(key, slash + 1) or ''
+  local goes = record == ''
+  if kind == 'b' then
+    local hash, numbers = base .. 'b:' .. name, base .. 'n:' .. name
+    local before = call('HGET', hash, id)
+    local change = before and -struct.unpack('>I4', before) or 0
+    if goes then
+      call('HDEL', hash, id)
+      call('ZREM', numbers, id)
+    else
+      change = change + tonumber(number)
+      call('HSET', hash, id, struct.pack('>I4', tonumber(number)) .. record)
+      call('ZADD', numbers, 0, id)
+    end
+    if call('EXISTS', numbers) == 0 then call('DEL', hash)
+    else call('HINCRBY', hash, 'octets', change) end
+    touched[name] = true
+  elseif kind == 'k' then
+    if goes then call('ZREM', base .. 'known', name) else call('ZADD', base .. 'known', 0, name) end
+  elseif kind == 'd' then
+    if goes then
+      call('HDEL', base .. 'letters', key)
+      call('ZREM', base .. 'letters:n', key)
+    else
+      call('HSET', base .. 'letters', key, record)
+      call('ZADD', base .. 'letters:n', tonumber(id, 16), key)
+    end
+  elseif kind == 'm' then
+    if goes then
+      call('HDEL', base .. 'secure', name)
+      call('ZREM', base .. 'secure:n', name)
+    else
+      call('HSET', base .. 'secure', name, record)
+      call('ZADD', base .. 'secure:n', 0, name)
+    end
+  else
+    local hash = base .. 'c:' .. name
+    if goes then call('HDEL', hash, kind .. id) else call('HSET', hash, kind .. id, record) end
+    if kind == 'q' then
+      if goes or number == '' then call('ZREM', base .. 'due', key) else call('ZADD', base .. 'due', number, key) end
+    end
+    touched[name] = true
+  end
+end
+for name in pairs(touched) do
+  if call('EXISTS', base .. 'c:' .. name, base .. 'n:' .. name) > 0 then call('ZADD', base .. 'clients', 0, name)
+  else call('ZREM', base .. 'clients', name) end
+end
+return {'done'}
+`);
+
+/** ARGV[1] of all that read: the last commit that was acknowledged. What is older is not read as if it were all. */
+const beginRead = `${begin}
+local stored = call('HGET', meta, 'commit')
+if (tonumber(stored) or 0) < tonumber(ARGV[1]) then return {'older', stored or '0'} end
+local function state(name)
+  local numbers = base .. 'n:' .. name
+  local first = call('ZRANGE', numbers, 0, 0)[1] or ''
+  local last = call('ZRANGE', numbers, -1, -1)[1] or ''
+  local octets = call('HGET', base .. 'b:' .. name, 'octets') or '0'
+  return {name, call('ZCARD', numbers), first, last, octets, call('HGETALL', base .. 'c:' .. name)}
+end
+local found = {'done'}
+`;
+
+/** ARGV: acknowledged, name of the client. */
+export const loadScript = script(`${beginRead}
+found[2] = state(ARGV[2])
+return found
+`);
+
+/** ARGV: acknowledged, from ('-' = the first, '(NAME' = behind it), limit. */
+export const sessionsScript = script(`${beginRead}
+for i, name in ipairs(call('ZRANGEBYLEX', base .. 'clients', ARGV[2], '+', 'LIMIT', 0, ARGV[3])) do
+  found[i + 1] = state(name)
+end
+return found
+`);
+
+/** ARGV: acknowledged, end, limit. Key and time, in turn. */
+export const dueScript = script(`${beginRead}
+found[2] = call('ZRANGEBYSCORE', base .. 'due', '-inf', '(' .. ARGV[2], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+return found
+`);
+
+/** ARGV: acknowledged, from, limit. */
+export const knownScript = script(`${beginRead}
+found[2] = call('ZRANGEBYLEX', base .. 'known', ARGV[2], '+', 'LIMIT', 0, ARGV[3])
+return found
+`);
+
+/** ARGV: acknowledged, after, limit. */
+export const lettersScript = script(`${beginRead}
+for _, key in ipairs(call('ZRANGEBYSCORE', base .. 'letters:n', '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[3])) do
+  found[#found + 1] = {key, call('HGET', base .. 'letters', key) or ''}
+end
+return found
+`);
+
+/** ARGV: acknowledged, from, limit. */
+export const secureScript = script(`${beginRead}
+for _, name in ipairs(call('ZRANGEBYLEX', base .. 'secure:n', ARGV[2], '+', 'LIMIT', 0, ARGV[3])) do
+  found[#found + 1] = {name, call('HGET', base .. 'secure', name) or ''}
+end
+return found
+`);
+
+/** ARGV: acknowledged, name of the client, from ('[' and a number), limit. */
+export const backlogScript = script(`${beginRead}
+for _, id in ipairs(call('ZRANGEBYLEX', base .. 'n:' .. ARGV[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4])) do
+  found[#found + 1] = {id, string.sub(call('HGET', base .. 'b:' .. ARGV[2], id) or '', 5)}
+end
+return found
+`);

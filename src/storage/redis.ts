@@ -1,0 +1,415 @@
+/**
+ * Sessions at a Redis or Valkey server. Commits that come while one is under way are written together, by one script: all or
+ * nothing. What lies there, and under which keys, is said in `redis-scripts.ts`.
+ *
+ * Redis may be away, or come back with less than it had. So each commit has a number, and says which one was acknowledged last:
+ * where the server has less than that, nothing is written, and the operator hears of it. A commit whose answer was lost is written
+ * again under the next number, and one that the server finds late, in a connection that was given up, is passed over.
+ */
+import { randomBytes } from "node:crypto";
+import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
+import { GatewayError } from "../errors.ts";
+import { decodeRecord, encodeRecord } from "./encoding.ts";
+import { keyOf, nameOf } from "./keys.ts";
+import type { RedisOptions } from "./options.ts";
+import { type Answer, messageOf, RedisConnection } from "./redis-connection.ts";
+import {
+  backlogScript,
+  commitScript,
+  dueScript,
+  knownScript,
+  lettersScript,
+  loadScript,
+  openScript,
+  type Script,
+  secureScript,
+  sessionsScript,
+} from "./redis-scripts.ts";
+import { octetsOf, StateTable } from "./state-table.ts";
+import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
+
+/** A server that is silent for so long is taken for one that is away. */
+const answerMsUsual = 5_000;
+/** Damaged records that are told of, each once. */
+const toldMax = 1_000;
+
+/** A commit, or (without changes) a read that sees all commits before it. */
+interface Waiting {
+  readonly changes: readonly Change[] | undefined;
+  readonly epoch: number | undefined;
+  readonly done: (error: GatewayError | undefined) => void;
+}
+
+interface Operation {
+  readonly change: Change;
+  /** Of the commit that it came with. */
+  readonly epoch: number | undefined;
+}
+
+export class RedisStore implements Store {
+  readonly #options: RedisOptions;
+  readonly #password: () => string | undefined;
+  readonly #told: (notice: string) => void;
+  readonly #answerMsMax: number;
+  readonly #place: string;
+  readonly #meta: string;
+  /** By which the server knows whose the store is: the last one that opened it. */
+  readonly #life = randomBytes(12).toString("hex");
+  #connection: RedisConnection | undefined;
+  /** Numbers of commits: the last that is as safe as configured, and the last that was tried. */
+  #acknowledged = 0;
+  #sent = 0;
+  /** The highest that a commit came with. */
+  #epoch = 0;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | undefined;
+  /** Changes of commits that failed, the latest per key: they go with the next one. */
+  readonly #owed = new Map<string, Operation>();
+  readonly #damaged = new Set<string>();
+
+  /** `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. */
+  constructor(
+    options: RedisOptions,
+    password: () => string | undefined = () => undefined,
+    told: (notice: string) => void = () => {},
+    answerMsMax = answerMsUsual,
+  ) {
+    this.#options = options;
+    this.#password = password;
+    this.#told = told;
+    this.#answerMsMax = answerMsMax;
+    this.#place = `${options.url}, prefix ${options.prefix}`;
+    this.#meta = `{${options.prefix}}:meta`;
+  }
+
+  async open(): Promise<StoreReport> {
+    const password = this.#password();
+    try {
+      this.#connection = await RedisConnection.open(this.#options, password, this.#answerMsMax);
+      return await this.#begin(this.#connection);
+    } catch (error) {
+      this.#connection?.close();
+      this.#connection = undefined;
+      throw error instanceof GatewayError ? error : this.#openError(error);
+    }
+  }
+
+  async #begin(connection: RedisConnection): Promise<StoreReport> {
+    const notices: string[] = [];
+    const facts = await connection.facts();
+    if (!facts)
+      notices.push(`${this.#place}: this user may not ask for INFO, so nobody knows how safe the server keeps things`);
+    if (facts?.isReplica) throw new Error("it is a replica, and takes no writes");
+    if (facts?.whenFull.startsWith("allkeys-")) {
+      const say = `the store at ${this.#place} cannot be used: the server throws keys away when its memory is full (maxmemory-policy ${facts.whenFull}); set it to noeviction`;
+      throw new GatewayError("ERR_STORE_OPEN", { place: this.#place }, { say });
+    }
+    if (facts && !facts.hasLog)
+      notices.push(
+        `${this.#place}: the server writes no append-only file (appendonly), so its end loses what was acknowledged`,
+      );
+    const [is, commit, ...numbers] = await connection.run(openScript, this.#meta, [
+      this.#life,
+      facts?.server ?? this.#life,
+    ]);
+    if (textOf(is) === "later") {
+      const say = `the store at ${this.#place} was written by a later version (format ${textOf(commit)}); this one reads up to 1`;
+      throw new GatewayError("ERR_STORE_OPEN", { place: this.#place }, { say });
+    }
+    const [epoch = 0, queued = 0, letter = 0] = numbers.map((each) => Number(textOf(each)));
+    this.#acknowledged = this.#sent = Number(textOf(commit));
+    this.#epoch = epoch;
+    return { notices, highest: { queued, letter } };
+  }
+
+  commit(
+    changes: readonly Change[],
+    done: (error: GatewayError | undefined) => void,
+    { epoch }: CommitOptions = {},
+  ): void {
+    this.#waiting.push({ changes, epoch, done });
+    this.#writing ??= this.#writeAll();
+  }
+
+  async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    const states: StoredState[] = [];
+    let from = behindName(after);
+    // A client may have records and no session: a slice is full all the same.
+    while (states.length < limit) {
+      const wanted = limit - states.length;
+      const found = await this.#read(sessionsScript, [from, String(wanted)]);
+      for (const each of found) states.push(...this.#stateOf(each));
+      if (found.length < wanted) break;
+      from = `(${textOf(listOf(found.at(-1))[0])}`;
+    }
+    return states;
+  }
+
+  async load(clientId: string): Promise<StoredState | undefined> {
+    const [found] = await this.#read(loadScript, [encodeURIComponent(clientId)]);
+    return this.#stateOf(found)[0];
+  }
+
+  async due(before: number, limit: number): Promise<readonly StoredDue[]> {
+    const [found] = await this.#read(dueScript, [String(before), String(limit)]);
+    const words = listOf(found).map(textOf);
+    const all: StoredDue[] = [];
+    for (let i = 0; i + 1 < words.length; i += 2) {
+      const name = nameOf(words[i] ?? "");
+      if (typeof name !== "string") all.push({ clientId: name.clientId, seq: name.id, due: Number(words[i + 1]) });
+    }
+    return all;
+  }
+
+  async known(after: string | undefined, limit: number): Promise<readonly string[]> {
+    const [found] = await this.#read(knownScript, [behindName(after), String(limit)]);
+    return listOf(found).map((name) => decodeURIComponent(textOf(name)));
+  }
+
+  async letters(after: number, limit: number): Promise<readonly StoredLetter[]> {
+    const letters: StoredLetter[] = [];
+    for (let from = after; letters.length < limit; ) {
+      const wanted = limit - letters.length;
+      const found = await this.#read(lettersScript, [String(from), String(wanted)]);
+      for (const each of found) {
+        const [key, stored] = listOf(each);
+        const name = nameOf(textOf(key));
+        if (typeof name !== "string") from = Math.max(from, name.id);
+        const change = this.#changeOf(textOf(key), stored);
+        if (change?.of === "letter" && change.record)
+          letters.push({ id: change.id, clientId: change.clientId, record: change.record });
+      }
+      if (found.length < wanted) break;
+    }
+    return letters;
+  }
+
+  async secure(after: string | undefined, limit: number): Promise<readonly StoredSecure[]> {
+    const found = await this.#read(secureScript, [behindName(after), String(limit)]);
+    return found.map((each) => {
+      const [encoded, stored] = listOf(each);
+      const name = decodeURIComponent(textOf(encoded));
+      const change = this.#changeOf(`m${textOf(encoded)}`, stored);
+      return { name, state: change?.of === "secure" && change.record ? change.record.state : new Uint8Array(0) };
+    });
+  }
+
+  /** A server has no picture of one moment to read from while others write. */
+  snapshot(): undefined {
+    return undefined;
+  }
+
+  fetch(clientId: string, from: number, limit: number, done: Fetched): void {
+    this.#waiting.push({
+      changes: undefined,
+      epoch: undefined,
+      done: (error) => {
+        if (error) done([], error);
+        else
+          this.#backlog(clientId, from, limit).then(
+            (entries) => done(entries, undefined),
+            (failure: unknown) => done([], failure instanceof GatewayError ? failure : this.#openError(failure)),
+          );
+      },
+    });
+    this.#writing ??= this.#writeAll();
+  }
+
+  async #backlog(clientId: string, from: number, limit: number): Promise<[number, BacklogRecord][]> {
+    const name = encodeURIComponent(clientId);
+    const start = `[${Math.max(0, from).toString(16).padStart(12, "0")}`;
+    const found = await this.#read(backlogScript, [name, start, String(limit)]);
+    const entries: [number, BacklogRecord][] = [];
+    for (const each of found) {
+      const [id, stored] = listOf(each);
+      const change = this.#changeOf(`b${name}/${textOf(id)}`, stored);
+      if (change?.of === "backlog" && change.record) entries.push([change.id, change.record]);
+    }
+    return entries;
+  }
+
+  async close(): Promise<void> {
+    while (this.#writing) await this.#writing;
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  async #writeAll(): Promise<void> {
+    // What else this turn of the event loop has to commit goes along.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0);
+      const { refused, error } = await this.#write(batch);
+      for (const each of batch) each.done(refused.get(each) ?? error);
+    }
+    this.#writing = undefined;
+  }
+
+  async #write(
+    batch: readonly Waiting[],
+  ): Promise<{ readonly refused: ReadonlyMap<Waiting, GatewayError>; readonly error: GatewayError | undefined }> {
+    for (;;) {
+      const { refused, epoch } = this.#refuse(batch);
+      const taken = batch.filter((each) => each.changes && !refused.has(each));
+      if (taken.length === 0) return { refused, error: undefined };
+      const operations = new Map(this.#owed);
+      for (const each of taken)
+        for (const change of each.changes ?? []) operations.set(keyOf(change), { change, epoch: each.epoch });
+      const epochs = [...taken, ...operations.values()].flatMap((each) => each.epoch ?? []);
+      const lowest = epochs.reduce((min, each) => Math.min(min, each), Number.POSITIVE_INFINITY);
+      const outcome = await this.#send(operations, epochs.length > 0 ? { lowest, highest: epoch } : undefined);
+      if (typeof outcome === "number") {
+        // Another writer's: what is older is refused, and the rest tried again.
+        this.#epoch = outcome;
+        for (const [key, { epoch: of }] of this.#owed) if (of !== undefined && of < outcome) this.#owed.delete(key);
+        continue;
+      }
+      this.#epoch = epoch;
+      if (outcome?.code === "ERR_STORE_WRITE") for (const [key, each] of operations) this.#owed.set(key, each);
+      else this.#owed.clear();
+      return { refused, error: outcome };
+    }
+  }
+
+  /** Those that come from before another took over, and the highest epoch of the others. */
+  #refuse(batch: readonly Waiting[]): { readonly refused: Map<Waiting, GatewayError>; readonly epoch: number } {
+    const refused = new Map<Waiting, GatewayError>();
+    let now = this.#epoch;
+    for (const each of batch) {
+      const { epoch } = each;
+      if (epoch === undefined) continue;
+      if (epoch < now) refused.set(each, new GatewayError("ERR_STORE_EPOCH", { place: this.#place, epoch, now }));
+      else now = epoch;
+    }
+    return { refused, epoch: now };
+  }
+
+  /** A number: of a later epoch, by another writer; nothing was written. */
+  async #send(
+    operations: ReadonlyMap<string, Operation>,
+    epochs: { readonly lowest: number; readonly highest: number } | undefined,
+  ): Promise<number | GatewayError | undefined> {
+    const number = ++this.#sent;
+    const highest = { queued: 0, letter: 0 };
+    const words: (string | Uint8Array)[] = [];
+    for (const [key, { change }] of operations) {
+      const { of, id, record } = change;
+      if (record && (of === "queued" || of === "letter")) highest[of] = Math.max(highest[of], id);
+      words.push(key, record ? encodeRecord(change, number) : "", numberOf(change));
+    }
+    const head = [this.#life, this.#acknowledged, number, epochs?.lowest ?? "", epochs?.highest ?? ""];
+    const all = [...head, highest.queued, highest.letter].map(String);
+    const { waitReplicas, waitMilliseconds } = this.#options;
+    try {
+      if (!this.#connection) throw new Error("the store is closed");
+      const { answer, replicas } = await this.#connection.runAndWait(commitScript, this.#meta, [...all, ...words], {
+        replicas: waitReplicas,
+        milliseconds: waitMilliseconds,
+      });
+      const is = textOf(answer[0]);
+      if (is === "epoch") return Number(textOf(answer[1]));
+      if (is === "other") return this.#taken();
+      if (is === "older") throw new Error(sayOlder(this.#acknowledged, textOf(answer[1])));
+      if (is !== "done") throw new Error(`the server has a later commit than ${number}`);
+      if (replicas < waitReplicas)
+        throw new Error(`${replicas} of ${waitReplicas} replicas had the commit within ${waitMilliseconds} ms`);
+      this.#acknowledged = number;
+      return undefined;
+    } catch (cause) {
+      const say = `the store at ${this.#place} could not be written: ${messageOf(cause)}; what it promised is not promised`;
+      return new GatewayError("ERR_STORE_WRITE", { place: this.#place }, { cause, say });
+    }
+  }
+
+  #taken(): GatewayError {
+    const say =
+      `another gateway has opened the store at ${this.#place} since: this one writes nothing there any more; ` +
+      "stop the one that is not to serve, or give each a store.redis.prefix of its own";
+    return new GatewayError("ERR_STORE_EPOCH", { place: this.#place }, { say });
+  }
+
+  /** What the script found, behind the word that says that it went well. */
+  async #read(script: Script, words: readonly string[]): Promise<readonly Answer[]> {
+    try {
+      if (!this.#connection) throw new Error("it is closed");
+      const [is, ...found] = await this.#connection.run(script, this.#meta, [String(this.#acknowledged), ...words]);
+      if (textOf(is) === "older") throw new Error(sayOlder(this.#acknowledged, textOf(found[0])));
+      return found;
+    } catch (error) {
+      throw this.#openError(error);
+    }
+  }
+
+  /** None where there are records, and none of them is kept for a session. */
+  #stateOf(answer: Answer | undefined): StoredState[] {
+    const [encoded, count, first, last, octets, fields] = listOf(answer);
+    const name = textOf(encoded);
+    const clientId = decodeURIComponent(name);
+    const table = new StateTable();
+    const words = listOf(fields);
+    for (let i = 0; i + 1 < words.length; i += 2) {
+      const field = textOf(words[i]);
+      const id = field.slice(1);
+      const change = this.#changeOf(`${field.charAt(0)}${name}${id === "" ? "" : `/${id}`}`, words[i + 1]);
+      if (change) table.apply(change);
+    }
+    if (typeof count === "number" && count > 0)
+      table.counted(clientId, {
+        count,
+        octets: Number(textOf(octets)),
+        first: Number.parseInt(textOf(first), 16),
+        last: Number.parseInt(textOf(last), 16),
+      });
+    const state = table.state(clientId);
+    return state ? [state] : [];
+  }
+
+  #changeOf(key: string, stored: Answer | undefined): Change | undefined {
+    const decoded = decodeRecord(key, Buffer.isBuffer(stored) ? stored : new Uint8Array(0));
+    if (decoded.is === "record") return decoded.change;
+    if (decoded.is === "wrong" && !this.#damaged.has(key) && this.#damaged.size < toldMax) {
+      this.#damaged.add(key);
+      this.#told(`the record ${key} is damaged, and passed over: ${decoded.why}`);
+    }
+    return undefined;
+  }
+
+  #openError(cause: unknown): GatewayError {
+    if (cause instanceof GatewayError) return cause;
+    const why = messageOf(cause);
+    const isRefused =
+      /^(WRONGPASS|NOAUTH|NOPERM|ERR Client sent AUTH|MOVED|ERR invalid DB)|certificate|self.signed/i.test(why);
+    const say = `the store at ${this.#place} cannot be opened: ${why}`;
+    // What may pass is waited for, as a full disk is.
+    const details = { place: this.#place, ailment: isRefused ? "rights" : "disk" };
+    return new GatewayError("ERR_STORE_OPEN", details, { cause, say });
+  }
+}
+
+/** For the script: when a queued message is due, what a backlog record counts. */
+function numberOf(change: Change): string {
+  if (change.of === "queued") return change.record?.due === undefined ? "" : String(change.record.due);
+  if (change.of === "backlog") return String(change.record ? octetsOf(change.record) : 0);
+  return "";
+}
+
+function behindName(after: string | undefined): string {
+  return after === undefined ? "-" : `(${encodeURIComponent(after)}`;
+}
+
+function sayOlder(acknowledged: number, stored: string): string {
+  const what = stored === "0" ? "came back empty" : `came back with older data (commit ${stored})`;
+  return (
+    `the server ${what}: commit ${acknowledged} was acknowledged, and it is not there. Nothing is written over it. ` +
+    "Put the newer data back, or start the gateway again to go on with what is there"
+  );
+}
+
+function textOf(answer: Answer | undefined): string {
+  if (Buffer.isBuffer(answer)) return answer.toString("utf8");
+  return typeof answer === "number" ? String(answer) : "";
+}
+
+function listOf(answer: Answer | undefined): readonly Answer[] {
+  return Array.isArray(answer) ? answer : [];
+}

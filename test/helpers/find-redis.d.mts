@@ -1,0 +1,1 @@
+export function findRedis(): { path: string; libraries: string | undefined } | { missing: string };

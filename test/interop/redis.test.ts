@@ -1,0 +1,328 @@
+/** The store at a redis-server: the suite of all stores, and what becomes of commits when the server fails. */
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { Change } from "../../src/core/record.ts";
+import { GatewayError } from "../../src/errors.ts";
+import { storeOptions } from "../../src/storage/options.ts";
+import { RedisStore } from "../../src/storage/redis.ts";
+import { commit, queued, session, stored, storeSuite } from "../conformance/store-suite.ts";
+import { findRedis, RedisServer } from "../helpers/redis.ts";
+import { until } from "../helpers/test-gateway.ts";
+
+const program = findRedis();
+const missing = "missing" in program ? program.missing : undefined;
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+const answerMsMax = 400;
+const servers: RedisServer[] = [];
+const stores: RedisStore[] = [];
+
+async function server(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {
+  if ("missing" in program) throw new Error(program.missing);
+  const made = await RedisServer.create(program, settings);
+  servers.push(made);
+  return made;
+}
+
+function store(at: { readonly url: string }, more: Record<string, unknown> = {}, told: string[] = []): RedisStore {
+  const { redis } = storeOptions.parse({ kind: "redis", redis: { url: at.url, ...more } });
+  const made = new RedisStore(
+    redis,
+    () => undefined,
+    (say) => told.push(say),
+    answerMsMax,
+  );
+  stores.push(made);
+  return made;
+}
+
+async function opened(at: { readonly url: string }, more: Record<string, unknown> = {}): Promise<RedisStore> {
+  const made = store(at, more);
+  await made.open();
+  return made;
+}
+
+const errorOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(() => undefined).catch((error: unknown) => error);
+const names = async (of: RedisStore) => (await stored(of)).map(({ session: { clientId } }) => clientId);
+/** The store works again by itself: what was owed is written with the next commit that succeeds. */
+const works = (of: RedisStore) => until("the store works again", async () => (await errorOf(commit(of))) === undefined);
+
+describe.skipIf(missing !== undefined)(
+  `a store at redis-server${missing === undefined ? "" : ` (skipped: ${missing})`}`,
+  () => {
+    let shared: RedisServer;
+    beforeAll(async () => {
+      shared = await server();
+    });
+    afterEach(async () => {
+      for (const each of stores.splice(0)) await each.close();
+    });
+    afterAll(async () => {
+      for (const each of servers.splice(0)) await each.close();
+    });
+
+    storeSuite("redis", () => {
+      const prefix = randomUUID();
+      return { fresh: () => store(shared, { prefix }), again: () => store(shared, { prefix }) };
+    });
+
+    test("all keys are on one node of a cluster, and nothing is left of what is deleted", async () => {
+      const node = await server({ "cluster-enabled": "yes" });
+      const client = node.client();
+      await client.call("CLUSTER", ["ADDSLOTSRANGE", "0", "16383"]);
+      await until("the cluster is there", async () =>
+        /cluster_state:ok/.test(String(await client.call("CLUSTER", ["INFO"]))),
+      );
+      const there = await opened(node);
+      const changes: Change[] = [
+        session("a"),
+        queued("a", 2 ** 40),
+        { of: "known", clientId: "a", id: 0, record: {} },
+        { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(1) } },
+      ];
+      const publication = { topicName: "t", payload: Uint8Array.of(1), qos: 1, retain: false } as const;
+      changes.push(
+        { of: "backlog", clientId: "a", id: 7, record: { publication, at: 1 } },
+        { of: "letter", clientId: "a", id: 9, record: { direction: "up", reason: "r", publication, at: 1 } },
+      );
+      await commit(there, ...changes);
+      expect(await there.secure(undefined, 10)).toEqual([{ name: "udp/a", state: Uint8Array.of(1) }]);
+      const keys = await client.keys("*");
+      expect(keys.length).toBeGreaterThan(8);
+      const slots = await Promise.all(keys.map((key) => client.call("CLUSTER", ["KEYSLOT", key])));
+      expect(new Set(slots).size).toBe(1);
+      await commit(there, ...changes.map((change) => ({ ...change, record: undefined }) as Change));
+      expect(await client.keys("*")).toEqual(["{mqtt-sn-gateway}:meta"]);
+      client.disconnect();
+      await there.close();
+      // Numbers that were in use are not used again.
+      expect((await store(node).open()).highest).toEqual({ queued: 2 ** 40, letter: 9 });
+    });
+
+    test("the sum of a backlog stays right, whatever is written twice, replaced or deleted", async () => {
+      const there = await opened(shared, { prefix: randomUUID() });
+      const put = (id: number, size: number): Change => ({
+        of: "backlog",
+        clientId: "a",
+        id,
+        record: { publication: { topicName: "t", payload: new Uint8Array(size), qos: 1, retain: false }, at: 1 },
+      });
+      await commit(there, put(1, 10), put(2, 20), put(3, 30));
+      await commit(there, put(2, 5), put(3, 30), { ...put(1, 0), record: undefined } as Change);
+      expect((await there.load("a"))?.backlog).toEqual({ count: 2, octets: 1 + 5 + 1 + 30, first: 2, last: 3 });
+      await commit(there, { ...put(3, 0), record: undefined } as Change, { ...put(9, 0), record: undefined } as Change);
+      expect((await there.load("a"))?.backlog).toEqual({ count: 1, octets: 6, first: 2, last: 2 });
+      await commit(there, { ...put(2, 0), record: undefined } as Change);
+      expect(await there.load("a")).toBeUndefined();
+    });
+
+    test("scripts that the server has forgotten are given to it again", async () => {
+      const there = await opened(shared, { prefix: randomUUID() });
+      const client = shared.client();
+      await client.script("FLUSH");
+      await commit(there, session("a"));
+      await client.script("FLUSH");
+      expect(await names(there)).toEqual(["a"]);
+      client.disconnect();
+    });
+
+    test("who opened it last has it: the other one's commits are refused, also with an epoch", async () => {
+      const prefix = randomUUID();
+      const first = await opened(shared, { prefix });
+      await commit(first, session("a"));
+      const second = await opened(shared, { prefix });
+      const error = await errorOf(commit(first, session("late")));
+      expect(error).toMatchObject({ code: "ERR_STORE_EPOCH" });
+      expect(String(error)).toMatch(/another gateway has opened the store at redis:.*a store.redis.prefix of its own/);
+      await commit(second, session("b"));
+      expect(await names(second)).toEqual(["a", "b"]);
+    });
+
+    test("the script refuses an epoch that is older than another's, and writes what comes with a later one", async () => {
+      const prefix = randomUUID();
+      const there = await opened(shared, { prefix });
+      const at = (epoch: number, ...changes: Change[]) =>
+        new Promise<string>((done) => there.commit(changes, (error) => done(error?.code ?? "done"), { epoch }));
+      expect(await at(1, session("a"))).toBe("done");
+      const client = shared.client();
+      await client.hset(`{${prefix}}:meta`, "epoch", "3");
+      client.disconnect();
+      const answers = [at(2, session("late")), at(3, session("b")), at(4, session("c"))];
+      expect(await Promise.all(answers)).toEqual(["ERR_STORE_EPOCH", "done", "done"]);
+      expect(await at(3, session("later"))).toBe("ERR_STORE_EPOCH");
+      expect(await names(there)).toEqual(["a", "b", "c"]);
+    });
+
+    test("stopped for a while: commits fail, and nothing of an old connection is written over what is newer", async () => {
+      const slow = await server();
+      const there = await opened(slow);
+      await commit(there, session("a", { sleepSeconds: 1 }));
+      slow.signal("SIGSTOP");
+      const error = await errorOf(commit(there, session("a", { sleepSeconds: 2 }), queued("a", 1)));
+      expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
+      expect(await errorOf(commit(there, session("a", { sleepSeconds: 3 })))).toMatchObject({
+        code: "ERR_STORE_WRITE",
+      });
+      slow.signal("SIGCONT");
+      await works(there);
+      await commit(there, session("b"));
+      const [a, b] = await stored(there);
+      expect([a?.session.sleepSeconds, a?.queued.length, b?.session.clientId]).toEqual([3, 1, "b"]);
+    });
+
+    test("gone and back with all it had: what failed meanwhile is brought", async () => {
+      const mortal = await server({ appendfsync: "always" });
+      const there = await opened(mortal);
+      await commit(there, session("a"));
+      await mortal.end("SIGKILL");
+      const error = await errorOf(commit(there, session("b")));
+      expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
+      expect(await errorOf(there.load("a"))).toMatchObject({ code: "ERR_STORE_OPEN" });
+      await mortal.start();
+      await works(there);
+      expect(await names(there)).toEqual(["a", "b"]);
+    });
+
+    test("killed with -9 under load, appendfsync always: nothing that was acknowledged is lost", async () => {
+      const mortal = await server({ appendfsync: "always" });
+      const there = await opened(mortal);
+      const acknowledged: number[] = [];
+      let next = 0;
+      await commit(there, session("k"));
+      for (let round = 1; round <= 3; round++) {
+        let isRunning = true;
+        const writers = Array.from({ length: 8 }, async () => {
+          while (isRunning) {
+            const id = ++next;
+            if ((await errorOf(commit(there, queued("k", id)))) === undefined) acknowledged.push(id);
+            else await new Promise((done) => setTimeout(done, 5));
+          }
+        });
+        const before = acknowledged.length;
+        await until("300 commits more", async () => acknowledged.length > before + 300);
+        await mortal.end("SIGKILL");
+        isRunning = false;
+        await Promise.all(writers);
+        await mortal.start();
+        // As another life would find it: nothing is brought by this one before.
+        const found = new Set<number>();
+        const client = mortal.client();
+        for (const field of await client.hkeys("{mqtt-sn-gateway}:c:k"))
+          if (field.startsWith("q")) found.add(Number.parseInt(field.slice(1), 16));
+        client.disconnect();
+        expect(acknowledged.filter((id) => !found.has(id))).toEqual([]);
+        await works(there);
+      }
+      // And what failed was owed: it is there as well by now.
+      expect((await there.load("k"))?.queued).toHaveLength(next);
+    });
+
+    test.each([
+      ["older data", /came back with older data \(commit \d+\)/],
+      ["nothing", /came back empty/],
+    ])("back with %s: refused, said in plain words, and well again with the newer data", async (what, words) => {
+      const mortal = await server({ appendfsync: "always" });
+      const there = await opened(mortal);
+      await commit(there, session("a"));
+      const older = mortal.copyData();
+      await commit(there, session("b"));
+      await mortal.end();
+      const newer = mortal.copyData();
+      if (what === "nothing") mortal.dropData();
+      else older();
+      await mortal.start();
+      await until("it is said", async () => words.test(String(await errorOf(commit(there, session("c"))))));
+      const error = await errorOf(commit(there, session("d")));
+      expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
+      expect(String(error)).toMatch(/Nothing is written over it. Put the newer data back, or start the gateway again/);
+      expect(await errorOf(there.load("a"))).toMatchObject({ code: "ERR_STORE_OPEN" });
+      const client = mortal.client();
+      expect(await client.zrange("{mqtt-sn-gateway}:clients", "0", "-1")).toEqual(what === "nothing" ? [] : ["a"]);
+      client.disconnect();
+      await mortal.end();
+      newer();
+      await mortal.start();
+      await works(there);
+      expect(await names(there)).toEqual(["a", "b", "c", "d"]);
+    });
+
+    test("encryption of devices is not taken up from a server that was started again", async () => {
+      const mortal = await server({ appendfsync: "always" });
+      const secure: Change = { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(7) } };
+      const first = await opened(mortal);
+      await commit(first, secure, session("a"));
+      await first.close();
+      const second = await opened(mortal);
+      expect(await second.secure(undefined, 10)).toHaveLength(1);
+      await second.close();
+      await mortal.end();
+      await mortal.start();
+      const third = await opened(mortal);
+      expect(await third.secure(undefined, 10)).toEqual([]);
+      expect(await names(third)).toEqual(["a"]);
+    });
+
+    test("waitReplicas: acknowledged when the replica has it, and then the replica can take over", async () => {
+      const primary = await server();
+      const replica = await server({ replicaof: `127.0.0.1 ${primary.port}`, "repl-diskless-sync-delay": "0" });
+      const client = replica.client();
+      await until("the replica is there", async () => /master_link_status:up/.test(await client.info("replication")));
+      const wait = { waitReplicas: 1, waitMilliseconds: 300 };
+      const there = await opened(primary, wait);
+      await commit(there, session("a"));
+      expect(String(await errorOf(store(replica).open()))).toMatch(/it is a replica, and takes no writes/);
+      replica.signal("SIGSTOP");
+      const error = await errorOf(commit(there, session("b")));
+      expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
+      expect(String(error)).toMatch(/0 of 1 replicas had the commit within 300 ms/);
+      replica.signal("SIGCONT");
+      await works(there);
+      let id = 0;
+      for (; id < 100; id++) await commit(there, queued("a", id + 1));
+      await primary.end("SIGKILL");
+      await client.replicaof("NO", "ONE");
+      client.disconnect();
+      const later = await opened(replica);
+      expect((await stored(later)).map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([
+        ["a", 100],
+        ["b", 0],
+      ]);
+    });
+
+    test("a password that is wrong is said without it; a server that is not there is waited for", async () => {
+      const guarded = await server({ requirepass: "barn-secret" });
+      const { redis } = storeOptions.parse({ kind: "redis", redis: { url: guarded.url } });
+      const wrong = await errorOf(new RedisStore(redis, () => "wrong-secret").open());
+      expect(wrong).toMatchObject({ code: "ERR_STORE_OPEN", details: { ailment: "rights" } });
+      expect(String(wrong)).toMatch(/WRONGPASS/);
+      expect(JSON.stringify([wrong, String(wrong)])).not.toContain("secret");
+      const right = new RedisStore(redis, () => "barn-secret");
+      stores.push(right);
+      expect((await right.open()).notices).toEqual([]);
+      await guarded.end();
+      const away = await errorOf(store(guarded).open());
+      expect(away).toMatchObject({ code: "ERR_STORE_OPEN", details: { ailment: "disk" } });
+      expect(String(away)).toMatch(/ECONNREFUSED/);
+    });
+
+    test("a server that may throw keys away is refused; one without a log is spoken of", async () => {
+      const forgetful = await server({ maxmemory: "50mb", "maxmemory-policy": "allkeys-lru" });
+      const error = await errorOf(store(forgetful).open());
+      expect(error).toBeInstanceOf(GatewayError);
+      expect(String(error)).toMatch(/throws keys away when its memory is full \(maxmemory-policy allkeys-lru\)/);
+      const client = forgetful.client();
+      await client.config("SET", "maxmemory-policy", "noeviction");
+      await client.config("SET", "appendonly", "no");
+      expect((await store(forgetful).open()).notices).toEqual([expect.stringMatching(/no append-only file/)]);
+      // Full: the commit fails as a whole, and comes when there is room.
+      const there = await opened(forgetful);
+      await client.config("SET", "maxmemory", "1");
+      expect(String(await errorOf(commit(there, session("a"))))).toMatch(/OOM/);
+      await client.config("SET", "maxmemory", "0");
+      await works(there);
+      expect(await names(there)).toEqual(["a"]);
+      client.disconnect();
+    });
+  },
+);
