@@ -155,6 +155,13 @@ test("a version of the wire is known in core/dialects, to the device side and to
   expect([...files].flatMap(([file, text]) => importsOfVersion(file, text))).toEqual([]);
 });
 
+test("ioredis is optional: one file names it, and loads it when it is needed", () => {
+  const naming = [...files].filter(([, text]) => /["']ioredis["']/.test(text));
+  expect(naming.filter(([file]) => !/^storage\/redis[^/]*\.ts$/.test(file)).map(([file]) => file)).toEqual([]);
+  expect(naming.length).toBeGreaterThan(0);
+  for (const [, text] of naming) expect(text).not.toMatch(/^import (?!type )[^;]*["']ioredis["']/m);
+});
+
 test("wire and core take no time, dice or timers from the machine", () => {
   const impure =
     /\b(Date\.now|new Date\(|performance\.now|setTimeout|setInterval|setImmediate|queueMicrotask|Math\.random|process\.|console\.|async\s|await\s|new Promise)/;

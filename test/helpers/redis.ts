@@ -1,6 +1,6 @@
 /** A redis-server of a test's own, found or unpacked by find-redis.mjs: on the loopback, in a folder of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -111,6 +111,14 @@ export class RedisServer {
       cpSync(copy, join(this.folder, "appendonlydir"), { recursive: true });
       rmSync(copy, { recursive: true });
     };
+  }
+
+  /** As after a power cut: what was written last is in the log in part. */
+  cutLog(octets: number): void {
+    const folder = join(this.folder, "appendonlydir");
+    const name = readdirSync(folder).find((each) => each.endsWith(".incr.aof")) ?? "";
+    const { size } = statSync(join(folder, name));
+    truncateSync(join(folder, name), size - octets);
   }
 
   dropData(): void {

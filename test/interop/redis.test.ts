@@ -1,11 +1,24 @@
 /** The store at a redis-server: the suite of all stores, and what becomes of commits when the server fails. */
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { encodeRecord } from "../../src/storage/encoding.ts";
+import { keyOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
 import { RedisStore } from "../../src/storage/redis.ts";
+import { commitScript } from "../../src/storage/redis-scripts.ts";
+import { decode, encode } from "../../src/wire/v12/codec.ts";
+import type { Message } from "../../src/wire/v12/messages.ts";
 import { commit, queued, session, stored, storeSuite } from "../conformance/store-suite.ts";
+import { connect, publish, register } from "../helpers/bench.ts";
+import { freePorts } from "../helpers/ports.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
 import { until } from "../helpers/test-gateway.ts";
 
@@ -13,6 +26,7 @@ const program = findRedis();
 const missing = "missing" in program ? program.missing : undefined;
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
+const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 const answerMsMax = 400;
 const servers: RedisServer[] = [];
 const stores: RedisStore[] = [];
@@ -171,6 +185,20 @@ describe.skipIf(missing !== undefined)(
       expect([a?.session.sleepSeconds, a?.queued.length, b?.session.clientId]).toEqual([3, 1, "b"]);
     });
 
+    test("a commit that the server finds late, in a connection that was given up, is passed over", async () => {
+      const prefix = randomUUID();
+      const there = await opened(shared, { prefix });
+      const late = session("a", { sleepSeconds: 1 });
+      await commit(there, session("a", { sleepSeconds: 2 }));
+      const client = shared.client();
+      const meta = `{${prefix}}:meta`;
+      const [life, number] = await client.hmget(meta, "life", "commit");
+      const words = [life ?? "", 0, number ?? "", "", "", 0, 0, keyOf(late), Buffer.from(encodeRecord(late, 1)), ""];
+      expect(await client.eval(commitScript.text, 1, meta, ...words)).toEqual(["overtaken"]);
+      client.disconnect();
+      expect((await stored(there))[0]?.session.sleepSeconds).toBe(2);
+    });
+
     test("gone and back with all it had: what failed meanwhile is brought", async () => {
       const mortal = await server({ appendfsync: "always" });
       const there = await opened(mortal);
@@ -221,8 +249,9 @@ describe.skipIf(missing !== undefined)(
     test.each([
       ["older data", /came back with older data \(commit \d+\)/],
       ["nothing", /came back empty/],
+      ["a log whose end is missing", /came back with older data \(commit \d+\)/],
     ])("back with %s: refused, said in plain words, and well again with the newer data", async (what, words) => {
-      const mortal = await server({ appendfsync: "always" });
+      const mortal = await server({ appendfsync: what.startsWith("a log") ? "everysec" : "always" });
       const there = await opened(mortal);
       await commit(there, session("a"));
       const older = mortal.copyData();
@@ -230,6 +259,7 @@ describe.skipIf(missing !== undefined)(
       await mortal.end();
       const newer = mortal.copyData();
       if (what === "nothing") mortal.dropData();
+      else if (what !== "older data") mortal.cutLog(5);
       else older();
       await mortal.start();
       await until("it is said", async () => words.test(String(await errorOf(commit(there, session("c"))))));
@@ -323,6 +353,62 @@ describe.skipIf(missing !== undefined)(
       await works(there);
       expect(await names(there)).toEqual(["a"]);
       client.disconnect();
+    });
+
+    test("a gateway: what it stored for the broker outlives kill -9 of itself, and the password is nowhere to be seen", async () => {
+      const guarded = await server({ requirepass: "barn-secret", appendfsync: "always" });
+      const folder = mkdtempSync(join(tmpdir(), "redis-gateway-"));
+      const [udp = 0, broker = 0] = await freePorts(2);
+      writeFileSync(join(folder, "password"), "barn-secret\n", { mode: 0o600 });
+      const config = {
+        transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
+        // Nobody is there: what is published is stored.
+        upstream: { url: `mqtt://127.0.0.1:${broker}`, mode: "aggregating" },
+        store: { kind: "redis", redis: { url: guarded.url, password: { file: "password" } } },
+        api: { enabled: false },
+      };
+      writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
+      let text = "";
+      const run = (...words: string[]) => {
+        const child = spawn(process.execPath, [main, ...words], { cwd: folder });
+        for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (text += data));
+        return { child, ended: new Promise((done) => child.once("exit", done)) };
+      };
+      const device = createSocket("udp4");
+      let first: ReturnType<typeof run> | undefined;
+      let second: ReturnType<typeof run> | undefined;
+      try {
+        await run("check").ended;
+        expect(text).not.toMatch(/rror/);
+        first = run("start");
+        await until("the gateway is ready", () => text.includes("ready"));
+        const got: Message[] = [];
+        device.on("message", (bytes) => {
+          const decoded = decode(bytes);
+          if (decoded.ok) got.push(decoded.message);
+        });
+        const say = async (message: Message, answer: Message["type"]) => {
+          device.send(encode(message), udp, "127.0.0.1");
+          await until(`${answer} to ${message.type}`, () => got.some(({ type }) => type === answer));
+        };
+        await say(connect({ clientId: "sensor", cleanSession: false, duration: 600 }), "CONNACK");
+        await say(register("a/b"), "REGACK");
+        const topicId = got.flatMap((message) => (message.type === "REGACK" ? [message.topicId] : []))[0] ?? 0;
+        await say(publish({ topicId, msgId: 7 }), "PUBACK");
+        expect(got.at(-1)).toMatchObject({ type: "PUBACK", returnCode: 0 });
+        first.child.kill("SIGKILL");
+        await first.ended;
+        text = "";
+        second = run("start");
+        await until("the session is back", () =>
+          text.includes("1 sessions are back, 0 messages for them and 1 for the broker"),
+        );
+        expect(text).not.toContain("secret");
+      } finally {
+        device.close();
+        for (const each of [first, second]) each?.child.kill("SIGKILL");
+        rmSync(folder, { recursive: true, force: true });
+      }
     });
   },
 );
