@@ -41,6 +41,7 @@ export function onPubAck(context: Context, session: Session, message: AnsweredPu
         entry.dupRefused = true;
         return sendInFlight(context, session);
       }
+      if (entry.dupRefused && mayBeTheSame(context, session, entry)) return;
       return refusedByClient(context, session, entry);
   }
 }
@@ -61,7 +62,10 @@ function hadDup({ outbox }: Session): boolean {
 
 /** The id means nothing to the client: register it again, once, then send again. [§6.10] */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
-  if (entry.registeredAgain) return refusedByClient(context, session, entry);
+  if (entry.registeredAgain) {
+    if (mayBeTheSame(context, session, entry)) return;
+    return refusedByClient(context, session, entry);
+  }
   // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
   if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
   const topic = session.registry.byName(entry.publication.topicName);
@@ -73,6 +77,17 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
   if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
   doubt(context, session, topic);
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
+}
+
+/**
+ * Refused once more after the remedy: that may be a copy that the network made of the first refusal, and nothing in it tells.
+ * The message goes once more, when such copies have come in; the refusal of that one counts.
+ */
+function mayBeTheSame(context: Context, session: Session, entry: OutboxEntry): boolean {
+  if (entry.refusedAgain) return false;
+  entry.refusedAgain = true;
+  waitForClient(context, session);
+  return true;
 }
 
 /** It is not ready: nothing goes for a moment. */

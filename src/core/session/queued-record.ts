@@ -31,6 +31,7 @@ export function newEntry(
     topicIdRefused: false,
     registeredAgain: false,
     dupRefused: false,
+    refusedAgain: false,
     seq: 0,
     waitedForId: false,
     unanswered: undefined,

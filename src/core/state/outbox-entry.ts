@@ -26,10 +26,12 @@ export interface OutboxEntry {
   released: boolean;
   /** The client said "invalid topic id". */
   topicIdRefused: boolean;
-  /** Its topic was registered once more after that; the next refusal ends it. */
+  /** Its topic was registered once more after that; two more refusals end it. */
   registeredAgain: boolean;
   /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [interpretation 23] */
   dupRefused: boolean;
+  /** Refused after one of these remedies, but that may have been a copy of the first refusal: the next one ends it. */
+  refusedAgain: boolean;
   /** Number in the store; 0 = not stored. */
   seq: number;
   /** A SUBACK had told the id just before the client called it invalid: it has been waited for once. */

@@ -76,6 +76,7 @@ function entry(octets: number): OutboxEntry {
     topicIdRefused: false,
     registeredAgain: false,
     dupRefused: false,
+    refusedAgain: false,
     seq: 0,
     waitedForId: false,
     unanswered: undefined,
