@@ -1,7 +1,9 @@
 /** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
 import type { Context } from "../context.ts";
+import { Deadline } from "../deadlines.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { type Link, newLink } from "../state/link.ts";
+import { searchFigures } from "../state/search-figures.ts";
 import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 import type { Upstream } from "../state/upstream.ts";
@@ -37,6 +39,7 @@ export function openLink(
     isProbe,
     will: isProbe ? undefined : willToTell(context, session),
   });
+  if (options.resume) link.answersFrom = context.now + searchFigures.custodyWaitMs;
   attach(context, link);
   session.brokerRefused = false;
   context.out.add({
@@ -72,6 +75,7 @@ export function openShared(
     will:
       shared.index === 0 && !shared.isLane && !shared.isLeaving && !isProbe ? statusWill(context, upstream) : undefined,
   });
+  if (!shared.isAway) link.answersFrom = context.now + searchFigures.custodyWaitMs;
   attach(context, link);
   const { will } = link;
   const request = { linkId: link.id, upstream: upstream.name, mqttClientId, identity: shared.leaves, clean, will };
@@ -117,6 +121,12 @@ export function reopen(context: Context, link: Link, { isProbe }: { isProbe: boo
   else if (shared) openShared(context, upstream, shared, { isProbe });
   else openServiceLink(context, upstream, { isProbe });
   if (broker.link) broker.link.answersFrom = answersFrom;
+}
+
+/** Those who wait for this connection are answered without it when the time for that has come. */
+export function awaitCustody({ deadlines }: Context, link: Link): void {
+  link.custody ??= new Deadline(link, "custody");
+  deadlines.set(link.custody, link.answersFrom);
 }
 
 /** From now on this is the connection of its MQTT session. `closeLink` is the end of it. */

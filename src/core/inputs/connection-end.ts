@@ -1,8 +1,8 @@
 /** A connection that stood is over: who is blamed for it, what is taken out, and how soon it is tried again. */
 import { storeExperience } from "../broker/experience-record.ts";
+import { awaitCustody } from "../broker/links.ts";
 import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { Deadline } from "../deadlines.ts";
 import type { LinkEnd } from "../input.ts";
 import { isStoreAndForward } from "../session/backlog.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
@@ -30,11 +30,7 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
  * just closed, not at once: over the next connection it may get its answer, and a poison is never acknowledged by us.
  */
 export function answerWithoutBroker(context: Context, link: Link, sessions: Iterable<Session>): void {
-  if (context.now < link.answersFrom) {
-    link.custody ??= new Deadline(link, "custody");
-    context.deadlines.set(link.custody, link.answersFrom);
-    return;
-  }
+  if (context.now < link.answersFrom) return awaitCustody(context, link);
   for (const session of sessions) {
     acceptInFlight(context, session);
     grantPendingRequests(context, session);

@@ -132,6 +132,7 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   // Of the gateway's own connection also each attempt that failed: the operator has to know why.
   if (wasUp || !session) reportState(context, link, false, reason);
   if (wasUp) noteEnd(context, link, end);
+  else if (link.resumes && !link.wasUp) link.answersFrom = context.now; // the broker is not there
   if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
   if (shared) return onSharedAway(context, shared, reason);
   if (!session) {

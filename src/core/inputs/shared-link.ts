@@ -64,9 +64,10 @@ function catchUp(context: Context, session: Session): void {
 
 /** The connection ended, could not be made, or was refused. */
 export function onSharedAway(context: Context, shared: SharedConnection<Session>, reason: string): void {
-  shared.isAway = true;
   const id = shared.broker.link?.id;
   const link = id && context.links.get(id);
+  if (link && !link.wasUp && !shared.isAway) link.answersFrom = context.now; // the first attempt: the broker is not there
+  shared.isAway = true;
   shared.broker.cut(context.now);
   if (shared.isLeaving) return tellHeldBack(context, shared, reason);
   const stored: Session[] = [];

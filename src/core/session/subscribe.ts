@@ -6,6 +6,7 @@ import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../w
 import { storeExperience } from "../broker/experience-record.ts";
 import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
+import { awaitCustody } from "../broker/links.ts";
 import { mayHave } from "../broker/rights.ts";
 import { reasonOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverShared } from "../broker/shared-subscriptions.ts";
@@ -93,10 +94,15 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   if (!session.shared) sendOrWait(context, broker, exchange);
 }
 
-/** The broker is away; where it has just closed, what is asked for waits a little for the next connection. */
+/**
+ * There is no connection. Where the broker has just closed, or nobody knows yet whether it is there (the gateway has only
+ * started), what is asked for waits a little for the next connection.
+ */
 function grantUnlessSoon(context: Context, session: Session): void {
-  const { link } = session.broker;
+  const id = session.broker.link?.id;
+  const link = id && context.links.get(id);
   if (!link || context.now >= link.answersFrom) grantPendingRequests(context, session);
+  else awaitCustody(context, link);
 }
 
 /** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */

@@ -28,7 +28,7 @@ export interface Connection {
   congested: boolean;
   /** Since when it is down, after it was up. */
   downSince: Instant | undefined;
-  /** While it is down: before this instant nobody is answered in the broker's stead. */
+  /** While it is down, or not there yet: before this instant nobody is answered in the broker's stead. */
   answersFrom: Instant;
   limits: BrokerLimits;
   readonly clean: boolean;

@@ -154,6 +154,36 @@ describe("publications of clients [4.2]", () => {
     expect(gateway.after(100).effect("fetch").clientId).toBe("a");
   });
 
+  describe("a SUBSCRIBE before the first connection stands", () => {
+    const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
+    const starting = () => {
+      const upstream = { ...testOptions.upstream, mode: "aggregating" as const };
+      const gateway = new Bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy }, upstream });
+      gateway.client(connect({ clientId: "a" }), a).gets("CONNACK");
+      gateway.client(subscribe("ab"), a).gets();
+      return gateway;
+    };
+
+    test("is answered by the broker, which may refuse it", () => {
+      const gateway = starting();
+      const { packetId } = gateway.link("gateway").up().effect("subscribe");
+      expect(gateway.link("gateway").acks("suback", packetId, 0x80).message("SUBACK").returnCode).toBe(3);
+    });
+
+    test("is granted at once when the attempt fails, and from then on", () => {
+      const gateway = starting();
+      expect(gateway.link("gateway").down().message("SUBACK").returnCode).toBe(0);
+      expect(gateway.client(subscribe("cd", 1, 2), a).message("SUBACK").returnCode).toBe(0);
+    });
+
+    test("is granted after 5 s in which nothing came of the attempt", () => {
+      const gateway = starting();
+      gateway.after(4_999).gets();
+      expect(gateway.after(1).message("SUBACK").returnCode).toBe(0);
+      expect(gateway.client(subscribe("cd", 1, 2), a).message("SUBACK").returnCode).toBe(0);
+    });
+  });
+
   test("an UNSUBSCRIBE that was answered meanwhile is not answered again by the broker, nor ends what came after it", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
     const gateway = connected(bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy } }), a);

@@ -15,6 +15,7 @@ import {
   wake,
 } from "../../helpers/bench.ts";
 import { Life } from "../../helpers/life.ts";
+import { testOptions } from "../../simulation/options.ts";
 
 /** A client with a registered topic and a subscription, and its gateway. */
 function withClient(): { life: Life; topicId: number } {
@@ -199,4 +200,18 @@ test("the will of a CONNECT that the broker refused is on disk as it is in memor
   life.keep(bench.link().refused("congestion")).gets("CONNACK");
   const will = bench.core.session("c1")?.record.will;
   expect(life.next().bench.core.session("c1")?.record.will).toEqual(will);
+});
+
+test("a SUBSCRIBE before the connection of a restored session stands is answered by the broker, which may refuse it", () => {
+  const policyOf = () => ({ ...testOptions.uplink.policyOf(""), whenAway: "store" as const });
+  const life = new Life({ uplink: { ...testOptions.uplink, policyOf } });
+  life.keep(life.bench.client(connect({ cleanSession: false })));
+  life.keep(life.bench.link().up());
+  const { bench } = life.next();
+  bench.client(subscribe("forbidden", 1, 2)).gets();
+  const { packetId } = bench.link().up(true).effect("subscribe");
+  expect(bench.link().acks("suback", packetId, 0x80).message("SUBACK").returnCode).toBe(3);
+  const { bench: away } = life.next();
+  away.client(subscribe("forbidden", 1, 2)).gets();
+  expect(away.link().down().message("SUBACK").returnCode).toBe(0);
 });
