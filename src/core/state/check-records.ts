@@ -37,9 +37,10 @@ export class WrittenRecords {
     if (!last) return found(`client ${clientId}: its session is not stored`);
     const now = recordOf(session);
     if (isSame(last, now)) return;
-    if (isSame(inOrder(last), inOrder(now))) return;
+    const [before, after] = [inOrder(last), inOrder(now)];
+    if (isSame(before, after)) return;
     const names = Object.keys({ ...last, ...now }) as (keyof SessionRecord)[];
-    for (const name of names.filter((name) => !unread.has(name) && !isSame(inOrder(last)[name], inOrder(now)[name])))
+    for (const name of names.filter((name) => !unread.has(name) && !isSame(before[name], after[name])))
       found(`client ${clientId}: "${name}" of its session changed, and it was not marked to be stored`);
   }
 
@@ -69,6 +70,7 @@ function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (!isTable(a) || !isTable(b)) return false;
   if (a instanceof Uint8Array && b instanceof Uint8Array) return sameBytes(a, b);
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((each, i) => isSame(each, b[i]));
   for (const name in a) if (a[name] !== b[name] && !unread.has(name) && !isSame(a[name], b[name])) return false;
   for (const name in b) if (!(name in a) && !unread.has(name)) return false;
   return true;
