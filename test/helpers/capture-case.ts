@@ -10,9 +10,10 @@ import type { PeerId } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import type { Transport } from "../../src/transports/transport.ts";
-import { SimBroker, SimUpstream } from "../simulation/broker.ts";
+import { SimBroker } from "../simulation/broker.ts";
 import { testOptions } from "../simulation/options.ts";
 import { Rng } from "../simulation/rng.ts";
+import { SimUpstream } from "../simulation/sim-upstream.ts";
 import { VirtualClock, VirtualTime } from "../simulation/virtual-time.ts";
 import { CheckedCore } from "./checked-core.ts";
 
