@@ -63,3 +63,25 @@ export class ClientTrack {
   subscribes = 0;
   readonly retainedCopies = new Map<string, number>();
 }
+
+/** All clients of a world, by client id. */
+export class ClientTracks {
+  readonly #tracks = new Map<string, ClientTrack>();
+
+  of(clientId: string): ClientTrack {
+    let track = this.#tracks.get(clientId);
+    if (!track) {
+      track = new ClientTrack();
+      this.#tracks.set(clientId, track);
+    }
+    return track;
+  }
+
+  values(): Iterable<ClientTrack> {
+    return this.#tracks.values();
+  }
+
+  [Symbol.iterator](): Iterator<[string, ClientTrack]> {
+    return this.#tracks[Symbol.iterator]();
+  }
+}

@@ -7,22 +7,19 @@ import type { SessionView } from "../../src/core/gateway-core.ts";
 import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
 import { matches } from "../../src/wire/topic.ts";
-import { decode } from "../../src/wire/v12/codec.ts";
-import type { Message } from "../../src/wire/v12/messages.ts";
-import { ClientTrack, PeerTrack } from "./judge-tracks.ts";
+import { type ClientTrack, ClientTracks } from "./judge-tracks.ts";
+import { airMs, NetworkRules } from "./network-rules.ts";
 import { testOptions } from "./options.ts";
 import type { PoisonLaw } from "./poison-law.ts";
 import type { PolicyLaw } from "./policy-law.ts";
-import { Repeated } from "./repeated.ts";
-import { clientAt } from "./sim-address.ts";
 import { isForAll, numberOf, textOf, versionOf, willOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export class Judge {
   readonly #time: VirtualTime;
-  readonly #peers = new Map<PeerId, PeerTrack>();
-  readonly #clients = new Map<string, ClientTrack>();
+  readonly #network: NetworkRules;
+  readonly #clients = new ClientTracks();
   readonly #accepted = new Map<string, number>();
   /** Clients whose exactly-once the broker, or a crash without a store, has made uncertain. */
   readonly #uncertain = new Set<string>();
@@ -33,8 +30,6 @@ export class Judge {
   #hasTakenOut2 = false;
   readonly #closedForWills = new Set<string>();
   readonly #refusedForWills = new Set<string>();
-  /** Clients share a connection to the broker. */
-  readonly #isShared: boolean;
   /** Publications that devices were told are published, and the broker does not have yet. */
   readonly #told = new Map<string, { readonly clientId: string; readonly at: number }>();
   /** Counted drops of what was accepted. */
@@ -44,7 +39,6 @@ export class Judge {
 
   /** Where the gateway says which messages it drops, each is judged by it; else a counted drop excuses the client. */
   readonly #law: PolicyLaw | undefined;
-  readonly #copiesPerRound: number;
   readonly #roundMs: number;
 
   /** `stores`: the gateway may answer before the broker has it. */
@@ -67,9 +61,8 @@ export class Judge {
     } = {},
   ) {
     this.#poison = poison;
-    this.#copiesPerRound = copiesPerRound;
     this.#roundMs = roundMs;
-    this.#isShared = isShared;
+    this.#network = new NetworkRules(time, this.#clients, { isShared, law, copiesPerRound });
     this.#time = time;
     this.#stores = stores;
     this.#law = law;
@@ -78,13 +71,7 @@ export class Judge {
   // ---------------------------------------------------------------- what happens
 
   isAt(clientId: string, address: PeerId): void {
-    const client = this.#client(clientId);
-    const before = this.#peers.get(client.address);
-    client.address = address;
-    this.#peers.set(
-      address,
-      new PeerTrack(before?.told ?? new Map(), before?.repeated ?? new Repeated(this.#copiesPerRound)),
-    );
+    this.#network.isAt(clientId, address);
   }
 
   deviceReset(clientId: string): void {
@@ -104,15 +91,8 @@ export class Judge {
    */
   gatewayCrashed({ kept, durable }: { kept: boolean; durable: boolean }): void {
     for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 it may begin anew
-    if (kept) {
-      for (const peer of this.#peers.values()) {
-        peer.inFlight.clear();
-        // The CONNECT may be stored, and the CONNACK not sent: it counts as there.
-        if (peer.connects) peer.sleeps = false;
-        peer.connects = false;
-      }
-      return;
-    }
+    this.#network.gatewayCrashed({ kept, durable });
+    if (kept) return;
     this.#crashed = true;
     for (const [clientId, client] of this.#clients) {
       this.#excuse(clientId);
@@ -122,17 +102,11 @@ export class Judge {
       for (const msgId of client.open) client.orphaned.add(msgId);
       client.open.clear();
     }
-    for (const peer of this.#peers.values()) {
-      peer.inFlight.clear();
-      peer.sleeps = false;
-      peer.connects = false;
-      if (!durable) peer.told.clear();
-    }
   }
 
   /** A gateway begins to live: what was said to a dead one it has not heard. */
   gatewayBegins(): void {
-    for (const peer of this.#peers.values()) peer.connects = false;
+    this.#network.gatewayBegins();
   }
 
   brokerForgot(clientId: string): void {
@@ -148,6 +122,7 @@ export class Judge {
   /** The gateway stood still until now. */
   goesOn(): void {
     this.#wentOnAt = this.#time.now();
+    this.#network.goesOn();
   }
   #wentOnAt = Number.NEGATIVE_INFINITY;
 
@@ -212,9 +187,8 @@ export class Judge {
       const isNamed = this.#law !== undefined && ["buffer-full", "expired", "unanswered"].includes(event.reason);
       if (!isNamed) this.#excuse(event.clientId);
     }
-    // It fell asleep over what was in flight; that is off the network then.
     if (event.event === "client_state" && event.peer !== undefined && event.state === "asleep")
-      this.#peers.get(event.peer)?.inFlight.clear();
+      this.#network.fellAsleep(event.peer);
     if (event.event !== "qos2_uncertain") return;
     if (this.#hasTakenOut2) this.#hasTakenOut2 = false;
     else this.#uncertain.add(event.clientId);
@@ -322,151 +296,17 @@ export class Judge {
   // ---------------------------------------------------------------- over the network
 
   atGateway(from: PeerId, bytes: Uint8Array): void {
-    const decoded = decode(bytes);
-    const peer = this.#peers.get(from);
-    if (!decoded.ok || !peer) return;
-    this.#client(clientAt(from)).heardAt = this.#time.now();
-    const { message } = decoded;
-    switch (message.type) {
-      case "CONNECT":
-        if (!peer.connects || peer.connectsSince === Number.POSITIVE_INFINITY) peer.connectsSince = this.#time.now();
-        peer.connects = true;
-        return;
-      case "DISCONNECT":
-        peer.wantsSleep = (message.duration ?? 0) > 0;
-        return;
-      case "PINGREQ":
-        // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.
-        if (message.clientId !== "" && peer.wakesAgain && this.#time.now() - this.#wentOnAt < airMs) peer.wakesAtOnce++;
-        if (message.clientId !== "" && peer.wakes) peer.wakesAgain = true;
-        if (message.clientId !== "" && peer.sleeps) {
-          peer.sleeps = false;
-          peer.wakes = true;
-        }
-        return;
-      case "REGISTER":
-        if (typeof message.topicName === "string") peer.registering.set(message.msgId, message.topicName);
-        return;
-      case "SUBSCRIBE":
-        if (typeof message.topic !== "string") return;
-        peer.subscribing.set(message.msgId, message.topic);
-        if (isForAll(message.topic)) this.#client(clientAt(from)).subscribes++;
-        return;
-      case "PUBLISH":
-        peer.publishing.set(message.msgId, message.topicId);
-        return;
-      case "REGACK": {
-        const registered = peer.registered.get(message.msgId);
-        if (registered && message.returnCode === 0) peer.told.set(registered.id, registered.name);
-        peer.inFlight.delete(`r${message.msgId}`);
-        return;
-      }
-      case "PUBACK":
-      case "PUBREC":
-      case "PUBCOMP":
-        if (message.type !== "PUBREC") peer.inFlight.delete(`p${message.msgId}`);
-        if (message.type !== "PUBCOMP") return;
-        this.#client(clientAt(from)).open.delete(message.msgId);
-        this.#client(clientAt(from)).orphaned.delete(message.msgId);
-        return;
-      default:
-        return;
-    }
+    this.#network.atGateway(from, bytes);
   }
 
   fromGateway(to: PeerId, bytes: Uint8Array): void {
     this.checks++;
-    const decoded = decode(bytes);
-    if (!decoded.ok) throw new Violation(`the gateway sent something malformed to ${to}: ${decoded.code}`);
-    const peer = this.#peers.get(to);
-    if (peer) this.#judgeMessage(to, peer, decoded.message);
-  }
-
-  #judgeMessage(to: PeerId, peer: PeerTrack, message: Message): void {
-    this.#notToTheDenied(clientAt(to), message);
-    if (message.type === "REGISTER" || message.type === "PUBLISH") {
-      this.#nothingBeforeConnAck(to, peer, message);
-      if (message.msgId > msgIdMax) throw new Violation(`${message.type} to ${to} under the MsgId ${message.msgId}`);
-    }
-    switch (message.type) {
-      case "CONNACK":
-        peer.connectsSince = Number.POSITIVE_INFINITY; // it is answered, also where it is refused
-        if (message.returnCode !== 0) return;
-        peer.connects = false;
-        peer.sleeps = false;
-        peer.wakes = false;
-        peer.wantsSleep = false;
-        peer.inFlight.clear();
-        return;
-      case "DISCONNECT":
-        peer.sleeps = peer.wantsSleep;
-        peer.inFlight.clear();
-        return;
-      case "PINGRESP":
-        // After a wake it ends the handing over; to a keep-alive ping it changes nothing.
-        if (peer.wakesAtOnce-- > 0 && this.#time.now() - this.#wentOnAt < airMs) return;
-        peer.wakesAtOnce = 0;
-        if (peer.wakes && !peer.wakesAgain) peer.sleeps = true;
-        peer.wakes = peer.wakesAgain;
-        peer.wakesAgain = false;
-        return;
-      case "REGACK":
-        if (message.returnCode === 0) peer.told.set(message.topicId, peer.registering.get(message.msgId) ?? "");
-        return;
-      case "SUBACK":
-        if (message.returnCode === 0 && message.topicId !== 0)
-          peer.told.set(message.topicId, peer.subscribing.get(message.msgId) ?? "");
-        return;
-      case "REGISTER":
-        this.#notWhileAsleep(to, peer, message);
-        peer.registered.set(message.msgId, {
-          id: message.topicId,
-          name: typeof message.topicName === "string" ? message.topicName : "",
-        });
-        if (typeof message.topicName === "string") this.#law?.registered(clientAt(to), message.topicName);
-        return this.#oneInFlight(to, peer, `r${message.msgId}`, `r${message.topicId}`);
-      case "PUBLISH":
-        this.#notWhileAsleep(to, peer, message);
-        this.#onlyToldIds(to, peer, message);
-        this.#law?.copied(clientAt(to), Buffer.from(message.data).toString());
-        if (!message.dup) this.#law?.sent(clientAt(to), Buffer.from(message.data).toString());
-        if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
-        if (message.qos === 2) this.#noteOpen(clientAt(to), message);
-        if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
-        return;
-      case "PUBREL":
-        if (peer.inFlight.has(`p${message.msgId}`)) this.#oneInFlight(to, peer, `p${message.msgId}`);
-        return;
-      case "PUBACK":
-        if (message.returnCode === 0 && peer.publishing.get(message.msgId) !== message.topicId) {
-          throw new Violation(
-            `PUBACK ${message.msgId} to ${to} carries topic id ${message.topicId}, published was ${peer.publishing.get(message.msgId)}`,
-          );
-        }
-        return;
-      default:
-        return;
-    }
+    this.#network.fromGateway(to, bytes);
   }
 
   /** From now on this client is not let in. */
   denies(clientId: string): void {
-    this.#denied.set(clientId, this.#time.now());
-  }
-  readonly #denied = new Map<string, number>();
-
-  /** Who is not let in any more hears that, and nothing else, whatever session it had. */
-  #notToTheDenied(clientId: string, { type }: Message): void {
-    const since = this.#denied.get(clientId);
-    if (since === undefined || this.#time.now() - since < airMs || type === "DISCONNECT" || type === "CONNACK") return;
-    throw new Violation(`${type} to ${clientId}, which is not let in any more`);
-  }
-
-  /** A device may have begun anew: nothing of what was comes before its CONNACK, but for what waited for a commit. */
-  #nothingBeforeConnAck(to: PeerId, { connects, connectsSince }: PeerTrack, { type }: Message): void {
-    const sinceMs = this.#time.now() - connectsSince;
-    if (connects && sinceMs > commitMs && sinceMs < dialogueMs)
-      throw new Violation(`${type} to ${to} ${sinceMs} ms after its CONNECT, before CONNACK`);
+    this.#network.denies(clientId);
   }
 
   /** Who speaks keeps its place, whoever else wants one. */
@@ -475,52 +315,6 @@ export class Judge {
     if (!/made room/.test(why) || clientId.startsWith("squatter")) return;
     if (state === "active" || state === "asleep" || state === "awake")
       throw new Violation(`${clientId} is ${state}, and has made room for a newcomer`);
-  }
-
-  /** Nothing goes to a sleeping client but answers to what it sent. [§6.14] */
-  #notWhileAsleep(to: PeerId, peer: PeerTrack, message: Message): void {
-    if (peer.sleeps) throw new Violation(`${message.type} to ${to}, which is asleep`);
-  }
-
-  /** A PUBLISH uses only topic ids that the client was told, for that name. [§6.10] */
-  #onlyToldIds(to: PeerId, peer: PeerTrack, message: Extract<Message, { type: "PUBLISH" }>): void {
-    if (message.topicIdType !== "normal") return;
-    const name = peer.told.get(message.topicId);
-    const [meant] = Buffer.from(message.data).toString().split("|");
-    // A device that kept ids of a dead gateway may have published to one that means another topic now.
-    if (this.#crashed && meant?.includes("#")) return;
-    if (name !== meant)
-      throw new Violation(`PUBLISH to ${to} under id ${message.topicId}, told as "${name}", means "${meant}"`);
-  }
-
-  #noteOpen(clientId: string, { msgId, data }: Extract<Message, { type: "PUBLISH" }>): void {
-    const { open, orphaned, swallowed } = this.#client(clientId);
-    open.add(msgId);
-    if (orphaned.has(msgId)) swallowed.add(Buffer.from(data).toString());
-  }
-
-  /** What is retained goes to who has just subscribed, and to nobody else who shares the connection. */
-  #retainedWhenAsked(clientId: string, payload: string): void {
-    const { retainedCopies, subscribes } = this.#client(clientId);
-    const copies = (retainedCopies.get(payload) ?? 0) + 1;
-    retainedCopies.set(payload, copies);
-    if (this.#isShared && copies > subscribes)
-      throw new Violation(
-        `"${payload}" goes to ${clientId} as retained for the ${copies}th time, it asked ${subscribes} times`,
-      );
-  }
-
-  /** One REGISTER or QoS 1/2 PUBLISH at a time, until it was repeated enough. [interpretation 13, 40] */
-  #oneInFlight(to: PeerId, peer: PeerTrack, what: string, of = what): void {
-    const { inFlight, repeated } = peer;
-    for (const [other, each] of [...inFlight]) {
-      // Whether it is awake is not always seen from here; the observer looks closer.
-      if (other !== what && repeated.isEnough(each, true)) inFlight.delete(other);
-    }
-    inFlight.set(what, of);
-    repeated.sent(of);
-    // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.
-    if (inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...inFlight.keys()].join(", ")}`);
   }
 
   /** Exactly once: the broker saved this payload a second time. */
@@ -606,29 +400,12 @@ export class Judge {
   }
 
   #client(clientId: string): ClientTrack {
-    let client = this.#clients.get(clientId);
-    if (!client) {
-      client = new ClientTrack();
-      this.#clients.set(clientId, client);
-    }
-    return client;
+    return this.#clients.of(clientId);
   }
 }
 
-/** A set-up that nobody goes on with is over after some time, and then the session of before goes on. */
-const dialogueMs = 10_000;
-
-/** A commit is done in this time. */
-const commitMs = 500;
-
-/** Clients keep MsgIds in 16 bits, some of them signed. */
-const msgIdMax = 0x7fff;
-
 /** Between two copies of what is not answered. */
 const retryMs = testOptions.retry.retryIntervalSeconds * 1_000;
-
-/** A datagram takes no longer, nor the commit behind which it goes on. */
-const airMs = 5_000;
 
 /** Counted drops that explain a missing message. */
 const excusing = new Set([
