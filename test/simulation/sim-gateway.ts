@@ -1,0 +1,230 @@
+/** The gateway of a world: the shipped core, driver and table of the store. It dies, and is started again over what was on disk. */
+import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
+import type { GatewayEvent } from "../../src/core/event.ts";
+import { GatewayCore } from "../../src/core/gateway-core.ts";
+import type { CoreOptions } from "../../src/core/options.ts";
+import { Driver } from "../../src/runtime/driver.ts";
+import type { Edges } from "../../src/runtime/perform.ts";
+import { StateTable } from "../../src/storage/state-table.ts";
+import type { UpstreamEvents } from "../../src/upstream/link.ts";
+import { CheckedCore } from "../helpers/checked-core.ts";
+import { CrashPoint, mortal } from "./crash.ts";
+import { SimTransport } from "./network.ts";
+import { testOptions } from "./options.ts";
+import { SimProcess } from "./process.ts";
+import { SimStore } from "./sim-store.ts";
+import { SimUpstream } from "./sim-upstream.ts";
+import { isForAll, textOf } from "./texts.ts";
+import { Violation } from "./violation.ts";
+import { VirtualClock } from "./virtual-time.ts";
+import type { World } from "./world.ts";
+
+/** The wall clock at the beginning of the world. */
+const worldBeganAt = 1_800_000_000_000;
+/** Sessions are taken up in slices. */
+const statesPerSlice = 2;
+const usualReconnectMs = [500, 5_000] as const;
+
+export class SimGateway {
+  /** What is on disk. */
+  readonly table = new StateTable();
+  /** Payloads of publications that were on disk at any time. */
+  readonly kept = new Set<string>();
+  lives = 0;
+  /** undefined between two lives. */
+  core: GatewayCore | undefined;
+  process: SimProcess | undefined;
+  readonly #world: World;
+  #crash: CrashPoint | undefined;
+  /** Of the process that lives now: since when its clock is right. */
+  #clockSetAt = Number.POSITIVE_INFINITY;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  start(): void {
+    this.lives++;
+    this.#world.judge.gatewayBegins();
+    const { core: overrides, crashes, wrap, cheat } = this.#world.options;
+    const core = new (this.#world.options.unchecked ? GatewayCore : CheckedCore)(
+      { ...testOptions, ...overrides, ...cheat, ...this.#access() },
+      {
+        maxMessageBytes: () => 1_024,
+        hostOf: (peer) => peer,
+        identityOf: (peer) => ({ name: peer, by: "address", verified: false }),
+        wallClock: () => this.#wallClock(),
+        random: () => this.#world.rng.next(),
+      },
+    );
+    const process = new SimProcess(this.#world.time);
+    const clock = new VirtualClock(process.timers);
+    const upstream = new SimUpstream(this.#world.broker, process, this.#world.rng, this.#reconnectMs);
+    upstream.onSent = (connection, packetId, packet) => {
+      if (!this.#world.poison) return;
+      this.#world.note(`sends ${packetId} "${typeof packet === "string" ? packet : textOf(packet)}" to ${connection}`);
+      this.#world.poison.sends(connection, packetId, packet);
+    };
+    const store = this.#newStore(process);
+    const edges: Edges = {
+      transports: new Map([["sim", new SimTransport(this.#world.network)]]),
+      upstream,
+      store: store.store,
+      report: (event) => {
+        this.#world.note(`core ${JSON.stringify(event)}`);
+        this.#world.judge.onReport(event);
+        if (isSilence(event) && event.peer !== undefined && process.hasUnread(event.peer))
+          throw new Violation(`${event.clientId} is lost (${event.why}), and its words wait to be read`);
+        this.#world.observer.reported(event);
+      },
+    };
+    const dies = crashes && !this.#world.isHealed;
+    const { crashAt } = this.#world.options;
+    const lastCall = crashAt && this.lives === 1 ? crashAt.call : Number.POSITIVE_INFINITY;
+    const point = new CrashPoint(dies ? this.#world.rng.int(50, 3_000) : lastCall, () => {
+      store.crash(crashAt?.share ?? this.#world.rng.next());
+      this.#world.note("the gateway dies");
+      clock.stop();
+      upstream.die();
+      process.die();
+      this.#world.network.gateway = undefined;
+      this.#world.network.socket = undefined;
+      this.core = undefined;
+      const durable = this.#world.options.core.durable === true;
+      this.#world.poison?.died();
+      this.#world.judge.gatewayCrashed({ kept: durable && this.#world.options.storeFailure === 0, durable });
+      this.#world.observer.gatewayDied();
+      this.#world.time.plan(this.#world.rng.between(100, 20_000), () => this.start());
+    });
+    this.#crash = point;
+    const driver = new Driver(wrap ? wrap(core) : core, mortal(edges, point), clock);
+    const handle: Driver["handle"] = (input) => {
+      if (!point.dead) driver.handle(input);
+    };
+    const comes: Driver["handle"] = (input) => process.comes(() => handle(input));
+    const delivered: UpstreamEvents["delivered"] = (linkId, delivery) => {
+      const clientId = upstream.clientOf(linkId);
+      if (clientId !== undefined) {
+        const { publication } = delivery;
+        const recipients = this.#world.recipients.of(clientId, publication);
+        for (const { clientId: each } of isForAll(publication.topicName) ? this.#world.devices : [])
+          if (!recipients.includes(each)) this.#world.law.mayHaveBeenHanded(each, publication);
+        for (const recipient of recipients) {
+          this.#world.observer.handedToGateway(recipient, publication);
+          this.#world.law.handed(recipient, publication);
+        }
+      }
+      this.#world.note(
+        `handed "${Buffer.from(delivery.publication.payload)}" QoS ${delivery.publication.qos} as ${delivery.packetId}${delivery.dup ? " again" : ""} on ${linkId}`,
+      );
+      handle({ kind: "delivered", linkId, ...delivery });
+    };
+    upstream.startNow({
+      up: (linkId, sessionPresent, limits) => {
+        this.#world.poison?.up(upstream.clientOf(linkId) ?? "");
+        comes({ kind: "linkUp", linkId, sessionPresent, limits });
+      },
+      refused: (linkId, refusal, reason) => comes({ kind: "linkRefused", linkId, refusal, reason }),
+      down: (linkId, end) => comes({ kind: "linkDown", linkId, ...end }),
+      pong: (linkId) => comes({ kind: "pong", linkId }),
+      congested: (linkId, congested) => comes({ kind: "linkCongested", linkId, congested }),
+      delivered: (linkId, delivery) => process.comes(() => delivered(linkId, delivery)),
+      released: (linkId, packetId) => {
+        this.#world.note(`released ${packetId} on ${linkId}`);
+        comes({ kind: "released", linkId, packetId });
+      },
+      acked: (linkId, ack, packetId, code) =>
+        process.comes(() => {
+          this.#world.poison?.acked(upstream.clientOf(linkId) ?? "", packetId);
+          handle({ kind: "brokerAck", linkId, ack, packetId, code });
+        }),
+    });
+    this.#world.network.gateway = {
+      datagram: (from, bytes) => handle({ kind: "datagram", from, bytes }),
+      peerGone: () => {},
+      failed: () => {},
+      notice: () => {},
+    };
+    this.#world.network.socket = (from, arrive) => process.datagram(from, arrive);
+    this.process = process;
+    this.core = core;
+    this.#startClock(comes);
+    const states = [...this.table.states()];
+    const letters = [...this.table.letters].map(([id, [clientId]]) => [id, clientId] as const);
+    if (this.#world.options.core.durable === true && states.length > 0) {
+      handle({ kind: "restored", known: [...this.table.known], letters });
+      for (let at = 0; at < states.length; at += statesPerSlice)
+        handle({ kind: "restored", states: states.slice(at, at + statesPerSlice) });
+    }
+    driver.start();
+  }
+
+  /** The process that lives is gone, and starts again a while later. */
+  cutPower(): void {
+    this.#crash?.die();
+  }
+
+  /** It does not die any more. */
+  spare(): void {
+    if (this.#crash) this.#crash.spared = true;
+  }
+
+  /** Edge calls of the process that lives. */
+  get calls(): number {
+    return this.#crash?.passed ?? 0;
+  }
+
+  get #reconnectMs(): readonly [number, number] | undefined {
+    return this.#world.options.pauses ? undefined : (this.#world.options.pace?.reconnectMs ?? usualReconnectMs);
+  }
+
+  #startClock(handle: Driver["handle"]): void {
+    const { clock } = this.#world.options;
+    this.#clockSetAt = clock === "always" ? 0 : Number.POSITIVE_INFINITY;
+    if (clock !== "late") return;
+    const at = this.#world.time.now() + this.#world.rng.between(0, 600_000);
+    this.#clockSetAt = at;
+    this.#world.time.plan(at - this.#world.time.now(), () => {
+      if (this.#clockSetAt === at) handle({ kind: "clockSet" });
+    });
+  }
+
+  /** Before it is set, a Pi's clock begins anew with each start. */
+  #wallClock(): number | undefined {
+    if (this.#world.time.now() >= this.#clockSetAt) return worldBeganAt + this.#world.time.now();
+    return this.#world.options.believes ? worldBeganAt - 86_400_000 : undefined;
+  }
+
+  /** Commits take time, in order, and fail now and then. */
+  #newStore(process: SimProcess): SimStore {
+    return new SimStore({
+      time: process,
+      rng: this.#world.rng,
+      table: this.table,
+      fails: () => !this.#world.isHealed && this.#world.rng.chance(this.#world.options.storeFailure),
+      asked: (changes) => {
+        this.#world.law.decided(changes);
+        this.#world.poison?.decided(changes);
+      },
+      onDisk: (change) => {
+        this.#world.poison?.onDisk(change);
+        if ((change.of === "backlog" || change.of === "uplink") && change.record)
+          this.kept.add(Buffer.from(change.record.publication.payload).toString());
+      },
+    });
+  }
+
+  /** From the second life on one client is not let in. */
+  #access(): Partial<CoreOptions> {
+    const { denied } = this.#world.options;
+    if (denied === undefined || this.lives < 2) return {};
+    this.#world.judge.denies(denied);
+    const client: AccessPolicy["client"] = (clientId) =>
+      clientId === denied ? { admitted: false, hint: "" } : { admitted: true };
+    return { access: { ...admitAll, client } };
+  }
+}
+
+function isSilence(event: GatewayEvent): event is Extract<GatewayEvent, { event: "client_state" }> {
+  return event.event === "client_state" && event.state === "lost" && /ran out|too long/.test(event.why);
+}
