@@ -1,19 +1,16 @@
 /**
  * What an operator may ask of a running gateway: the one list. The control socket and the command line are made from it,
  * and so is every other way to ask. A new command is a row here and what it does in operator.ts; the rows that people
- * look by are in console-commands.ts.
+ * look by are in console-commands.ts and its parts.
  */
 import { z } from "zod";
-import { type AnyCommand, json, type Outcome, type Refusal, stream } from "./command.ts";
+import { type AnyCommand, json, type Refusal, stream } from "./command.ts";
+import { count, done, noSession, nothing, oneClient, qos, sessionDetails, state } from "./command-shapes.ts";
 import { consoleCommands } from "./console-commands.ts";
 
 /** Dead letters named in one request; the URL must hold them. */
 const idsMax = 2_000;
 
-const nothing = z.strictObject({});
-const oneClient = z.strictObject({
-  client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
-});
 const someLetters = z.strictObject({
   ids: z
     .codec(
@@ -27,10 +24,7 @@ const someLetters = z.strictObject({
     .describe("Numbers of dead letters, with commas between them; absent: all."),
 });
 
-const count = z.int();
 const moment = z.number().describe("Milliseconds since 1970; 0: the clock could not be trusted.");
-const qos = z.literal([0, 1, 2]);
-const state = z.enum(["active", "asleep", "awake", "disconnected", "lost"]);
 
 const session = z.object({
   clientId: z.string(),
@@ -53,23 +47,7 @@ const session = z.object({
   isLate: z.boolean().optional().describe("It should have spoken by now."),
 });
 
-const sessionWhole = session.extend({
-  topics: z
-    .array(z.object({ id: count, name: z.string(), known: z.boolean(), told: z.boolean().optional() }))
-    .readonly(),
-  subscriptions: z
-    .array(
-      z.object({
-        filter: z.string(),
-        qos,
-        by: z.enum(["name", "predefined", "short"]),
-        predefinedId: count,
-        isRefused: z.boolean().optional().describe("The broker closes for it: it is kept, and not asked for."),
-      }),
-    )
-    .readonly(),
-  will: z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count }).optional(),
-});
+const sessionWhole = session.extend(sessionDetails);
 
 const depth = z.object({
   forBroker: z.object({
@@ -345,14 +323,6 @@ export type JsonCommandName = {
 export type StreamCommandName = Exclude<CommandName, JsonCommandName>;
 export type OutputOf<Name extends JsonCommandName> = z.output<Commands[Name]["output"]>;
 
-function done<Output>(output: Output): Outcome<Output> {
-  return { kind: "done", output };
-}
-
 function noCounter(address: string): Refusal {
   return { kind: "not-there", say: `no counter of ${address} is known` };
-}
-
-function noSession(clientId: string): Refusal {
-  return { kind: "not-there", say: `there is no session of "${clientId}"` };
 }

@@ -1,0 +1,148 @@
+/** Commands about who gets in: devices that were turned away, keys of devices, clients that were admitted by hand. */
+import { z } from "zod";
+import { json, type Outcome } from "./command.ts";
+import { count, done, moment, nothing, oneClient } from "./command-shapes.ts";
+import type { Operator } from "./operator.ts";
+
+const oneDevice = z.strictObject({
+  name: z
+    .string("say which device")
+    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "up to 64 letters, digits, dots, dashes, _ and ~")
+    .describe("Its name: what it proves with its key."),
+});
+
+const knock = z.object({
+  what: z.enum(["client", "qosMinusOne", "forwarder", "refused"]),
+  clientId: z.string().optional(),
+  peer: z.string(),
+  why: z.string(),
+  hint: z.string().describe("The line of configuration that would admit it."),
+  times: count,
+  firstAt: moment,
+  lastAt: moment,
+});
+
+export const admissionCommands = {
+  "knocking.list": json({
+    description: "who was turned away, why, and the line of configuration that would admit it",
+    method: "GET",
+    path: "/knocking",
+    input: nothing,
+    output: z.array(knock),
+    role: "operator", // a viewer does not see who was turned away
+    audited: false,
+    run: (operator) => done([...operator.installation.knocks.all]),
+  }),
+  "knocking.admit": json({
+    description: "admit a client that knocked, from its address or from anywhere; kept beside the store",
+    method: "POST",
+    path: "/knocking",
+    input: oneClient.extend({
+      from: z.enum(["here", "anywhere"]).optional().describe("here: from the address it knocked from. Absent: here."),
+    }),
+    output: z.object({ admitted: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { client, from = "here" }): Promise<Outcome<{ admitted: string }>> => {
+      const { installation } = operator;
+      const found = installation.knocks.all.find(({ what, clientId }) => what === "client" && clientId === client);
+      if (!found) return { kind: "not-there", say: `"${client}" has not knocked, or was let in meanwhile` };
+      const problem = await installation.admit(client, found.peer, from === "anywhere");
+      if (problem !== undefined) return { kind: "not-possible", say: problem };
+      installation.knocks.forget(client);
+      return done({ admitted: client });
+    },
+  }),
+  "join.open": json({
+    description:
+      "for a while admit whoever no rule lets in, when it tries again: at most a hundred; 0 seconds: no more",
+    method: "POST",
+    path: "/join",
+    input: z.strictObject({
+      seconds: z.codec(
+        z.string().regex(/^\d{1,4}$/, "seconds, as a number"),
+        z.int().min(0).max(3_600, "an hour at most"),
+        {
+          decode: Number,
+          encode: String,
+        },
+      ),
+    }),
+    output: z.object({ seconds: count }),
+    role: "operator",
+    audited: true,
+    run: (operator, { seconds }) => {
+      operator.installation.join(seconds);
+      return done({ seconds });
+    },
+  }),
+  "device.list": json({
+    description: "devices that have a key of their own here",
+    method: "GET",
+    path: "/device-keys",
+    input: nothing,
+    output: z.array(z.object({ name: z.string(), added: z.string() })),
+    role: "operator",
+    audited: false,
+    run: (operator) => done([...operator.installation.withKeys()]),
+  }),
+  "device.add": json({
+    description: "give a new device a key of its own, shown this once",
+    method: "POST",
+    path: "/device-keys",
+    input: oneDevice,
+    output: z.object({ name: z.string(), key: z.string() }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: (operator, { name }) => newKey(operator, name, false),
+  }),
+  "device.rotate": json({
+    description: "give a device another key, shown this once; the one before is worth nothing",
+    method: "POST",
+    path: "/device-keys/rotate",
+    input: oneDevice,
+    output: z.object({ name: z.string(), key: z.string() }),
+    role: "operator",
+    audited: true,
+    isLocal: true,
+    isSecret: true,
+    run: (operator, { name }) => newKey(operator, name, true),
+  }),
+  "device.remove": json({
+    description: "forget a device's key: it does not get in with it any more",
+    method: "DELETE",
+    path: "/device-keys",
+    input: oneDevice,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { name }): Promise<Outcome<{ removed: string }>> =>
+      (await operator.installation.removeKey(name))
+        ? done({ removed: name })
+        : { kind: "not-there", say: `"${name}" has no key here` },
+  }),
+  "admitted.remove": json({
+    description: "take back that a client was admitted by hand; the configuration's rules then say whether it may stay",
+    method: "DELETE",
+    path: "/admitted",
+    input: oneClient,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: async (operator, { client }): Promise<Outcome<{ removed: string }>> =>
+      (await operator.installation.withdraw(client))
+        ? done({ removed: client })
+        : { kind: "not-there", say: `"${client}" was not admitted by hand` },
+  }),
+};
+
+async function newKey(
+  operator: Operator,
+  name: string,
+  isKnown: boolean,
+): Promise<Outcome<{ name: string; key: string }>> {
+  const made = await operator.installation.newKey(name, isKnown);
+  return typeof made === "string" ? { kind: "not-possible", say: made } : done({ name, key: made.key });
+}

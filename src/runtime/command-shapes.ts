@@ -1,0 +1,42 @@
+/** What the rows of the list of commands share: parts of their inputs and outputs, and common outcomes. */
+import { z } from "zod";
+import type { Outcome, Refusal } from "./command.ts";
+
+export const nothing = z.strictObject({});
+export const count = z.int();
+export const moment = z.number().describe("Milliseconds since 1970.");
+export const qos = z.literal([0, 1, 2]);
+export const state = z.enum(["active", "asleep", "awake", "disconnected", "lost"]);
+export const oneClient = z.strictObject({
+  client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
+});
+
+/** What is shown of one session besides its state. */
+export const sessionDetails = {
+  topics: z
+    .array(z.object({ id: count, name: z.string(), known: z.boolean(), told: z.boolean().optional() }))
+    .readonly(),
+  subscriptions: z
+    .array(
+      z.object({
+        filter: z.string(),
+        qos,
+        by: z.enum(["name", "predefined", "short"]),
+        predefinedId: count,
+        isRefused: z.boolean().optional().describe("The broker closes for it: it is kept, and not asked for."),
+      }),
+    )
+    .readonly(),
+  will: z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count }).optional(),
+};
+
+/** How many devices are in each state. */
+export const states = { active: count, asleep: count, awake: count, disconnected: count, lost: count, late: count };
+
+export function done<Output>(output: Output): Outcome<Output> {
+  return { kind: "done", output };
+}
+
+export function noSession(clientId: string): Refusal {
+  return { kind: "not-there", say: `there is no session of "${clientId}"` };
+}

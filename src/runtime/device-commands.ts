@@ -1,0 +1,130 @@
+/** Commands about the devices that have a session: the list, one of them, what is sent to it and what waits for it. */
+import { z } from "zod";
+import { json } from "./command.ts";
+import { count, done, noSession, oneClient, sessionDetails, state, states } from "./command-shapes.ts";
+import { deviceOrders } from "./device-orders.ts";
+
+const rowsMax = 500;
+
+/** A number as it stands in a URL. */
+const inQuery = (max: number, otherwise: number, meaning: string) =>
+  z
+    .codec(z.string().regex(/^\d{1,9}$/, "a number"), z.int().min(0).max(max, `no more than ${max}`), {
+      decode: Number,
+      encode: String,
+    })
+    .optional()
+    .describe(`${meaning} Absent: ${otherwise}.`);
+
+const device = z.object({
+  clientId: z.string(),
+  peer: z.string().optional().describe("Where it is, or was last; absent: nowhere known."),
+  transport: z.string().optional(),
+  state,
+  says: z.string().describe("How it is, with the cause, in words."),
+  isLate: z.boolean().describe("It should have spoken by now."),
+  dueSeconds: count.optional().describe("Until it is to speak; negative: it is late; absent: it is not waited for."),
+  why: z.string().describe("Why it has this state; empty: since an earlier life of the gateway."),
+  stateSeconds: count.optional().describe("For how long it has this state."),
+  secondsSilent: count,
+  keepAliveSeconds: count,
+  sleepSeconds: count,
+  rssi: count.optional().describe("dBm, where its network knows it."),
+  waiting: count.describe("Messages that wait for it."),
+  owed: count.describe("Publications it was acknowledged for that the broker does not have yet."),
+  dropped: count.describe("Messages for it that were dropped, since the gateway started."),
+});
+
+const deviceWhole = device.extend({
+  clean: z.boolean(),
+  waitingBytes: count,
+  waitingSeconds: count.optional().describe("Since the oldest of them came; absent: none waits."),
+  owedBytes: count,
+  linkUp: z.boolean(),
+  quarantineSeconds: count
+    .optional()
+    .describe("It went on beyond its limits, and is not listened to for so long. Absent: it is."),
+  identity: z
+    .object({ name: z.string(), by: z.string(), isProved: z.boolean() })
+    .optional()
+    .describe("Who it is, and how we know."),
+  ...sessionDetails,
+  wakings: z
+    .array(z.object({ secondsAgo: z.number(), awakeSeconds: z.number() }))
+    .describe("When it woke last, and for how long; the newest last."),
+});
+
+export const deviceCommands = {
+  "devices.list": json({
+    description: "devices, searched, sorted, page by page, each with its state in words",
+    method: "GET",
+    path: "/devices",
+    input: z.strictObject({
+      search: z.string().max(200).optional().describe("Part of a client id or an address."),
+      state: state.or(z.enum(["late", "waiting"])).optional(),
+      sort: z.enum(deviceOrders).optional().describe("Absent: state; what needs a look comes first."),
+      order: z.enum(["up", "down"]).optional(),
+      offset: inQuery(1e8, 0, "How many to leave out."),
+      limit: inQuery(rowsMax, 100, "How many to show."),
+    }),
+    output: z.object({ total: count, matched: count, byState: z.object(states), devices: z.array(device) }),
+    role: "viewer",
+    audited: false,
+    run: (operator, { search, state, sort = "state", order = "up", offset = 0, limit = 100 }) =>
+      done(operator.devices({ search, state, sort, order, offset, limit })),
+  }),
+  "devices.show": json({
+    description: "one device: who it is, its subscriptions, topic ids and what waits for it",
+    method: "GET",
+    path: "/device",
+    input: oneClient,
+    output: deviceWhole,
+    role: "viewer",
+    audited: false,
+    run: (operator, { client }) => {
+      const found = operator.device(client);
+      return found ? done(found) : noSession(client);
+    },
+  }),
+  "devices.send": json({
+    description: "send a client a message, as if it had come from the broker; the broker does not hear of it",
+    method: "POST",
+    path: "/device/message",
+    input: oneClient.extend({
+      topic: z
+        .string("say under which topic")
+        .min(1, "say under which topic")
+        .max(1_000)
+        .regex(/^[^+#\0]+$/, "no wildcard"),
+      payload: z.string().max(10_000).optional().describe("As text, in UTF-8. Absent: empty."),
+      qos: z.enum(["0", "1", "2"]).optional().describe("Absent: 1."),
+    }),
+    output: z.object({ sent: z.string() }),
+    role: "operator",
+    audited: true,
+    noted: ({ client, topic, qos = "1" }) => ({ client, topic, qos }),
+    run: (operator, { client, topic, payload = "", qos = "1" }) => {
+      const quality = qos === "2" ? 2 : qos === "1" ? 1 : 0;
+      const publication = {
+        topicName: topic,
+        payload: new TextEncoder().encode(payload),
+        qos: quality,
+        retain: false,
+      } as const;
+      return operator.send(client, publication) ? done({ sent: client }) : noSession(client);
+    },
+  }),
+  "devices.clear": json({
+    description: "give up what waits for a client, but for what it may have already; it is kept as dead letters",
+    method: "DELETE",
+    path: "/device/waiting",
+    input: oneClient,
+    output: z.object({ purged: count }),
+    role: "operator",
+    audited: true,
+    run: (operator, { client }) => {
+      const purged = operator.clearWaiting(client);
+      return purged === undefined ? noSession(client) : done({ purged });
+    },
+  }),
+};

@@ -1,0 +1,122 @@
+/** Commands about the gateway as a whole: how it is, its brokers, topics and networks. */
+import { z } from "zod";
+import { json } from "./command.ts";
+import { count, done, moment, nothing, states } from "./command-shapes.ts";
+
+const broker = z.object({
+  name: z.string().describe('"" = the one of every client that `upstreams` names no other for.'),
+  url: z.string(),
+  isThere: z.boolean(),
+  sinceSeconds: count.optional(),
+  why: z.string(),
+});
+
+const overview = z.object({
+  version: z.string(),
+  at: moment,
+  uptimeSeconds: count,
+  memoryBytes: count,
+  sessions: z.object({ total: count, ...states }),
+  brokers: z.array(broker),
+  transports: z.array(z.object({ name: z.string(), place: z.string() })),
+  addresses: z.array(z.string()).describe("Where a device in the same network finds this machine."),
+  waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
+  storeKind: z.enum(["disk", "memory", "redis"]),
+  storeFails: z.boolean(),
+  dropped: z
+    .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
+    .describe("Since the gateway started; the most first."),
+  needs: z
+    .array(z.object({ level: z.enum(["bad", "warn", "note"]), says: z.string(), advice: z.string(), view: z.string() }))
+    .describe("What needs a hand."),
+});
+
+const numbers = z.array(z.number());
+
+const transport = z.object({
+  name: z.string(),
+  place: z.string(),
+  stats: z.object({
+    datagramsIn: count,
+    datagramsOut: count,
+    bytesIn: count,
+    bytesOut: count,
+    sendErrors: count,
+    kernelDrops: count.optional(),
+  }),
+  links: z
+    .object({
+      up: z.boolean(),
+      condition: z.string(),
+      counters: z.record(z.string(), z.number()),
+      devices: z
+        .array(
+          z.object({
+            peer: z.string(),
+            name: z.string(),
+            linked: z.boolean(),
+            rssi: z.number().optional(),
+            secondsSinceSeen: z.number(),
+            failures: count,
+            lastFailure: z.string(),
+          }),
+        )
+        .readonly(),
+    })
+    .optional(),
+});
+
+export const overviewCommands = {
+  "overview.show": json({
+    description: "how the gateway is: sessions by state, brokers, store, and what needs a hand",
+    method: "GET",
+    path: "/overview",
+    input: nothing,
+    output: overview,
+    role: "viewer",
+    audited: false,
+    // Where the brokers are, and what they say, is behind the gateway: the operator's to see.
+    run: (operator, _input, { role }) => done(operator.overview(role === "operator")),
+  }),
+  "totals.show": json({
+    description: "messages per second over the last hour, a number for each ten seconds",
+    method: "GET",
+    path: "/totals",
+    input: nothing,
+    output: z.object({
+      at: z.array(moment),
+      published: numbers,
+      delivered: numbers,
+      heard: numbers,
+      sent: numbers,
+      dropped: numbers,
+    }),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.installation.totals.perSecond()),
+  }),
+  "topics.list": json({
+    description: "predefined topic ids, and which names and filters are used, by how many",
+    method: "GET",
+    path: "/topics",
+    input: nothing,
+    output: z.object({
+      predefined: z.array(z.object({ id: count, name: z.string(), client: z.string().optional() })),
+      used: z.array(z.object({ name: z.string(), isFilter: z.boolean(), clients: count, some: z.array(z.string()) })),
+      isCut: z.boolean().describe("There are more than are shown."),
+    }),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.topics()),
+  }),
+  "radio.show": json({
+    description: "networks and adapters, and the devices that have links",
+    method: "GET",
+    path: "/radio",
+    input: nothing,
+    output: z.array(transport),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done([...operator.installation.transports()]),
+  }),
+};
