@@ -21,17 +21,16 @@ import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
+import { type Health, Vitals } from "./gateway-vitals.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
-import { createMetrics } from "./observe/metrics.ts";
 import { ReportLog } from "./observe/reports.ts";
-import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
 import { Wakings } from "./observe/wakings.ts";
 import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { createOperator, type Devices, oldestBacklogAt } from "./runtime/operator.ts";
+import { createOperator, type Devices } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { Tap } from "./runtime/tap.ts";
@@ -56,18 +55,9 @@ import { Upstreams } from "./upstream/upstreams.ts";
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
 const storePauseMs = 2_000;
-/** Between two looks for the oldest publication on disk. */
-const lookAtBacklogEveryMs = 15_000;
 
 /** From 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
-
-function versionOf(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  return version;
-}
 
 /** What is done before the gateway serves, and how far it is. */
 export type StartProgress = (what: string, done: number) => void;
@@ -77,6 +67,7 @@ export class Gateway {
   #config: GatewayConfig;
   readonly #managed: Managed;
   readonly #lookout: Lookout;
+  readonly #vitals: Vitals;
   readonly #log: Log;
   readonly #reports: ReportLog;
   readonly #transports = new Map<string, Transport>();
@@ -93,9 +84,6 @@ export class Gateway {
   readonly #turnEnd = new TurnEnd();
   readonly #commits = new CommitWatch(() => this.#clock.now());
   readonly #wakings = new Wakings(() => this.#clock.now());
-  readonly #startedAt = this.#clock.now();
-  /** What was found last, and when: a scrape does not wait for the disk. */
-  #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
   #serves = false;
   #progress: StartProgress = () => {};
   readonly #home: HomeAssistant | undefined;
@@ -144,12 +132,26 @@ export class Gateway {
       each.takeKeys?.(() => managedKeys(this.#managed));
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
     }
+    const version = ownVersion();
+    this.#vitals = new Vitals({
+      core: this.#core,
+      transports: this.#transports,
+      mqtt: this.#mqtt,
+      store: this.#store,
+      log,
+      version,
+      now: () => this.#clock.now(),
+      wallClock: this.#wallClock,
+      commits: this.#commits,
+      wakings: this.#wakings,
+      serves: () => this.#serves,
+    });
     this.#lookout = new Lookout({
       core: this.#core,
       transports: this.#transports,
       managed: this.#managed,
       wallClock: this.#wallClock,
-      version: ownVersion(),
+      version,
       file,
       now: () => this.#clock.now(),
       config: () => this.#config,
@@ -257,28 +259,8 @@ export class Gateway {
     return restart;
   }
 
-  health(): {
-    ok: boolean;
-    broker: string;
-    upstreams: Record<string, { ok: boolean; connections: number }>;
-    store: string;
-    uptimeSeconds: number;
-    clients: number;
-    transports: string[];
-  } {
-    const fails = this.#core.storeFails;
-    const there = this.#core.brokerThere;
-    return {
-      ok: there && !fails,
-      broker: there ? "connected" : "away",
-      upstreams: Object.fromEntries(
-        this.#upstreamSources().map(({ name, isThere, linksUp }) => [name, { ok: isThere, connections: linksUp }]),
-      ),
-      store: fails ? "failing" : "ok",
-      uptimeSeconds: Math.floor((this.#clock.now() - this.#startedAt) / 1_000),
-      clients: this.#core.sizes.sessions,
-      transports: [...this.#transports.values()].map(({ name, place }) => `${name} ${place}`),
-    };
+  health(): Health {
+    return this.#vitals.health();
   }
 
   /** Every session, as a picture of the moment. */
@@ -288,10 +270,7 @@ export class Gateway {
 
   /** Networks whose devices have links, by the transport's name. */
   links(): (LinkReport & { readonly transport: string })[] {
-    return [...this.#transports.values()].flatMap((transport) => {
-      const report = transport.links?.();
-      return report ? [{ ...report, transport: transport.name }] : [];
-    });
+    return this.#vitals.links();
   }
 
   /** Where clients find each transport, e.g. after listening on port 0. */
@@ -409,47 +388,10 @@ export class Gateway {
   async #startApi(): Promise<void> {
     const { api } = this.#config;
     if (!api.enabled) return;
-    const metrics = createMetrics({
-      core: this.#core.counters,
-      sessionsByState: () => {
-        const states: Record<string, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
-        for (const { state } of this.#core.sessions()) states[state] = (states[state] ?? 0) + 1;
-        return states;
-      },
-      transports: () =>
-        [...this.#transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
-      links: () => this.links(),
-      secure: () =>
-        [...this.#transports.values()].flatMap((transport) => {
-          const report = transport.secureReport?.();
-          return report ? [{ ...report, transport: transport.name }] : [];
-        }),
-      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
-      brokerThere: () => this.#core.brokerThere,
-      storeFails: () => this.#core.storeFails,
-      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
-      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
-    });
-    addServiceMetrics(metrics, {
-      version: versionOf(),
-      upstreams: () => this.#upstreamSources(),
-      commits: this.#commits.durations,
-      wakings: this.#wakings.durations,
-      oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
-    });
-    const sources = {
-      health: () => this.health(),
-      probes: {
-        commitWaitsSeconds: () => this.#commits.waitingSeconds,
-        storeFails: () => this.#core.storeFails,
-        serves: () => this.#serves,
-      },
-      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
-    };
     const said = (who: string, what: string) =>
       logAudit(this.#log, { who, command: "console", input: "", outcome: what });
     const console = api.console ? this.#lookout.console(this.#operatorDesk(), said) : undefined;
-    const server = new ApiServer(api, sources, console);
+    const server = new ApiServer(api, this.#vitals.sources(), console);
     try {
       await server.start();
       this.#api = server;
@@ -460,42 +402,6 @@ export class Gateway {
       if (!(error instanceof GatewayError)) throw error;
       this.#log.warn(`${error.message}. The gateway runs without`);
     }
-  }
-
-  /** Each upstream by its name; the general one is "default", unless another has that name. */
-  #upstreamSources(): UpstreamSource[] {
-    const general = this.#mqtt.has("default") ? "(general)" : "default";
-    const there = new Map(this.#core.brokersThere.map(({ name, isThere }) => [name, isThere]));
-    return [...this.#mqtt].map(([name, { counters, linksUp, certificates }]) => ({
-      ...counters,
-      name: name === "" ? general : name,
-      isThere: there.get(name) ?? false,
-      linksUp,
-      certificates,
-    }));
-  }
-
-  /** As it was found last; looked for again, behind the scrape, when that is a while ago. */
-  #oldestBacklogSeconds(): number {
-    if (this.#core.counters.backlogMessages === 0) return 0;
-    const now = this.#clock.now();
-    if (now - this.#oldestBacklog.lookedAt > lookAtBacklogEveryMs) {
-      this.#oldestBacklog.lookedAt = now;
-      oldestBacklogAt(this.#core, this.#store).then(
-        (at) => {
-          this.#oldestBacklog.at = at;
-        },
-        (error: unknown) => this.#log.debug(error),
-      );
-    }
-    const { at } = this.#oldestBacklog;
-    return at === 0 ? 0 : Math.max(0, (this.#wallClock.now() - at) / 1_000);
-  }
-
-  #sumOfUpstreams(of: (upstream: MqttUpstream) => number): number {
-    let sum = 0;
-    for (const upstream of this.#mqtt.values()) sum += of(upstream);
-    return sum;
   }
 
   async #startControl(): Promise<void> {

@@ -86,6 +86,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway.ts": ["*"],
   "gateway-console.ts": ["*"],
   "gateway-home.ts": ["*"],
+  "gateway-vitals.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],
   "errors.ts": [],

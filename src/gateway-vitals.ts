@@ -1,0 +1,159 @@
+/** Part of the composition root: how the gateway is, for probes, metrics and people. It joins core and edges to what `ApiServer` serves. */
+
+import type { ApiSources } from "./api/server.ts";
+import type { GatewayCore } from "./core/gateway-core.ts";
+import type { Log } from "./observe/log.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
+import type { Wakings } from "./observe/wakings.ts";
+import type { CommitWatch } from "./runtime/commit-watch.ts";
+import { oldestBacklogAt } from "./runtime/operator.ts";
+import type { WallClock } from "./runtime/wall-clock.ts";
+import type { Store } from "./storage/store.ts";
+import type { LinkReport, Transport } from "./transports/transport.ts";
+import type { MqttUpstream } from "./upstream/mqtt-upstream.ts";
+
+/** Between two looks for the oldest publication on disk. */
+const lookAtBacklogEveryMs = 15_000;
+
+export interface VitalsParts {
+  readonly core: GatewayCore;
+  readonly transports: ReadonlyMap<string, Transport>;
+  /** By name; "" is the general one. */
+  readonly mqtt: ReadonlyMap<string, MqttUpstream>;
+  readonly store: Store;
+  readonly log: Log;
+  readonly version: string;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly wallClock: WallClock;
+  readonly commits: CommitWatch;
+  readonly wakings: Wakings;
+  /** Devices are answered. */
+  readonly serves: () => boolean;
+}
+
+export type Health = {
+  ok: boolean;
+  broker: string;
+  upstreams: Record<string, { ok: boolean; connections: number }>;
+  store: string;
+  uptimeSeconds: number;
+  clients: number;
+  transports: string[];
+};
+
+export class Vitals {
+  readonly #parts: VitalsParts;
+  readonly #startedAt: number;
+  /** What was found last, and when: a scrape does not wait for the disk. */
+  #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
+
+  constructor(parts: VitalsParts) {
+    this.#parts = parts;
+    this.#startedAt = parts.now();
+  }
+
+  health(): Health {
+    const { core, transports, now } = this.#parts;
+    const fails = core.storeFails;
+    const there = core.brokerThere;
+    return {
+      ok: there && !fails,
+      broker: there ? "connected" : "away",
+      upstreams: Object.fromEntries(
+        this.#upstreamSources().map(({ name, isThere, linksUp }) => [name, { ok: isThere, connections: linksUp }]),
+      ),
+      store: fails ? "failing" : "ok",
+      uptimeSeconds: Math.floor((now() - this.#startedAt) / 1_000),
+      clients: core.sizes.sessions,
+      transports: [...transports.values()].map(({ name, place }) => `${name} ${place}`),
+    };
+  }
+
+  /** Networks whose devices have links, by the transport's name. */
+  links(): (LinkReport & { readonly transport: string })[] {
+    return [...this.#parts.transports.values()].flatMap((transport) => {
+      const report = transport.links?.();
+      return report ? [{ ...report, transport: transport.name }] : [];
+    });
+  }
+
+  /** What is served to probes and to Prometheus; the metrics are made here, once. */
+  sources(): ApiSources {
+    const { core, transports, commits, wakings, version, serves } = this.#parts;
+    const metrics = createMetrics({
+      core: core.counters,
+      sessionsByState: () => {
+        const states: Record<string, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
+        for (const { state } of core.sessions()) states[state] = (states[state] ?? 0) + 1;
+        return states;
+      },
+      transports: () =>
+        [...transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
+      links: () => this.links(),
+      secure: () =>
+        [...transports.values()].flatMap((transport) => {
+          const report = transport.secureReport?.();
+          return report ? [{ ...report, transport: transport.name }] : [];
+        }),
+      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
+      brokerThere: () => core.brokerThere,
+      storeFails: () => core.storeFails,
+      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
+      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
+    });
+    addServiceMetrics(metrics, {
+      version,
+      upstreams: () => this.#upstreamSources(),
+      commits: commits.durations,
+      wakings: wakings.durations,
+      oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
+    });
+    return {
+      health: () => this.health(),
+      probes: {
+        commitWaitsSeconds: () => commits.waitingSeconds,
+        storeFails: () => core.storeFails,
+        serves: () => serves(),
+      },
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+    };
+  }
+
+  /** Each upstream by its name; the general one is "default", unless another has that name. */
+  #upstreamSources(): UpstreamSource[] {
+    const general = this.#parts.mqtt.has("default") ? "(general)" : "default";
+    const there = new Map(this.#parts.core.brokersThere.map(({ name, isThere }) => [name, isThere]));
+    return [...this.#parts.mqtt].map(([name, { counters, linksUp, certificates }]) => ({
+      ...counters,
+      name: name === "" ? general : name,
+      isThere: there.get(name) ?? false,
+      linksUp,
+      certificates,
+    }));
+  }
+
+  /** As it was found last; looked for again, behind the scrape, when that is a while ago. */
+  #oldestBacklogSeconds(): number {
+    if (this.#parts.core.counters.backlogMessages === 0) return 0;
+    const now = this.#parts.now();
+    if (now - this.#oldestBacklog.lookedAt > lookAtBacklogEveryMs) {
+      this.#oldestBacklog.lookedAt = now;
+      oldestBacklogAt(this.#parts.core, this.#parts.store).then(
+        (at) => {
+          this.#oldestBacklog.at = at;
+        },
+        (error: unknown) => this.#parts.log.debug(error),
+      );
+    }
+    const { at } = this.#oldestBacklog;
+    return at === 0 ? 0 : Math.max(0, (this.#parts.wallClock.now() - at) / 1_000);
+  }
+
+  #sumOfUpstreams(of: (upstream: MqttUpstream) => number): number {
+    let sum = 0;
+    for (const upstream of this.#parts.mqtt.values()) sum += of(upstream);
+    return sum;
+  }
+}
