@@ -7,7 +7,7 @@ import { ConsoleServer } from "./api/console.ts";
 import { LogIn } from "./api/log-in.ts";
 import { listOf } from "./api/proxies.ts";
 import { configurationSchema } from "./config/documentation.ts";
-import type { Managed } from "./config/managed.ts";
+import { type Managed, withManagedTopics } from "./config/managed.ts";
 import { isBluetoothAddress } from "./config/origins.ts";
 import { isPasswordOf } from "./config/password-hash.ts";
 import type { GatewayConfig } from "./config/schema.ts";
@@ -43,6 +43,8 @@ export interface LookoutParts {
   readonly config: () => GatewayConfig;
   /** Who was admitted by hand changed: everybody is asked once more. */
   readonly accessChanged: () => void;
+  /** Topic ids that were given by hand changed. */
+  readonly predefinedChanged: () => void;
   readonly wakingsOf: Installation["wakingsOf"];
   /** Takes over what can change while running; the sections that need a restart. */
   readonly reload: (config: GatewayConfig) => readonly string[];
@@ -168,7 +170,16 @@ export class Lookout {
       totals: this.#totals,
       storeKind: config().store.kind,
       keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
-      predefined: () => ({ forAll: config().topics.predefined, byClient: config().topics.predefinedFor }),
+      predefined: () => {
+        const topics = withManagedTopics(config().topics, managed.state);
+        return { forAll: topics.predefined, byClient: topics.predefinedFor, byHand: managed.state.predefined };
+      },
+      predefine: (id, name, client) => this.#predefine(id, name, client),
+      endPredefined: async (id, client) => {
+        const was = await managed.endPredefined({ id, client });
+        if (was) this.#parts.predefinedChanged();
+        return was;
+      },
       reason: (name) => Object.entries(dropReasonRows).find(([reason]) => reason === name)?.[1],
       addresses: ownAddresses,
       settings: () => ({
@@ -186,7 +197,8 @@ export class Lookout {
           return { restart, version: this.#settings.written().version };
         }),
       keepSecret: (key, secret) => sentenceOr(() => this.#settings.keepSecret(key, secret)),
-      exportSettings: () => exported(config(), managed.state.admitted),
+      exportSettings: () =>
+        exported({ ...config(), topics: withManagedTopics(config().topics, managed.state) }, managed.state.admitted),
       admit: (clientId, peer, isAnywhere) => this.#admit(clientId, peer, isAnywhere),
       join: (seconds) => {
         this.#joinUntil = this.#parts.now() + seconds * 1_000;
@@ -233,6 +245,14 @@ export class Lookout {
     const from = isAnywhere ? {} : { from: placeOf(peer, transports) };
     const problem = await sentenceOf(managed.admit({ clientId, ...from, at, by }));
     if (problem === undefined) this.#parts.accessChanged();
+    return problem;
+  }
+
+  async #predefine(id: number, name: string, client: string | undefined): Promise<string | undefined> {
+    const { managed, wallClock } = this.#parts;
+    const at = new Date(wallClock.now()).toISOString();
+    const problem = await sentenceOf(managed.predefine({ id, name, ...(client !== undefined && { client }), at }));
+    if (problem === undefined) this.#parts.predefinedChanged();
     return problem;
   }
 

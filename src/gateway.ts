@@ -7,7 +7,7 @@ import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
-import { Managed, managedKeys } from "./config/managed.ts";
+import { Managed, managedKeys, withManagedTopics } from "./config/managed.ts";
 import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
@@ -113,7 +113,10 @@ export class Gateway {
     this.#accessPolicy = (options) =>
       createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) => this.#hasKey(clientId));
     this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config) : undefined;
-    const settings = coreOptions(config, this.#accessPolicy(config.access));
+    const settings = coreOptions(
+      { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
+      this.#accessPolicy(config.access),
+    );
     const options = { ...settings, payloads: this.#payloads(config) };
     this.#core = new GatewayCore(options, {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
@@ -156,6 +159,7 @@ export class Gateway {
       now: () => this.#clock.now(),
       config: () => this.#config,
       accessChanged: () => this.#accessChanged(),
+      predefinedChanged: () => this.#predefinedChanged(this.#config),
       wakingsOf: (clientId) => this.#wakings.of(clientId),
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
@@ -211,6 +215,12 @@ export class Gateway {
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) });
   }
 
+  /** What was given by hand lies over the configuration. */
+  #predefinedChanged({ topics }: GatewayConfig): void {
+    const predefined = predefinedTopics(withManagedTopics(topics, this.#managed.state));
+    this.#handle({ kind: "predefinedChanged", predefined });
+  }
+
   /** Whoever has a key of this name is the only one who may bear it. */
   #hasKey(clientId: string): boolean {
     if (managedKeys(this.#managed).has(clientId)) return true;
@@ -245,7 +255,7 @@ export class Gateway {
    */
   reload(config: GatewayConfig): readonly string[] {
     const restart = needRestart(this.#config, config);
-    this.#handle({ kind: "predefinedChanged", predefined: predefinedTopics(config.topics) });
+    this.#predefinedChanged(config);
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
     this.#handle({ kind: "payloadsChanged", payloads: this.#payloads(config) });
     this.#log.level = config.log.level;

@@ -32,6 +32,10 @@ _mqtt_sn_gateway() {
       "queue republish") path="queue republish" ;;
       "queue purge") path="queue purge" ;;
       " join") path="join" ;;
+      " topic") path="topic" ;;
+      "topic list") path="topic list" ;;
+      "topic add") path="topic add" ;;
+      "topic remove") path="topic remove" ;;
       " device") path="device" ;;
       "device list") path="device list" ;;
       "device add") path="device add" ;;
@@ -45,7 +49,7 @@ _mqtt_sn_gateway() {
     esac
   done
   case "$path" in
-    "") words="start check doctor decode replay try-device demo ble console sessions queue join device backup capture restore pub sub -V --version --version --help" ;;
+    "") words="start check doctor decode replay try-device demo ble console sessions queue join topic device backup capture restore pub sub -V --version --version --help" ;;
     "start") words="-c --config --help" ;;
     "check") words="-c --config --export --help" ;;
     "doctor") words="-c --config --json --no-try --bundle --help" ;;
@@ -74,6 +78,10 @@ _mqtt_sn_gateway() {
     "queue republish") words="-c --config --url --token-file --help" ;;
     "queue purge") words="-c --config --url --token-file --client --topic --help" ;;
     "join") words="--for -c --config --help" ;;
+    "topic") words="list add remove --help" ;;
+    "topic list") words="-c --config --url --token-file --help" ;;
+    "topic add") words="-c --config --url --token-file --client --help" ;;
+    "topic remove") words="-c --config --url --token-file --client --help" ;;
     "device") words="list add rotate remove --help" ;;
     "device list") words="-c --config --help" ;;
     "device add") words="-c --config --help" ;;

@@ -136,6 +136,42 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         );
       }),
     );
+  const topic = program.command("topic").description("predefined topic ids");
+  withPlace(topic.command("list", { isDefault: true }), configFile)
+    .description("predefined topic ids, of the configuration and by hand")
+    .action(
+      plainly(async (options: PlaceOptions) => {
+        const { predefined } = await ask(placeIn(options), "topics.list", {});
+        const rows = predefined.map(({ id, name, client = "all", isByHand }) => ({
+          id: String(id),
+          topic: name,
+          client,
+          from: isByHand ? "by hand" : "configuration",
+        }));
+        say(table(rows, "no predefined topic id"));
+      }),
+    );
+  withPlace(topic.command("add"), configFile)
+    .description(commands["topics.add"].description)
+    .argument("<id>", "1 to 65534", wholeNumber(1, 65_534))
+    .argument("<name>", "the topic")
+    .option("--client <id>", "only for this client, or those that fit the pattern")
+    .action(
+      plainly(async (id: number, name: string, { client, ...options }: PlaceOptions & { client?: string }) => {
+        await ask(placeIn(options), "topics.add", { id, name, ...(client !== undefined && { client }) });
+        say(`topic id ${id} is ${name}${client === undefined ? "" : ` for ${client}`}`);
+      }),
+    );
+  withPlace(topic.command("remove"), configFile)
+    .description(commands["topics.remove"].description)
+    .argument("<id>", "1 to 65534", wholeNumber(1, 65_534))
+    .option("--client <id>", "the client or pattern that it was given to; without it, the one for all")
+    .action(
+      plainly(async (id: number, { client, ...options }: PlaceOptions & { client?: string }) => {
+        await ask(placeIn(options), "topics.remove", { id, ...(client !== undefined && { client }) });
+        say(`topic id ${id}${client === undefined ? "" : ` of ${client}`} is taken back`);
+      }),
+    );
   const device = program.command("device").description("devices with a key of their own");
   device
     .command("list", { isDefault: true })

@@ -9,11 +9,14 @@ import { join } from "node:path";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import type { StoreOptions } from "../storage/options.ts";
+import type { GatewayConfig } from "./schema.ts";
 
 const admittedMax = 10_000;
 const loginsMax = 100;
 
 const tokensMax = 100;
+
+const predefinedMax = 10_000;
 
 const devicesMax = 100_000;
 
@@ -46,6 +49,20 @@ const managedState = z.strictObject({
       }),
     )
     .max(admittedMax)
+    .default([]),
+  /** Predefined topic ids that were given by hand; they come before those of the configuration. */
+  predefined: z
+    .array(
+      z.strictObject({
+        id: z.int().min(1).max(65_534),
+        name: z.string().min(1).max(65_535),
+        /** Client id or pattern; absent: for all. */
+        client: z.string().min(1).optional(),
+        /** When, for people. */
+        at: z.string(),
+      }),
+    )
+    .max(predefinedMax)
     .default([]),
   /** Devices with a key of their own (pre-shared, for DTLS). */
   devices: z
@@ -99,6 +116,7 @@ export type ManagedState = z.infer<typeof managedState>;
 export type ManagedDevice = ManagedState["devices"][number];
 export type AdmittedClient = ManagedState["admitted"][number];
 export type ManagedToken = ManagedState["console"]["tokens"][number];
+export type ManagedTopic = ManagedState["predefined"][number];
 export type Login = ManagedState["console"]["logins"][number];
 
 export class Managed {
@@ -132,6 +150,25 @@ export class Managed {
     await this.#change((state) => ({
       ...state,
       admitted: state.admitted.filter((each) => each.clientId !== clientId),
+    }));
+    return true;
+  }
+
+  /** The same id of the same client has one name: the last. @throws {GatewayError} as `admit`. */
+  predefine(topic: ManagedTopic): Promise<void> {
+    return this.#change((state) => {
+      const others = state.predefined.filter((each) => !isSameId(each, topic));
+      if (others.length >= predefinedMax) throw refusal(this.path, `there is room for ${predefinedMax} topic ids`);
+      return { ...state, predefined: [...others, topic] };
+    });
+  }
+
+  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  async endPredefined(topic: Pick<ManagedTopic, "id" | "client">): Promise<boolean> {
+    if (!this.#state.predefined.some((each) => isSameId(each, topic))) return false;
+    await this.#change((state) => ({
+      ...state,
+      predefined: state.predefined.filter((each) => !isSameId(each, topic)),
     }));
     return true;
   }
@@ -198,6 +235,25 @@ export class Managed {
   }
 }
 
+/** The topics of the configuration with what was given by hand laid over them. */
+export function withManagedTopics(
+  topics: GatewayConfig["topics"],
+  { predefined }: Pick<ManagedState, "predefined">,
+): GatewayConfig["topics"] {
+  if (predefined.length === 0) return topics;
+  const forAll = { ...topics.predefined };
+  const byClient = new Map(Object.entries(topics.predefinedFor));
+  for (const { id, name, client } of predefined)
+    if (client === undefined) forAll[id] = name;
+    else byClient.set(client, { ...byClient.get(client), [id]: name });
+  // Not by assignment: a client may be called __proto__.
+  return { ...topics, predefined: forAll, predefinedFor: Object.fromEntries(byClient) };
+}
+
+function isSameId(a: Pick<ManagedTopic, "id" | "client">, b: Pick<ManagedTopic, "id" | "client">): boolean {
+  return a.id === b.id && a.client === b.client;
+}
+
 /** The keys of devices that `device add` made, by name. To be asked for anew: they change while the gateway runs. */
 export function managedKeys({ state }: Managed): ReadonlyMap<string, Uint8Array> {
   let keys = keysOf.get(state);
@@ -213,12 +269,16 @@ const keysOf = new WeakMap<ManagedState, ReadonlyMap<string, Uint8Array>>();
 
 /** Sentences for `check`; none where nothing is managed. */
 export function managedInWords({ path, state }: Managed): string[] {
-  const { admitted, console, devices } = state;
+  const { admitted, console, devices, predefined } = state;
   const where = path ?? "memory";
   const lines = admitted.map(({ clientId, from, at, by }) => {
     const place = from === undefined ? "from anywhere" : `from ${from}`;
     return `${where} admits ${JSON.stringify(clientId)} ${place}, before access.rules are asked (${by}, ${at})`;
   });
+  for (const { id, name, client, at } of predefined)
+    lines.push(
+      `${where} gives ${client === undefined ? "all clients" : JSON.stringify(client)} topic id ${id} = ${JSON.stringify(name)}, before topics.predefined (${at})`,
+    );
   if (devices.length > 0)
     lines.push(
       `${where} has keys of ${devices.length} devices: ${devices

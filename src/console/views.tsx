@@ -288,6 +288,40 @@ function textOf(base64: string): string {
   }
 }
 
+/** A device's firmware has the number; here is said what it means. */
+function NewPredefined({ done }: { readonly done: () => void }) {
+  const [id, setId] = useState("");
+  const [name, setName] = useState("");
+  const [client, setClient] = useState("");
+  const query = { id, name, ...(client !== "" && { client }) };
+  return (
+    <div class="bar">
+      <label>
+        Id{" "}
+        <input
+          type="text"
+          inputMode="numeric"
+          value={id}
+          onInput={(event) => setId(event.currentTarget.value.trim())}
+        />
+      </label>
+      <label>
+        Topic <input type="text" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+      </label>
+      <label>
+        Only for the client{" "}
+        <input
+          type="text"
+          value={client}
+          placeholder="all clients"
+          onInput={(event) => setClient(event.currentTarget.value)}
+        />
+      </label>
+      <Do label="Give this id" work={() => act("POST", "topics/predefined", query)} done={done} />
+    </div>
+  );
+}
+
 export function Topics() {
   const topics = useAsked(() => ask<"topics.list">("topics"), []);
   return (
@@ -297,16 +331,36 @@ export function Topics() {
           <h2>Predefined</h2>
           {predefined.length === 0 && (
             <p class="quiet">
-              None. `topics.predefined` in the configuration gives ids that devices use without asking.
+              None. A device uses a predefined id without asking: give one here, or in the configuration.
             </p>
           )}
           <ul class="plain">
-            {predefined.map(({ id, name, client }) => (
+            {predefined.map(({ id, name, client, isByHand }) => (
               <li key={`${client} ${id}`}>
-                <b>{id}</b> <Name text={name} /> {client !== undefined && <span class="quiet">for {client} alone</span>}
+                <b>{id}</b> <Name text={name} />{" "}
+                {client !== undefined && (
+                  <span class="quiet">
+                    for <Name text={client} /> alone
+                  </span>
+                )}{" "}
+                {isByHand && (
+                  <>
+                    <span class="quiet">given by hand</span>{" "}
+                    <Do
+                      label={`Take ${id} back`}
+                      sure="When they connect next, devices that use it are refused, or get what the configuration says. Sure?"
+                      work={() =>
+                        act("DELETE", "topics/predefined", { id: String(id), ...(client !== undefined && { client }) })
+                      }
+                      done={topics.again}
+                    />
+                  </>
+                )}
               </li>
             ))}
           </ul>
+          <NewPredefined done={topics.again} />
+          <p class="quiet">What is changed here counts for each device from its next CONNECT.</p>
           <h2>In use</h2>
           {used.length === 0 && <p class="quiet">No device has registered a name or subscribed.</p>}
           <ul class="plain">

@@ -4,10 +4,12 @@ import { deviceCommands } from "./device-commands.ts";
 import { overviewCommands } from "./overview-commands.ts";
 import { settingsCommands } from "./settings-commands.ts";
 import { signInCommands } from "./sign-in-commands.ts";
+import { topicCommands } from "./topic-commands.ts";
 
 export const consoleCommands = {
   ...overviewCommands,
   ...deviceCommands,
+  ...topicCommands,
   ...admissionCommands,
   ...settingsCommands,
   ...signInCommands,

@@ -27,6 +27,8 @@ export interface Installation {
   predefined(): {
     readonly forAll: Readonly<Record<string, string>>;
     readonly byClient: Readonly<Record<string, Readonly<Record<string, string>>>>;
+    /** Of these, those that were given by hand. */
+    readonly byHand: readonly { readonly id: number; readonly name: string; readonly client?: string | undefined }[];
   };
   /** What a reason for a drop means, and what to do about it. */
   reason(name: string): { readonly meaning: string; readonly advice: string } | undefined;
@@ -54,6 +56,10 @@ export interface Installation {
   removeKey(name: string): Promise<boolean>;
   /** Devices with a key, without it. */
   withKeys(): readonly { readonly name: string; readonly added: string }[];
+  /** This id is this topic's from now on, for all clients or one. A sentence where it cannot be. */
+  predefine(id: number, name: string, client: string | undefined): Promise<string | undefined>;
+  /** False: it was not given by hand. */
+  endPredefined(id: number, client: string | undefined): Promise<boolean>;
   /** False: it was not admitted by hand. */
   withdraw(clientId: string): Promise<boolean>;
   /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
@@ -144,7 +150,9 @@ export const emptyInstallation: Installation = {
   totals: new TotalsOfTheHour(),
   storeKind: "memory",
   keepsWhenAway: false,
-  predefined: () => ({ forAll: {}, byClient: {} }),
+  predefined: () => ({ forAll: {}, byClient: {}, byHand: [] }),
+  predefine: async () => "there is nothing here to keep it in",
+  endPredefined: async () => false,
   reason: () => undefined,
   addresses: () => [],
   settings: () => ({

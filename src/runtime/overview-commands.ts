@@ -95,20 +95,6 @@ export const overviewCommands = {
     audited: false,
     run: (operator) => done(operator.installation.totals.perSecond()),
   }),
-  "topics.list": json({
-    description: "predefined topic ids, and which names and filters are used, by how many",
-    method: "GET",
-    path: "/topics",
-    input: nothing,
-    output: z.object({
-      predefined: z.array(z.object({ id: count, name: z.string(), client: z.string().optional() })),
-      used: z.array(z.object({ name: z.string(), isFilter: z.boolean(), clients: count, some: z.array(z.string()) })),
-      isCut: z.boolean().describe("There are more than are shown."),
-    }),
-    role: "viewer",
-    audited: false,
-    run: (operator) => done(operator.topics()),
-  }),
   "radio.show": json({
     description: "networks and adapters, and the devices that have links",
     method: "GET",

@@ -148,11 +148,18 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         use.clients++;
         if (use.some.length < usersNamed) use.some.push(clientId);
       }
-      const { forAll, byClient } = installation.predefined();
-      const predefined = Object.entries(forAll).map(([id, name]) => ({ id: Number(id), name }));
-      const own = Object.entries(byClient).flatMap(([client, table]) =>
-        Object.entries(table).map(([id, name]) => ({ id: Number(id), name, client })),
-      );
+      const { forAll, byClient, byHand } = installation.predefined();
+      const rowsFor = (table: Readonly<Record<string, string>>, client?: string) => {
+        const given = new Set(byHand.filter((each) => each.client === client).map(({ id }) => id));
+        return Object.entries(table).map(([id, name]) => ({
+          id: Number(id),
+          name,
+          ...(client !== undefined && { client }),
+          isByHand: given.has(Number(id)),
+        }));
+      };
+      const predefined = rowsFor(forAll);
+      const own = Object.entries(byClient).flatMap(([client, table]) => rowsFor(table, client));
       return {
         predefined: [...predefined, ...own],
         used: [...uses.values()].sort((a, b) => b.clients - a.clients),

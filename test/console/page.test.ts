@@ -168,6 +168,38 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     expect(complaints).toEqual([]);
   });
 
+  test("a predefined id given on the page counts from a device's next CONNECT, until it is taken back", async () => {
+    const served = await serve();
+    const device = new PlainDevice("fixed", served.port);
+    await device.connect();
+    const message = {
+      type: "PUBLISH",
+      dup: false,
+      qos: 1,
+      retain: false,
+      topicIdType: "predefined",
+      topicId: 7,
+    } as const;
+    const send = (msgId: number) => device.says({ ...message, msgId, data: new Uint8Array([1]) }, "PUBACK");
+    expect(await send(1)).toMatchObject({ returnCode: 2 });
+    const { page } = await open(browser, served, "topics");
+    await page.getByLabel("Id").fill("70000");
+    await page.getByLabel("Topic").fill("given/by hand");
+    await page.getByRole("button", { name: "Give this id" }).click();
+    await page.getByText(/65534 at most/).waitFor();
+    await page.getByLabel("Id").fill("7");
+    await page.getByRole("button", { name: "Give this id" }).click();
+    await page.getByText("given by hand", { exact: true }).waitFor();
+    expect(await send(2)).toMatchObject({ returnCode: 2 }); // one meaning as long as it is connected
+    await device.connect();
+    expect(await send(3)).toMatchObject({ returnCode: 0 });
+    await page.getByRole("button", { name: "Take 7 back" }).click();
+    await page.getByRole("button", { name: "Yes" }).click();
+    await page.getByText("given by hand", { exact: true }).waitFor({ state: "detached" });
+    await device.connect();
+    expect(await send(4)).toMatchObject({ returnCode: 2 });
+  });
+
   test("a dead letter is shown with its reason, and deleted when that is wished", async () => {
     const served = await serve({ buffer: { messagesMax: 1, atLimit: "oldest" } });
     const device = new PlainDevice("full", served.port);

@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createAccessPolicy } from "../../src/config/access.ts";
 import { accessOptions } from "../../src/config/access-options.ts";
+import { predefinedTopics } from "../../src/config/core-options.ts";
 import { parseConfig } from "../../src/config/load.ts";
-import { Managed, managedInWords, managedKeys } from "../../src/config/managed.ts";
+import { Managed, managedInWords, managedKeys, withManagedTopics } from "../../src/config/managed.ts";
 import { hashOfPassword, isPasswordOf } from "../../src/config/password-hash.ts";
 import { shownConfig } from "../../src/config/shown.ts";
 import type { PeerId } from "../../src/core/types.ts";
@@ -41,6 +42,35 @@ test("who is admitted is there in the next life, in a file of the gateway's own"
   ]);
   expect(await later.withdraw("a")).toBe(true);
   expect(await later.withdraw("a")).toBe(false);
+});
+
+test("a topic id given by hand comes before the configuration's, for all clients or one, until it is taken back", async () => {
+  const place = folder();
+  const managed = new Managed(store(place));
+  const { topics } = parseConfig({
+    topics: { predefined: { 1: "file", 2: "two" }, predefinedFor: { a: { 1: "own" } } },
+  });
+  expect(withManagedTopics(topics, managed.state)).toBe(topics);
+  const at = "2026-11-28T10:00:00.000Z";
+  await managed.predefine({ id: 1, name: "old", at });
+  await managed.predefine({ id: 1, name: "hand", at });
+  await managed.predefine({ id: 3, name: "three", client: "__proto__", at });
+  const later = new Managed(store(place));
+  expect(later.state.predefined).toHaveLength(2);
+  const merged = predefinedTopics(withManagedTopics(topics, later.state));
+  expect([...merged.forAll]).toEqual([
+    [1, "hand"],
+    [2, "two"],
+  ]);
+  expect([...(merged.byClientId.get("a") ?? [])]).toEqual([[1, "own"]]);
+  expect([...(merged.byClientId.get("__proto__") ?? [])]).toEqual([[3, "three"]]);
+  expect(managedInWords(later)).toEqual([
+    expect.stringContaining('gives all clients topic id 1 = "hand", before topics.predefined'),
+    expect.stringContaining('gives "__proto__" topic id 3 = "three"'),
+  ]);
+  expect(await later.endPredefined({ id: 3 })).toBe(false);
+  expect(await later.endPredefined({ id: 1 })).toBe(true);
+  expect(predefinedTopics(withManagedTopics(topics, later.state)).forAll.get(1)).toBe("file");
 });
 
 test("with a store in memory it lasts as long as the gateway", async () => {
