@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { lookAtStore } from "../../src/cli/doctor/machine.ts";
+import { parseConfig } from "../../src/config/load.ts";
 import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { encodeRecord } from "../../src/storage/encoding.ts";
@@ -353,6 +355,22 @@ describe.skipIf(missing !== undefined)(
       await works(there);
       expect(await names(there)).toEqual(["a"]);
       client.disconnect();
+    });
+
+    test("doctor: a server that is there, and what its settings are worth", async () => {
+      const looked = async (url: string, redis: object = {}) => {
+        const found = await lookAtStore(parseConfig({ store: { kind: "redis", redis: { url, ...redis } } }));
+        return found.map(({ is, what }) => `${is}: ${what}`);
+      };
+      expect(await looked(shared.url)).toEqual([`ok: ${shared.url} answers`]);
+      const careless = await server({ appendonly: "no", "maxmemory-policy": "allkeys-lru", maxmemory: "100mb" });
+      expect(await looked(careless.url)).toEqual([
+        `ok: ${careless.url} answers`,
+        expect.stringMatching(/^doubtful: .*no append-only file/),
+        expect.stringMatching(/^wrong: .*throws keys away/),
+      ]);
+      const closed = await server({ requirepass: "correct" });
+      expect((await looked(closed.url)).join()).toMatch(/^wrong: .*NOAUTH/);
     });
 
     test("a gateway: what it stored for the broker outlives kill -9 of itself, and the password is nowhere to be seen", async () => {

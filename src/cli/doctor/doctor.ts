@@ -13,7 +13,7 @@ import { ask } from "../ask.ts";
 import { out } from "../output.ts";
 import { lookAtUpstream } from "./broker.ts";
 import { doubtful, type Finding, ok, skipped, wrong } from "./finding.ts";
-import { lookAtApi, lookAtClock, lookAtDisk, lookAtTransport, lookAtUnit } from "./machine.ts";
+import { lookAtApi, lookAtClock, lookAtStore, lookAtTransport, lookAtUnit } from "./machine.ts";
 
 export interface DoctorOptions {
   readonly json?: boolean;
@@ -48,7 +48,7 @@ export async function examine(
   const isRunning = config.store.kind !== "memory" && (await answers(config));
   findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
   for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
-  findings.push(...(await lookAtApi(config, isRunning)), ...lookAtDisk(config), lookAtClock());
+  findings.push(...(await lookAtApi(config, isRunning)), ...(await lookAtStore(config)), lookAtClock());
   const all = [
     ["upstream", config.upstream] as const,
     ...config.upstreams.map((each, i) => [`upstreams.${i}`, each] as const),

@@ -21,11 +21,15 @@ import { WallClock } from "../../runtime/wall-clock.ts";
 import { loadHciNative, readAdapters } from "../../transports/ble/hci-native.ts";
 import { inspectSystem } from "../../transports/ble/system.ts";
 import { codeOf, doubtful, type Finding, messageOf, ok, skipped, wrong } from "./finding.ts";
+import { lookAtRedis } from "./redis.ts";
 
 type Transport = GatewayConfig["transports"][number];
 
-/** `isRunning`: a gateway with this store answers, so its ports are taken by itself. */
-export async function lookAtTransport(transport: Transport, isRunning: boolean): Promise<Finding[]> {
+/**
+ * `isRunning`: a gateway with this store answers, so its ports are taken by itself. `root`: where /sys, /proc and /usr of
+ * this machine are.
+ */
+export async function lookAtTransport(transport: Transport, isRunning: boolean, root = "/"): Promise<Finding[]> {
   if (transport.type === "udp" || transport.type === "dtls") return lookAtUdp(transport, isRunning);
   const about = `transport ${transport.name}`;
   if (transport.type === "serial") {
@@ -34,7 +38,7 @@ export async function lookAtTransport(transport: Transport, isRunning: boolean):
   }
   const { adapter, channel } = transport;
   const wishes = { needsAdmin: channel === "user", adapter, known: readAdapters(loadHciNative()) };
-  return inspectSystem("/", wishes).map(({ ok: isOk, what, hint }) => {
+  return inspectSystem(root, wishes).map(({ ok: isOk, what, hint }) => {
     if (!isOk) return wrong(about, what, hint ?? "see: mqtt-sn-gateway ble check");
     return hint === undefined ? ok(about, what) : doubtful(about, what, hint);
   });
@@ -138,17 +142,32 @@ const commits = 15;
 /** A card that is slower makes every acknowledgement late. */
 const commitMsMax = 100;
 
-export function lookAtDisk({ store }: GatewayConfig): Finding[] {
+/** `measured`: octets that are free in a folder, and how long a commit takes there. */
+export async function lookAtStore(config: GatewayConfig, measured = measuredOnDisk): Promise<Finding[]> {
+  return config.store.kind === "redis" ? lookAtRedis(config.store) : lookAtDisk(config, measured);
+}
+
+interface Measured {
+  freeBytes(folder: string): number;
+  commitMs(folder: string): number;
+}
+
+const measuredOnDisk: Measured = {
+  freeBytes: (folder) => {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  },
+  commitMs,
+};
+
+function lookAtDisk({ store }: GatewayConfig, measured: Measured): Finding[] {
   const about = "store";
-  if (store.kind === "redis")
-    return [skipped(about, `sessions are at ${store.redis.url}; whether that is well, the log of the gateway says`)];
   if (store.kind === "memory") return [skipped(about, "nothing is kept on disk (store.kind)")];
   let folder = resolve(store.folder);
   while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
   if (!statSync(folder).isDirectory()) return []; // found with the configuration's files
   try {
-    const { bavail, bsize } = statfsSync(folder);
-    const free = bavail * bsize;
+    const free = measured.freeBytes(folder);
     const megabytes = Math.round(free / 2 ** 20);
     const space =
       free >= freeBytesMin
@@ -158,7 +177,7 @@ export function lookAtDisk({ store }: GatewayConfig): Finding[] {
             `only ${megabytes} MB are free in ${folder}`,
             `make room; see: sudo du -xh --max-depth=2 ${folder} | sort -h`,
           );
-    const ms = commitMs(folder);
+    const ms = measured.commitMs(folder);
     const speed =
       ms <= commitMsMax
         ? ok(about, `a commit takes ${ms.toFixed(1)} ms there`)
@@ -203,16 +222,10 @@ function commitMs(folder: string): number {
 
 const unit = "mqtt-sn-gateway";
 
-export async function lookAtUnit(): Promise<Finding> {
-  if (!existsSync("/run/systemd/system")) return skipped("unit", "no systemd runs here");
-  const text = await new Promise<string>((done) =>
-    execFile(
-      "systemctl",
-      ["show", unit, "-p", "LoadState,ActiveState,SubState,NRestarts,UnitFileState"],
-      { timeout: 5_000 },
-      (_error, out) => done(out),
-    ),
-  );
+/** `show`: what `systemctl show` says of the unit; undefined where no systemd runs. */
+export async function lookAtUnit(show = systemctlShow): Promise<Finding> {
+  const text = await show();
+  if (text === undefined) return skipped("unit", "no systemd runs here");
   const facts = new Map(text.split("\n").map((line) => [line.split("=")[0] ?? "", line.slice(line.indexOf("=") + 1)]));
   if (facts.get("LoadState") !== "loaded") return skipped("unit", `there is no service ${unit}`);
   const state = `${unit} is ${facts.get("ActiveState")} (${facts.get("SubState")}), started again ${facts.get("NRestarts")} times`;
@@ -222,4 +235,16 @@ export async function lookAtUnit(): Promise<Finding> {
   if (facts.get("UnitFileState") === "disabled")
     return doubtful("unit", `${state}; not started with the machine`, `sudo systemctl enable ${unit}`);
   return ok("unit", state);
+}
+
+async function systemctlShow(): Promise<string | undefined> {
+  if (!existsSync("/run/systemd/system")) return undefined;
+  return new Promise<string>((done) =>
+    execFile(
+      "systemctl",
+      ["show", unit, "-p", "LoadState,ActiveState,SubState,NRestarts,UnitFileState"],
+      { timeout: 5_000 },
+      (_error, out) => done(out),
+    ),
+  );
 }

@@ -1,0 +1,62 @@
+/** Is the server of `store.kind` "redis" there, and does it keep what it is given? Nothing is written. */
+import type { GatewayConfig } from "../../config/schema.ts";
+import { RedisConnection, type ServerFacts } from "../../storage/redis-connection.ts";
+import { readSecret } from "../../upstream/credentials.ts";
+import { doubtful, type Finding, messageOf, ok, wrong } from "./finding.ts";
+
+const about = "store";
+const answerMsMax = 5_000;
+
+export async function lookAtRedis({ redis }: GatewayConfig["store"]): Promise<Finding[]> {
+  let connection: RedisConnection | undefined;
+  try {
+    const password = redis.password && readSecret(redis.password);
+    connection = await RedisConnection.open(redis, password, answerMsMax);
+    return [ok(about, `${redis.url} answers`), ...factsInWords(await connection.facts(), redis.url)];
+  } catch (error) {
+    const why = messageOf(error);
+    return [wrong(about, `${redis.url}: ${why}`, hintOf(why, redis.url))];
+  } finally {
+    connection?.close();
+  }
+}
+
+/** What it says of itself; undefined: this user may not ask. */
+export function factsInWords(facts: ServerFacts | undefined, url: string): Finding[] {
+  if (!facts)
+    return [
+      doubtful(
+        about,
+        "this user may not ask for INFO: nobody knows how safe the server keeps things",
+        "ACL SETUSER ... +info",
+      ),
+    ];
+  const set = (name: string, value: string) => `redis-cli -u ${url} config set ${name} ${value}; and in redis.conf`;
+  const found: Finding[] = [];
+  if (facts.isReplica)
+    found.push(wrong(about, "the server is a replica, and takes no writes", "name its primary in store.redis.url"));
+  if (!facts.hasLog)
+    found.push(
+      doubtful(
+        about,
+        "the server writes no append-only file: its end loses what was acknowledged",
+        set("appendonly", "yes"),
+      ),
+    );
+  if (facts.whenFull.startsWith("allkeys-"))
+    found.push(
+      wrong(
+        about,
+        `the server throws keys away when its memory is full (${facts.whenFull})`,
+        set("maxmemory-policy", "noeviction"),
+      ),
+    );
+  return found;
+}
+
+function hintOf(why: string, url: string): string {
+  if (/npm install/.test(why)) return "npm install ioredis";
+  if (/WRONGPASS|NOAUTH|NOPERM/.test(why)) return "see store.redis.username and store.redis.password";
+  if (/certificate|self-signed/i.test(why)) return "see store.redis.tls.ca and store.redis.tls.serverName";
+  return `redis-cli -u ${url} ping`;
+}
