@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
-import { GatewayError } from "../errors.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
-import { restoreBackup, writeBackup } from "../storage/backup.ts";
+import { restoreBackup, restoreInto, writeBackup } from "../storage/backup.ts";
+import { RedisStore } from "../storage/redis.ts";
+import { readSecret } from "../upstream/credentials.ts";
 import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
 import { wholeNumber } from "./device-options.ts";
@@ -256,9 +257,17 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .action(
       plainly(async (file: string, options: { config?: string }) => {
         const { store } = loadConfig(options.config ?? defaultConfigFile());
-        if (store.kind === "redis")
-          throw new GatewayError("ERR_BACKUP", { file }, { say: "a backup can be restored to disk only (store.kind)" });
         const progress = new Progress("restore", "records");
+        if (store.kind === "redis") {
+          const { redis } = store;
+          const there = new RedisStore(redis, () => redis.password && readSecret(redis.password));
+          const { records, leftOut } = await restoreInto(file, there, (done, total) =>
+            progress.at(done, total),
+          ).finally(() => progress.end());
+          say(`${records} records are at ${redis.url}, prefix ${redis.prefix}`);
+          if (leftOut.length > 0) say(`left out, as a later version wrote it: ${leftOut.join(", ")}`);
+          return;
+        }
         const { records, aside } = await restoreBackup(file, store.folder, (done, total) =>
           progress.at(done, total),
         ).finally(() => progress.end());

@@ -9,9 +9,12 @@ import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
+import type { Change } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
-import { isForBackup } from "./keys.ts";
+import { decodeRecord } from "./encoding.ts";
+import { isForBackup, isOfStoreItself } from "./keys.ts";
 import { dropCopy } from "./place.ts";
+import type { Store } from "./store.ts";
 
 const kind = "mqtt-sn-gateway backup";
 const digestBytes = 32;
@@ -98,6 +101,62 @@ export async function restoreBackup(
   renameSync(fresh, place);
   dropCopy(place);
   return { records, aside };
+}
+
+const inOneCommit = 500;
+
+/**
+ * Puts a backup into an empty store of any kind: so a gateway changes from a disk to Redis. Answers how many records are
+ * there now, and which kinds of a later version were left out, since only a disk keeps what it cannot read.
+ * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, or the store has something already; ERR_STORE_OPEN, ERR_STORE_WRITE
+ */
+export async function restoreInto(
+  file: string,
+  store: Store,
+  progress: (done: number, total?: number) => void = () => {},
+): Promise<{ records: number; leftOut: readonly string[] }> {
+  let total = 0;
+  for await (const [key, value] of backupRecords(file)) {
+    const found = isForBackup(key) && !isOfStoreItself(key) ? decodeRecord(key, value) : undefined;
+    if (found?.is === "wrong")
+      throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is none: ${found.why}` });
+    progress(++total);
+  }
+  await store.open();
+  try {
+    if (!(await isEmpty(store)))
+      throw new GatewayError(
+        "ERR_BACKUP",
+        { file },
+        { say: "there are sessions in the store; give store.redis.prefix another name, or delete what is there" },
+      );
+    const leftOut = new Set<string>();
+    let [records, read] = [0, 0];
+    let changes: Change[] = [];
+    const write = () =>
+      new Promise<void>((done, failed) => {
+        store.commit(changes, (error) => (error ? failed(error) : done()));
+        changes = [];
+      });
+    for await (const [key, value] of backupRecords(file)) {
+      progress(++read, total);
+      const found = isForBackup(key) && !isOfStoreItself(key) ? decodeRecord(key, value) : undefined;
+      if (found?.is === "later") leftOut.add(found.what);
+      if (found?.is !== "record") continue;
+      records++;
+      changes.push(found.change);
+      if (changes.length === inOneCommit) await write();
+    }
+    await write();
+    return { records, leftOut: [...leftOut] };
+  } finally {
+    await store.close();
+  }
+}
+
+async function isEmpty(store: Store): Promise<boolean> {
+  const some = await Promise.all([store.sessions(undefined, 1), store.known(undefined, 1), store.letters(0, 1)]);
+  return some.every(({ length }) => length === 0);
 }
 
 /** Fails while a gateway has the store. */

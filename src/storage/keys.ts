@@ -76,6 +76,11 @@ export function rangeOf(of: Kind): { readonly gt: string; readonly lt: string } 
   return { gt: letters[of], lt: String.fromCharCode(letters[of].charCodeAt(0) + 1) };
 }
 
+/** Not a record of the gateway's state, but what this one store says of itself. */
+export function isOfStoreItself(key: string): boolean {
+  return key.startsWith("c") || key === formatKey || key === openKey || key === epochKey;
+}
+
 /** Whether a copy of this record elsewhere would do harm: it belongs to this store alone. */
 export function isForBackup(key: string): boolean {
   return !key.startsWith(letters.secure);

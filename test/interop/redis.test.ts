@@ -2,15 +2,17 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { lookAtStore } from "../../src/cli/doctor/machine.ts";
 import { parseConfig } from "../../src/config/load.ts";
-import type { Change } from "../../src/core/record.ts";
+import type { Change, StoredState } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { backupOctets, restoreInto, writeBackup } from "../../src/storage/backup.ts";
+import { DiskStore } from "../../src/storage/disk.ts";
 import { encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
@@ -355,6 +357,49 @@ describe.skipIf(missing !== undefined)(
       await works(there);
       expect(await names(there)).toEqual(["a"]);
       client.disconnect();
+    });
+
+    test("a backup of a store on disk is restored into Redis, and not over what is there", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "to-redis-"));
+      const file = join(folder, "backup");
+      try {
+        const options = storeOptions.parse({ kind: "disk", folder });
+        const disk = new DiskStore(options);
+        await disk.open();
+        const publication = { topicName: "t", payload: Uint8Array.of(0, 1), qos: 1, retain: false } as const;
+        const changes: Change[] = [
+          ...[...Array(600).keys()].map((i) => session(`device-${i}`)),
+          queued("device-3", 4),
+          { of: "known", clientId: "device-3", id: 0, record: {} },
+          { of: "backlog", clientId: "device-4", id: 7, record: { publication, at: 1 } },
+          { of: "letter", clientId: "device-5", id: 9, record: { direction: "up", reason: "r", publication, at: 1 } },
+          { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(1) } },
+        ];
+        await commit(disk, ...changes);
+        await writeBackup(file, backupOctets(disk.snapshot() ?? []));
+        const byName = (a: StoredState, b: StoredState) => (a.session.clientId < b.session.clientId ? -1 : 1);
+        const wanted = (await stored(disk)).sort(byName);
+        const letters = await disk.letters(0, 10);
+        await disk.close();
+        const prefix = randomUUID();
+        const steps: number[] = [];
+        const made = await restoreInto(file, store(shared, { prefix }), (done) => steps.push(done));
+        expect(made).toEqual({ records: 604, leftOut: [] });
+        expect(Math.max(...steps)).toBeGreaterThanOrEqual(604); // with marks of commits
+        const there = await opened(shared, { prefix });
+        expect((await stored(there)).sort(byName)).toEqual(wanted);
+        expect(await there.letters(0, 10)).toEqual(letters);
+        expect(await there.known(undefined, 10)).toEqual(["device-3"]);
+        expect(await there.secure(undefined, 10)).toEqual([]); // devices shake hands again
+        await there.close();
+        await expect(restoreInto(file, store(shared, { prefix }))).rejects.toThrow(/there are sessions in the store/);
+        truncateSync(file, 2_000);
+        const other = randomUUID();
+        await expect(restoreInto(file, store(shared, { prefix: other }))).rejects.toThrow(/not a whole backup/);
+        expect(await names(await opened(shared, { prefix: other }))).toEqual([]);
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
     });
 
     test("doctor: a server that is there, and what its settings are worth", async () => {
