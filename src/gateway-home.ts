@@ -6,8 +6,8 @@ import type { GatewayEvent } from "./core/event.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
 import { homeId } from "./core/own-ids.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
-import { HomeConnection, type Told } from "./home-assistant/connection.ts";
 import { Home } from "./home-assistant/home.ts";
+import { OwnConnection, type Speaker, type Told } from "./upstream/own-connection.ts";
 
 export interface HomeParts {
   readonly config: GatewayConfig;
@@ -21,7 +21,7 @@ export interface HomeParts {
 export class HomeAssistant {
   #declarations: Declarations;
   readonly #home: Home;
-  readonly #connection: HomeConnection;
+  readonly #connection: OwnConnection;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
   constructor({ config, version, core, told, random }: HomeParts) {
@@ -51,7 +51,7 @@ export class HomeAssistant {
       },
       { set: (callback, ms) => endOf(setTimeout(callback, ms)) },
     );
-    this.#connection = new HomeConnection(upstream, homeId(upstream), this.#home, told, random);
+    this.#connection = new OwnConnection(upstream, homeId(upstream), speakerFor(this.#home), told, random);
   }
 
   /** The same policy, and what it decodes is noticed. */
@@ -98,6 +98,20 @@ function factsOf({ view, record }: NonNullable<ReturnType<GatewayCore["session"]
 
 function* idsOf(core: GatewayCore): IterableIterator<string> {
   for (const { clientId } of core.sessions()) yield clientId;
+}
+
+/** What it says is kept at the broker; what it hears is text. */
+function speakerFor(home: Home): Speaker {
+  return {
+    filters: home.filters,
+    qos: 1,
+    words: { works: "Home Assistant is told of devices", fails: "Home Assistant cannot be told of devices" },
+    connected: (outlet) =>
+      home.connected({ publish: (topicName, text) => outlet.publish(topicName, text, { qos: 1, retain: true }) }),
+    disconnected: () => home.disconnected(),
+    received: (topicName, payload, { retain }) =>
+      home.received(topicName, Buffer.from(payload).toString("utf8"), retain),
+  };
 }
 
 function countsOf(core: GatewayCore) {

@@ -21,6 +21,7 @@ import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
+import { RemoteControl } from "./gateway-remote.ts";
 import { type Health, Vitals } from "./gateway-vitals.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
@@ -87,6 +88,7 @@ export class Gateway {
   #serves = false;
   #progress: StartProgress = () => {};
   readonly #home: HomeAssistant | undefined;
+  readonly #remote: RemoteControl | undefined;
   #desk: OperatorDesk | undefined;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -183,9 +185,11 @@ export class Gateway {
         this.#lookout.report(event);
         this.#reports.report(event);
         this.#home?.happened(event);
+        this.#remote?.happened(event);
       },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
+    this.#remote = this.#remoteControl(config);
   }
 
   /** @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then. */
@@ -201,6 +205,7 @@ export class Gateway {
       for (const transport of this.#transports.values()) await this.#startTransport(transport);
       this.#serves = true;
       this.#home?.start();
+      this.#remote?.start();
       await this.#startApi();
       await this.#startControl();
     } catch (error) {
@@ -237,6 +242,18 @@ export class Gateway {
     });
   }
 
+  #remoteControl(config: GatewayConfig): RemoteControl | undefined {
+    const { topic } = config.control;
+    if (topic === undefined) return undefined;
+    return new RemoteControl(config, topic, {
+      desk: { ask: (who, name, query) => this.#operatorDesk().ask(who, name, query) },
+      now: () => this.#clock.now(),
+      wallClock: () => this.#wallClock.now(),
+      told: (level, say) => this.#log[level](say),
+      random: randomShare,
+    });
+  }
+
   #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {
     const policy = payloadPolicy(payloads);
     return this.#home ? this.#home.watching(policy) : policy;
@@ -266,6 +283,7 @@ export class Gateway {
     }
     this.#config = afterReload(this.#config, config);
     this.#home?.reload(this.#config);
+    this.#remote?.reload(this.#config);
     return restart;
   }
 
@@ -456,7 +474,7 @@ export class Gateway {
     this.#lookout.stop();
     this.#driver.handle({ kind: "shutdown" });
     this.#driver.stop();
-    await Promise.all([this.#upstream.shutdown(shutdownMs), this.#home?.close()]);
+    await Promise.all([this.#upstream.shutdown(shutdownMs), this.#home?.close(), this.#remote?.close()]);
     for (const transport of this.#transports.values()) await transport.close();
     this.#tap.close();
     await this.#api?.close();

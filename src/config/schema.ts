@@ -7,6 +7,7 @@ import { payloadsFor } from "../roles.ts";
 import { storeOptions, uplinkOptions } from "../storage/options.ts";
 import { transportOptions } from "../transports/index.ts";
 import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
+import { isTopicFilter } from "../wire/topic.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
 import { parseNetwork } from "./origins.ts";
@@ -23,6 +24,14 @@ const topicIds = z.record(
     .max(65_535)
     .regex(/^[^+#\0]+$/, "must not hold a wildcard"),
 );
+
+const controlTopic = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
+  .regex(/[^/]$/, "must not end with a slash");
+const controlFilter = z.string().max(1_000).refine(isTopicFilter, "is no topic filter");
 
 export const gatewayConfig = z.strictObject({
   $schema: z.string().optional().describe("For editors."),
@@ -299,6 +308,33 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Health, metrics and the console."),
+  control: z
+    .strictObject({
+      topic: controlTopic
+        .optional()
+        .describe(
+          "Commands over MQTT, over a connection of its own ({serviceClientId}-control) to the broker of `upstream`: taken at {topic}/command/NAME, " +
+            "answered at {topic}/answer/ID, and what happens to devices is told at {topic}/event/NAME. Absent: none of it. Whoever the broker lets " +
+            "publish there may do what `role` may: let its rules say who.",
+        ),
+      role: z
+        .enum(["viewer", "operator"])
+        .default("viewer")
+        .describe("What whoever asks there may: viewer = look, operator = change too."),
+      answerTopics: z
+        .array(controlFilter)
+        .max(100)
+        .default([])
+        .describe(
+          "Topic filters where MQTT 5's response topic may lie, besides {topic}/answer/#: answers are published with the gateway's own rights.",
+        ),
+      commandsPerSecondMax: atLeastOne(1_000).default(5).describe("Commands. Beyond: refused."),
+      eventsPerSecondMax: count(100_000)
+        .default(50)
+        .describe("Events that are told; 0 = none. Beyond: left out, and the next one says how many."),
+    })
+    .prefault({})
+    .describe("Commands and events over MQTT."),
 });
 
 export type GatewayConfig = z.infer<typeof gatewayConfig>;

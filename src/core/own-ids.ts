@@ -13,8 +13,8 @@ export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number
 
 /** All of them at this broker: the service's, or those that clients share. */
 export function ownIdsOf(policy: OwnIds): string[] {
-  if (policy.mode !== "aggregating") return [ownId(policy, 0), homeId(policy)];
-  const ids = [probeId(policy), homeId(policy)];
+  if (policy.mode !== "aggregating") return [ownId(policy, 0), homeId(policy), controlId(policy)];
+  const ids = [probeId(policy), homeId(policy), controlId(policy)];
   for (let index = 0; index < policy.connections; index++)
     for (let lane = 0; lane < lanesMax; lane++) ids.push(ownId(policy, index, lane));
   return ids;
@@ -26,6 +26,14 @@ export function homeId({
   serviceClientId,
 }: Pick<OwnIds, "clientIdPrefix" | "serviceClientId">): string {
   return `${clientIdPrefix}${serviceClientId}-ha`;
+}
+
+/** Of the connection by which commands are taken over MQTT. */
+export function controlId({
+  clientIdPrefix,
+  serviceClientId,
+}: Pick<OwnIds, "clientIdPrefix" | "serviceClientId">): string {
+  return `${clientIdPrefix}${serviceClientId}-control`;
 }
 
 /** Of a short connection by which something is found out about the broker. */

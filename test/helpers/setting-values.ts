@@ -30,6 +30,8 @@ const special: Readonly<Record<string, unknown>> = {
   payloads: [{ topics: "tracker/+", format: "cayenne", raw: "{topic}/raw" }],
   "buffer.rules": [{ topics: "alarm/#", atLimit: "oldest" }],
   "retry.rules": [{ clients: "slow-*", intervalSeconds: 20 }],
+  "control.topic": "site/gateway",
+  "control.answerTopics": ["apps/#"],
   "access.clients": "{identity}-*",
   "access.publish": ["devices/{clientId}/#"],
   "access.subscribe": ["commands/#"],

@@ -1,0 +1,41 @@
+/** Commands over MQTT, put together: the list of commands, and the connection by which they come. */
+import type { GatewayConfig } from "./config/schema.ts";
+import type { GatewayEvent } from "./core/event.ts";
+import { controlId } from "./core/own-ids.ts";
+import { Remote, type RemoteParts } from "./remote/remote.ts";
+import { OwnConnection } from "./upstream/own-connection.ts";
+
+export class RemoteControl {
+  readonly #remote: Remote;
+  readonly #connection: OwnConnection;
+
+  /**
+   * @param topic `control.topic`
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS
+   */
+  constructor(
+    { upstream, control }: GatewayConfig,
+    topic: string,
+    parts: RemoteParts & { readonly random: () => number },
+  ) {
+    // At QoS 2 a command is not carried out twice.
+    this.#remote = new Remote({ ...control, topic, qos: upstream.qosMax ?? 2 }, parts);
+    this.#connection = new OwnConnection(upstream, controlId(upstream), this.#remote, parts.told, parts.random);
+  }
+
+  start(): void {
+    this.#connection.start();
+  }
+
+  happened(event: GatewayEvent): void {
+    this.#remote.happened(event);
+  }
+
+  reload({ upstream }: GatewayConfig): void {
+    this.#connection.reload(upstream);
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * Commands over MQTT: whoever the broker lets publish below the control topic asks what the API can be asked, and what
+ * happens to devices is told there.
+ *
+ *     {topic}/command/NAME        the inputs as a JSON object; answered at the response topic of MQTT 5, with its correlation data
+ *     {topic}/command/NAME/ID     the same; answered at {topic}/answer/ID
+ *     {topic}/event/NAME          what happened
+ *
+ * Commands that open the gateway to somebody, or hand out a secret, are not asked for here. Knows no connection: it is handed
+ * messages, and an outlet for answers.
+ */
+import { z } from "zod";
+import type { GatewayEvent } from "../core/event.ts";
+import { seenBy } from "../observe/events.ts";
+import type { Role } from "../roles.ts";
+import type { Answer, AnyCommand } from "../runtime/command.ts";
+import { type CommandName, commands } from "../runtime/commands.ts";
+import type { OperatorDesk } from "../runtime/desk.ts";
+import type { Outlet, OwnMessage, Speaker } from "../upstream/own-connection.ts";
+import { matches } from "../wire/topic.ts";
+
+/** Octets of a command. */
+export const commandBytesMax = 65_536;
+/** Octets of an answer; what is longer is asked for by the API. */
+export const answerBytesMax = 262_144;
+/** Commands that are carried out at a time; beyond, they are refused. */
+const underWayMax = 16;
+const quietMs = 60_000;
+
+export interface RemoteOptions {
+  readonly topic: string;
+  readonly role: Role;
+  /** Topic filters of answers besides those below `{topic}/answer/`. */
+  readonly answerTopics: readonly string[];
+  readonly commandsPerSecondMax: number;
+  readonly eventsPerSecondMax: number;
+  /** 0 where the broker knows no better. */
+  readonly qos: 0 | 1 | 2;
+}
+
+export interface RemoteParts {
+  readonly desk: Pick<OperatorDesk, "ask">;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Milliseconds since 1970. */
+  readonly wallClock: () => number;
+  readonly told: (level: "info" | "warn", say: string) => void;
+}
+
+/** JSON, or nothing at all. Values as in the API: texts, numbers, truth; lists of numbers. */
+const inputs = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.union([z.string(), z.number()])), z.array(z.json())]),
+);
+
+export class Remote implements Speaker {
+  readonly filters: readonly string[];
+  readonly qos: 0 | 1 | 2;
+  readonly words: Speaker["words"];
+  readonly #options: RemoteOptions;
+  readonly #parts: RemoteParts;
+  readonly #commands: Allowance;
+  readonly #events: Allowance;
+  #outlet: Outlet | undefined;
+  #underWay = 0;
+  #quietUntil = Number.NEGATIVE_INFINITY;
+  /** Events since the last that was told. */
+  #leftOut = 0;
+
+  constructor(options: RemoteOptions, parts: RemoteParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.qos = options.qos;
+    this.filters = [`${options.topic}/command/#`];
+    this.words = {
+      works: `commands are taken at ${options.topic}`,
+      fails: `no commands are taken at ${options.topic}`,
+    };
+    this.#commands = new Allowance(options.commandsPerSecondMax, parts.now);
+    this.#events = new Allowance(options.eventsPerSecondMax, parts.now);
+  }
+
+  connected(outlet: Outlet): void {
+    this.#outlet = outlet;
+  }
+
+  disconnected(): void {
+    this.#outlet = undefined;
+  }
+
+  received(topicName: string, payload: Uint8Array, message: OwnMessage): void {
+    const [name = "", id, ...more] = topicName.slice(this.#options.topic.length + "/command/".length).split("/");
+    const answerTo = this.#answerTopic(id, message);
+    const refuse = (say: string) => this.#answer(answerTo, message, { command: name, outcome: "refused", say });
+    // It would be carried out again at each connection.
+    if (message.retain) return refuse("a command must not be retained");
+    if (more.length > 0 || (id !== undefined && !/^[\w.~-]{1,64}$/.test(id)))
+      return refuse(
+        "the topic is {topic}/command/NAME or {topic}/command/NAME/ID, ID up to 64 letters, digits, . _ ~ -",
+      );
+    if (!this.#commands.take()) return refuse(`more than ${this.#options.commandsPerSecondMax} commands a second`);
+    if (this.#underWay >= underWayMax) return refuse(`${underWayMax} commands are under way`);
+    if (payload.byteLength > commandBytesMax) return refuse(`more than ${commandBytesMax} octets`);
+    if (!isOffered(name)) return refuse("there is no such command here");
+    const query = queryOf(payload);
+    if (typeof query === "string") return refuse(query);
+    this.#underWay++;
+    void this.#carryOut(name, query, answerTo, message).finally(() => this.#underWay--);
+  }
+
+  /** Each event of the core. */
+  happened(event: GatewayEvent): void {
+    const outlet = this.#outlet;
+    if (!outlet) return;
+    const { role, topic } = this.#options;
+    const seen = seenBy(role, event);
+    if (!seen) return;
+    if (!this.#events.take()) {
+      this.#leftOut++;
+      return;
+    }
+    const leftOut = this.#leftOut;
+    this.#leftOut = 0;
+    const told = {
+      at: this.#parts.wallClock(),
+      ...seen,
+      ...(leftOut > 0 && { leftOut }),
+    };
+    outlet.publish(`${topic}/event/${event.event}`, JSON.stringify(told), { qos: 0, retain: false });
+  }
+
+  async #carryOut(name: CommandName, query: URLSearchParams, answerTo: string | undefined, message: OwnMessage) {
+    let answer: Answer | { readonly kind: "failed" };
+    try {
+      answer = await this.#parts.desk.ask(
+        { name: `MQTT ${this.#options.topic}`, role: this.#options.role },
+        name,
+        query,
+      );
+    } catch (error) {
+      this.#warn(`command ${name} by MQTT failed: ${error instanceof Error ? error.message : String(error)}`);
+      answer = { kind: "failed" };
+    }
+    this.#answer(answerTo, message, { command: name, ...inAnswer(answer) });
+  }
+
+  /** Undefined: nobody waits for an answer, or none may go there. */
+  #answerTopic(id: string | undefined, { responseTopic }: OwnMessage): string | undefined {
+    const { topic, answerTopics } = this.#options;
+    if (responseTopic !== undefined && !/[+#\0]/.test(responseTopic)) {
+      const filters = [`${topic}/answer/#`, ...answerTopics];
+      if (responseTopic.startsWith(`${topic}/command/`)) return undefined; // it would be a command again
+      if (filters.some((filter) => matches(filter, responseTopic))) return responseTopic;
+      this.#warn(`an answer is not sent to ${responseTopic.slice(0, 200)}: control.answerTopics does not name it`);
+      return undefined;
+    }
+    return id === undefined ? undefined : `${topic}/answer/${id.slice(0, 64)}`;
+  }
+
+  /** One a minute: whoever asks chooses how often. */
+  #warn(say: string): void {
+    const now = this.#parts.now();
+    if (now < this.#quietUntil) return;
+    this.#quietUntil = now + quietMs;
+    this.#parts.told("warn", say);
+  }
+
+  #answer(topicName: string | undefined, { correlationData }: OwnMessage, answer: object): void {
+    if (topicName === undefined) return;
+    let text = JSON.stringify(answer);
+    if (Buffer.byteLength(text) > answerBytesMax) {
+      const { command } = answer as { command?: string };
+      text = JSON.stringify({
+        command,
+        outcome: "refused",
+        say: `the answer has more than ${answerBytesMax} octets: ask by the API`,
+      });
+    }
+    this.#outlet?.publish(topicName, text, { qos: 1, retain: false, correlationData });
+  }
+}
+
+/** So many a second, and as many at once. */
+class Allowance {
+  readonly #perSecond: number;
+  readonly #now: () => number;
+  #left: number;
+  #at: number;
+
+  constructor(perSecond: number, now: () => number) {
+    this.#perSecond = perSecond;
+    this.#now = now;
+    this.#left = perSecond;
+    this.#at = now();
+  }
+
+  take(): boolean {
+    const now = this.#now();
+    this.#left = Math.min(this.#perSecond, this.#left + ((now - this.#at) / 1_000) * this.#perSecond);
+    this.#at = now;
+    if (this.#left < 1) return false;
+    this.#left--;
+    return true;
+  }
+}
+
+/** Also who sits on the way to the broker reads what goes there: no secret, no way in. */
+function isOffered(name: string): name is CommandName {
+  if (!Object.hasOwn(commands, name)) return false;
+  const command: AnyCommand = commands[name as CommandName];
+  return command.isLocal !== true && command.isSecret !== true && command.stream === undefined;
+}
+
+/** Commands that can be asked for here, with the role that each needs. */
+export function offered(): readonly { readonly name: string; readonly role: Role }[] {
+  return Object.entries(commands as Record<string, AnyCommand>)
+    .filter(([name]) => isOffered(name))
+    .map(([name, { role }]) => ({ name, role }));
+}
+
+function queryOf(payload: Uint8Array): URLSearchParams | string {
+  const query = new URLSearchParams();
+  if (payload.byteLength === 0) return query;
+  let raw: unknown;
+  try {
+    raw = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
+  } catch {
+    return "the payload is no JSON";
+  }
+  const read = inputs.safeParse(raw);
+  if (!read.success) return "the payload is no JSON object of texts, numbers, true, false and lists";
+  for (const [name, value] of Object.entries(read.data)) query.set(name, textOf(value));
+  return query;
+}
+
+function textOf(value: z.output<typeof inputs>[string]): string {
+  if (!Array.isArray(value)) return String(value);
+  return value.some((each) => typeof each === "object") ? JSON.stringify(value) : value.join(",");
+}
+
+function inAnswer(answer: Answer | { readonly kind: "failed" }): object {
+  switch (answer.kind) {
+    case "done":
+      return { outcome: "done", output: answer.output };
+    case "wrong-input":
+      return { outcome: "refused", problems: answer.problems };
+    case "stream":
+      return { outcome: "refused", say: "its answer is no JSON: ask by the API" };
+    case "failed":
+      return { outcome: "failed", say: "see the log of the gateway" };
+    default:
+      return { outcome: "refused", say: answer.say };
+  }
+}
