@@ -6,7 +6,6 @@
  */
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
 import type { Crypto } from "../../secure/crypto.ts";
-import type { SecureEffect, SecureInput } from "../../secure/messages.ts";
 import { SecureServer } from "../../secure/server.ts";
 import { suites } from "../../secure/suites.ts";
 import { systemTimers, type Timers } from "../timers.ts";
@@ -14,6 +13,7 @@ import type { SecureKeeper, SecureReport, Transport, TransportEvents, TransportS
 import { UdpTransport } from "../udp.ts";
 import { udpOptions } from "../udp-options.ts";
 import { BadKeyLog } from "./bad-keys.ts";
+import { DtlsJoin, type JoinEdges } from "./join.ts";
 import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 import type { DtlsOptions } from "./options.ts";
@@ -28,12 +28,12 @@ export class DtlsTransport implements Transport {
   readonly #timers: Timers;
   readonly #udp: Transport;
   readonly #server: SecureServer;
+  readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
   #keys: KeyRing | undefined;
   #made: () => ReadonlyMap<string, Uint8Array> = () => new Map();
   #keeper: SecureKeeper = forgetful;
   #events: TransportEvents | undefined;
-  #armed: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
 
   constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto: Crypto = nodeCrypto, udp?: Transport) {
@@ -47,6 +47,13 @@ export class DtlsTransport implements Transport {
     const idleMs = options.idleDays * dayMs;
     const all = { suites: spoken, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };
     this.#server = new SecureServer(crypto, all, timers.now());
+    this.#join = new DtlsJoin(this.#server, timers, {
+      transmit: (address, bytes) => this.#udp.send(address as PeerId, bytes),
+      deliver: (identity, bytes) => this.#events?.datagram(peerOf(this.name, identity), bytes),
+      ask: (identity, done) => (this.#keys ? this.#keys.ask(identity, done) : done(undefined)),
+      keep: (changes, done) => this.#keeper.keep(changes, done),
+      say: (effect) => this.#say(effect),
+    });
   }
 
   get place(): string {
@@ -90,10 +97,10 @@ export class DtlsTransport implements Transport {
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
     this.#keys = withMade(readKeys(this.#options.keys), this.#made);
-    this.#handle({ kind: "restored", records: await this.#keeper.kept() });
+    this.#join.handle({ kind: "restored", records: await this.#keeper.kept() });
     this.#putOut(this.#keys);
     await this.#udp.start({
-      datagram: (address, bytes) => this.#handle({ kind: "datagram", address, bytes }),
+      datagram: (address, bytes) => this.#join.handle({ kind: "datagram", address, bytes }),
       ...(events.batch && { batch: (work) => events.batch?.(work) }),
       peerGone: () => {},
       failed: (error) => events.failed(error),
@@ -110,7 +117,7 @@ export class DtlsTransport implements Transport {
 
   send(to: PeerId, bytes: Uint8Array): void {
     const identity = identityIn(to);
-    if (identity !== undefined && !this.#closed) this.#handle({ kind: "send", identity, bytes });
+    if (identity !== undefined && !this.#closed) this.#join.handle({ kind: "send", identity, bytes });
   }
 
   /** There is no key that all have. */
@@ -126,78 +133,32 @@ export class DtlsTransport implements Transport {
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    this.#handle({ kind: "stop" });
     this.#closed = true;
-    this.#armed?.cancel();
+    this.#join.close();
     await this.#udp.close();
   }
 
   /** Whose key is gone, or is another. What a program knows is asked at the next handshake. */
   #putOut({ all }: KeyRing): void {
     if (!all) return;
-    for (const identity of this.#server.strangers((of) => all.get(of))) this.#handle({ kind: "forget", identity });
+    for (const identity of this.#server.strangers((of) => all.get(of))) this.#join.handle({ kind: "forget", identity });
   }
 
-  #handle(input: SecureInput): void {
-    if (this.#closed) return;
-    for (const effect of this.#server.handle(input, this.#timers.now())) this.#perform(effect);
-    this.#arm();
-  }
-
-  #perform(effect: SecureEffect): void {
-    switch (effect.kind) {
-      case "transmit":
-        this.#udp.send(effect.address as PeerId, effect.bytes);
-        return;
-      case "deliver":
-        this.#events?.datagram(peerOf(this.name, effect.identity), effect.bytes);
-        return;
-      case "askKey": {
-        const { token } = effect;
-        const answer = (key: Uint8Array | undefined) => this.#handle({ kind: "key", token, key });
-        if (this.#keys) this.#keys.ask(effect.identity, answer);
-        else answer(undefined);
-        return;
-      }
-      case "persist": {
-        const { token } = effect;
-        this.#keeper.keep(effect.changes, (ok) => this.#handle({ kind: "persisted", token, ok }));
-        return;
-      }
-      case "opened": {
-        const moves = effect.hasCid ? "" : ", without connection id";
-        this.#notice(
-          "debug",
-          `${JSON.stringify(effect.identity)} at ${placeIn(effect.address)}: ${effect.suite}${moves}`,
-        );
-        return;
-      }
-      case "closed":
-        this.#notice("debug", `the encryption of ${JSON.stringify(effect.identity)} ended: ${effect.reason}`);
-        return;
-      case "badKey": {
-        const { identity, address, isKnown } = effect;
-        const line = this.#badKeys.line({ identity, place: placeIn(address), isKnown }, this.#timers.now());
-        if (line !== undefined) this.#notice("info", line);
-        return;
-      }
+  #say(effect: Parameters<JoinEdges["say"]>[0]): void {
+    const who = JSON.stringify(effect.identity);
+    if (effect.kind === "opened") {
+      const moves = effect.hasCid ? "" : ", without connection id";
+      this.#notice("debug", `${who} at ${placeIn(effect.address)}: ${effect.suite}${moves}`);
+    } else if (effect.kind === "closed") this.#notice("debug", `the encryption of ${who} ended: ${effect.reason}`);
+    else {
+      const { identity, address, isKnown } = effect;
+      const line = this.#badKeys.line({ identity, place: placeIn(address), isKnown }, this.#timers.now());
+      if (line !== undefined) this.#notice("info", line);
     }
   }
 
   #notice(level: "debug" | "info", say: string): void {
     this.#events?.notice(level, `${this.name}: ${say}`);
-  }
-
-  #arm(): void {
-    const at = this.#server.nextDeadline();
-    if (at === undefined || (this.#armed && this.#armed.at <= at)) return;
-    this.#armed?.cancel();
-    const wait = Math.min(Math.max(0, at - this.#timers.now()), dayMs);
-    const cancel = this.#timers.after(wait, () => {
-      this.#armed = undefined;
-      this.#handle({ kind: "timeout" });
-    });
-    this.#armed = { at, cancel };
   }
 }
 
