@@ -28,6 +28,9 @@ export class Common {
   readonly strangersSecret: Uint8Array;
   #effects: SecureEffect[] = [];
   #token = 0;
+  /** Contexts on their way to the store that are not in use yet, by identity. */
+  readonly #storing = new Map<string, number>();
+  #begun = 0;
   readonly #promised = new Map<number, (ok: boolean) => void>();
   readonly #awaited = new Map<number, (key: Uint8Array | undefined) => void>();
 
@@ -60,6 +63,22 @@ export class Common {
     const then = this.#awaited.get(token);
     this.#awaited.delete(token);
     then?.(key);
+  }
+
+  /** Handshakes are numbered: of two of one device the later one counts. */
+  nextBegun(): number {
+    return ++this.#begun;
+  }
+
+  /** A new context of this device is on its way to the store: nothing older may come behind it. */
+  isStoring(identity: string): boolean {
+    return this.#storing.has(identity);
+  }
+
+  noteStoring(identity: string, by: 1 | -1): void {
+    const count = (this.#storing.get(identity) ?? 0) + by;
+    if (count > 0) this.#storing.set(identity, count);
+    else this.#storing.delete(identity);
   }
 
   /** `then` hears how it ended. */

@@ -79,6 +79,8 @@ export class SecureContext {
   lastFlight: LastFlight | undefined;
   /** Of the window, as it is stored or on its way there. */
   storedTop: number;
+  /** The number of its handshake; 0: of an earlier life. */
+  begun = 0;
   /** It was closed, or another took its place: late answers of the store mean nothing to it. */
   isGone = false;
   #sendNext: number;

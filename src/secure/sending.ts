@@ -18,6 +18,7 @@ export function sendContent(common: Common, context: SecureContext, type: number
 
 /** Numbers ahead of need. */
 export function reserve(common: Common, context: SecureContext): void {
+  if (common.isStoring(context.identity)) return;
   const ceiling = context.ceilingToAsk();
   if (ceiling === undefined) return;
   common.persist([changeOf(context)], (ok) => {

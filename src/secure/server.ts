@@ -291,14 +291,15 @@ export class SecureServer {
       if (setup.identity === identity) this.#contexts.removeSetup(setup);
     const context = this.#contexts.of(identity);
     if (context) this.#close(context, "its key was removed", alertBytes.accessDenied);
-    else this.#delete(identity);
+    if (!context || this.#common.isStoring(identity)) this.#delete(identity);
   }
 
   #close(context: SecureContext, reason: ClosedReason, alert?: Uint8Array): void {
     if (alert) sendContent(this.#common, context, contentTypes.alert, alert);
     this.#contexts.remove(context);
     this.#dirty.delete(context);
-    this.#delete(context.identity);
+    // What is stored is another's already, if it shakes hands anew.
+    if (!this.#common.isStoring(context.identity)) this.#delete(context.identity);
     this.#common.say({ kind: "closed", identity: context.identity, reason });
   }
 
@@ -332,7 +333,10 @@ export class SecureServer {
 
   #storeTops(): void {
     this.#storeTopsAt = undefined;
-    const changed = [...this.#dirty].filter(({ isGone, window, storedTop }) => !isGone && window.top !== storedTop);
+    const changed = [...this.#dirty].filter(
+      ({ isGone, window, storedTop, identity }) =>
+        !isGone && window.top !== storedTop && !this.#common.isStoring(identity),
+    );
     this.#dirty.clear();
     for (let at = 0; at < changed.length; at += storedAtOnce)
       this.#common.persist(changed.slice(at, at + storedAtOnce).map(changeOf), () => {});

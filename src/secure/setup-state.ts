@@ -44,6 +44,8 @@ export class Setup {
   readonly address: string;
   readonly host: string;
   readonly agreed: Agreement;
+  /** Its number: of two handshakes of one device the later one counts. */
+  readonly begun: number;
   readonly cid: Uint8Array | undefined;
   readonly transcript: Uint8Array[] = [];
   readonly assembly: Assembly;
@@ -67,7 +69,12 @@ export class Setup {
   #repeatsLeft = repeats;
 
   /** `messageSeq`, `recordSeq`: of the ClientHello; ours go on from there. [RFC 6347 4.2.1, 4.2.2] */
-  constructor(agreed: Agreement, { messageSeq, recordSeq }: { messageSeq: number; recordSeq: number }, now: Instant) {
+  constructor(
+    agreed: Agreement,
+    { messageSeq, recordSeq, begun }: { messageSeq: number; recordSeq: number; begun: number },
+    now: Instant,
+  ) {
+    this.begun = begun;
     this.agreed = agreed;
     this.address = agreed.address;
     this.host = agreed.host;

@@ -41,7 +41,7 @@ export function beginSetup(common: Common, at: HelloAt, now: Instant): Setup | n
   const { hello, address, message, recordSeq } = at;
   const agreed = agreementOn(common, hello, address);
   if (typeof agreed === "number") return agreed;
-  const setup = new Setup(agreed, { messageSeq: message.seq, recordSeq }, now);
+  const setup = new Setup(agreed, { messageSeq: message.seq, recordSeq, begun: common.nextBegun() }, now);
   setup.transcript.push(encodeMessage(message));
   say(setup, messageTypes.serverHello, serverHello(agreed, hello));
   say(setup, messageTypes.serverHelloDone, none);
@@ -210,29 +210,49 @@ function contextOf(common: Common, setup: Setup, finished: Uint8Array, now: Inst
   const start = { ceiling: 0, readTop: window.top, lastFlight: undefined };
   const state = { identity, suite, cid, peerCid, keys, keyMark: mark, address, ...start };
   const context = new SecureContext(common.crypto, state, window, 0, now);
+  context.begun = setup.begun;
   context.lastFlight = newLastFlight(finished, setup.plainNext, clientRandom);
   return context;
 }
 
 /** Finished leaves when the context is stored: a crash must not unsay it. */
 function store(common: Common, setup: Setup, context: SecureContext, now: Instant): void {
+  const { identity } = context;
+  if (isOutdated(common, context)) return common.contexts.removeSetup(setup);
   setup.stage = "stored";
   const ceiling = context.ceilingToAsk();
   if (ceiling === undefined) throw new RangeError("a new context has no numbers yet");
-  common.persist([changeOf(context)], (ok) => {
+  const change = changeOf(context);
+  common.noteStoring(identity, 1);
+  common.persist([change], (ok) => {
+    common.noteStoring(identity, -1);
     context.ceilingStored(ceiling, ok);
-    if (common.contexts.setupAt(setup.address) !== setup) return;
-    common.contexts.removeSetup(setup);
-    if (!ok) {
-      common.counters.handshakesNotStored++;
-      return;
-    }
-    common.counters.handshakesDone++;
-    common.contexts.add(context);
-    const { identity, address, suite, cid } = context;
-    common.say({ kind: "opened", identity, address, suite: suite.name, hasCid: cid !== undefined });
-    sendLastFlight(common, context, now);
+    const isWanted = common.contexts.setupAt(setup.address) === setup;
+    if (isWanted) common.contexts.removeSetup(setup);
+    if (!ok) common.counters.handshakesNotStored++;
+    if (ok && isWanted && !isOutdated(common, context)) open(common, context, now);
+    else storeWhoIs(common, identity);
   });
+}
+
+/** The device began another handshake after this one, and ended it. */
+function isOutdated({ contexts }: Common, { identity, begun }: SecureContext): boolean {
+  return (contexts.of(identity)?.begun ?? 0) > begun;
+}
+
+function open(common: Common, context: SecureContext, now: Instant): void {
+  common.counters.handshakesDone++;
+  common.contexts.add(context);
+  const { identity, address, suite, cid } = context;
+  common.say({ kind: "opened", identity, address, suite: suite.name, hasCid: cid !== undefined });
+  sendLastFlight(common, context, now);
+}
+
+/** What was put over it is nobody's. */
+function storeWhoIs(common: Common, identity: string): void {
+  if (common.isStoring(identity)) return;
+  const context = common.contexts.of(identity);
+  common.persist([context ? changeOf(context) : { identity, record: undefined }], () => {});
 }
 
 function giveUp(common: Common, setup: Setup): void {

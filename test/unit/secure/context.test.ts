@@ -200,6 +200,63 @@ describe("a new handshake of a known identity", () => {
   });
 });
 
+describe("two handshakes of one device", () => {
+  /** What the gateway stored last is what its next life has: of whom the device is now. */
+  test("while the new context is on its way to the store, nothing of the old one is put over it", () => {
+    for (const goodbye of [false, true]) {
+      const world = new SecureWorld({ storeTopEveryMs: 50 });
+      const old = opened(world);
+      world.storeMs = 300;
+      const fresh = world.start(world.device({}, "10.0.0.2:5000"));
+      world.run(20);
+      world.send(old, "heard meanwhile");
+      for (let i = 0; i < 600; i++) world.answer("dev1", "numbers are needed");
+      world.run(60);
+      if (goodbye) world.close(old);
+      world.run(2_000);
+      expect(fresh.said).toEqual(["opened"]);
+      world.restart();
+      world.send(fresh, "after");
+      world.run(100);
+      expect(world.delivered.at(-1)).toBe("dev1: after");
+    }
+  });
+
+  test("if the new one cannot be stored, the old one is what is stored", () => {
+    const world = new SecureWorld();
+    const old = opened(world);
+    world.storeMs = 300;
+    const fresh = world.start(world.device({}, "10.0.0.2:5000"));
+    world.run(100);
+    world.storeOk = false;
+    world.run(250);
+    world.storeOk = true;
+    expect(fresh.said).toEqual([]);
+    world.send(old, "still me");
+    world.run(2_000);
+    world.restart();
+    world.send(old, "and now");
+    world.run(100);
+    expect(world.delivered).toEqual(["dev1: still me", "dev1: and now"]);
+  });
+
+  test("the one that began later is the device, also if the other ends later", () => {
+    const world = new SecureWorld();
+    // Its last flight comes when the device, started anew and elsewhere, has long a context.
+    world.fate = (way, _count, bytes, address) =>
+      way === "up" && address === "10.0.0.1:5000" && bytes[13] === 16 ? [3_000] : [5];
+    world.start(world.device());
+    world.run(50);
+    world.devices.length = 0;
+    const fresh = world.start(world.device({}, "10.0.0.2:5000"));
+    world.run(5_000);
+    expect(fresh.said).toEqual(["opened"]);
+    world.send(fresh, "it is me");
+    world.run(100);
+    expect(world.delivered).toEqual(["dev1: it is me"]);
+  });
+});
+
 describe("the end of a context", () => {
   test("a removed key: the device hears of it, and nothing is stored any more", () => {
     const world = new SecureWorld();
