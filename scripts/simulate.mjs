@@ -1,9 +1,10 @@
 /**
- * npm run test:sim -- --seeds 10000 [--first 1] [--kind usual|poison|small]: lives of the whole gateway on virtual time.
+ * npm run test:sim -- --seeds 10000 [--first 1] [--kind usual|poison|small|secure]: lives of the whole gateway on virtual time.
  *
  * Of N seeds from the first on, in both modes, are lived: N usual worlds (simulation.test.ts); N / 5 worlds with a broker that
- * closes for some packets (poison.test.ts); N / 5 worlds of small clients at 30 % loss (small-clients.test.ts). 500 seeds took
- * seven minutes on two cores beside other work. --help prints this.
+ * closes for some packets (poison.test.ts); N / 5 worlds of small clients at 30 % loss (small-clients.test.ts); N / 5 worlds of
+ * devices over DTLS (secure.test.ts). 500 seeds took seven minutes on two cores beside other work, without the last
+ * kind. --help prints this.
  */
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
@@ -22,13 +23,14 @@ const share = Math.max(1, Math.ceil(seeds / 5));
 const kinds = {
   usual: { file: "simulation", env: { SIM_SEEDS: String(seeds) }, of: seeds },
   poison: { file: "poison", env: { SIM_POISON_SEEDS: String(share) }, of: share },
+  secure: { file: "secure", env: { SIM_SECURE_SEEDS: String(share) }, of: share },
   small: { file: "small-clients", env: { SIM_SEEDS: String(share) }, of: share },
 };
 const chosen = values.kind === undefined ? Object.keys(kinds) : [values.kind];
 for (const kind of chosen) if (!(kind in kinds)) throw new Error(`no kind ${kind}: ${Object.keys(kinds).join(", ")}`);
 
 if (values.help) {
-  console.log("npm run test:sim -- [--seeds 500] [--first 1] [--kind usual|poison|small]");
+  console.log("npm run test:sim -- [--seeds 500] [--first 1] [--kind usual|poison|small|secure]");
   for (const kind of chosen) console.log(`${kind}: ${kinds[kind].of} seeds from ${values.first}, in both modes`);
   process.exit(0);
 }

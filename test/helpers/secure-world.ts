@@ -45,6 +45,8 @@ export class NonceJudge {
   readonly #used = new Set<string>();
   readonly twice: string[] = [];
   seals = 0;
+  /** Hears of each at once. */
+  onTwice: (use: string) => void = () => {};
 
   readonly crypto: { -readonly [Door in keyof Crypto]: Crypto[Door] };
 
@@ -59,7 +61,10 @@ export class NonceJudge {
           open: aead.open,
           seal: (nonce, about, text) => {
             const use = `${keyName} ${Buffer.from(nonce).toString("hex")}`;
-            if (this.#used.has(use)) this.twice.push(use);
+            if (this.#used.has(use)) {
+              this.twice.push(use);
+              this.onTwice(use);
+            }
             this.#used.add(use);
             this.seals++;
             return aead.seal(nonce, about, text);

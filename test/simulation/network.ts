@@ -12,7 +12,20 @@ export interface NetworkFaults {
 
 export type Hears = (bytes: Uint8Array) => void;
 
-export class Network {
+/** The network as a device has it. */
+export interface Air {
+  /** Where the device is from now on. `count`: it has been at so many places. */
+  addressOf(clientId: string, count: number): PeerId;
+  attach(address: PeerId, hears: Hears): void;
+  detach(address: PeerId): void;
+  fromDevice(address: PeerId, bytes: Uint8Array): void;
+  /** The device lost all that it had in memory. */
+  losesPower?(address: PeerId): void;
+  /** All copies of a CONNECT went unanswered. */
+  isUnanswered?(address: PeerId): void;
+}
+
+export class Network implements Air {
   readonly faults: NetworkFaults;
   readonly #time: VirtualTime;
   readonly #rng: Rng;
@@ -28,6 +41,10 @@ export class Network {
     this.#time = time;
     this.#rng = rng;
     this.faults = faults;
+  }
+
+  addressOf(clientId: string, count: number): PeerId {
+    return `sim/${clientId}:${count}`;
   }
 
   attach(address: PeerId, hears: Hears): void {

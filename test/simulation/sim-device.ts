@@ -6,7 +6,7 @@ import type { PeerId, Publication, QoS } from "../../src/core/types.ts";
 import { type AnyDevice, Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import type { Judge } from "./judge.ts";
-import type { Network } from "./network.ts";
+import type { Air } from "./network.ts";
 import type { Rng } from "./rng.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
@@ -38,7 +38,7 @@ export class SimDevice {
   readonly device: AnyDevice;
   readonly #time: VirtualTime;
   readonly #rng: Rng;
-  readonly #network: Network;
+  readonly #network: Air;
   readonly #judge: Judge;
   readonly #keptBy: (filter: string) => Iterable<Publication>;
   address: PeerId;
@@ -66,7 +66,7 @@ export class SimDevice {
     habits: DeviceHabits;
     time: VirtualTime;
     rng: Rng;
-    network: Network;
+    network: Air;
     judge: Judge;
     /** What the broker retains at QoS 1 and 2 and this filter matches. */
     keptBy: (filter: string) => Iterable<Publication>;
@@ -91,6 +91,7 @@ export class SimDevice {
   reset(): void {
     this.#generation++;
     this.device.reset();
+    this.#network.losesPower?.(this.address);
     this.#payloadByRef.clear();
     this.#subscribed.clear();
     this.#askedByRef.clear();
@@ -103,9 +104,10 @@ export class SimDevice {
 
   /** NAT, or a new lease: the next datagram comes from elsewhere. */
   move(): void {
-    this.#network.detach(this.address);
+    const before = this.address;
+    this.#network.detach(before);
     this.address = this.#newAddress();
-    this.#judge.isAt(this.clientId, this.address);
+    if (this.address !== before) this.#judge.isAt(this.clientId, this.address);
   }
 
   /** Out of range: what it sends is not heard, and it hears nothing. */
@@ -144,7 +146,7 @@ export class SimDevice {
   }
 
   #newAddress(): PeerId {
-    const address: PeerId = `sim/${this.clientId}:${++this.#lastAddress}`;
+    const address = this.#network.addressOf(this.clientId, ++this.#lastAddress);
     this.#network.attach(address, (bytes) => {
       if (!this.#silent() && this.#sees(bytes)) this.#act(() => this.device.receive(bytes, this.#time.now()));
     });
@@ -247,8 +249,9 @@ export class SimDevice {
       case "message":
         return this.#judge.deviceReceived(this.clientId, Buffer.from(event.payload).toString(), event);
       case "failed":
-        if (event.request.kind === "connect") this.#reconnect(this.#rng.between(1_000, 20_000));
-        return;
+        if (event.request.kind !== "connect") return;
+        if (event.returnCode === undefined) this.#network.isUnanswered?.(this.address);
+        return this.#reconnect(this.#rng.between(1_000, 20_000));
       case "disconnected":
         if (!event.asked) this.unaskedEnds++;
         return this.#reconnect(event.asked ? this.#rng.between(5_000, 120_000) : this.#rng.between(500, 20_000));

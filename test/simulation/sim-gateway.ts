@@ -23,6 +23,8 @@ import type { World } from "./world.ts";
 const worldBeganAt = 1_800_000_000_000;
 /** Sessions are taken up in slices. */
 const statesPerSlice = 2;
+/** Calls of an edge in one life of a gateway that is to die. */
+const usualCrashCalls = [50, 3_000] as const;
 const usualReconnectMs = [500, 5_000] as const;
 
 export class SimGateway {
@@ -81,23 +83,28 @@ export class SimGateway {
     const dies = crashes && !this.#world.isHealed;
     const { crashAt } = this.#world.options;
     const lastCall = crashAt && this.lives === 1 ? crashAt.call : Number.POSITIVE_INFINITY;
-    const point = new CrashPoint(dies ? this.#world.rng.int(50, 3_000) : lastCall, () => {
-      store.crash(crashAt?.share ?? this.#world.rng.next());
-      this.#world.note("the gateway dies");
-      clock.stop();
-      upstream.die();
-      process.die();
-      this.#world.network.gateway = undefined;
-      this.#world.network.socket = undefined;
-      this.core = undefined;
-      const durable = this.#world.options.core.durable === true;
-      this.#world.poison?.died();
-      this.#world.judge.gatewayCrashed({ kept: durable && this.#world.options.storeFailure === 0, durable });
-      this.#world.observer.gatewayDied();
-      this.#world.time.plan(this.#world.rng.between(100, 20_000), () => this.start());
-    });
+    const point = new CrashPoint(
+      dies ? this.#world.rng.int(...(this.#world.options.crashCalls ?? usualCrashCalls)) : lastCall,
+      () => {
+        store.crash(crashAt?.share ?? this.#world.rng.next());
+        this.#world.note("the gateway dies");
+        clock.stop();
+        upstream.die();
+        process.die();
+        this.#world.network.gateway = undefined;
+        this.#world.network.socket = undefined;
+        this.core = undefined;
+        const durable = this.#world.options.core.durable === true;
+        this.#world.secure?.dies(durable);
+        this.#world.poison?.died();
+        this.#world.judge.gatewayCrashed({ kept: durable && this.#world.options.storeFailure === 0, durable });
+        this.#world.observer.gatewayDied();
+        this.#world.time.plan(this.#world.rng.between(100, 20_000), () => this.start());
+      },
+    );
     this.#crash = point;
-    const driver = new Driver(wrap ? wrap(core) : core, mortal(edges, point), clock);
+    const mortals = mortal(edges, point);
+    const driver = new Driver(wrap ? wrap(core) : core, mortals, clock);
     const handle: Driver["handle"] = (input) => {
       if (!point.dead) driver.handle(input);
     };
@@ -145,7 +152,9 @@ export class SimGateway {
       failed: () => {},
       notice: () => {},
     };
-    this.#world.network.socket = (from, arrive) => process.datagram(from, arrive);
+    const commit: Edges["store"]["commit"] = (...words) => mortals.store.commit(...words);
+    if (this.#world.secure) this.#world.secure.begins({ process, store: store.store, commit, point });
+    else this.#world.network.socket = (from, arrive) => process.datagram(from, arrive);
     this.process = process;
     this.core = core;
     this.#startClock(comes);
@@ -207,6 +216,7 @@ export class SimGateway {
         this.#world.poison?.decided(changes);
       },
       onDisk: (change) => {
+        this.#world.secure?.onDisk(change);
         this.#world.poison?.onDisk(change);
         if ((change.of === "backlog" || change.of === "uplink") && change.record)
           this.kept.add(Buffer.from(change.record.publication.payload).toString());

@@ -7,6 +7,7 @@ import type { AnyDevice } from "../../src/device/device.ts";
 import type { SeenPacket } from "./broker.ts";
 import { keepAll, testOptions } from "./options.ts";
 import { Rng } from "./rng.ts";
+import type { SecureHabits } from "./secure-network.ts";
 import type { DeviceHabits } from "./sim-device.ts";
 
 export type Mode = CoreOptions["upstream"]["mode"];
@@ -25,6 +26,8 @@ export interface WorldOptions {
   /** Devices fall silent for minutes (out of range, a flat battery), and some say goodbye. */
   readonly absences: boolean;
   readonly crashes: boolean;
+  /** Between so many calls of an edge it dies. */
+  readonly crashCalls?: readonly [number, number];
   /** The gateway's process stands still now and then, for up to a minute. */
   readonly stalls: boolean;
   readonly garbage: boolean;
@@ -79,6 +82,8 @@ export interface WorldOptions {
   readonly smallClients?: boolean;
   /** How the broker sends a message to a connection several of whose filters match: once, or (then each device has one) for each. */
   readonly copies?: Copies;
+  /** Devices have keys, and speak DTLS. */
+  readonly secure?: SecureHabits;
   /** Other devices than those of src/device. */
   readonly device?: (clientId: string) => AnyDevice;
 }

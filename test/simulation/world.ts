@@ -12,6 +12,7 @@ import { PoisonLaw } from "./poison-law.ts";
 import { PolicyLaw } from "./policy-law.ts";
 import { isSharedId, Recipients } from "./recipients.ts";
 import { Rng } from "./rng.ts";
+import { SecureNetwork } from "./secure-network.ts";
 import { Settled } from "./settled.ts";
 import { clientAt } from "./sim-address.ts";
 import { type DeviceHabits, SimDevice } from "./sim-device.ts";
@@ -33,6 +34,8 @@ export class World {
   /** Where the broker closes for some packets. */
   readonly poison: PoisonLaw | undefined;
   readonly network: Network;
+  /** The same where devices have keys. */
+  readonly secure: SecureNetwork | undefined;
   readonly broker: SimBroker;
   readonly devices: SimDevice[] = [];
   readonly trace: string[] = [];
@@ -85,7 +88,7 @@ export class World {
       poison: this.poison,
       copiesPerRound,
       // From an address that the gateway does not know yet, a device is not heard.
-      roundMs: options.moves ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
+      roundMs: options.moves || options.secure ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
     this.observer = new Observer(() => this.time.now(), {
@@ -96,7 +99,11 @@ export class World {
       perWakeMax: Math.min(fullWake, buffer.perWakeMaxOf("")),
     });
     const { loss, duplicate, delayMs } = options;
-    this.network = new Network(this.time, this.rng, { loss, duplicate, delayMs });
+    const faults = { loss, duplicate, delayMs };
+    if (options.secure)
+      this.secure = new SecureNetwork(this.time, new Rng(options.seed ^ 0x5ec4), faults, options.seed, options.secure);
+    this.network = this.secure ?? new Network(this.time, this.rng, faults);
+    if (this.secure) this.secure.onNote = (what) => this.note(what);
     this.network.onToDevice = (to, bytes) => {
       this.note(`to   ${to} ${Buffer.from(bytes).toString("hex")}`);
       this.judge.fromGateway(to, bytes);
@@ -242,6 +249,7 @@ export class World {
   /** No more faults and no new work. */
   heal(): void {
     this.#healed = true;
+    this.secure?.heal();
     this.gateway.spare();
     Object.assign(this.network.faults, { loss: 0, duplicate: 0, delayMs: [5, 50] });
     Object.assign(this.broker.faults, { cut: 0, away: false, forgets: 0, lateMs: 0 });

@@ -1,0 +1,37 @@
+/**
+ * Devices over DTLS: the shipped server, join and device side in worlds where devices move, sleep and lose power, the gateway
+ * dies between any two effects, its store is an older copy of itself, and somebody says again what he heard. What is
+ * judged stands in secure-network.ts. `SIM_FIRST` and `SIM_SECURE_SEEDS` choose; `SIM_TRACE=n` prints the last lines of
+ * what happened before a failure.
+ */
+import { expect, test } from "vitest";
+import { liveSecure, secureSwarm } from "./secure-world.ts";
+
+const first = Number(process.env["SIM_FIRST"] ?? 1);
+const count = Number(process.env["SIM_SECURE_SEEDS"] ?? 6);
+/** So many worlds, and something of each kind happened. */
+const enough = 6;
+
+test.each(["transparent", "aggregating"] as const)(
+  "no nonce twice, no handshake without need, nothing lost (%s)",
+  { timeout: 3_600_000 },
+  (mode) => {
+    const seen = { handshakes: 0, restored: 0, repeated: 0, seals: 0 };
+    for (let seed = first; seed < first + count; seed++) {
+      try {
+        const { secure } = liveSecure(secureSwarm(seed, mode));
+        if (!secure) throw new Error("no DTLS in this world");
+        seen.handshakes += secure.handshakes;
+        seen.restored += secure.restored;
+        seen.repeated += secure.repeated;
+        seen.seals += secure.nonces.seals;
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        const again = `SIM_FIRST=${seed} SIM_SECURE_SEEDS=1 SIM_TRACE=300 npx vitest run test/simulation/secure.test.ts`;
+        throw new Error(`${why}\nSEED=${seed} ${mode}; replay: ${again} -t ${mode}`, { cause: error });
+      }
+    }
+    if (process.env["SIM_TRACE"]) process.stderr.write(`${JSON.stringify(seen)}\n`);
+    if (count >= enough) expect(Object.values(seen).every((times) => times > count)).toBe(true);
+  },
+);
