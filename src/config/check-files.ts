@@ -5,6 +5,7 @@ import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { GatewayError } from "../errors.ts";
+import { readCertificateRing } from "../transports/dtls/certificates.ts";
 import { type KeySource, readKeys } from "../transports/dtls/key-ring.ts";
 import type { SecretReference, UpstreamOptions } from "../upstream/options.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -24,7 +25,7 @@ export function lookAtFiles(config: GatewayConfig, now = Date.now()): Looked {
     ...config.upstreams.map((each, i) => [`upstreams.${i}`, each] as const),
   ];
   for (const [path, options] of all) lookAtUpstream(looked, path, options, now);
-  for (const [i, transport] of config.transports.entries()) lookAtTransport(looked, `transports.${i}`, transport);
+  for (const [i, transport] of config.transports.entries()) lookAtTransport(looked, `transports.${i}`, transport, now);
   if (config.api.enabled) lookAtHost(looked, "api.host", config.api.host);
   if (config.store.kind !== "memory") lookAtFolder(looked, "store.folder", config.store.folder);
   if (config.store.kind === "redis") lookAtRedis(looked, config.store.redis, now);
@@ -201,7 +202,24 @@ function lookAtDtlsKeys(looked: Looked, path: string, source: KeySource): void {
   }
 }
 
-function lookAtTransport(looked: Looked, path: string, transport: Transport): void {
+function lookAtDtlsCertificates(
+  looked: Looked,
+  path: string,
+  options: NonNullable<Extract<Transport, { type: "dtls" }>["certificates"]>,
+  now: number,
+): void {
+  try {
+    const { warnings, pinned } = readCertificateRing(options, () => now);
+    looked.warnings.push(...warnings.map((warning) => `${path}: ${warning}`));
+    if (options.pinned && pinned.size === 0)
+      looked.warnings.push(`${path}.pinned: there is no NAME.pem in ${options.pinned.folder}`);
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    looked.problems.push(`${path}: ${error.message}`);
+  }
+}
+
+function lookAtTransport(looked: Looked, path: string, transport: Transport, now: number): void {
   if (transport.type === "udp") {
     lookAtHost(looked, `${path}.host`, transport.host);
     const there = networkInterfaces();
@@ -221,6 +239,7 @@ function lookAtTransport(looked: Looked, path: string, transport: Transport): vo
   if (transport.type === "dtls") {
     lookAtHost(looked, `${path}.host`, transport.host);
     lookAtDtlsKeys(looked, `${path}.keys`, transport.keys);
+    if (transport.certificates) lookAtDtlsCertificates(looked, `${path}.certificates`, transport.certificates, now);
   }
   if (transport.type === "serial") {
     for (const [i, line] of transport.ports.entries()) {

@@ -1,9 +1,17 @@
 /**
- * The device's side of DTLS 1.2 with a pre-shared key and a connection id, without I/O: for `pub` and `sub`, tests and the
+ * The device's side of DTLS 1.2 with a pre-shared key or a certificate, and a connection id, without I/O: for `pub` and `sub`, tests and the
  * simulation. [RFC 6347, RFC 4279, RFC 9146]
  *
  * A device that sleeps, or comes back from another address, goes on with the same object: no handshake is needed.
  */
+import {
+  ecdsaSha256,
+  encodeCertificates,
+  encodeSignature,
+  p256,
+  readCertificates,
+  readServerKeyExchange,
+} from "../secure/certificate-messages.ts";
 import type { Crypto } from "../secure/crypto.ts";
 import { Assembly, encodeMessage, type Message, messageTypes, readFragments } from "../secure/handshake.ts";
 import {
@@ -13,8 +21,8 @@ import {
   readServerHello,
   renegotiationScsv,
 } from "../secure/hello.ts";
-import { masterSecret, randomOctets, trafficKeys, verifyData } from "../secure/key-schedule.ts";
-import { isEqual, joined, none, octetsOf, Reader, vector } from "../secure/octets.ts";
+import { masterSecret, premasterOfPsk, randomOctets, trafficKeys, verifyData } from "../secure/key-schedule.ts";
+import { isEqual, joined, none, number, octetsOf, Reader, vector } from "../secure/octets.ts";
 import {
   contentTypes,
   type Direction,
@@ -29,11 +37,23 @@ import { ReplayWindow } from "../secure/window.ts";
 
 export interface SecureDeviceOptions {
   readonly identity: string;
+  /** Not used with certificates; nor is the identity, which is what the certificate says. */
   readonly key: Uint8Array;
+  /** What the suites with certificates need. */
+  readonly certificate?: DeviceCertificate | undefined;
   /** The first is preferred. */
   readonly suites: readonly Suite[];
   /** Asks for a connection id; in answers to us an id of so many octets is used, 0: none. undefined: does not ask. */
   readonly cidOctets: number | undefined;
+}
+
+export interface DeviceCertificate {
+  /** Its own first, in DER; empty: it shows none. */
+  readonly chain: readonly Uint8Array[];
+  /** ECDSA on P-256 with SHA-256, in DER. */
+  sign(bytes: Uint8Array): Uint8Array;
+  /** Checks signatures of who shows this; undefined: he is not trusted. */
+  trusts(chain: readonly Uint8Array[]): ((signed: Uint8Array, signature: Uint8Array) => boolean) | undefined;
 }
 
 export type SecureOutput =
@@ -46,7 +66,11 @@ export type SecureOutput =
 /** [RFC 6347 4.2.4.1] */
 const firstPeriodMs = 1_000;
 const repeatsMax = 6;
-const messageOctetsMax = 4_096;
+const messageOctetsMax = 16_384;
+
+function chainIn(body: Uint8Array): readonly Uint8Array[] {
+  return readCertificates(body) ?? [];
+}
 
 interface Outgoing {
   readonly isSealed: boolean;
@@ -76,6 +100,9 @@ export class SecureDevice {
   #plainNext = 0;
   #sealedNext = 0;
   #server: { readonly random: Uint8Array; readonly suite: Suite; readonly isExtended: boolean } | undefined;
+  /** Of suites with certificates: what the gateway showed, and its point. */
+  #trusted: ReturnType<DeviceCertificate["trusts"]>;
+  #point: Uint8Array | undefined;
   #peerCid: Uint8Array | undefined;
   #secured: Secured | undefined;
   #repeatAt: number | undefined;
@@ -145,6 +172,11 @@ export class SecureDevice {
     const { suites, cidOctets } = this.#options;
     const extensions = new Map<number, Uint8Array>([[extensionTypes.extendedMasterSecret, none]]);
     if (cidOctets !== undefined) extensions.set(extensionTypes.connectionId, vector(this.#cid, 1));
+    if (suites.some(({ by }) => by === "certificate")) {
+      extensions.set(extensionTypes.supportedGroups, vector(number(p256, 2), 2));
+      extensions.set(extensionTypes.pointFormats, vector(number(0, 1), 1));
+      extensions.set(extensionTypes.signatureAlgorithms, vector(number(ecdsaSha256, 2), 2));
+    }
     const ids = [...suites.map(({ id }) => id), renegotiationScsv];
     const body = encodeClientHello({ random: this.#random, cookie, suites: ids, extensions });
     this.#transcript = [];
@@ -195,7 +227,10 @@ export class SecureDevice {
     }
     this.#transcript.push(encodeMessage(message));
     if (this.#state === "hello" && type === messageTypes.serverHello) this.#serverHello(body);
-    else if (this.#state === "keyExchange" && type === messageTypes.serverHelloDone) this.#keyExchange(now);
+    else if (this.#state !== "keyExchange") return;
+    else if (type === messageTypes.certificate) this.#trusted = this.#options.certificate?.trusts(chainIn(body));
+    else if (type === messageTypes.serverKeyExchange) this.#serverKeyExchange(body);
+    else if (type === messageTypes.serverHelloDone) this.#keyExchange(now);
   }
 
   #serverHello(body: Uint8Array): void {
@@ -211,14 +246,21 @@ export class SecureDevice {
     this.#state = "keyExchange";
   }
 
+  #serverKeyExchange(body: Uint8Array): void {
+    const exchange = readServerKeyExchange(body);
+    const signed = exchange && joined(this.#random, this.#server?.random ?? none, exchange.parameters);
+    if (signed && this.#trusted?.(signed, exchange.signature)) this.#point = exchange.point.slice();
+  }
+
   #keyExchange(now: number): void {
     if (!this.#server) return;
-    const { identity, key } = this.#options;
     const { suite, random, isExtended } = this.#server;
-    const exchange = this.#message(messageTypes.clientKeyExchange, vector(octetsOf(identity), 2));
+    const flight: Outgoing[] = [];
+    const premaster = suite.by === "psk" ? this.#pskExchange(flight) : this.#certificateExchange(flight);
+    if (!premaster) return this.#end("the gateway's certificate is not trusted");
     const sessionHash = isExtended ? this.#crypto.hash(...this.#transcript) : undefined;
     const randoms = { clientRandom: this.#random, serverRandom: random };
-    const master = masterSecret(this.#crypto, { psk: key, ...randoms, sessionHash });
+    const master = masterSecret(this.#crypto, { premaster, ...randoms, sessionHash });
     const keys = trafficKeys(this.#crypto, suite, master, randoms);
     const half = (of: Uint8Array, iv: Uint8Array) => ({
       aead: this.#crypto.aead(suite.aead, of),
@@ -227,10 +269,32 @@ export class SecureDevice {
     });
     const read = half(keys.serverKey, keys.serverIv);
     this.#secured = { suite, master, read, write: half(keys.clientKey, keys.clientIv) };
+    const { certificate } = this.#options;
+    if (suite.by === "certificate" && certificate && certificate.chain.length > 0) {
+      const signature = certificate.sign(joined(...this.#transcript));
+      flight.push(this.#message(messageTypes.certificateVerify, encodeSignature(signature)));
+    }
     const verify = verifyData(this.#crypto, master, "client", this.#transcript);
     const change = { isSealed: false, type: contentTypes.changeCipherSpec, content: Uint8Array.of(1) };
     this.#state = "finished";
-    this.#sendFlight([exchange, change, this.#message(messageTypes.finished, verify, true)], now);
+    this.#sendFlight([...flight, change, this.#message(messageTypes.finished, verify, true)], now);
+  }
+
+  #pskExchange(flight: Outgoing[]): Uint8Array {
+    const { identity, key } = this.#options;
+    flight.push(this.#message(messageTypes.clientKeyExchange, vector(octetsOf(identity), 2)));
+    return premasterOfPsk(key);
+  }
+
+  /** undefined: the gateway is not who it should be. */
+  #certificateExchange(flight: Outgoing[]): Uint8Array | undefined {
+    const { certificate } = this.#options;
+    const agreement = this.#crypto.agreement();
+    const premaster = this.#point && agreement.secret(this.#point);
+    if (!premaster || !certificate) return undefined;
+    flight.push(this.#message(messageTypes.certificate, encodeCertificates(certificate.chain)));
+    flight.push(this.#message(messageTypes.clientKeyExchange, vector(agreement.point, 1)));
+    return premaster;
   }
 
   #sealed(record: RecordIn): void {

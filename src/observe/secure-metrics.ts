@@ -47,6 +47,12 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
   const plain = (name: string, help: string, read: (counters: SecureReport["counters"]) => number) =>
     counter(name, help, ({ counters }) => [[{}, read(counters)]]);
   plain("bad_keys_total", "Handshakes with a wrong key, or of an identity that there is not", ({ badKeys }) => badKeys);
+  counter(
+    "certificates_refused_total",
+    "Devices that were not let in with their certificates, by the reason",
+    ({ counters }) => Object.entries(counters.certificatesRefused).map(([reason, count]) => [{ reason }, count]),
+    ["reason"],
+  );
   plain("cookies_total", "Hellos that were answered with a cookie", ({ cookies }) => cookies);
   plain("moved_total", "Devices that went on from another address", ({ moved }) => moved);
   plain("replays_total", "Records that came a second time, or too late", ({ replays }) => replays);

@@ -1,5 +1,6 @@
 /** What the parts of the server share: options, tables, and where effects go. */
 import type { Contexts } from "./contexts.ts";
+import type { Credentials } from "./credentials.ts";
 import type { Crypto } from "./crypto.ts";
 import type { SecureChange, SecureCounters, SecureEffect } from "./messages.ts";
 import type { Suite } from "./suites.ts";
@@ -7,6 +8,8 @@ import type { Suite } from "./suites.ts";
 export interface SecureOptions {
   /** Those that are spoken; the client's order decides. */
   readonly suites: readonly Suite[];
+  /** What the suites with certificates need; undefined: those are not spoken. Asked anew at each handshake. */
+  readonly credentials?: (() => Credentials | undefined) | undefined;
   /** Length of the connection ids that devices get; 0: none are given. */
   readonly cidOctets: number;
   readonly contextsMax: number;

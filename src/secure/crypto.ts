@@ -12,6 +12,13 @@ export interface Aead {
   open(nonce: Uint8Array, about: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
 }
 
+export interface KeyAgreement {
+  /** Ours, uncompressed: 65 octets. */
+  readonly point: Uint8Array;
+  /** What both sides get of it; undefined: theirs is no point of the curve. */
+  secret(theirs: Uint8Array): Uint8Array | undefined;
+}
+
 export interface Crypto {
   /** Unpredictable. */
   random(octets: number): Uint8Array;
@@ -20,4 +27,6 @@ export interface Crypto {
   /** HMAC with SHA-256; the key is prepared once. */
   hmac(key: Uint8Array): (...parts: readonly Uint8Array[]) => Uint8Array;
   aead(name: AeadName, key: Uint8Array): Aead;
+  /** A fresh key pair on P-256, for one handshake. */
+  agreement(): KeyAgreement;
 }

@@ -6,8 +6,11 @@ export const messageTypes = {
   clientHello: 1,
   serverHello: 2,
   helloVerifyRequest: 3,
+  certificate: 11,
   serverKeyExchange: 12,
+  certificateRequest: 13,
   serverHelloDone: 14,
+  certificateVerify: 15,
   clientKeyExchange: 16,
   finished: 20,
 } as const;
@@ -38,6 +41,21 @@ export function encodeMessage({ type, seq, body }: Message): Uint8Array {
   writeNumber(head, 4, seq, 2);
   writeNumber(head, 9, body.length, 3);
   return joined(head, body);
+}
+
+/** An encoded message in pieces of at most so many octets of its body. */
+export function inFragments(message: Uint8Array, octetsMax: number): readonly Uint8Array[] {
+  const total = message.length - headOctets;
+  if (total <= octetsMax) return [message];
+  const fragments: Uint8Array[] = [];
+  for (let offset = 0; offset < total; offset += octetsMax) {
+    const body = message.subarray(headOctets + offset, headOctets + Math.min(offset + octetsMax, total));
+    const head = message.slice(0, headOctets);
+    writeNumber(head, 6, offset, 3);
+    writeNumber(head, 9, body.length, 3);
+    fragments.push(joined(head, body));
+  }
+  return fragments;
 }
 
 /** All fragments in a record; undefined: it does not hold together. */

@@ -4,7 +4,14 @@ import { joined, number, Reader, vector } from "./octets.ts";
 export const dtls12 = 0xfefd;
 const dtls10 = 0xfeff;
 
-export const extensionTypes = { extendedMasterSecret: 23, connectionId: 54, renegotiationInfo: 0xff01 } as const;
+export const extensionTypes = {
+  supportedGroups: 10,
+  pointFormats: 11,
+  signatureAlgorithms: 13,
+  extendedMasterSecret: 23,
+  connectionId: 54,
+  renegotiationInfo: 0xff01,
+} as const;
 /** Says the same as an empty renegotiation_info. [RFC 5746 3.3] */
 export const renegotiationScsv = 0x00ff;
 

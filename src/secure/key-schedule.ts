@@ -1,4 +1,4 @@
-/** From a pre-shared key to the keys of both directions. [RFC 5246 5, 6.3, 8.1; RFC 4279 2; RFC 7627 4] */
+/** From what both sides share to the keys of both directions. [RFC 5246 5, 6.3, 8.1; RFC 4279 2; RFC 7627 4] */
 import type { Crypto } from "./crypto.ts";
 import { joined, number, octetsOf } from "./octets.ts";
 import type { Suite } from "./suites.ts";
@@ -11,7 +11,7 @@ export const ivOctets = 4;
 
 /** What goes into a master secret. */
 export interface Exchange {
-  readonly psk: Uint8Array;
+  readonly premaster: Uint8Array;
   readonly clientRandom: Uint8Array;
   readonly serverRandom: Uint8Array;
   /** Of all messages up to ClientKeyExchange, where both sides have the extended master secret. */
@@ -39,10 +39,14 @@ export function prf(crypto: Crypto, secret: Uint8Array, label: string, seed: Uin
   return joined(...parts).subarray(0, octets);
 }
 
-export function masterSecret(crypto: Crypto, { psk, clientRandom, serverRandom, sessionHash }: Exchange): Uint8Array {
-  // As many zero octets as the key has, in the place of the other secret that plain PSK does not have. [RFC 4279 2]
+/** As many zero octets as the key has, in the place of the other secret that plain PSK does not have. [RFC 4279 2] */
+export function premasterOfPsk(psk: Uint8Array): Uint8Array {
   const length = number(psk.length, 2);
-  const premaster = joined(length, new Uint8Array(psk.length), length, psk);
+  return joined(length, new Uint8Array(psk.length), length, psk);
+}
+
+export function masterSecret(crypto: Crypto, exchange: Exchange): Uint8Array {
+  const { premaster, clientRandom, serverRandom, sessionHash } = exchange;
   return sessionHash
     ? prf(crypto, premaster, "extended master secret", sessionHash, masterOctets)
     : prf(crypto, premaster, "master secret", joined(clientRandom, serverRandom), masterOctets);

@@ -1,5 +1,6 @@
 /** What goes into the server and comes out of it. */
-import type { SuiteName } from "./suites.ts";
+import { type CertificateRefusal, certificateRefusals } from "./credentials.ts";
+import type { ProofKind, SuiteName } from "./suites.ts";
 
 /** Milliseconds on a monotonic clock. */
 export type Instant = number;
@@ -41,12 +42,15 @@ export type SecureEffect =
       readonly identity: string;
       readonly address: string;
       readonly suite: SuiteName;
+      readonly by: ProofKind;
       /** It keeps its context at another address. */
       readonly hasCid: boolean;
     }
   | { readonly kind: "closed"; readonly identity: string; readonly reason: ClosedReason }
   /** All changes or none; `persisted` answers, in the order of these effects. */
   | { readonly kind: "persist"; readonly changes: readonly SecureChange[]; readonly token: number }
+  /** Somebody showed a certificate that does not let him in. */
+  | { readonly kind: "badCertificate"; readonly address: string; readonly refusal: CertificateRefusal }
   /** Somebody gave this identity and has not its key. `isKnown`: there is such an identity. */
   | { readonly kind: "badKey"; readonly identity: string; readonly address: string; readonly isKnown: boolean };
 
@@ -62,6 +66,7 @@ export interface SecureCounters {
   /** What came could not be stored. */
   handshakesNotStored: number;
   badKeys: number;
+  certificatesRefused: Record<CertificateRefusal, number>;
   cookies: number;
   /** Addresses that contexts moved to. */
   moved: number;
@@ -80,10 +85,17 @@ export function newCounters(): SecureCounters {
     handshakesRefused: 0,
     handshakesNotStored: 0,
     badKeys: 0,
+    certificatesRefused: noRefusals(),
     cookies: 0,
     moved: 0,
     replays: 0,
     badRecords: 0,
     unsent: 0,
   };
+}
+
+function noRefusals(): Record<CertificateRefusal, number> {
+  const counts: Partial<Record<CertificateRefusal, number>> = {};
+  for (const refusal of Object.keys(certificateRefusals)) counts[refusal as CertificateRefusal] = 0;
+  return counts as Record<CertificateRefusal, number>;
 }

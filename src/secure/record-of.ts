@@ -5,7 +5,7 @@
 import type { ContextState } from "./context.ts";
 import { ivOctets } from "./key-schedule.ts";
 import { joined, none, number, octetsOf, Reader, textOf, vector } from "./octets.ts";
-import { type Suite, suites } from "./suites.ts";
+import { certificateSuites, type Suite, suites } from "./suites.ts";
 
 const version = 1;
 export const keyMarkOctets = 8;
@@ -70,5 +70,5 @@ export function stateOf(record: Uint8Array): ContextState | undefined {
 }
 
 export function suiteOf(id: number): Suite | undefined {
-  return Object.values(suites).find((suite) => suite.id === id);
+  return [...Object.values(suites), ...Object.values(certificateSuites)].find((suite) => suite.id === id);
 }

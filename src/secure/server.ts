@@ -1,10 +1,11 @@
 /**
- * A DTLS 1.2 server for pre-shared keys, without socket, clock, dice or file: inputs go in, effects come out.
+ * A DTLS 1.2 server for pre-shared keys and certificates, without socket, clock, dice or file: inputs go in, effects come out.
  * [RFC 6347, RFC 4279, RFC 6655, RFC 7627, RFC 9146]
  *
  * A device is its identity. Where it is, is known from the last record that it sealed; with a connection id it keeps its
  * context wherever it goes and however long it sleeps, and over our restarts too.
  */
+import { keyMark, onFragment } from "./client-flight.ts";
 import { Common, type SecureOptions } from "./common.ts";
 import { SecureContext } from "./context.ts";
 import { Contexts } from "./contexts.ts";
@@ -24,8 +25,9 @@ import { isEqual } from "./octets.ts";
 import { contentTypes, openRecord, plainRecord, type RecordIn, readRecord } from "./record.ts";
 import { stateOf } from "./record-of.ts";
 import { changeOf, repeatLastFlight, sendContent } from "./sending.ts";
-import { beginSetup, hostOf, keyMark, noteBadKey, onFragment, onSealed, sendFlight } from "./setup.ts";
+import { beginSetup, hostOf, noteBadKey, onSealed, sendFlight } from "./setup.ts";
 import { Setup } from "./setup-state.ts";
+import type { ProofKind } from "./suites.ts";
 
 const fatal = 2;
 const alertBytes = {
@@ -68,12 +70,20 @@ export class SecureServer {
     return this.#contexts.of(identity)?.address;
   }
 
-  /** Identities whose context was made with another key than `keyOf` says; undefined: they have none. */
-  strangers(keyOf: (identity: string) => Uint8Array | undefined): readonly string[] {
+  /** How this device proved who it is; undefined: it has no context. */
+  proofOf(identity: string): ProofKind | undefined {
+    return this.#contexts.of(identity)?.suite.by;
+  }
+
+  /**
+   * Identities whose context was made with what is not good any more. `goodFor`: keys, or what makes a certificate good;
+   * undefined: nobody can say.
+   */
+  strangers(goodFor: (identity: string, by: ProofKind) => readonly Uint8Array[] | undefined): readonly string[] {
     const strangers: string[] = [];
-    for (const { identity, keyMark: mark } of this.#contexts.all()) {
-      const key = keyOf(identity);
-      if (!key || !isEqual(keyMark(this.#common, key), mark)) strangers.push(identity);
+    for (const { identity, suite, keyMark: mark } of this.#contexts.all()) {
+      const good = goodFor(identity, suite.by);
+      if (good && !good.some((each) => isEqual(keyMark(this.#common, each), mark))) strangers.push(identity);
     }
     return strangers;
   }
@@ -141,12 +151,14 @@ export class SecureServer {
     for (const fragment of fragments ?? []) {
       const setup = this.#contexts.setupAt(address);
       if (fragment.type === messageTypes.clientHello) this.#hello(address, record, fragment, now);
-      else if (setup) this.#fragment(setup, fragment);
+      else if (setup) this.#fragment(setup, fragment, now);
     }
   }
 
-  #fragment(setup: Setup, fragment: Fragment): void {
+  #fragment(setup: Setup, fragment: Fragment, now: Instant): void {
+    const { secrets } = setup;
     onFragment(this.#common, setup, fragment);
+    if (setup.secrets !== secrets) this.#openEarly(now);
     this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
   }
 

@@ -1,4 +1,6 @@
 /** A handshake under way, with a client that has shown that it hears at its address. */
+import type { Accepted, Credentials } from "./credentials.ts";
+import type { KeyAgreement } from "./crypto.ts";
 import { Assembly } from "./handshake.ts";
 import type { TrafficKeys } from "./key-schedule.ts";
 import type { Instant } from "./messages.ts";
@@ -6,8 +8,8 @@ import type { Direction, RecordIn } from "./record.ts";
 import type { Suite } from "./suites.ts";
 import { ReplayWindow } from "./window.ts";
 
-/** Large enough for an identity of any length that RFC 4279 speaks of. */
-const messageOctetsMax = 4_096;
+/** Large enough for an identity of any length that RFC 4279 speaks of, and for some certificates. */
+const messageOctetsMax = { psk: 4_096, certificate: 16_384 } as const;
 /** [RFC 6347 4.2.4.1] */
 const firstPeriodMs = 1_000;
 const repeats = 5;
@@ -26,6 +28,8 @@ export interface Agreement {
   readonly serverRandom: Uint8Array;
   /** The extended master secret is used. [RFC 7627] */
   readonly isExtended: boolean;
+  /** Of suites with certificates. */
+  readonly credentials: Credentials | undefined;
   /** Ours, by which the client will name this connection. */
   readonly cid: Uint8Array | undefined;
   readonly peerCid: Uint8Array | undefined;
@@ -40,6 +44,9 @@ export interface Secrets {
   readonly isKnown: boolean;
 }
 
+/** What comes next: a message of the client, the answer of who knows the keys, Finished, the answer of the store. */
+export type Stage = "certificate" | "keyExchange" | "verify" | "key" | "finished" | "stored";
+
 export class Setup {
   readonly address: string;
   readonly host: string;
@@ -53,16 +60,18 @@ export class Setup {
   /** Messages of the flight that the client is to answer. */
   readonly flight: Uint8Array[] = [];
   readonly endsAt: Instant;
-  /**
-   * What comes next: ClientKeyExchange, the answer of who knows the keys, Finished, the answer of the store.
-   */
-  stage: "keyExchange" | "key" | "finished" | "stored" = "keyExchange";
+  stage: Stage;
+  /** Of suites with certificates: our part of the exchange, what the client showed, and what waits for its proof. */
+  agreement: KeyAgreement | undefined;
+  accepted: Accepted | undefined;
+  unproved: Secrets | undefined;
   identity = "";
   secrets: Secrets | undefined;
   /** Of the next message that we say, and of the next plain record. */
   messageNext: number;
   plainNext: number;
   isBadKeyTold = false;
+  readonly #firstStage: Stage;
   #early: RecordIn[] = [];
   #sentAt: Instant;
   #periodMs = firstPeriodMs;
@@ -79,7 +88,9 @@ export class Setup {
     this.address = agreed.address;
     this.host = agreed.host;
     this.cid = agreed.cid;
-    this.assembly = new Assembly(messageSeq + 1, messageOctetsMax);
+    this.assembly = new Assembly(messageSeq + 1, messageOctetsMax[agreed.suite.by]);
+    this.#firstStage = agreed.suite.by === "psk" ? "keyExchange" : "certificate";
+    this.stage = this.#firstStage;
     this.messageNext = messageSeq;
     this.plainNext = recordSeq;
     this.#sentAt = now;
@@ -91,7 +102,7 @@ export class Setup {
     return this.#mayRepeat ? Math.min(this.#sentAt + this.#periodMs, this.endsAt) : this.endsAt;
   }
 
-  /** Answers whether the flight is to be sent again now. After ClientKeyExchange it is the client that repeats. */
+  /** Answers whether the flight is to be sent again now. Once a part of its answer came it is the client that repeats. */
   takeRepeat(now: Instant): boolean {
     if (!this.#mayRepeat || now < this.#sentAt + this.#periodMs) return false;
     this.#repeatsLeft--;
@@ -101,7 +112,7 @@ export class Setup {
   }
 
   get #mayRepeat(): boolean {
-    return this.stage === "keyExchange" && this.#repeatsLeft > 0;
+    return this.stage === this.#firstStage && this.#repeatsLeft > 0;
   }
 
   keepEarly(record: RecordIn): void {

@@ -1,23 +1,36 @@
 /**
- * The server's side of a handshake with a pre-shared key:
+ * The server's side of a handshake. With a pre-shared key:
  *
  *     ClientHello (with cookie)            ->
  *                                          <-  ServerHello, ServerHelloDone
  *     ClientKeyExchange, CCS, Finished     ->
  *                                          <-  CCS, Finished        (when the context is stored)
  *
+ * With certificates the second flight has Certificate, ServerKeyExchange and CertificateRequest besides, the third
+ * Certificate and CertificateVerify: see client-flight.ts.
+ *
  * A wrong key, and an identity that there is not, show in the same way: what the client seals cannot be opened, and it
  * hears nothing more. [RFC 4279 2: a server may hide which]
  */
+import {
+  ecdsaSha256,
+  encodeCertificateRequest,
+  encodeCertificates,
+  encodeServerKeyExchange,
+  exchangeParameters,
+  numbersIn,
+  p256,
+} from "./certificate-messages.ts";
+import { giveUp } from "./client-flight.ts";
 import type { Common } from "./common.ts";
-import { direction, newLastFlight, SecureContext } from "./context.ts";
-import { encodeMessage, type Fragment, type Message, messageTypes } from "./handshake.ts";
+import { newLastFlight, SecureContext } from "./context.ts";
+import type { Credentials } from "./credentials.ts";
+import { encodeMessage, inFragments, type Message, messageTypes } from "./handshake.ts";
 import { type ClientHello, encodeServerHello, extensionTypes, renegotiationScsv } from "./hello.ts";
-import { masterSecret, randomOctets, trafficKeys, verifyData } from "./key-schedule.ts";
+import { randomOctets, verifyData } from "./key-schedule.ts";
 import type { Instant } from "./messages.ts";
-import { isEqual, joined, none, octetsOf, Reader, textOf, vector } from "./octets.ts";
+import { isEqual, joined, none, Reader, vector } from "./octets.ts";
 import { contentTypes, openRecord, plainRecord, type RecordIn } from "./record.ts";
-import { keyMarkOctets } from "./record-of.ts";
 import { changeOf, sendLastFlight } from "./sending.ts";
 import { type Agreement, Setup } from "./setup-state.ts";
 import type { Suite } from "./suites.ts";
@@ -25,8 +38,8 @@ import type { Suite } from "./suites.ts";
 /** Fatal alerts that are said before there are keys. [RFC 5246 7.2] */
 export const alerts = { handshakeFailure: 40, illegalParameter: 47, decodeError: 50, protocolVersion: 70 } as const;
 
-/** In octets. [RFC 4279 5.3: at least so long ones are to be taken] */
-const identityOctetsMax = 128;
+const datagramOctetsMax = 1_200;
+const fragmentOctetsMax = 1_100;
 
 export interface HelloAt {
   readonly address: string;
@@ -44,31 +57,28 @@ export function beginSetup(common: Common, at: HelloAt, now: Instant): Setup | n
   const setup = new Setup(agreed, { messageSeq: message.seq, recordSeq, begun: common.nextBegun() }, now);
   setup.transcript.push(encodeMessage(message));
   say(setup, messageTypes.serverHello, serverHello(agreed, hello));
+  if (agreed.credentials) sayExchange(common, setup, agreed.credentials);
   say(setup, messageTypes.serverHelloDone, none);
   return setup;
 }
 
+/** In as few datagrams as pass every network. */
 export function sendFlight(common: Common, setup: Setup): void {
-  const records = setup.flight.map((message) => plainRecord(contentTypes.handshake, setup.plainNext++, message));
-  common.say({ kind: "transmit", address: setup.address, bytes: joined(...records) });
-}
-
-/** ClientKeyExchange, or a part of it. */
-export function onFragment(common: Common, setup: Setup, fragment: Fragment): void {
-  if (setup.stage !== "keyExchange") return;
-  const message = setup.assembly.take(fragment);
-  if (!message) return;
-  if (message.type !== messageTypes.clientKeyExchange) return giveUp(common, setup);
-  const reader = new Reader(message.body);
-  const identityBytes = reader.vector(2);
-  if (!reader.ok || reader.left > 0) return giveUp(common, setup);
-  setup.transcript.push(encodeMessage(message));
-  setup.identity = identityOf(identityBytes) ?? "";
-  setup.stage = "key";
-  if (setup.identity === "") return onKey(common, setup, undefined);
-  common.askKey(setup.identity, (key) => {
-    if (common.contexts.setupAt(setup.address) === setup) onKey(common, setup, key);
-  });
+  const fragments = setup.flight.flatMap((message) => inFragments(message, fragmentOctetsMax));
+  let records: Uint8Array[] = [];
+  let octets = 0;
+  const leave = () => {
+    if (records.length > 0) common.say({ kind: "transmit", address: setup.address, bytes: joined(...records) });
+    records = [];
+    octets = 0;
+  };
+  for (const fragment of fragments) {
+    const record = plainRecord(contentTypes.handshake, setup.plainNext++, fragment);
+    if (octets + record.length > datagramOctetsMax) leave();
+    records.push(record);
+    octets += record.length;
+  }
+  leave();
 }
 
 /**
@@ -101,7 +111,8 @@ function agreementOn(common: Common, hello: ClientHello, address: string): Agree
   const { crypto, options } = common;
   if (!hello.isDtls12) return alerts.protocolVersion;
   if (!hello.takesPlain) return alerts.illegalParameter;
-  const suite = firstCommon(hello.suites, options.suites);
+  const credentials = options.credentials?.();
+  const suite = firstCommon(hello, options.suites, credentials !== undefined);
   const renegotiation = hello.extensions.get(extensionTypes.renegotiationInfo);
   // Of a first handshake it is an empty vector. [RFC 5746 3.6]
   if (!suite || (renegotiation && !isEqual(renegotiation, emptyVector))) return alerts.handshakeFailure;
@@ -112,6 +123,7 @@ function agreementOn(common: Common, hello: ClientHello, address: string): Agree
     address,
     host: hostOf(address),
     suite,
+    credentials: suite.by === "certificate" ? credentials : undefined,
     clientRandom: hello.random.slice(),
     serverRandom: crypto.random(randomOctets),
     isExtended: hello.extensions.has(extensionTypes.extendedMasterSecret),
@@ -121,12 +133,37 @@ function agreementOn(common: Common, hello: ClientHello, address: string): Agree
 }
 
 /** The client's order decides. */
-function firstCommon(ids: readonly number[], suites: readonly Suite[]): Suite | undefined {
-  for (const id of ids) {
-    const suite = suites.find((each) => each.id === id);
-    if (suite) return suite;
+function firstCommon(hello: ClientHello, spoken: readonly Suite[], hasCredentials: boolean): Suite | undefined {
+  const takesCertificates = hasCredentials && takesP256(hello);
+  for (const id of hello.suites) {
+    const suite = spoken.find((each) => each.id === id);
+    if (suite && (suite.by === "psk" || takesCertificates)) return suite;
   }
   return undefined;
+}
+
+/** Group, form of points and signature; who names no groups or forms takes all. [RFC 8422 5.1, RFC 5246 7.4.1.4.1] */
+function takesP256({ extensions }: ClientHello): boolean {
+  const groups = extensions.get(extensionTypes.supportedGroups);
+  const forms = extensions.get(extensionTypes.pointFormats);
+  const signatures = extensions.get(extensionTypes.signatureAlgorithms);
+  return (
+    (!groups || numbersIn(groups, 2).includes(p256)) &&
+    (!forms || numbersIn(forms, 1).includes(0)) &&
+    signatures !== undefined &&
+    numbersIn(signatures, 2).includes(ecdsaSha256)
+  );
+}
+
+/** The server's part of an exchange with certificates on both sides. [RFC 8422 2] */
+function sayExchange(common: Common, setup: Setup, { chain, sign }: Credentials): void {
+  const { clientRandom, serverRandom } = setup.agreed;
+  setup.agreement = common.crypto.agreement();
+  const parameters = exchangeParameters(setup.agreement.point);
+  const signature = sign(joined(clientRandom, serverRandom, parameters));
+  say(setup, messageTypes.certificate, encodeCertificates(chain));
+  say(setup, messageTypes.serverKeyExchange, encodeServerKeyExchange(parameters, signature));
+  say(setup, messageTypes.certificateRequest, encodeCertificateRequest());
 }
 
 /** undefined: the extension does not hold together. */
@@ -147,11 +184,14 @@ export function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(":"));
 }
 
-function serverHello({ serverRandom, suite, isExtended, cid }: Agreement, hello: ClientHello): Uint8Array {
+function serverHello(agreed: Agreement, hello: ClientHello): Uint8Array {
+  const { serverRandom, suite, isExtended, cid } = agreed;
   const { extensions: asked, suites } = hello;
   const extensions = new Map<number, Uint8Array>();
   if (asked.has(extensionTypes.renegotiationInfo) || suites.includes(renegotiationScsv))
     extensions.set(extensionTypes.renegotiationInfo, emptyVector);
+  if (suite.by === "certificate" && asked.has(extensionTypes.pointFormats))
+    extensions.set(extensionTypes.pointFormats, Uint8Array.of(1, 0));
   if (isExtended) extensions.set(extensionTypes.extendedMasterSecret, none);
   if (cid) extensions.set(extensionTypes.connectionId, vector(cid, 1));
   return encodeServerHello({ random: serverRandom, suite: suite.id, extensions });
@@ -161,30 +201,6 @@ function say(setup: Setup, type: number, body: Uint8Array): void {
   const message = encodeMessage({ type, seq: setup.messageNext++, body });
   setup.transcript.push(message);
   setup.flight.push(message);
-}
-
-/** undefined: nothing that could be anybody's name here. */
-function identityOf(bytes: Uint8Array): string | undefined {
-  if (bytes.length === 0 || bytes.length > identityOctetsMax) return undefined;
-  const text = textOf(bytes);
-  return text !== undefined && !/\p{C}/u.test(text) ? text : undefined;
-}
-
-function onKey(common: Common, setup: Setup, key: Uint8Array | undefined): void {
-  const { crypto, strangersSecret } = common;
-  const { suite, isExtended, clientRandom, serverRandom } = setup.agreed;
-  const psk = key ?? crypto.hmac(strangersSecret)(octetsOf(setup.identity));
-  const sessionHash = isExtended ? crypto.hash(...setup.transcript) : undefined;
-  const master = masterSecret(crypto, { psk, clientRandom, serverRandom, sessionHash });
-  const keys = trafficKeys(crypto, suite, master, setup.agreed);
-  const read = direction(crypto, suite, keys.clientKey, keys.clientIv);
-  setup.secrets = { master, keys, read, keyMark: keyMark(common, psk), isKnown: key !== undefined };
-  setup.stage = "finished";
-}
-
-/** What a key is known by where it must not be kept itself. */
-export function keyMark({ crypto }: Pick<Common, "crypto">, key: Uint8Array): Uint8Array {
-  return crypto.hmac(key)(octetsOf("the key of a context")).slice(0, keyMarkOctets);
 }
 
 function onFinished(common: Common, setup: Setup, content: Uint8Array, now: Instant): void {
@@ -244,7 +260,7 @@ function open(common: Common, context: SecureContext, now: Instant): void {
   common.counters.handshakesDone++;
   common.contexts.add(context);
   const { identity, address, suite, cid } = context;
-  common.say({ kind: "opened", identity, address, suite: suite.name, hasCid: cid !== undefined });
+  common.say({ kind: "opened", identity, address, suite: suite.name, by: suite.by, hasCid: cid !== undefined });
   sendLastFlight(common, context, now);
 }
 
@@ -253,11 +269,6 @@ function storeWhoIs(common: Common, identity: string): void {
   if (common.isStoring(identity)) return;
   const context = common.contexts.of(identity);
   common.persist([context ? changeOf(context) : { identity, record: undefined }], () => {});
-}
-
-function giveUp(common: Common, setup: Setup): void {
-  common.counters.badRecords++;
-  common.contexts.removeSetup(setup);
 }
 
 const emptyVector = Uint8Array.of(0);

@@ -1,10 +1,14 @@
-/** The cipher suites: a pre-shared key, and a cipher that also authenticates. Others are not spoken. */
+/** The cipher suites: how the two prove themselves, and a cipher that also authenticates. Others are not spoken. */
 import type { AeadName } from "./crypto.ts";
 
 export type SuiteName = "ccm8" | "ccm" | "gcm";
 
+/** What a device proves itself with. */
+export type ProofKind = "psk" | "certificate";
+
 export interface Suite {
   readonly name: SuiteName;
+  readonly by: ProofKind;
   /** As it goes over the wire. */
   readonly id: number;
   readonly aead: AeadName;
@@ -12,11 +16,28 @@ export interface Suite {
   readonly tagOctets: number;
 }
 
+const ciphers = {
+  ccm8: { name: "ccm8", aead: "aes-128-ccm-8", keyOctets: 16, tagOctets: 8 },
+  ccm: { name: "ccm", aead: "aes-128-ccm", keyOctets: 16, tagOctets: 16 },
+  gcm: { name: "gcm", aead: "aes-128-gcm", keyOctets: 16, tagOctets: 16 },
+} as const;
+
+/** With a pre-shared key. */
 export const suites: Readonly<Record<SuiteName, Suite>> = {
   /** TLS_PSK_WITH_AES_128_CCM_8 [RFC 6655 4], what RFC 7252 asks of constrained devices. */
-  ccm8: { name: "ccm8", id: 0xc0a8, aead: "aes-128-ccm-8", keyOctets: 16, tagOctets: 8 },
+  ccm8: { ...ciphers.ccm8, by: "psk", id: 0xc0a8 },
   /** TLS_PSK_WITH_AES_128_CCM [RFC 6655 4] */
-  ccm: { name: "ccm", id: 0xc0a4, aead: "aes-128-ccm", keyOctets: 16, tagOctets: 16 },
+  ccm: { ...ciphers.ccm, by: "psk", id: 0xc0a4 },
   /** TLS_PSK_WITH_AES_128_GCM_SHA256 [RFC 5487 2] */
-  gcm: { name: "gcm", id: 0x00a8, aead: "aes-128-gcm", keyOctets: 16, tagOctets: 16 },
+  gcm: { ...ciphers.gcm, by: "psk", id: 0x00a8 },
+};
+
+/** With certificates on both sides, and keys of one handshake alone on P-256. */
+export const certificateSuites: Readonly<Record<SuiteName, Suite>> = {
+  /** TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 [RFC 7251 2], what RFC 7252 asks of constrained devices. */
+  ccm8: { ...ciphers.ccm8, by: "certificate", id: 0xc0ae },
+  /** TLS_ECDHE_ECDSA_WITH_AES_128_CCM [RFC 7251 2] */
+  ccm: { ...ciphers.ccm, by: "certificate", id: 0xc0ac },
+  /** TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 [RFC 5289 3.2] */
+  gcm: { ...ciphers.gcm, by: "certificate", id: 0xc02b },
 };

@@ -6,14 +6,15 @@ import { SecureDevice, type SecureDeviceOptions } from "../../src/device/secure.
 import type { SecureOptions } from "../../src/secure/common.ts";
 import type { Crypto } from "../../src/secure/crypto.ts";
 import type { SecureEffect, SecureInput } from "../../src/secure/messages.ts";
+import { readRecord } from "../../src/secure/record.ts";
 import { SecureServer } from "../../src/secure/server.ts";
-import { suites } from "../../src/secure/suites.ts";
+import { certificateSuites, suites } from "../../src/secure/suites.ts";
 import { nodeCrypto } from "../../src/transports/dtls/node-crypto.ts";
 
 export const testKey = Buffer.from("000102030405060708090a0b0c0d0e0f", "hex");
 
 export const testOptions: SecureOptions = {
-  suites: [suites.ccm8, suites.ccm, suites.gcm],
+  suites: [...Object.values(suites), ...Object.values(certificateSuites)],
   cidOctets: 8,
   contextsMax: 1_000,
   setupsMax: 100,
@@ -109,6 +110,8 @@ export class SecureWorld {
   server: SecureServer;
   readonly options: SecureOptions;
   fate: Fate = () => [5];
+  /** Each record is a datagram of its own, as with senders that do not join them. */
+  isSplit = false;
   /** Milliseconds; undefined: it answers nothing. */
   storeMs: number | undefined = 5;
   storeOk = true;
@@ -239,6 +242,15 @@ export class SecureWorld {
   }
 
   #carry(way: Way, bytes: Uint8Array, address: string): void {
+    if (!this.isSplit) return this.#carryOne(way, bytes, address);
+    for (let at = 0; at < bytes.length; ) {
+      const end = readRecord(bytes, at, bytes[at] === 25 ? cidOctetsOf(bytes, at) : 0)?.end ?? bytes.length;
+      this.#carryOne(way, bytes.subarray(at, end), address);
+      at = end;
+    }
+  }
+
+  #carryOne(way: Way, bytes: Uint8Array, address: string): void {
     const count = this.datagrams[way]++;
     this.octets[way] += bytes.length;
     const copy = Uint8Array.from(bytes);
@@ -259,4 +271,10 @@ export class SecureWorld {
     if (place < 0) this.#queue.push(arrival);
     else this.#queue.splice(place, 0, arrival);
   }
+}
+
+/** Of a sealed record, which is the last of its datagram: with which length of ids it reaches to the end. */
+function cidOctetsOf(bytes: Uint8Array, at: number): number {
+  for (let octets = 0; octets <= 20; octets++) if (readRecord(bytes, at, octets)?.end === bytes.length) return octets;
+  return 0;
 }

@@ -10,6 +10,12 @@ const special: Readonly<Record<string, unknown>> = {
   transports: [
     { type: "udp", name: "one", host: "127.0.0.1", port: 18_830, multicast: { group: "239.1.2.3", port: 18_831 } },
     { type: "ble", name: "radio", rssiMin: -80 },
+    {
+      type: "dtls",
+      name: "keyed",
+      host: "127.0.0.1",
+      certificates: { cert: fixture("server.pem"), key: fixture("server-key.pem"), ca: fixture("ca.pem") },
+    },
     { type: "serial", name: "line", ports: ["/dev/no-such-line"], baudRate: 9_600 },
   ],
   "upstream.url": "mqtts://127.0.0.1:8884",

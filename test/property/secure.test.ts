@@ -2,13 +2,26 @@
  * DTLS against what nobody planned: datagrams that were changed on the way, and ends at any moment. MUTATIONS=1000000 and SEED=n for
  * others and more.
  */
-import { expect, test } from "vitest";
+import { rmSync } from "node:fs";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { jumpOctets } from "../../src/secure/context.ts";
-import { suites } from "../../src/secure/suites.ts";
+import { certificateSuites, suites } from "../../src/secure/suites.ts";
+import { type CertificateRing, readCertificateRing } from "../../src/transports/dtls/certificates.ts";
+import { type Authority, deviceWith, type Made, makeAuthority, makeCertificate } from "../helpers/make-certificate.ts";
 import { type Fate, SecureWorld, testKey } from "../helpers/secure-world.ts";
 
 const firstSeed = Number(process.env["SEED"] ?? 0);
 const mutations = Number(process.env["MUTATIONS"] ?? 50_000);
+
+let authority: Authority;
+let own: Made;
+let ring: CertificateRing;
+beforeAll(() => {
+  authority = makeAuthority();
+  own = makeCertificate({ name: "dev1", by: authority.authority });
+  ring = readCertificateRing(authority.options, () => Date.parse("2030-06-01"));
+});
+afterAll(() => rmSync(authority.folder, { recursive: true }));
 
 function diceOf(seed: number): (below: number) => number {
   let state = (seed * 2_654_435_761) % 2_147_483_647 || 1;
@@ -61,12 +74,21 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
       if (device.dtls.isOpen) recorder.send(device, "text");
     }
   }
+  const withCertificates = { ...limits, credentials: () => ring.credentials };
+  const certificate = { suites: [certificateSuites.ccm8], certificate: deviceWith(own, authority.authority) };
+  const recorder = new SecureWorld(withCertificates);
+  recorder.fate = (_way, _count, bytes) => {
+    seen.push(bytes);
+    return [1];
+  };
+  recorder.start(recorder.device(certificate));
+  recorder.run(3_000);
   const dice = diceOf(1 + firstSeed);
   let left = mutations;
   for (let round = 0; left > 0; round++) {
     // Changed datagrams of other connections, and of the one under way, before it, within it and after it.
-    const world = new SecureWorld(limits, round + firstSeed);
-    const device = world.device({ cidOctets: round % 2 === 0 ? 0 : undefined });
+    const world = new SecureWorld(withCertificates, round + firstSeed);
+    const device = world.device({ cidOctets: round % 2 === 0 ? 0 : undefined, ...(round % 3 === 0 && certificate) });
     let isAttacking = false;
     const attack = (own: Uint8Array, times: number) => {
       if (isAttacking) return;

@@ -358,6 +358,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_dropped_total counter: What was dropped or refused, by reason",
     "mqttsn_dtls_bad_keys_total counter: Handshakes with a wrong key, or of an identity that there is not",
     "mqttsn_dtls_bad_records_total counter: What was no record, or not authentic, or nobody's",
+    "mqttsn_dtls_certificates_refused_total counter: Devices that were not let in with their certificates, by the reason",
     "mqttsn_dtls_contexts gauge: Devices whose handshake is done",
     "mqttsn_dtls_cookies_total counter: Hellos that were answered with a cookie",
     "mqttsn_dtls_handshakes_open gauge: Handshakes under way",

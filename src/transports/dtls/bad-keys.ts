@@ -1,4 +1,4 @@
-/** Who comes with a wrong key is told to the operator: a line for each identity and hour, and not without end. */
+/** Who comes with a wrong key, or a certificate that is not good, is told to the operator: a line for each identity and hour, and not without end. */
 import type { Instant } from "../../core/types.ts";
 
 const hourMs = 3_600_000;
@@ -11,15 +11,19 @@ export class BadKeyLog {
 
   /** The line; undefined: it was said, or there are too many. */
   line(bad: { identity: string; place: string; isKnown: boolean }, now: Instant): string | undefined {
+    const { identity, place, isKnown } = bad;
+    const who = `${JSON.stringify(identity)} at ${place}`;
+    return this.once(identity, isKnown ? `${who}: the key does not match` : `${who}: there is no such identity`, now);
+  }
+
+  /** The same about anybody who is not let in. `who`: there is one line for it. */
+  once(who: string, line: string, now: Instant): string | undefined {
     if (now - this.#since >= hourMs) {
       this.#since = now;
       this.#named.clear();
     }
-    const { identity, place, isKnown } = bad;
-    if (this.#named.has(identity) || this.#named.size > namedMax) return undefined;
-    this.#named.add(identity);
-    if (this.#named.size > namedMax) return `and more identities with wrong keys; the next are named in an hour`;
-    const who = JSON.stringify(identity);
-    return isKnown ? `${who} at ${place}: the key does not match` : `${who} at ${place}: there is no such identity`;
+    if (this.#named.has(who) || this.#named.size > namedMax) return undefined;
+    this.#named.add(who);
+    return this.#named.size > namedMax ? "and more who are not let in; the next are named in an hour" : line;
   }
 }

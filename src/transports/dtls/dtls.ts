@@ -5,14 +5,17 @@
  * A peer is an identity, not an address: a device that slept, moved or was started anew is the same peer.
  */
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
+import { certificateRefusals } from "../../secure/credentials.ts";
 import type { Crypto } from "../../secure/crypto.ts";
 import { SecureServer } from "../../secure/server.ts";
-import { suites } from "../../secure/suites.ts";
+import { hostOf } from "../../secure/setup.ts";
+import { certificateSuites, suites } from "../../secure/suites.ts";
 import { systemTimers, type Timers } from "../timers.ts";
 import type { SecureKeeper, SecureReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
 import { UdpTransport } from "../udp.ts";
 import { udpOptions } from "../udp-options.ts";
 import { BadKeyLog } from "./bad-keys.ts";
+import { type CertificateRing, readCertificateRing } from "./certificates.ts";
 import { DtlsJoin, type JoinEdges } from "./join.ts";
 import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
 import { nodeCrypto } from "./node-crypto.ts";
@@ -31,6 +34,7 @@ export class DtlsTransport implements Transport {
   readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
   #keys: KeyRing | undefined;
+  #certificates: CertificateRing | undefined;
   #made: () => ReadonlyMap<string, Uint8Array> = () => new Map();
   #keeper: SecureKeeper = forgetful;
   #events: TransportEvents | undefined;
@@ -42,10 +46,11 @@ export class DtlsTransport implements Transport {
     this.#options = options;
     this.#timers = timers;
     this.#udp = udp ?? new UdpTransport(udpOptions.parse({ type: "udp", name, host, port, receiveBufferBytes }));
-    const spoken = options.suites.map((suite) => suites[suite]);
+    const spoken = options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]);
     const setups = { setupsMax: options.handshakesMax, setupsPerHostMax: options.handshakesPerHostMax };
     const idleMs = options.idleDays * dayMs;
-    const all = { suites: spoken, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };
+    const credentials = () => this.#certificates?.credentials;
+    const all = { suites: spoken, credentials, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };
     this.#server = new SecureServer(crypto, all, timers.now());
     this.#join = new DtlsJoin(this.#server, timers, {
       transmit: (address, bytes) => this.#udp.send(address as PeerId, bytes),
@@ -61,7 +66,7 @@ export class DtlsTransport implements Transport {
   }
 
   get warnings(): readonly string[] {
-    return [...this.#udp.warnings, ...(this.#keys?.warnings ?? [])];
+    return [...this.#udp.warnings, ...(this.#keys?.warnings ?? []), ...(this.#certificates?.warnings ?? [])];
   }
 
   maxMessageBytes(_peer: PeerId): number {
@@ -74,7 +79,9 @@ export class DtlsTransport implements Transport {
 
   identityOf(peer: PeerId): PeerIdentity {
     const name = this.hostOf(peer);
-    return { name, by: "psk", verified: true, clients: this.#options.clients };
+    // Who has no context now, as after a restart from a backup, is who he is all the same.
+    const by = this.#server.proofOf(name) ?? (this.#certificates?.pinned.has(name) ? "certificate" : "psk");
+    return { name, by, verified: true, clients: this.#options.clients };
   }
 
   takeKeys(made: () => ReadonlyMap<string, Uint8Array>): void {
@@ -82,12 +89,13 @@ export class DtlsTransport implements Transport {
   }
 
   keysChanged(): void {
-    if (this.#keys) this.#putOut(this.#keys);
+    if (this.#keys) this.#putOut();
   }
 
   /** What a program knows is asked at handshakes only: it reserves nothing. */
   reserves(clientId: string): boolean {
-    return this.#options.clients === "{identity}" && this.#keys?.all?.has(clientId) === true;
+    if (this.#options.clients !== "{identity}") return false;
+    return this.#keys?.all?.has(clientId) === true || this.#certificates?.pinned.has(clientId) === true;
   }
 
   keepBy(keeper: SecureKeeper): void {
@@ -96,9 +104,9 @@ export class DtlsTransport implements Transport {
 
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
-    this.#keys = withMade(readKeys(this.#options.keys), this.#made);
+    this.#read();
     this.#join.handle({ kind: "restored", records: await this.#keeper.kept() });
-    this.#putOut(this.#keys);
+    this.#putOut();
     await this.#udp.start({
       datagram: (address, bytes) => this.#join.handle({ kind: "datagram", address, bytes }),
       ...(events.batch && { batch: (work) => events.batch?.(work) }),
@@ -110,9 +118,16 @@ export class DtlsTransport implements Transport {
 
   /** The keys as they are now. @throws {GatewayError} ERR_TRANSPORT_OPEN; those of before are then still good. */
   reload(): void {
+    this.#read();
+    this.#putOut();
+  }
+
+  /** Both or none. */
+  #read(): void {
     const keys = withMade(readKeys(this.#options.keys), this.#made);
+    const { certificates } = this.#options;
+    this.#certificates = certificates && readCertificateRing(certificates);
     this.#keys = keys;
-    this.#putOut(keys);
   }
 
   send(to: PeerId, bytes: Uint8Array): void {
@@ -139,12 +154,27 @@ export class DtlsTransport implements Transport {
   }
 
   /** Whose key is gone, or is another. What a program knows is asked at the next handshake. */
-  #putOut({ all }: KeyRing): void {
-    if (!all) return;
-    for (const identity of this.#server.strangers((of) => all.get(of))) this.#join.handle({ kind: "forget", identity });
+  #putOut(): void {
+    const all = this.#keys?.all;
+    const keysOf = (identity: string) => all && [all.get(identity)].flatMap((key) => key ?? []);
+    const strangers = this.#server.strangers((identity, by) =>
+      by === "psk" ? keysOf(identity) : (this.#certificates?.goodFor(identity) ?? []),
+    );
+    for (const identity of strangers) this.#join.handle({ kind: "forget", identity });
   }
 
   #say(effect: Parameters<JoinEdges["say"]>[0]): void {
+    if (effect.kind === "badCertificate") {
+      const place = placeIn(effect.address);
+      const { say } = certificateRefusals[effect.refusal];
+      const line = this.#badKeys.once(
+        `${hostOf(place)} ${effect.refusal}`,
+        `a device at ${place}: ${say}`,
+        this.#timers.now(),
+      );
+      if (line !== undefined) this.#notice("info", line);
+      return;
+    }
     const who = JSON.stringify(effect.identity);
     if (effect.kind === "opened") {
       const moves = effect.hasCid ? "" : ", without connection id";

@@ -13,7 +13,7 @@ export interface JoinEdges {
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
   keep: SecureKeeper["keep"];
   /** What an operator may want to know. */
-  say(effect: Extract<SecureEffect, { kind: "opened" | "closed" | "badKey" }>): void;
+  say(effect: Extract<SecureEffect, { kind: "opened" | "closed" | "badKey" | "badCertificate" }>): void;
 }
 
 /** A timer of more than some weeks would be due at once. */

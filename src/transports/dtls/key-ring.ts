@@ -62,7 +62,9 @@ function keysOfFile(file: string): ReadonlyMap<string, Uint8Array> {
   }
   if (typeof found !== "object" || found === null || Array.isArray(found))
     return fail(`${file} is to be { "identity": "key in hexadecimal", … }`, file);
-  return new Map(Object.entries(found).map(([identity, key]) => [checked(identity, file), keyOf(key, identity, file)]));
+  return new Map(
+    Object.entries(found).map(([identity, key]) => [checkedIdentity(identity, file), keyOf(key, identity, file)]),
+  );
 }
 
 function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
@@ -71,7 +73,7 @@ function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
     return new Map(
       names.map((name) => {
         const file = join(folder, name);
-        return [checked(name, file), keyOf(readFileSync(file, "utf8").trim(), name, file)];
+        return [checkedIdentity(name, file), keyOf(readFileSync(file, "utf8").trim(), name, file)];
       }),
     );
   } catch (error) {
@@ -80,7 +82,8 @@ function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
   }
 }
 
-function checked(identity: string, file: string): string {
+/** @throws {GatewayError} ERR_TRANSPORT_OPEN where nobody can be called so. */
+export function checkedIdentity(identity: string, file: string): string {
   if (identity === "" || Buffer.byteLength(identity) > identityOctetsMax || /\p{C}/u.test(identity))
     return fail(`${file}: an identity is to have 1 to ${identityOctetsMax} octets, without control signs`, file);
   return identity;

@@ -4,6 +4,7 @@ import {
   type CipherGCMTypes,
   createCipheriv,
   createDecipheriv,
+  createECDH,
   createHash,
   createHmac,
   createSecretKey,
@@ -25,6 +26,21 @@ export const nodeCrypto: Crypto = {
       const hmac = createHmac("sha256", secret);
       for (const part of parts) hmac.update(part);
       return hmac.digest();
+    };
+  },
+  agreement: () => {
+    const pair = createECDH("prime256v1");
+    return {
+      point: pair.generateKeys(),
+      secret: (theirs) => {
+        // Other forms of a point nobody agreed on.
+        if (theirs.length !== 65 || theirs[0] !== 4) return undefined;
+        try {
+          return pair.computeSecret(theirs);
+        } catch {
+          return undefined; // not on the curve: anybody may send that
+        }
+      },
     };
   },
   aead: (name, key) => (name === "aes-128-gcm" ? gcm(key) : ccm(name, key)),

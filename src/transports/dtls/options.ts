@@ -25,6 +25,36 @@ const keys = z
   )
   .optional();
 
+const certificates = z
+  .strictObject({
+    cert: z
+      .string()
+      .min(1)
+      .describe("The gateway's certificate, a file (PEM); behind it those between it and what devices trust."),
+    key: z.string().min(1).describe("Its private key, a file (PEM), not encrypted, on P-256."),
+    ca: z
+      .string()
+      .min(1)
+      .describe(
+        "Authorities, a file (PEM). A certificate that one of them itself issued lets its device in; the common name is its identity, or else the first DNS name.",
+      )
+      .optional(),
+    pinned: z
+      .strictObject({
+        folder: z
+          .string()
+          .min(1)
+          .describe("A folder with a file NAME.pem for each device: its certificate, or its public key alone (PEM)."),
+      })
+      .describe("Devices whose keys are known one by one.")
+      .optional(),
+  })
+  .refine(({ ca, pinned }) => ca !== undefined || pinned !== undefined, "needs ca, pinned or both: whose are good?")
+  .describe(
+    "Devices may prove who they are with a certificate on P-256 (ECDHE-ECDSA). Read again at SIGHUP: whose authority or pinned key is gone is put out.",
+  )
+  .optional();
+
 /** One DTLS listener: devices with a key of their own. Relative paths are relative to the configuration. */
 export const dtlsOptions = z.strictObject({
   type: z.literal("dtls").describe("Kind of transport."),
@@ -40,6 +70,7 @@ export const dtlsOptions = z.strictObject({
     .describe("Address to listen on: 0.0.0.0 (all IPv4), :: (all IPv6), or one of this host's."),
   port: z.int().min(0).max(65_535).default(8883).describe("UDP port; 0 takes any free one."),
   keys,
+  certificates,
   clients: z
     .string()
     .min(1)
@@ -61,7 +92,9 @@ export const dtlsOptions = z.strictObject({
     .array(z.enum(["ccm8", "ccm", "gcm"]))
     .min(1)
     .default(["ccm8", "ccm", "gcm"])
-    .describe("Ciphers, all with AES-128: CCM with a tag of 8 octets, CCM, GCM. The device's order decides."),
+    .describe(
+      "Ciphers, all with AES-128: CCM with a tag of 8 octets, CCM, GCM; with pre-shared keys and with certificates. The device's order decides.",
+    ),
   contextsMax: z
     .int()
     .min(1)

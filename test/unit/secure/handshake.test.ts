@@ -26,6 +26,7 @@ describe.each([suites.ccm8, suites.ccm, suites.gcm])("with $name", (suite) => {
         identity: "dev1",
         address: device.address,
         suite: suite.name,
+        by: "psk",
         hasCid: cidOctets !== undefined,
       });
       expect(world.datagrams).toEqual({ up: 3, down: 3 });

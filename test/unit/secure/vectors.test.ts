@@ -1,7 +1,7 @@
 /** Octets that others gave: what two ends of our own agree on may be wrong on both sides. */
 import { createCipheriv, createHmac } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { masterSecret, prf, trafficKeys } from "../../../src/secure/key-schedule.ts";
+import { masterSecret, premasterOfPsk, prf, trafficKeys } from "../../../src/secure/key-schedule.ts";
 import { openRecord, readRecord, sealedRecord } from "../../../src/secure/record.ts";
 import { suites } from "../../../src/secure/suites.ts";
 import { ReplayWindow } from "../../../src/secure/window.ts";
@@ -33,7 +33,12 @@ describe("keys", () => {
     const a1 = hmac(seed);
     const expected = Buffer.concat([hmac(Buffer.concat([a1, seed])), hmac(Buffer.concat([hmac(a1), seed]))]);
     const psk = bytes("abcdef");
-    const made = masterSecret(nodeCrypto, { psk, clientRandom, serverRandom, sessionHash: undefined });
+    const made = masterSecret(nodeCrypto, {
+      premaster: premasterOfPsk(psk),
+      clientRandom,
+      serverRandom,
+      sessionHash: undefined,
+    });
     expect(text(made)).toBe(expected.toString("hex", 0, 48));
   });
 

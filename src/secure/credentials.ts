@@ -1,0 +1,39 @@
+/** Certificates, as far as a handshake asks about them. What one is, and which are good, is decided where they are read. */
+
+/** Why a device is not let in with what it showed. The alert is what it hears. [RFC 5246 7.2.2] */
+export const certificateRefusals = {
+  none: { alert: 40, say: "it shows no certificate" },
+  malformed: { alert: 42, say: "what it shows is no certificate" },
+  "is-authority": { alert: 42, say: "its certificate is one of an authority" },
+  "not-p256": { alert: 43, say: "the key of its certificate is not on P-256" },
+  "other-use": { alert: 43, say: "its certificate is not for clients" },
+  expired: { alert: 45, say: "its certificate has expired" },
+  "not-yet-valid": { alert: 45, say: "its certificate is not valid yet" },
+  "no-name": { alert: 46, say: "its certificate says no name" },
+  "unknown-authority": {
+    alert: 48,
+    say: "no authority that is configured issued its certificate, nor is its key pinned",
+  },
+  "bad-exchange": { alert: 47, say: "its part of the key exchange is not on P-256" },
+  "wrong-signature": { alert: 51, say: "it does not have the key of its certificate" },
+} as const;
+
+export type CertificateRefusal = keyof typeof certificateRefusals;
+
+/** A certificate that is good, but for the proof that its key is the device's. */
+export interface Accepted {
+  readonly identity: string;
+  /** What makes it good: the context ends when this is not configured any more. */
+  readonly trust: Uint8Array;
+  /** ECDSA with SHA-256, in DER. */
+  verify(signed: Uint8Array, signature: Uint8Array): boolean;
+}
+
+export interface Credentials {
+  /** What we show: our own certificate first, in DER. */
+  readonly chain: readonly Uint8Array[];
+  /** With the key of our own: ECDSA on P-256 with SHA-256, in DER. */
+  sign(bytes: Uint8Array): Uint8Array;
+  /** What a client shows, its own first, in DER. */
+  judge(chain: readonly Uint8Array[]): Accepted | CertificateRefusal;
+}

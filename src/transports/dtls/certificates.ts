@@ -1,0 +1,225 @@
+/**
+ * The gateway's certificate, and whose certificates are good. A chain is never followed: good is a certificate that a
+ * configured authority itself issued, and one whose key is pinned; nothing else.
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  createSign,
+  createVerify,
+  type KeyObject,
+  X509Certificate,
+} from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { GatewayError } from "../../errors.ts";
+import type { Accepted, CertificateRefusal, Credentials } from "../../secure/credentials.ts";
+import { checkedIdentity } from "./key-ring.ts";
+import type { DtlsOptions } from "./options.ts";
+
+type CertificateOptions = NonNullable<DtlsOptions["certificates"]>;
+
+/** TLS client authentication, as one of the uses that a certificate may be limited to. [RFC 5280 4.2.1.12] */
+const clientUse = "1.3.6.1.5.5.7.3.2";
+const identityOctetsMax = 128;
+
+export interface CertificateRing {
+  readonly credentials: Credentials;
+  /** Names of devices whose keys are pinned. */
+  readonly pinned: ReadonlySet<string>;
+  /** What makes a certificate of this identity good: its context ends when none of it made its own. */
+  goodFor(identity: string): readonly Uint8Array[];
+  /** What the operator should change, in plain sentences. */
+  readonly warnings: readonly string[];
+}
+
+/** `now`: milliseconds since 1970. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
+export function readCertificateRing(options: CertificateOptions, now: () => number = Date.now): CertificateRing {
+  const { cert, key, ca, pinned } = options;
+  const own = certificatesIn(cert);
+  const privateKey = privateKeyIn(key);
+  if (!own[0]?.checkPrivateKey(privateKey)) return fail(`${key} does not belong to the certificate in ${cert}`, key);
+  const authorities = ca === undefined ? [] : certificatesIn(ca);
+  for (const authority of authorities)
+    if (!authority.ca) return fail(`${ca}: ${subjectOf(authority)} is no authority's certificate`, ca ?? "");
+  const pins = pinned === undefined ? new Map<string, Uint8Array>() : pinsIn(pinned.folder);
+  const names = new Map([...pins].map(([name, spki]) => [hexOf(spki), name]));
+  const spkis = authorities.map((authority) => spkiOf(authority.publicKey));
+  return {
+    pinned: new Set(pins.keys()),
+    goodFor: (identity) => [...spkis, ...[pins.get(identity)].flatMap((pin) => pin ?? [])],
+    warnings: [
+      ...openToOthers(key),
+      ...own.slice(0, 1).flatMap((each) => ageOf(each, cert, now())),
+      ...authorities.flatMap((each) => ageOf(each, ca ?? "", now())),
+    ],
+    credentials: {
+      chain: own.map(({ raw }) => raw),
+      sign: (bytes) => createSign("sha256").update(bytes).sign(privateKey),
+      judge: ([der]) => {
+        const shown = der && parsed(der);
+        if (!shown) return "malformed";
+        if (!isP256(shown.publicKey)) return "not-p256";
+        const spki = spkiOf(shown.publicKey);
+        const name = names.get(hexOf(spki));
+        // What a pinned certificate says besides its key nobody has vouched for, so its dates mean nothing either.
+        if (name !== undefined) return accepted(name, spki, shown.publicKey);
+        return issued(shown, authorities, now());
+      },
+    },
+  };
+}
+
+/** Issued by one of these itself, for a device, and valid now. */
+function issued(
+  shown: X509Certificate,
+  authorities: readonly X509Certificate[],
+  now: number,
+): Accepted | CertificateRefusal {
+  const issuer = authorities.find((each) => shown.checkIssued(each) && shown.verify(each.publicKey));
+  if (!issuer) return "unknown-authority";
+  if (shown.ca) return "is-authority";
+  for (const each of [shown, issuer]) {
+    if (Date.parse(each.validTo) <= now) return "expired";
+    if (Date.parse(each.validFrom) > now) return "not-yet-valid";
+  }
+  // The list of uses, where there is one; some versions of Node have undefined in its place.
+  const uses: readonly string[] | undefined = shown.keyUsage;
+  if (uses && !uses.includes(clientUse)) return "other-use";
+  const identity = nameIn(shown);
+  return identity === undefined ? "no-name" : accepted(identity, spkiOf(issuer.publicKey), shown.publicKey);
+}
+
+function accepted(identity: string, trust: Uint8Array, publicKey: KeyObject): Accepted {
+  return {
+    identity,
+    trust,
+    verify: (signed, signature) => {
+      try {
+        return createVerify("sha256").update(signed).verify(publicKey, signature);
+      } catch {
+        return false; // no signature at all: anybody may send that
+      }
+    },
+  };
+}
+
+/** The common name, or else the first DNS name. */
+function nameIn(shown: X509Certificate): string | undefined {
+  const { CN } = shown.toLegacyObject().subject;
+  const name: unknown = CN ?? /^DNS:([^,"]+)/.exec(shown.subjectAltName ?? "")?.[1];
+  if (typeof name !== "string" || name === "" || Buffer.byteLength(name) > identityOctetsMax) return undefined;
+  return /\p{C}/u.test(name) ? undefined : name;
+}
+
+function parsed(der: Uint8Array): X509Certificate | undefined {
+  try {
+    const certificate = new X509Certificate(der);
+    // Some keys are found to be none only when they are asked for.
+    return certificate.publicKey ? certificate : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isP256(key: KeyObject): boolean {
+  return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
+}
+
+function spkiOf(key: KeyObject): Uint8Array {
+  return key.export({ type: "spki", format: "der" });
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function certificatesIn(file: string): readonly X509Certificate[] {
+  const blocks = read(file).match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length === 0)
+    return fail(`${file} holds no certificate; it begins with -----BEGIN CERTIFICATE----- (PEM)`, file);
+  return blocks.map((block, i) => {
+    try {
+      return new X509Certificate(block);
+    } catch {
+      return fail(`certificate ${i + 1} in ${file} is damaged`, file);
+    }
+  });
+}
+
+function privateKeyIn(file: string): KeyObject {
+  const text = read(file);
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(text);
+  } catch {
+    return fail(`${file} holds no private key, or an encrypted one`, file);
+  }
+  return isP256(key)
+    ? key
+    : fail(`the key in ${file} is to be on P-256 (openssl ecparam -name prime256v1 -genkey)`, file);
+}
+
+/** A file for each device, named as it, with `.pem` behind; in it its certificate, or its public key alone. */
+function pinsIn(folder: string): ReadonlyMap<string, Uint8Array> {
+  let names: readonly string[];
+  try {
+    names = readdirSync(folder).filter((name) => name.endsWith(".pem") && statSync(join(folder, name)).isFile());
+  } catch (error) {
+    return fail(`the keys in ${folder} cannot be read: ${messageOf(error)}`, folder);
+  }
+  const pins = new Map(
+    names.map((name) => {
+      const file = join(folder, name);
+      return [checkedIdentity(name.slice(0, -".pem".length), file), spkiOf(publicKeyIn(file))];
+    }),
+  );
+  if (new Set([...pins.values()].map(hexOf)).size < pins.size)
+    return fail(`two devices in ${folder} have one key`, folder);
+  return pins;
+}
+
+function publicKeyIn(file: string): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPublicKey(read(file));
+  } catch (error) {
+    if (error instanceof GatewayError) throw error;
+    return fail(`${file} holds neither a certificate nor a public key (PEM)`, file);
+  }
+  return isP256(key) ? key : fail(`the key in ${file} is not on P-256`, file);
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    return fail(`${file} cannot be read: ${messageOf(error)}`, file);
+  }
+}
+
+function openToOthers(file: string): string[] {
+  const isOpen = (statSync(file).mode & 0o077) !== 0;
+  return isOpen ? [`${file} is a private key and is open to other users: chmod go-rwx ${file}`] : [];
+}
+
+function ageOf(certificate: X509Certificate, file: string, now: number): string[] {
+  const day = (date: string) => new Date(Date.parse(date)).toISOString().slice(0, 10);
+  const { validFrom, validTo } = certificate;
+  if (Date.parse(validTo) <= now) return [`the certificate in ${file} has expired on ${day(validTo)}`];
+  if (Date.parse(validFrom) > now) return [`the certificate in ${file} is valid from ${day(validFrom)} on`];
+  const isNear = Date.parse(validTo) < now + 30 * 86_400_000;
+  return isNear ? [`the certificate in ${file} expires on ${day(validTo)}`] : [];
+}
+
+function subjectOf(certificate: X509Certificate): string {
+  return JSON.stringify(certificate.subject.replace(/\n/g, ", "));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function fail(say: string, file: string): never {
+  throw new GatewayError("ERR_TRANSPORT_OPEN", { file }, { say });
+}
