@@ -1,19 +1,29 @@
 /**
- * npm run test:fuzz -- --datagrams 1000000: random and mutated datagrams at the real gateway over UDP. It must live,
- * serve a witness, and its memory must not grow.
+ * npm run test:fuzz -- --datagrams 1000000 [--dtls 0.3]: random and mutated datagrams at the real gateway, over UDP and, as this share
+ * of them, over DTLS: hellos, handshakes and records, and messages that were sealed well. It must live, serve a witness on each, and
+ * its memory must not grow.
  */
 import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { parseConfig } from "../dist/config/load.js";
 import { Device } from "../dist/device/device.js";
 import { Gateway } from "../dist/gateway.js";
 import { createLog } from "../dist/observe/log.js";
 import { encode } from "../dist/wire/v12/codec.js";
+import { certificates, openDtls, psk } from "./fuzz-dtls.mjs";
 
 const { values } = parseArgs({
-  options: { datagrams: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } },
+  options: {
+    datagrams: { type: "string", default: "100000" },
+    seed: { type: "string", default: "1" },
+    dtls: { type: "string", default: "0.3" },
+  },
 });
 const total = Number(values.datagrams);
+const dtlsShare = Number(values.dtls);
 let state = Number(values.seed) >>> 0;
 const random = () => {
   state = (state + 0x6d2b79f5) | 0;
@@ -24,8 +34,18 @@ const random = () => {
 const int = (max) => Math.floor(random() * max);
 
 const brokerPort = 20_000 + int(5_000);
+const folder = mkdtempSync(join(tmpdir(), "fuzz-"));
+const keys = join(folder, "keys.json");
+writeFileSync(keys, JSON.stringify(Object.fromEntries([0, 1, 2, 3, 4].map((i) => [`dev${i}`, psk]))), { mode: 0o600 });
+const dtlsPort = 25_000 + int(5_000);
 const config = parseConfig({
-  transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
+  transports: [
+    { type: "udp", host: "127.0.0.1", port: 0 },
+    {
+      ...{ type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file: keys }, certificates, clients: "*" },
+      ...{ handshakesPerHostMax: 500, handshakesMax: 500 },
+    },
+  ],
   tryOutBroker: true,
   upstream: { url: `mqtt://127.0.0.1:${brokerPort}` },
   clients: { sessionsMax: 200, newPerSecondMax: 200 },
@@ -105,46 +125,70 @@ const sockets = await Promise.all(
       }),
   ),
 );
+const dtls = openDtls({ port: dtlsPort, random });
 const memory = [];
 const began = Date.now();
 for (let i = 0; i < total; i++) {
-  sockets[int(sockets.length)].send(datagram(), port, "127.0.0.1", () => {});
+  if (random() < dtlsShare) dtls.step(datagram());
+  else sockets[int(sockets.length)].send(datagram(), port, "127.0.0.1", () => {});
   if (i % 200 === 199) await new Promise((done) => setTimeout(done, 4));
+  // Handshakes need some turns of the loop.
+  if (dtlsShare > 0 && i % 40 === 39) await new Promise((done) => setTimeout(done, 1));
   if (i % Math.ceil(total / 10) === 0) memory.push(Math.round(process.memoryUsage().rss / 1e6));
 }
 await new Promise((done) => setTimeout(done, 1_000));
 
-const served = await new Promise((done) => {
-  const device = new Device({ clientId: "witness", retryMs: 1_000 });
-  const socket = createSocket("udp4");
-  const act = () => {
-    for (const item of device.take()) {
-      if (item.kind === "send") socket.send(item.bytes, port, "127.0.0.1");
-      else if (item.event.event === "connected")
-        device.publish({ topic: { by: "name", topicName: "w" }, payload: text("x"), qos: 2 }, performance.now());
-      else if (item.event.event === "published") return done(true);
-      else if (item.event.event === "failed") return done(false);
-    }
-    if (device.nextDeadline() !== undefined)
-      setTimeout(() => {
-        device.timeout(performance.now());
+/** QoS 2 to the end; `openWay` gives what sends, and calls back with what comes. */
+function witness(clientId, openWay) {
+  return new Promise((done) => {
+    const device = new Device({ clientId, retryMs: 1_000 });
+    let send = () => {};
+    const act = () => {
+      for (const item of device.take()) {
+        if (item.kind === "send") send(item.bytes);
+        else if (item.event.event === "connected")
+          device.publish({ topic: { by: "name", topicName: "w" }, payload: text("x"), qos: 2 }, performance.now());
+        else if (item.event.event === "published") return done(true);
+        else if (item.event.event === "failed") return done(false);
+      }
+      if (device.nextDeadline() !== undefined)
+        setTimeout(() => {
+          device.timeout(performance.now());
+          act();
+        }, 50);
+    };
+    const heard = (bytes) => {
+      device.receive(bytes, performance.now());
+      act();
+    };
+    openWay(heard).then(
+      (way) => {
+        send = way;
+        device.connect({ clean: true, keepAliveSeconds: 60 }, performance.now());
         act();
-      }, 50);
-  };
-  socket.on("message", (bytes) => {
-    device.receive(bytes, performance.now());
-    act();
+      },
+      () => done(false),
+    );
   });
-  socket.bind(0, "127.0.0.1", () => {
-    device.connect({ clean: true, keepAliveSeconds: 60 }, performance.now());
-    act();
+}
+
+const inClear = (heard) =>
+  new Promise((done) => {
+    const socket = createSocket("udp4");
+    socket.on("message", heard);
+    socket.bind(0, "127.0.0.1", () => done((bytes) => socket.send(bytes, port, "127.0.0.1")));
   });
-});
+const served = (await witness("witness", inClear)) && (await witness("sealed-witness", dtls.open));
+const { contexts, setups, counters } = gateway.secureReports()[0];
 process.stdout.write(
   `${total} datagrams in ${((Date.now() - began) / 1000).toFixed(0)} s; RSS in MB on the way: ${memory.join(" ")}; ` +
-    `clients left: ${gateway.health().clients}; a witness is ${served ? "served" : "NOT served"}\n`,
+    `clients left: ${gateway.health().clients}; a witness over each is ${served ? "served" : "NOT served"}\n` +
+    `DTLS: ${dtls.counts.sent} datagrams, ${counters.handshakesDone} handshakes done, ${counters.badKeys} with wrong keys, ` +
+    `${counters.badRecords} records dropped, ${counters.replays} replays; contexts ${contexts}, half-open ${setups}\n`,
 );
 const grew = memory.length > 4 && memory.at(-1) > memory[Math.floor(memory.length / 2)] * 1.5;
 if (grew) process.stdout.write("memory grew\n");
+dtls.close();
 await gateway.stop();
+rmSync(folder, { recursive: true });
 process.exit(served && !grew ? 0 : 1);

@@ -10,7 +10,7 @@ import type { CommitWatch } from "./runtime/commit-watch.ts";
 import { oldestBacklogAt } from "./runtime/operator.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
 import type { Store } from "./storage/store.ts";
-import type { LinkReport, Transport } from "./transports/transport.ts";
+import type { LinkReport, SecureReport, Transport } from "./transports/transport.ts";
 import type { MqttUpstream } from "./upstream/mqtt-upstream.ts";
 
 /** Between two looks for the oldest publication on disk. */
@@ -42,6 +42,8 @@ export type Health = {
   clients: number;
   transports: string[];
 };
+
+export type NamedSecureReport = SecureReport & { readonly transport: string };
 
 export class Vitals {
   readonly #parts: VitalsParts;
@@ -79,6 +81,14 @@ export class Vitals {
     });
   }
 
+  /** Of each transport that encrypts. */
+  secureReports(): readonly NamedSecureReport[] {
+    return [...this.#parts.transports.values()].flatMap((transport) => {
+      const report = transport.secureReport?.();
+      return report ? [{ ...report, transport: transport.name }] : [];
+    });
+  }
+
   /** What is served to probes and to Prometheus; the metrics are made here, once. */
   sources(): ApiSources {
     const { core, transports, commits, wakings, version, serves } = this.#parts;
@@ -92,11 +102,7 @@ export class Vitals {
       transports: () =>
         [...transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
-      secure: () =>
-        [...transports.values()].flatMap((transport) => {
-          const report = transport.secureReport?.();
-          return report ? [{ ...report, transport: transport.name }] : [];
-        }),
+      secure: () => this.secureReports(),
       linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
       brokerThere: () => core.brokerThere,
       storeFails: () => core.storeFails,

@@ -22,7 +22,7 @@ import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
 import { RemoteControl } from "./gateway-remote.ts";
-import { type Health, Vitals } from "./gateway-vitals.ts";
+import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { ReportLog } from "./observe/reports.ts";
@@ -411,6 +411,11 @@ export class Gateway {
       for (const upstream of this.#mqtt.values()) upstream.onClockSet();
       if (this.#wallClock.trusted() !== undefined) this.#handle({ kind: "clockSet" });
     });
+  }
+
+  /** Of each transport that encrypts. */
+  secureReports(): readonly NamedSecureReport[] {
+    return this.#vitals.secureReports();
   }
 
   async #startApi(): Promise<void> {
