@@ -249,7 +249,8 @@ export class Lookout {
   }
 
   async #predefine(id: number, name: string, client: string | undefined): Promise<string | undefined> {
-    const { managed, wallClock } = this.#parts;
+    const { managed, wallClock, config } = this.#parts;
+    if (id === config().topics.timeId) return `topic id ${id} is topics.timeId, by which the time is asked for`;
     const at = new Date(wallClock.now()).toISOString();
     const problem = await sentenceOf(managed.predefine({ id, name, ...(client !== undefined && { client }), at }));
     if (problem === undefined) this.#parts.predefinedChanged();

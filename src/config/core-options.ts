@@ -31,6 +31,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
     clients,
     topics: {
       predefined: predefinedTopics(topics),
+      timeId: topics.timeId,
       idsPerClientMax: topics.idsPerClientMax,
       bytesPerClientMax: topics.bytesPerClientMax,
     },

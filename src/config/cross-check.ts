@@ -23,6 +23,8 @@ export function crossCheck(config: GatewayConfig): string[] {
     for (const id of Object.keys(table)) {
       if (Number(id) < 1 || Number(id) > 65_534)
         problems.push(`${path}.${id}: a predefined topic id is a number from 1 to 65534; take another`);
+      if (Number(id) === config.topics.timeId)
+        problems.push(`${path}.${id}: this id is topics.timeId, by which the time is asked for; take another`);
     }
   };
   ids("topics.predefined", config.topics.predefined);

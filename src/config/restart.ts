@@ -14,6 +14,7 @@ export function needRestart(before: GatewayConfig, after: GatewayConfig): string
   });
   if (!isSame(before.upstreams, others)) changed.push("upstreams");
   if (
+    before.topics.timeId !== after.topics.timeId ||
     before.topics.idsPerClientMax !== after.topics.idsPerClientMax ||
     before.topics.bytesPerClientMax !== after.topics.bytesPerClientMax
   )
@@ -28,6 +29,7 @@ export function afterReload(before: GatewayConfig, after: GatewayConfig): Gatewa
     ...before,
     topics: {
       ...after.topics,
+      timeId: before.topics.timeId,
       idsPerClientMax: before.topics.idsPerClientMax,
       bytesPerClientMax: before.topics.bytesPerClientMax,
     },

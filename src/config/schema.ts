@@ -141,6 +141,12 @@ export const gatewayConfig = z.strictObject({
         .record(z.string().min(1), topicIds)
         .default({})
         .describe("The same by client id; they come first."),
+      timeId: atLeastOne(65_534)
+        .optional()
+        .describe(
+          "Predefined topic id under which a device without a clock asks for the time: it publishes there (QoS 0 or 1) and gets the " +
+            "seconds since 1970 in four octets at the same id. Absent: nobody is told.",
+        ),
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
         .describe("Registered topic names per client. Beyond: 'congestion'."),

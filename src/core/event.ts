@@ -24,6 +24,7 @@ export const dropReasons = [
   "message-id-zero",
   "unmatched-ack",
   "unknown-topic-id",
+  "clock-not-set",
   "too-large-for-peer",
   "too-large-for-client",
   "payload-unfit", //          a command that cannot be made into the device's octets

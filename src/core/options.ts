@@ -52,6 +52,8 @@ export interface CoreOptions {
   };
   readonly topics: {
     readonly predefined: PredefinedTopics;
+    /** Predefined id under which the time is asked for; undefined: none. See session/time.ts. */
+    readonly timeId?: number | undefined;
     /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
     readonly idsPerClientMax: number;
     /** Octets of those names, of filters and of the will, per client. Beyond: the same. */

@@ -123,6 +123,12 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: false,
   },
+  "clock-not-set": {
+    meaning: "A device asked for the time (`topics.timeId`), and nobody has set this machine's clock yet.",
+    advice: "Give the machine a time server or a clock: `sudo timedatectl set-ntp true`. The device asks again.",
+    level: "debug",
+    byStrangers: false,
+  },
   "unknown-topic-id": {
     meaning:
       "A publication under a topic id that the client never registered in this session. It hears 'invalid topic id'.",

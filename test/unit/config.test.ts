@@ -50,6 +50,7 @@ describe("configuration", () => {
   });
 
   test.each([
+    [{ topics: { timeId: 7, predefined: { "7": "a" } } }, /predefined\.7: this id is topics\.timeId/],
     [{ topics: { predefined: { "70000": "a" } } }, /predefined\.70000/],
     [{ topics: { predefined: { "1": "a/#" } } }, /wildcard/],
     [{ transports: [{ type: "udp" }, { type: "udp" }] }, /"udp" is taken/],

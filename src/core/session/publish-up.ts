@@ -37,6 +37,7 @@ import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
 import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
+import { isTimeAsked, tellTime } from "./time.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -57,6 +58,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     sayRefused(context, session, message, "congestion");
     return;
   }
+  if (isTimeAsked(context, message)) return tellTime(context, session, message);
   const topicName = topicNameOf(context, session, message);
   if (topicName === undefined) {
     const isNoId = message.topicIdType === "reserved" || message.topicIdType === "name";
