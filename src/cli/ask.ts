@@ -59,12 +59,27 @@ async function* octetsOf<Name extends CommandName>(
 ): AsyncGenerator<Uint8Array> {
   const { method, path } = commands[name];
   const response = await answered(place, method, `${path}${queryOf(name, input)}`, signal);
-  if (response.statusCode === 200) return yield* response as AsyncIterable<Uint8Array>;
+  if (response.statusCode === 200) return yield* whole(place, response, signal);
   const parts: Uint8Array[] = [];
-  for await (const part of response as AsyncIterable<Uint8Array>) parts.push(part);
+  for await (const part of whole(place, response, signal)) parts.push(part);
   const { data } = z.safeParse(z.object({ error: z.string() }), parsed(parts));
   const say = data?.error ?? `the gateway answered ${response.statusCode}`;
   throw new GatewayError("ERR_CONTROL", { ...whereOf(place), status: response.statusCode }, { say });
+}
+
+/** The answer to its end; where the gateway ends before it does, that is said. */
+async function* whole(
+  place: Place,
+  response: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* response;
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    const say = "the gateway ended, or closed the connection, in the middle of its answer";
+    throw new GatewayError("ERR_CONTROL", whereOf(place), { cause, say });
+  }
 }
 
 function answered(
@@ -92,6 +107,8 @@ function answered(
 }
 
 function unreached(place: Place, cause: Error): string {
+  if ("code" in cause && (cause.code === "EPIPE" || cause.code === "ECONNRESET"))
+    return "the gateway closed the connection without an answer: it is ending, or what was asked is too long for it";
   const isNobody = "code" in cause && cause.code === "ECONNREFUSED";
   if (typeof place !== "string")
     return `${place.url.origin}: ${isNobody ? "no gateway answers there" : cause.message || String(cause)}`;

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:http";
-import { connect } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -255,4 +255,32 @@ test("the command line says in a sentence what is wrong", async () => {
   expect(await says("sessions.drop", { client: "c1" })).toBe("ERR_CONTROL broken");
   operator.queue = () => Promise.resolve({} as never);
   expect(await says("queue.depth", {})).toMatch(/is it of another version/);
+});
+
+test.each([
+  ["closes at once", (socket: Socket) => socket.destroy(), /closed the connection without an answer/],
+  [
+    "ends in the middle of its answer",
+    (socket: Socket) => {
+      socket.write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[");
+      setImmediate(() => socket.destroy());
+    },
+    /in the middle of its answer/,
+  ],
+])("a gateway that %s is a sentence on the command line", async (_what, act, words) => {
+  const folder = mkdtempSync(join(tmpdir(), "control-"));
+  const socketPath = join(folder, "control.sock");
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => act(socket));
+  });
+  server.listen(socketPath);
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const error = await ask(socketPath, "queue.depth", {}).catch((failure: unknown) => failure);
+  expect(error).toBeInstanceOf(GatewayError);
+  expect((error as GatewayError).message).toMatch(words);
 });
