@@ -7,11 +7,21 @@ import type { Session } from "../state/session.ts";
 import type { Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
 
-/** The client's will as the broker would know it; none where the client has no right to its topic. */
+/**
+ * The client's will as the broker would know it; none where the client has no right to its topic. What the payload's
+ * declaration makes of it, as of any publication; one that does not fit goes as it is. There is no raw copy: a broker
+ * holds one will.
+ */
 export function brokerWill(context: Context, session: Session): Will | undefined {
   const will = session.will;
   if (!will || context.rightsOf(session)?.mayPublish(will.topicName) === false) return undefined;
-  return { ...will, topicName: toBroker(session.upstream.options.topicPrefix, will.topicName) };
+  const found = context.payloads?.up(session.clientId, will.topicName, will.payload);
+  const made = found?.is === "made" ? found : undefined;
+  return {
+    ...will,
+    topicName: toBroker(session.upstream.options.topicPrefix, made?.topicName ?? will.topicName),
+    payload: made?.payload ?? will.payload,
+  };
 }
 
 /** A will that is due is not published: its client has no right to the topic. Counted, and told. */

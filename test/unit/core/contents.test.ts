@@ -293,3 +293,40 @@ describe.each(modes)("who and when, MQTT 5, %s", (mode) => {
     ]);
   });
 });
+
+describe("wills", () => {
+  const say = (bench: Life["bench"], payload: string) => {
+    bench.client(connect({ will: true, cleanSession: false }));
+    bench.client({ type: "WILLTOPIC", qos: 1, retain: true, willTopic: "t" });
+    return bench.client({ type: "WILLMSG", willMsg: octets(payload) });
+  };
+
+  test("the broker holds what was made, also of an update", () => {
+    const { bench } = new Life({ payloads: new Shouting() });
+    const { will } = say(bench, "gone").effect("openLink").link;
+    expect(will).toMatchObject({ topicName: "t/json", payload: octets("GONE"), qos: 1, retain: true });
+    bench.link().up();
+    bench.client({ type: "WILLMSGUPD", willMsg: octets("new") }).gets("WILLMSGRESP");
+    expect(published(bench.after(90_000))).toMatchObject([{ topicName: "t/json", payload: "NEW" }]);
+  });
+
+  test("one that was not updated is the broker's to publish, also while a declaration is there", () => {
+    const { bench } = new Life({ payloads: new Shouting() });
+    say(bench, "gone");
+    bench.link().up();
+    expect(bench.after(90_000).effect("closeLink").how).toBe("abandon");
+  });
+
+  test("one that does not fit is held as it is", () => {
+    const { bench } = new Life({ payloads: new Shouting() });
+    expect(say(bench, "bad").effect("openLink").link.will).toMatchObject({ topicName: "t", payload: octets("bad") });
+  });
+
+  test("over a shared connection the gateway publishes what was made", () => {
+    const { bench, link } = begun("aggregating", new Shouting());
+    say(bench, "gone");
+    const turn = bench.after(90_000);
+    expect(published(turn)).toMatchObject([{ topicName: "t/json", payload: "GONE" }]);
+    link().acks("puback", turn.effect("publish").packetId);
+  });
+});
