@@ -10,6 +10,7 @@ import { configurationSchema } from "./config/documentation.ts";
 import { type Managed, withManagedTopics } from "./config/managed.ts";
 import { isBluetoothAddress } from "./config/origins.ts";
 import { isPasswordOf } from "./config/password-hash.ts";
+import { type Shown, shownBy } from "./config/payloads.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { exported, SettingsFile } from "./config/settings-file.ts";
 import { shownConfig } from "./config/shown.ts";
@@ -80,7 +81,8 @@ export class Lookout {
     this.#startedAt = now();
     this.#settings = new SettingsFile(parts.file, parts.config);
     this.#knocks = new Knocks(wallClock);
-    this.live = new Live(core, wallClock);
+    const shown = valuesBy(parts.config);
+    this.live = new Live(core, wallClock, shown);
     this.#logIn = new LogIn(
       {
         logins: () => managed.state.console.logins,
@@ -307,6 +309,15 @@ const noConsole = "there is no console: api.enabled or api.console is false, or 
 
 function configuredTokens({ api }: GatewayConfig) {
   return api.tokens.map(({ name, role, sha256 }) => ({ name, role, hash: sha256 }));
+}
+
+/** By the declarations that count now. */
+function valuesBy(config: () => GatewayConfig): Shown {
+  let [payloads, shown] = [config().payloads, shownBy(config().payloads)];
+  return (way, clientId, topicName, payload) => {
+    if (config().payloads !== payloads) [payloads, shown] = [config().payloads, shownBy(config().payloads)];
+    return shown(way, clientId, topicName, payload);
+  };
 }
 
 /** As an entry of `from` in the rules of `access`. */

@@ -69,6 +69,26 @@ export class Declarations {
   }
 }
 
+/**
+ * What a payload says, as JSON, for who looks on: of what a client said (`in`) or is told (`out`). Undefined: no declaration is
+ * for it, or it does not fit.
+ */
+export type Shown = (
+  way: "in" | "out",
+  clientId: string | undefined,
+  topicName: string,
+  payload: Uint8Array,
+) => string | undefined;
+
+export function shownBy(declarations: readonly PayloadDeclaration[]): Shown {
+  const up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
+  const down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
+  return (way, clientId, topicName, payload) => {
+    const reading = (way === "in" ? up : down).of(clientId, topicName)?.codec.read(payload);
+    return reading?.ok ? Buffer.from(jsonOctets(reading.value)).toString("utf8") : undefined;
+  };
+}
+
 class Rules {
   readonly #rules: readonly Rule[];
   readonly #byTopic = new Map<string, readonly Rule[]>();

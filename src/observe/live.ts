@@ -70,8 +70,17 @@ export interface LiveNames {
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined;
 }
 
+/** What a payload says by its declaration; undefined: there is none for it. */
+type SaidBy = (
+  way: "in" | "out",
+  clientId: string | undefined,
+  topicName: string,
+  payload: Uint8Array,
+) => string | undefined;
+
 export class Live {
   readonly #names: LiveNames;
+  readonly #saidBy: SaidBy;
   readonly #wallClock: () => number;
   readonly #watches = new Set<Watch>();
   readonly #rings = new Map<string, Kept[]>();
@@ -79,8 +88,9 @@ export class Live {
   /** Undefined while nobody looks: the one check on the way of a datagram. */
   tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined = undefined;
 
-  constructor(names: LiveNames, wallClock: () => number) {
+  constructor(names: LiveNames, wallClock: () => number, saidBy: SaidBy = () => undefined) {
     this.#names = names;
+    this.#saidBy = saidBy;
     this.#wallClock = wallClock;
   }
 
@@ -143,6 +153,10 @@ export class Live {
     message: Message | undefined,
   ): DatagramEntry {
     this.#number++;
+    const topic = message && this.#topicOf(client, message);
+    const isSaying = topic !== undefined && message?.type === "PUBLISH";
+    const value = isSaying ? this.#saidBy(way, client, topic, message.data) : undefined;
+    const words = [...describe(bytes), ...(value === undefined ? [] : [`value: ${value}`])];
     return {
       number: this.#number,
       at: this.#wallClock(),
@@ -150,9 +164,9 @@ export class Live {
       peer,
       client,
       type: message?.type ?? "malformed",
-      topic: message && this.#topicOf(client, message),
+      topic,
       bytes: bytes.byteLength,
-      words: describe(bytes).map((line) => line.slice(0, lineCharactersMax)),
+      words: words.map((line) => line.slice(0, lineCharactersMax)),
       octets: Buffer.from(bytes.subarray(0, octetsShownMax)).toString("hex"),
     };
   }

@@ -1,5 +1,7 @@
 /** Looking on costs nothing when nobody looks, and is bounded when somebody does. */
 import { expect, test } from "vitest";
+import { parseConfig } from "../../../src/config/load.ts";
+import { shownBy } from "../../../src/config/payloads.ts";
 import { Live } from "../../../src/observe/live.ts";
 import { Knocks } from "../../../src/runtime/knocks.ts";
 import { stateInWords } from "../../../src/runtime/state-words.ts";
@@ -124,4 +126,29 @@ test("the hour is told in messages per second; a clock that was set back draws n
   expect([at.length, new Set(published)]).toEqual([360, new Set([5])]);
   totals.note(1_000_000, { ...row, published: 99_999 });
   expect(totals.perSecond().at.every((when, i, all) => i === 0 || when > (all[i - 1] ?? 0))).toBe(true);
+});
+
+test("a payload that a declaration is for is shown as what it says, to who sees payloads", () => {
+  const names = { clientAt: () => "c1", topicName: () => "barn/1" };
+  const { payloads } = parseConfig({
+    payloads: [{ topics: "barn/+", fields: [{ name: "temperature", type: "u8", scale: 0.5, unit: "°C" }] }],
+  });
+  const looked = new Live(names, () => 5, shownBy(payloads));
+  const watch = looked.watch({ datagrams: "all", ...sees });
+  const hidden = looked.watch({ datagrams: "all", ...sees, seesPayloads: false });
+  const message = {
+    type: "PUBLISH",
+    dup: false,
+    qos: 0,
+    retain: false,
+    topicIdType: "normal",
+    topicId: 1,
+    msgId: 0,
+  } as const;
+  looked.tap?.("in", peer, encode({ ...message, data: Uint8Array.of(43) }));
+  looked.tap?.("in", peer, encode({ ...message, data: Uint8Array.of(43, 1) })); // does not fit
+  const [fits, unfit] = watch.take()?.datagrams ?? [];
+  expect(fits?.words?.at(-1)).toBe('value: {"temperature":21.5}');
+  expect(unfit?.words?.join()).not.toContain("value");
+  expect(JSON.stringify(hidden.take())).not.toContain("21.5");
 });
