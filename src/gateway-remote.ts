@@ -4,6 +4,7 @@ import type { GatewayEvent } from "./core/event.ts";
 import { controlId } from "./core/own-ids.ts";
 import { Remote, type RemoteParts } from "./remote/remote.ts";
 import { OwnConnection } from "./upstream/own-connection.ts";
+import { waysOf } from "./upstream/presets.ts";
 
 export class RemoteControl {
   readonly #remote: Remote;
@@ -19,7 +20,7 @@ export class RemoteControl {
     parts: RemoteParts & { readonly random: () => number },
   ) {
     // At QoS 2 a command is not carried out twice.
-    this.#remote = new Remote({ ...control, topic, qos: upstream.qosMax ?? 2 }, parts);
+    this.#remote = new Remote({ ...control, topic, qos: waysOf(upstream).qosMax }, parts);
     this.#connection = new OwnConnection(upstream, controlId(upstream), this.#remote, parts.told, parts.random);
   }
 
