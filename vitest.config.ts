@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
 const { env } = process;
@@ -6,13 +7,22 @@ const patience = Number(env["PATIENCE"] ?? 1);
 
 /** One after another: each file uses programs, ports or the whole machine. */
 const inTurn = { fileParallelism: false } as const;
+/** Vitest leaves a core free: on two cores that would be one file after another. These wait for no clock but a virtual one. */
+const sideBySide = { maxWorkers: Math.max(2, availableParallelism() - 1) } as const;
+
+const minutesLong = ["test/hardware/{life,simulated}.test.ts"];
 
 /** The kinds of tests, by the folder of `test/` each has. `npm test` runs the first three: they need nothing but Node. */
 const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
-  unit: { include: ["test/{unit,vectors,conformance,property,architecture}/**/*.test.ts"], testTimeout: 20_000 },
+  unit: {
+    ...sideBySide,
+    include: ["test/{unit,vectors,conformance,property,architecture}/**/*.test.ts"],
+    testTimeout: 60_000,
+  },
   /** The whole gateway on virtual time. SIM_FIRST, SIM_SEEDS, SIM_TRACE: see test/simulation/README.md. */
-  simulation: { include: ["test/simulation/**/*.test.ts"], testTimeout: 20_000 },
-  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000 },
+  simulation: { ...sideBySide, include: ["test/simulation/**/*.test.ts"], testTimeout: 120_000 },
+  /** Whole gateways in real time: as many at once as vitest takes by itself. */
+  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000, maxWorkers: Math.max(1, availableParallelism() - 1) },
   /** Against programs that nobody here wrote: see CONTRIBUTING.md for what must be there. */
   interop: {
     ...inTurn,
@@ -29,7 +39,22 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
     hookTimeout: 120_000 * patience,
   },
   /** The device side: C, built for this machine, against the real gateway. Needs a C compiler. */
-  hardware: { ...inTurn, include: ["test/hardware/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+  hardware: {
+    ...inTurn,
+    include: ["test/hardware/**/*.test.ts"],
+    exclude: minutesLong,
+    testTimeout: 120_000,
+    hookTimeout: 300_000,
+  },
+  /** Two of them take minutes: one waits in real time, and one computes. */
+  "hardware-minutes": {
+    include: minutesLong,
+    maxWorkers: 2,
+    sequence: { groupOrder: 1 },
+    globalSetup: "test/hardware/made.ts",
+    testTimeout: 120_000,
+    hookTimeout: 300_000,
+  },
   /** The page in a real Chromium: an installed one, or Debian's, unpacked into .cache/tools. */
   console: { ...inTurn, include: ["test/console/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 120_000 },
   /** The real gateway, killed again and again. ROUNDS=2000 for the long version. */
@@ -50,8 +75,8 @@ const quick: typeof kinds = {
     exclude: [
       "test/unit/upstream/password-command.test.ts", // starts programs
       // Seconds of CPU each.
-      "test/property/{store-records,mqtt-packets,secure}.test.ts",
-      "test/unit/core/suspects-trial.test.ts",
+      "test/property/{store-records,mqtt-packets,secure,payloads}.test.ts",
+      "test/unit/core/{suspects-trial,topic-rights}.test.ts",
       "test/unit/secure/handshake.test.ts",
     ],
     isolate: false,
@@ -60,5 +85,10 @@ const quick: typeof kinds = {
 };
 
 export default defineConfig({
-  test: { projects: Object.entries(env["QUICK"] ? quick : kinds).map(([name, test]) => ({ test: { ...test, name } })) },
+  test: {
+    projects: Object.entries(env["QUICK"] ? quick : kinds).map(([name, test]) => ({ test: { ...test, name } })),
+    // What was compiled for one run is there for the next, found by its content: the virtual machine of the Bluetooth tests
+    // would spend a minute on it.
+    experimental: { fsModuleCache: true },
+  },
 });
