@@ -1,43 +1,19 @@
 /** `capture`, `decode` and `replay` as processes: a gateway is listened to, and what was heard is read and said again. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { freePort } from "../helpers/ports.ts";
-import { until } from "../helpers/test-gateway.ts";
+import { main, Processes } from "../helpers/processes.ts";
 
-const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 const example = fileURLToPath(new URL("../captures/publish-and-subscribe.pcapng", import.meta.url));
-let folder: string;
-const running: ChildProcess[] = [];
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "capture-"));
-});
-afterEach(async () => {
-  for (const process of running.splice(0)) {
-    if (process.exitCode === null) await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+const processes = new Processes("capture");
 
-function run(...args: string[]) {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder });
-  running.push(child);
-  const output = { text: "", code: undefined as number | null | undefined };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
-  child.once("exit", (code) => (output.code = code));
-  return {
-    child,
-    output,
-    says: (what: string) => until(`"${what}" in: ${output.text}`, () => output.text.includes(what)),
-    ends: () => until(`the end of: ${output.text}`, () => output.code !== undefined),
-  };
-}
+const run = (...args: string[]) => processes.command(args);
 
 function output(args: readonly string[], input: string | Uint8Array = "") {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], { cwd: folder, input });
+  const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], { cwd: processes.folder, input });
   return { stdout: String(stdout), stderr: String(stderr), status };
 }
 
@@ -49,7 +25,7 @@ async function started() {
     upstream: { url: `mqtt://127.0.0.1:${ports.broker}` },
     api: { enabled: false },
   };
-  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
+  writeFileSync(join(processes.folder, "gateway.config.json"), JSON.stringify(config));
   const gateway = run("start");
   await gateway.says("ready");
   return { gateway, to: `127.0.0.1:${ports.udp}` };
@@ -57,7 +33,7 @@ async function started() {
 
 test("what is captured can be read, and said again to the gateway; it ends with Ctrl-C, or with the gateway", async () => {
   const { gateway, to } = await started();
-  const file = join(folder, "file.pcapng");
+  const file = join(processes.folder, "file.pcapng");
   const whole = run("capture", "-w", file);
   const bare = run("capture", "--client", "pubber", "--no-payload");
   await whole.says("wireshark -k -i - -o mqttsn.udp.port:1883");

@@ -1,27 +1,15 @@
 /** The shipped command, as a process: `npm test` builds it first. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { freePort } from "../helpers/ports.ts";
+import { main, Processes } from "../helpers/processes.ts";
 import { until } from "../helpers/test-gateway.ts";
 
-const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-let folder: string;
-const running: ChildProcess[] = [];
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "command-"));
-});
-afterEach(async () => {
-  for (const process of running.splice(0)) {
-    if (process.exitCode === null) await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+const processes = new Processes("command");
 
 async function udpPort(): Promise<number> {
   const socket = createSocket("udp4");
@@ -33,7 +21,7 @@ async function udpPort(): Promise<number> {
 
 async function config(over: Record<string, unknown> = {}) {
   const ports = { udp: await udpPort(), broker: await freePort(), api: await freePort() };
-  const file = join(folder, "gateway.config.json");
+  const file = join(processes.folder, "gateway.config.json");
   const write = (more: Record<string, unknown> = {}) =>
     writeFileSync(
       file,
@@ -50,23 +38,8 @@ async function config(over: Record<string, unknown> = {}) {
   return { ports, file, write };
 }
 
-function run(...args: string[]) {
-  return runIn(process.env, ...args);
-}
-
-function runIn(env: NodeJS.ProcessEnv, ...args: string[]) {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env });
-  running.push(child);
-  const output = { text: "", code: undefined as number | null | undefined };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
-  child.once("exit", (code) => (output.code = code));
-  return {
-    child,
-    output,
-    says: (what: string) => until(`"${what}" in: ${output.text}`, () => output.text.includes(what)),
-    ends: () => until(`the end of: ${output.text}`, () => output.code !== undefined),
-  };
-}
+const run = (...args: string[]) => processes.command(args);
+const runIn = (env: NodeJS.ProcessEnv, ...args: string[]) => processes.command(args, { env });
 
 describe("start", () => {
   test("serves pub and sub, health and metrics, and ends in order at SIGTERM", async () => {
@@ -249,7 +222,7 @@ describe("start", () => {
 test("Bluetooth without its package: UDP serves, and one line says what to type", async () => {
   const { write, ports } = await config();
   // npm leaves out both where there is no compiler and nothing prebuilt fits.
-  const withoutNoble = join(folder, "without-noble.cjs");
+  const withoutNoble = join(processes.folder, "without-noble.cjs");
   writeFileSync(
     withoutNoble,
     `const Module = require("node:module");
@@ -282,7 +255,10 @@ test("Bluetooth without its package: UDP serves, and one line says what to type"
 
 describe("other commands", () => {
   const output = (...args: string[]) => {
-    const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], { cwd: folder, encoding: "utf8" });
+    const { stdout, stderr, status } = spawnSync(process.execPath, [main, ...args], {
+      cwd: processes.folder,
+      encoding: "utf8",
+    });
     return { stdout, stderr, status };
   };
 
@@ -314,8 +290,8 @@ describe("other commands", () => {
 
 describe("secrets", () => {
   test("a password in a url is nowhere to be seen: check, log, what systemd is told, health, metrics", async () => {
-    const told = join(folder, "told");
-    const notify = join(folder, "systemd-notify");
+    const told = join(processes.folder, "told");
+    const notify = join(processes.folder, "systemd-notify");
     writeFileSync(notify, `#!/bin/sh\necho "$@" >> ${told}\n`, { mode: 0o755 });
     const { ports, file } = await config({ tryOutBroker: false, log: { level: "trace" } });
     const url = `mqtt://user:hunter2@127.0.0.1:${ports.broker}`;
@@ -325,7 +301,7 @@ describe("secrets", () => {
     expect(check.output.code).toBe(0);
     expect(check.output.text).toMatch(/Broker: mqtt:\/\/\*\*\*@127\.0\.0\.1/);
     expect(check.output.text).toMatch(/Warning: upstream: a password stands in the url/);
-    const environment = { ...process.env, NOTIFY_SOCKET: "@none", PATH: `${folder}:${process.env["PATH"]}` };
+    const environment = { ...process.env, NOTIFY_SOCKET: "@none", PATH: `${processes.folder}:${process.env["PATH"]}` };
     const gateway = runIn(environment, "start");
     await gateway.says("ready");
     await gateway.says("no connection to the broker");

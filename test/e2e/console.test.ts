@@ -1,26 +1,12 @@
 /** `console` and `check`, with the shipped command as a process: what is printed where, and what is not. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { freePorts } from "../helpers/ports.ts";
+import { Processes } from "../helpers/processes.ts";
 import { until } from "../helpers/test-gateway.ts";
 
-const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-let folder: string;
-const running: ChildProcess[] = [];
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "console-"));
-});
-afterEach(async () => {
-  for (const process of running.splice(0)) {
-    if (process.exitCode === null && process.signalCode === null)
-      await new Promise((done) => process.once("exit", done).kill("SIGKILL"));
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+const processes = new Processes("console");
 
 async function gateway(
   api: Record<string, unknown> = {},
@@ -34,26 +20,19 @@ async function gateway(
     api: { port: apiPort, ...api },
     store,
   };
-  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
+  writeFileSync(join(processes.folder, "gateway.config.json"), JSON.stringify(config));
   const { output } = run(["start"]);
   await until(`ready in ${output.text}`, () => output.text.includes("ready"));
   return { output, api: apiPort, udp };
 }
 
 function run(args: string[], input = "", env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [main, ...args], { cwd: folder, env: { ...process.env, ...env } });
-  running.push(child);
-  const output = { text: "", code: undefined as number | null | undefined };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
-  child.once("exit", (code) => (output.code = code));
-  child.stdin.end(input);
-  const ended = () => until(`the end of: ${output.text}`, () => output.code !== undefined);
-  return { output, ended, child };
+  return processes.command(args, { input, env: { ...process.env, ...env } });
 }
 
 async function said(args: string[], input = "", env: Record<string, string> = {}) {
-  const { output, ended } = run(args, input, env);
-  await ended();
+  const { output, ends } = run(args, input, env);
+  await ends();
   return output;
 }
 
@@ -82,7 +61,7 @@ test("a link is for a terminal: what is no terminal has to say so, and no log ev
   expect(output.text).toMatch(/control socket: console\.link \{\}: done"/);
   expect(output.text).not.toContain(token);
   expect(output.text).not.toContain("token=");
-  expect(readFileSync(join(folder, "data/managed.json"), "utf8")).not.toContain(cookie.split("=")[1]);
+  expect(readFileSync(join(processes.folder, "data/managed.json"), "utf8")).not.toContain(cookie.split("=")[1]);
 });
 
 test("a password is set over standard input; it logs in, the log has neither it nor its hash, and check says that there is one", async () => {
@@ -132,12 +111,12 @@ test("a token for a program: shown once, kept as a hash, named in the log, and t
   expect(output.text).toContain('control socket: token.add {\\"name\\":\\"graphs\\",\\"role\\":\\"viewer\\"}: done');
   expect(output.text).toMatch(/token graphs from 127\.0\.0\.1: sessions\.drop/);
   expect(output.text).not.toContain(token);
-  expect(readFileSync(join(folder, "data/managed.json"), "utf8")).not.toContain(token);
+  expect(readFileSync(join(processes.folder, "data/managed.json"), "utf8")).not.toContain(token);
 });
 
 test("with a store in memory there is no socket: sessions and queue ask by HTTP, with a token, also again and again", async () => {
   // Made before the gateway runs: such a store keeps none, so its hash goes into the configuration.
-  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify({ store: { kind: "memory" } }));
+  writeFileSync(join(processes.folder, "gateway.config.json"), JSON.stringify({ store: { kind: "memory" } }));
   const made = await said(["console", "token", "add", "robot", "--role", "operator"]);
   const [, token = "", entry = "{}"] = /^(\S+)\n[\s\S]*start the gateway again:\n(.*)\n$/.exec(made.text) ?? [];
   const { api, udp, output } = await gateway({ tokens: [JSON.parse(entry)] }, { kind: "memory" });
@@ -148,7 +127,7 @@ test("with a store in memory there is no socket: sessions and queue ask by HTTP,
     (await said(["sessions"], "", withToken)).text.includes("lamp"),
   );
   expect((await said(["sessions"])).text).toMatch(/a token is needed, in \$MQTT_SN_GATEWAY_TOKEN or by --token-file/);
-  writeFileSync(join(folder, "token"), `${token}\n`);
+  writeFileSync(join(processes.folder, "token"), `${token}\n`);
   const elsewhere = ["--url", place, "--token-file", "token"];
   expect(JSON.parse((await said(["sessions", "list", "--json", ...elsewhere])).text)).toMatchObject([
     { clientId: "lamp" },
@@ -168,7 +147,7 @@ test("with a store in memory there is no socket: sessions and queue ask by HTTP,
   await until(`two pictures in ${watching.output.text}`, () => pictures() >= 2);
   expect(watching.output.code).toBeUndefined(); // it goes on until a signal
   watching.child.kill("SIGINT");
-  await watching.ended();
+  await watching.ends();
   expect(await said(["sessions", "drop", "lamp", ...elsewhere])).toEqual({
     code: 0,
     text: "the session of lamp is ended\n",

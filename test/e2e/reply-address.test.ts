@@ -1,14 +1,9 @@
-/**
- * A gateway with several addresses (cable and Wi-Fi, a virtual address) is bound to all of them: devices hear it from the
- * address that they wrote to. The shipped command in a network namespace, the devices in another.
- */
-import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { makeNamespaces } from "../helpers/namespaces.ts";
+import { Processes } from "../helpers/processes.ts";
 import { until } from "../helpers/test-gateway.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -26,36 +21,17 @@ if (!namespaces)
   test.skip("answers leave from the address that the device wrote to: no network namespaces here", () => {});
 afterAll(() => namespaces?.remove());
 
-let folder: string;
-const running: ChildProcess[] = [];
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "reply-address-"));
-});
-afterEach(async () => {
-  for (const child of running.splice(0)) {
-    if (child.exitCode === null && child.signalCode === null)
-      await new Promise((done) => child.once("exit", done).kill("SIGKILL"));
-  }
-  rmSync(folder, { recursive: true, force: true });
-});
+const processes = new Processes("reply-address");
 
-function run(where: readonly string[], args: readonly string[]) {
-  const [command = "", ...before] = where;
-  const child = spawn(command, [...before, process.execPath, ...args], { cwd: folder });
-  running.push(child);
-  const output = { text: "", code: undefined as number | null | undefined };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output.text += data));
-  child.once("exit", (code) => (output.code = code));
-  return {
-    output,
-    says: (what: string) => until(`"${what}" in: ${output.text}`, () => output.text.includes(what), 30_000),
-  };
+function run([command = "", ...before]: readonly string[], args: readonly string[]) {
+  const { output, says } = processes.program(command, [...before, process.execPath, ...args]);
+  return { output, says: (what: string) => says(what, 30_000) };
 }
 
 /** The shipped command; without the compiled part from a copy of it that has none. */
 function mainWith(isCompiled: boolean): string {
   if (isCompiled) return join(root, "dist/main.js");
-  const copy = join(folder, "without");
+  const copy = join(processes.folder, "without");
   mkdirSync(copy);
   cpSync(join(root, "dist"), join(copy, "dist"), { recursive: true });
   cpSync(join(root, "package.json"), join(copy, "package.json"));
@@ -70,7 +46,7 @@ describe.skipIf(!namespaces).each([
   async function start(host: string) {
     if (!namespaces) throw new Error("no namespaces");
     writeFileSync(
-      join(folder, "gateway.config.json"),
+      join(processes.folder, "gateway.config.json"),
       JSON.stringify({
         // Said only where the compiled part is not there: so it is known which of the two runs here.
         transports: [{ type: "udp", host, port: udpPort, gatherMilliseconds: 1 }],
