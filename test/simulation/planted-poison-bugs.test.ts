@@ -2,13 +2,14 @@
  * Faults in the search for packets for which a broker closes: the judge of poison has to find each of them. With
  * SIM_WITHOUT_FAULT=1 the same worlds are lived without them, and nothing may be found.
  */
-import { afterEach, expect, test, vi } from "vitest";
+import { vi } from "vitest";
 import { BrokerSession } from "../../src/core/state/broker-session.ts";
 import type { Exchange } from "../../src/core/state/exchanges.ts";
 import { searchFigures } from "../../src/core/state/search-figures.ts";
 import type { Session } from "../../src/core/state/session.ts";
 import { Suspects } from "../../src/core/state/suspects.ts";
 import type { SeenPacket } from "./broker.ts";
+import { findsEach, type PlantedFault, replace } from "./planted.ts";
 import { livePoisoned, poisonedOptions } from "./poison-world.ts";
 import type { Mode, WorldOptions } from "./swarm.ts";
 import { World } from "./world.ts";
@@ -42,29 +43,9 @@ type Search = Suspects<Exchange<Session>>;
 
 const { ended } = Suspects.prototype;
 const { freePacketId } = BrokerSession.prototype;
-const undo: (() => void)[] = [];
 
-/** Another method instead of this one, until the test is over. */
-function replace<Owner, Name extends keyof Owner>(owner: Owner, name: Name, faulty: Owner[Name]): void {
-  const right = owner[name];
-  owner[name] = faulty;
-  undo.push(() => {
-    owner[name] = right;
-  });
-}
-
-afterEach(() => {
-  for (const each of undo.splice(0)) each();
-  planted.fault = "";
-});
-
-interface Fault {
-  readonly finding: RegExp;
+interface Fault extends PlantedFault {
   readonly mode: Mode;
-  /** The first seed that is lived; it was found to show the fault. */
-  readonly from?: number;
-  /** What is not in a function that is replaced above. */
-  readonly plant?: () => void;
   /** The world of this seed, where the usual ones would show it too seldom. */
   readonly more?: (usual: WorldOptions, world: () => World) => Partial<WorldOptions>;
 }
@@ -186,30 +167,8 @@ const faults: Record<string, Fault> = {
   },
 };
 
-const isWithout = process.env["SIM_WITHOUT_FAULT"] !== undefined;
-const seedsMax = isWithout ? 10 : 40;
-
-for (const [name, fault] of Object.entries(faults)) {
-  test(`${isWithout ? "nothing is found without" : "found"}: ${name}`, { timeout: 3_600_000 }, () => {
-    if (!isWithout) {
-      planted.fault = name;
-      fault.plant?.();
-    }
-    const finding = firstFinding(fault);
-    if (isWithout) expect(finding).toBe("nothing");
-    else expect(finding, `within ${seedsMax} seeds`).toMatch(fault.finding);
-  });
-}
-
-function firstFinding({ mode, more, from = 1 }: Fault): string {
-  for (let seed = from; seed < from + seedsMax; seed++) {
-    const usual = poisonedOptions(seed, mode);
-    const world: World = new World({ ...usual, ...more?.(usual, () => world), unchecked: !isWithout });
-    try {
-      livePoisoned(world);
-    } catch (error) {
-      return `seed ${seed}: ${error instanceof Error ? error.message : String(error)}`;
-    }
-  }
-  return "nothing";
-}
+findsEach(faults, planted, ({ mode, more }, seed, unchecked) => {
+  const usual = poisonedOptions(seed, mode);
+  const world: World = new World({ ...usual, ...more?.(usual, () => world), unchecked });
+  return livePoisoned(world);
+});

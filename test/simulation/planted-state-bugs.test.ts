@@ -12,6 +12,7 @@ import { Journal } from "../../src/core/journal.ts";
 import { BrokerSession } from "../../src/core/state/broker-session.ts";
 import type { Session } from "../../src/core/state/session.ts";
 import { SessionTable } from "../../src/core/state/session-table.ts";
+import { replace } from "./planted.ts";
 import { type Mode, swarm } from "./swarm.ts";
 import { World } from "./world.ts";
 
@@ -89,19 +90,7 @@ vi.mock("../../src/core/session/end.ts", async (original) => {
   return { ...end, endSession };
 });
 
-/** Another method instead of this one, until the test is over. */
-function replace<Owner, Name extends keyof Owner>(owner: Owner, name: Name, faulty: Owner[Name]): void {
-  const right = owner[name];
-  owner[name] = faulty;
-  undo.push(() => {
-    owner[name] = right;
-  });
-}
-
-const undo: (() => void)[] = [];
-
 afterEach(() => {
-  for (const each of undo.splice(0)) each();
   Object.assign(planted, { fault: "", count: 0 });
 });
 

@@ -1,11 +1,12 @@
 /**
  * Faults in how the gateway stands among strangers and devices that begin anew: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same worlds are lived without them, and nothing may be found.
  */
-import { afterEach, expect, test, vi } from "vitest";
+import { vi } from "vitest";
 import { Context } from "../../src/core/context.ts";
 import { Outbox } from "../../src/core/state/outbox.ts";
 import { SessionTable } from "../../src/core/state/session-table.ts";
 import { testOptions } from "./options.ts";
+import { findsEach, type PlantedFault, replace } from "./planted.ts";
 import { swarm, type WorldOptions } from "./swarm.ts";
 import { World } from "./world.ts";
 
@@ -18,27 +19,7 @@ vi.mock("../../src/core/session/shut-out.ts", async (original) => {
   return { ...shutOut, staysAdmitted };
 });
 
-const undo: (() => void)[] = [];
-
-/** Another method instead of this one, until the test is over. */
-function replace<Owner, Name extends keyof Owner>(owner: Owner, name: Name, faulty: Owner[Name]): void {
-  const right = owner[name];
-  owner[name] = faulty;
-  undo.push(() => {
-    owner[name] = right;
-  });
-}
-
-afterEach(() => {
-  for (const each of undo.splice(0)) each();
-  planted.fault = "";
-});
-
-interface Fault {
-  readonly finding: RegExp;
-  /** The first seed that is lived; it was found to show the fault. */
-  readonly from?: number;
-  readonly plant?: () => void;
+interface Fault extends PlantedFault {
   readonly more: (usual: WorldOptions) => Partial<WorldOptions>;
 }
 
@@ -89,30 +70,9 @@ const faults: Record<string, Fault> = {
   },
 };
 
-const isWithout = process.env["SIM_WITHOUT_FAULT"] !== undefined;
-const seedsMax = isWithout ? 10 : 40;
-
-for (const [name, fault] of Object.entries(faults)) {
-  test(`${isWithout ? "nothing is found without" : "found"}: ${name}`, { timeout: 3_600_000 }, () => {
-    if (!isWithout) {
-      planted.fault = name;
-      fault.plant?.();
-    }
-    const finding = firstFinding(fault);
-    if (isWithout) expect(finding).toBe("nothing");
-    else expect(finding, `within ${seedsMax} seeds`).toMatch(fault.finding);
-  });
-}
-
-function firstFinding({ more, from = 1 }: Fault): string {
-  for (let seed = from; seed < from + seedsMax; seed++) {
-    const usual = swarm(seed);
-    const world = new World({ ...usual, ...more(usual), unchecked: !isWithout });
-    try {
-      world.run(12 * 60_000);
-    } catch (error) {
-      return `seed ${seed}: ${error instanceof Error ? error.message : String(error)}`;
-    }
-  }
-  return "nothing";
-}
+findsEach(faults, planted, ({ more }, seed, unchecked) => {
+  const usual = swarm(seed);
+  const world = new World({ ...usual, ...more(usual), unchecked });
+  world.run(12 * 60_000);
+  return world;
+});
