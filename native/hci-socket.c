@@ -6,7 +6,7 @@
  * read from a socket, and no adapter is changed. SO_RXQ_OVFL would be of no use: it comes with recvmsg, noble's native part
  * calls read, and the kernel does not attach it to HCI packets. The same counter is read with SO_MEMINFO. [socket(7)]
  *
- * Built without headers, as udp-batch.c.
+ * Built without Node's headers, as udp-batch.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,21 +18,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef struct napi_env_ *napi_env;
-typedef struct napi_value_ *napi_value;
-typedef struct napi_callback_info_ *napi_callback_info;
-typedef napi_value (*napi_callback)(napi_env, napi_callback_info);
-typedef int napi_status; /* 0 = ok */
+#include "node-api.h"
 
-extern napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **);
-extern napi_status napi_get_value_int32(napi_env, napi_value, int32_t *);
-extern napi_status napi_get_typedarray_info(napi_env, napi_value, int *, size_t *, void **, napi_value *, size_t *);
 extern napi_status napi_create_double(napi_env, double, napi_value *);
-extern napi_status napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *);
-extern napi_status napi_set_named_property(napi_env, napi_value, const char *, napi_value);
-extern napi_status napi_throw_type_error(napi_env, const char *, const char *);
-
-enum { typed_array_uint32 = 6 };
 
 /* Of the kernel's interface, linux/sock_diag.h and net/bluetooth/hci_sock.h. */
 enum { so_meminfo = 55, meminfo_drops = 8, meminfo_words = 9 };

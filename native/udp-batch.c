@@ -6,8 +6,8 @@
  * gateway takes node:dgram alone. What is read and written is the caller's memory; the one thing allocated here is a
  * `watch`, which lives from `watch` to `unwatch`, or to the end of Node's environment.
  *
- * Built without headers: the declarations below are those of Node-API 8, and of libuv 1's uv_poll_t, which Node exports;
- * both binary interfaces are stable. The size of a uv_poll_t is asked for when the program runs.
+ * Built without Node's headers: the declarations in node-api.h and below are those of Node-API 8, and of libuv 1's uv_poll_t,
+ * which Node exports; both binary interfaces are stable. The size of a uv_poll_t is asked for when the program runs.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,21 +25,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-typedef struct napi_env_ *napi_env;
-typedef struct napi_value_ *napi_value;
-typedef struct napi_callback_info_ *napi_callback_info;
-typedef napi_value (*napi_callback)(napi_env, napi_callback_info);
-typedef int napi_status; /* 0 = ok */
+#include "node-api.h"
 
-extern napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **);
-extern napi_status napi_get_value_int32(napi_env, napi_value, int32_t *);
 extern napi_status napi_get_value_string_utf8(napi_env, napi_value, char *, size_t, size_t *);
 extern napi_status napi_create_string_utf8(napi_env, const char *, size_t, napi_value *);
-extern napi_status napi_get_typedarray_info(napi_env, napi_value, int *, size_t *, void **, napi_value *, size_t *);
 extern napi_status napi_create_int32(napi_env, int32_t, napi_value *);
-extern napi_status napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *);
-extern napi_status napi_set_named_property(napi_env, napi_value, const char *, napi_value);
-extern napi_status napi_throw_type_error(napi_env, const char *, const char *);
 
 typedef struct napi_ref_ *napi_ref;
 typedef struct napi_handle_scope_ *napi_handle_scope;
@@ -77,8 +67,6 @@ extern void *uv_handle_get_data(const uv_handle_t *);
 extern void uv_handle_set_data(uv_handle_t *, void *);
 enum { uv_poll_type = 8, uv_timer_type = 13, uv_readable = 1, uv_writable = 2 };
 enum { type_external = 8, type_function = 7, type_undefined = 0 };
-
-enum { typed_array_uint8 = 1, typed_array_uint32 = 6 };
 
 /* Of each datagram, in 32-bit words: where its octets begin in the arena, how many there are, port, IPv6 scope, and the
  * address, an IPv4 one mapped into IPv6 [RFC 4291 2.5.5.2], each word in the host's order. */

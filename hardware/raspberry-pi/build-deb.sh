@@ -69,13 +69,13 @@ mkdir -p "$hci/build/Release"
 
 # --- the gateway's own: many datagrams per system call ---
 mkdir "$lib/native" "$lib/scripts"
-cp "$root/native/hci-socket.c" "$root/native/udp-batch.c" "$lib/native"
+cp "$root"/native/*.[ch] "$lib/native"
 cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
 for part in hci-socket udp-batch; do
   [ -f "$lib/native/build/$part.node" ] || { echo "native/$part.c was not compiled" >&2; exit 1; }
 done
-rm -r "$lib"/native/*.c "$lib/scripts"
+rm -r "$lib"/native/*.[ch] "$lib/scripts"
 "$strip" --strip-unneeded "$lib"/native/build/*.node 2>/dev/null || true
 
 # --- manual page and completion ---
