@@ -28,19 +28,22 @@ import { checkFormat, checkRecords, type Operation, storedEpoch } from "./openin
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
 import { readDue, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
-import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
+import type {
+  CommitOptions,
+  Fetched,
+  Store,
+  StoredDue,
+  StoredLetter,
+  StoredSecure,
+  StoreReport,
+  Waiting,
+} from "./store.ts";
 
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
 /** Between two looks at the folder while nothing is written. */
 const watchMs = 5_000;
-/** A commit, or (without changes) a read that sees all commits before it. */
-interface Waiting {
-  readonly changes: readonly Change[] | undefined;
-  readonly epoch: number | undefined;
-  readonly done: (error: GatewayError | undefined) => void;
-}
 
 export class DiskStore implements Store {
   readonly #options: StoreOptions;

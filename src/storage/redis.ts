@@ -26,19 +26,21 @@ import {
   sessionsScript,
 } from "./redis-scripts.ts";
 import { octetsOf, StateTable } from "./state-table.ts";
-import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
+import type {
+  CommitOptions,
+  Fetched,
+  Store,
+  StoredDue,
+  StoredLetter,
+  StoredSecure,
+  StoreReport,
+  Waiting,
+} from "./store.ts";
 
 /** A server that is silent for so long is taken for one that is away. */
 const answerMsUsual = 5_000;
 /** Damaged records that are told of, each once. */
 const toldMax = 1_000;
-
-/** A commit, or (without changes) a read that sees all commits before it. */
-interface Waiting {
-  readonly changes: readonly Change[] | undefined;
-  readonly epoch: number | undefined;
-  readonly done: (error: GatewayError | undefined) => void;
-}
 
 interface Operation {
   readonly change: Change;

@@ -86,3 +86,10 @@ export interface Store {
   /** Writes what is left, then closes. */
   close(): Promise<void>;
 }
+
+/** In a store that writes several at once: a commit, or (without changes) a read that sees all commits before it. */
+export interface Waiting {
+  readonly changes: readonly Change[] | undefined;
+  readonly epoch: number | undefined;
+  readonly done: (error: GatewayError | undefined) => void;
+}
