@@ -15,6 +15,8 @@ import { goTo, launch, missing, open, PlainDevice, proxied, Swarm, serve } from 
 
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
+const everyView = ["", "devices", "device?client=one", "knocking", "live", "queues", "topics", "radio", "settings"];
+
 describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, skipped: ${missing}` : ""}`, () => {
   let browser: Browser;
   beforeAll(async () => {
@@ -385,17 +387,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     const wrong: string[] = [];
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
-      for (const view of [
-        "",
-        "devices",
-        "device?client=one",
-        "knocking",
-        "live",
-        "queues",
-        "topics",
-        "radio",
-        "settings",
-      ]) {
+      for (const view of everyView) {
         await goTo(page, view);
         await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
         if (view === "settings") await type(page, "api.port", "x");
@@ -408,17 +400,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     expect(wrong).toEqual([]);
     // 200 % of a window of 1,280 is half of its width, and letters of twice the size.
     await page.setViewportSize({ width: 640, height: 400 });
-    for (const view of [
-      "",
-      "devices",
-      "device?client=one",
-      "knocking",
-      "live",
-      "queues",
-      "topics",
-      "radio",
-      "settings",
-    ]) {
+    for (const view of everyView) {
       await goTo(page, view);
       await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
       expect(await page.evaluate("document.documentElement.scrollWidth"), view).toBeLessThanOrEqual(640);

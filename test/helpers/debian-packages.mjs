@@ -44,3 +44,31 @@ export function installed(name) {
     if (existsSync(join(folder, name))) return join(folder, name);
   return undefined;
 }
+
+/**
+ * A program for tests: the installed one, or one unpacked from `packages`, if it starts there.
+ * @param {{ name: string, cache: string, packages: readonly string[], place?: string, asks?: readonly string[], works?: (run: import("node:child_process").SpawnSyncReturns<Buffer>) => boolean }} program
+ * `cache`: its folder in `.cache/tools`; `place`: where in the packages it is; `asks`: the words with which it is tried.
+ * @returns {{ path: string, libraries: string | undefined } | { missing: string }}
+ */
+export function findProgram({
+  name,
+  cache,
+  packages,
+  place = "usr/bin",
+  asks = ["--version"],
+  works = ({ status }) => status === 0,
+}) {
+  const found = installed(name);
+  if (found !== undefined) return { path: found, libraries: undefined };
+  const folder = toolsFolder(cache);
+  const path = join(folder, place, name);
+  if (!existsSync(path)) unpack(folder, packages);
+  const libraries = libraryFolders(folder);
+  const run = existsSync(path)
+    ? spawnSync(path, asks, { env: { ...process.env, LD_LIBRARY_PATH: libraries } })
+    : undefined;
+  if (run && works(run)) return { path, libraries };
+  const why = run ? String(run.stderr).trim() : "apt-get download did not bring it";
+  return { missing: `${name} is not installed and could not be unpacked (${why})` };
+}

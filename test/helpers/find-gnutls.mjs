@@ -1,10 +1,6 @@
 /** Finds a gnutls-cli for tests: the installed one, or one unpacked into `.cache/tools`. */
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { installed, libraryFolders, toolsFolder, unpack } from "./debian-packages.mjs";
+import { findProgram } from "./debian-packages.mjs";
 
-const cache = toolsFolder("gnutls");
 const packages = [
   "gnutls-bin",
   "libgnutls30",
@@ -25,15 +21,5 @@ const packages = [
 
 /** @returns {{ path: string, libraries: string | undefined } | { missing: string }} */
 export function findGnutls() {
-  const found = installed("gnutls-cli");
-  if (found !== undefined) return { path: found, libraries: undefined };
-  const path = join(cache, "usr/bin/gnutls-cli");
-  if (!existsSync(path)) unpack(cache, packages);
-  const libraries = libraryFolders(cache);
-  const version = existsSync(path)
-    ? spawnSync(path, ["--version"], { env: { ...process.env, LD_LIBRARY_PATH: libraries } })
-    : undefined;
-  if (version?.status === 0) return { path, libraries };
-  const why = version ? String(version.stderr).trim() : "apt-get download did not bring it";
-  return { missing: `gnutls-cli is not installed and could not be unpacked (${why})` };
+  return findProgram({ name: "gnutls-cli", cache: "gnutls", packages });
 }

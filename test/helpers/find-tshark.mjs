@@ -1,10 +1,6 @@
 /** Finds a tshark for tests: the installed one, or one unpacked into `.cache/tools`. */
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { installed, libraryFolders, toolsFolder, unpack } from "./debian-packages.mjs";
+import { findProgram } from "./debian-packages.mjs";
 
-const cache = toolsFolder("tshark");
 const packages = [
   "tshark",
   "libwireshark16",
@@ -42,15 +38,5 @@ const packages = [
 
 /** @returns {{ path: string, libraries: string | undefined } | { missing: string }} */
 export function findTshark() {
-  const found = installed("tshark");
-  if (found !== undefined) return { path: found, libraries: undefined };
-  const path = join(cache, "usr/bin/tshark");
-  if (!existsSync(path)) unpack(cache, packages);
-  const libraries = libraryFolders(cache);
-  const version = existsSync(path)
-    ? spawnSync(path, ["-v"], { env: { ...process.env, LD_LIBRARY_PATH: libraries } })
-    : undefined;
-  if (version?.status === 0) return { path, libraries };
-  const why = version ? String(version.stderr).trim() : "apt-get download did not bring it";
-  return { missing: `tshark is not installed and could not be unpacked (${why})` };
+  return findProgram({ name: "tshark", cache: "tshark", packages, asks: ["-v"] });
 }

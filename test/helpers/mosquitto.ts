@@ -2,12 +2,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { pbkdf2Sync } from "node:crypto";
 import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findMosquitto } from "./find-mosquitto.mjs";
-import { freePorts } from "./ports.ts";
+import { answers, freePorts } from "./ports.ts";
 
 export { findMosquitto };
 
@@ -159,15 +158,4 @@ export class Mosquitto {
     await this.stop();
     rmSync(this.#folder, { recursive: true, force: true });
   }
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = connectTcp({ port, host: "127.0.0.1" });
-    socket.once("connect", () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.once("error", () => done(false));
-  });
 }

@@ -3,7 +3,7 @@
  * no socket of another suite takes one while nobody is there.
  */
 import { createSocket } from "node:dgram";
-import { createServer } from "node:net";
+import { connect as connectTcp, createServer } from "node:net";
 
 const lowest = 10_000;
 /** Linux hands out 32768 and above. */
@@ -24,6 +24,18 @@ export async function freePorts(count: number): Promise<number[]> {
     if (!ports.has(port) && (await isFree(port))) ports.add(port);
   }
   return [...ports];
+}
+
+/** Somebody takes TCP connections at this port of the loopback. */
+export function answers(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connectTcp({ port, host: "127.0.0.1" });
+    socket.once("connect", () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once("error", () => done(false));
+  });
 }
 
 async function isFree(port: number): Promise<boolean> {

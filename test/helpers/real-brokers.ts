@@ -1,14 +1,14 @@
 /** Brokers that people run, for tests: each on loopback with ports and a folder of its own, ended by its process id. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { connect as connectTcp, createServer, type Server } from "node:net";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Aedes } from "aedes";
 import { installed } from "./debian-packages.mjs";
 import { type FoundNats, type FoundRabbit, findNats, findRabbit } from "./find-brokers.mjs";
 import { findMosquitto, Mosquitto } from "./mosquitto.ts";
-import { freePorts } from "./ports.ts";
+import { answers, freePorts } from "./ports.ts";
 
 export interface RealBroker {
   readonly port: number;
@@ -198,14 +198,3 @@ class Program {
 
 /** From util-linux; it becomes the program that it starts. */
 const guard = installed("setpriv");
-
-export function answers(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = connectTcp({ port, host: "127.0.0.1" });
-    socket.once("connect", () => {
-      socket.destroy();
-      done(true);
-    });
-    socket.once("error", () => done(false));
-  });
-}

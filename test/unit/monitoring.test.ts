@@ -1,11 +1,10 @@
 /** Dashboard and alert rules ask for metrics that there are, with labels that they have. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Counters } from "../../src/core/counters.ts";
 import { dropReasons } from "../../src/core/event.ts";
-import { Durations } from "../../src/durations.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import { addServiceMetrics } from "../../src/observe/service-metrics.ts";
+import { quietServiceSources, quietSources } from "../helpers/metric-sources.ts";
 
 const textOf = (name: string) => readFileSync(new URL(`../../docs/guide/monitoring/${name}`, import.meta.url), "utf8");
 
@@ -15,25 +14,8 @@ interface Panel {
 }
 
 async function names(): Promise<Set<string>> {
-  const registry = createMetrics({
-    core: new Counters(),
-    sessionsByState: () => ({}),
-    transports: () => [],
-    links: () => [],
-    secure: () => [],
-    linksUp: () => 0,
-    brokerThere: () => true,
-    storeFails: () => false,
-    droppedCongested: () => 0,
-    receiveMaximumExceeded: () => 0,
-  });
-  addServiceMetrics(registry, {
-    version: "1",
-    upstreams: () => [],
-    commits: new Durations(),
-    wakings: new Durations(),
-    oldestBacklogSeconds: () => 0,
-  });
+  const registry = createMetrics(quietSources());
+  addServiceMetrics(registry, quietServiceSources());
   return new Set(
     (await registry.getMetricsAsJSON()).flatMap(({ name, type }) =>
       String(type) === "histogram" ? ["_bucket", "_sum", "_count"].map((end) => name + end) : [name],

@@ -10,6 +10,7 @@ import { seenBy } from "../../src/observe/events.ts";
 import type { Log } from "../../src/observe/log.ts";
 import { createMetrics } from "../../src/observe/metrics.ts";
 import { ReportLog } from "../../src/observe/reports.ts";
+import { quietSources } from "../helpers/metric-sources.ts";
 
 function recorded(level: "debug" | "info" = "debug") {
   const lines: string[] = [];
@@ -324,18 +325,7 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
 });
 
 test("metrics keep their names, kinds and help", async () => {
-  const metrics = createMetrics({
-    core: new Counters(),
-    sessionsByState: () => ({}),
-    transports: () => [],
-    links: () => [],
-    secure: () => [],
-    linksUp: () => 0,
-    brokerThere: () => true,
-    storeFails: () => false,
-    droppedCongested: () => 0,
-    receiveMaximumExceeded: () => 0,
-  });
+  const metrics = createMetrics(quietSources());
   const own = (await metrics.getMetricsAsJSON()).filter(({ name }) => name.startsWith("mqttsn_"));
   expect(own.map(({ name, type, help }) => `${name} ${String(type)}: ${help}`).sort()).toEqual([
     "mqttsn_accepted_publications_total counter: Publications acknowledged to devices while the broker was away",

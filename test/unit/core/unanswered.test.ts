@@ -16,6 +16,22 @@ import { Life } from "../../helpers/life.ts";
 
 const big = octets("B".repeat(300));
 
+/** Two rounds in vain, with a pause behind each; meanwhile it answers others. */
+function twoRoundsWithOthers(bench: Bench): void {
+  for (let copies = 0; copies < 2; copies++) {
+    roundWithPings(bench);
+    bench.client(
+      pubAck(
+        bench
+          .link()
+          .delivers({ payload: octets("x") })
+          .message("PUBLISH"),
+      ),
+    );
+    bench.after(40_000 * 2 ** copies);
+  }
+}
+
 /** One round at T_retry 10 s and N_retry 3; the client pings meanwhile. */
 function roundWithPings(bench: Bench): Turn {
   bench.after(39_000);
@@ -48,18 +64,7 @@ describe("a message that an active client never takes [i40] [6.13]", () => {
   test("is a dead letter after three rounds between which others were answered", () => {
     const bench = subscribed();
     bench.link().delivers({ payload: big });
-    for (let copies = 0; copies < 2; copies++) {
-      roundWithPings(bench);
-      bench.client(
-        pubAck(
-          bench
-            .link()
-            .delivers({ payload: octets("x") })
-            .message("PUBLISH"),
-        ),
-      );
-      bench.after(40_000 * 2 ** copies);
-    }
+    twoRoundsWithOthers(bench);
     const end = roundWithPings(bench);
     expect(end.drops).toEqual(["unanswered"]);
     expect(end.events).toContainEqual(
@@ -247,18 +252,7 @@ describe("a REGISTER that an active client never answers [i40] [6.13]", () => {
     const bench = subscribed().subscribed("w/#", 1);
     bench.link().delivers({ topicName: "w/new" });
     bench.link().delivers({ topicName: "w/new", payload: octets("2") });
-    for (let copies = 0; copies < 2; copies++) {
-      roundWithPings(bench);
-      bench.client(
-        pubAck(
-          bench
-            .link()
-            .delivers({ payload: octets("x") })
-            .message("PUBLISH"),
-        ),
-      );
-      bench.after(40_000 * 2 ** copies);
-    }
+    twoRoundsWithOthers(bench);
     expect(roundWithPings(bench).drops).toEqual(["unanswered", "unanswered"]);
     expect(bench.link().delivers({ topicName: "w/new" }).gets().drops).toEqual(["unanswered"]);
     // The client registers it by itself: from now on it goes.
