@@ -10,7 +10,7 @@ const inTurn = { fileParallelism: false } as const;
 /** Vitest leaves a core free: on two cores that would be one file after another. These wait for no clock but a virtual one. */
 const sideBySide = { maxWorkers: Math.max(2, availableParallelism() - 1) } as const;
 
-const minutesLong = ["test/hardware/{life,simulated}.test.ts"];
+const minutesLong = ["test/hardware/{minutes,simulated}.test.ts"];
 
 /** The kinds of tests, by the folder of `test/` each has. `npm test` runs the first three: they need nothing but Node. */
 const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {

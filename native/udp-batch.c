@@ -4,7 +4,7 @@
  *
  * An optional part: `scripts/build-native.mjs` compiles it where there is a C compiler, and where there is none the
  * gateway takes node:dgram alone. What is read and written is the caller's memory; the one thing allocated here is a
- * `watch`, which lives from `watch` to `unwatch`, or to the end of Node's environment.
+ * `watch`, which exists from `watch` to `unwatch`, or to the end of Node's environment.
  *
  * Built without Node's headers: the declarations in node-api.h and below are those of Node-API 8, and of libuv 1's uv_poll_t,
  * which Node exports; both binary interfaces are stable. The size of a uv_poll_t is asked for when the program runs.

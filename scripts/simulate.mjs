@@ -1,7 +1,7 @@
 /**
- * npm run test:sim -- --seeds 10000 [--first 1] [--kind usual|poison|small|secure]: lives of the whole gateway on virtual time.
+ * npm run test:sim -- --seeds 10000 [--first 1] [--kind usual|poison|small|secure]: runs of the whole gateway on virtual time.
  *
- * Of N seeds from the first on, in both modes, are lived: N usual worlds (simulation.test.ts); N / 5 worlds with a broker that
+ * Of N seeds from the first on, in both modes, are run: N usual worlds (simulation.test.ts); N / 5 worlds with a broker that
  * closes for some packets (poison.test.ts); N / 5 worlds of small clients at 30 % loss (small-clients.test.ts); N / 5 worlds of
  * devices over DTLS (secure.test.ts). 500 seeds took seven minutes on two cores beside other work, without the last
  * kind. --help prints this.

@@ -342,7 +342,7 @@ export class Gateway {
     }
   }
 
-  /** Takes up the sessions of an earlier life. */
+  /** Takes up the sessions of an earlier run. */
   async #restore(highest: StoreReport["highest"]): Promise<void> {
     const { sessions, down, up } = await restore(this.#store, highest, {
       handle: (input) => this.#handle(input),

@@ -62,7 +62,7 @@ export class ControlServer {
     const fail = (why: string, cause?: unknown) =>
       new GatewayError("ERR_API_OPEN", { path }, { cause, say: `no operator commands: ${path}: ${why}` });
     if (Buffer.byteLength(path) > pathBytesMax) throw fail("the path is too long for a socket");
-    rmSync(path, { force: true }); // of an earlier life; the store is ours alone
+    rmSync(path, { force: true }); // of an earlier run; the store is ours alone
     try {
       this.#server.listen(path);
       await once(this.#server, "listening");

@@ -23,7 +23,7 @@ export function needRestart(before: GatewayConfig, after: GatewayConfig): string
   return changed;
 }
 
-/** What counts once `after` was read again in a life that began with `before`. */
+/** What counts once `after` was read again in a run that began with `before`. */
 export function afterReload(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
   return {
     ...before,

@@ -1,7 +1,7 @@
 /**
  * What every procedure works on: the tables, the clock's reading of this turn, and where effects go.
  *
- * One context is one gateway. `now` and the effects belong to the turn; the rest lives as long as the gateway.
+ * One context is one gateway. `now` and the effects belong to the turn; the rest stays as long as the gateway runs.
  */
 
 import type { AccessPolicy, Admission, Rights, Way } from "./access.ts";
@@ -38,7 +38,7 @@ import type { ToClient } from "./words.ts";
 export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
 
 export type AnyDeadline =
-  | Session["life"]
+  | Session["silence"]
   | Session["retry"]
   | Session["expiry"]
   | PendingConnect<Session>["expiry"]
@@ -165,7 +165,7 @@ export class Context {
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
   }
 
-  /** What a session of an earlier life speaks. */
+  /** What a session of an earlier run speaks. */
   dialectNamed(name: string = assumedDialect): Speech {
     return this.dialects.find((dialect) => dialect.name === name) ?? this.dialects[0];
   }

@@ -121,7 +121,7 @@ export interface LinkRequest {
   readonly identity: string | undefined;
   readonly clean: boolean;
   /**
-   * A session of an earlier life of the gateway: also a clean one is to be taken up where the protocol can
+   * A session of an earlier run of the gateway: also a clean one is to be taken up where the protocol can
    * (MQTT 5: Clean Start off).
    */
   readonly resume?: boolean;

@@ -40,7 +40,7 @@ import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
 import { silenceAllowedMs } from "./session/client-life.ts";
 import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
 import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
-import { endByOperator, onLifeDeadline } from "./session/departure.ts";
+import { endByOperator, onSilenceDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
 import { onSharedDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
@@ -82,8 +82,8 @@ export class GatewayCore implements Core {
       const deadline = context.deadlines.takeDue(now);
       if (!deadline) break;
       switch (deadline.name) {
-        case "life":
-          onLifeDeadline(context, deadline.owner);
+        case "silence":
+          onSilenceDeadline(context, deadline.owner);
           break;
         case "retry":
           context.touch(deadline.owner);
@@ -315,7 +315,7 @@ export class GatewayCore implements Core {
         for (const [shared, entry] of onCopiesKnown(context, input)) ask(context, shared, entry);
         return;
       case "peerGone":
-        return; // not a DISCONNECT: the session lives on by client id until its time is over
+        return; // not a DISCONNECT: the session stays under its client id until its time is over
       case "persisted":
         context.journal.settle(input.token);
         return onPersisted(context, input.token);
@@ -441,7 +441,7 @@ export interface SessionView {
   readonly clientId: string;
   readonly peer: PeerId | undefined;
   readonly state: ClientState;
-  /** Since when, and why; undefined and "" = since an earlier life of the gateway. */
+  /** Since when, and why; undefined and "" = since an earlier run of the gateway. */
   readonly stateSince: Instant | undefined;
   readonly stateWhy: string;
   readonly clean: boolean;

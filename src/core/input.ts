@@ -7,7 +7,7 @@ import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } f
 
 export type Input =
   /**
-   * What a store kept of an earlier life: slice by slice, before any datagram. Brokers may answer for sessions that are
+   * What a store kept of an earlier run: slice by slice, before any datagram. Brokers may answer for sessions that are
    * back already, but no deadline may come up between: a shared connection opens when all its clients are there.
    */
   | {
@@ -20,7 +20,7 @@ export type Input =
     }
   /** A datagram came. The bytes belong to the core from now on. */
   | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
-  /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session lives on. */
+  /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session stays. */
   | { readonly kind: "peerGone"; readonly peer: PeerId }
   /** The broker accepted the connection (again). */
   | {

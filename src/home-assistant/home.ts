@@ -204,7 +204,7 @@ export class Home {
         discoveryTopic(this.#options.prefix, this.#options.gateway, undefined),
         gatewayPayload(this.#options),
       );
-      // What is kept of an earlier life, and what was learnt while the broker was away.
+      // What is kept of an earlier run, and what was learnt while the broker was away.
       for (const text of this.#kept.values()) this.#changed.add(clientIn(text) ?? "");
       for (const clientId of this.#devices.keys()) this.#changed.add(clientId);
       this.#lookAtChanged();
@@ -261,7 +261,7 @@ export class Home {
     const facts = this.#knowledge.client(clientId);
     if (!facts) return undefined;
     const device = this.#devices.get(clientId);
-    // What an earlier life told of its readings stays until some have been heard, or there is nothing to declare them.
+    // What an earlier run told of its readings stays until some have been heard, or there is nothing to declare them.
     if (!device && this.#knowledge.isDeclaring && this.#kept.has(this.#topicOf(clientId))) return "as it is";
     const says = [...(device?.says.values() ?? [])].map((each) => this.#atBroker(each));
     const takes = this.#takes(clientId, facts);

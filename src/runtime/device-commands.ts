@@ -24,7 +24,7 @@ const device = z.object({
   says: z.string().describe("How it is, with the cause, in words."),
   isLate: z.boolean().describe("It should have spoken by now."),
   dueSeconds: count.optional().describe("Until it is to speak; negative: it is late; absent: it is not waited for."),
-  why: z.string().describe("Why it has this state; empty: since an earlier life of the gateway."),
+  why: z.string().describe("Why it has this state; empty: since an earlier run of the gateway."),
   stateSeconds: count.optional().describe("For how long it has this state."),
   secondsSilent: count,
   keepAliveSeconds: count,

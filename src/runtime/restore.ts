@@ -1,5 +1,5 @@
 /**
- * Hands what a store kept of an earlier life to the core, slice by slice, so that neither memory nor the event loop has
+ * Hands what a store kept of an earlier run to the core, slice by slice, so that neither memory nor the event loop has
  * to do with all of it at once. Whoever calls opens no transport before it is done: nobody is answered whose session is
  * still to come.
  *

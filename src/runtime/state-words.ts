@@ -6,7 +6,7 @@
 export interface StateFacts {
   readonly state: "active" | "asleep" | "awake" | "disconnected" | "lost";
   readonly why: string;
-  /** For how long it has this state; undefined: since an earlier life of the gateway. */
+  /** For how long it has this state; undefined: since an earlier run of the gateway. */
   readonly stateSeconds?: number | undefined;
   readonly secondsSilent: number;
   /** 0: it need not speak. */

@@ -79,7 +79,7 @@ export class SecureContext {
   lastFlight: LastFlight | undefined;
   /** Of the window, as it is stored or on its way there. */
   storedTop: number;
-  /** The number of its handshake; 0: of an earlier life. */
+  /** The number of its handshake; 0: of an earlier run. */
   begun = 0;
   /** It was closed, or another took its place: late answers of the store mean nothing to it. */
   isGone = false;
@@ -110,7 +110,7 @@ export class SecureContext {
     this.#asked = Math.max(state.ceiling, sendNext);
   }
 
-  /** Of an earlier life: goes on where no number was used. undefined: there is no room for that. */
+  /** Of an earlier run: goes on where no number was used. undefined: there is no room for that. */
   static takenOver(crypto: Crypto, state: ContextState, now: Instant): SecureContext | undefined {
     const jump = jumpMin + (readNumber(crypto.random(jumpOctets), 0, jumpOctets) % jumpSpread);
     if (state.ceiling + jump > seqMax - jumpMin) return undefined;

@@ -12,7 +12,7 @@ export type SecureInput =
   /** The answer to `askKey`; undefined: nobody has this identity. */
   | { readonly kind: "key"; readonly token: number; readonly key: Uint8Array | undefined }
   | { readonly kind: "persisted"; readonly token: number; readonly ok: boolean }
-  /** What an earlier life stored. Before any datagram. */
+  /** What an earlier run stored. Before any datagram. */
   | { readonly kind: "restored"; readonly records: readonly Uint8Array[] }
   /** The key of this identity is not valid any more. */
   | { readonly kind: "forget"; readonly identity: string }

@@ -93,7 +93,7 @@ export class DiskStore implements Store {
     try {
       makeFolder(dirname(resolve(this.#folder)));
       if (await putInPlace(this.#folder))
-        notices.push("the store was removed in an earlier life; its saved copy is used");
+        notices.push("the store was removed in an earlier run; its saved copy is used");
       makeFolder(resolve(this.#folder));
       highest = await this.#openDatabase(notices);
       for (const folder of [this.#options.folder, dirname(resolve(this.#options.folder))]) await syncFolder(folder);
@@ -310,7 +310,7 @@ export class DiskStore implements Store {
   }
 
   /**
-   * What is answered must be found by the next life. Where the folder was removed under an open database, all of it is
+   * What is answered must be found by the next run. Where the folder was removed under an open database, all of it is
    * written again; where that cannot be, the commit fails, and so the operator hears of it.
    */
   async #keepPlace(): Promise<void> {

@@ -48,7 +48,7 @@ export class MemoryStore implements Store {
     return letters.slice(0, limit).map(([id, [clientId, record]]) => ({ id, clientId, record }));
   }
 
-  /** What is kept in memory alone has no earlier life. */
+  /** What is kept in memory alone has no earlier run. */
   async secure(): Promise<readonly StoredSecure[]> {
     return [];
   }

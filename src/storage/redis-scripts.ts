@@ -34,7 +34,7 @@ local base = string.sub(meta, 1, -5)
 local call = redis.call
 `;
 
-/** ARGV: name of this life, of the server. */
+/** ARGV: name of this run, of the server. */
 export const openScript = script(`${begin}
 local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter')
 if m[1] and m[1] ~= '1' then return {'later', m[1]} end
@@ -45,7 +45,7 @@ return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
 `);
 
 /**
- * ARGV: name of this life, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' = none),
+ * ARGV: name of this run, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' = none),
  * highest numbers of a queued message and of a letter in it, then for each change key, record ('' = it goes) and a number: when
  * it is due, or what it counts.
  *

@@ -56,7 +56,7 @@ export class RedisStore implements Store {
   readonly #place: string;
   readonly #meta: string;
   /** By which the server knows whose the store is: the last one that opened it. */
-  readonly #life = randomBytes(12).toString("hex");
+  readonly #run = randomBytes(12).toString("hex");
   #connection: RedisConnection | undefined;
   /** Numbers of commits: the last that is as safe as configured, and the last that was tried. */
   #acknowledged = 0;
@@ -111,8 +111,8 @@ export class RedisStore implements Store {
         `${this.#place}: the server writes no append-only file (appendonly), so its end loses what was acknowledged`,
       );
     const [is, commit, ...numbers] = await connection.run(openScript, this.#meta, [
-      this.#life,
-      facts?.server ?? this.#life,
+      this.#run,
+      facts?.server ?? this.#run,
     ]);
     if (textOf(is) === "later") {
       const say = `the store at ${this.#place} was written by a later version (format ${textOf(commit)}); this one reads up to 1`;
@@ -299,7 +299,7 @@ export class RedisStore implements Store {
       if (record && (of === "queued" || of === "letter")) highest[of] = Math.max(highest[of], id);
       words.push(key, record ? encodeRecord(change, number) : "", numberOf(change));
     }
-    const head = [this.#life, this.#acknowledged, number, epochs?.lowest ?? "", epochs?.highest ?? ""];
+    const head = [this.#run, this.#acknowledged, number, epochs?.lowest ?? "", epochs?.highest ?? ""];
     const all = [...head, highest.queued, highest.letter].map(String);
     const { waitReplicas, waitMilliseconds } = this.#options;
     try {

@@ -8,7 +8,7 @@ export interface SecureKeeper {
     changes: readonly { readonly identity: string; readonly record: Uint8Array | undefined }[],
     done: (ok: boolean) => void,
   ): void;
-  /** What an earlier life kept. @throws {GatewayError} ERR_STORE_OPEN */
+  /** What an earlier run kept. @throws {GatewayError} ERR_STORE_OPEN */
   kept(): Promise<readonly Uint8Array[]>;
 }
 

@@ -64,7 +64,7 @@ export interface SecureKeeper {
     changes: readonly { readonly identity: string; readonly record: Uint8Array | undefined }[],
     done: (ok: boolean) => void,
   ): void;
-  /** What an earlier life kept. */
+  /** What an earlier run kept. */
   kept(): Promise<readonly Uint8Array[]>;
 }
 

@@ -4,7 +4,7 @@
  * another, and neither does one behind a firewall.
  *
  * Words are those of native/udp-batch.c. What was sent to a group, or to all, changes nothing. A peer that was forgotten,
- * or has not been heard in this life of the gateway, is answered from where the kernel chooses.
+ * or has not been heard in this run of the gateway, is answered from where the kernel chooses.
  */
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";

@@ -1,4 +1,4 @@
-/** The device library in C stands on floors, and what its files use lies below them: see hardware/device/README.md. */
+/** The device library in C is in layers, and what its files use lies below them: see hardware/device/README.md. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -112,10 +112,10 @@ const context = ["context.ts", ...state];
 const session = ["session", "broker", ...context];
 
 /**
- * The floors of core, and what each may stand on. `words`: the files directly in core, which know no client. A procedure lies
+ * The layers of core, and what each may stand on. `words`: the files directly in core, which know no client. A procedure lies
  * in the layer of what it calls, so no import goes up and there is no cycle. See ARCHITECTURE.md, "The core has five layers".
  */
-const floors: Record<string, readonly string[]> = {
+const layers: Record<string, readonly string[]> = {
   words,
   state,
   "context.ts": context,
@@ -160,7 +160,7 @@ test("no file of src reaches itself by its imports, types included", () => {
   expect(circlesIn(graphOf(files))).toEqual([]);
 });
 
-test("core stands on its floors: no file imports one of a floor above", () => {
+test("core stands on its layers: no file imports one of a layer above", () => {
   expect([...files].flatMap(([file, text]) => importsUpwards(file, text))).toEqual([]);
 });
 
@@ -210,7 +210,7 @@ describe("the check itself", () => {
     expect(planted({ "one.ts": 'import type { One } from "./one.ts";' })).toEqual(["one.ts -> one.ts"]);
   });
 
-  test("names the pair where an import goes up a floor, also of a type", () => {
+  test("names the pair where an import goes up a layer, also of a type", () => {
     expect(importsUpwards("core/broker/links.ts", 'import type { Session } from "../session/connect.ts";')).toEqual([
       "core/broker/links.ts -> core/session/connect.ts",
     ]);
@@ -221,7 +221,7 @@ describe("the check itself", () => {
     expect(importsUpwards("core/dialects/v12.ts", 'import { openLink } from "../broker/links.ts";')).toHaveLength(1);
     expect(importsUpwards("core/inputs/link.ts", 'import { connect } from "../session/connect.ts";')).toEqual([]);
     expect(importsUpwards("core/new-room/a.ts", 'import { connect } from "../session/connect.ts";')).toEqual([
-      "core/new-room/a.ts: no floor for new-room",
+      "core/new-room/a.ts: no layer for new-room",
     ]);
   });
 
@@ -245,12 +245,12 @@ describe("the check itself", () => {
 
 function importsUpwards(file: string, text: string): readonly string[] {
   if (area(file) !== "core") return [];
-  const allowed = floors[floorOf(file)];
-  if (!allowed) return [`${file}: no floor for ${floorOf(file)}`];
+  const allowed = layers[layerOf(file)];
+  if (!allowed) return [`${file}: no layer for ${layerOf(file)}`];
   return importsOf(text)
     .filter(({ target }) => target.startsWith("."))
     .map(({ target }) => joined(file, target))
-    .filter((target) => area(target) === "core" && !allowed.includes(floorOf(target)))
+    .filter((target) => area(target) === "core" && !allowed.includes(layerOf(target)))
     .map((target) => `${file} -> ${target}`);
 }
 
@@ -268,10 +268,10 @@ function importsOfVersion(file: string, text: string): readonly string[] {
     .map((target) => `${file} -> ${target}`);
 }
 
-/** A folder of core, one of the two files that are a floor of their own, or `words`. */
-function floorOf(path: string): string {
+/** A folder of core, one of the two files that are a layer of their own, or `words`. */
+function layerOf(path: string): string {
   const [, name = "", ...deeper] = path.split("/");
-  return deeper.length > 0 || name in floors ? name : "words";
+  return deeper.length > 0 || name in layers ? name : "words";
 }
 
 function area(path: string): string {

@@ -12,7 +12,11 @@ test.each([
   ["SUBSCRIBE to a broker", /kind: "subscribe",\s+linkId/, ["broker/sending.ts"]],
   ["a connection with a will", /kind: "openLink"/, ["broker/links.ts"]],
   // The time is the gateway's own word, and nobody else's.
-  ["PUBLISH to a client", /type: "PUBLISH", dup|type: "PUBLISH",\s+dup/, ["session/publish-down.ts", "session/time.ts"]],
+  [
+    "PUBLISH to a client",
+    /type: "PUBLISH", dup|type: "PUBLISH",\s+dup/,
+    ["session/publish-down.ts", "session/time.ts"],
+  ],
 ])("%s leaves in one place", (_what, pattern, places) => {
   expect(files.filter(([, text]) => pattern.test(text)).map(([name]) => name)).toEqual(places);
 });

@@ -121,7 +121,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       const store = subject.fresh();
       expect((await store.open()).notices).toEqual([]);
       open.push(store);
-      /** The store in a later life; the same one where nothing survives. */
+      /** The store in a later run; the same one where nothing survives. */
       const again = async (): Promise<Store> => {
         if (!subject.again) return store;
         await store.close();
@@ -292,7 +292,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       expect((await next.letters(0, 1))[0]?.record).toEqual(letter("", 1).record);
     });
 
-    test("a commit of an older epoch is refused, also by a later life; nothing of it is written", async () => {
+    test("a commit of an older epoch is refused, also by a later run; nothing of it is written", async () => {
       const { store, again } = await started();
       const at = (to: Store, epoch: number, ...changes: Change[]) =>
         new Promise<string>((done) => to.commit(changes, (error) => done(error?.code ?? "done"), { epoch }));

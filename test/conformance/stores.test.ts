@@ -202,7 +202,7 @@ describe("a disk store in trouble", () => {
       ["dz/000000000007", encodeValue({ v: 3 }, 1)],
     ];
     await putRaw(at, later);
-    for (let life = 0; life < 2; life++) {
+    for (let run = 0; run < 2; run++) {
       const store = disk(at);
       const { notices, highest } = await store.open();
       expect(notices).toHaveLength(1);
@@ -433,12 +433,12 @@ describe("a folder that is removed while the store is in use", () => {
         /^the folder of the store was removed while it was in use: its \d+ records were written again$/,
       ),
     ]);
-    const life = await afterKill(at);
-    expect(life.notices).toEqual([]);
-    expect(life.names).toEqual(["a 1", "b 0", "c 0"]);
-    expect((await life.store.load("b"))?.backlog?.count).toBe(1);
-    expect(await life.store.letters(0, 10)).toHaveLength(1);
-    await life.store.close();
+    const run = await afterKill(at);
+    expect(run.notices).toEqual([]);
+    expect(run.names).toEqual(["a 1", "b 0", "c 0"]);
+    expect((await run.store.load("b"))?.backlog?.count).toBe(1);
+    expect(await run.store.letters(0, 10)).toHaveLength(1);
+    await run.store.close();
     await commit(store, queued("c", 2)); // and it goes on
     rmSync(at, { recursive: true }); // also a second time
     await commit(store, queued("c", 3));
@@ -459,9 +459,9 @@ describe("a folder that is removed while the store is in use", () => {
       await vi.waitUntil(() => told.length > 0);
       // It is told before the folder is in its place; a copy that is taken meanwhile may miss a file.
       await vi.waitFor(async () => {
-        const life = await afterKill(at);
-        await life.store.close();
-        expect(life.names).toEqual(["a 1", "b 0"]);
+        const run = await afterKill(at);
+        await run.store.close();
+        expect(run.names).toEqual(["a 1", "b 0"]);
       }, 15_000);
       vi.advanceTimersByTime(20_000);
       expect(told).toHaveLength(1);
@@ -471,15 +471,15 @@ describe("a folder that is removed while the store is in use", () => {
     }
   });
 
-  test("killed between copying and putting in place: the next life takes the copy", async () => {
+  test("killed between copying and putting in place: the next run takes the copy", async () => {
     const at = folder();
     const { store } = await begun(at);
     await store.close();
     renameSync(join(at, "sessions"), join(at, "sessions.saved"));
-    const life = await afterKill(at);
-    expect(life.notices).toEqual(["the store was removed in an earlier life; its saved copy is used"]);
-    expect(life.names).toEqual(["a 1", "b 0"]);
-    await life.store.close();
+    const run = await afterKill(at);
+    expect(run.notices).toEqual(["the store was removed in an earlier run; its saved copy is used"]);
+    expect(run.names).toEqual(["a 1", "b 0"]);
+    await run.store.close();
   });
 
   test("another store in its place is not touched: storing fails, and the other is found after the end", async () => {
@@ -498,9 +498,9 @@ describe("a folder that is removed while the store is in use", () => {
     }
     await store.close();
     expect(told).toEqual([]);
-    const life = await afterKill(at);
-    expect(life.names).toEqual(["other 0"]);
-    await life.store.close();
+    const run = await afterKill(at);
+    expect(run.names).toEqual(["other 0"]);
+    await run.store.close();
   });
 
   const shm = "/dev/shm";
@@ -524,9 +524,9 @@ describe("a folder that is removed while the store is in use", () => {
       symlinkSync(at, link);
       await commit(store, session("d")); // what was owed goes with it
       await store.close();
-      const life = await afterKill(at);
-      expect(life.names).toEqual(["a 1", "b 0", "c 0", "d 0"]);
-      await life.store.close();
+      const run = await afterKill(at);
+      expect(run.names).toEqual(["a 1", "b 0", "c 0", "d 0"]);
+      await run.store.close();
     },
   );
 });

@@ -123,7 +123,7 @@ describe.each(ways)("%s", (_how, batch) => {
     await ask("127.255.255.255", "127.0.0.2");
   });
 
-  test("a peer of an earlier life, that has not been heard yet, gets what is sent to it", async () => {
+  test("a peer of an earlier run, that has not been heard yet, gets what is sent to it", async () => {
     const { transport } = await start(batch);
     const { heard, name } = await device();
     transport.send(name, Buffer.from("news"));

@@ -1,4 +1,4 @@
-/** The real gateway as a process that can be killed, and what it says while it lives. */
+/** The real gateway as a process that can be killed, and what it says while it runs. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ export class MortalGateway {
   #isKilled = false;
   /** The end of what it said, for a look after a failure. */
   log = "";
-  /** What it said of its store as damage, over all its lives; and ends that nobody asked for. */
+  /** What it said of its store as damage, over all its runs; and ends that nobody asked for. */
   readonly complaints: string[] = [];
   /** How often it said that the store does not take what it is given. */
   storeFailures = 0;

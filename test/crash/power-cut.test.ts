@@ -30,7 +30,7 @@ const folder = mkdtempSync(join(tmpdir(), "power-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 type Durability = "group" | "each" | "none";
-interface Life {
+interface GatewayRun {
   readonly durability: Durability;
   readonly seed: number;
   readonly first: number;
@@ -38,7 +38,7 @@ interface Life {
   readonly ending: "close" | "kill";
 }
 
-async function live(place: string, { seed, durability, first, count, ending }: Life): Promise<Happening[]> {
+async function live(place: string, { seed, durability, first, count, ending }: GatewayRun): Promise<Happening[]> {
   if ("missing" in strace) return [];
   const command = [process.execPath, writer, join(place, "data"), seed, durability, first, count, ending].map(String);
   let said = "";
@@ -147,17 +147,17 @@ interface Findings {
 /** The workload has clients without a session; that is told, and means nothing here. */
 const complaintsOf = ({ notices }: StoreReport) => notices.filter((each) => !each.startsWith("the session of "));
 
-/** Opens a disk after the cut and compares; answers what was found, for a next life. */
+/** Opens a disk after the cut and compares; answers what was found, for a next run. */
 async function judge(
   place: string,
-  life: Life,
+  run: GatewayRun,
   promised: Promised,
   { answered, acknowledged }: { readonly answered: number; readonly acknowledged: number },
   findings: Findings,
 ): Promise<Content> {
   const options = storeOptions.parse({
     folder: join(place, "data"),
-    durability: life.durability,
+    durability: run.durability,
     groupMilliseconds: 0,
   });
   const store = new DiskStore(options, () => {}, "the system's next run");
@@ -217,20 +217,20 @@ async function cutAll(
   start: DiskModel,
   happenings: readonly Happening[],
   count: number,
-  life: Life,
+  run: GatewayRun,
   promised: Promised,
   findings: Findings,
   then?: (place: string, content: Content, cut: number) => Promise<void>,
 ): Promise<void> {
   let done = 0;
-  for (const [cut, { at: moment, cruelty }] of moments(happenings, count, life.seed + 17).entries()) {
+  for (const [cut, { at: moment, cruelty }] of moments(happenings, count, run.seed + 17).entries()) {
     for (; done < moment; done++) start.apply(happenings[done] as Happening);
-    const place = join(folder, `${life.durability}-${life.seed}-${life.first}-${cut}`);
+    const place = join(folder, `${run.durability}-${run.seed}-${run.first}-${cut}`);
     mkdirSync(place);
-    start.writeTo(place, cruelty, life.seed * 7_919 + cut);
-    const acknowledged = acknowledgedAt(happenings, moment, life.first - 1, life.durability);
-    const where = `seed ${life.seed}, ${life.durability}, cut ${cut} (${cruelty}) after ${moment} of ${happenings.length} calls`;
-    const content = await judge(place, life, promised, acknowledged, findings).catch((cause: unknown) => {
+    start.writeTo(place, cruelty, run.seed * 7_919 + cut);
+    const acknowledged = acknowledgedAt(happenings, moment, run.first - 1, run.durability);
+    const where = `seed ${run.seed}, ${run.durability}, cut ${cut} (${cruelty}) after ${moment} of ${happenings.length} calls`;
+    const content = await judge(place, run, promised, acknowledged, findings).catch((cause: unknown) => {
       throw new Error(`${where}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     });
     await then?.(place, content, cut);
@@ -250,13 +250,13 @@ test.skipIf("missing" in strace).each(["group", "each", "none"] as const)(
     const place = join(folder, `${durability}-recorded`);
     mkdirSync(place);
     const happenings: Happening[] = [];
-    const lives = [
+    const runs = [
       { seed, durability, first: 1, count: 1_600, ending: "kill" },
       { seed, durability, first: 1_601, count: 1_600, ending: "close" },
       { seed, durability, first: 3_201, count: 800, ending: "kill" },
     ] as const;
-    for (const life of lives) happenings.push(...(await live(place, life)));
-    const whole: Life = { seed, durability, first: 1, count: 4_000, ending: "kill" };
+    for (const run of runs) happenings.push(...(await live(place, run)));
+    const whole: GatewayRun = { seed, durability, first: 1, count: 4_000, ending: "kill" };
     const findings = newFindings();
     const again = newFindings();
     await cutAll(
@@ -269,7 +269,13 @@ test.skipIf("missing" in strace).each(["group", "each", "none"] as const)(
       async (after, content, cut) => {
         if (cut % 20 !== 11) return;
         // The power is back, and fails again while the store that it left is taken up.
-        const next: Life = { seed: seed + 1_000 * (cut + 1), durability, first: 10_000, count: 300, ending: "kill" };
+        const next: GatewayRun = {
+          seed: seed + 1_000 * (cut + 1),
+          durability,
+          first: 10_000,
+          count: 300,
+          ending: "kill",
+        };
         const before = withAfter(content);
         const disk = DiskModel.from(after);
         const more = await live(after, next);

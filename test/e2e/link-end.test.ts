@@ -104,7 +104,7 @@ describe.each(["3.1.1", "5"] as const)("MQTT %s", (protocol) => {
     expect(await end()).toMatchObject({ cause: "ours" });
   });
 
-  test("an acknowledgement is life", async () => {
+  test("an acknowledgement is a sign of life", async () => {
     const { broker, upstream, seen, up, end } = await setUp(protocol);
     await up();
     upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, 7, false);

@@ -1,4 +1,4 @@
-/** The shipped command; its store is removed under it, then it is killed: the next life has what was acknowledged. */
+/** The shipped command; its store is removed under it, then it is killed: the next run has what was acknowledged. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -127,12 +127,12 @@ test.each(["transparent", "aggregating"])(
     sleeper.wake();
     while (Date.now() < end) {
       for (const { ping } of pinging) ping();
-      await sleepMs(500); // the life of a device: it is the time that the gateway stands still
+      await sleepMs(500); // no device does more: it is the time that the gateway stands still
     }
     child.kill("SIGCONT");
 
     await sleeper.hears("PINGRESP");
-    // They go on with their lives until the dead one is missed.
+    // They go on until the dead one is missed.
     const pings = setInterval(() => {
       for (const { ping } of pinging) ping();
       sleeper.wake();

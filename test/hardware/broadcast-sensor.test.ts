@@ -34,8 +34,8 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
     for (const each of open.splice(0).reverse()) await each.close();
   });
 
-  /** One life of the sensor: what it advertises for these measurements, one a minute. */
-  function life(measurements: readonly string[], kept: string, more: readonly string[] = []): OnAir[] {
+  /** One run of the sensor: what it advertises for these measurements, one a minute. */
+  function run(measurements: readonly string[], kept: string, more: readonly string[] = []): OnAir[] {
     const input = measurements.map((each) => `${each}\n`).join("");
     const run = spawnSync(join(folder, "build/sensor"), [join(scratch, kept), ...more], { input, encoding: "utf8" });
     expect(run.status, run.stderr).toBe(0);
@@ -69,7 +69,7 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
   test("says what changed by 0.1 degrees, and every ten minutes that it lives", () => {
     const at = receiver();
     const steady = Array.from({ length: 21 }, () => "2137 2980");
-    const said = life(["2137 2980", "2146 2980", "2147 2980", "-", "-1050 3001", ...steady], "plain");
+    const said = run(["2137 2980", "2146 2980", "2147 2980", "-", "-1050 3001", ...steady], "plain");
     expect(said.map(({ atMs }) => atMs / 60_000)).toEqual([0, 2, 4, 5, 15, 25]);
     expect(said.map((each) => taken(at, each))).toEqual([
       "21.37,2.98",
@@ -83,13 +83,13 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
 
   test("the same advertisement heard again is one message; the counter goes round", () => {
     const at = receiver();
-    const said = life(["1 2980", "100 2980", "200 2980"], "round"); // counters 65534, 65535, 0
+    const said = run(["1 2980", "100 2980", "200 2980"], "round"); // counters 65534, 65535, 0
     for (const each of said) expect([taken(at, each), taken(at, each)][1]).toBe("duplicate");
   });
 
   test("with a key: taken, and refused when anything is altered or comes again", () => {
     const at = receiver({ [address]: key });
-    const [first, second] = life(["2137 2980", "2200 2980"], "key", [key]);
+    const [first, second] = run(["2137 2980", "2200 2980"], "key", [key]);
     if (!first || !second) throw new Error("it said too little");
     for (let octet = 4; octet < second.advertisement.length; octet++) {
       const advertisement = Buffer.from(second.advertisement);
@@ -104,26 +104,26 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
   test("no counter comes twice, whenever the power fails", () => {
     const at = receiver({ [address]: key });
     for (let start = 0; start < 5; start++) {
-      for (const each of life([`${start} 2980`, `${start + 100} 2980`], "power", [key])) {
+      for (const each of run([`${start} 2980`, `${start + 100} 2980`], "power", [key])) {
         expect(taken(at, each)).toMatch(/^[0-9]\.\d\d,2\.98$/);
       }
     }
     expect(readFileSync(join(scratch, "power"), "utf8").trim()).toBe("5001");
     const many = Array.from({ length: 1_001 }, (_, i) => `${(i % 2) * 100} 2980`);
-    expect(life(many, "power", [key])).toHaveLength(1_001);
+    expect(run(many, "power", [key])).toHaveLength(1_001);
     expect(readFileSync(join(scratch, "power"), "utf8").trim()).toBe("7001");
   });
 
   test("what cannot be kept is not said: a number might come twice", () => {
-    expect(life(["2137 2980"], "no/such/folder", [key])).toEqual([]);
+    expect(run(["2137 2980"], "no/such/folder", [key])).toEqual([]);
     writeFileSync(join(scratch, "worn"), "4294966296\n"); // the last block that can be reserved begins one below
-    expect(life(["2137 2980"], "worn", [key])).toEqual([]);
+    expect(run(["2137 2980"], "worn", [key])).toEqual([]);
   });
 
   test("HMAC-SHA-256 for keys of any allowed length is node's", () => {
     for (const bytes of [16, 31, 32, 55, 63, 64]) {
       const secret = randomBytes(bytes);
-      const [said] = life(["2137 2980"], `hmac${bytes}`, [secret.toString("hex")]);
+      const [said] = run(["2137 2980"], `hmac${bytes}`, [secret.toString("hex")]);
       const payload = said?.advertisement.subarray(4) ?? Buffer.alloc(0);
       const tag = createHmac("sha256", secret)
         .update(Buffer.from(address.replaceAll(":", ""), "hex"))
@@ -137,7 +137,7 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
   test("what README.md shows is what comes out", async () => {
     const readme = readFileSync(join(folder, "README.md"), "utf8");
     const shown = /```\n(0 ms every[^`]*)```/.exec(readme)?.[1]?.trim();
-    const said = life(["2137 2980", "2140 2980", "2150 2975"], "readme", [key]);
+    const said = run(["2137 2980", "2140 2980", "2150 2975"], "readme", [key]);
     const lines = said.map(({ atMs, advertisement }) => `${atMs} ms every 1000 ms ${advertisement.toString("hex")}`);
     expect(shown?.split("\n").filter((line) => line.includes("every"))).toEqual(lines);
     const { table } = (await import(join(folder, "current-budget.mjs"))) as { table: () => string };
@@ -157,7 +157,7 @@ describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
       const sensor = new Peripheral(lab.socket, { address });
       open.push({ close: () => sensor.kill() });
       await sensor.start();
-      for (const { advertisement } of life(["2137 2980", "2250 2975"], "air", [key])) {
+      for (const { advertisement } of run(["2137 2980", "2250 2975"], "air", [key])) {
         for (let repeats = 0; repeats < 5; repeats++) await sensor.broadcast(advertisement);
         await lab.arrives(advertisement.subarray(11, -4).toString());
       }

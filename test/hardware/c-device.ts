@@ -1,7 +1,7 @@
 /**
  * The device library in C as if it were src/device: the same calls, the same events, so that everything which has a
  * device (a socket, a Bluetooth link, the simulation) can have this one. The library runs as a child process that does
- * nothing by itself; a call writes a line to it and waits for its answer, so a simulated life is as repeatable as ever.
+ * nothing by itself; a call writes a line to it and waits for its answer, so a simulated run is as repeatable as ever.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";

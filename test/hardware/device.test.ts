@@ -1,4 +1,4 @@
-/** The device library in C by itself: the standard's vectors, streams, the ladders of every procedure, and fuzzing. */
+/** The device library in C by itself: the standard's vectors, streams, each procedure step by step, and fuzzing. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -191,14 +191,14 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
     expect(code.every(({ ram }) => ram === 0)).toBe(true);
   });
 
-  describe("ladders", () => {
+  describe("step by step", () => {
     const open: CDevice[] = [];
     afterEach(() => {
       for (const device of open.splice(0)) device.close();
     });
 
     /** A device and what went on since the last look, in words. */
-    class Ladder {
+    class Sequence {
       readonly device = new CDevice({
         clientId: "c1",
         retrySeconds: 10,
@@ -273,110 +273,114 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
     const byName: TopicNaming = { by: "name", topicName: "a/b" };
 
     test("CONNECT is repeated N_retry times; then there is no gateway", () => {
-      const ladder = new Ladder();
-      ladder.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
-      expect(ladder.seen()).toEqual(["CONNECT"]);
-      expect(ladder.waits(3)).toEqual([["CONNECT"], ["CONNECT"], ["* disconnected"]]);
-      expect(ladder.now).toBe(30_000);
-      expect(ladder.device.nextDeadline()).toBeUndefined();
+      const sequence = new Sequence();
+      sequence.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
+      expect(sequence.seen()).toEqual(["CONNECT"]);
+      expect(sequence.waits(3)).toEqual([["CONNECT"], ["CONNECT"], ["* disconnected"]]);
+      expect(sequence.now).toBe(30_000);
+      expect(sequence.device.nextDeadline()).toBeUndefined();
     });
 
     test("the will's dialogue, each step repeated; and its update", () => {
-      const ladder = new Ladder();
+      const sequence = new Sequence();
       const will = { topicName: "w", payload: text("gone"), qos: 1, retain: true } as const;
-      ladder.device.connect({ clean: true, keepAliveSeconds: 60, will }, 0);
-      expect(ladder.seen()).toEqual(["CONNECT"]);
-      expect(ladder.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
-      expect(ladder.waits()).toEqual([["WILLTOPIC"]]);
-      expect(ladder.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
-      expect(ladder.hears({ type: "WILLMSGREQ" })).toEqual(["WILLMSG"]);
-      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["* connected"]);
-      ladder.device.updateWillTopic({ topicName: "w2", qos: 0, retain: false }, ladder.now);
-      expect(ladder.seen()).toEqual(["WILLTOPICUPD"]);
-      expect(ladder.hears({ type: "WILLTOPICRESP", returnCode: 0 })).toEqual(["* willUpdated"]);
-      ladder.device.updateWillMessage(text("really"), ladder.now);
-      expect(ladder.seen()).toEqual(["WILLMSGUPD"]);
-      expect(ladder.hears({ type: "WILLMSGRESP", returnCode: 3 })).toEqual(["* failed 3"]);
+      sequence.device.connect({ clean: true, keepAliveSeconds: 60, will }, 0);
+      expect(sequence.seen()).toEqual(["CONNECT"]);
+      expect(sequence.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
+      expect(sequence.waits()).toEqual([["WILLTOPIC"]]);
+      expect(sequence.hears({ type: "WILLTOPICREQ" })).toEqual(["WILLTOPIC"]);
+      expect(sequence.hears({ type: "WILLMSGREQ" })).toEqual(["WILLMSG"]);
+      expect(sequence.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["* connected"]);
+      sequence.device.updateWillTopic({ topicName: "w2", qos: 0, retain: false }, sequence.now);
+      expect(sequence.seen()).toEqual(["WILLTOPICUPD"]);
+      expect(sequence.hears({ type: "WILLTOPICRESP", returnCode: 0 })).toEqual(["* willUpdated"]);
+      sequence.device.updateWillMessage(text("really"), sequence.now);
+      expect(sequence.seen()).toEqual(["WILLMSGUPD"]);
+      expect(sequence.hears({ type: "WILLMSGRESP", returnCode: 3 })).toEqual(["* failed 3"]);
     });
 
     test("a refusal ends the set-up; congestion is waited out", () => {
-      const ladder = new Ladder();
-      ladder.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
-      ladder.seen();
-      expect(ladder.hears({ type: "CONNACK", returnCode: 1 })).toEqual([]);
-      expect(ladder.waits()).toEqual([["CONNECT"]]);
-      expect(ladder.now).toBe(30_000);
-      expect(ladder.hears({ type: "CONNACK", returnCode: 3 })).toEqual(["* failed 3"]);
-      expect(ladder.device.state).toBe("disconnected");
+      const sequence = new Sequence();
+      sequence.device.connect({ clean: true, keepAliveSeconds: 60 }, 0);
+      sequence.seen();
+      expect(sequence.hears({ type: "CONNACK", returnCode: 1 })).toEqual([]);
+      expect(sequence.waits()).toEqual([["CONNECT"]]);
+      expect(sequence.now).toBe(30_000);
+      expect(sequence.hears({ type: "CONNACK", returnCode: 3 })).toEqual(["* failed 3"]);
+      expect(sequence.device.state).toBe("disconnected");
     });
 
     test("QoS 0 is sent once; QoS 1 is repeated with DUP and the same MsgId", () => {
-      const ladder = new Ladder().connected();
-      expect(ladder.publishes(short, 0)).toEqual(["PUBLISH", "* published"]);
-      expect(ladder.publishes(short, 1)).toEqual(["PUBLISH"]);
-      const { msgId } = ladder;
-      expect(ladder.waits()).toEqual([["PUBLISH again"]]);
-      expect(ladder.msgId).toBe(msgId);
+      const sequence = new Sequence().connected();
+      expect(sequence.publishes(short, 0)).toEqual(["PUBLISH", "* published"]);
+      expect(sequence.publishes(short, 1)).toEqual(["PUBLISH"]);
+      const { msgId } = sequence;
+      expect(sequence.waits()).toEqual([["PUBLISH again"]]);
+      expect(sequence.msgId).toBe(msgId);
       const puback: Message = { type: "PUBACK", topicId: 0x6162, msgId, returnCode: 0 };
-      expect(ladder.hears({ ...puback, msgId: msgId + 1 })).toEqual([]);
-      expect(ladder.hears(puback)).toEqual(["* published"]);
-      expect(ladder.hears(puback)).toEqual([]);
+      expect(sequence.hears({ ...puback, msgId: msgId + 1 })).toEqual([]);
+      expect(sequence.hears(puback)).toEqual(["* published"]);
+      expect(sequence.hears(puback)).toEqual([]);
     });
 
     test("QoS 2: PUBREC, PUBREL repeated, PUBCOMP; after PUBREC the PUBLISH never again", () => {
-      const ladder = new Ladder().connected();
-      ladder.publishes(short, 2);
-      const { msgId } = ladder;
-      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual([]);
-      expect(ladder.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
-      expect(ladder.waits()).toEqual([["PUBREL"]]);
-      expect(ladder.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
-      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
+      const sequence = new Sequence().connected();
+      sequence.publishes(short, 2);
+      const { msgId } = sequence;
+      expect(sequence.hears({ type: "PUBCOMP", msgId })).toEqual([]);
+      expect(sequence.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
+      expect(sequence.waits()).toEqual([["PUBREL"]]);
+      expect(sequence.hears({ type: "PUBREC", msgId })).toEqual(["PUBREL"]);
+      expect(sequence.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
     });
 
     test("a name is registered first, its id used ever after, and asked for again when the gateway forgot it", () => {
-      const ladder = new Ladder().connected();
-      expect(ladder.publishes(byName, 1)).toEqual(["REGISTER"]);
-      expect(ladder.waits()).toEqual([["REGISTER"]]);
-      expect(ladder.hears({ type: "REGACK", topicId: 9, msgId: ladder.msgId, returnCode: 0 })).toEqual(["PUBLISH"]);
-      expect(ladder.hears({ type: "PUBACK", topicId: 9, msgId: ladder.msgId, returnCode: 2 })).toEqual(["REGISTER"]);
-      expect(ladder.hears({ type: "REGACK", topicId: 10, msgId: ladder.msgId, returnCode: 0 })).toEqual([
+      const sequence = new Sequence().connected();
+      expect(sequence.publishes(byName, 1)).toEqual(["REGISTER"]);
+      expect(sequence.waits()).toEqual([["REGISTER"]]);
+      expect(sequence.hears({ type: "REGACK", topicId: 9, msgId: sequence.msgId, returnCode: 0 })).toEqual(["PUBLISH"]);
+      expect(sequence.hears({ type: "PUBACK", topicId: 9, msgId: sequence.msgId, returnCode: 2 })).toEqual([
+        "REGISTER",
+      ]);
+      expect(sequence.hears({ type: "REGACK", topicId: 10, msgId: sequence.msgId, returnCode: 0 })).toEqual([
         "PUBLISH again",
       ]);
-      expect(ladder.hears({ type: "PUBACK", topicId: 10, msgId: ladder.msgId, returnCode: 0 })).toEqual([
+      expect(sequence.hears({ type: "PUBACK", topicId: 10, msgId: sequence.msgId, returnCode: 0 })).toEqual([
         "* published",
       ]);
-      expect(ladder.publishes(byName, 0)).toEqual(["PUBLISH", "* published"]);
-      expect(ladder.hears({ type: "PUBACK", topicId: 10, msgId: 0, returnCode: 2 })).toEqual([]);
-      expect(ladder.publishes(byName, 1)).toEqual(["REGISTER"]);
-      expect(ladder.hears({ type: "REGACK", topicId: 0, msgId: ladder.msgId, returnCode: 3 })).toEqual(["* failed 3"]);
+      expect(sequence.publishes(byName, 0)).toEqual(["PUBLISH", "* published"]);
+      expect(sequence.hears({ type: "PUBACK", topicId: 10, msgId: 0, returnCode: 2 })).toEqual([]);
+      expect(sequence.publishes(byName, 1)).toEqual(["REGISTER"]);
+      expect(sequence.hears({ type: "REGACK", topicId: 0, msgId: sequence.msgId, returnCode: 3 })).toEqual([
+        "* failed 3",
+      ]);
     });
 
     test("congestion: a pause, then as a new message", () => {
-      const ladder = new Ladder().connected();
-      ladder.publishes(short, 1);
-      const congestion: Message = { type: "PUBACK", topicId: 0x6162, msgId: ladder.msgId, returnCode: 1 };
-      expect(ladder.hears(congestion)).toEqual([]);
-      expect(ladder.device.idle).toBe(false);
-      expect(ladder.waits()).toEqual([["PUBLISH"]]);
-      expect(ladder.now).toBe(30_000);
+      const sequence = new Sequence().connected();
+      sequence.publishes(short, 1);
+      const congestion: Message = { type: "PUBACK", topicId: 0x6162, msgId: sequence.msgId, returnCode: 1 };
+      expect(sequence.hears(congestion)).toEqual([]);
+      expect(sequence.device.idle).toBe(false);
+      expect(sequence.waits()).toEqual([["PUBLISH"]]);
+      expect(sequence.now).toBe(30_000);
     });
 
     test("what the loss of the gateway interrupts goes on behind the next CONNACK, with DUP", () => {
-      const ladder = new Ladder().connected(undefined, false);
-      ladder.publishes(short, 2);
-      const { msgId } = ladder;
-      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
-      ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
-      expect(ladder.seen()).toEqual(["CONNECT"]);
-      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBLISH again", "* connected"]);
-      expect(ladder.msgId).toBe(msgId);
-      ladder.hears({ type: "PUBREC", msgId });
-      ladder.hears({ type: "DISCONNECT", duration: undefined });
-      ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
-      ladder.seen();
-      expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBREL", "* connected"]);
-      expect(ladder.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
+      const sequence = new Sequence().connected(undefined, false);
+      sequence.publishes(short, 2);
+      const { msgId } = sequence;
+      expect(sequence.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
+      sequence.device.connect({ clean: false, keepAliveSeconds: 60 }, sequence.now);
+      expect(sequence.seen()).toEqual(["CONNECT"]);
+      expect(sequence.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBLISH again", "* connected"]);
+      expect(sequence.msgId).toBe(msgId);
+      sequence.hears({ type: "PUBREC", msgId });
+      sequence.hears({ type: "DISCONNECT", duration: undefined });
+      sequence.device.connect({ clean: false, keepAliveSeconds: 60 }, sequence.now);
+      sequence.seen();
+      expect(sequence.hears({ type: "CONNACK", returnCode: 0 })).toEqual(["PUBREL", "* connected"]);
+      expect(sequence.hears({ type: "PUBCOMP", msgId })).toEqual(["* published"]);
     });
 
     test("QoS 2 is not repeated in another connection once the gateway may have forgotten it; QoS 1 always is", () => {
@@ -384,116 +388,120 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
         [2, ["* failed 255", "* connected"]],
         [1, ["PUBLISH again", "* connected"]],
       ] as const) {
-        const ladder = new Ladder().connected(undefined, false);
-        ladder.publishes(short, qos);
-        expect(ladder.waits(3).at(-1)).toEqual(["* disconnected"]);
-        ladder.device.connect({ clean: false, keepAliveSeconds: 60 }, ladder.now);
-        ladder.seen();
-        expect(ladder.hears({ type: "CONNACK", returnCode: 0 })).toEqual(after);
+        const sequence = new Sequence().connected(undefined, false);
+        sequence.publishes(short, qos);
+        expect(sequence.waits(3).at(-1)).toEqual(["* disconnected"]);
+        sequence.device.connect({ clean: false, keepAliveSeconds: 60 }, sequence.now);
+        sequence.seen();
+        expect(sequence.hears({ type: "CONNACK", returnCode: 0 })).toEqual(after);
       }
     });
 
     test("subscriptions by name, short name and predefined id; UNSUBSCRIBE has no DUP", () => {
-      const ladder = new Ladder().connected();
+      const sequence = new Sequence().connected();
       for (const topic of [byName, short, { by: "predefined", topicId: 3 } as const]) {
-        ladder.device.subscribe(topic, 1, ladder.now);
-        expect(ladder.seen()).toEqual(["SUBSCRIBE"]);
-        expect(ladder.waits()).toEqual([["SUBSCRIBE again"]]);
-        const { msgId } = ladder;
-        expect(ladder.hears({ type: "SUBACK", qos: 1, topicId: 4, msgId, returnCode: 0 })).toEqual(["* subscribed"]);
+        sequence.device.subscribe(topic, 1, sequence.now);
+        expect(sequence.seen()).toEqual(["SUBSCRIBE"]);
+        expect(sequence.waits()).toEqual([["SUBSCRIBE again"]]);
+        const { msgId } = sequence;
+        expect(sequence.hears({ type: "SUBACK", qos: 1, topicId: 4, msgId, returnCode: 0 })).toEqual(["* subscribed"]);
       }
-      const byId: Message = { ...ladder.publish(5, 1, false, 4), topicIdType: "normal" } as Message;
-      expect(ladder.hears(byId)).toEqual(["PUBACK", "* message"]);
-      ladder.device.unsubscribe(byName, ladder.now);
-      expect(ladder.seen()).toEqual(["UNSUBSCRIBE"]);
-      expect(ladder.waits()).toEqual([["UNSUBSCRIBE"]]);
-      expect(ladder.hears({ type: "UNSUBACK", msgId: ladder.msgId })).toEqual(["* unsubscribed"]);
+      const byId: Message = { ...sequence.publish(5, 1, false, 4), topicIdType: "normal" } as Message;
+      expect(sequence.hears(byId)).toEqual(["PUBACK", "* message"]);
+      sequence.device.unsubscribe(byName, sequence.now);
+      expect(sequence.seen()).toEqual(["UNSUBSCRIBE"]);
+      expect(sequence.waits()).toEqual([["UNSUBSCRIBE"]]);
+      expect(sequence.hears({ type: "UNSUBACK", msgId: sequence.msgId })).toEqual(["* unsubscribed"]);
     });
 
     test("an id of the gateway's: learnt by REGISTER, refused when it is not known or its name does not fit", () => {
-      const ladder = new Ladder().connected();
-      const unknown: Message = { ...ladder.publish(5, 1, false, 40), topicIdType: "normal" } as Message;
-      ladder.device.receive(encode(unknown), 0);
-      expect(decode(sent(ladder))).toMatchObject({ message: { type: "PUBACK", returnCode: 2, topicId: 40, msgId: 5 } });
-      ladder.device.receive(encode({ type: "REGISTER", topicId: 40, msgId: 6, topicName: "down/x" }), 0);
-      expect(decode(sent(ladder))).toMatchObject({ message: { type: "REGACK", returnCode: 0, topicId: 40, msgId: 6 } });
-      expect(ladder.hears(unknown)).toEqual(["PUBACK", "* message"]);
-      ladder.device.receive(encode({ type: "REGISTER", topicId: 41, msgId: 7, topicName: "x".repeat(33) }), 0);
-      expect(decode(sent(ladder))).toMatchObject({ message: { type: "REGACK", returnCode: 3, msgId: 7 } });
+      const sequence = new Sequence().connected();
+      const unknown: Message = { ...sequence.publish(5, 1, false, 40), topicIdType: "normal" } as Message;
+      sequence.device.receive(encode(unknown), 0);
+      expect(decode(sent(sequence))).toMatchObject({
+        message: { type: "PUBACK", returnCode: 2, topicId: 40, msgId: 5 },
+      });
+      sequence.device.receive(encode({ type: "REGISTER", topicId: 40, msgId: 6, topicName: "down/x" }), 0);
+      expect(decode(sent(sequence))).toMatchObject({
+        message: { type: "REGACK", returnCode: 0, topicId: 40, msgId: 6 },
+      });
+      expect(sequence.hears(unknown)).toEqual(["PUBACK", "* message"]);
+      sequence.device.receive(encode({ type: "REGISTER", topicId: 41, msgId: 7, topicName: "x".repeat(33) }), 0);
+      expect(decode(sent(sequence))).toMatchObject({ message: { type: "REGACK", returnCode: 3, msgId: 7 } });
     });
 
     test("a QoS 2 message is delivered once, whatever DUP says, and late copies are none", () => {
-      const ladder = new Ladder().connected();
-      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBREC", "* message"]);
-      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBREC"]);
-      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC"]);
-      expect(ladder.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
-      expect(ladder.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
-      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC"]);
-      ladder.now += 30_000; // T_retry * (N_retry + 1)
-      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
+      const sequence = new Sequence().connected();
+      expect(sequence.hears(sequence.publish(5, 2))).toEqual(["PUBREC", "* message"]);
+      expect(sequence.hears(sequence.publish(5, 2))).toEqual(["PUBREC"]);
+      expect(sequence.hears(sequence.publish(5, 2, true))).toEqual(["PUBREC"]);
+      expect(sequence.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
+      expect(sequence.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
+      expect(sequence.hears(sequence.publish(5, 2, true))).toEqual(["PUBREC"]);
+      sequence.now += 30_000; // T_retry * (N_retry + 1)
+      expect(sequence.hears(sequence.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
     });
 
     test("more open QoS 2 messages than there is room for hear congestion and are not delivered; after a day there is room", () => {
-      const ladder = new Ladder().connected();
+      const sequence = new Sequence().connected();
       for (let msgId = 1; msgId <= 4; msgId++) {
-        expect(ladder.hears(ladder.publish(msgId, 2))).toEqual(["PUBREC", "* message"]);
+        expect(sequence.hears(sequence.publish(msgId, 2))).toEqual(["PUBREC", "* message"]);
       }
-      expect(ladder.hears(ladder.publish(5, 2))).toEqual(["PUBACK"]);
-      ladder.hears({ type: "PUBREL", msgId: 2 });
-      expect(ladder.hears(ladder.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
-      expect(ladder.hears(ladder.publish(6, 2))).toEqual(["PUBACK"]);
-      ladder.now += 86_400_001;
-      expect(ladder.hears(ladder.publish(6, 2, true))).toEqual(["PUBREC", "* message"]);
+      expect(sequence.hears(sequence.publish(5, 2))).toEqual(["PUBACK"]);
+      sequence.hears({ type: "PUBREL", msgId: 2 });
+      expect(sequence.hears(sequence.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
+      expect(sequence.hears(sequence.publish(6, 2))).toEqual(["PUBACK"]);
+      sequence.now += 86_400_001;
+      expect(sequence.hears(sequence.publish(6, 2, true))).toEqual(["PUBREC", "* message"]);
     });
 
     test("sleeps, wakes as often as it likes, keeps its QoS 2 memory meanwhile", () => {
-      const ladder = new Ladder().connected();
-      ladder.device.sleep(300, 0);
-      expect(ladder.seen()).toEqual(["DISCONNECT"]);
-      expect(ladder.waits()).toEqual([["DISCONNECT"]]);
-      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* asleep"]);
-      expect(ladder.device.nextDeadline()).toBeUndefined();
+      const sequence = new Sequence().connected();
+      sequence.device.sleep(300, 0);
+      expect(sequence.seen()).toEqual(["DISCONNECT"]);
+      expect(sequence.waits()).toEqual([["DISCONNECT"]]);
+      expect(sequence.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* asleep"]);
+      expect(sequence.device.nextDeadline()).toBeUndefined();
       for (let wakes = 0; wakes < 3; wakes++) {
-        ladder.now += 200_000;
-        ladder.device.wake(ladder.now);
-        const [ping] = ladder.device.take();
+        sequence.now += 200_000;
+        sequence.device.wake(sequence.now);
+        const [ping] = sequence.device.take();
         if (ping?.kind !== "send") throw new Error("no PINGREQ");
         expect(decode(ping.bytes)).toMatchObject({ message: { type: "PINGREQ", clientId: "c1" } });
-        expect(ladder.device.state).toBe("awake");
-        ladder.now += 9_000; // just before the repetition: what comes puts it off
-        expect(ladder.hears(ladder.publish(9, 2, wakes > 0))).toEqual(
+        expect(sequence.device.state).toBe("awake");
+        sequence.now += 9_000; // just before the repetition: what comes puts it off
+        expect(sequence.hears(sequence.publish(9, 2, wakes > 0))).toEqual(
           wakes === 0 ? ["PUBREC", "* message"] : ["PUBREC"],
         );
-        expect((ladder.device.nextDeadline() ?? 0) - ladder.now).toBe(10_000);
-        expect(ladder.hears({ type: "PINGRESP" })).toEqual(["* drained"]);
-        expect(ladder.device.state).toBe("asleep");
+        expect((sequence.device.nextDeadline() ?? 0) - sequence.now).toBe(10_000);
+        expect(sequence.hears({ type: "PINGRESP" })).toEqual(["* drained"]);
+        expect(sequence.device.state).toBe("asleep");
       }
-      ladder.device.wake(ladder.now);
-      ladder.seen();
-      expect(ladder.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
+      sequence.device.wake(sequence.now);
+      sequence.seen();
+      expect(sequence.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
     });
 
     test("keeps alive a tenth early, only when it is silent; no answer is the end", () => {
-      const ladder = new Ladder().connected();
-      expect(ladder.device.nextDeadline()).toBe(54_000);
-      ladder.now = 50_000;
-      ladder.publishes(short, 0);
-      expect(ladder.device.nextDeadline()).toBe(104_000);
-      expect(ladder.waits()).toEqual([["PINGREQ"]]);
-      expect(ladder.hears({ type: "PINGRESP" })).toEqual([]);
-      expect(ladder.waits(4)).toEqual([["PINGREQ"], ["PINGREQ"], ["PINGREQ"], ["* disconnected"]]);
-      const again = new Ladder().connected();
+      const sequence = new Sequence().connected();
+      expect(sequence.device.nextDeadline()).toBe(54_000);
+      sequence.now = 50_000;
+      sequence.publishes(short, 0);
+      expect(sequence.device.nextDeadline()).toBe(104_000);
+      expect(sequence.waits()).toEqual([["PINGREQ"]]);
+      expect(sequence.hears({ type: "PINGRESP" })).toEqual([]);
+      expect(sequence.waits(4)).toEqual([["PINGREQ"], ["PINGREQ"], ["PINGREQ"], ["* disconnected"]]);
+      const again = new Sequence().connected();
       expect(again.hears({ type: "PINGREQ", clientId: "" })).toEqual(["PINGRESP"]);
     });
 
     test("looks for gateways after a random delay, ever more seldom, until one is heard", () => {
-      const ladder = new Ladder();
-      ladder.device.searchGateway(1, 0);
+      const sequence = new Sequence();
+      sequence.device.searchGateway(1, 0);
       const times: number[] = [];
       for (let i = 0; i < 5; i++) {
-        expect(ladder.waits()).toEqual([["SEARCHGW"]]);
-        times.push(ladder.now);
+        expect(sequence.waits()).toEqual([["SEARCHGW"]]);
+        times.push(sequence.now);
       }
       expect(times[0]).toBeLessThan(5_000);
       const pauses = times.slice(1).map((time, i) => time - (times[i] ?? 0));
@@ -501,26 +509,26 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
         expect(pause).toBeGreaterThanOrEqual(10_000 * 2 ** i);
         expect(pause).toBeLessThan(10_000 * 2 ** i + 5_000);
       }
-      const before = ladder.device.nextDeadline() ?? 0;
-      ladder.now = before - 1;
-      expect(ladder.hears({ type: "SEARCHGW", radius: 1 })).toEqual([]); // another device asked it
-      expect(ladder.device.nextDeadline()).toBeGreaterThan(before);
-      expect(ladder.hears({ type: "GWINFO", gwId: 3, gwAdd: new Uint8Array(0) })).toEqual(["* gateway"]);
-      expect(ladder.device.nextDeadline()).toBeUndefined();
-      expect(ladder.hears({ type: "ADVERTISE", gwId: 3, duration: 900 })).toEqual(["* gateway"]);
-      expect((ladder.device.nextDeadline() ?? 0) - ladder.now).toBe(2_700_000); // N_ADV
+      const before = sequence.device.nextDeadline() ?? 0;
+      sequence.now = before - 1;
+      expect(sequence.hears({ type: "SEARCHGW", radius: 1 })).toEqual([]); // another device asked it
+      expect(sequence.device.nextDeadline()).toBeGreaterThan(before);
+      expect(sequence.hears({ type: "GWINFO", gwId: 3, gwAdd: new Uint8Array(0) })).toEqual(["* gateway"]);
+      expect(sequence.device.nextDeadline()).toBeUndefined();
+      expect(sequence.hears({ type: "ADVERTISE", gwId: 3, duration: 900 })).toEqual(["* gateway"]);
+      expect((sequence.device.nextDeadline() ?? 0) - sequence.now).toBe(2_700_000); // N_ADV
     });
 
     test("QoS -1 needs nobody", () => {
-      const ladder = new Ladder();
-      ladder.device.publishWithoutConnection({ topic: { by: "predefined", topicId: 7 }, payload: text("1") }, 0);
-      const [only] = ladder.device.take();
+      const sequence = new Sequence();
+      sequence.device.publishWithoutConnection({ topic: { by: "predefined", topicId: 7 }, payload: text("1") }, 0);
+      const [only] = sequence.device.take();
       expect(only?.kind === "send" && hexOf(only.bytes)).toBe("080c610007000031");
-      expect(ladder.device.nextDeadline()).toBeUndefined();
+      expect(sequence.device.nextDeadline()).toBeUndefined();
     });
 
-    function sent(ladder: Ladder): Uint8Array {
-      const [first] = ladder.device.take();
+    function sent(sequence: Sequence): Uint8Array {
+      const [first] = sequence.device.take();
       if (first?.kind !== "send") throw new Error("it sent nothing");
       return first.bytes;
     }

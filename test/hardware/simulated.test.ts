@@ -1,6 +1,6 @@
 /**
- * The library in C lives in the simulation, in place of src/device: the shipped core, a network that loses, repeats and
- * delays, a broker, and the judge. First an hour of a known kind, then lives of any kind.
+ * The library in C in the simulation, in place of src/device: the shipped core, a network that loses, repeats and
+ * delays, a broker, and the judge. First an hour of a known kind, then runs of any kind.
  * `SIM_FIRST` and `SIM_SEEDS` choose which and how many of the latter; `SIM_TRACE=300` prints that many lines of what happened before a failure.
  */
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -20,7 +20,7 @@ describe.skipIf(missing !== undefined)(`the library in C, simulated${named}`, ()
     for (const device of devices.splice(0)) device.close();
   });
 
-  function life(options: WorldOptions, minutes: number): World {
+  function run(options: WorldOptions, minutes: number): World {
     const world = new World({
       ...options,
       // The core's own state is looked at with other devices; here each device is a process.
@@ -68,21 +68,21 @@ describe.skipIf(missing !== undefined)(`the library in C, simulated${named}`, ()
   });
 
   test("one hour with 5 % loss and sleep: nothing acknowledged is lost, QoS 2 comes once", () => {
-    const world = life(hour(1), 60);
+    const world = run(hour(1), 60);
     expect(world.devices.some((device) => device.habits.sleepSeconds > 0)).toBe(true);
     expect(world.judge.checks).toBeGreaterThan(1_000);
   });
 
   test("the same seed is the same hour", () => {
-    const [first, second] = [life(hour(2), 10), life(hour(2), 10)];
+    const [first, second] = [run(hour(2), 10), run(hour(2), 10)];
     expect(second.trace).toEqual(first.trace);
   });
 
   const first = Number(process.env["SIM_FIRST"] ?? 1);
   const count = Number(process.env["SIM_SEEDS"] ?? 40);
-  test(`lives of any kind (seeds ${first} to ${first + count - 1})`, { timeout: 600_000 }, () => {
+  test(`runs of any kind (seeds ${first} to ${first + count - 1})`, { timeout: 600_000 }, () => {
     for (let seed = first; seed < first + count; seed++) {
-      life(swarm(seed), 20);
+      run(swarm(seed), 20);
       for (const device of devices.splice(0)) device.close();
     }
   });

@@ -139,7 +139,7 @@ export class Bench {
   readonly links = new Map<string, LinkId>();
   #packetId = 0;
 
-  /** `states`: what a store kept of an earlier life. `identityOf`: what its network knows of a peer. */
+  /** `states`: what a store kept of an earlier run. `identityOf`: what its network knows of a peer. */
   constructor(
     options: Partially<CoreOptions> = {},
     states: readonly StoredState[] = [],

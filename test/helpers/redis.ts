@@ -72,14 +72,14 @@ export class RedisServer {
   #log(): string {
     try {
       const text = readFileSync(join(this.folder, "log"), "utf8");
-      const [, ...lives] = text.split("Server initialized");
-      return lives.length > this.#lives ? (lives.at(-1) ?? "") : "";
+      const [, ...runs] = text.split("Server initialized");
+      return runs.length > this.#runs ? (runs.at(-1) ?? "") : "";
     } catch {
       return "";
     }
   }
 
-  #lives = 0;
+  #runs = 0;
 
   /** A connection for the test itself; whoever asks for it ends it. */
   client(): Redis {
@@ -99,7 +99,7 @@ export class RedisServer {
     child.kill("SIGCONT");
     child.kill(signal);
     await ended;
-    this.#lives++;
+    this.#runs++;
   }
 
   /** The data as they lie there; to put back later, while the server does not run. */

@@ -110,7 +110,7 @@ export class RightsWorld {
     this.#now = until;
   }
 
-  /** The rules come into force, in this life or with the next. */
+  /** The rules come into force, in this run or with the next. */
   limit(how: "now" | "restart"): void {
     this.#isLimited = true;
     if (how === "now") this.input({ kind: "accessChanged", access: policy(true) });

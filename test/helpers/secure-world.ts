@@ -119,8 +119,8 @@ export class SecureWorld {
   octets: Record<Way, number> = { up: 0, down: 0 };
   #queue: Arrival[] = [];
   #order = 0;
-  /** Of the server: what was on its way to an earlier life is nobody's. */
-  #life = 0;
+  /** Of the server: what was on its way to an earlier run is nobody's. */
+  #run = 0;
 
   constructor(options: Partial<SecureOptions> = {}, seed = 1) {
     this.judge = new NonceJudge(seed);
@@ -192,7 +192,7 @@ export class SecureWorld {
 
   /** The gateway dies, and a new one begins with this store: as it is, unless said otherwise. */
   restart(store: ReadonlyMap<string, Uint8Array> = this.store): void {
-    this.#life++;
+    this.#run++;
     this.store = new Map(store);
     this.server = new SecureServer(this.judge.crypto, this.options, this.now);
     this.input({ kind: "restored", records: [...this.store.values()] });
@@ -230,9 +230,9 @@ export class SecureWorld {
 
   #persist({ changes, token }: Extract<SecureEffect, { kind: "persist" }>): void {
     if (this.storeMs === undefined) return;
-    const life = this.#life;
+    const run = this.#run;
     this.#at(this.storeMs, () => {
-      if (life !== this.#life) return;
+      if (run !== this.#run) return;
       const ok = this.storeOk;
       for (const { identity, record } of ok ? changes : [])
         if (record) this.store.set(identity, record);

@@ -25,7 +25,7 @@ export interface Trial {
   /** Messages per client and second. */
   readonly rate?: number;
   readonly roundTripSeconds?: number;
-  /** How long a connection lives, in seconds; undefined = for ever. */
+  /** How long a connection lasts, in seconds; undefined = for ever. */
   readonly cut?: (random: Rng) => number;
   readonly health?: (seconds: number) => Health;
   /** Mean delay of an acknowledgement, exponentially distributed; 0 = at once. */

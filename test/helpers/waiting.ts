@@ -10,23 +10,23 @@ import type { Upstream } from "../../src/upstream/link.ts";
 import { keepAll, testOptions } from "../simulation/options.ts";
 import { VirtualClock } from "../simulation/virtual-time.ts";
 import { octets, sleep } from "./bench.ts";
-import { Life } from "./life.ts";
+import { GatewayRun } from "./gateway-run.ts";
 
 export function threeForTwo(
   installation: Installation = emptyInstallation,
   capture: Devices["capture"] = () => undefined,
 ) {
   const policy = { ...keepAll, atLimit: "oldest", messagesMax: 2 } as const;
-  const life = new Life({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
-  const { bench } = life;
+  const run = new GatewayRun({ buffer: { ...testOptions.buffer, policyOf: () => policy } });
+  const { bench } = run;
   bench.connected({ cleanSession: false }).subscribed("t");
-  life.keep(bench.client(sleep(3_600)));
+  run.keep(bench.client(sleep(3_600)));
   for (const text of ["1", "2", "3"]) {
-    life.keep(bench.link().delivers({ payload: octets(text) }));
-    life.keep(bench.after(10_000));
+    run.keep(bench.link().delivers({ payload: octets(text) }));
+    run.keep(bench.after(10_000));
   }
   const store: Store = new MemoryStore();
-  store.letters = async () => [...life.table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
+  store.letters = async () => [...run.table.letters].map(([id, [clientId, record]]) => ({ id, clientId, record }));
   const nowhere = { send: () => {}, open: () => {}, close: () => {}, publish: () => {}, ack: () => {} };
   const edges = {
     transports: new Map([["udp", nowhere as unknown as Transport]]),

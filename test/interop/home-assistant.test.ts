@@ -1,5 +1,5 @@
 /**
- * What Home Assistant finds at a real broker: devices with characters, over their lives. At every change the retained
+ * What Home Assistant finds at a real broker: devices with characters, from first to last. At every change the retained
  * messages are judged by its own rules; who sleeps is available, who is lost is not.
  */
 import mqtt from "mqtt";

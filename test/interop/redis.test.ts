@@ -196,8 +196,8 @@ describe.skipIf(missing !== undefined)(
       await commit(there, session("a", { sleepSeconds: 2 }));
       const client = shared.client();
       const meta = `{${prefix}}:meta`;
-      const [life, number] = await client.hmget(meta, "life", "commit");
-      const words = [life ?? "", 0, number ?? "", "", "", 0, 0, keyOf(late), Buffer.from(encodeRecord(late, 1)), ""];
+      const [run, number] = await client.hmget(meta, "life", "commit");
+      const words = [run ?? "", 0, number ?? "", "", "", 0, 0, keyOf(late), Buffer.from(encodeRecord(late, 1)), ""];
       expect(await client.eval(commitScript.text, 1, meta, ...words)).toEqual(["overtaken"]);
       client.disconnect();
       expect((await stored(there))[0]?.session.sleepSeconds).toBe(2);
@@ -237,7 +237,7 @@ describe.skipIf(missing !== undefined)(
         isRunning = false;
         await Promise.all(writers);
         await mortal.start();
-        // As another life would find it: nothing is brought by this one before.
+        // As another run would find it: nothing is brought by this one before.
         const found = new Set<number>();
         const client = mortal.client();
         for (const field of await client.hkeys("{mqtt-sn-gateway}:c:k"))

@@ -118,8 +118,8 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
   }
 }, 3_600_000);
 
-/** A life in which everything happens; answers how often a number was used twice. */
-function lifeOf(seed: number, plant: (world: SecureWorld) => void = () => {}): { twice: number; seals: number } {
+/** A run in which everything happens; answers how often a number was used twice. */
+function runOf(seed: number, plant: (world: SecureWorld) => void = () => {}): { twice: number; seals: number } {
   const dice = diceOf(seed);
   const world = new SecureWorld({ storeTopEveryMs: 200 }, seed);
   plant(world);
@@ -171,22 +171,22 @@ function lifeOf(seed: number, plant: (world: SecureWorld) => void = () => {}): {
   return { twice: world.judge.twice.length, seals: world.judge.seals };
 }
 
-const lives = 60;
+const runs = 60;
 
 test("no number is used twice under one key, whatever ends when, with a store that is slow, refuses, or lost its last commits", () => {
   let seals = 0;
-  for (let seed = 1 + firstSeed; seed <= lives + firstSeed; seed++) {
-    const life = lifeOf(seed);
-    expect(life.twice, `seed ${seed}`).toBe(0);
-    seals += life.seals;
+  for (let seed = 1 + firstSeed; seed <= runs + firstSeed; seed++) {
+    const run = runOf(seed);
+    expect(run.twice, `seed ${seed}`).toBe(0);
+    seals += run.seals;
   }
   expect(seals).toBeGreaterThan(20_000);
 });
 
 test("and that test sees a gateway that goes on at the ceiling that it finds", () => {
   let found = 0;
-  for (let seed = 1; seed <= lives && found === 0; seed++) {
-    const planted = lifeOf(seed, (world) => {
+  for (let seed = 1; seed <= runs && found === 0; seed++) {
+    const planted = runOf(seed, (world) => {
       const { random } = world.judge.crypto;
       world.judge.crypto.random = (octets) => (octets === jumpOctets ? new Uint8Array(octets) : random(octets));
       const restart = world.restart.bind(world);

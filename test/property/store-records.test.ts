@@ -252,7 +252,7 @@ function backlogOf(store: DiskStore, clientId: string): Promise<number> {
 }
 
 /**
- * Lives with what came back: brokers and devices come, and time passes. As it is shipped, without the checks of a test's
+ * Goes on with what came back: brokers and devices come, and time passes. As it is shipped, without the checks of a test's
  * core: records that contradict each other (one packet id for two clients) may leave tables that do so too.
  */
 function live(states: readonly StoredState[], mode: "transparent" | "aggregating"): void {

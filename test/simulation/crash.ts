@@ -1,6 +1,6 @@
 /**
  * A gateway that dies between any two effects: every edge call passes here first, and from the chosen one on nothing
- * gets out any more. What was committed before stays in the store; the next life starts from that.
+ * gets out any more. What was committed before stays in the store; the next run starts from that.
  */
 import type { Edges } from "../../src/runtime/perform.ts";
 import type { Transport } from "../../src/transports/transport.ts";
@@ -9,7 +9,7 @@ export class CrashPoint {
   #left: number;
   readonly #onCrash: () => void;
   dead = false;
-  /** From now on it lives. */
+  /** From now on it runs. */
   spared = false;
 
   /** Dies before the edge call number `afterCalls` (counted from 0); Infinity = never. */
@@ -21,7 +21,7 @@ export class CrashPoint {
   /** Edge calls that passed. */
   passed = 0;
 
-  /** True while the process lives; counts one edge call. */
+  /** True while the process runs; counts one edge call. */
   pass(): boolean {
     if (this.dead) return false;
     if (this.spared || this.#left-- > 0) {

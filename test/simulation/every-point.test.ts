@@ -1,5 +1,5 @@
 /**
- * The gateway dies at each point of a short life: before each call of an edge, and so between any two effects and on
+ * The gateway dies at each point of a short run: before each call of an edge, and so between any two effects and on
  * either side of each commit. Of the commits under way none, or all, reached the disk. Nobody may notice.
  */
 import { expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { keepAll, testOptions } from "./options.ts";
 import type { WorldOptions } from "./swarm.ts";
 import { World } from "./world.ts";
 
-const lifeMs = 45_000;
+const runMs = 45_000;
 
 /** Two devices, one of them asleep mostly, on a perfect network; the broker is away in the middle. */
 function options(seed: number, crashAt: WorldOptions["crashAt"]): WorldOptions {
@@ -45,12 +45,12 @@ function options(seed: number, crashAt: WorldOptions["crashAt"]): WorldOptions {
   };
 }
 
-/** Lives, dies if so told, and is judged; answers how many edge calls there were. */
+/** Runs, dies if so told, and is judged; answers how many edge calls there were. */
 function live(seed: number, crashAt: WorldOptions["crashAt"]): World {
   const world = new World(options(seed, crashAt));
   world.run(15_000);
   world.brokerLeaves(10_000);
-  world.run(lifeMs - 15_000);
+  world.run(runMs - 15_000);
   world.heal();
   world.run(5 * 60_000);
   world.checkLiveness();
@@ -59,13 +59,13 @@ function live(seed: number, crashAt: WorldOptions["crashAt"]): World {
 
 for (const [seed, shares] of [[1, [0, 1]]] as const) {
   test(`a crash at any point is noticed by nobody (seed ${seed})`, { timeout: 300_000 }, () => {
-    const calls = live(seed, undefined).callsUntil(lifeMs);
+    const calls = live(seed, undefined).callsUntil(runMs);
     expect(calls).toBeGreaterThan(150);
     for (let call = 0; call < calls; call++) {
       for (const share of shares) {
         try {
-          const { lives, devices } = live(seed, { call, share });
-          expect([lives, ...devices.map(({ unaskedEnds }) => unaskedEnds)]).toEqual([2, 0, 0, 0]);
+          const { runs, devices } = live(seed, { call, share });
+          expect([runs, ...devices.map(({ unaskedEnds }) => unaskedEnds)]).toEqual([2, 0, 0, 0]);
         } catch (error) {
           const why = error instanceof Error ? error.message : String(error);
           throw new Error(`${why} (crash before call ${call} of ${calls}, ${share} of what was under way is on disk)`, {

@@ -55,7 +55,7 @@ export class ClientTrack {
   /** The gateway said that its session ended, and nothing of a new one; and when it last said so. */
   hasEnded = false;
   endedAt = Number.NEGATIVE_INFINITY;
-  /** Filters that it was told it is subscribed to, in a session that lives on. */
+  /** Filters that it was told it is subscribed to, in a session that goes on. */
   readonly filters = new Set<string>();
   /** What was retained when it was told so, and since when: it gets that or what came later. */
   readonly retained = new Map<string, { readonly payload: string; readonly at: number }>();

@@ -8,7 +8,7 @@ import type { PeerId, Publication, QoS, Will } from "../../src/core/types.ts";
 import type { DeviceEvent } from "../../src/device/device.ts";
 import { matches } from "../../src/wire/topic.ts";
 import { type ClientTrack, ClientTracks } from "./judge-tracks.ts";
-import { airMs, NetworkRules } from "./network-rules.ts";
+import { NetworkRules, onNetworkMs } from "./network-rules.ts";
 import { testOptions } from "./options.ts";
 import type { PoisonLaw } from "./poison-law.ts";
 import type { PolicyLaw } from "./policy-law.ts";
@@ -104,7 +104,7 @@ export class Judge {
     }
   }
 
-  /** A gateway begins to live: what was said to a dead one it has not heard. */
+  /** A gateway starts: what was said to a dead one it has not heard. */
   gatewayBegins(): void {
     this.#network.gatewayBegins();
   }
@@ -321,7 +321,7 @@ export class Judge {
   #exactlyOnceUp(payload: string, times: number): void {
     const clientId = payload.split("#")[0] ?? "";
     // What the network still holds of a session that has ended is new to the next one.
-    if (this.#time.now() - this.#client(clientId).endedAt < airMs) return;
+    if (this.#time.now() - this.#client(clientId).endedAt < onNetworkMs) return;
     if (times > 1 && !this.#uncertain.has(clientId)) throw new Violation(`QoS 2 "${payload}" arrived ${times} times`);
   }
 

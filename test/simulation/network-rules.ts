@@ -14,7 +14,7 @@ import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** A datagram takes no longer, nor the commit behind which it goes on. */
-export const airMs = 5_000;
+export const onNetworkMs = 5_000;
 
 /** A set-up that nobody goes on with is over after some time, and then the session of before goes on. */
 const dialogueMs = 10_000;
@@ -78,7 +78,7 @@ export class NetworkRules {
     }
   }
 
-  /** A gateway begins to live: what was said to a dead one it has not heard. */
+  /** A gateway starts: what was said to a dead one it has not heard. */
   gatewayBegins(): void {
     for (const peer of this.#peers.values()) peer.connects = false;
   }
@@ -114,7 +114,8 @@ export class NetworkRules {
         return;
       case "PINGREQ":
         // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.
-        if (message.clientId !== "" && peer.wakesAgain && this.#time.now() - this.#wentOnAt < airMs) peer.wakesAtOnce++;
+        if (message.clientId !== "" && peer.wakesAgain && this.#time.now() - this.#wentOnAt < onNetworkMs)
+          peer.wakesAtOnce++;
         if (message.clientId !== "" && peer.wakes) peer.wakesAgain = true;
         if (message.clientId !== "" && peer.sleeps) {
           peer.sleeps = false;
@@ -180,7 +181,7 @@ export class NetworkRules {
         return;
       case "PINGRESP":
         // After a wake it ends the handing over; to a keep-alive ping it changes nothing.
-        if (peer.wakesAtOnce-- > 0 && this.#time.now() - this.#wentOnAt < airMs) return;
+        if (peer.wakesAtOnce-- > 0 && this.#time.now() - this.#wentOnAt < onNetworkMs) return;
         peer.wakesAtOnce = 0;
         if (peer.wakes && !peer.wakesAgain) peer.sleeps = true;
         peer.wakes = peer.wakesAgain;
@@ -228,7 +229,8 @@ export class NetworkRules {
   /** Who is not let in any more hears that, and nothing else, whatever session it had. */
   #notToTheDenied(clientId: string, { type }: Message): void {
     const since = this.#denied.get(clientId);
-    if (since === undefined || this.#time.now() - since < airMs || type === "DISCONNECT" || type === "CONNACK") return;
+    if (since === undefined || this.#time.now() - since < onNetworkMs || type === "DISCONNECT" || type === "CONNACK")
+      return;
     throw new Violation(`${type} to ${clientId}, which is not let in any more`);
   }
 

@@ -30,7 +30,7 @@ export class Network implements Air {
   readonly #time: VirtualTime;
   readonly #rng: Rng;
   readonly #byAddress = new Map<PeerId, Hears>();
-  /** The gateway that lives now. */
+  /** The gateway that runs now. */
   gateway: TransportEvents | undefined;
   /** What comes to its socket waits there until it is read, if at all. */
   socket: ((from: PeerId, arrive: () => void) => void) | undefined;
@@ -77,7 +77,7 @@ export class Network implements Air {
   }
 }
 
-/** One gateway life's end of the network. */
+/** One gateway run's end of the network. */
 export class SimTransport implements Transport {
   readonly name = "sim";
   readonly place = "the network";

@@ -29,7 +29,7 @@ const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
   DISCONNECT: ["DISCONNECT"],
 };
 
-type Life = "unknown" | "active" | "asleep" | "awake" | "gone";
+type ClientState = "unknown" | "active" | "asleep" | "awake" | "gone";
 
 /** How a publication went towards a client. */
 interface Sent {
@@ -53,10 +53,10 @@ const begunMax = 20;
 /** One client, by its client id. */
 class Client {
   readonly repeated: Repeated;
-  life: Life = "unknown";
+  state: ClientState = "unknown";
   peer: PeerId | undefined;
   /** Before it was gone, and when that was. */
-  lifeBefore: Life = "gone";
+  stateBefore: ClientState = "gone";
   goneAt = Number.NEGATIVE_INFINITY;
   /** DISCONNECT of the client that waits for its answer: true = to sleep. */
   leaving: boolean | undefined;
@@ -135,10 +135,10 @@ export class Observer {
     for (const address of this.#addresses.values()) {
       address.owed.delete("DISCONNECT");
       // Its CONNECT may have been stored, and the CONNACK not sent: it counts as there, and will ask again.
-      if (address.connecting !== undefined) this.#client(address.connecting).life = "unknown";
+      if (address.connecting !== undefined) this.#client(address.connecting).state = "unknown";
     }
     for (const client of this.#clients.values()) {
-      if (client.life === "gone" && this.#now() - client.goneAt < undoneMs) client.life = client.lifeBefore;
+      if (client.state === "gone" && this.#now() - client.goneAt < undoneMs) client.state = client.stateBefore;
     }
     for (const client of this.#clients.values()) {
       client.inFlight = undefined;
@@ -175,9 +175,9 @@ export class Observer {
   }
 
   #isGone(client: Client): void {
-    if (client.life !== "gone") client.lifeBefore = client.life;
+    if (client.state !== "gone") client.stateBefore = client.state;
     client.goneAt = this.#now();
-    client.life = "gone";
+    client.state = "gone";
   }
 
   /** The gateway's own account, where the network shows nothing. */
@@ -208,9 +208,9 @@ export class Observer {
     // Its CONNECT may be accepted already, and the CONNACK wait for a commit: then this ends what comes behind it.
     const awaitsConnack = (address.owed.get("CONNACK") ?? 0) > 0;
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
-    if (message.type === "DISCONNECT" && awaitsConnack && client?.life === "gone")
+    if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
-    if (!client || client.life === "gone") return; // after the end of the connection its acknowledgements are a stranger's
+    if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are a stranger's
     switch (message.type) {
       case "CONNECT":
         client.inFlight = undefined;
@@ -254,7 +254,7 @@ export class Observer {
           return;
         }
         client.wokenAtOnce = 0;
-        if (client.life === "awake" && !client.wokenAgain) client.life = "asleep";
+        if (client.state === "awake" && !client.wokenAgain) client.state = "asleep";
         client.wokenAgain = false;
         client.handedOver = 0;
         return;
@@ -280,7 +280,7 @@ export class Observer {
 
   /** To an asleep client goes nothing but the answer to what it sent. [MQTT-SN 1.2 §6.14] */
   silenceForSleepers(to: PeerId, client: Client | undefined, message: Message, isAnswer: boolean): void {
-    if (client?.life === "asleep" && !isAnswer) throw new BrokenRule(`${message.type} to ${to}, which is asleep`);
+    if (client?.state === "asleep" && !isAnswer) throw new BrokenRule(`${message.type} to ${to}, which is asleep`);
   }
 
   /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it, or the gateway on disk. [§6.6] */
@@ -307,15 +307,15 @@ export class Observer {
     client.inFlight = { what, of };
   }
 
-  #wasRepeated({ inFlight, life, repeated }: Client): boolean {
+  #wasRepeated({ inFlight, state, repeated }: Client): boolean {
     // After the death of a gateway it is not always seen from here whether the client is awake.
-    const mayBeAwake = life === "awake" || life === "unknown";
+    const mayBeAwake = state === "awake" || state === "unknown";
     return inFlight !== undefined && repeated.isEnough(inFlight.of, mayBeAwake);
   }
 
   /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. */
   pingRespComesLast(to: PeerId, client: Client): void {
-    if (client.life === "awake" && client.inFlight && !this.#wasRepeated(client)) {
+    if (client.state === "awake" && client.inFlight && !this.#wasRepeated(client)) {
       throw new BrokenRule(`PINGRESP to ${to} while ${client.inFlight.what} is unanswered`);
     }
   }
@@ -329,7 +329,7 @@ export class Observer {
   ): void {
     const payload = words(message.data);
     if (!before) {
-      // What a gateway had stored and not sent when it died, its next life takes for sent; and one that could not write
+      // What a gateway had stored and not sent when it died, its next run takes for sent; and one that could not write
       // its record before the client fell asleep was kept back. A client that moved while the gateway stood still was sent
       // it where it had been.
       const stoodStill = this.#wentOnAt > 0;
@@ -355,7 +355,7 @@ export class Observer {
     client.begun.add(payload);
     // Sent before, where the client was then; what was not is held against DUP above.
     if (message.dup) return;
-    if (order === undefined) return; // from the disk: the broker did not hand it over in this life
+    if (order === undefined) return; // from the disk: the broker did not hand it over in this run
     const key = `${payload.split("|")[0]} ${message.qos}`;
     const last = client.lastOrder.get(key) ?? 0;
     if (message.qos === 1 && this.#limits.isDropped?.(this.#address(to).clientId ?? "", payload)) return;
@@ -365,9 +365,9 @@ export class Observer {
 
   /** A busy topic cannot keep a client awake for ever. */
   wakeUpsEnd(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
-    if (client.life !== "awake" || message.dup) return;
+    if (client.state !== "awake" || message.dup) return;
     client.handedOver++;
-    // What an earlier life had begun to hand over does not count for the next one.
+    // What an earlier run had begun to hand over does not count for the next one.
     const allowed = this.#limits.perWakeMax + (this.#died ? begunMax : 0);
     if (client.handedOver > allowed) {
       throw new BrokenRule(`${client.handedOver} messages to ${to} in one wake-up`);
@@ -394,11 +394,11 @@ export class Observer {
     if (address.connecting === undefined) throw new BrokenRule(`CONNACK to ${to}, which asked for nothing`);
     const client = this.#client(address.connecting);
     if (address.clientId !== undefined && address.clientId !== address.connecting)
-      this.#client(address.clientId).life = "gone";
+      this.#client(address.clientId).state = "gone";
     this.#moved(client, to);
     address.clientId = address.connecting;
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
-    client.life = "active";
+    client.state = "active";
     client.saidGoodbye = false;
     // A repeated CONNACK may wait for a commit: that its client went to sleep since is not undone.
     if (client.leaving !== true || (address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
@@ -408,12 +408,12 @@ export class Observer {
   #onDisconnect(to: PeerId, address: Address, asked: boolean): void {
     const client = this.#clientAt(to);
     if (!asked) this.noPingPong(to, address);
-    if (!asked && client?.life === "asleep" && !address.spoke && !client.lost) {
+    if (!asked && client?.state === "asleep" && !address.spoke && !client.lost) {
       throw new BrokenRule(`DISCONNECT to ${to}, which is asleep and said nothing`);
     }
     address.spoke = false;
     if (!client) return;
-    client.life = asked && client.leaving === true ? "asleep" : "gone";
+    client.state = asked && client.leaving === true ? "asleep" : "gone";
     client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated goodbye means the same
     client.inFlight = undefined;
     client.handedOver = 0;
@@ -421,13 +421,13 @@ export class Observer {
 
   #onWake(from: PeerId, clientId: string): void {
     const client = this.#clients.get(clientId);
-    if (!client || (client.life !== "asleep" && client.life !== "awake")) return;
-    if (client.life === "asleep") client.inFlight = undefined;
+    if (!client || (client.state !== "asleep" && client.state !== "awake")) return;
+    if (client.state === "asleep") client.inFlight = undefined;
     if (client.wokenAgain && this.#now() - this.#wentOnAt < undoneMs) client.wokenAtOnce++;
     // The answer to the first PINGREQ may be on its way behind a commit.
-    client.wokenAgain = client.life === "awake";
+    client.wokenAgain = client.state === "awake";
     this.#moved(client, from);
-    client.life = "awake";
+    client.state = "awake";
     client.leaving = undefined;
     this.#address(from).clientId = clientId;
   }

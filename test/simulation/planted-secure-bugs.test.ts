@@ -1,4 +1,4 @@
-/** Faults of DTLS between two lives, and within one: each must be found, by the rule that is meant for it. */
+/** Faults of DTLS between two runs, and within one: each must be found, by the rule that is meant for it. */
 import { afterEach, expect, test, vi } from "vitest";
 import { jumpOctets } from "../../src/secure/context.ts";
 import { recordOf, stateOf } from "../../src/secure/record-of.ts";
@@ -15,7 +15,7 @@ afterEach(() => void vi.restoreAllMocks());
 type Plant = Partial<SecureHabits>;
 type State = NonNullable<ReturnType<typeof stateOf>>;
 
-/** What the next life reads is not what was written. */
+/** What the next run reads is not what was written. */
 const reading =
   (change: (state: State) => State): NonNullable<Plant["restored"]> =>
   (records) =>

@@ -1,7 +1,7 @@
 /**
  * Faults inside the core that devices and brokers do not see, or not for long: the check of its state has to find them.
  *
- * With SIM_JUDGE_ALONE=1 the same faults go through 200 lives each without that check, and nothing may be found: what the
+ * With SIM_JUDGE_ALONE=1 the same faults go through 200 runs each without that check, and nothing may be found: what the
  * judge sees by itself does not belong here. That takes many minutes.
  */
 import { afterEach, expect, test, vi } from "vitest";

@@ -178,12 +178,12 @@ for (const [name, { plant, finding, brokerLatencyMs }] of Object.entries(faults)
   });
 }
 
-test("without a fault the same lives are faultless", { timeout: 120_000 }, () => {
+test("without a fault the same runs are faultless", { timeout: 120_000 }, () => {
   expect(firstFinding(() => ({}), 20, 15)).toBe("nothing");
   expect(firstFinding(() => ({}), 2_000, 10)).toBe("nothing");
 });
 
-/** Lives in which all of this matters: a disk, rules, a broker that goes away, crashes. */
+/** Runs in which all of this matters: a disk, rules, a broker that goes away, crashes. */
 function kind(seed: number): WorldOptions {
   const options = swarm(seed);
   const policy = testOptions.uplink.policyOf("");

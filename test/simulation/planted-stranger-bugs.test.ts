@@ -1,5 +1,5 @@
 /**
- * Faults in how the gateway stands among strangers and devices that begin anew: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same worlds are lived without them, and nothing may be found.
+ * Faults in how the gateway stands among strangers and devices that begin anew: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same worlds run without them, and nothing may be found.
  */
 import { vi } from "vitest";
 import { Context } from "../../src/core/context.ts";

@@ -1,5 +1,5 @@
 /**
- * The process that a gateway lives in. It can be stopped for a while, as by SIGSTOP: what it had planned, and what comes from
+ * The process that a gateway runs in. It can be stopped for a while, as by SIGSTOP: what it had planned, and what comes from
  * outside, waits, and all of it happens when it goes on: timers first, as Node has it, then what waits to be read.
  */
 import type { Instant, PeerId } from "../../src/core/types.ts";

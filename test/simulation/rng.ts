@@ -1,4 +1,4 @@
-/** Seeded dice: the same seed, the same life. (mulberry32) */
+/** Seeded dice: the same seed, the same run. (mulberry32) */
 export class Rng {
   #state: number;
 

@@ -1,5 +1,5 @@
 /**
- * Devices with keys, and a gateway that dies at each point of a short life: before each datagram that leaves, each message
+ * Devices with keys, and a gateway that dies at each point of a short run: before each datagram that leaves, each message
  * that is handed on, and each commit, also within handshakes. Nobody has to shake hands again because of it. Every tenth
  * point, or with SIM_EVERY=1 each.
  */
@@ -10,7 +10,7 @@ import { World } from "./world.ts";
 
 const seed = 1;
 const stride = Number(process.env["SIM_EVERY"] ?? 10);
-const lifeMs = 22_000;
+const runMs = 22_000;
 
 function options(crashAt: WorldOptions["crashAt"]): WorldOptions {
   return {
@@ -44,7 +44,7 @@ function live(crashAt: WorldOptions["crashAt"]): World {
   world.run(14_000);
   world.devices[0]?.move();
   world.devices[0]?.reset();
-  world.run(lifeMs - 14_000);
+  world.run(runMs - 14_000);
   world.heal();
   world.run(3 * 60_000);
   world.checkLiveness();
@@ -53,12 +53,12 @@ function live(crashAt: WorldOptions["crashAt"]): World {
 
 test("a crash at any point costs nobody a handshake", { timeout: 300_000 }, () => {
   const world = live(undefined);
-  const calls = world.callsUntil(lifeMs);
+  const calls = world.callsUntil(runMs);
   expect([calls > 100, world.secure?.handshakes]).toEqual([true, 4]);
   for (let call = 0; call < calls; call += stride) {
     try {
-      const { lives, secure } = live({ call, share: (call / stride) % 2 });
-      expect(lives).toBe(2);
+      const { runs, secure } = live({ call, share: (call / stride) % 2 });
+      expect(runs).toBe(2);
       // One that was under way is begun anew.
       expect(secure?.handshakes).toBeLessThanOrEqual(6);
     } catch (error) {

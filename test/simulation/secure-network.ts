@@ -5,7 +5,7 @@
  * passes and says it again.
  *
  * What is judged here:
- * - No nonce is used twice under one key, by whomever, in all lives of the gateway.
+ * - No nonce is used twice under one key, by whomever, in all runs of the gateway.
  * - A device with a context is understood. Whatever it seals is taken, or is a copy; so no device has to shake hands again.
  *   Excused is what the world itself took away: a store that keeps nothing, an old copy of it, no connection id.
  * - No record is handed on twice, as long as what is stored of the numbers was up to date when the gateway died.
@@ -33,7 +33,7 @@ import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export interface SecureHabits {
-  /** Of a new life: the store is as it was, is an older copy of itself, or was brought back from a backup. */
+  /** Of a new run: the store is as it was, is an older copy of itself, or was brought back from a backup. */
   readonly copies: readonly ("same" | "old" | "backup")[];
   /** Share of the devices that ask for no connection id. */
   readonly withoutCid: number;
@@ -64,7 +64,7 @@ const relayMaxMs = 1_500;
 export interface GatewayLife {
   readonly process: SimProcess;
   readonly store: Store;
-  /** To that store, as long as the process lives. */
+  /** To that store, as long as the process runs. */
   readonly commit: Store["commit"];
   readonly point: CrashPoint;
 }
@@ -84,7 +84,7 @@ export class SecureNetwork extends Network {
   /** Every datagram that a device made, by its octets: no two are the same. */
   readonly #sent = new Map<string, Sent>();
   readonly #caught: Sent[] = [];
-  /** When a record was handed on first; and the newest of each context that this life of the gateway saw. */
+  /** When a record was handed on first; and the newest of each context that this run of the gateway saw. */
   readonly #handedOn = new Map<Sent, number>();
   #newest = new WeakMap<SecureDevice, number>();
   /** From when until when: what was handed on then may be taken again, once, after the gateway died. */
@@ -153,7 +153,7 @@ export class SecureNetwork extends Network {
 
   // ---------------------------------------------------------------- the gateway
 
-  /** A life begins, with what is stored. */
+  /** A run begins, with what is stored. */
   begins({ process, store, commit, point }: GatewayLife): void {
     const { keeper: between = (each) => each, restored = (each) => each, random } = this.#habits;
     const crypto = { ...this.nonces.crypto };

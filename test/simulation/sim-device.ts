@@ -1,5 +1,5 @@
 /**
- * A device in the simulation: src/device with a life of its own. It connects, subscribes, publishes, sleeps and wakes
+ * A device in the simulation: src/device with plans of its own. It connects, subscribes, publishes, sleeps and wakes
  * by its dice, comes back after every trouble, loses power, moves to other addresses, and never gives up.
  */
 import type { PeerId, Publication, QoS } from "../../src/core/types.ts";
@@ -30,7 +30,7 @@ export interface DeviceHabits {
 
 const text = new TextEncoder();
 /** No datagram takes longer. */
-const airMs = 5_000;
+const onNetworkMs = 5_000;
 
 export class SimDevice {
   readonly clientId: string;
@@ -174,7 +174,7 @@ export class SimDevice {
     });
   }
 
-  /** Plans for this life only: a reset forgets. */
+  /** Plans for this run only: a reset forgets. */
   #later(inMs: number, what: () => void): void {
     const generation = this.#generation;
     this.#time.plan(inMs, () => {
@@ -202,7 +202,7 @@ export class SimDevice {
 
   /** No new one while a CONNACK of an earlier attempt may still come: it would count for this one. [§5.4.5] */
   #nextWill() {
-    if (this.#time.now() - this.#answeredAt > airMs) this.#willVersion++;
+    if (this.#time.now() - this.#answeredAt > onNetworkMs) this.#willVersion++;
     this.#answeredAt = Number.POSITIVE_INFINITY;
     return {
       topicName: `w/${this.clientId}`,
@@ -268,7 +268,7 @@ export class SimDevice {
       if (this.device.state !== "asleep") return;
       if (!this.device.idle) return this.#planWake(); // a publication is under way: next time
       const now = this.#time.now();
-      // Most wake with PINGREQ; some come back to full life for a while, and sleep again after CONNACK.
+      // Most wake with PINGREQ; some connect again for a while, and sleep again after CONNACK.
       if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));
       else this.#connect(false);
     });

@@ -23,7 +23,7 @@ import type { World } from "./world.ts";
 const worldBeganAt = 1_800_000_000_000;
 /** Sessions are taken up in slices. */
 const statesPerSlice = 2;
-/** Calls of an edge in one life of a gateway that is to die. */
+/** Calls of an edge in one run of a gateway that is to die. */
 const usualCrashCalls = [50, 3_000] as const;
 const usualReconnectMs = [500, 5_000] as const;
 
@@ -32,13 +32,13 @@ export class SimGateway {
   readonly table = new StateTable();
   /** Payloads of publications that were on disk at any time. */
   readonly kept = new Set<string>();
-  lives = 0;
-  /** undefined between two lives. */
+  runs = 0;
+  /** undefined between two runs. */
   core: GatewayCore | undefined;
   process: SimProcess | undefined;
   readonly #world: World;
   #crash: CrashPoint | undefined;
-  /** Of the process that lives now: since when its clock is right. */
+  /** Of the process that runs now: since when its clock is right. */
   #clockSetAt = Number.POSITIVE_INFINITY;
 
   constructor(world: World) {
@@ -46,7 +46,7 @@ export class SimGateway {
   }
 
   start(): void {
-    this.lives++;
+    this.runs++;
     this.#world.judge.gatewayBegins();
     const { core: overrides, crashes, wrap, cheat } = this.#world.options;
     const core = new (this.#world.options.unchecked ? GatewayCore : CheckedCore)(
@@ -82,7 +82,7 @@ export class SimGateway {
     };
     const dies = crashes && !this.#world.isHealed;
     const { crashAt } = this.#world.options;
-    const lastCall = crashAt && this.lives === 1 ? crashAt.call : Number.POSITIVE_INFINITY;
+    const lastCall = crashAt && this.runs === 1 ? crashAt.call : Number.POSITIVE_INFINITY;
     const point = new CrashPoint(
       dies ? this.#world.rng.int(...(this.#world.options.crashCalls ?? usualCrashCalls)) : lastCall,
       () => {
@@ -168,7 +168,7 @@ export class SimGateway {
     driver.start();
   }
 
-  /** The process that lives is gone, and starts again a while later. */
+  /** The process that runs is gone, and starts again a while later. */
   cutPower(): void {
     this.#crash?.die();
   }
@@ -178,7 +178,7 @@ export class SimGateway {
     if (this.#crash) this.#crash.spared = true;
   }
 
-  /** Edge calls of the process that lives. */
+  /** Edge calls of the process that runs. */
   get calls(): number {
     return this.#crash?.passed ?? 0;
   }
@@ -224,10 +224,10 @@ export class SimGateway {
     });
   }
 
-  /** From the second life on one client is not let in. */
+  /** From the second run on one client is not let in. */
   #access(): Partial<CoreOptions> {
     const { denied } = this.#world.options;
-    if (denied === undefined || this.lives < 2) return {};
+    if (denied === undefined || this.runs < 2) return {};
     this.#world.judge.denies(denied);
     const client: AccessPolicy["client"] = (clientId) =>
       clientId === denied ? { admitted: false, hint: "" } : { admitted: true };

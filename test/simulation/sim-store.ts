@@ -29,7 +29,7 @@ export class SimStore {
   readonly #owed: Change[] = [];
   #pending: Pending[] = [];
 
-  /** One life's end of the disk that `table` stands for. `asked`: a commit was asked for; `onDisk`: it is there. */
+  /** One run's end of the disk that `table` stands for. `asked`: a commit was asked for; `onDisk`: it is there. */
   constructor(init: {
     time: Plans;
     rng: Rng;

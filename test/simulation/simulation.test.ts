@@ -1,5 +1,5 @@
 /**
- * Lives of the whole gateway on virtual time. `SIM_SEEDS` and `SIM_FIRST` choose how many and which;
+ * Runs of the whole gateway on virtual time. `SIM_SEEDS` and `SIM_FIRST` choose how many and which;
  * `SIM_SEED=n` replays one, `SIM_TRACE=1` prints what happened before a failure.
  */
 import { test } from "vitest";

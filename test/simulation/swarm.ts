@@ -1,4 +1,4 @@
-/** What a world may be like, and the worlds of the everyday lives: everything by the dice of a seed. */
+/** What a world may be like, and the worlds of the everyday runs: everything by the dice of a seed. */
 
 import type { Core } from "../../src/core/core.ts";
 import type { BufferPolicy, CoreOptions } from "../../src/core/options.ts";
@@ -36,7 +36,7 @@ export interface WorldOptions {
   readonly core: Partial<CoreOptions>;
   /** Whether the gateway's wall clock can be trusted: never, always, or minutes after each start. */
   readonly clock: "never" | "always" | "late";
-  /** The first life dies before this edge call, if crashes are off; the share of its commits under way that survives. */
+  /** The first run dies before this edge call, if crashes are off; the share of its commits under way that survives. */
   readonly crashAt?: { readonly call: number; readonly share: number };
   /** What is usual: a publication for devices every few seconds, a new attempt at the broker within five. */
   readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
@@ -66,7 +66,7 @@ export interface WorldOptions {
   readonly pauses?: boolean;
   /** Strangers CONNECT with ids of their own and a keep alive of 65535 s, and never speak again. */
   readonly squatters?: boolean;
-  /** Not let in by the rules of the gateway's later lives. */
+  /** Not let in by the rules of the gateway's later runs. */
   readonly denied?: string;
   /** Devices publish with RETAIN and of all lengths, subscribe to this and that and end it, and give their wills other topics. */
   readonly toys?: boolean;
@@ -88,7 +88,7 @@ export interface WorldOptions {
   readonly device?: (clientId: string) => AnyDevice;
 }
 
-/** Devices of every tenth seed, whose lives are shorter. */
+/** Devices of every tenth seed, whose runs are shorter. */
 export const crowd = 60;
 
 /** Everything by the dice of the seed. */

@@ -30,7 +30,7 @@ export class VirtualTime {
     heap[i] = item;
   }
 
-  /** Lives until `until`, one happening after the other. */
+  /** Runs until `until`, one happening after the other. */
   runUntil(until: Instant, afterEach: () => void = () => {}): void {
     for (let next = this.#heap[0]; next && next.at <= until; next = this.#heap[0]) {
       this.#pop();
@@ -62,7 +62,7 @@ function before(a: Planned, b: Planned | undefined): boolean {
   return b === undefined || a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** A clock of one gateway life: after `stop` (a crash) it wakes nobody. */
+/** A clock of one gateway run: after `stop` (a crash) it wakes nobody. */
 export class VirtualClock implements Clock {
   readonly #time: Pick<VirtualTime, "now" | "plan">;
   #generation = 0;

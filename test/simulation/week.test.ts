@@ -40,7 +40,7 @@ for (const seed of [1, 2, 3]) {
       world.cutPower();
     }
     world.run(weekMs);
-    expect(world.lives).toBe(3);
+    expect(world.runs).toBe(3);
     world.heal();
     world.run(hourMs);
     world.checkLiveness();

@@ -48,7 +48,7 @@ export class World {
   readonly queuedFor = new Set<string>();
   /** Decides about sizes of messages and buffers. */
   readonly #sizes: Rng;
-  /** Decides about what is for everybody, so that the rest of a life does not depend on it. */
+  /** Decides about what is for everybody, so that the rest of a run does not depend on it. */
   readonly #groupRng: Rng;
   #healed = false;
   #published = 0;
@@ -199,8 +199,8 @@ export class World {
   }
 
   /** Processes of the gateway so far. */
-  get lives(): number {
-    return this.gateway.lives;
+  get runs(): number {
+    return this.gateway.runs;
   }
 
   /** Of one more message. */
@@ -208,7 +208,7 @@ export class World {
     return ++this.#published;
   }
 
-  /** A whole life: with all troubles of the seed, then without, until all is settled. */
+  /** A whole run: with all troubles of the seed, then without, until all is settled. */
   live(): void {
     const minutes = this.options.devices < crowd ? { troubled: 20, healed: 15 } : { troubled: 2, healed: 10 };
     this.run(minutes.troubled * 60_000);
@@ -223,7 +223,7 @@ export class World {
     new Settled(this).check();
   }
 
-  /** Lives on, judged at every step. */
+  /** Goes on, judged at every step. */
   run(ms: number): void {
     const bufferMax =
       (this.options.core.buffer ?? testOptions.buffer).messagesMax + testOptions.upstream.receiveMaximum;
@@ -235,7 +235,7 @@ export class World {
     this.#calls.set(this.time.now(), this.gateway.calls);
   }
 
-  /** The process that lives is gone, and starts again a while later. */
+  /** The process that runs is gone, and starts again a while later. */
   cutPower(): void {
     this.gateway.cutPower();
   }
@@ -349,7 +349,7 @@ export class World {
   /** The process of the gateway does not run for so long. */
   standStill(ms: number): void {
     const { process, core } = this.gateway;
-    if (!process || process.isStopped || !core) return; // between two lives there is nobody to stand still
+    if (!process || process.isStopped || !core) return; // between two runs there is nobody to stand still
     this.note(`the gateway stands still for ${ms} ms`);
     process.stop();
     this.poison?.stops();

@@ -152,10 +152,10 @@ describe("a device", () => {
     exchange.does((d, now) => d.sleep(60, now));
     exchange.hears({ type: "DISCONNECT", duration: undefined });
     exchange.does((d, now) => d.wake(now));
-    for (let life = 0; life < 5; life++) {
+    for (let run = 0; run < 5; run++) {
       expect(types(exchange.after(1_000))).toEqual(["PINGREQ"]);
       expect(types(exchange.after(1_000))).toEqual(["PINGREQ"]);
-      exchange.hears({ type: "REGISTER", topicId: 9, msgId: life + 1, topicName: "t" });
+      exchange.hears({ type: "REGISTER", topicId: 9, msgId: run + 1, topicName: "t" });
     }
     expect(exchange.device.state).toBe("awake");
     exchange.after(1_000);

@@ -26,7 +26,7 @@ const admitted = (clientId: string, from?: string) => ({
   ...(from !== undefined && { from }),
 });
 
-test("who is admitted is there in the next life, in a file of the gateway's own", async () => {
+test("who is admitted is there in the next run, in a file of the gateway's own", async () => {
   const place = folder();
   const managed = new Managed(store(place));
   // At once: none is lost.

@@ -32,7 +32,7 @@ async function opened(boot: string, durability: "group" | "none" = "group") {
   return { store, notices, keep, kept };
 }
 
-test("is there in the next life, by transport, without what was deleted; it is no session and no notice", async () => {
+test("is there in the next run, by transport, without what was deleted; it is no session and no notice", async () => {
   const one = await opened("boot 1");
   for (const identity of ["dev/1", "dev2", "gone"]) expect(await one.keep("dtls", identity, identity)).toBe(true);
   await one.keep("dtls-b", "dev2", "other");

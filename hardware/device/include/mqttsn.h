@@ -39,7 +39,7 @@ typedef enum {
   MQTTSN_WRONG_TOPIC, /* an empty name, a name with a wildcard to publish to, or a name at QoS -1 */
 } mqttsn_result_t;
 
-/* The client's life, as the gateway sees it too. [MQTT-SN 1.2 §6.14] */
+/* The client's states, as the gateway sees them too. [MQTT-SN 1.2 §6.14] */
 typedef enum { MQTTSN_DISCONNECTED = 0, MQTTSN_ACTIVE, MQTTSN_ASLEEP, MQTTSN_AWAKE } mqttsn_state_t;
 
 /* [§5.3.10] */
@@ -198,7 +198,7 @@ typedef struct {
   uint32_t gateway_due;
 } mqttsn_t;
 
-/* Begins a life. `config` is copied, what it points to is not. */
+/* Begins anew. `config` is copied, what it points to is not. */
 void mqttsn_init(mqttsn_t *client, const mqttsn_config_t *config, uint32_t now);
 
 mqttsn_state_t mqttsn_state(const mqttsn_t *client);

@@ -15,7 +15,7 @@ void mqttsn_init(mqttsn_t *client, const mqttsn_config_t *config, uint32_t now) 
   client->random = config->seed * UINT32_C(2654435761) + 1;
   if (client->random == 0) client->random = 1;
   sn_next_random(client);
-  /* A gateway may remember a QoS 2 message of the life before under a MsgId near zero. */
+  /* A gateway may remember a QoS 2 message of the time before a restart under a MsgId near zero. */
   client->last_msg_id = (uint16_t)sn_next_random(client);
   client->sent_at = now;
 }

@@ -1,4 +1,4 @@
-/* The application: measures, and says what has changed, or that it still lives. */
+/* The application: measures, and says what has changed, or that it is still there. */
 #ifndef APP_H
 #define APP_H
 

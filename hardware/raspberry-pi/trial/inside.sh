@@ -88,7 +88,7 @@ if [ "$form" = long ]; then
 step "kill -9, and a gateway that stands still"
 pid=$(main_pid)
 run kill -9 "$pid"
-until_true "a new life" 60 restarted "$pid"
+until_true "a new run" 60 restarted "$pid"
 mkdir -p /etc/systemd/system/$unit.d
 printf '[Service]\nWatchdogSec=20\n' >/etc/systemd/system/$unit.d/trial.conf
 run systemctl daemon-reload

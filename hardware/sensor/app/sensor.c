@@ -141,7 +141,7 @@ static void next_step(sensor_t *sensor, uint32_t now) {
       else if (!sensor->client.searching) (void)mqttsn_search(&sensor->client, 1, now);
       return;
     case MQTTSN_ASLEEP:
-      /* Back to full life: what waits for the lamp comes behind CONNACK, and the reading goes out. */
+      /* Connected again: what waits for the lamp comes behind CONNACK, and the reading goes out. */
       if (is_due(sensor->reading_due, now)) (void)mqttsn_connect(&sensor->client, now);
       return;
     case MQTTSN_ACTIVE:

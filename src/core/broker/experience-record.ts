@@ -1,7 +1,7 @@
 /**
  * What was learnt of packets for which a broker closes, as it is stored: a suspect with its first death and each one after,
  * a kind that was taken out. So a restart does not begin the search anew, and no device ends everybody's connection once per
- * life of the gateway.
+ * run of the gateway.
  */
 import type { Context } from "../context.ts";
 import type { KindRecord, SuspectRecord } from "../record.ts";
@@ -60,7 +60,7 @@ export function forgetExperience(
 
 /**
  * This publication is given up. At QoS 2 the broker may have it, and would swallow the next one under its packet id: that is
- * not used again in this MQTT session, in this life or the next.
+ * not used again in this MQTT session, in this run or the next.
  */
 export function retire(
   context: Context,
@@ -91,7 +91,7 @@ function retiredId(packetId: number): number {
   return 2 ** 32 + 1 + packetId;
 }
 
-/** Takes up what an earlier life had learnt. */
+/** Takes up what an earlier run had learnt. */
 export function restoreExperience(
   context: Context,
   broker: BrokerSession<Session>,

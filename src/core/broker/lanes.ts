@@ -83,13 +83,13 @@ export function onCopiesKnown(
 }
 
 /**
- * All sessions of an earlier life are back, and no connection is open: their filters go where they stood. Those that came
+ * All sessions of an earlier run are back, and no connection is open: their filters go where they stood. Those that came
  * to this upstream with the start find their places.
  */
 export function settleLanes(context: Context): void {
   for (const upstream of context.upstreams.all) {
     const hasLanes = upstream.sharedConnections.some(({ lanes }) => lanes.length > 0);
-    if (hasLanes) upstream.copies = "each"; // found out in an earlier life
+    if (hasLanes) upstream.copies = "each"; // found out in an earlier run
     for (const main of upstream.sharedConnections) settle(context, main);
     upstream.isSettled = true;
   }
@@ -137,7 +137,7 @@ function move(
   if (main.broker.link && !lane.broker.link) openShared(context, upstreamOf(context, main), lane);
   for (const session of entry.members.keys()) {
     if (!session.subscriptions.has(filter)) continue;
-    unsubscribe(context, main, filter); // it stood there in an earlier life
+    unsubscribe(context, main, filter); // it stood there in an earlier run
     break;
   }
   return lane;

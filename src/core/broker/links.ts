@@ -13,7 +13,7 @@ import { statusWill } from "./service.ts";
 import { willToTell } from "./will.ts";
 
 /**
- * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier life of the gateway
+ * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier run of the gateway
  * had one, and what the broker kept of it is wanted.
  */
 export function openLink(
@@ -25,7 +25,7 @@ export function openLink(
   const { clientIdPrefix } = upstream.options;
   const { isProbe = false } = options;
   const holder = holderOfId(context, clientId, upstream);
-  // A CONNECT was refused before it came here: this is for what an earlier life left, under another configuration.
+  // A CONNECT was refused before it came here: this is for what an earlier run left, under another configuration.
   session.lacksId = holder !== undefined;
   if (holder !== undefined)
     return context.drop("client-id-taken", { clientId, peer: session.peer, detail: `at the broker it is ${holder}'s` });

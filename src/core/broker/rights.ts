@@ -1,6 +1,6 @@
 /**
  * Topic rights, asked where something leaves: a publication for the broker, a subscription for the broker, a message for the
- * client. Whichever way it came there (a will, QoS -1, an earlier life, the operator), it passes here; asking already when
+ * client. Whichever way it came there (a will, QoS -1, an earlier run, the operator), it passes here; asking already when
  * it comes in only spares the way, and lets the device hear a refusal.
  */
 import type { Way } from "../access.ts";

@@ -62,7 +62,7 @@ export function resendAll(context: Context, broker: BrokerSession<Session>): voi
     broker.queueAll();
     return sendWaiting(context, broker);
   }
-  // Something was outside at an end: should it happen again, it is to be known whether the broker lived.
+  // Something was outside at an end: should it happen again, it is to be known whether the broker was alive.
   if (broker.search.remembers) ping(context, broker, undefined);
   for (const exchange of broker.inFlight.values()) {
     if (exchange.kind !== "publish") sendRequest(context, broker, exchange);

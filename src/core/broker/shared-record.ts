@@ -4,7 +4,7 @@ import type { SessionRecord } from "../record.ts";
 import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 
-/** Of a lane also which filters stand on it: the next life takes them there again. */
+/** Of a lane also which filters stand on it: the next run takes them there again. */
 export function recordOfShared(shared: SharedConnection<Session>): SessionRecord {
   const filters = shared.isLane ? [...shared.filters.all()] : [];
   return {

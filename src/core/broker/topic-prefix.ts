@@ -1,4 +1,4 @@
-/** The gateway's topics may live under a prefix at the broker; devices do not see it. */
+/** The gateway's topics may be under a prefix at the broker; devices do not see it. */
 
 const share = /^\$share\/[^/]+\//;
 

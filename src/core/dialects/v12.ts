@@ -124,7 +124,7 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
     case "WILLMSGUPD":
       return onWillMsgUpd(context, session, message);
     case "PINGRESP":
-      return; // we never ask, but it shows that the client lives
+      return; // we never ask, but it shows that the client is there
     case "CONNECT":
     case "SEARCHGW":
     case "ADVERTISE":

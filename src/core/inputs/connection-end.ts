@@ -27,7 +27,8 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
 
 /**
  * The broker is away: what the client waits for is taken into custody or granted, as its policy says. Where the broker has
- * just closed, not at once: over the next connection it may get its answer, and a poison is never acknowledged by us.
+ * just closed, not at once: over the next connection it may get its answer, and the gateway never acknowledges a
+ * packet that the broker closes for.
  */
 export function answerWithoutBroker(context: Context, link: Link, sessions: Iterable<Session>): void {
   if (context.now < link.answersFrom) return awaitCustody(context, link);

@@ -1,7 +1,7 @@
 /**
- * An MQTT session that an earlier life of the gateway had, and this one has not: clients go by another connection now, for
+ * An MQTT session that an earlier run of the gateway had, and this one has not: clients go by another connection now, for
  * the configuration has changed. Left alone, the broker would keep it and whatever comes for it, and give all of that to who
- * takes it up in a later life, a second time.
+ * takes it up in a later run, a second time.
  *
  * So it is left in order. Its connection is made once more, as a shared connection whose members are the clients that went by it. Its
  * subscriptions are ended; only then are they made anew elsewhere at this broker, so that nothing comes twice. What waits
@@ -57,7 +57,7 @@ export function beginLeaving(
   return true;
 }
 
-/** A shared connection of an earlier life that the configuration has no more. False: nor its upstream. */
+/** A shared connection of an earlier run that the configuration has no more. False: nor its upstream. */
 export function leaveShared(
   context: Context,
   key: string,
@@ -98,7 +98,7 @@ function takeUp(
   }
 }
 
-/** All sessions of the earlier life are back: whatever is to be left is connected to. */
+/** All sessions of the earlier run are back: whatever is to be left is connected to. */
 export function openLeavings(context: Context): void {
   for (const upstream of context.upstreams.all) {
     for (const [home, session] of upstream.movers.splice(0)) {

@@ -1,4 +1,4 @@
-/** A shared connection of an earlier life: the session at the broker is ours. */
+/** A shared connection of an earlier run: the session at the broker is ours. */
 import { restoreExperience } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { lanesMax } from "../own-ids.ts";
@@ -11,7 +11,7 @@ export function isSharedKey(clientId: string): boolean {
   return clientId.startsWith("\0");
 }
 
-/** Takes up the session of an earlier life; that of a shared connection which the configuration has no more is left in order. */
+/** Takes up the session of an earlier run; that of a shared connection which the configuration has no more is left in order. */
 export function restoreShared(context: Context, stored: StoredState): void {
   const { session, received } = stored;
   const { clientId } = session;

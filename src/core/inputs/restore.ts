@@ -1,5 +1,5 @@
 /**
- * A session of an earlier life of the gateway, taken up again.
+ * A session of an earlier run of the gateway, taken up again.
  *
  * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
  * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.

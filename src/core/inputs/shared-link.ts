@@ -1,7 +1,7 @@
 /**
  * The connection of a shared connection: opened at the start, and what its coming and going means for those who share it.
  *
- * A session that the broker keeps from somebody else, or from a life whose store is gone, is ended before ours begins:
+ * A session that the broker keeps from somebody else, or from a run whose store is gone, is ended before ours begins:
  * nobody would know what it subscribed to. Ours outlives every connection and, with a store, the gateway.
  * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
  * as their policy says.

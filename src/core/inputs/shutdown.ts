@@ -1,5 +1,5 @@
 /**
- * The gateway ends in order. Where sessions survive, nobody is told: the next life goes on with them. Otherwise active
+ * The gateway ends in order. Where sessions survive, nobody is told: the next run goes on with them. Otherwise active
  * clients are told, so that they look for a gateway at once; sleepers are not spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
  */
 import { closeLink, detach } from "../broker/links.ts";
@@ -24,7 +24,7 @@ export function onShutdown(context: Context): void {
   publishOffline(context);
   for (const upstream of context.upstreams.all) {
     const { service, sharedConnections } = upstream;
-    // Without a store the next life would not know what the session at the broker is for.
+    // Without a store the next run would not know what the session at the broker is for.
     for (const { broker } of upstream.allShared())
       closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
     if (sharedConnections.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });

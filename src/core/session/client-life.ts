@@ -51,5 +51,5 @@ export function silenceAllowedMs(context: Context, session: Session): number {
 /** Arms the deadline that the present state asks for, counted from the last message heard. */
 export function supervise(context: Context, session: Session): void {
   const from = session.state === "disconnected" || session.state === "lost" ? context.now : session.lastHeard;
-  context.deadlines.set(session.life, from + silenceAllowedMs(context, session));
+  context.deadlines.set(session.silence, from + silenceAllowedMs(context, session));
 }

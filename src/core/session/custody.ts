@@ -34,7 +34,7 @@ export function takeCustody(context: Context, session: Session, entry: OutboxEnt
 
 /**
  * A QoS 2 message is about to leave for the first time: its MsgId, and which of the broker's deliveries it is, must be
- * known to a later life, or the client would get it twice.
+ * known to a later run, or the client would get it twice.
  */
 export function persistFirstFlight(context: Context, session: Session, entry: OutboxEntry): void {
   if (!context.journal.enabled || entry.publication.qos !== 2) return;

@@ -1,5 +1,5 @@
 /**
- * The turns of a client's life that several procedures share: a change of state, being lost, the end of a session.
+ * Changes of a client's state that several procedures share: a change of state, being lost, the end of a session.
  * [MQTT-SN 1.2 §6.14]
  */
 
@@ -75,16 +75,16 @@ export function endForRoom(context: Context, session: Session): void {
   endSession(context, session, why);
 }
 
-export function onLifeDeadline(context: Context, session: Session): void {
+export function onSilenceDeadline(context: Context, session: Session): void {
   if (session.willPending) return giveUpWill(context, session);
   if (session.state === "disconnected" || session.state === "lost") {
     if (session.pendingConnect || session.awaitsForwarding) return supervise(context, session);
     detach(context, session, { how: "disconnect", endSession: true });
     return endSession(context, session, "expired");
   }
-  if (session.pendingConnect) return context.deadlines.set(session.life, context.now + context.repetitionMs); // it is back
+  if (session.pendingConnect) return context.deadlines.set(session.silence, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
-  if (context.now < due) return context.deadlines.set(session.life, due);
+  if (context.now < due) return context.deadlines.set(session.silence, due);
   // Sleepers are told nothing: they do not listen, and their next message is answered.
   markLost(context, session, {
     why: session.state === "active" ? "keep alive ran out" : "slept too long",

@@ -27,7 +27,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   forgetBrokerState(context, session);
   forgetExperience(context, session.broker, session.clientId);
   if (!session.shared) keepExperience(context, session);
-  context.deadlines.clear(session.life);
+  context.deadlines.clear(session.silence);
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
   keepAllowance(context, session);
@@ -37,7 +37,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.out.report({ event: "session_ended", clientId: session.clientId, why });
 }
 
-/** A client that begins anew does not begin the search for its poison anew. */
+/** A client that begins anew does not begin the search for its forbidden packet anew. */
 function keepExperience(context: Context, { clientId, broker }: Session): void {
   const { experience } = context;
   experience.delete(clientId);

@@ -39,7 +39,7 @@ export function takeExpired(context: Context, session: Session): OutboxEntry[] {
 }
 
 /**
- * The wall clock was set. Messages of an earlier life are as old as it says; what was stored by a clock that was wrong,
+ * The wall clock was set. Messages of an earlier run are as old as it says; what was stored by a clock that was wrong,
  * or by none, is stored anew.
  */
 export function onClockSet(context: Context): void {

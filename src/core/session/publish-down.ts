@@ -276,7 +276,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
   const { behind } = outbox.inFlight;
-  // The store owes an answer: a PUBREL that left now could be forgotten by the next life, and the message would come twice.
+  // The store owes an answer: a PUBREL that left now could be forgotten by the next run, and the message would come twice.
   if (behind !== undefined && behind > context.store.answered) return armRetry(context, session);
   if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.

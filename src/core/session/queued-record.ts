@@ -1,7 +1,7 @@
 /**
  * A message that waits for a client, made, stored and taken up again.
  *
- * Its age within one life of the gateway goes by the monotonic clock. Over a restart the time between counts only where
+ * Its age within one run of the gateway goes by the monotonic clock. Over a restart the time between counts only where
  * the wall clock could be trusted at both ends; till then age stands still (expiry.ts catches up when the clock is set).
  */
 import type { Context } from "../context.ts";
@@ -67,7 +67,7 @@ function inVain({ unanswered }: OutboxEntry): Pick<QueuedRecord, "unanswered"> {
   return { unanswered: { tries, rounds, proofs, fullProofs } };
 }
 
-/** An entry of an earlier life. */
+/** An entry of an earlier run. */
 export function entryFrom(context: Context, clientId: string, seq: number, record: QueuedRecord): OutboxEntry {
   const { publication, msgId, released, since = 0, left, due = 0 } = record;
   const wall = context.environment.wallClock();
@@ -83,7 +83,7 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
     msgId,
     released,
     seq,
-    // What was sent in vain does not head the next life either. Its time begins anew, as all time does.
+    // What was sent in vain does not head the next run either. Its time begins anew, as all time does.
     unanswered: record.unanswered && { ...newUnanswered(), ...record.unanswered, isAside: true, until: soon },
   };
 }

@@ -54,7 +54,7 @@ export function noteChanged(context: Context, session: Session): void {
   context.journal.note(session, () => storedRecordOf(session));
 }
 
-/** More than CONNECT was heard: it does not have its place for nothing, and keeps it in the next life. */
+/** More than CONNECT was heard: it does not have its place for nothing, and keeps it in the next run. */
 export function noteSpoke(context: Context, session: Session): void {
   session.spoke = true;
   context.sessions.noteStanding(session);

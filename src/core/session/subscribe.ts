@@ -80,7 +80,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = assignTopic(context, session, what.filter);
     if (!topic) return haveNoRoom();
-    // Also if the broker refuses: a REGISTER may tell the client this id, and a later life may not give it to another name.
+    // Also if the broker refuses: a REGISTER may tell the client this id, and a later run may not give it to another name.
     if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }

@@ -1,6 +1,6 @@
 /**
  * What the gateway keeps of a client in words: names that have topic ids, filters, the will. Their number alone is no limit:
- * a name may have 65,535 octets, and all of it is held in memory and on disk for as long as the session lives.
+ * a name may have 65,535 octets, and all of it is held in memory and on disk for as long as the session exists.
  */
 import { utf8Length } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";

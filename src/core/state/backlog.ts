@@ -83,7 +83,7 @@ export class Backlog {
     this.#add(this.head.length - this.#count, bytes - this.#bytes);
   }
 
-  /** What an earlier life of the gateway left on disk: so many, with so many octets, under the numbers `first` to `last`. */
+  /** What an earlier run of the gateway left on disk: so many, with so many octets, under the numbers `first` to `last`. */
   restore(stored: {
     readonly count: number;
     readonly octets: number;

@@ -32,7 +32,7 @@ export interface Connection {
   answersFrom: Instant;
   limits: BrokerLimits;
   readonly clean: boolean;
-  /** Opened for a session of an earlier life of the gateway. */
+  /** Opened for a session of an earlier run of the gateway. */
   readonly resumes: boolean;
   /** The will that the broker holds for this connection. */
   readonly will: Will | undefined;
@@ -66,7 +66,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   connection = 0;
   /**
    * The broker may have begun a new session without our hearing so: an attempt to connect ended before its answer, the
-   * broker was restarted from an older state, or our own last life ended before it had subscribed. What it calls present
+   * broker was restarted from an older state, or our own last run ended before it had subscribed. What it calls present
    * then may be without our subscriptions.
    */
   sessionUncertain = true;
@@ -106,7 +106,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   readonly askedAgain = new SmallMap<string, true>();
 
   /**
-   * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier life of the
+   * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier run of the
    * gateway: an id that still means a QoS 2 message of then would swallow a new one.
    */
   constructor(
@@ -163,7 +163,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lastPacketId;
   }
 
-  /** An exchange of an earlier life; what was released still counts against the broker's window. */
+  /** An exchange of an earlier run; what was released still counts against the broker's window. */
   restore(exchange: PublishExchange<Client>): void {
     this.add(exchange);
     if (exchange.stage !== "waiting") this.#countOpen(exchange, 1);

@@ -31,7 +31,7 @@ export function checkClient(subject: Subject): number {
   checkUplink(subject, tell);
   checkSubscribing(subject, tell);
   checkBacklog(subject, tell);
-  checkLife(subject, tell);
+  checkSilence(subject, tell);
   checkConnection(subject, tell);
   checkLimits(subject, tell);
   return held;
@@ -142,15 +142,15 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
 }
 
 /** The deadline that its state asks for is set, and not later than that. */
-function checkLife({ gateway, session, procedures }: Subject, tell: Found): void {
-  const { life, state, pendingConnect, awaitsForwarding } = session;
+function checkSilence({ gateway, session, procedures }: Subject, tell: Found): void {
+  const { silence, state, pendingConnect, awaitsForwarding } = session;
   // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
-  if (life.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
+  if (silence.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
     tell(` is ${state}, and no deadline ends that`);
   // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
   const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
-  if (life.at !== undefined && !pendingConnect && life.at > Math.ceil(latest))
-    tell(` is ${state}, and its deadline comes ${life.at - latest} ms late`);
+  if (silence.at !== undefined && !pendingConnect && silence.at > Math.ceil(latest))
+    tell(` is ${state}, and its deadline comes ${silence.at - latest} ms late`);
 }
 
 /** It has a connection of its own exactly as long as somebody needs it. */

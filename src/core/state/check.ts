@@ -26,7 +26,7 @@ export interface Turn {
   readonly effects: readonly Effect[];
 }
 
-/** What the check asks of the floors above. */
+/** What the check asks of the layers above. */
 export interface Procedures {
   recordOf(session: Session): SessionRecord;
   silenceAllowedMs(session: Session): number;

@@ -1,5 +1,5 @@
 /**
- * The client's life as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4]
+ * The client's states, as the gateway sees them. [MQTT-SN 1.2 §6.14, Fig. 4]
  *
  * Which step follows which is data; what a step does is in the procedures' files. `docs/` draws its diagram from this
  * table. A session that is not here does not exist: an unknown sender has no state. What a session is besides (its client

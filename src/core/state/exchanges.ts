@@ -172,7 +172,7 @@ export interface RetainedWait<Client extends ExchangeClient> {
 /** A filter that at least one client of the shared connection subscribes to. */
 export interface SharedFilter<Client extends ExchangeClient> {
   readonly filter: string;
-  /** MQTT 5 subscription identifier, made of the filter: a later life of the gateway makes the same. */
+  /** MQTT 5 subscription identifier, made of the filter: a later run of the gateway makes the same. */
   readonly id: number;
   /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
   readonly members: SmallMap<Client, QoS>;

@@ -1,4 +1,4 @@
-/** Clients that the broker has accepted, longest ago first, also in earlier lives: they may connect while it is away. */
+/** Clients that the broker has accepted, longest ago first, also in earlier runs: they may connect while it is away. */
 import type { Journal } from "../journal.ts";
 
 /** Beyond, the first is forgotten. */
@@ -30,7 +30,7 @@ export class KnownClients {
     if (this.#clientIds.delete(clientId)) this.#journal.remove({ of: "known", clientId, id: 0, record: undefined });
   }
 
-  /** One of an earlier life. */
+  /** One of an earlier run. */
   restore(clientId: string): void {
     this.#clientIds.add(clientId);
   }

@@ -17,7 +17,7 @@ export class Letters {
   readonly present = new Map<number, string>();
   last = 0;
 
-  /** One of an earlier life. */
+  /** One of an earlier run. */
   restore(id: number, clientId: string): void {
     this.present.set(id, clientId);
     this.last = Math.max(this.last, id);

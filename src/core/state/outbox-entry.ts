@@ -14,7 +14,7 @@ export interface OutboxEntry {
   expiresAt: Instant | undefined;
   /** The same by the wall clock, as it is stored; 0 = unknown. */
   due: number;
-  /** `due` is of an earlier life of the gateway, whose clock could be trusted. */
+  /** `due` is of an earlier run of the gateway, whose clock could be trusted. */
   readonly dueStands: boolean;
   /** The broker's side, until it is acknowledged there. */
   received: Received | undefined;

@@ -89,7 +89,7 @@ export class Outbox {
 
   /**
    * `start`: where MsgIds towards the client begin. Random, since the client may hold a QoS 2 message of an earlier
-   * life of the gateway, under an id that must not mean a new one. `total`: what waits in all outboxes together; each
+   * run of the gateway, under an id that must not mean a new one. `total`: what waits in all outboxes together; each
    * counts its own in there.
    */
   constructor(start: number, total: Tally) {

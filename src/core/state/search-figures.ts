@@ -15,7 +15,7 @@ export const searchFigures = {
   unwitnessedSpanMs: 120_000,
   /**
    * Different packets that died with nothing answered in between: it is the broker. Of one client alone there may be several
-   * poisons in a row: as long as it has more to try, up to so many.
+   * forbidden packets in a row: as long as it has more to try, up to so many.
    */
   differentDeaths: 3,
   differentDeathsOfOne: 8,
@@ -38,7 +38,7 @@ export const searchFigures = {
   /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
   quickEnds: 6,
   /**
-   * So many ends in a row with nothing answered: whoever flows dies, so there are many poisons, or the broker is sick. From then
+   * So many ends in a row with nothing answered: whoever flows dies, so there are many forbidden packets, or the broker is sick. From then
    * on each connection begins with one packet alone that nothing is held against.
    */
   endsBeforeScout: 5,

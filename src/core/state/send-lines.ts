@@ -125,7 +125,7 @@ export class SendLines<Client extends ExchangeClient> {
     const lines = [...this.#held.values(), ...this.#exactlyOnce.values(), ...this.#free.values()]
       .map((own) => own.filter(this.#waits))
       .filter((own) => own.length > 0);
-    // Each turn one further back too: should every line be headed by a poison, the second turn passes.
+    // Each turn one further back too: should every line be headed by a forbidden packet, the second turn passes.
     const place = turn % lines.length;
     const own = lines[place];
     return own?.[(place + Math.floor(turn / lines.length)) % Math.min(own.length, each)];

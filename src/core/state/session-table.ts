@@ -147,7 +147,7 @@ export class SessionTable {
   #longestSilent({ vouched, now }: Newcomer, host?: string): Session | undefined {
     for (const session of this.#silent) {
       if (!isFree(session) || (host !== undefined && session.host !== host)) continue;
-      // Of an earlier life, or gone: it has had its time.
+      // Of an earlier run, or gone: it has had its time.
       const hadTime = session.isUnasked || isIdle(session) || now - session.lastHeard >= silenceGraceMs;
       if (vouched || hadTime) return session;
     }

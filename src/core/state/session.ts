@@ -57,7 +57,7 @@ export class Session {
   /** What is owed to the broker on this client's behalf. */
   readonly account: Account;
   state: ClientState = "disconnected";
-  /** Since when it has this state, and why, for people; undefined and "" = since an earlier life of the gateway. */
+  /** Since when it has this state, and why, for people; undefined and "" = since an earlier run of the gateway. */
   stateSince: Instant | undefined = undefined;
   stateWhy = "";
   peer: PeerId | undefined = undefined;
@@ -108,11 +108,11 @@ export class Session {
   brokerRefused = false;
   /** Its id at the broker is another's: it has no connection, and gets none. */
   lacksId = false;
-  /** Where it went by in an earlier life: the session there is left in order, and its subscriptions may stand there still. */
+  /** Where it went by in an earlier run: the session there is left in order, and its subscriptions may stand there still. */
   leaves: string | undefined = undefined;
   /** Its connection is made when that is done. */
   isHeldBack = false;
-  /** More than CONNECT and goodbye was heard from it, in whichever life of the gateway. */
+  /** More than CONNECT and goodbye was heard from it, in whichever run of the gateway. */
   spoke = false;
   /** The operator knows it: a rule names it, or it has proved who it is. */
   vouched = false;
@@ -125,7 +125,7 @@ export class Session {
   unproven: { heard: number; sent: number; waits: boolean } | undefined = undefined;
   /** Where it was last: a host, or a node behind a forwarder. Set by the table of sessions. */
   host: string | undefined = undefined;
-  /** Of an earlier life, and not heard in this one: whether it is let in is asked at its first word. */
+  /** Of an earlier run, and not heard in this one: whether it is let in is asked at its first word. */
   isUnasked = false;
   /** Topics that it may use, as `rightsBy` said of it when it was at `rightsAt`; undefined = all. See `Context.rightsOf`. */
   rights: Rights | undefined = undefined;
@@ -139,7 +139,7 @@ export class Session {
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
-  readonly life: Deadline<Session, "life"> = new Deadline<Session, "life">(this, "life");
+  readonly silence: Deadline<Session, "silence"> = new Deadline<Session, "silence">(this, "silence");
   /** The next try of what is in flight towards the client. */
   readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
   /** The first message that waits too long. */

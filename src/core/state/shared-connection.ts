@@ -45,7 +45,7 @@ export class SharedConnection<Client extends ExchangeClient> {
   readonly copyCount = new CopyCount();
   /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
   readonly undecided = new Set<SharedFilter<Client>>();
-  /** Of a lane of an earlier life: the filters that stood on it. */
+  /** Of a lane of an earlier run: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
   readonly recentDeliveries = new Map<number, { readonly received: Received; readonly hash: number }>();

@@ -14,7 +14,7 @@ const payloadBytesMax = 1_024;
 
 export class Shown {
   readonly #byName = new SmallMap<string, ShownRecord>();
-  /** It changed in this life of the gateway. */
+  /** It changed in this run of the gateway. */
   isNew = false;
 
   /** The client has this now. Answers whether it should be written soon: the broker is known to keep it. */

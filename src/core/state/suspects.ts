@@ -111,7 +111,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (suspicion) this.#suspicions.bind(packet, suspicion);
   }
 
-  /** A suspect of an earlier life, or one of a kind that was taken out before. */
+  /** A suspect of an earlier run, or one of a kind that was taken out before. */
   suspect(init: {
     key: string;
     client: string;
@@ -172,7 +172,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testAt = this.#rounds === 0 ? now : now + grown(figures.testFirstMs, this.#rounds - 1, figures.testMaxMs);
   }
 
-  /** The broker lives: it answered PINGREQ. */
+  /** The broker is alive: it answered PINGREQ. */
   showsLife(): void {
     this.#isAlive = true;
   }
@@ -412,7 +412,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /**
-   * Everybody who has something to send may have a poison in front: one that nothing is held against, of another client each
+   * Everybody who has something to send may have a forbidden packet in front: one that nothing is held against, of another client each
    * time and further back each time, shows whether anything gets through, and is the witness of those that died.
    */
   #nextScout(waiting: Waiting<Packet>): Packet | undefined {

@@ -21,7 +21,7 @@ export interface Suspicion<Packet> {
   /** Deaths with a witness since the one before; the first counts. */
   epochs: number;
   firstDeath: Instant;
-  /** From sending to death, all together, and of how many deaths that is (not of those of an earlier life). */
+  /** From sending to death, all together, and of how many deaths that is (not of those of an earlier run). */
   exposureMs: number;
   timed: number;
   /** How many packets went out on the connection of its last death, up to it. */

@@ -1,7 +1,7 @@
 /**
  * The topic ids of one client.
  *
- * An id, once given to a name, keeps it for the life of the session: a wrong match would be "potentially disastrous"
+ * An id, once given to a name, keeps it for as long as the session exists: a wrong match would be "potentially disastrous"
  * (the standard's words). After a reconnect the client may have lost its table, so every id carries a bit: does the
  * client know it? If not, a REGISTER under the same id goes before the next PUBLISH. Ids are taken in ascending order
  * from a start that moves on with every session of the client, so a stale id of an earlier session is refused rather
@@ -27,7 +27,7 @@ export interface Topic {
   known: boolean;
   /** A SUBACK, or the REGACK to a REGISTER of the client, has said it; the client may have lost it since. */
   told: boolean;
-  /** An answer of the client, or its own use, showed that it knows: the next life of the gateway may build on that. */
+  /** An answer of the client, or its own use, showed that it knows: the next run of the gateway may build on that. */
   confirmed: boolean;
   /** The client refused it in REGACK; not offered again before the next CONNECT. */
   refused: boolean;
@@ -36,7 +36,7 @@ export interface Topic {
 }
 
 /**
- * As it is stored. What the last words told the client may not have left: known to a later life is what an answer has
+ * As it is stored. What the last words told the client may not have left: known to a later run is what an answer has
  * confirmed.
  */
 export function recordOfTopic({ name, confirmed, told }: Topic): TopicRecord {

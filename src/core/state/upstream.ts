@@ -1,5 +1,5 @@
 /**
- * The brokers that the gateway serves, and which client uses which. A session keeps its upstream as long as it lives;
+ * The brokers that the gateway serves, and which client uses which. A session keeps its upstream as long as it exists;
  * after a restart the rules are asked anew, and what is owed for the client goes where they say then.
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
@@ -18,7 +18,7 @@ export class Upstream<Client extends ExchangeClient> {
   readonly service: BrokerSession<Client>;
   /** Connections that clients share; none where each has its own. The first is also the service's. */
   readonly sharedConnections: readonly SharedConnection<Client>[];
-  /** MQTT sessions of an earlier life that are left in order. */
+  /** MQTT sessions of an earlier run that are left in order. */
   readonly leaving = new Set<SharedConnection<Client>>();
   /** Something waits until their subscriptions are ended. */
   isHolding = false;
@@ -29,7 +29,7 @@ export class Upstream<Client extends ExchangeClient> {
    * could not be found out, and copies are counted.
    */
   copies: Copies | "unknown" | "asked" | "counted";
-  /** All sessions of an earlier life are back, and each filter stands where it belongs. */
+  /** All sessions of an earlier run are back, and each filter stands where it belongs. */
   isSettled = false;
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {

@@ -1,5 +1,5 @@
 /**
- * What the child says, as far as it makes sense: it has parts of other people in it, and what they hear in the air. Whatever
+ * What the child says, as far as it makes sense: it has parts of other people in it, and what they hear by radio. Whatever
  * is not of this shape is no report, and no reason for the gateway to fall over.
  */
 import { z } from "zod";

@@ -1,6 +1,6 @@
 /**
  * Keeps the process that has the adapter running. noble's native part can stop an event loop for 40 s, and what it
- * forgets it does not remember: so it lives in a child, silence is a fault, and a fault ends the child. A new one is
+ * forgets it does not remember: so it runs in a child, silence is a fault, and a fault ends the child. A new one is
  * started after a pause that grows while none comes to work. The gateway waits for nothing of it.
  */
 import { type ChildProcess, fork } from "node:child_process";

@@ -7,7 +7,7 @@ export type Content = ReadonlyMap<string, number>;
 
 export const keyOf = ({ of, clientId, id }: Pick<Change, "of" | "clientId" | "id">) => `${of} ${clientId} ${id}`;
 
-/** A life's commits, from `first` on, over what the store held before. */
+/** A run's commits, from `first` on, over what the store held before. */
 export class Promised {
   readonly #seed: number;
   readonly #first: number;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type AccessPolicy, admitAll } from "../../../src/core/access.ts";
 import type { PeerId, PeerIdentity } from "../../../src/core/types.ts";
 import { Bench, connect, elsewhere, here, ping, publish, sleep, subscribe, wake } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 /** Denies these; notes who asked. */
 function denying(...denied: string[]): AccessPolicy & { readonly asked: [string, PeerId, PeerIdentity][] } {
@@ -20,18 +20,18 @@ function denying(...denied: string[]): AccessPolicy & { readonly asked: [string,
 
 const reading = publish({ topicIdType: "short", topicId: 0x6162, msgId: 9 });
 
-/** A life with this client, connected or asleep, and one more; the next one has these rules. */
-function nextLife(access: AccessPolicy, { asleep = false, clean = false } = {}): Life {
-  const life = new Life();
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: clean })));
-  life.keep(bench.link().up());
-  const { packetId } = life.keep(bench.client(subscribe("t", 1, 2))).effect("subscribe");
-  life.keep(bench.link().acks("suback", packetId, 1));
-  if (asleep) life.keep(bench.client(sleep(600)));
-  life.keep(bench.client(connect({ clientId: "good" }), elsewhere));
-  life.keep(bench.link("good").up());
-  return new Life({ access }, life.table);
+/** A run with this client, connected or asleep, and one more; the next one has these rules. */
+function nextRun(access: AccessPolicy, { asleep = false, clean = false } = {}): GatewayRun {
+  const run = new GatewayRun();
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: clean })));
+  run.keep(bench.link().up());
+  const { packetId } = run.keep(bench.client(subscribe("t", 1, 2))).effect("subscribe");
+  run.keep(bench.link().acks("suback", packetId, 1));
+  if (asleep) run.keep(bench.client(sleep(600)));
+  run.keep(bench.client(connect({ clientId: "good" }), elsewhere));
+  run.keep(bench.link("good").up());
+  return new GatewayRun({ access }, run.table);
 }
 
 describe("a restored session that the rules deny [5.3.1]", () => {
@@ -40,7 +40,7 @@ describe("a restored session that the rules deny [5.3.1]", () => {
     ["subscribes", subscribe("other", 1, 3)],
     ["pings", ping],
   ])("%s: it is told, and has no connection to the broker", (_name, message) => {
-    const { bench } = nextLife(denying("c1"));
+    const { bench } = nextRun(denying("c1"));
     expect(bench.links.has("c1")).toBe(false);
     bench.client(message).gets("DISCONNECT").asks();
     expect(
@@ -54,23 +54,23 @@ describe("a restored session that the rules deny [5.3.1]", () => {
   });
 
   test.each([here, "udp/192.0.2.77:7" as PeerId])("asleep: it does not wake, at %s", (peer) => {
-    const { bench } = nextLife(denying("c1"), { asleep: true });
+    const { bench } = nextRun(denying("c1"), { asleep: true });
     expect(bench.links.has("c1")).toBe(false);
     bench.client(wake(), peer).gets("DISCONNECT").asks();
   });
 
   test("is kept, and goes on when it is let in again; a clean one is over", () => {
-    const denied = nextLife(denying("c1"));
+    const denied = nextRun(denying("c1"));
     expect(denied.bench.core.session("c1")?.view).toMatchObject({ state: "disconnected", subscriptions: 1 });
-    const { bench } = new Life({}, denied.table);
+    const { bench } = new GatewayRun({}, denied.table);
     bench.client(connect({ cleanSession: false })).asks("openLink");
     bench.link().up(true).gets("CONNACK");
-    expect(nextLife(denying("c1"), { clean: true }).bench.core.session("c1")).toBe(undefined);
+    expect(nextRun(denying("c1"), { clean: true }).bench.core.session("c1")).toBe(undefined);
   });
 
   test("who is let in is asked at the start and at its first word, with who it is, and never again", () => {
     const access = denying();
-    const { bench } = nextLife(access);
+    const { bench } = nextRun(access);
     bench.link().up(true);
     const identity = { name: "udp/192.0.2.1", by: "address", verified: false };
     expect(access.asked.filter(([clientId]) => clientId === "c1")).toEqual([["c1", here, identity]]);

@@ -107,7 +107,7 @@ describe("subscriptions [4.2]", () => {
     expect(delivers("ab")).toEqual(["a0"]);
     expect(delivers("#")).toEqual(["b0"]);
     expect(delivers("ab", "#").sort()).toEqual(["a0", "b0"]);
-    expect(delivers("of an earlier life").sort()).toEqual(["a0", "b0"]);
+    expect(delivers("of an earlier run").sort()).toEqual(["a0", "b0"]);
   });
 
   test("a shared subscription goes to the broker as it is; our members take turns, those who are there first [i35]", () => {

@@ -299,8 +299,8 @@ describe("wills [4.2]", () => {
   });
 });
 
-describe("a later life [4.2]", () => {
-  /** What a store keeps of a gateway's life. */
+describe("a later run [4.2]", () => {
+  /** What a store keeps of a gateway's run. */
   function kept(turns: readonly Turn[]): StoredState[] {
     const table = new StateTable();
     for (const { effects } of turns)
@@ -309,7 +309,7 @@ describe("a later life [4.2]", () => {
     return [...table.states()];
   }
 
-  function life(): StoredState[] {
+  function run(): StoredState[] {
     const gateway = new Bench({ durable: true, upstream: { ...testOptions.upstream, mode: "aggregating" } });
     const turns = [gateway.link("gateway").up()];
     turns.push(gateway.client(connect({ clientId: "a", cleanSession: false }), a));
@@ -328,7 +328,7 @@ describe("a later life [4.2]", () => {
   }
 
   test("goes on with the session at the broker: nothing is subscribed again, nothing taken twice", () => {
-    const gateway = restored(life());
+    const gateway = restored(run());
     expect(shared(gateway).delivers({ topicName: "ab", qos: 2, packetId: 8, dup: true }).effect("ackBroker").ack).toBe(
       "pubrec",
     );
@@ -354,7 +354,7 @@ describe("a later life [4.2]", () => {
   });
 
   test("a client whose rules have changed is subscribed where it is now, and keeps what waits for it", () => {
-    const gateway = restored(life(), { mode: "transparent" });
+    const gateway = restored(run(), { mode: "transparent" });
     gateway.link("gateway").acks("unsuback", 1); // what is there is left first: leaving.test.ts
     expect(gateway.link("a").up(true).effect("subscribe").topicFilter).toBe("ab");
     expect(gateway.core.session("a")?.view.waitingMessages).toBe(1);

@@ -3,27 +3,27 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { Tally } from "../../../src/core/counters.ts";
 import { Journal } from "../../../src/core/journal.ts";
 import { type Bench, connect, ping, register } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function crowd(life: Life, size: number): Bench {
-  const { bench } = life;
+function crowd(run: GatewayRun, size: number): Bench {
+  const { bench } = run;
   for (let i = 0; i < size; i++) {
-    life.keep(bench.client(connect({ clientId: `c${i}`, cleanSession: false, duration: 60_000 }), `udp/10.0.0.${i}:9`));
-    life.keep(bench.link(`c${i}`).up());
+    run.keep(bench.client(connect({ clientId: `c${i}`, cleanSession: false, duration: 60_000 }), `udp/10.0.0.${i}:9`));
+    run.keep(bench.link(`c${i}`).up());
   }
   return bench;
 }
 
 test("of a crowd, the sessions that a turn touched are looked at in this turn", () => {
-  const life = new Life();
-  const bench = crowd(life, 210);
+  const run = new GatewayRun();
+  const bench = crowd(run, 210);
   vi.spyOn(Journal.prototype, "mark").mockImplementation(() => {});
   expect(() => {
-    life.keep(bench.client(register("temperature"), "udp/10.0.0.7:9"));
+    run.keep(bench.client(register("temperature"), "udp/10.0.0.7:9"));
   }).toThrow(/client c7: "spoke" of its session changed, and it was not marked to be stored/);
 });
 
@@ -31,7 +31,7 @@ test.each([
   [150, 1],
   [210, 1_000],
 ])("of %i sessions all are looked at after at most %i turns", (size, turns) => {
-  const bench = crowd(new Life(), size);
+  const bench = crowd(new GatewayRun(), size);
   (bench.core.counters.buffered as Tally).messages++;
   let passed = 0;
   expect(() => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { UpstreamPolicy } from "../../../src/core/options.ts";
 import { Bench, connect, disconnect, elsewhere, here, publish, sleep } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const policy = (over: Partial<UpstreamPolicy>): UpstreamPolicy => ({ ...testOptions.upstream, ...over });
@@ -44,8 +44,8 @@ describe("a client with an id of the gateway's own [4.2]", () => {
     gateway.client(connect({ clientId: "mbarn" }), elsewhere); // over a shared connection nobody has an id
   });
 
-  test("of an earlier life, before that id was the gateway's: it gets no connection, and what it said is kept", () => {
-    const first = new Life();
+  test("of an earlier run, before that id was the gateway's: it gets no connection, and what it said is kept", () => {
+    const first = new GatewayRun();
     first.keep(first.bench.client(connect({ cleanSession: false })));
     first.keep(first.bench.link().up());
     const second = new Bench({ upstream: policy({ serviceClientId: "gateway" }), durable: true }, [

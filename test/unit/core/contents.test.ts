@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { PayloadPolicy } from "../../../src/core/payloads.ts";
 import { connect, octets, pubAck, publish, sleep, type Turn, wake } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const modes = ["transparent", "aggregating"] as const;
@@ -49,18 +49,18 @@ const storing = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const
 function begun(mode: Mode, payloads: PayloadPolicy, over: Partial<CoreOptions> = {}) {
   const upstream = { ...testOptions.upstream, mode, will: { ...testOptions.upstream.will, held: "gateway" as const } };
   const uplink = { ...testOptions.uplink, policyOf: () => storing };
-  const life = new Life({ payloads, upstream, uplink, ...over });
-  return connectedIn(life, mode);
+  const run = new GatewayRun({ payloads, upstream, uplink, ...over });
+  return connectedIn(run, mode);
 }
 
-function connectedIn(life: Life, mode: Mode) {
-  const { bench } = life;
+function connectedIn(run: GatewayRun, mode: Mode) {
+  const { bench } = run;
   const link = () => bench.link(mode === "transparent" ? "c1" : "gateway");
-  if (mode === "aggregating") life.keep(link().up());
-  life.keep(bench.client(connect({ cleanSession: false })));
-  if (mode === "transparent") life.keep(link().up());
-  life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-  return { life, bench, link };
+  if (mode === "aggregating") run.keep(link().up());
+  run.keep(bench.client(connect({ cleanSession: false })));
+  if (mode === "transparent") run.keep(link().up());
+  run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  return { run, bench, link };
 }
 
 function published(turn: Turn) {
@@ -72,7 +72,7 @@ function published(turn: Turn) {
 }
 
 /** Publications on disk on their way to the broker. */
-function recordsOf({ table }: Life) {
+function recordsOf({ table }: GatewayRun) {
   const backlog = table.read("c1", 0, 100).map(([, { publication }]) => publication);
   const uplink = [...table.states()].flatMap((state) => state.uplink.map(([, { publication }]) => publication));
   return [...backlog, ...uplink].map((each) => ({ ...each, payload: text(each.payload) }));
@@ -81,16 +81,16 @@ function recordsOf({ table }: Life) {
 describe.each(modes)("up, %s", (mode) => {
   test.each([0, 1, 2] as const)("at QoS %d what is made goes, and is asked for once", (qos) => {
     const payloads = new Shouting();
-    const { life, bench } = begun(mode, payloads);
-    const sent = published(life.keep(bench.client(publish({ qos, msgId: 7, data: octets("warm") }))));
+    const { run, bench } = begun(mode, payloads);
+    const sent = published(run.keep(bench.client(publish({ qos, msgId: 7, data: octets("warm") }))));
     expect(sent).toMatchObject([{ topicName: "t/json", payload: "WARM", qos }]);
-    life.keep(bench.client(publish({ qos, msgId: 7, dup: true, data: octets("warm") })));
+    run.keep(bench.client(publish({ qos, msgId: 7, dup: true, data: octets("warm") })));
     expect(payloads.asked).toBe(qos === 0 ? 2 : 1);
   });
 
   test("what does not fit goes as it is, counted, with the field and the octets", () => {
-    const { life, bench } = begun(mode, new Shouting());
-    const turn = life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
+    const { run, bench } = begun(mode, new Shouting());
+    const turn = run.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
     expect(published(turn)).toMatchObject([{ topicName: "t", payload: "bad" }]);
     expect(turn.events).toContainEqual({
       event: "payload_unfit",
@@ -106,49 +106,49 @@ describe.each(modes)("up, %s", (mode) => {
   });
 
   test("QoS 2: a repetition is known by what the device said, whatever was made of it, over a restart too", () => {
-    const { life, bench, link } = begun(mode, new Shouting());
-    const [sent] = published(life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))));
-    life.keep(link().acks("pubrec", sent?.packetId ?? 0)).gets("PUBREC");
-    life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") }))).gets("PUBREC");
-    const next = life.next();
+    const { run, bench, link } = begun(mode, new Shouting());
+    const [sent] = published(run.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))));
+    run.keep(link().acks("pubrec", sent?.packetId ?? 0)).gets("PUBREC");
+    run.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") }))).gets("PUBREC");
+    const next = run.next();
     const again = next.keep(next.bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") })));
     expect(published(again)).toEqual([]);
   });
 
   test("QoS 2 not answered yet: after a new CONNECT the device's repetition adopts it, another message does not", () => {
-    const { life, bench } = begun(mode, new Shouting());
-    expect(published(life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))))).toHaveLength(1);
-    life.keep(bench.client(connect({ cleanSession: false })));
-    const repeated = life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") })));
+    const { run, bench } = begun(mode, new Shouting());
+    expect(published(run.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") }))))).toHaveLength(1);
+    run.keep(bench.client(connect({ cleanSession: false })));
+    const repeated = run.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true, data: octets("warm") })));
     expect(published(repeated)).toEqual([]);
   });
 
   test("a declaration that changes changes nothing that waits under a packet id", () => {
-    const { life, bench, link } = begun(mode, new Shouting());
-    life.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") })));
-    life.keep(bench.input({ kind: "payloadsChanged", payloads: new Shouting("!") }));
-    life.keep(link().down());
+    const { run, bench, link } = begun(mode, new Shouting());
+    run.keep(bench.client(publish({ qos: 2, msgId: 7, data: octets("warm") })));
+    run.keep(bench.input({ kind: "payloadsChanged", payloads: new Shouting("!") }));
+    run.keep(link().down());
     if (mode === "transparent") bench.after(2_000);
-    const again = published(life.keep(link().up(true)));
+    const again = published(run.keep(link().up(true)));
     expect(again).toMatchObject([{ topicName: "t/json", payload: "WARM" }]);
-    const next = published(life.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("cold") }))));
+    const next = published(run.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("cold") }))));
     expect(next).toMatchObject([{ payload: "COLD!" }]);
   });
 
   test("accepted while the broker is away: what was made is on disk, and the declaration of then counts", () => {
-    const { life, bench, link } = begun(mode, new Shouting());
-    life.keep(link().down(false, { cause: "network" }));
-    life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") })));
+    const { run, bench, link } = begun(mode, new Shouting());
+    run.keep(link().down(false, { cause: "network" }));
+    run.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") })));
     bench.after(6_000);
-    const records = recordsOf(life);
+    const records = recordsOf(run);
     expect(records).toMatchObject([{ topicName: "t/json", payload: "WARM" }]);
-    life.keep(bench.client(publish({ qos: 1, msgId: 7, dup: true, data: octets("warm") })));
-    expect(recordsOf(life)).toEqual(records);
+    run.keep(bench.client(publish({ qos: 1, msgId: 7, dup: true, data: octets("warm") })));
+    expect(recordsOf(run)).toEqual(records);
   });
 
   test("a raw copy is a publication of its own, at the same QoS, on disk before either leaves", () => {
     for (const qos of [1, 2] as const) {
-      const { life, bench, link } = begun(mode, new Shouting("", "t/raw"));
+      const { run, bench, link } = begun(mode, new Shouting("", "t/raw"));
       const turn = bench.client(publish({ qos, msgId: 7, retain: true, data: octets("warm") }));
       const sent = published(turn);
       expect(sent).toMatchObject([
@@ -158,27 +158,27 @@ describe.each(modes)("up, %s", (mode) => {
       const { token } = turn.effect("persist");
       const behind = turn.effects.flatMap((effect) => (effect.kind === "publish" ? [effect.behind] : []));
       expect(behind).toEqual([token, token]);
-      life.keep(turn);
+      run.keep(turn);
       // The device's answer is that of what was made; the copy goes on alone, over a crash too.
-      life
+      run
         .keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[0]?.packetId ?? 0))
         .gets(qos === 1 ? "PUBACK" : "PUBREC");
-      expect(life.records).toBeGreaterThan(0);
-      life.keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[1]?.packetId ?? 0)).gets();
+      expect(run.records).toBeGreaterThan(0);
+      run.keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[1]?.packetId ?? 0)).gets();
       if (qos === 2) {
-        life.keep(link().acks("pubcomp", sent[1]?.packetId ?? 0)).gets();
+        run.keep(link().acks("pubcomp", sent[1]?.packetId ?? 0)).gets();
         continue;
       }
-      expect(life.records).toBe(0);
+      expect(run.records).toBe(0);
     }
   });
 
   test("a refused publication has no raw copy", () => {
-    const { life, bench } = begun(mode, new Shouting("", "t/raw"));
+    const { run, bench } = begun(mode, new Shouting("", "t/raw"));
     const { uplinkInFlightMax } = testOptions.clients;
     for (let msgId = 1; msgId <= uplinkInFlightMax; msgId++)
-      life.keep(bench.client(publish({ qos: 1, msgId, data: octets(`m${msgId}`) })));
-    const turn = life.keep(bench.client(publish({ qos: 1, msgId: 100, data: octets("more") }))).gets("PUBACK");
+      run.keep(bench.client(publish({ qos: 1, msgId, data: octets(`m${msgId}`) })));
+    const turn = run.keep(bench.client(publish({ qos: 1, msgId: 100, data: octets("more") }))).gets("PUBACK");
     expect(published(turn)).toEqual([]);
   });
 
@@ -194,53 +194,53 @@ describe.each(modes)("up, %s", (mode) => {
 
 describe.each(modes)("down, %s", (mode) => {
   function subscribed(payloads: PayloadPolicy) {
-    const { life, bench, link } = begun(mode, payloads);
-    const asked = life.keep(
+    const { run, bench, link } = begun(mode, payloads);
+    const asked = run.keep(
       bench.client({ type: "SUBSCRIBE", dup: false, qos: 2, topicIdType: "normal", msgId: 3, topic: "set" }),
     );
-    life.keep(link().acks("suback", asked.effect("subscribe").packetId, 2)).gets("SUBACK");
-    return { life, bench, link };
+    run.keep(link().acks("suback", asked.effect("subscribe").packetId, 2)).gets("SUBACK");
+    return { run, bench, link };
   }
 
   test.each([0, 1, 2] as const)("at QoS %d a command becomes the device's octets", (qos) => {
-    const { life, link } = subscribed(new Shouting());
-    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{on}"), qos }));
+    const { run, link } = subscribed(new Shouting());
+    const turn = run.keep(link().delivers({ topicName: "set", payload: octets("{on}"), qos }));
     expect(text(turn.message("PUBLISH").data)).toBe("on");
   });
 
   test("what is no command goes as it is", () => {
-    const { life, link } = subscribed(new Shouting());
-    expect(text(life.keep(link().delivers({ topicName: "set", payload: octets("on") })).message("PUBLISH").data)).toBe(
+    const { run, link } = subscribed(new Shouting());
+    expect(text(run.keep(link().delivers({ topicName: "set", payload: octets("on") })).message("PUBLISH").data)).toBe(
       "on",
     );
   });
 
   test("one that does not fit is dropped and told, the broker is released, and the next goes on", () => {
-    const { life, bench, link } = subscribed(new Shouting());
-    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{bad}"), qos: 1, packetId: 50 }));
+    const { run, bench, link } = subscribed(new Shouting());
+    const turn = run.keep(link().delivers({ topicName: "set", payload: octets("{bad}"), qos: 1, packetId: 50 }));
     expect(turn.sent).toEqual([]);
     expect(turn.drops).toEqual(["payload-unfit"]);
     expect(turn.effects).toContainEqual(expect.objectContaining({ kind: "ackBroker", ack: "puback", packetId: 50 }));
     expect(turn.events).toContainEqual(expect.objectContaining({ event: "payload_unfit", direction: "down" }));
-    life.keep(link().delivers({ topicName: "set", payload: octets("{on}") })).gets("PUBLISH");
+    run.keep(link().delivers({ topicName: "set", payload: octets("{on}") })).gets("PUBLISH");
     expect(bench.core.counters.payloadsUnfit).toBe(1);
   });
 
   test("for a sleeper it is made when it is accepted, before the limits on its size", () => {
     const buffer = { ...testOptions.buffer };
     const small = { ...buffer.policyOf("c1", "set"), payloadBytesMax: 3 };
-    const { life, bench, link } = begun(mode, new Shouting(), { buffer: { ...buffer, policyOf: () => small } });
-    const asked = life.keep(
+    const { run, bench, link } = begun(mode, new Shouting(), { buffer: { ...buffer, policyOf: () => small } });
+    const asked = run.keep(
       bench.client({ type: "SUBSCRIBE", dup: false, qos: 1, topicIdType: "normal", msgId: 3, topic: "set" }),
     );
-    life.keep(link().acks("suback", asked.effect("subscribe").packetId, 1)).gets("SUBACK");
-    life.keep(bench.client(sleep(100))).gets("DISCONNECT");
-    const turn = life.keep(link().delivers({ topicName: "set", payload: octets("{abc}"), qos: 1 }));
+    run.keep(link().acks("suback", asked.effect("subscribe").packetId, 1)).gets("SUBACK");
+    run.keep(bench.client(sleep(100))).gets("DISCONNECT");
+    const turn = run.keep(link().delivers({ topicName: "set", payload: octets("{abc}"), qos: 1 }));
     expect(turn.drops).toEqual([]);
-    life.keep(bench.input({ kind: "payloadsChanged", payloads: undefined }));
-    const woken = life.keep(bench.client(wake()));
+    run.keep(bench.input({ kind: "payloadsChanged", payloads: undefined }));
+    const woken = run.keep(bench.client(wake()));
     expect(text(woken.message("PUBLISH").data)).toBe("abc");
-    life.keep(bench.client(pubAck(woken.message("PUBLISH"))));
+    run.keep(bench.client(pubAck(woken.message("PUBLISH"))));
   });
 });
 
@@ -258,30 +258,30 @@ describe.each(modes)("who and when, MQTT 5, %s", (mode) => {
   ];
 
   test("a publication says who sent it, and that it is JSON if it is", () => {
-    const { life, bench } = begun(mode, new Shouting(), { upstream });
-    expect(published(life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") }))))).toMatchObject([
+    const { run, bench } = begun(mode, new Shouting(), { upstream });
+    expect(published(run.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("warm") }))))).toMatchObject([
       { meta: { userProperties: sender, contentType: "application/json" } },
     ]);
-    const [bad] = published(life.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("bad") }))));
+    const [bad] = published(run.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("bad") }))));
     expect(bad?.meta).toEqual({ userProperties: sender });
   });
 
   test("without the option, and with MQTT 3.1.1, it says nothing", () => {
     for (const over of [{ tellsSender: false }, { protocol: "3.1.1" as const }]) {
-      const { life, bench } = begun(mode, new Shouting(), { upstream: { ...upstream, ...over } });
-      const [sent] = published(life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") }))));
+      const { run, bench } = begun(mode, new Shouting(), { upstream: { ...upstream, ...over } });
+      const [sent] = published(run.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") }))));
       expect(sent && "meta" in sent).toBe(false);
     }
   });
 
-  test("what waited for the broker says when it was accepted, also in the next life", () => {
+  test("what waited for the broker says when it was accepted, also in the next run", () => {
     const accepted = Date.UTC(2026, 0, 2, 3, 4, 5);
-    const { life, bench, link } = begun(mode, new Shouting(), { upstream });
-    life.keep(link().down(false, { cause: "network" }));
+    const { run, bench, link } = begun(mode, new Shouting(), { upstream });
+    run.keep(link().down(false, { cause: "network" }));
     bench.after(6_000);
     bench.wallAhead = accepted - bench.now;
-    life.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
-    const next = life.next(accepted + 3_600_000);
+    run.keep(bench.client(publish({ qos: 1, msgId: 7, data: octets("bad") })));
+    const next = run.next(accepted + 3_600_000);
     const { bench: later } = connectedIn(next, mode);
     const turn = later.after(1_000);
     const reading = turn.effects.find((effect) => effect.kind === "fetch");
@@ -295,14 +295,14 @@ describe.each(modes)("who and when, MQTT 5, %s", (mode) => {
 });
 
 describe("wills", () => {
-  const say = (bench: Life["bench"], payload: string) => {
+  const say = (bench: GatewayRun["bench"], payload: string) => {
     bench.client(connect({ will: true, cleanSession: false }));
     bench.client({ type: "WILLTOPIC", qos: 1, retain: true, willTopic: "t" });
     return bench.client({ type: "WILLMSG", willMsg: octets(payload) });
   };
 
   test("the broker holds what was made, also of an update", () => {
-    const { bench } = new Life({ payloads: new Shouting() });
+    const { bench } = new GatewayRun({ payloads: new Shouting() });
     const { will } = say(bench, "gone").effect("openLink").link;
     expect(will).toMatchObject({ topicName: "t/json", payload: octets("GONE"), qos: 1, retain: true });
     bench.link().up();
@@ -311,14 +311,14 @@ describe("wills", () => {
   });
 
   test("one that was not updated is the broker's to publish, also while a declaration is there", () => {
-    const { bench } = new Life({ payloads: new Shouting() });
+    const { bench } = new GatewayRun({ payloads: new Shouting() });
     say(bench, "gone");
     bench.link().up();
     expect(bench.after(90_000).effect("closeLink").how).toBe("abandon");
   });
 
   test("one that does not fit is held as it is", () => {
-    const { bench } = new Life({ payloads: new Shouting() });
+    const { bench } = new GatewayRun({ payloads: new Shouting() });
     expect(say(bench, "bad").effect("openLink").link.will).toMatchObject({ topicName: "t", payload: octets("bad") });
   });
 

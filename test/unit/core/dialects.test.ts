@@ -187,7 +187,7 @@ test("a sleeper is not fetched from elsewhere in another language", () => {
   expect(port.core.session("young")?.view).toMatchObject({ state: "asleep", peer: young });
 });
 
-test("a later life goes on in the language of the earlier one; a client of 1.2 is stored as ever", () => {
+test("a later run goes on in the language of the earlier one; a client of 1.2 is stored as ever", () => {
   const port = both();
   expect(port.young("Z60")).toEqual(["Z"]);
   expect(port.old(disconnect).map(({ type }) => type)).toEqual(["DISCONNECT"]);

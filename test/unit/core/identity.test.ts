@@ -1,4 +1,4 @@
-/** Who has proved a name bears it, and nobody else does: at CONNECT, QoS -1, in an earlier life's session, as a sleeper that moves. */
+/** Who has proved a name bears it, and nobody else does: at CONNECT, QoS -1, in an earlier run's session, as a sleeper that moves. */
 import { describe, expect, test } from "vitest";
 import { createAccessPolicy } from "../../../src/config/access.ts";
 import { accessOptions } from "../../../src/config/access-options.ts";

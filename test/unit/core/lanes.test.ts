@@ -115,7 +115,7 @@ describe("a broker that sends a copy for each filter [4.2]", () => {
     expect(scene.waiting("a")).toBe(2);
   });
 
-  test("the next life of the gateway finds each filter where it stood, and asks for none anew", () => {
+  test("the next run of the gateway finds each filter where it stood, and asks for none anew", () => {
     const first = new Scene("each");
     for (const [clientId, filter] of [
       ["a", "x/#"],

@@ -1,4 +1,4 @@
-/** The configuration has changed since the last life: MQTT sessions that clients do not go by any more are left in order. */
+/** The configuration has changed since the last run: MQTT sessions that clients do not go by any more are left in order. */
 import { expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { StoredState } from "../../../src/core/record.ts";
@@ -8,11 +8,11 @@ import { testOptions } from "../../simulation/options.ts";
 
 type Mode = CoreOptions["upstream"]["mode"];
 
-class Life {
+class GatewayRun {
   readonly bench: Bench;
   readonly #table: StateTable;
 
-  constructor(mode: Mode, before?: Life) {
+  constructor(mode: Mode, before?: GatewayRun) {
     this.#table = before ? before.#table : new StateTable();
     const upstream = { ...testOptions.upstream, mode };
     this.bench = new Bench({ durable: true, upstream }, [...this.#table.states()] as StoredState[]);
@@ -44,22 +44,22 @@ const once = { topicName: "x/y", payload: octets("once"), qos: 2, packetId: 8 } 
 const later = { topicName: "x/y", payload: octets("later"), qos: 2, packetId: 9 } as const;
 
 test("from a connection of its own to a shared one: unsubscribed before it is subscribed, what waits is taken, then ended [4.2]", () => {
-  const first = new Life("transparent").begin("c1");
+  const first = new GatewayRun("transparent").begin("c1");
   first.note(first.bench.link("c1").delivers(once));
-  const { bench, ...second } = new Life("aggregating", first);
-  const life = Object.assign(Object.create(Life.prototype), second, { bench }) as Life;
+  const { bench, ...second } = new GatewayRun("aggregating", first);
+  const run = Object.assign(Object.create(GatewayRun.prototype), second, { bench }) as GatewayRun;
   expect(bench.links.has("gateway")).toBe(false); // its subscriptions would stand beside the old ones
   const up = bench.link("c1").up(true).asks("unsubscribe");
   bench
     .link("c1")
     .delivers({ ...once, dup: true })
     .asks("ackBroker"); // it is known
-  expect(life.waiting).toBe(1);
+  expect(run.waiting).toBe(1);
   bench.link("c1").acks("unsuback", up.effect("unsubscribe").packetId).asks("openLink");
   bench.link("gateway").up().asks("closeLink", "openLink");
   expect(bench.link("gateway").up().effect("subscribe").topicFilter).toBe("x/y");
   bench.link("c1").delivers(later).asks("ackBroker");
-  expect(life.waiting).toBe(2);
+  expect(run.waiting).toBe(2);
   const end = bench.after(2_000);
   end.asks("closeLink", "openLink");
   expect(end.effect("openLink").link).toMatchObject({ mqttClientId: "c1", clean: true });
@@ -68,9 +68,9 @@ test("from a connection of its own to a shared one: unsubscribed before it is su
 });
 
 test("from a shared connection to one of its own: the same, and the id of the shared one is the gateway's again [4.2]", () => {
-  const first = new Life("aggregating").begin("gateway");
+  const first = new GatewayRun("aggregating").begin("gateway");
   first.note(first.bench.link("gateway").delivers(once));
-  const { bench } = new Life("transparent", first);
+  const { bench } = new GatewayRun("transparent", first);
   expect(bench.links.has("c1")).toBe(false);
   bench
     .link("gateway")
@@ -87,30 +87,30 @@ test("from a shared connection to one of its own: the same, and the id of the sh
   expect(end.effect("openLink").link).toMatchObject({ mqttClientId: "gateway", clean: true });
 });
 
-test("the gateway dies meanwhile: the next life goes on with it [4.2]", () => {
-  const first = new Life("transparent").begin("c1");
-  const second = new Life("aggregating", first);
+test("the gateway dies meanwhile: the next run goes on with it [4.2]", () => {
+  const first = new GatewayRun("transparent").begin("c1");
+  const second = new GatewayRun("aggregating", first);
   second.note(second.bench.link("c1").up(true));
-  const third = new Life("aggregating", second);
+  const third = new GatewayRun("aggregating", second);
   third.bench.link("c1").up(true).asks("unsubscribe");
 });
 
 test("the broker is away at the start: clients that it knows go on all the same [4.2]", () => {
-  const first = new Life("transparent").begin("c1");
-  const { bench } = new Life("aggregating", first);
+  const first = new GatewayRun("transparent").begin("c1");
+  const { bench } = new GatewayRun("aggregating", first);
   bench.client(connect({ cleanSession: false }));
   const turn = bench.link("c1").down(false, { showedLife: false });
   expect(turn.sent.map(({ type }) => type)).toEqual(["CONNACK"]);
 });
 
 test("a broker that knows nothing of it, or will not have it, holds nobody up [4.2]", () => {
-  const first = new Life("transparent").begin("c1");
-  const forgotten = new Life("aggregating", first).bench;
+  const first = new GatewayRun("transparent").begin("c1");
+  const forgotten = new GatewayRun("aggregating", first).bench;
   const turn = forgotten.link("c1").up(false);
   expect(turn.effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link.mqttClientId] : []))).toEqual([
     "gateway",
     "c1",
   ]);
-  const refused = new Life("aggregating", first).bench;
+  const refused = new GatewayRun("aggregating", first).bench;
   refused.link("c1").refused("notSupported").asks("closeLink", "openLink");
 });

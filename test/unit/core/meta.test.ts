@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Change } from "../../../src/core/record.ts";
 import type { PublicationMeta } from "../../../src/core/types.ts";
 import { Bench, connect, octets, sleep, subscribe } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const meta: PublicationMeta = {
@@ -16,18 +16,18 @@ const meta: PublicationMeta = {
 
 const message = { topicName: "t", payload: octets("21.5"), qos: 2, retain: false, meta } as const;
 
-test("it is stored for a sleeper, counted against its buffer, and there in the next life", () => {
-  const life = new Life();
-  life.keep(life.bench.connected().client(sleep(600)));
-  const before = life.bench.core.counters.bufferedBytes;
-  life.keep(life.bench.link().delivers(message));
-  expect(life.bench.core.counters.bufferedBytes - before).toBeGreaterThan(
+test("it is stored for a sleeper, counted against its buffer, and there in the next run", () => {
+  const run = new GatewayRun();
+  run.keep(run.bench.connected().client(sleep(600)));
+  const before = run.bench.core.counters.bufferedBytes;
+  run.keep(run.bench.link().delivers(message));
+  expect(run.bench.core.counters.bufferedBytes - before).toBeGreaterThan(
     100 + "t21.5".length + "unitKtext/plainanswers7".length,
   );
-  expect([...life.table.states()][0]?.queued[0]?.[1].publication).toEqual(message);
-  const next = life.next();
+  expect([...run.table.states()][0]?.queued[0]?.[1].publication).toEqual(message);
+  const next = run.next();
   expect([...next.table.states()][0]?.queued[0]?.[1].publication).toEqual(message);
-  expect(next.bench.core.counters.bufferedBytes).toBe(life.bench.core.counters.bufferedBytes);
+  expect(next.bench.core.counters.bufferedBytes).toBe(run.bench.core.counters.bufferedBytes);
 });
 
 test("all who share a connection get it, each at its QoS; what is remembered of the delivery does without", () => {
@@ -49,12 +49,12 @@ test("all who share a connection get it, each at its QoS; what is remembered of 
 });
 
 test("a dead letter has it, and is sent again with it", () => {
-  const life = new Life({ buffer: { ...testOptions.buffer, bytesMax: 10 } });
-  life.keep(life.bench.connected().client(sleep(600)));
+  const run = new GatewayRun({ buffer: { ...testOptions.buffer, bytesMax: 10 } });
+  run.keep(run.bench.connected().client(sleep(600)));
   const record = { direction: "up", reason: "expired", publication: message, at: 0 } as const;
-  life.bench.input({ kind: "restored", letters: [[3, "c1"]] });
-  life.bench.link().down();
-  const turn = life.bench.input({ kind: "republish", letters: [[3, record]] });
+  run.bench.input({ kind: "restored", letters: [[3, "c1"]] });
+  run.bench.link().down();
+  const turn = run.bench.input({ kind: "republish", letters: [[3, record]] });
   const changes = turn.effects.flatMap((effect): readonly Change[] =>
     effect.kind === "persist" ? effect.changes : [],
   );

@@ -1,7 +1,7 @@
 /** A broker that answers a publication as if it were of another QoS (RabbitMQ 3.10: PUBACK to QoS 2): it comes to an end. */
 import { describe, expect, test } from "vitest";
 import { connect, octets, publish, type Turn } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const storing = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
@@ -12,35 +12,35 @@ const modes = ["transparent", "aggregating"] as const;
 
 /** A connected client that has registered a name; `link`: of the connection that it uses. */
 function begun(mode: (typeof modes)[number], will = false) {
-  const life = new Life({ uplink, upstream: { ...upstream, mode } });
-  const { bench } = life;
+  const run = new GatewayRun({ uplink, upstream: { ...upstream, mode } });
+  const { bench } = run;
   const link = mode === "transparent" ? "c1" : "gateway";
-  if (mode === "aggregating") life.keep(bench.link("gateway").up());
-  life.keep(bench.client(connect({ cleanSession: false, duration: 60, will })));
+  if (mode === "aggregating") run.keep(bench.link("gateway").up());
+  run.keep(bench.client(connect({ cleanSession: false, duration: 60, will })));
   if (will) {
-    life.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false } as never));
-    life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") } as never));
+    run.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false } as never));
+    run.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") } as never));
   }
-  if (mode === "transparent") life.keep(bench.link().up());
-  life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-  return { life, bench, link: () => bench.link(link) };
+  if (mode === "transparent") run.keep(bench.link().up());
+  run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  return { run, bench, link: () => bench.link(link) };
 }
 
 const told = (turn: Turn) => turn.events.filter(({ event }) => event === "other_qos_answered");
 
 describe.each(modes)("%s", (mode) => {
   test("PUBACK ends a publication at QoS 2: its device's handshake is finished, and nothing is sent again", () => {
-    const { life, bench, link } = begun(mode);
-    const { packetId } = life.keep(bench.client(publish({ qos: 2, msgId: 7 }))).effect("publish");
-    const turn = life.keep(link().acks("puback", packetId)).gets("PUBREC");
+    const { run, bench, link } = begun(mode);
+    const { packetId } = run.keep(bench.client(publish({ qos: 2, msgId: 7 }))).effect("publish");
+    const turn = run.keep(link().acks("puback", packetId)).gets("PUBREC");
     expect(told(turn)).toEqual([{ event: "other_qos_answered", clientId: "c1", qos: 2, answer: "puback" }]);
-    life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true }))).gets("PUBREC");
+    run.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true }))).gets("PUBREC");
     link().down();
-    life.keep(link().up(true)).asks();
-    life.keep(bench.client({ type: "PUBREL", msgId: 7 })).gets("PUBCOMP");
-    life.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true }))).gets("PUBREC"); // known for a while
+    run.keep(link().up(true)).asks();
+    run.keep(bench.client({ type: "PUBREL", msgId: 7 })).gets("PUBCOMP");
+    run.keep(bench.client(publish({ qos: 2, msgId: 7, dup: true }))).gets("PUBREC"); // known for a while
     expect(bench.core.counters.otherQoSAnswers).toBe(1);
-    expect(life.records).toBe(0);
+    expect(run.records).toBe(0);
   });
 
   test("it is said once for each connection, and counted each time", () => {
@@ -71,37 +71,37 @@ describe.each(modes)("%s", (mode) => {
   });
 
   test("a restart between that answer and PUBREL: nothing is published again, PUBREL is answered", () => {
-    const { life, bench, link } = begun(mode);
-    const { packetId } = life.keep(bench.client(publish({ qos: 2, msgId: 7 }))).effect("publish");
-    life.keep(link().acks("puback", packetId));
-    const next = life.next();
+    const { run, bench, link } = begun(mode);
+    const { packetId } = run.keep(bench.client(publish({ qos: 2, msgId: 7 }))).effect("publish");
+    run.keep(link().acks("puback", packetId));
+    const next = run.next();
     const up = next.keep(next.bench.link(mode === "transparent" ? "c1" : "gateway").up(true));
     expect(up.effects.filter(({ kind }) => kind === "publish")).toEqual([]);
     next.keep(next.bench.client({ type: "PUBREL", msgId: 7 })).gets("PUBCOMP");
   });
 
   test("what was accepted while the broker was away is finished by it", () => {
-    const { life, bench, link } = begun(mode);
-    life.keep(link().down(false, { cause: "network" }));
-    life.keep(bench.client(publish({ qos: 2, msgId: 1, data: octets("a") }))).gets("PUBREC");
-    life.keep(bench.client({ type: "PUBREL", msgId: 1 })).gets("PUBCOMP");
-    life.keep(link().up(true));
-    life.keep(bench.after(1_000)).asks("fetch");
-    const entries = life.table.read("c1", 1, 10);
-    life.keep(bench.input({ kind: "fetched", clientId: "c1", entries }));
-    const { packetId } = life.keep(bench.after(1_000)).effect("publish");
-    life.keep(link().acks("puback", packetId));
-    expect([...life.table.states()].flatMap(({ uplink: open }) => open)).toEqual([]);
-    life.keep(link().down(false, { cause: "network" }));
-    life.keep(link().up(true)).asks();
+    const { run, bench, link } = begun(mode);
+    run.keep(link().down(false, { cause: "network" }));
+    run.keep(bench.client(publish({ qos: 2, msgId: 1, data: octets("a") }))).gets("PUBREC");
+    run.keep(bench.client({ type: "PUBREL", msgId: 1 })).gets("PUBCOMP");
+    run.keep(link().up(true));
+    run.keep(bench.after(1_000)).asks("fetch");
+    const entries = run.table.read("c1", 1, 10);
+    run.keep(bench.input({ kind: "fetched", clientId: "c1", entries }));
+    const { packetId } = run.keep(bench.after(1_000)).effect("publish");
+    run.keep(link().acks("puback", packetId));
+    expect([...run.table.states()].flatMap(({ uplink: open }) => open)).toEqual([]);
+    run.keep(link().down(false, { cause: "network" }));
+    run.keep(link().up(true)).asks();
   });
 
   test("a will is finished by it", () => {
-    const { life, bench, link } = begun(mode, true);
-    const lost = life.keep(bench.after(100_000));
+    const { run, bench, link } = begun(mode, true);
+    const lost = run.keep(bench.after(100_000));
     const { packetId, publication } = lost.effect("publish");
     expect(publication).toMatchObject({ topicName: "w", qos: 2 });
-    life.keep(link().acks("puback", packetId));
+    run.keep(link().acks("puback", packetId));
     expect(bench.core.session("c1")?.record.farewell).toBe(false);
   });
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import { type BrokerLimits, noLimits, type PeerId } from "../../../src/core/types.ts";
 import { type Bench, connect, here, octets, publish, subscribe, type Turn } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const closed = { cause: "peer", showedLife: true } as const;
@@ -12,7 +12,7 @@ const stored = { uplink: { ...testOptions.uplink, policyOf: () => storing } };
 
 /** A broker that closes for what `isPoison` says of, and answers everything else at once. */
 class PoisonBroker {
-  readonly life: Life;
+  readonly run: GatewayRun;
   readonly bench: Bench;
   readonly #link: string;
   readonly #isPoison: (effect: Turn["effects"][number]) => boolean;
@@ -28,24 +28,22 @@ class PoisonBroker {
   /** Packet ids of what was published, in their order. */
   readonly ids: number[] = [];
 
-  constructor(life: Life, link: string, isPoison: (effect: Turn["effects"][number]) => boolean) {
-    this.life = life;
-    this.bench = life.bench;
+  constructor(run: GatewayRun, link: string, isPoison: (effect: Turn["effects"][number]) => boolean) {
+    this.run = run;
+    this.bench = run.bench;
     this.#link = link;
     this.#isPoison = isPoison;
   }
 
   /** Plays the broker to what the turn asked of it. */
   take(turn: Turn): void {
-    this.life.keep(turn);
+    this.run.keep(turn);
     this.sent.push(...turn.sent);
     this.events.push(...turn.events);
     for (const effect of turn.effects) {
       if (effect.kind === "fetch") {
         const { clientId, from, limit } = effect;
-        this.take(
-          this.bench.input({ kind: "fetched", clientId, entries: this.life.table.read(clientId, from, limit) }),
-        );
+        this.take(this.bench.input({ kind: "fetched", clientId, entries: this.run.table.read(clientId, from, limit) }));
       }
       const link = this.bench.link(this.#link);
       if (!this.up || !("linkId" in effect) || effect.linkId !== link.linkId) continue;
@@ -97,12 +95,12 @@ const textOf = (effect: Extract<Turn["effects"][number], { kind: "publish" }>) =
   Buffer.from(effect.publication.payload).toString();
 const isForbidden = (effect: Turn["effects"][number]) => effect.kind === "subscribe" && effect.topicFilter === "no/#";
 
-function transparent(isPoison = isBad, life = new Life(stored)): PoisonBroker {
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: false, duration: 0 })));
-  life.keep(bench.link().up());
-  life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-  return new PoisonBroker(life, "c1", isPoison);
+function transparent(isPoison = isBad, run = new GatewayRun(stored)): PoisonBroker {
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: false, duration: 0 })));
+  run.keep(bench.link().up());
+  run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  return new PoisonBroker(run, "c1", isPoison);
 }
 
 const say = (broker: PoisonBroker, text: string, msgId: number, qos: 0 | 1 | 2 = 1) =>
@@ -163,7 +161,7 @@ describe("a publication", () => {
       broker.after(4);
       say(broker, `more ${i}`, 10 + i);
     }
-    expect([...broker.life.table.letters.values()]).toMatchObject([
+    expect([...broker.run.table.letters.values()]).toMatchObject([
       ["c1", { reason: "refused-by-broker", direction: "up", mayBeThere: true }],
     ]);
     expect(broker.got).toHaveLength(21);
@@ -193,15 +191,15 @@ describe("a publication", () => {
     say(broker, bad, 1);
     say(broker, "good", 2);
     for (let i = 0; broker.ends < 4 && i < 20; i++) broker.after(1);
-    const life = broker.life.next();
-    const next = new PoisonBroker(life, "c1", isBad);
-    next.take(life.bench.link().up(true));
+    const run = broker.run.next();
+    const next = new PoisonBroker(run, "c1", isBad);
+    next.take(run.bench.link().up(true));
     for (let i = 0; i < 20; i++) {
       next.after(4);
       say(next, `more ${i}`, 10 + i);
     }
     expect(next.ends).toBeLessThanOrEqual(3);
-    expect([...life.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
+    expect([...run.table.letters.values()]).toMatchObject([["c1", { reason: "refused-by-broker" }]]);
     expect(next.got.filter((text) => text.startsWith("more"))).toHaveLength(20);
   });
 
@@ -218,54 +216,54 @@ describe("a publication", () => {
   });
 
   test("what the operator gave up at QoS 2 may be at the broker: its packet id is not used again, over a restart too", () => {
-    const { life, bench } = transparent(() => false);
-    const { packetId } = life.keep(bench.client(publish({ qos: 2, msgId: 1 }))).effect("publish");
-    life.keep(bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: undefined, entries: [] }));
-    const next = life.next(); // its packet ids begin where those of this life began
+    const { run, bench } = transparent(() => false);
+    const { packetId } = run.keep(bench.client(publish({ qos: 2, msgId: 1 }))).effect("publish");
+    run.keep(bench.input({ kind: "purgeUplink", clientId: "c1", topicFilter: undefined, entries: [] }));
+    const next = run.next(); // its packet ids begin where those of this run began
     next.keep(next.bench.link().up(true));
     const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
     expect(another).not.toBe(packetId);
     next.keep(next.bench.link().acks("pubcomp", packetId)); // released after all: free again
-    expect([...life.table.states()].flatMap(({ suspects = [] }) => suspects)).toEqual([]);
+    expect([...run.table.states()].flatMap(({ suspects = [] }) => suspects)).toEqual([]);
   });
 
   test("the same for a will at QoS 2 whose client came back before the broker had answered", () => {
-    const life = new Life({ upstream: { ...testOptions.upstream, will: { held: "gateway", delaySeconds: 0 } } });
-    const { bench } = life;
+    const run = new GatewayRun({ upstream: { ...testOptions.upstream, will: { held: "gateway", delaySeconds: 0 } } });
+    const { bench } = run;
     const begin = () => {
-      life.keep(bench.client(connect({ cleanSession: false, will: true })));
-      life.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false }));
-      return life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+      run.keep(bench.client(connect({ cleanSession: false, will: true })));
+      run.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 2, retain: false }));
+      return run.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
     };
     begin();
-    life.keep(bench.link().up());
-    const { packetId } = life.keep(bench.after(100_000)).effect("publish");
+    run.keep(bench.link().up());
+    const { packetId } = run.keep(bench.after(100_000)).effect("publish");
     begin();
-    life.keep(bench.link().up(true)).gets("CONNACK");
-    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-    const next = life.next();
+    run.keep(bench.link().up(true)).gets("CONNACK");
+    run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    const next = run.next();
     next.keep(next.bench.link().up(true));
     const { packetId: another } = next.keep(next.bench.client(publish({ qos: 2, msgId: 2 }))).effect("publish");
     expect(another).not.toBe(packetId);
   });
 
-  test("what is just the same as one that was taken out is refused in the next life too, for the rest of the hour", () => {
-    const broker = transparent(isBad, new Life(stored, undefined, wall));
+  test("what is just the same as one that was taken out is refused in the next run too, for the rest of the hour", () => {
+    const broker = transparent(isBad, new GatewayRun(stored, undefined, wall));
     say(broker, bad, 1);
     for (let i = 2; i < 40; i++) {
       broker.after(5);
       say(broker, `good ${i}`, i); // answered, of the same kind
     }
-    const nextLife = (seconds: number) => {
-      const life = broker.life.next(wall + broker.bench.now + seconds * 1_000);
-      const next = new PoisonBroker(life, "c1", isBad);
-      next.take(life.bench.link().up(true));
+    const nextRun = (seconds: number) => {
+      const run = broker.run.next(wall + broker.bench.now + seconds * 1_000);
+      const next = new PoisonBroker(run, "c1", isBad);
+      next.take(run.bench.link().up(true));
       say(next, bad, 100);
       return next.after(1);
     };
-    const soon = nextLife(10);
+    const soon = nextRun(10);
     expect({ ends: soon.ends, answers: soon.answers("PUBACK") }).toEqual({ ends: 0, answers: [3] });
-    const later = nextLife(3_600);
+    const later = nextRun(3_600);
     expect(later.ends).toBeGreaterThan(0);
     expect(later.answers("PUBACK")).toEqual([]);
   });
@@ -281,11 +279,11 @@ describe("a publication", () => {
   });
 
   test("one that was outside when the broker closed is not acknowledged before five seconds without it", () => {
-    const { life, bench } = transparent();
-    life.keep(bench.client(publish({ data: octets("x"), msgId: 1 }))).asks("publish");
-    life.keep(bench.link().down(false, closed)).gets();
-    life.keep(bench.after(4_900)).gets();
-    life.keep(bench.after(200)).gets("PUBACK");
+    const { run, bench } = transparent();
+    run.keep(bench.client(publish({ data: octets("x"), msgId: 1 }))).asks("publish");
+    run.keep(bench.link().down(false, closed)).gets();
+    run.keep(bench.after(4_900)).gets();
+    run.keep(bench.after(200)).gets("PUBACK");
   });
 });
 
@@ -332,16 +330,16 @@ describe("a SUBSCRIBE", () => {
 
 describe("over a shared connection", () => {
   function shared(isPoison = isBad, more: Partial<CoreOptions> = {}): PoisonBroker {
-    const life = new Life({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
-    const { bench } = life;
-    life.keep(bench.link("gateway").up());
-    life.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
-    life
+    const run = new GatewayRun({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+    const { bench } = run;
+    run.keep(bench.link("gateway").up());
+    run.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
+    run
       .keep(bench.client(connect({ clientId: "d", cleanSession: false, duration: 0 }), "udp/192.0.2.2:2"))
       .gets("CONNACK");
-    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-    life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "d" }, "udp/192.0.2.2:2"));
-    return new PoisonBroker(life, "gateway", isPoison);
+    run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "d" }, "udp/192.0.2.2:2"));
+    return new PoisonBroker(run, "gateway", isPoison);
   }
 
   test("the others get through, and hear of it nothing but a pause", () => {
@@ -361,13 +359,13 @@ describe("over a shared connection", () => {
 
   test("where each client has a poison in front it is no sick broker: all are found, and what is good flows", () => {
     const broker = shared();
-    const { life, bench } = broker;
+    const { run, bench } = broker;
     const peers = ["c1", "d", "e", "f", "g"].map(
       (clientId, i) => [clientId, `udp/192.0.2.${1 + i}:${1_000 + i}`] as const,
     );
     for (const [clientId, peer] of peers) {
-      life.keep(bench.client(connect({ clientId, cleanSession: false, duration: 0 }), peer as PeerId));
-      life.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: clientId }, peer as PeerId));
+      run.keep(bench.client(connect({ clientId, cleanSession: false, duration: 0 }), peer as PeerId));
+      run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: clientId }, peer as PeerId));
     }
     let said = 0;
     for (let i = 0; i < 120; i++) {
@@ -443,7 +441,7 @@ describe("over a shared connection", () => {
         broker.after(1);
       }
       expect(broker.ends).toBeLessThanOrEqual(4 * 20);
-      expect(broker.life.table.letters.size).toBe(qos * 20);
+      expect(broker.run.table.letters.size).toBe(qos * 20);
       expect(broker.got).toHaveLength(601);
     },
   );
@@ -496,7 +494,7 @@ describe("over a shared connection", () => {
 
   test("while a packet of another client is looked for, QoS 2 stays on disk behind the QoS 1 ahead of it", () => {
     const broker = shared();
-    const { bench, life } = broker;
+    const { bench, run } = broker;
     const other = "udp/192.0.2.2:2";
     broker.take(bench.client(publish({ data: octets(bad), msgId: 1 }), other));
     while (broker.ends < 2) broker.after(1);
@@ -505,7 +503,7 @@ describe("over a shared connection", () => {
     say(broker, "two", 2, 2);
     broker.after(5);
     expect(broker.got).toContain("one");
-    expect(life.table.read("c1", 0, 9).map(([, { publication }]) => publication.qos)).toEqual([1, 2]);
-    expect(life.table.state("c1")?.uplink).toEqual([]);
+    expect(run.table.read("c1", 0, 9).map(([, { publication }]) => publication.qos)).toEqual([1, 2]);
+    expect(run.table.state("c1")?.uplink).toEqual([]);
   });
 });

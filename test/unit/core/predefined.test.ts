@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { PredefinedTopics } from "../../../src/core/input.ts";
 import { Bench, connect, pubAck, publish, subscribe } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 const table = (name: string): PredefinedTopics => ({ forAll: new Map([[1, name]]), byClientId: new Map() });
 const unsubscribe = {
@@ -53,14 +53,16 @@ test("a SUBSCRIBE under the new meaning ends the old one: never two topics under
 });
 
 test("over a restart the client keeps what it subscribed to [i41] [6.7]", () => {
-  const life = new Life({ topics: { predefined: table("a/one"), idsPerClientMax: 10, bytesPerClientMax: 100_000 } });
-  life.keep(life.bench.client(connect({ cleanSession: false })));
-  life.keep(life.bench.link().up());
-  const { packetId } = life.keep(life.bench.client(subscribe(1))).effect("subscribe");
-  life.keep(life.bench.link().acks("suback", packetId, 1));
-  const { bench } = new Life(
+  const run = new GatewayRun({
+    topics: { predefined: table("a/one"), idsPerClientMax: 10, bytesPerClientMax: 100_000 },
+  });
+  run.keep(run.bench.client(connect({ cleanSession: false })));
+  run.keep(run.bench.link().up());
+  const { packetId } = run.keep(run.bench.client(subscribe(1))).effect("subscribe");
+  run.keep(run.bench.link().acks("suback", packetId, 1));
+  const { bench } = new GatewayRun(
     { topics: { predefined: table("b/one"), idsPerClientMax: 10, bytesPerClientMax: 100_000 } },
-    life.table,
+    run.table,
   );
   bench.link().up(true);
   expect(bench.link().delivers({ topicName: "a/one" }).message("PUBLISH")).toMatchObject({ topicId: 1 });

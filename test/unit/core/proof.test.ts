@@ -16,7 +16,7 @@ import {
   type Turn,
   wake,
 } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 /** All of 192.0.2.1 is outside. */
 const access: AccessPolicy = { ...admitAll, isInside: (peer) => !peer.startsWith("udp/192.0.2.1:") };
@@ -109,19 +109,19 @@ test("0 = no limit", () => {
 });
 
 test("over a restart: who had not answered has not, who had has", () => {
-  const life = new Life(outside);
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: false })));
-  life.keep(bench.link().up());
-  const { packetId } = life.keep(bench.client(subscribe("t", 1))).effect("subscribe");
-  life.keep(bench.link().acks("suback", packetId, 1));
+  const run = new GatewayRun(outside);
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: false })));
+  run.keep(bench.link().up());
+  const { packetId } = run.keep(bench.client(subscribe("t", 1))).effect("subscribe");
+  run.keep(bench.link().acks("suback", packetId, 1));
   const large = { topicName: "t", qos: 0, payload: octets("x".repeat(900)) } as const;
-  const second = life.next();
+  const second = run.next();
   second.keep(second.bench.link().up(true));
   second.bench.link().delivers(large).gets();
-  const sent = life.keep(life.bench.link().delivers({ topicName: "t", qos: 1 })).message("PUBLISH");
-  life.keep(life.bench.client(pubAck(sent)));
-  const third = life.next();
+  const sent = run.keep(run.bench.link().delivers({ topicName: "t", qos: 1 })).message("PUBLISH");
+  run.keep(run.bench.client(pubAck(sent)));
+  const third = run.next();
   third.keep(third.bench.link().up(true));
   const turn = third.bench.link().delivers(large);
   const first = turn.sent[0];

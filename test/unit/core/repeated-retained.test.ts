@@ -2,36 +2,36 @@
 import { describe, expect, test } from "vitest";
 import type { Publication } from "../../../src/core/types.ts";
 import { connect, octets, pubAck, subscribe } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 const command: Partial<Publication> = { topicName: "valve", payload: octets("open"), retain: true };
 
 /** A client that is subscribed to the name of the command. */
-function subscriber(filter = "valve"): Life {
-  const life = new Life();
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: false })));
-  life.keep(bench.link().up());
-  const { packetId } = life.keep(bench.client(subscribe(filter, 1))).effect("subscribe");
-  life.keep(bench.link().acks("suback", packetId, 1));
-  return life;
+function subscriber(filter = "valve"): GatewayRun {
+  const run = new GatewayRun();
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: false })));
+  run.keep(bench.link().up());
+  const { packetId } = run.keep(bench.client(subscribe(filter, 1))).effect("subscribe");
+  run.keep(bench.link().acks("suback", packetId, 1));
+  return run;
 }
 
 /** It is sent to the client, which answers what has to be answered. */
-function shown(life: Life, publication: Partial<Publication> & { dup?: boolean }): void {
-  const { bench } = life;
-  let turn = life.keep(bench.link().delivers(publication));
+function shown(run: GatewayRun, publication: Partial<Publication> & { dup?: boolean }): void {
+  const { bench } = run;
+  let turn = run.keep(bench.link().delivers(publication));
   for (const effect of turn.effects)
     if (effect.kind === "send" && effect.message.type === "REGISTER")
-      turn = life.keep(bench.client({ ...effect.message, type: "REGACK", returnCode: 0 }));
+      turn = run.keep(bench.client({ ...effect.message, type: "REGACK", returnCode: 0 }));
   const message = turn.message("PUBLISH");
-  if (message.qos > 0) life.keep(bench.client(pubAck(message)));
+  if (message.qos > 0) run.keep(bench.client(pubAck(message)));
 }
 
 /** Killed, or ended in order; the next one subscribes again. */
-function restarted(life: Life, how: "killed" | "ended"): Life {
-  if (how === "ended") life.keep(life.bench.input({ kind: "shutdown" }));
-  const next = life.next();
+function restarted(run: GatewayRun, how: "killed" | "ended"): GatewayRun {
+  if (how === "ended") run.keep(run.bench.input({ kind: "shutdown" }));
+  const next = run.next();
   const { packetId } = next.keep(next.bench.link().up(true)).effect("subscribe");
   next.keep(next.bench.link().acks("suback", packetId, 1));
   return next;
@@ -39,9 +39,9 @@ function restarted(life: Life, how: "killed" | "ended"): Life {
 
 describe.each(["killed", "ended"] as const)("after the gateway was %s", (how) => {
   test.each([0, 1, 2] as const)("a retained command that the client has does not come again, QoS %i", (qos) => {
-    const life = subscriber();
-    shown(life, { ...command, qos: qos === 2 ? 1 : qos });
-    let next = restarted(life, how);
+    const run = subscriber();
+    shown(run, { ...command, qos: qos === 2 ? 1 : qos });
+    let next = restarted(run, how);
     const turn = next.keep(next.bench.link().delivers({ ...command, qos }));
     turn.gets();
     if (qos > 0) turn.asks("ackBroker");
@@ -51,75 +51,75 @@ describe.each(["killed", "ended"] as const)("after the gateway was %s", (how) =>
   });
 
   test("one that changed meanwhile comes", () => {
-    const life = subscriber();
-    shown(life, command);
-    const next = restarted(life, how);
+    const run = subscriber();
+    shown(run, command);
+    const next = restarted(run, how);
     shown(next, { ...command, payload: octets("shut") });
     next.keep(next.bench.link().delivers({ ...command, payload: octets("shut") })).gets();
   });
 
   test("one that was on its way comes", () => {
-    const life = subscriber();
-    shown(life, command);
-    shown(restarted(life, how), { ...command, dup: true });
+    const run = subscriber();
+    shown(run, command);
+    shown(restarted(run, how), { ...command, dup: true });
   });
 
   test("one that the client had not answered comes, where the broker has forgotten that it was on its way", () => {
-    const life = subscriber();
-    life.keep(life.bench.link().delivers(command)).gets("PUBLISH");
-    if (how === "ended") life.keep(life.bench.input({ kind: "shutdown" }));
-    const next = life.next();
+    const run = subscriber();
+    run.keep(run.bench.link().delivers(command)).gets("PUBLISH");
+    if (how === "ended") run.keep(run.bench.input({ kind: "shutdown" }));
+    const next = run.next();
     const { packetId } = next.keep(next.bench.link().up(false)).effect("subscribe");
     next.keep(next.bench.link().acks("suback", packetId, 1));
     next.keep(next.bench.link().delivers(command)).gets("REGISTER"); // of the name, for the client has confirmed nothing
   });
 
   test("one that the client asks for again comes", () => {
-    const life = subscriber();
-    shown(life, command);
-    const next = restarted(life, how);
+    const run = subscriber();
+    shown(run, command);
+    const next = restarted(run, how);
     const { packetId } = next.keep(next.bench.client(subscribe("valve", 1, 7))).effect("subscribe");
     next.keep(next.bench.link().acks("suback", packetId, 1));
     shown(next, command);
   });
 
   test("what is published now comes, also if it says the same", () => {
-    const life = subscriber();
-    shown(life, command);
-    shown(restarted(life, how), { ...command, retain: false });
+    const run = subscriber();
+    shown(run, command);
+    shown(restarted(run, how), { ...command, retain: false });
   });
 
   test("of a retained name, what was published live is known too", () => {
-    const life = subscriber("#");
-    shown(life, command);
-    shown(life, { ...command, payload: octets("shut"), retain: false });
-    const next = restarted(life, how);
+    const run = subscriber("#");
+    shown(run, command);
+    shown(run, { ...command, payload: octets("shut"), retain: false });
+    const next = restarted(run, how);
     next.keep(next.bench.link().delivers({ ...command, payload: octets("shut") })).gets();
     shown(next, command);
   });
 });
 
 test("what came live and was never seen retained is known when the gateway ended in order [6.9]", () => {
-  const life = subscriber();
-  shown(life, { ...command, retain: false });
-  const next = restarted(life, "ended");
+  const run = subscriber();
+  shown(run, { ...command, retain: false });
+  const next = restarted(run, "ended");
   next.keep(next.bench.link().delivers(command)).gets();
 });
 
 test("readings are not written for this [6.9]", () => {
-  const life = subscriber();
-  const { bench } = life;
-  shown(life, { topicName: "valve", payload: octets("1"), qos: 0 });
-  shown(life, { topicName: "valve", payload: octets("2"), qos: 0 });
+  const run = subscriber();
+  const { bench } = run;
+  shown(run, { topicName: "valve", payload: octets("1"), qos: 0 });
+  shown(run, { topicName: "valve", payload: octets("2"), qos: 0 });
   const turn = bench.link().delivers({ topicName: "valve", payload: octets("3"), qos: 0 });
   expect(turn.effects.filter(({ kind }) => kind === "persist")).toEqual([]);
 });
 
 test("of many names the oldest are forgotten [6.9]", () => {
-  const life = subscriber("#");
-  for (let i = 0; i < 40; i++) shown(life, { ...command, topicName: `v${i}` });
-  expect(life.bench.core.session("c1")?.record.shown).toHaveLength(32);
-  const next = restarted(life, "killed");
+  const run = subscriber("#");
+  for (let i = 0; i < 40; i++) shown(run, { ...command, topicName: `v${i}` });
+  expect(run.bench.core.session("c1")?.record.shown).toHaveLength(32);
+  const next = restarted(run, "killed");
   shown(next, { ...command, topicName: "v0" });
   next.keep(next.bench.link().delivers({ ...command, topicName: "v39" })).gets();
 });

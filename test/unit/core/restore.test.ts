@@ -1,4 +1,4 @@
-/** A later life of the gateway: what the store kept of the earlier one is taken up, and devices notice nothing. */
+/** A later run of the gateway: what the store kept of the earlier one is taken up, and devices notice nothing. */
 import { expect, test } from "vitest";
 import {
   connect,
@@ -14,24 +14,24 @@ import {
   subscribe,
   wake,
 } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 /** A client with a registered topic and a subscription, and its gateway. */
-function withClient(): { life: Life; topicId: number } {
-  const life = new Life();
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: false })));
-  life.keep(bench.link().up());
-  const registered = life.keep(bench.client(register("up")));
-  const { packetId } = life.keep(bench.client(subscribe("t", 2, 2))).effect("subscribe");
-  life.keep(bench.link().acks("suback", packetId, 2));
-  return { life, topicId: registered.message("REGACK").topicId };
+function withClient(): { run: GatewayRun; topicId: number } {
+  const run = new GatewayRun();
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: false })));
+  run.keep(bench.link().up());
+  const registered = run.keep(bench.client(register("up")));
+  const { packetId } = run.keep(bench.client(subscribe("t", 2, 2))).effect("subscribe");
+  run.keep(bench.link().acks("suback", packetId, 2));
+  return { run, topicId: registered.message("REGACK").topicId };
 }
 
 test("an active client publishes under its old id from its old address, and its silence is counted anew [6.3]", () => {
-  const { life, topicId } = withClient();
-  const { bench } = life.next();
+  const { run, topicId } = withClient();
+  const { bench } = run.next();
   expect(bench.links.has("c1")).toBe(true);
   bench.link().up(true).gets();
   const sent = bench.client(publish({ topicId, msgId: 7 })).effect("publish");
@@ -41,8 +41,8 @@ test("an active client publishes under its old id from its old address, and its 
 });
 
 test("the connection is asked to go on where the last one ended; the subscriptions are made sure of, once [6.3]", () => {
-  const { life } = withClient();
-  const { bench } = life.next();
+  const { run } = withClient();
+  const { bench } = run.next();
   expect(bench.link().up(true).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2, withoutRetained: true });
   bench.link().acks("suback", 1, 2);
   bench.client(sleep(600));
@@ -53,13 +53,13 @@ test("the connection is asked to go on where the last one ended; the subscriptio
       .up(true)
       .effects.filter(({ kind }) => kind === "subscribe"),
   ).toEqual([]);
-  const forgotten = life.next().bench;
+  const forgotten = run.next().bench;
   expect(forgotten.link().up(false).effect("subscribe")).toMatchObject({ topicFilter: "t", qos: 2 });
 });
 
 test("the broker is away when we come back: nobody is told, and it goes on when it returns [6.3]", () => {
-  const { life, topicId } = withClient();
-  const { bench } = life.next();
+  const { run, topicId } = withClient();
+  const { bench } = run.next();
   bench.link().down().gets();
   bench.link().down().gets();
   expect(bench.client(publish({ topicId, msgId: 7 })).message("PUBACK").returnCode).toBe(1);
@@ -69,10 +69,10 @@ test("the broker is away when we come back: nobody is told, and it goes on when 
 });
 
 test("a sleeper gets what waited, its topic told once more; what it had is not repeated [6.3]", () => {
-  const { life } = withClient();
-  life.keep(life.bench.client(sleep(600)));
-  for (const payload of ["one", "two"]) life.keep(life.bench.link().delivers({ payload: octets(payload), qos: 1 }));
-  const next = life.next();
+  const { run } = withClient();
+  run.keep(run.bench.client(sleep(600)));
+  for (const payload of ["one", "two"]) run.keep(run.bench.link().delivers({ payload: octets(payload), qos: 1 }));
+  const next = run.next();
   const { bench } = next;
   bench.link().up(true).gets();
   const told = next.keep(bench.client(wake())).message("REGISTER");
@@ -84,10 +84,10 @@ test("a sleeper gets what waited, its topic told once more; what it had is not r
 });
 
 test("another message under a QoS 2 id that is open here is new: the broker's state is older than ours [i38] [6.3]", () => {
-  const { life } = withClient();
-  life.keep(life.bench.client(sleep(600)));
-  life.keep(life.bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5 }));
-  const next = life.next();
+  const { run } = withClient();
+  run.keep(run.bench.client(sleep(600)));
+  run.keep(run.bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5 }));
+  const next = run.next();
   const { bench } = next;
   bench.link().up(true).gets();
   next.keep(bench.link().delivers({ payload: octets("on"), qos: 2, packetId: 5, dup: true }));
@@ -98,9 +98,9 @@ test("another message under a QoS 2 id that is open here is new: the broker's st
 });
 
 test("QoS 2 up: sent again under its packet id with DUP; the device's repetition finds it; PUBREL goes once more [6.3]", () => {
-  const { life, topicId } = withClient();
-  const first = life.keep(life.bench.client(publish({ qos: 2, topicId, msgId: 9 }))).effect("publish");
-  const second = life.next();
+  const { run, topicId } = withClient();
+  const first = run.keep(run.bench.client(publish({ qos: 2, topicId, msgId: 9 }))).effect("publish");
+  const second = run.next();
   const again = second.keep(second.bench.link().up(true)).effect("publish");
   expect(again).toMatchObject({ packetId: first.packetId, dup: true });
   second.bench.client(publish({ qos: 2, topicId, msgId: 9, dup: true })).asks();
@@ -114,11 +114,11 @@ test("QoS 2 up: sent again under its packet id with DUP; the device's repetition
 });
 
 test("QoS 2 down: a delivery that comes again is known, and goes on under its MsgId [6.3]", () => {
-  const { life } = withClient();
+  const { run } = withClient();
   const delivered = { payload: octets("once"), qos: 2 as const, packetId: 5 };
-  const turn = life.keep(life.bench.link().delivers(delivered));
+  const turn = run.keep(run.bench.link().delivers(delivered));
   const { msgId } = turn.message("PUBLISH");
-  const second = life.next();
+  const second = run.next();
   second.keep(second.bench.link().up(true));
   const redelivered = second.keep(second.bench.link().delivers({ ...delivered, dup: true }));
   redelivered.gets();
@@ -134,84 +134,84 @@ test("QoS 2 down: a delivery that comes again is known, and goes on under its Ms
 });
 
 test("a client that left for good leaves nothing [6.3]", () => {
-  const { life } = withClient();
-  life.keep(life.bench.link().delivers({ qos: 2, packetId: 3 }));
-  life.keep(life.bench.client(connect()));
-  life.keep(life.bench.link().up());
-  life.keep(life.bench.client(disconnect, here));
-  const { bench } = life.next();
+  const { run } = withClient();
+  run.keep(run.bench.link().delivers({ qos: 2, packetId: 3 }));
+  run.keep(run.bench.client(connect()));
+  run.keep(run.bench.link().up());
+  run.keep(run.bench.client(disconnect, here));
+  const { bench } = run.next();
   expect(bench.core.sizes.sessions).toBe(0);
-  expect(life.records).toBe(0);
+  expect(run.records).toBe(0);
 });
 
 test("what waited goes on with the client's first message, also while the broker has not answered yet [6.3]", () => {
-  const { life } = withClient();
-  const told = life.keep(life.bench.link().delivers({ qos: 2 })).message("PUBLISH");
-  life.keep(life.bench.client({ type: "PUBREC", msgId: told.msgId })).gets("PUBREL");
-  const { bench } = life.next();
+  const { run } = withClient();
+  const told = run.keep(run.bench.link().delivers({ qos: 2 })).message("PUBLISH");
+  run.keep(run.bench.client({ type: "PUBREC", msgId: told.msgId })).gets("PUBREL");
+  const { bench } = run.next();
   bench.client({ type: "PINGREQ", clientId: "" }).gets("PINGRESP", "PUBREL");
   bench.client({ type: "PUBCOMP", msgId: told.msgId }).gets();
   bench.link().up(true).gets();
 });
 
 test("a topic id of a SUBSCRIBE that the broker refused keeps its name: a REGISTER may have told it to the client [6.3]", () => {
-  const { life } = withClient();
-  const { packetId } = life.keep(life.bench.client(subscribe("d/x", 1, 5))).effect("subscribe");
-  life.keep(life.bench.link().acks("suback", packetId, 0x80));
-  const told = life.keep(life.bench.link().delivers({ topicName: "d/x", qos: 0 })).message("REGISTER");
-  life.keep(life.bench.client(regAck(told))).gets("PUBLISH");
-  const { bench } = life.next();
+  const { run } = withClient();
+  const { packetId } = run.keep(run.bench.client(subscribe("d/x", 1, 5))).effect("subscribe");
+  run.keep(run.bench.link().acks("suback", packetId, 0x80));
+  const told = run.keep(run.bench.link().delivers({ topicName: "d/x", qos: 0 })).message("REGISTER");
+  run.keep(run.bench.client(regAck(told))).gets("PUBLISH");
+  const { bench } = run.next();
   bench.link().up(true);
   expect(bench.client(register("d/y")).message("REGACK").topicId).not.toBe(told.topicId);
   const sent = bench.client(publish({ topicId: told.topicId })).effect("publish");
   expect(sent.publication.topicName).toBe("d/x");
 });
 
-test("a client at the address of one that sleeps has it also in the next life [6.3]", () => {
-  const life = new Life();
-  const { bench } = life;
-  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" }), elsewhere));
-  life.keep(bench.link("c2").up());
-  life.keep(bench.client(connect({ cleanSession: false })));
-  life.keep(bench.link().up());
-  life.keep(bench.client(sleep(600)));
-  life.keep(bench.client(connect({ cleanSession: false, clientId: "c2" })));
-  const { core } = life.next().bench;
+test("a client at the address of one that sleeps has it also in the next run [6.3]", () => {
+  const run = new GatewayRun();
+  const { bench } = run;
+  run.keep(bench.client(connect({ cleanSession: false, clientId: "c2" }), elsewhere));
+  run.keep(bench.link("c2").up());
+  run.keep(bench.client(connect({ cleanSession: false })));
+  run.keep(bench.link().up());
+  run.keep(bench.client(sleep(600)));
+  run.keep(bench.client(connect({ cleanSession: false, clientId: "c2" })));
+  const { core } = run.next().bench;
   expect(core.session("c2")?.view.peer).toBe(here);
   expect(core.session("c1")?.view.peer).toBeUndefined();
 });
 
-test("a client that moved while it was awake is found at its new address in the next life [6.3]", () => {
-  const { life } = withClient();
-  life.keep(life.bench.client(sleep(600)));
-  life.keep(life.bench.link().delivers({ qos: 1 }));
-  life.keep(life.bench.client(wake())).gets("PUBLISH");
-  life.keep(life.bench.client(wake(), elsewhere));
-  expect(life.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
+test("a client that moved while it was awake is found at its new address in the next run [6.3]", () => {
+  const { run } = withClient();
+  run.keep(run.bench.client(sleep(600)));
+  run.keep(run.bench.link().delivers({ qos: 1 }));
+  run.keep(run.bench.client(wake())).gets("PUBLISH");
+  run.keep(run.bench.client(wake(), elsewhere));
+  expect(run.next().bench.core.session("c1")?.view.peer).toBe(elsewhere);
 });
 
 test("the will of a CONNECT that the broker refused is on disk as it is in memory [6.3]", () => {
-  const { life } = withClient();
-  const { bench } = life;
-  life.keep(bench.client(disconnect));
-  life.keep(bench.client(connect({ cleanSession: false, will: true })));
-  life.keep(bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }));
-  life.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
-  life.keep(bench.link().refused("congestion")).gets("CONNACK");
+  const { run } = withClient();
+  const { bench } = run;
+  run.keep(bench.client(disconnect));
+  run.keep(bench.client(connect({ cleanSession: false, will: true })));
+  run.keep(bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }));
+  run.keep(bench.client({ type: "WILLMSG", willMsg: octets("gone") }));
+  run.keep(bench.link().refused("congestion")).gets("CONNACK");
   const will = bench.core.session("c1")?.record.will;
-  expect(life.next().bench.core.session("c1")?.record.will).toEqual(will);
+  expect(run.next().bench.core.session("c1")?.record.will).toEqual(will);
 });
 
 test("a SUBSCRIBE before the connection of a restored session stands is answered by the broker, which may refuse it", () => {
   const policyOf = () => ({ ...testOptions.uplink.policyOf(""), whenAway: "store" as const });
-  const life = new Life({ uplink: { ...testOptions.uplink, policyOf } });
-  life.keep(life.bench.client(connect({ cleanSession: false })));
-  life.keep(life.bench.link().up());
-  const { bench } = life.next();
+  const run = new GatewayRun({ uplink: { ...testOptions.uplink, policyOf } });
+  run.keep(run.bench.client(connect({ cleanSession: false })));
+  run.keep(run.bench.link().up());
+  const { bench } = run.next();
   bench.client(subscribe("forbidden", 1, 2)).gets();
   const { packetId } = bench.link().up(true).effect("subscribe");
   expect(bench.link().acks("suback", packetId, 0x80).message("SUBACK").returnCode).toBe(3);
-  const { bench: away } = life.next();
+  const { bench: away } = run.next();
   away.client(subscribe("forbidden", 1, 2)).gets();
   expect(away.link().down().message("SUBACK").returnCode).toBe(0);
 });

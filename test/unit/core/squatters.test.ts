@@ -4,7 +4,7 @@ import { type AccessPolicy, admitAll } from "../../../src/core/access.ts";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { PeerId } from "../../../src/core/types.ts";
 import { Bench, connect, disconnect, ping, sleep } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 /** Clients `known-…` are named by a rule. */
 const access: AccessPolicy = {
@@ -109,14 +109,14 @@ describe("no place is left [6.2]", () => {
   });
 
   test("over a restart: squatters make way at once, who spoke stays", () => {
-    const life = new Life(three);
+    const run = new GatewayRun(three);
     for (const id of ["a", "s1", "s2"]) {
-      life.keep(connects(life.bench, id, false));
-      life.keep(life.bench.link(id).up());
+      run.keep(connects(run.bench, id, false));
+      run.keep(run.bench.link(id).up());
     }
-    life.keep(life.bench.client(ping, at("a")));
-    life.keep(life.bench.client(disconnect, at("a")));
-    const { bench } = life.next();
+    run.keep(run.bench.client(ping, at("a")));
+    run.keep(run.bench.client(disconnect, at("a")));
+    const { bench } = run.next();
     joins(bench, "n1");
     joins(bench, "n2");
     expect(clients(bench)).toEqual(["a", "n1", "n2"]);

@@ -453,7 +453,7 @@ test("9: the pause grows without an answer, and starts anew after one; a search 
   expect(pauses).toEqual([...Array(5).fill("least"), "next"]);
 });
 
-test("a suspect of an earlier life is tested alone before it meets others", () => {
+test("a suspect of an earlier run is tested alone before it meets others", () => {
   const bench = new Bench();
   bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
   bench.add("b1", "a1");

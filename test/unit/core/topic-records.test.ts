@@ -3,13 +3,13 @@ import { expect, test } from "vitest";
 import type { Change } from "../../../src/core/record.ts";
 import { StateTable, standIn } from "../../../src/storage/state-table.ts";
 import { connect, disconnect, publish, register } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
-function connected(cleanSession = false): Life {
-  const life = new Life();
-  life.keep(life.bench.client(connect({ cleanSession })));
-  life.keep(life.bench.link().up());
-  return life;
+function connected(cleanSession = false): GatewayRun {
+  const run = new GatewayRun();
+  run.keep(run.bench.client(connect({ cleanSession })));
+  run.keep(run.bench.link().up());
+  return run;
 }
 
 function changes(turn: {
@@ -19,42 +19,42 @@ function changes(turn: {
 }
 
 test("a REGISTER writes its own name, however many there are [6.5]", () => {
-  const life = connected();
+  const run = connected();
   let octets = 0;
   for (let i = 0; i < 100; i++) {
-    const written = changes(life.keep(life.bench.client(register(`sensor/${"x".repeat(160)}/${i}`, i + 1))));
+    const written = changes(run.keep(run.bench.client(register(`sensor/${"x".repeat(160)}/${i}`, i + 1))));
     octets += JSON.stringify(written).length;
     if (i > 0) expect(written).toMatchObject([{ of: "topic", id: i + 1 }]);
   }
   expect(octets).toBeLessThan(40_000); // 17 KB of names
-  const next = life.next();
+  const next = run.next();
   expect(next.bench.core.session("c1")?.record.topics).toHaveLength(100);
   expect(next.bench.core.session("c1")?.record.topics[7]?.name).toMatch(/x\/7$/);
 });
 
 test("what the client is told waits until its name is written [6.5]", () => {
-  const life = connected();
-  const turn = life.bench.client(register("t"));
+  const run = connected();
+  const turn = run.bench.client(register("t"));
   const token = turn.effect("persist").token;
   expect(turn.effects.find(({ kind }) => kind === "send")).toMatchObject({ behind: token });
 });
 
 test("a new start and an end leave no name behind [6.5]", () => {
-  const life = connected();
-  life.keep(life.bench.client(register("old")));
-  life.keep(life.bench.client(connect({ cleanSession: true })));
-  life.keep(life.bench.link().up());
-  expect(life.next().bench.core.session("c1")?.record.topics).toEqual([]);
-  life.keep(life.bench.client(register("new")));
-  life.keep(life.bench.client(disconnect));
-  expect([...life.table.states()]).toEqual([]);
+  const run = connected();
+  run.keep(run.bench.client(register("old")));
+  run.keep(run.bench.client(connect({ cleanSession: true })));
+  run.keep(run.bench.link().up());
+  expect(run.next().bench.core.session("c1")?.record.topics).toEqual([]);
+  run.keep(run.bench.client(register("new")));
+  run.keep(run.bench.client(disconnect));
+  expect([...run.table.states()]).toEqual([]);
 });
 
 test("an id goes on above those that are there, also where the session was not written since [6.5]", () => {
-  const life = connected();
-  life.keep(life.bench.client(register("a", 1)));
-  life.keep(life.bench.client(register("b", 2)));
-  const next = life.next();
+  const run = connected();
+  run.keep(run.bench.client(register("a", 1)));
+  run.keep(run.bench.client(register("b", 2)));
+  const next = run.next();
   next.keep(next.bench.link().up(true));
   expect(next.keep(next.bench.client(register("c", 3))).message("REGACK").topicId).toBe(3);
   expect(next.keep(next.bench.client(publish({ topicId: 2 }))).effect("publish").publication.topicName).toBe("b");
@@ -68,7 +68,7 @@ test("names in the session's record, as 0.1.0 wrote them, get records of their o
   ];
   const session = { ...standIn("c1", true), clean: false, topics, nextTopicId: 10 };
   table.apply({ of: "session", clientId: "c1", id: 0, record: session });
-  const first = new Life({}, table);
+  const first = new GatewayRun({}, table);
   expect(first.bench.core.session("c1")?.record.topics).toEqual(topics);
   const [state] = table.states();
   expect(state?.session.topics).toEqual([]);

@@ -12,7 +12,7 @@ import {
   type Turn,
   wake,
 } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 const big = octets("B".repeat(300));
 
@@ -212,17 +212,17 @@ describe("a message that an active client never takes [i40] [6.13]", () => {
     expect(roundWithPings(bench).message("PUBLISH").data).toEqual(octets("next"));
   });
 
-  test("it stands aside in the next life too, and is one PUBLISH with one MsgId there", () => {
-    const life = new Life();
-    life.keep(life.bench.client(connect({ cleanSession: false, duration: 600 })));
-    life.keep(life.bench.link().up());
-    const { packetId } = life.keep(life.bench.client(subscribe("t", 1))).effect("subscribe");
-    life.keep(life.bench.link().acks("suback", packetId, 1));
-    const bad = life.keep(life.bench.link().delivers({ payload: big })).message("PUBLISH");
-    life.keep(life.bench.after(39_000));
-    life.keep(life.bench.client(ping));
-    life.keep(life.bench.after(1_000));
-    const { bench } = life.next();
+  test("it stands aside in the next run too, and is one PUBLISH with one MsgId there", () => {
+    const run = new GatewayRun();
+    run.keep(run.bench.client(connect({ cleanSession: false, duration: 600 })));
+    run.keep(run.bench.link().up());
+    const { packetId } = run.keep(run.bench.client(subscribe("t", 1))).effect("subscribe");
+    run.keep(run.bench.link().acks("suback", packetId, 1));
+    const bad = run.keep(run.bench.link().delivers({ payload: big })).message("PUBLISH");
+    run.keep(run.bench.after(39_000));
+    run.keep(run.bench.client(ping));
+    run.keep(run.bench.after(1_000));
+    const { bench } = run.next();
     bench.link().up(true);
     expect(
       bench
@@ -260,13 +260,13 @@ describe("a REGISTER that an active client never answers [i40] [6.13]", () => {
     bench.link().delivers({ topicName: "w/new" }).gets("PUBLISH");
   });
 
-  test("where a SUBACK has told the id in an earlier life, the id is used all the same", () => {
-    const life = new Life();
-    life.keep(life.bench.client(connect({ cleanSession: false, duration: 600 })));
-    life.keep(life.bench.link().up());
-    const { packetId } = life.keep(life.bench.client(subscribe("t", 1))).effect("subscribe");
-    const { topicId } = life.keep(life.bench.link().acks("suback", packetId, 1)).message("SUBACK");
-    const { bench } = life.next();
+  test("where a SUBACK has told the id in an earlier run, the id is used all the same", () => {
+    const run = new GatewayRun();
+    run.keep(run.bench.client(connect({ cleanSession: false, duration: 600 })));
+    run.keep(run.bench.link().up());
+    const { packetId } = run.keep(run.bench.client(subscribe("t", 1))).effect("subscribe");
+    const { topicId } = run.keep(run.bench.link().acks("suback", packetId, 1)).message("SUBACK");
+    const { bench } = run.next();
     bench.link().up(true);
     bench.link().delivers({}).gets("REGISTER");
     expect(roundWithPings(bench).message("PUBLISH")).toMatchObject({ topicId, dup: false });

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import { Bench, connect, octets, publish, subscribe, Turn } from "../../helpers/bench.ts";
-import { Life } from "../../helpers/life.ts";
+import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 const closed = { cause: "peer", showedLife: false } as const;
@@ -96,15 +96,15 @@ describe("a device that waits for its CONNACK [6.3]", () => {
 });
 
 describe("a client that is running [6.3]", () => {
-  /** Connected with its will by an earlier life; the broker closes for it now. */
+  /** Connected with its will by an earlier run; the broker closes for it now. */
   function refused() {
-    const life = new Life(options);
-    say(life.bench);
-    life.keep(life.bench.link().up());
-    const { packetId } = life.keep(life.bench.client(subscribe("s"))).effect("subscribe");
-    life.keep(life.bench.link().acks("suback", packetId, 1));
-    life.keep(life.bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-    const next = life.next();
+    const run = new GatewayRun(options);
+    say(run.bench);
+    run.keep(run.bench.link().up());
+    const { packetId } = run.keep(run.bench.client(subscribe("s"))).effect("subscribe");
+    run.keep(run.bench.link().acks("suback", packetId, 1));
+    run.keep(run.bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+    const next = run.next();
     const { bench } = next;
     const turns: Turn[] = [];
     // An empty turn's effects are those of the next one: a copy of each.
@@ -132,10 +132,10 @@ describe("a client that is running [6.3]", () => {
   });
 
   test("three ends without a witness prove nothing, also where the device connects anew meanwhile", () => {
-    const life = new Life(options);
-    say(life.bench);
-    life.keep(life.bench.link().up());
-    const next = life.next();
+    const run = new GatewayRun(options);
+    say(run.bench);
+    run.keep(run.bench.link().up());
+    const next = run.next();
     const { bench } = next;
     const turns: Turn[] = [];
     const note = (turn: Turn) => turns.push(new Turn([...next.keep(turn).effects]));
@@ -156,7 +156,7 @@ describe("a client that is running [6.3]", () => {
     expect(lost.effect("publish").publication).toMatchObject({ topicName: "w", payload: octets("gone") });
   });
 
-  test("the next life knows", () => {
+  test("the next run knows", () => {
     const { next } = refused();
     const third = next.next();
     expect(third.bench.core.sizes.links).toBe(2);
@@ -170,10 +170,10 @@ describe("a client that is running [6.3]", () => {
     [0x90, [[undefined]]],
     [0x86, [[]]],
   ] as const)("CONNACK says 0x%i: the same, as far as that speaks of a will", (reasonCode, wills) => {
-    const life = new Life(options);
-    say(life.bench);
-    life.keep(life.bench.link().up());
-    const { bench } = life.next();
+    const run = new GatewayRun(options);
+    say(run.bench);
+    run.keep(run.bench.link().up());
+    const { bench } = run.next();
     const refuse = () =>
       bench.input({
         kind: "linkRefused",
@@ -190,35 +190,35 @@ describe("a client that is running [6.3]", () => {
 
 describe.each(["transparent", "aggregating"] as const)("the gateway's status message as a will, %s", (mode) => {
   test("the gateway's connection is made without it, and one line says so", () => {
-    const life = new Life(withStatus(mode));
-    const { bench } = life;
-    if (mode === "aggregating") life.keep(bench.link("gateway").up());
+    const run = new GatewayRun(withStatus(mode));
+    const { bench } = run;
+    if (mode === "aggregating") run.keep(bench.link("gateway").up());
     const link = () => bench.link("gateway");
-    life.keep(link().down(false, { cause: "network" }));
+    run.keep(link().down(false, { cause: "network" }));
     const turns = [
-      life.keep(link().down(false, closed)),
-      life.keep(link().down(false, closed)),
-      life.keep(link().up(true)),
-      life.keep(link().down(false, closed)),
+      run.keep(link().down(false, closed)),
+      run.keep(link().down(false, closed)),
+      run.keep(link().up(true)),
+      run.keep(link().down(false, closed)),
     ];
     expect(turns.map(opened)).toEqual([[], [undefined], ["site/gateway"], [undefined]]);
     expect(turns.flatMap(refusals)).toMatchObject([{ clientId: undefined, topic: "site/gateway", isConnected: true }]);
-    life.keep(link().up(true));
+    run.keep(link().up(true));
     expect(bench.core.brokerThere).toBe(true);
   });
 });
 
-test("aggregating: the next life makes the shared connection without it at once", () => {
-  const life = new Life(withStatus("aggregating"));
-  const link = () => life.bench.link("gateway");
-  life.keep(link().up());
-  life.keep(link().down(false, { cause: "network" }));
-  life.keep(link().down(false, closed));
-  life.keep(link().down(false, closed));
-  life.keep(link().up(true));
-  life.keep(link().down(false, closed));
-  life.keep(link().up(true));
-  const states = [...life.table.states()];
+test("aggregating: the next run makes the shared connection without it at once", () => {
+  const run = new GatewayRun(withStatus("aggregating"));
+  const link = () => run.bench.link("gateway");
+  run.keep(link().up());
+  run.keep(link().down(false, { cause: "network" }));
+  run.keep(link().down(false, closed));
+  run.keep(link().down(false, closed));
+  run.keep(link().up(true));
+  run.keep(link().down(false, closed));
+  run.keep(link().up(true));
+  const states = [...run.table.states()];
   const next = new Bench({ ...withStatus("aggregating"), durable: true }, states);
   const down = next.link("gateway").down(false, { cause: "network" });
   expect(opened(down)).toEqual([]);

@@ -118,7 +118,7 @@ class World {
     this.clients.set(clientId, { keepAliveSeconds: 60, sleepSeconds: 0, filters: [], ...facts });
   }
 
-  /** The next life of the gateway. */
+  /** The next run of the gateway. */
   restart(): void {
     this.home.disconnected();
     this.#due = [];

@@ -201,7 +201,7 @@ describe("a new handshake of a known identity", () => {
 });
 
 describe("two handshakes of one device", () => {
-  /** What the gateway stored last is what its next life has: of whom the device is now. */
+  /** What the gateway stored last is what its next run has: of whom the device is now. */
   test("while the new context is on its way to the store, nothing of the old one is put over it", () => {
     for (const goodbye of [false, true]) {
       const world = new SecureWorld({ storeTopEveryMs: 50 });

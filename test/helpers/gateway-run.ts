@@ -1,11 +1,11 @@
-/** A gateway core over a store: commits are kept, and done at once; the next life begins with them. */
+/** A gateway core over a store: commits are kept, and done at once; the next run begins with them. */
 import type { Effect } from "../../src/core/effect.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { StoredState } from "../../src/core/record.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
 import { Bench, type Turn } from "./bench.ts";
 
-export class Life {
+export class GatewayRun {
   readonly bench: Bench;
   readonly table: StateTable;
   readonly #options: Partial<CoreOptions>;
@@ -31,8 +31,8 @@ export class Life {
   }
 
   /** kill -9, and the next one. Its monotonic clock begins anew. */
-  next(wallAhead?: number): Life {
-    return new Life(this.#options, this.table, wallAhead);
+  next(wallAhead?: number): GatewayRun {
+    return new GatewayRun(this.#options, this.table, wallAhead);
   }
 
   get records(): number {

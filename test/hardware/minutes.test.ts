@@ -1,6 +1,6 @@
 /**
  * Real minutes: the library in C against the gateway as a process of its own, 5 % of all datagrams lost, awake and asleep by
- * turns. LIFE_SECONDS says how long (180); a longer life is for running by hand, docs/measurements/hardware-runs.md.
+ * turns. REAL_SECONDS says how long (180); longer ones are started by hand, docs/measurements/hardware-runs.md.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -15,9 +15,9 @@ import { LossyUdp } from "./lossy-udp.ts";
 
 const missing = missingCompiler();
 const named = missing === undefined ? "" : ` (skipped: ${missing})`;
-const seconds = Number(process.env["LIFE_SECONDS"] ?? 180);
+const seconds = Number(process.env["REAL_SECONDS"] ?? 180);
 
-describe.skipIf(missing !== undefined)(`a life in real time${named}`, () => {
+describe.skipIf(missing !== undefined)(`minutes of real time${named}`, () => {
   beforeAll(() => make("device"));
 
   test(`${seconds} s with 5 % loss, awake and asleep: nothing acknowledged is lost, QoS 2 is once, both ways`, {
@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)(`a life in real time${named}`, () => {
     if (barn.device.state !== "active") await barn.connect();
     await until("what waits", () => [...owed.keys()].every((text) => barn.received.includes(text)), 120_000);
     const says = `${acknowledged.size} up, ${owed.size} down, ${wakes} wakes, ${barn.lost} of ${barn.carried} datagrams lost`;
-    if (process.env["LIFE_SECONDS"]) process.stderr.write(`${new Date().toISOString()} ${seconds} s: ${says}\n`);
+    if (process.env["REAL_SECONDS"]) process.stderr.write(`${new Date().toISOString()} ${seconds} s: ${says}\n`);
     for (const [text, qos] of acknowledged) {
       const times = broker.saved.get(text) ?? 0;
       expect(qos === 2 ? times === 1 : times >= 1, `${text} at the broker ${times} times`).toBe(true);
