@@ -89,7 +89,7 @@ export function isEqual(one: Uint8Array, other: Uint8Array): boolean {
 
 export function hex(bytes: Uint8Array): string {
   let text = "";
-  for (const octet of bytes) text += octet.toString(16).padStart(2, "0");
+  for (const octet of bytes) text += hexOfOctet[octet];
   return text;
 }
 
@@ -108,3 +108,5 @@ export function octetsOf(text: string): Uint8Array {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
+/** Each record with a connection id asks for some. */
+const hexOfOctet = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
