@@ -193,6 +193,28 @@ test("device add: let in with the key that is printed once, and nobody else by t
   expect(printed).not.toContain(made);
 });
 
+test("a capture shows what is inside", async () => {
+  await start();
+  const file = join(folder, "inside.pcapng");
+  const capture = spawn(process.execPath, [main, "capture", "-w", file, "-c", join(folder, "gateway.config.json")]);
+  let said = "";
+  for (const stream of [capture.stdout, capture.stderr]) stream.on("data", (data) => (said += data));
+  try {
+    await until("it listens", () => said.includes("wireshark") || said.includes("capturing"));
+    const one = device();
+    one.start();
+    await until("the handshake", () => one.outcome === "opened");
+    await asks(one, connect("dev1"), connected);
+    await asks(one, publish("0001", "inside"), /^070d0001000100$/);
+  } finally {
+    await new Promise((done) => capture.once("exit", done).kill("SIGINT"));
+  }
+  const { stdout } = await promisify(execFile)(process.execPath, [main, "decode", "-1", "-r", file]);
+  expect(stdout).toMatch(/client dev1 at dtls\/dev1: CONNECT/);
+  expect(stdout).toMatch(/dtls\/dev1: PUBLISH .*"inside"/);
+  expect(stdout).toMatch(/PUBACK/);
+});
+
 test("pub speaks DTLS with a key from a file; the key is on no command line", async () => {
   await start();
   writeFileSync(join(folder, "dev1.key"), `${key}\n`, { mode: 0o600 });
