@@ -1,6 +1,7 @@
 /**
  * Runs a black-box acceptance suite of MQTT-SN gateways against this one, if there is one beside the project
  * (MQTTSN_ACCEPTANCE_DIR, default ../shared/conformance-2). It is no part of the project; without it nothing is run.
+ * MODE=aggregating: clients share a connection. DTLS=1: what the suite says goes to the gateway over DTLS, by a proxy.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -23,14 +24,18 @@ if ("missing" in broker) {
 // Where clients share a connection: sessions are the gateway's to keep, so they are on disk; and four cases are left out
 // that tell a broker, by a client's own connection, how to treat that client.
 const isShared = process.env.MODE === "aggregating";
-const ownConnection = ["--skip", "CONN-06,CONN-21,CONN-23,SUB-18"];
+const ownConnection = ["CONN-06", "CONN-21", "CONN-23", "SUB-18"];
+// To the proxy each address is a device with a key of its own. So who goes on from another address is another device, which is kept from
+// a session that is not its own; and the first message of a device comes after a handshake, too late for one case.
+const ownKeys = ["CONN-13", "SLEEP-18", "QM1-08"];
+const skipped = [...(isShared ? ownConnection : []), ...(process.env.DTLS === "1" ? ownKeys : [])];
 const folder = mkdtempSync(join(tmpdir(), "acceptance-"));
 const { status } = spawnSync(
   "python3",
   [
     join(suite, "run.py"),
     ...["--adapter", join(root, "test/conformance/adapter")],
-    ...(isShared ? ownConnection : []),
+    ...(skipped.length > 0 ? ["--skip", skipped.join()] : []),
     ...process.argv.slice(2),
   ],
   {

@@ -1,10 +1,12 @@
 /** The gateway as an acceptance suite wants it; see `adapter`. The built gateway runs in this very process. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "../../dist/config/load.js";
 import { Gateway } from "../../dist/gateway.js";
 import { createLog } from "../../dist/observe/log.js";
+import { proxyKeys, startDtlsProxy } from "./dtls-proxy.mjs";
 
 const env = process.env;
 const folder = storeFolder();
@@ -26,17 +28,38 @@ const predefined = Object.fromEntries(
     .map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
 );
 
+/** DTLS=1: what the suite says comes to the gateway over DTLS, by a proxy. In clear it listens elsewhere, for its broadcasts. */
+const isSecure = env.DTLS === "1";
+const dtlsPort = isSecure ? await freePort() : 0;
+const dtls = () => {
+  const made = mkdtempSync(join(tmpdir(), "adapter-keys-"));
+  process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+  const file = join(made, "keys.json");
+  writeFileSync(file, JSON.stringify(proxyKeys()), { mode: 0o600 });
+  const more = { clients: "*", handshakesPerHostMax: 2_000, handshakesMax: 2_000, maxMessageBytes: 16_000 };
+  return { type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file }, ...more };
+};
+
+async function freePort() {
+  const socket = createSocket("udp4");
+  await new Promise((done) => socket.bind(0, "127.0.0.1", done));
+  const { port } = socket.address();
+  await new Promise((done) => socket.close(done));
+  return port;
+}
+
 const config = parseConfig({
   gateway: { id: number("GATEWAY_ID", 7), advertiseSeconds: number("ADV_PERIOD", 900) },
   transports: [
     {
       type: "udp",
       host: "127.0.0.1",
-      port: number("SN_PORT", 1883),
+      port: isSecure ? 0 : number("SN_PORT", 1883),
       maxMessageBytes: 32_000,
       gatherMilliseconds: number("GATHER", 0),
       multicast: { group: "127.0.0.1", port: number("MCAST_PORT", 1885) },
     },
+    ...(isSecure ? [dtls()] : []),
   ],
   upstream: {
     url: `mqtt://127.0.0.1:${number("BROKER_PORT", 1883)}`,
@@ -60,5 +83,10 @@ const config = parseConfig({
 const log = await createLog(config.log, 2);
 const gateway = new Gateway(config, log);
 await gateway.start();
+const proxy = isSecure && (await startDtlsProxy({ port: number("SN_PORT", 1883), gatewayPort: dtlsPort }));
 process.stdout.write("READY\n");
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => gateway.stop().then(() => process.exit(0)));
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => {
+    if (proxy) proxy.close();
+    gateway.stop().then(() => process.exit(0));
+  });
