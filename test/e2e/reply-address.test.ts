@@ -24,8 +24,7 @@ afterAll(() => namespaces?.remove());
 const processes = new Processes("reply-address");
 
 function run([command = "", ...before]: readonly string[], args: readonly string[]) {
-  const { output, says } = processes.program(command, [...before, process.execPath, ...args]);
-  return { output, says: (what: string) => says(what, 30_000) };
+  return processes.program(command, [...before, process.execPath, ...args]);
 }
 
 /** The shipped command; without the compiled part from a copy of it that has none. */

@@ -30,7 +30,7 @@ export async function startGateway(
 const patience = Number(process.env["PATIENCE"] ?? 1);
 
 /** Waits until it is true; a test that hangs names what it waited for. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, patienceMs = 15_000): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, patienceMs = 30_000): Promise<void> {
   const end = Date.now() + patienceMs * patience;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
