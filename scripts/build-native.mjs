@@ -9,6 +9,7 @@ const folder = join(resolve(dirname(fileURLToPath(import.meta.url)), ".."), "nat
 const flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"];
 const parts = {
   "udp-batch": "UDP costs more without it",
+  "tcp-ring": "a connection to the broker for each device costs more without it",
   "hci-socket": "only Bluetooth misses it: it cannot tell whether packets were dropped, nor whether an adapter is up",
 };
 

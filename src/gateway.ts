@@ -49,7 +49,8 @@ import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import { readSecret } from "./upstream/credentials.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
-import { shownBrokers, type UpstreamOptions } from "./upstream/options.ts";
+import { shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.ts";
+import { TcpRing } from "./upstream/tcp-ring.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
@@ -83,6 +84,7 @@ export class Gateway {
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
   readonly #turnEnd = new TurnEnd();
+  readonly #ring: TcpRing | undefined;
   readonly #commits = new CommitWatch(() => this.#clock.now());
   readonly #wakings = new Wakings(() => this.#clock.now());
   #serves = false;
@@ -106,8 +108,9 @@ export class Gateway {
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
+    this.#ring = this.#openRing([config.upstream, ...config.upstreams]);
     const upstream = (options: UpstreamOptions) =>
-      new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd);
+      new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd, this.#ring);
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
@@ -212,6 +215,17 @@ export class Gateway {
       await this.stop();
       throw error;
     }
+  }
+
+  /** Undefined where nobody wants it, or it cannot be had. */
+  #openRing(upstreams: readonly UpstreamOptions[]): TcpRing | undefined {
+    const isWanted = upstreams.some((each) => each.ioUring && urlsOf(each).some((url) => url.startsWith("mqtt:")));
+    if (!isWanted) return undefined;
+    const instead = "each connection to the broker is written to by itself";
+    const ring = TcpRing.open(this.#turnEnd, (why) => this.#log.warn(`${why}: ${instead}`));
+    if (ring instanceof TcpRing) return ring;
+    this.#log.debug(`${ring.missing}: ${instead}`);
+    return undefined;
   }
 
   /** The console or the operator changed who gets in: a client, or a device's key. */
@@ -485,6 +499,7 @@ export class Gateway {
     await this.#api?.close();
     await this.#control?.close();
     await this.#store.close();
+    this.#ring?.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
   }
 }

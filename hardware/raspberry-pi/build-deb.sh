@@ -67,12 +67,12 @@ mkdir -p "$hci/build/Release"
   -o "$hci/build/Release/bluetooth_hci_socket.node" "$hci/src/BluetoothHciSocket.cpp"
 "$strip" --strip-unneeded "$hci/build/Release/bluetooth_hci_socket.node" 2>/dev/null || true
 
-# --- the gateway's own: many datagrams per system call ---
+# --- the gateway's own: many datagrams, and many connections, per system call ---
 mkdir "$lib/native" "$lib/scripts"
 cp "$root"/native/*.[ch] "$lib/native"
 cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
-for part in hci-socket udp-batch; do
+for part in hci-socket tcp-ring udp-batch; do
   [ -f "$lib/native/build/$part.node" ] || { echo "native/$part.c was not compiled" >&2; exit 1; }
 done
 rm -r "$lib"/native/*.[ch] "$lib/scripts"

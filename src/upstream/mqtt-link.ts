@@ -14,6 +14,7 @@
  * which they came, so whose a PINGRESP is, is the order in which they were written: `Attempt.pings`. MQTT.js does not
  * see the answers to ours; a broker that answers ours but not its own would still count as silent, as it should.
  */
+import { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
@@ -34,6 +35,7 @@ import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
+import type { RingPlace, TcpRing } from "./tcp-ring.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
 
@@ -59,6 +61,8 @@ interface Attempt extends ConnectionSigns {
   /** Which broker of the list. */
   readonly index: number;
   client: MqttClient | undefined;
+  /** Where what is written can leave together with what others write. */
+  place: RingPlace | undefined;
   reason: string;
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
@@ -118,8 +122,9 @@ export class MqttLink {
   #closed = false;
   #retry: NodeJS.Timeout | undefined;
   readonly #turnEnd: TurnEnd;
+  readonly #ring: TcpRing | undefined;
   readonly #writer: PacketWriter;
-  readonly #flush = (): void => this.#writeOut();
+  readonly #flush = (): void => this.#writeOut(this.#attempt?.place);
 
   constructor(init: {
     request: LinkRequest;
@@ -131,6 +136,7 @@ export class MqttLink {
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
+    ring: TcpRing | undefined;
     random: () => number;
     clock: WallTime;
   }) {
@@ -148,6 +154,7 @@ export class MqttLink {
     this.#isV5 = init.options.protocol === "5";
     this.#generateOptions = { protocolVersion: this.#isV5 ? 5 : 4 };
     this.#turnEnd = init.turnEnd;
+    this.#ring = init.ring;
     this.#writer = new PacketWriter(init.options.protocol);
   }
 
@@ -407,7 +414,9 @@ export class MqttLink {
     this.#limits = limitsOf(packet, this.#isV5, this.#ways);
     if (this.#isV5) this.#wills.learn(this.#limits);
     this.#congested = false;
-    attempt.client?.stream.on("drain", () => this.#onDrain());
+    const stream = attempt.client?.stream;
+    stream?.on("drain", () => this.#onDrain());
+    if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);
     this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);
   }
@@ -532,19 +541,22 @@ export class MqttLink {
     this.#events.congested(this.request.linkId, true);
   }
 
-  /** One write for all that this turn has to say. */
-  #writeOut(): void {
+  /** One write for all that this turn has to say: at its end together with what others say, otherwise at once. */
+  #writeOut(together?: RingPlace): void {
     const stream = this.#attempt?.client?.stream;
+    if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
     const pieces = this.#writer.take();
     if (!this.#up || !stream || stream.destroyed) return;
     for (; this.#pingsToWrite > 0; this.#pingsToWrite--) this.#attempt?.pings.push("core");
-    if (pieces.length > 1) stream.cork();
-    for (const piece of pieces) {
-      this.#counters.bytesOut += piece.length;
-      stream.write(piece);
+    for (const { length } of pieces) this.#counters.bytesOut += length;
+    const [piece] = pieces;
+    if (pieces.length > 1 || !piece || !together?.send(piece)) {
+      together?.flush();
+      if (pieces.length > 1) stream.cork();
+      for (const each of pieces) stream.write(each);
+      if (pieces.length > 1) stream.uncork();
     }
-    if (pieces.length > 1) stream.uncork();
     if (this.#congested && !stream.writableNeedDrain) this.#onDrain();
   }
 
@@ -610,6 +622,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     index,
     will,
     client: undefined,
+    place: undefined,
     reason: "",
     reasonCode: undefined,
     answered: false,

@@ -14,6 +14,7 @@ import { type LinkCounters, MqttLink } from "./mqtt-link.ts";
 import { type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
+import type { TcpRing } from "./tcp-ring.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { WillRules } from "./will-rules.ts";
 
@@ -29,6 +30,7 @@ export class MqttUpstream implements Upstream {
   /** MQTT client ids whose last connection is still closing, and who waits for that. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
   readonly #turnEnd: TurnEnd;
+  readonly #ring: TcpRing | undefined;
   #events: UpstreamEvents | undefined;
   #probe: MqttLink | undefined;
   #idle: (() => void) | undefined;
@@ -49,6 +51,7 @@ export class MqttUpstream implements Upstream {
     clock: WallTime = { now: Date.now, trusted: Date.now },
     random: () => number = () => randomInt(2 ** 32) / 2 ** 32,
     turnEnd = new TurnEnd(),
+    ring?: TcpRing,
   ) {
     this.#options = options;
     const told: Notice = (...words) => this.#events?.notice?.(...words);
@@ -65,6 +68,7 @@ export class MqttUpstream implements Upstream {
     });
     this.#random = random;
     this.#turnEnd = turnEnd;
+    this.#ring = options.ioUring ? ring : undefined;
     this.#clock = clock;
   }
 
@@ -141,6 +145,7 @@ export class MqttUpstream implements Upstream {
       events,
       counters: this.counters,
       turnEnd: this.#turnEnd,
+      ring: this.#ring,
       random: this.#random,
       clock: this.#clock,
     });

@@ -188,6 +188,13 @@ const fields = {
     .describe(
       "Per connection, waiting for the network. Beyond: devices hear 'congestion', QoS 0 is dropped and counted.",
     ),
+  ioUring: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Connections without TLS: what leaves for several of them at a time leaves with one system call, where the kernel has io_uring and " +
+        "the part in native/ was compiled. false: each is written to by itself, as it also is where one of the two is missing.",
+    ),
   username: z.string().min(1).optional().describe("For every connection without credentials of its own."),
   password: secretReference.optional(),
   passwordCommand,

@@ -6,13 +6,20 @@ export class TurnEnd {
   #waiting: (() => void)[] = [];
   #spare: (() => void)[] = [];
   #held = false;
+  readonly #last: (() => void)[] = [];
   readonly #run = (): void => {
     const now = this.#waiting;
     this.#waiting = this.#spare;
     for (const call of now) call();
     now.length = 0;
     this.#spare = now;
+    for (const call of this.#last) call();
   };
+
+  /** Called whenever all who asked have been called. */
+  last(call: () => void): void {
+    this.#last.push(call);
+  }
 
   /** Who asks twice is called twice. */
   add(call: () => void): void {

@@ -5,17 +5,19 @@ import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, startGateway, until } from "../helpers/test-gateway.ts";
 
 test.each([
-  ["3.1.1", "transparent"],
-  ["5", "transparent"],
-  ["3.1.1", "aggregating"],
-  ["5", "aggregating"],
+  ["3.1.1", "transparent", true],
+  ["3.1.1", "transparent", false],
+  ["5", "transparent", true],
+  ["3.1.1", "aggregating", true],
+  ["5", "aggregating", true],
+  ["5", "aggregating", false],
 ] as const)(
-  "MQTT %s, %s, cut at any packet: what was acknowledged is saved, QoS 2 once",
+  "MQTT %s, %s, io_uring (where it can be had) %s, cut at any packet: what was acknowledged is saved, QoS 2 once",
   { timeout: 60_000 },
-  async (protocol, mode) => {
+  async (protocol, mode, ioUring) => {
     const broker = await RecordingBroker.start(7);
     const { gateway, port } = await startGateway({
-      upstream: { url: broker.url, protocol, mode, reconnect: { minSeconds: 0.05, maxSeconds: 0.2 } },
+      upstream: { url: broker.url, protocol, mode, ioUring, reconnect: { minSeconds: 0.05, maxSeconds: 0.2 } },
     });
     const devices = Array.from(
       { length: 6 },

@@ -1,0 +1,193 @@
+/**
+ * What leaves over many TCP connections at the end of a turn leaves with one system call, where native/tcp-ring.c could be
+ * compiled and the kernel has io_uring. A `write` for each connection, and Node's stream around it, is most of what a message
+ * costs where every client has a connection of its own.
+ *
+ * Node's stream stays the owner of its socket. The ring is used only past a stream in which nothing waits; what the kernel does
+ * not take at once is written to the stream, and what comes behind it too, until it has left. A connection has one place in
+ * a call. The stream is also told what failed, so that an error comes from where it always did.
+ *
+ * A descriptor is a number that the next connection may get once it is closed. Node closes it in `_destroy`, and there its
+ * place here is given up first; the compiled part compares generations.
+ */
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { getSystemErrorName } from "node:util";
+import { loadNativeRing, type NativeRing } from "./tcp-ring-native.ts";
+import type { TurnEnd } from "./turn-end.ts";
+
+/** Sends in one system call. */
+const sendsMax = 256;
+const arenaBytes = 262_144;
+/** Larger ones are worth a system call of their own. */
+const pieceBytesMax = 16_384;
+
+/** Of each send, as native/tcp-ring.c has it. */
+const wordsPerSend = 5;
+const generationAt = 1;
+const offsetAt = 2;
+const lengthAt = 3;
+const takenAt = 4;
+/** A slot and a generation are one number there. */
+const slotsMax = 2 ** 20;
+/** In place of how many octets were taken: nobody knows. */
+const notKnown = -(2 ** 31);
+const badDescriptor = -9;
+
+export class TcpRing {
+  readonly #native: NativeRing;
+  readonly #ring: unknown;
+  readonly #arena = new Uint8Array(arenaBytes);
+  readonly #words = new Uint32Array(sendsMax * wordsPerSend);
+  /** The same words, as they say what became of a send. */
+  readonly #results = new Int32Array(this.#words.buffer);
+  readonly #queued: RingPlace[] = [];
+  #bytes = 0;
+  #isUsable = true;
+  readonly #broke: (why: string) => void;
+
+  private constructor(native: NativeRing, ring: unknown, turnEnd: TurnEnd, broke: (why: string) => void) {
+    this.#native = native;
+    this.#ring = ring;
+    this.#broke = broke;
+    turnEnd.last(() => this.flush());
+  }
+
+  /** `broke` is called at most once: from then on each connection is written to by itself. */
+  static open(
+    turnEnd: TurnEnd,
+    broke: (why: string) => void,
+    native: NativeRing | undefined = loadNativeRing(),
+  ): TcpRing | { readonly missing: string } {
+    if (!native) return { missing: "native/tcp-ring.c is not compiled" };
+    const ring = native.open(sendsMax);
+    if (typeof ring === "number") return { missing: `io_uring: ${getSystemErrorName(ring)}` };
+    return new TcpRing(native, ring, turnEnd, broke);
+  }
+
+  /** A place for this connection, until it is closed; undefined: it is none of plain TCP, or not open. */
+  join(socket: Socket): RingPlace | undefined {
+    const fd = descriptorOf(socket);
+    if (fd === undefined || !this.#isUsable) return undefined;
+    const key = this.#native.add(this.#ring, fd);
+    if (key < 0) return undefined;
+    const place = new RingPlace(this, socket, key % slotsMax, Math.floor(key / slotsMax));
+    const destroy = socket._destroy;
+    socket._destroy = (error, done) => {
+      this.#leave(place);
+      destroy.call(socket, error, done);
+    };
+    return place;
+  }
+
+  /** Takes a copy, which leaves at the end of this turn. False: it is the stream's to write. */
+  send(place: RingPlace, piece: Uint8Array): boolean {
+    if (!this.#isUsable || piece.length > pieceBytesMax || !place.isFree) return false;
+    if (this.#queued.length === sendsMax || this.#bytes + piece.length > arenaBytes) this.flush();
+    const words = this.#words;
+    const at = this.#queued.length * wordsPerSend;
+    words[at] = place.slot;
+    words[at + generationAt] = place.generation;
+    words[at + offsetAt] = this.#bytes;
+    words[at + lengthAt] = piece.length;
+    this.#arena.set(piece, this.#bytes);
+    this.#bytes += piece.length;
+    place.isQueued = true;
+    this.#queued.push(place);
+    return true;
+  }
+
+  /** What was taken leaves now. */
+  flush(): void {
+    const places = this.#queued;
+    const count = places.length;
+    if (count === 0) return;
+    const left = this.#native.send(this.#ring, this.#arena, this.#words, count);
+    const rests = left === 0 ? [] : this.#rests();
+    for (const place of places) place.isQueued = false;
+    places.length = 0;
+    this.#bytes = 0;
+    // Should a stream call back at once, and who is called back send: nothing goes past a rest that is not handed back yet.
+    for (const { place } of rests) place.isQueued = true;
+    for (const { place, octets } of rests) {
+      place.isQueued = false;
+      place.handBack(octets);
+    }
+  }
+
+  close(): void {
+    this.flush();
+    this.#isUsable = false;
+    this.#native.close(this.#ring);
+  }
+
+  /** What the kernel did not take of each; undefined: it is not known how much it took. */
+  #rests(): { readonly place: RingPlace; readonly octets: Uint8Array | undefined }[] {
+    const rests = [];
+    for (const [i, place] of this.#queued.entries()) {
+      const at = i * wordsPerSend;
+      const taken = this.#results[at + takenAt] as number;
+      const length = this.#words[at + lengthAt] as number;
+      if (taken === length) continue;
+      if ((taken === badDescriptor || taken === notKnown) && this.#isUsable) {
+        this.#isUsable = false;
+        this.#broke("io_uring failed");
+      }
+      const from = this.#words[at + offsetAt] as number;
+      const octets = taken === notKnown ? undefined : this.#arena.slice(from + Math.max(taken, 0), from + length);
+      rests.push({ place, octets });
+    }
+    return rests;
+  }
+
+  #leave(place: RingPlace): void {
+    if (place.isQueued) this.flush();
+    this.#native.remove(this.#ring, place.slot, place.generation);
+  }
+}
+
+/** A connection, as the ring knows it. */
+export class RingPlace {
+  readonly #ring: TcpRing;
+  readonly #socket: Socket;
+  readonly slot: number;
+  readonly generation: number;
+  isQueued = false;
+
+  constructor(ring: TcpRing, socket: Socket, slot: number, generation: number) {
+    this.#ring = ring;
+    this.#socket = socket;
+    this.slot = slot;
+    this.generation = generation;
+  }
+
+  /** Nothing is before what would be sent now, in the stream or in the ring. */
+  get isFree(): boolean {
+    const socket = this.#socket;
+    return !this.isQueued && socket.writableLength === 0 && !socket.writableEnded && !socket.destroyed;
+  }
+
+  /** See `TcpRing.send`. */
+  send(piece: Uint8Array): boolean {
+    return this.#ring.send(this, piece);
+  }
+
+  /** Before anything is written to the stream: what was sent before leaves before. */
+  flush(): void {
+    if (this.isQueued) this.#ring.flush();
+  }
+
+  handBack(octets: Uint8Array | undefined): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    if (octets) this.#socket.write(octets);
+    else this.#socket.destroy(new Error("it is not known how much of what was written has left"));
+  }
+}
+
+/** Of a TCP connection whose octets are written as they are. */
+function descriptorOf(socket: Socket): number | undefined {
+  if (process.platform === "win32" || socket instanceof TLSSocket || socket.connecting || socket.destroyed)
+    return undefined;
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: unknown } | null };
+  return typeof handle?.fd === "number" && handle.fd >= 0 ? handle.fd : undefined;
+}
