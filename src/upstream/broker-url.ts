@@ -1,4 +1,4 @@
-/** The address of a broker: what MQTT.js is told, and what people may see of it. */
+/** The address of a broker: what is connected to, and what people may see of it. */
 
 export interface BrokerUrl {
   readonly scheme: "mqtt" | "mqtts" | "ws" | "wss";

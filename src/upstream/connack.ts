@@ -1,5 +1,5 @@
 /** What CONNACK says: a refusal, as far as a device can be told, or what the broker takes. */
-import type { Packet } from "mqtt";
+import type { IConnackPacket } from "mqtt-packet";
 import type { LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, QoS } from "../core/types.ts";
 import type { BrokerWays } from "./presets.ts";
@@ -45,7 +45,7 @@ export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; 
 }
 
 /** The least of what the broker says and what the configuration says for it. */
-export function limitsOf(packet: Extract<Packet, { cmd: "connack" }>, isV5: boolean, ways: BrokerWays): BrokerLimits {
+export function limitsOf(packet: IConnackPacket, isV5: boolean, ways: BrokerWays): BrokerLimits {
   const said = packet.properties ?? {};
   const packetBytes = Math.min(
     said.maximumPacketSize ?? Number.POSITIVE_INFINITY,

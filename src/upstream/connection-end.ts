@@ -13,12 +13,14 @@ export interface ConnectionSigns {
   disconnected: boolean;
   /** FIN came, or what stands for it in TLS or WebSocket. */
   finished: boolean;
-  /** The first error, of the system, of TLS, or of MQTT.js. */
+  /** The first error, of the system, of TLS, or of who makes the connection. */
   error: Error | undefined;
 }
 
-/** What MQTT.js says where nothing came in time: the answer to its PINGREQ, CONNACK. */
-const unanswered: ReadonlySet<string> = new Set(["Keepalive timeout", "connack timeout"]);
+/** What MQTT.js says where nothing came in time, and what is said in its place: the answer to PINGREQ, CONNACK. */
+export const noPingResp = "Keepalive timeout";
+export const noConnAck = "connack timeout";
+const unanswered: ReadonlySet<string> = new Set([noPingResp, noConnAck]);
 /** The other side closed its socket, and did not read what we had sent. */
 const closedUnread: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 
@@ -29,7 +31,7 @@ export function causeOf({ asked, accepted, isOurs, disconnected, finished, error
     if (unanswered.has(error.message)) return "silent";
     const code = "code" in error ? error.code : undefined;
     if (asked && closedUnread.has(code)) return "peer";
-    // MQTT.js ends a connection by itself over a packet that it cannot take: no code of the system then.
+    // Over a packet that cannot be taken: no code of the system then.
     return accepted && typeof code !== "string" && !finished ? "ours" : "network";
   }
   return finished ? "peer" : "network";

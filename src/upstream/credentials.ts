@@ -20,7 +20,7 @@ import { PasswordCommand } from "./password-command.ts";
 
 type TlsOptions = NonNullable<UpstreamOptions["tls"]>;
 
-/** What goes into MQTT.js's options for one identity at one broker; or why there is none just now. */
+/** What CONNECT says of one identity at one broker, and MQTT.js's options for TLS; or why there is none just now. */
 export type Identity = Pick<IClientOptions, "username" | "password"> | { readonly failed: string };
 
 export interface CertificateEnd {

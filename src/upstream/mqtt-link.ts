@@ -1,24 +1,21 @@
 /**
  * One MQTT connection with its reconnects.
  *
- * MQTT.js makes the connection: TCP, TLS or WebSocket, CONNECT, CONNACK, keep-alive. Everything that carries a message
- * is ours: `packet-reader.ts` stands between the socket and MQTT.js and takes those packets out, `packet-writer.ts`
- * writes them, with the core's packet ids, once per turn of the event loop. MQTT.js sees CONNACK, PINGRESP, DISCONNECT
- * and AUTH, and nothing else, so none of its stores, callbacks and queues can lose or hold up a message. The reader
- * takes the place of the listener with which MQTT.js's pipe reads the socket; `mqtt` is pinned, and a test by this
- * name watches it: "MQTT.js sees no packet that carries a message".
+ * A `Connection` is made, answered and kept alive by itself or by MQTT.js. Everything that carries a message is ours:
+ * `packet-reader.ts` takes those packets out of what the broker sends, and hands the others on to the connection;
+ * `packet-writer.ts` writes them, with the core's packet ids, once per turn of the event loop.
  *
- * Each attempt is a new MQTT.js client, so that no state of a failed one can reach the next.
+ * Each attempt is a new connection, so that no state of a failed one can reach the next.
  *
- * PINGREQ is MQTT.js's for the keep-alive, and ours where the core asks for one. A broker answers them in the order in
- * which they came, so whose a PINGRESP is, is the order in which they were written: `Attempt.pings`. MQTT.js does not
+ * PINGREQ is the connection's for the keep-alive, and ours where the core asks for one. A broker answers them in the order in
+ * which they came, so whose a PINGRESP is, is the order in which they were written: `Attempt.pings`. The connection does not
  * see the answers to ours; a broker that answers ours but not its own would still count as silent, as it should.
  */
 import { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import { TLSSocket } from "node:tls";
-import mqtt, { type IClientOptions, type MqttClient, type Packet } from "mqtt";
-import { generate } from "mqtt-packet";
+import type { TLSSocket } from "node:tls";
+import type { IClientOptions } from "mqtt";
+import { generate, type IConnackPacket, type Packet } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
 import type { BrokerLimits, Publication, QoS, Will } from "../core/types.ts";
@@ -28,13 +25,16 @@ import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { limitsOf, packetTooLarge, refusalOf, whyNotTaken } from "./connack.ts";
+import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
 import { type ConnectionSigns, causeOf } from "./connection-end.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
+import { MqttJsConnection } from "./mqtt-js-connection.ts";
 import type { UpstreamOptions } from "./options.ts";
 import { PacketReader, type ReadPublish } from "./packet-reader.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
+import { TcpConnection } from "./tcp-connection.ts";
 import type { RingPlace, TcpRing } from "./tcp-ring.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
@@ -60,7 +60,7 @@ const pingReq = Uint8Array.of(0xc0, 0);
 interface Attempt extends ConnectionSigns {
   /** Which broker of the list. */
   readonly index: number;
-  client: MqttClient | undefined;
+  connection: Connection | undefined;
   /** Where what is written can leave together with what others write. */
   place: RingPlace | undefined;
   reason: string;
@@ -83,6 +83,8 @@ interface Attempt extends ConnectionSigns {
   readonly sentAt: Map<number, number>;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   readonly pings: ("core" | "keepAlive")[];
+  /** Called once it is closed, last. */
+  whenClosed: (() => void) | undefined;
 }
 
 export interface LinkCounters {
@@ -170,7 +172,7 @@ export class MqttLink {
   /** Says goodbye here, and comes again where the list of brokers says. */
   move(reason: string): void {
     const attempt = this.#attempt;
-    const stream = attempt?.client?.stream;
+    const stream = attempt?.connection?.stream;
     if (!this.#up || !attempt || !stream) return;
     attempt.reason ||= reason;
     attempt.isOurs = true;
@@ -210,7 +212,7 @@ export class MqttLink {
     this.#limits = undefined;
     this.#writer.clear();
     this.#pingsToWrite = 0;
-    attempt.client?.end(true);
+    attempt.connection?.destroy();
     if (this.#attempt === attempt) this.#attempt = undefined;
     if (this.#closed) return;
     const end = endOf(attempt);
@@ -236,56 +238,64 @@ export class MqttLink {
   }
 
   #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
-    const over = () => this.#over(attempt);
-    let client: MqttClient;
+    const events = this.#eventsOf(attempt);
+    const words = this.#connectWords(attempt, identity);
     try {
-      client = mqtt.connect(this.#clientOptions(attempt, url, identity));
+      attempt.connection =
+        url.scheme === "mqtt" && this.#options.connectBy === "gateway"
+          ? new TcpConnection(url, words, events)
+          : new MqttJsConnection(url, words, identity, events);
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
-      setImmediate(over);
-      return;
+      setImmediate(() => this.#over(attempt));
     }
-    attempt.client = client;
-    const failed = (error: Error) => {
-      const trouble = certificateTrouble(error, this.#clock);
-      if (trouble !== undefined) this.#blamesClock = true;
-      attempt.error ??= error;
-      attempt.reason ||= trouble ?? error.message;
-    };
-    client.on("error", (error) => {
-      failed(error);
-      // It has read something that is no packet, and would wait for ever for one.
-      if (!("code" in error)) client.stream.destroy();
-    });
-    client.stream.on("error", failed); // MQTT.js keeps those without a code to itself
-    // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
-    client.stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => {
-      attempt.asked = true;
-    });
-    client.stream.on("end", () => {
-      attempt.finished = true;
-    });
-    if (client.stream instanceof TLSSocket) client.stream.once("secureConnect", () => this.#noteCertificate(client));
-    client.on("packetsend", ({ cmd }) => {
-      if (cmd === "pingreq") attempt.pings.push("keepAlive");
-    });
-    client.on("packetreceive", (packet) => {
-      if (this.#attempt !== attempt || this.#closed) return;
-      if (packet.cmd === "connack") this.#onConnAck(packet, attempt);
-      else if (packet.cmd === "disconnect") {
-        attempt.disconnected = true;
-        attempt.reasonCode = packet.reasonCode ?? 0;
-        attempt.reason ||= `broker said DISCONNECT (0x${attempt.reasonCode.toString(16)})`;
-      }
-    });
-    client.on("close", over);
-    this.#readBefore(client, attempt);
   }
 
-  #noteCertificate({ stream }: MqttClient): void {
+  #eventsOf(attempt: Attempt): ConnectionEvents {
+    const reader = this.#newReader(attempt);
+    const isCurrent = () => this.#attempt === attempt && !this.#closed;
+    return {
+      asked: () => {
+        attempt.asked = true;
+      },
+      secured: (socket) => this.#noteCertificate(socket),
+      octets: (chunk) => {
+        this.#counters.bytesIn += chunk.length;
+        reader.take(chunk);
+      },
+      connAck: (packet) => {
+        if (isCurrent()) this.#onConnAck(packet, attempt);
+      },
+      disconnected: (reasonCode) => {
+        if (!isCurrent()) return;
+        attempt.disconnected = true;
+        attempt.reasonCode = reasonCode;
+        attempt.reason ||= `broker said DISCONNECT (0x${reasonCode.toString(16)})`;
+      },
+      pings: () => {
+        attempt.place?.flush();
+        attempt.pings.push("keepAlive");
+      },
+      finished: () => {
+        attempt.finished = true;
+      },
+      failed: (error) => {
+        const trouble = certificateTrouble(error, this.#clock);
+        if (trouble !== undefined) this.#blamesClock = true;
+        attempt.error ??= error;
+        attempt.reason ||= trouble ?? error.message;
+      },
+      closed: () => {
+        this.#over(attempt);
+        attempt.whenClosed?.();
+      },
+    };
+  }
+
+  #noteCertificate(socket: TLSSocket): void {
     // With a pre-shared key there is none.
-    const until = stream instanceof TLSSocket ? Date.parse(stream.getPeerCertificate().valid_to) : Number.NaN;
+    const until = Date.parse(socket.getPeerCertificate().valid_to);
     if (Number.isFinite(until)) this.#counters.brokerCertificateEndsAt = until;
   }
 
@@ -360,25 +370,22 @@ export class MqttLink {
   close(how: "disconnect" | "abandon", endSession: boolean, closed: () => void): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    const client = this.#attempt?.client;
-    if (!client) return closed();
-    const deadline = setTimeout(() => client.end(true), closeDeadlineMs);
-    client.once("close", () => {
+    const attempt = this.#attempt;
+    const connection = attempt?.connection;
+    if (!attempt || !connection) return closed();
+    const deadline = setTimeout(() => connection.destroy(), closeDeadlineMs);
+    attempt.whenClosed = () => {
       clearTimeout(deadline);
-      client.end(true);
       closed();
-    });
-    if (!this.#up) {
-      client.end(true);
-      return;
-    }
+    };
+    if (!this.#up) return connection.destroy();
     if (how === "disconnect") {
       const properties = this.#isV5 && endSession ? { sessionExpiryInterval: 0 } : undefined;
       this.#write({ cmd: "disconnect", ...(this.#isV5 && { reasonCode: 0, ...(properties && { properties }) }) });
     }
     this.#writeOut();
     this.#up = false;
-    client.stream.end(); // FIN after what was written; the broker answers with its own
+    connection.stream.end(); // FIN after what was written; the broker answers with its own
   }
 
   /** The last attempt ended over the time in a certificate. */
@@ -391,7 +398,7 @@ export class MqttLink {
   /** Of the connection that stands. */
   #limits: BrokerLimits | undefined;
 
-  #onConnAck(packet: Extract<Packet, { cmd: "connack" }>, attempt: Attempt): void {
+  #onConnAck(packet: IConnackPacket, attempt: Attempt): void {
     const code = (this.#isV5 ? packet.reasonCode : packet.returnCode) ?? 0;
     attempt.answered = true;
     if (code !== 0) {
@@ -414,7 +421,7 @@ export class MqttLink {
     this.#limits = limitsOf(packet, this.#isV5, this.#ways);
     if (this.#isV5) this.#wills.learn(this.#limits);
     this.#congested = false;
-    const stream = attempt.client?.stream;
+    const stream = attempt.connection?.stream;
     stream?.on("drain", () => this.#onDrain());
     if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);
     this.#events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
@@ -429,11 +436,9 @@ export class MqttLink {
     this.#counters.acknowledgement.add((performance.now() - from) / 1_000);
   }
 
-  /** Puts our reader between the socket and MQTT.js. */
-  #readBefore(client: MqttClient, attempt: Attempt): void {
+  /** Takes the packets that carry messages out of what the broker sends. */
+  #newReader(attempt: Attempt): PacketReader {
     const { linkId } = this.request;
-    const { stream } = client;
-    const theirs = stream.listeners("data");
     const isOurs = () => this.#attempt === attempt && !this.#closed && this.#up;
     const reader = new PacketReader(this.#isV5 ? "5" : "3.1.1", {
       publish: (packet) => {
@@ -463,7 +468,7 @@ export class MqttLink {
           if (isOurs()) this.#events.pong(linkId);
           return;
         }
-        for (const listener of theirs) listener.call(stream, octets);
+        attempt.connection?.take(octets);
       },
       malformed: (why) => refuse(`malformed packet of the broker: ${why}`),
     });
@@ -476,7 +481,7 @@ export class MqttLink {
         this.#write({ cmd: "disconnect", reasonCode } as Packet);
       }
       if (isOurs()) this.#writeOut();
-      stream.destroy();
+      attempt.connection?.stream.destroy();
     };
     const tooMany = () => {
       const { receiveMaximum } = this.#options;
@@ -486,11 +491,7 @@ export class MqttLink {
       this.#events.notice?.("warn", `${say}: its connection for "${whose}" is ended`, "receiveMaximum");
       refuse(say, receiveMaximumExceeded);
     };
-    stream.on("data", (chunk: Buffer) => {
-      this.#counters.bytesIn += chunk.length;
-      reader.take(chunk);
-    });
-    for (const listener of theirs) stream.removeListener("data", listener as (chunk: Buffer) => void);
+    return reader;
   }
 
   /**
@@ -526,7 +527,7 @@ export class MqttLink {
 
   /** Is there a connection to write to? Then something is written before this turn ends. */
   #mayWrite(): boolean {
-    const stream = this.#attempt?.client?.stream;
+    const stream = this.#attempt?.connection?.stream;
     if (!this.#up || !stream || stream.destroyed) return false;
     this.#counters.packetsOut++;
     if (this.#writer.length === 0) this.#turnEnd.add(this.#flush);
@@ -535,7 +536,7 @@ export class MqttLink {
 
   #watchBuffer(): void {
     if (this.#congested) return;
-    const waiting = this.#writer.length + (this.#attempt?.client?.stream.writableLength ?? 0);
+    const waiting = this.#writer.length + (this.#attempt?.connection?.stream.writableLength ?? 0);
     if (waiting <= this.#options.sendBufferBytesMax) return;
     this.#congested = true;
     this.#events.congested(this.request.linkId, true);
@@ -543,7 +544,7 @@ export class MqttLink {
 
   /** One write for all that this turn has to say: at its end together with what others say, otherwise at once. */
   #writeOut(together?: RingPlace): void {
-    const stream = this.#attempt?.client?.stream;
+    const stream = this.#attempt?.connection?.stream;
     if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
     const pieces = this.#writer.take();
@@ -578,7 +579,7 @@ export class MqttLink {
     this.#retry = setTimeout(() => this.connect(), pauseMs);
   }
 
-  #clientOptions({ index, will: atBroker }: Attempt, url: BrokerUrl, identity: IClientOptions): IClientOptions {
+  #connectWords({ index, will: atBroker }: Attempt, { username, password }: IClientOptions): ConnectWords {
     const { request } = this;
     const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
@@ -587,32 +588,27 @@ export class MqttLink {
     // What another broker of the list keeps of it is old.
     const clean = request.clean && !(this.#isV5 && (this.#acceptedAt === index || request.resume));
     return {
-      // In parts, so that MQTT.js does not read user, password and client id out of a url.
-      protocol: url.scheme,
-      host: url.host,
-      ...(url.port !== undefined && { port: url.port }),
-      transformWsUrl: () => url.webSocketUrl,
-      ...identity,
-      clientId: request.mqttClientId,
-      protocolVersion: this.#isV5 ? 5 : 4,
-      clean,
-      keepalive: keepAliveSeconds,
-      connectTimeout: connectTimeoutSeconds * 1_000,
-      reconnectPeriod: 0,
-      resubscribe: false,
-      queueQoSZero: false,
-      reschedulePings: false,
-      log: () => {},
-      ...(this.#isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
-      ...(atBroker && {
-        will: {
-          topic: atBroker.topicName,
-          payload: Buffer.from(atBroker.payload),
-          qos: atBroker.qos,
-          retain: atBroker.retain,
-          ...(this.#isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
-        },
-      }),
+      timeoutMs: connectTimeoutSeconds * 1_000,
+      packet: {
+        cmd: "connect",
+        protocolId: "MQTT",
+        protocolVersion: this.#isV5 ? 5 : 4,
+        clientId: request.mqttClientId,
+        clean,
+        keepalive: keepAliveSeconds,
+        ...(username !== undefined && { username }),
+        ...(password !== undefined && { password: Buffer.from(password) }),
+        ...(this.#isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
+        ...(atBroker && {
+          will: {
+            topic: atBroker.topicName,
+            payload: Buffer.from(atBroker.payload),
+            qos: atBroker.qos,
+            retain: atBroker.retain,
+            ...(this.#isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
+          },
+        }),
+      },
     };
   }
 }
@@ -621,7 +617,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
   return {
     index,
     will,
-    client: undefined,
+    connection: undefined,
     place: undefined,
     reason: "",
     reasonCode: undefined,
@@ -641,6 +637,7 @@ function newAttempt(index: number, will: Will | undefined): Attempt {
     received: new Set(),
     sentAt: new Map(),
     pings: [],
+    whenClosed: undefined,
   };
 }
 

@@ -188,6 +188,12 @@ const fields = {
     .describe(
       "Per connection, waiting for the network. Beyond: devices hear 'congestion', QoS 0 is dropped and counted.",
     ),
+  connectBy: z
+    .enum(["gateway", "mqtt.js"])
+    .default("gateway")
+    .describe(
+      "mqtt://: who makes connections and pings. The gateway itself takes less memory and CPU for each; TLS and WebSocket are always MQTT.js's.",
+    ),
   ioUring: z
     .boolean()
     .default(true)

@@ -1,6 +1,6 @@
 /**
  * Takes the packets that carry messages out of the octets of an MQTT connection: PUBLISH, its acknowledgements, SUBACK
- * and UNSUBACK. All others are handed on whole, to MQTT.js. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
+ * and UNSUBACK. All others are handed on whole, to who makes the connection. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
  *
  * Octets come cut anywhere. A packet that is complete in one chunk is read where it lies; a part is kept until the rest
  * is there. What the standard calls malformed ends the reading: `malformed` is called once, nothing after it.

@@ -1,0 +1,45 @@
+/**
+ * One connection to a broker, as a link needs it: it is made, CONNECT is answered, it is kept alive, and it ends. What
+ * carries messages goes past it, by the link's reader and writer. Two make one: `tcp-connection.ts` by itself over TCP, and
+ * `mqtt-js-connection.ts` with MQTT.js over everything else.
+ */
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
+
+export interface Connection {
+  /** Where the link writes once CONNACK came. */
+  readonly stream: Duplex;
+  /** A packet that carries no message, whole, in its order among the others. */
+  take(octets: Buffer): void;
+  /** Ends it at once. Again: nothing happens. */
+  destroy(): void;
+}
+
+/** None comes before the connection was handed over. */
+export interface ConnectionEvents {
+  /** CONNECT has left. */
+  asked(): void;
+  /** The broker's certificate was verified. */
+  secured(socket: TLSSocket): void;
+  /** Octets of the broker, all of them. */
+  octets(chunk: Buffer): void;
+  /** CONNACK, be it a refusal; then it ends by itself. */
+  connAck(packet: IConnackPacket): void;
+  /** DISCONNECT of the broker. */
+  disconnected(reasonCode: number): void;
+  /** PINGREQ is written now, for the keep-alive. */
+  pings(): void;
+  /** FIN of the broker, or what stands for it in TLS or WebSocket. */
+  finished(): void;
+  /** It ends over this. */
+  failed(error: Error): void;
+  /** The last event. */
+  closed(): void;
+}
+
+/** What CONNECT says, and how long its answer may take. */
+export interface ConnectWords {
+  readonly packet: IConnectPacket & { readonly protocolVersion: 4 | 5; readonly keepalive: number };
+  readonly timeoutMs: number;
+}

@@ -1,0 +1,79 @@
+/**
+ * A connection that MQTT.js makes: TCP, TLS or WebSocket, CONNECT, CONNACK, keep-alive. The link's reader stands between the
+ * socket and MQTT.js, which sees CONNACK, PINGRESP, DISCONNECT and AUTH, and nothing else, so none of its stores, callbacks and
+ * queues can lose or hold up a message. The reader takes the place of the listener with which MQTT.js's pipe reads the
+ * socket; `mqtt` is pinned, and a test by this name watches it: "MQTT.js sees no packet that carries a message".
+ */
+import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
+import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
+import type { BrokerUrl } from "./broker-url.ts";
+import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
+
+export class MqttJsConnection implements Connection {
+  readonly stream: Duplex;
+  readonly #client: MqttClient;
+  /** How MQTT.js reads. */
+  readonly #theirs: readonly ((chunk: Buffer) => void)[];
+
+  /** @throws what MQTT.js does not take. */
+  constructor(url: BrokerUrl, words: ConnectWords, identity: IClientOptions, events: ConnectionEvents) {
+    const client = mqtt.connect(clientOptions(url, words, identity));
+    const { stream } = client;
+    this.#client = client;
+    this.stream = stream;
+    client.on("error", (error) => {
+      events.failed(error);
+      // It has read something that is no packet, and would wait for ever for one.
+      if (!("code" in error)) stream.destroy();
+    });
+    stream.on("error", (error) => events.failed(error)); // MQTT.js keeps those without a code to itself
+    // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
+    stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.asked());
+    stream.on("end", () => events.finished());
+    if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.secured(stream));
+    client.on("packetsend", ({ cmd }) => {
+      if (cmd === "pingreq") events.pings();
+    });
+    client.on("packetreceive", (packet) => {
+      if (packet.cmd === "connack") events.connAck(packet);
+      else if (packet.cmd === "disconnect") events.disconnected(packet.reasonCode ?? 0);
+    });
+    client.on("close", () => events.closed());
+    this.#theirs = stream.listeners("data") as ((chunk: Buffer) => void)[];
+    stream.on("data", (chunk: Buffer) => events.octets(chunk));
+    for (const listener of this.#theirs) stream.removeListener("data", listener);
+  }
+
+  take(octets: Buffer): void {
+    for (const listener of this.#theirs) listener.call(this.stream, octets);
+  }
+
+  destroy(): void {
+    this.#client.end(true);
+  }
+}
+
+function clientOptions(url: BrokerUrl, { packet, timeoutMs }: ConnectWords, identity: IClientOptions): IClientOptions {
+  const { clientId, protocolVersion, clean, keepalive, properties, will } = packet;
+  return {
+    // In parts, so that MQTT.js does not read user, password and client id out of a url.
+    protocol: url.scheme,
+    host: url.host,
+    ...(url.port !== undefined && { port: url.port }),
+    transformWsUrl: () => url.webSocketUrl,
+    ...identity,
+    clientId,
+    protocolVersion,
+    ...(clean !== undefined && { clean }),
+    keepalive,
+    connectTimeout: timeoutMs,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    reschedulePings: false,
+    log: () => {},
+    ...(properties && { properties }),
+    ...(will && { will }),
+  } as IClientOptions;
+}

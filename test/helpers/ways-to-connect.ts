@@ -1,0 +1,24 @@
+/** The ways in which a link gets its connection over TCP, and writes to it: they all have to behave alike. */
+import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
+import { upstreamOptions } from "../../src/upstream/options.ts";
+import { TcpRing } from "../../src/upstream/tcp-ring.ts";
+import { TurnEnd } from "../../src/upstream/turn-end.ts";
+
+export interface Way {
+  readonly name: string;
+  readonly connectBy: "gateway" | "mqtt.js";
+  readonly ioUring: boolean;
+}
+
+export const waysToConnect: readonly Way[] = [
+  { name: "MQTT.js", connectBy: "mqtt.js", ioUring: false },
+  { name: "the gateway", connectBy: "gateway", ioUring: false },
+  { name: "the gateway, with io_uring where it can be had", connectBy: "gateway", ioUring: true },
+];
+
+export function upstreamBy({ connectBy, ioUring }: Way, options: Record<string, unknown>): MqttUpstream {
+  const parsed = upstreamOptions.parse({ connectBy, ioUring, ...options });
+  const turnEnd = new TurnEnd();
+  const ring = ioUring ? TcpRing.open(turnEnd, () => {}) : undefined;
+  return new MqttUpstream(parsed, undefined, undefined, turnEnd, ring instanceof TcpRing ? ring : undefined);
+}
