@@ -19,23 +19,25 @@ export interface Connection {
 /** None comes before the connection was handed over. */
 export interface ConnectionEvents {
   /** CONNECT has left. */
-  asked(): void;
+  onAsked(): void;
   /** The broker's certificate was verified. */
-  secured(socket: TLSSocket): void;
+  onSecured(socket: TLSSocket): void;
   /** Octets of the broker, all of them. */
-  octets(chunk: Buffer): void;
+  onOctets(chunk: Buffer): void;
   /** CONNACK, be it a refusal; then it ends by itself. */
-  connAck(packet: IConnackPacket): void;
+  onConnAck(packet: IConnackPacket): void;
   /** DISCONNECT of the broker. */
-  disconnected(reasonCode: number): void;
+  onDisconnect(reasonCode: number): void;
   /** PINGREQ is written now, for the keep-alive. */
-  pings(): void;
+  onPing(): void;
+  /** What waited in the stream has left. */
+  onDrain(): void;
   /** FIN of the broker, or what stands for it in TLS or WebSocket. */
-  finished(): void;
+  onFinished(): void;
   /** It ends over this. */
-  failed(error: Error): void;
+  onFailed(error: Error): void;
   /** The last event. */
-  closed(): void;
+  onClosed(): void;
 }
 
 /** What CONNECT says, and how long its answer may take. */

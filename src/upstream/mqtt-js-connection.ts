@@ -23,25 +23,26 @@ export class MqttJsConnection implements Connection {
     this.#client = client;
     this.stream = stream;
     client.on("error", (error) => {
-      events.failed(error);
+      events.onFailed(error);
       // It has read something that is no packet, and would wait for ever for one.
       if (!("code" in error)) stream.destroy();
     });
-    stream.on("error", (error) => events.failed(error)); // MQTT.js keeps those without a code to itself
+    stream.on("error", (error) => events.onFailed(error)); // MQTT.js keeps those without a code to itself
     // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
-    stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.asked());
-    stream.on("end", () => events.finished());
-    if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.secured(stream));
+    stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.onAsked());
+    stream.on("end", () => events.onFinished());
+    if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.onSecured(stream));
     client.on("packetsend", ({ cmd }) => {
-      if (cmd === "pingreq") events.pings();
+      if (cmd === "pingreq") events.onPing();
     });
     client.on("packetreceive", (packet) => {
-      if (packet.cmd === "connack") events.connAck(packet);
-      else if (packet.cmd === "disconnect") events.disconnected(packet.reasonCode ?? 0);
+      if (packet.cmd === "connack") events.onConnAck(packet);
+      else if (packet.cmd === "disconnect") events.onDisconnect(packet.reasonCode ?? 0);
     });
-    client.on("close", () => events.closed());
+    client.on("close", () => events.onClosed());
+    stream.on("drain", () => events.onDrain());
     this.#theirs = stream.listeners("data") as ((chunk: Buffer) => void)[];
-    stream.on("data", (chunk: Buffer) => events.octets(chunk));
+    stream.on("data", (chunk: Buffer) => events.onOctets(chunk));
     for (const listener of this.#theirs) stream.removeListener("data", listener);
   }
 

@@ -3,7 +3,7 @@
  * own, this is what a device costs, so it keeps one timer and as little else as can be. What it says of an end is what MQTT.js
  * would say (`connection-end.ts`).
  */
-import { connect, type Socket } from "node:net";
+import { Socket } from "node:net";
 import { generate, type Packet, type Parser, parser } from "mqtt-packet";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
@@ -12,9 +12,11 @@ import { noConnAck, noPingResp } from "./connection-end.ts";
 const pingReq = Uint8Array.of(0xc0, 0);
 
 export class TcpConnection implements Connection {
-  readonly stream: Socket;
+  readonly stream: BrokerSocket;
   readonly #events: ConnectionEvents;
   readonly #isV5: boolean;
+  /** Until it has left. */
+  #connect: Buffer | undefined;
   /** Of CONNECT; the broker's counts more. */
   #keepAliveSeconds: number;
   #isAnswered = false;
@@ -26,24 +28,24 @@ export class TcpConnection implements Connection {
   /** @throws what cannot be said in CONNECT: a password without a user. */
   constructor(url: BrokerUrl, words: ConnectWords, events: ConnectionEvents) {
     const { packet, timeoutMs } = words;
-    const octets = generate(packet);
+    this.#connect = generate(packet);
     this.#isV5 = packet.protocolVersion === 5;
     this.#keepAliveSeconds = packet.keepalive;
     this.#events = events;
-    const stream = connect({ host: url.host, port: url.port ?? usualPorts.mqtt });
-    this.stream = stream;
-    this.#timer = setTimeout(() => this.#fail(noConnAck), timeoutMs);
-    stream.on("connect", () => {
-      stream.write(octets);
-      events.asked();
-    });
-    stream.on("data", (chunk) => events.octets(chunk));
-    stream.on("end", () => events.finished());
-    stream.on("error", (error) => events.failed(error));
-    stream.on("close", () => {
-      clearTimeout(this.#timer);
-      events.closed();
-    });
+    this.#timer = setTimeout(onNoConnAck, timeoutMs, this);
+    this.stream = new BrokerSocket(this, events);
+    this.stream.connect({ host: url.host, port: url.port ?? usualPorts.mqtt });
+  }
+
+  onConnected(): void {
+    if (this.#connect) this.stream.write(this.#connect);
+    this.#connect = undefined;
+    this.#events.onAsked();
+  }
+
+  onClosed(): void {
+    clearTimeout(this.#timer);
+    this.#events.onClosed();
   }
 
   destroy(): void {
@@ -53,18 +55,18 @@ export class TcpConnection implements Connection {
   take(octets: Buffer): void {
     if (this.stream.destroyed) return;
     const packet = packetOf(octets, this.#isV5);
-    if (packet instanceof Error) return this.#fail(packet.message);
-    if (!this.#isAnswered && packet.cmd !== "connack") return this.#fail(`${packet.cmd} before CONNACK`);
+    if (packet instanceof Error) return this.fail(packet.message);
+    if (!this.#isAnswered && packet.cmd !== "connack") return this.fail(`${packet.cmd} before CONNACK`);
     switch (packet.cmd) {
       case "connack": {
-        if (this.#isAnswered) return this.#fail("a second CONNACK");
+        if (this.#isAnswered) return this.fail("a second CONNACK");
         this.#isAnswered = true;
         clearTimeout(this.#timer);
-        this.#events.connAck(packet);
+        this.#events.onConnAck(packet);
         const isAccepted = (this.#isV5 ? packet.reasonCode : packet.returnCode) === 0;
         if (!isAccepted) return this.destroy();
         this.#keepAliveSeconds = packet.properties?.serverKeepAlive || this.#keepAliveSeconds;
-        if (!this.stream.destroyed) this.#timer = setInterval(() => this.#onHalf(), this.#keepAliveSeconds * 500);
+        if (!this.stream.destroyed) this.#timer = setInterval(onHalf, this.#keepAliveSeconds * 500, this);
         return;
       }
       case "pingresp":
@@ -72,45 +74,100 @@ export class TcpConnection implements Connection {
         this.#timer.refresh();
         return;
       case "disconnect":
-        return this.#events.disconnected(packet.reasonCode ?? 0);
+        return this.#events.onDisconnect(packet.reasonCode ?? 0);
       default:
-        return this.#fail(`the broker sent ${packet.cmd}`);
+        return this.fail(`the broker sent ${packet.cmd}`);
     }
   }
 
   /** Half of the keep-alive has passed. */
-  #onHalf(): void {
+  onHalf(): void {
     this.#halves++;
-    if (this.#halves > 2) return this.#fail(noPingResp);
+    if (this.#halves > 2) return this.fail(noPingResp);
     if (this.#halves < 2 || !this.stream.writable) return;
-    this.#events.pings();
+    this.#events.onPing();
     this.stream.write(pingReq);
   }
 
-  #fail(why: string): void {
+  fail(why: string): void {
     clearTimeout(this.#timer);
-    this.#events.failed(new Error(why));
+    this.#events.onFailed(new Error(why));
     this.destroy();
   }
 }
 
+/** Its listeners are the same functions for all: ten thousand idle connections would have sixty thousand of their own. */
+class BrokerSocket extends Socket {
+  readonly of: TcpConnection;
+  readonly events: ConnectionEvents;
+
+  constructor(of: TcpConnection, events: ConnectionEvents) {
+    super();
+    this.of = of;
+    this.events = events;
+    this.on("connect", onConnect);
+    this.on("data", onData);
+    this.on("drain", onDrain);
+    this.on("end", onEnd);
+    this.on("error", onError);
+    this.on("close", onClose);
+  }
+}
+
+function onConnect(this: BrokerSocket): void {
+  this.of.onConnected();
+}
+
+function onData(this: BrokerSocket, chunk: Buffer): void {
+  this.events.onOctets(chunk);
+}
+
+function onDrain(this: BrokerSocket): void {
+  this.events.onDrain();
+}
+
+function onEnd(this: BrokerSocket): void {
+  this.events.onFinished();
+}
+
+function onError(this: BrokerSocket, error: Error): void {
+  this.events.onFailed(error);
+}
+
+function onClose(this: BrokerSocket): void {
+  this.of.onClosed();
+}
+
+function onNoConnAck(of: TcpConnection): void {
+  of.fail(noConnAck);
+}
+
+function onHalf(of: TcpConnection): void {
+  of.onHalf();
+}
+
 /** mqtt-packet's, one for each version: it is given whole packets, and nothing of one is left when the next one comes. */
-const parsers: Record<"4" | "5", Parser | undefined> = { 4: undefined, 5: undefined };
+const parsers = new Map<4 | 5, Parser>();
+let found: Packet | Error | undefined;
+
+function parserOf(version: 4 | 5): Parser {
+  const known = parsers.get(version);
+  if (known) return known;
+  const made = parser({ protocolVersion: version });
+  made.on("packet", (packet: Packet) => {
+    found = packet;
+  });
+  made.on("error", (error: Error) => {
+    found = error;
+    parsers.delete(version); // it takes no more
+  });
+  parsers.set(version, made);
+  return made;
+}
 
 /** The packet that these octets are. */
 function packetOf(octets: Buffer, isV5: boolean): Packet | Error {
-  const version = isV5 ? 5 : 4;
-  let found: Packet | Error = new Error("no packet");
-  const reader = parsers[version] ?? parser({ protocolVersion: version });
-  parsers[version] = reader;
-  reader.removeAllListeners();
-  reader.on("packet", (packet: Packet) => {
-    found = packet;
-  });
-  reader.on("error", (error: Error) => {
-    found = error;
-  });
-  reader.parse(octets);
-  if ((found as Packet | Error) instanceof Error) parsers[version] = undefined; // it is of no use any more
-  return found;
+  found = undefined;
+  parserOf(isV5 ? 5 : 4).parse(octets);
+  return found ?? new Error("no packet");
 }

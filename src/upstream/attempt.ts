@@ -1,0 +1,265 @@
+/**
+ * One attempt to connect, and the connection that came of it: what is known of it, and what its broker sends.
+ *
+ * Each device has one in transparent mode, and most of them say nothing most of the time. So it is an object whose calls are
+ * its class's, and what only a connection with traffic needs is made when there is some.
+ */
+import { performance } from "node:perf_hooks";
+import type { TLSSocket } from "node:tls";
+import type { IConnackPacket } from "mqtt-packet";
+import type { LinkRequest } from "../core/effect.ts";
+import type { LinkEnd } from "../core/input.ts";
+import type { Will } from "../core/types.ts";
+import type { Connection, ConnectionEvents } from "./connection.ts";
+import { type ConnectionSigns, causeOf } from "./connection-end.ts";
+import type { BrokerAck, UpstreamEvents } from "./link.ts";
+import type { LinkCounters } from "./link-counters.ts";
+import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
+import type { RingPlace } from "./tcp-ring.ts";
+
+const takenOverReason = 0x8e;
+const malformedReason = 0x81;
+const receiveMaximumExceeded = 0x93;
+const pingRespType = 13;
+const disconnectType = 14;
+
+/** The link of an attempt. */
+export interface AttemptOwner {
+  readonly request: LinkRequest;
+  readonly events: UpstreamEvents;
+  readonly counters: LinkCounters;
+  readonly isV5: boolean;
+  /** Publications of the broker that may be open. */
+  readonly receiveMaximum: number;
+  /** It is the attempt that counts, and the link was not closed. */
+  isCurrent(attempt: Attempt): boolean;
+  /** CONNACK accepted it, and it has not ended. */
+  readonly isUp: boolean;
+  onConnAck(packet: IConnackPacket, attempt: Attempt): void;
+  /** Answers what is wrong in words, where the error's own would not say it. */
+  onFailed(error: Error): string | undefined;
+  onDrain(): void;
+  onOver(attempt: Attempt): void;
+  /** Writes all that waits, behind it DISCONNECT where MQTT has one with a reason. */
+  sayWhy(reasonCode: number): void;
+}
+
+export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents {
+  readonly #owner: AttemptOwner;
+  readonly #reader: PacketReader;
+  /** Which broker of the list. */
+  readonly index: number;
+  readonly will: Will | undefined;
+  connection: Connection | undefined;
+  /** Where what is written can leave together with what others write. */
+  place: RingPlace | undefined;
+  reason = "";
+  reasonCode: number | undefined;
+  /** CONNACK came, be it a refusal. */
+  answered = false;
+  refusedWith: number | undefined;
+  asked = false;
+  accepted = false;
+  showedLife = false;
+  isOurs = false;
+  disconnected = false;
+  finished = false;
+  error: Error | undefined;
+  over = false;
+  /** `down` was said. */
+  told = false;
+  /** What was in the way is out of it: the next attempt is made without a pause. */
+  isRetriedAtOnce = false;
+  /** Called once it is closed, last. */
+  whenClosed: (() => void) | undefined;
+  /** QoS 1 and 2 publications of the broker that we have answered nothing: PUBACK or PUBREC. */
+  #unacknowledged: Set<number> | undefined;
+  /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
+  #received: Set<number> | undefined;
+  /** When each publication at QoS 1 and 2 was written that the broker has answered nothing. */
+  #sentAt: Map<number, number> | undefined;
+  /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
+  #pings: ("core" | "keepAlive")[] | undefined;
+
+  constructor(owner: AttemptOwner, index: number, will: Will | undefined) {
+    this.#owner = owner;
+    this.index = index;
+    this.will = will;
+    this.#reader = new PacketReader(owner.isV5 ? "5" : "3.1.1", this);
+  }
+
+  /** A publication at QoS 1 or 2 is written. */
+  noteSent(packetId: number): void {
+    this.#sentAt ??= new Map();
+    this.#sentAt.set(packetId, performance.now());
+  }
+
+  /** We answer a publication of the broker. */
+  noteAnswered(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
+    if (kind === "pubrec" && this.#owner.isV5) {
+      this.#received ??= new Set();
+      this.#received.add(packetId);
+    } else this.#received?.delete(packetId);
+    this.#unacknowledged?.delete(packetId);
+  }
+
+  /** PINGREQ is written. */
+  notePing(whose: "core" | "keepAlive"): void {
+    this.#pings ??= [];
+    this.#pings.push(whose);
+  }
+
+  get end(): LinkEnd {
+    const { reason, reasonCode, showedLife, disconnected } = this;
+    return {
+      reason: reason || "connection closed",
+      takenOver: disconnected && reasonCode === takenOverReason,
+      cause: causeOf(this),
+      ...(reasonCode !== undefined && { reasonCode }),
+      showedLife,
+    };
+  }
+
+  // ---- what the connection says ----
+
+  onAsked(): void {
+    this.asked = true;
+  }
+
+  onSecured(socket: TLSSocket): void {
+    // With a pre-shared key there is none.
+    const until = Date.parse(socket.getPeerCertificate().valid_to);
+    if (Number.isFinite(until)) this.#owner.counters.brokerCertificateEndsAt = until;
+  }
+
+  onOctets(chunk: Buffer): void {
+    this.#owner.counters.bytesIn += chunk.length;
+    this.#reader.take(chunk);
+  }
+
+  onConnAck(packet: IConnackPacket): void {
+    if (this.#owner.isCurrent(this)) this.#owner.onConnAck(packet, this);
+  }
+
+  onDisconnect(reasonCode: number): void {
+    if (!this.#owner.isCurrent(this)) return;
+    this.disconnected = true;
+    this.reasonCode = reasonCode;
+    this.reason ||= `broker said DISCONNECT (0x${reasonCode.toString(16)})`;
+  }
+
+  onPing(): void {
+    this.place?.flush();
+    this.notePing("keepAlive");
+  }
+
+  onDrain(): void {
+    if (this.#owner.isCurrent(this)) this.#owner.onDrain();
+  }
+
+  onFinished(): void {
+    this.finished = true;
+  }
+
+  onFailed(error: Error): void {
+    const trouble = this.#owner.onFailed(error);
+    this.error ??= error;
+    this.reason ||= trouble ?? error.message;
+  }
+
+  onClosed(): void {
+    this.#owner.onOver(this);
+    this.whenClosed?.();
+  }
+
+  // ---- what the reader finds ----
+
+  publish(packet: ReadPublish): void {
+    if (!this.#isUp) {
+      if (!this.accepted) this.#refuse("PUBLISH before CONNACK");
+      return;
+    }
+    if (this.#isTooMany(packet)) return this.#refuseTooMany();
+    this.#noteLife();
+    const { topicName, payload, qos, retain, dup, packetId, expirySeconds, subscriptionIds, meta } = packet;
+    const publication = { topicName, payload, qos, retain, ...(meta && { meta }) };
+    this.#owner.events.delivered(this.#owner.request.linkId, {
+      publication,
+      packetId,
+      dup,
+      ...(expirySeconds !== undefined && { expirySeconds }),
+      ...(subscriptionIds !== undefined && { subscriptionIds }),
+    });
+  }
+
+  ack(kind: BrokerAck, packetId: number, code: number): void {
+    if (!this.#isUp) return;
+    this.#noteLife();
+    const from = this.#sentAt?.get(packetId);
+    // Its packet id is nobody else's until it is answered.
+    if (from !== undefined && this.#sentAt?.delete(packetId))
+      this.#owner.counters.acknowledgement.add((performance.now() - from) / 1_000);
+    this.#owner.events.acked(this.#owner.request.linkId, kind, packetId, code);
+  }
+
+  release(packetId: number): void {
+    if (!this.#isUp) return;
+    this.#noteLife();
+    this.#owner.events.released(this.#owner.request.linkId, packetId);
+  }
+
+  other(octets: Buffer): void {
+    this.#owner.counters.packetsIn++;
+    const type = (octets[0] ?? 0) >> 4;
+    if (this.#isUp && type !== disconnectType) this.showedLife = true;
+    if (type === pingRespType && this.#pings?.shift() === "core") {
+      if (this.#isUp) this.#owner.events.pong(this.#owner.request.linkId);
+      return;
+    }
+    this.connection?.take(octets);
+  }
+
+  malformed(why: string): void {
+    this.#refuse(`malformed packet of the broker: ${why}`);
+  }
+
+  get #isUp(): boolean {
+    return this.#owner.isUp && this.#owner.isCurrent(this);
+  }
+
+  #noteLife(): void {
+    this.#owner.counters.packetsIn++;
+    this.showedLife = true;
+  }
+
+  /**
+   * MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] What has had
+   * PUBREC is kept already, and mosquitto (2.0.11) does not count it any more: were it counted here, each burst at QoS 2 would
+   * end the connection, and the rest of the burst the next one.
+   */
+  #isTooMany({ packetId }: ReadPublish): boolean {
+    if (packetId === 0 || !this.#owner.isV5) return false;
+    this.#unacknowledged ??= new Set();
+    if (!this.#received?.has(packetId)) this.#unacknowledged.add(packetId);
+    return this.#unacknowledged.size > this.#owner.receiveMaximum;
+  }
+
+  #refuseTooMany(): void {
+    const { receiveMaximum, request, events } = this.#owner;
+    this.#owner.counters.receiveMaximumExceeded++;
+    const say = `the broker has more than ${receiveMaximum} publications under way that are not acknowledged (receiveMaximum)`;
+    events.notice?.("warn", `${say}: its connection for "${request.mqttClientId}" is ended`, "receiveMaximum");
+    this.#refuse(say, receiveMaximumExceeded);
+  }
+
+  #refuse(why: string, reasonCode = malformedReason): void {
+    this.#reader.end();
+    this.reason ||= why;
+    this.isOurs = true;
+    if (this.#isUp) {
+      if (this.#owner.isV5) this.reasonCode = reasonCode;
+      this.#owner.sayWhy(reasonCode);
+    }
+    this.connection?.stream.destroy();
+  }
+}

@@ -1,0 +1,17 @@
+import type { Durations } from "../durations.ts";
+
+/** Of all links of an upstream. */
+export interface LinkCounters {
+  droppedCongested: number;
+  /** Connections that we ended because the broker sent more than `receiveMaximum` allows. */
+  receiveMaximumExceeded: number;
+  packetsIn: number;
+  packetsOut: number;
+  /** Octets from and to the broker once it accepted CONNECT; what is written to connect and to keep alive is not counted. */
+  bytesIn: number;
+  bytesOut: number;
+  /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
+  readonly acknowledgement: Durations;
+  /** Of the certificate that the broker showed last, milliseconds since 1970. */
+  brokerCertificateEndsAt: number | undefined;
+}
