@@ -1,5 +1,5 @@
 /*
- * The declarations of Node-API 8 that both compiled parts use: its binary interface is stable, so nothing of Node needs to be
+ * The declarations of Node-API 8 that the compiled parts use: its binary interface is stable, so nothing of Node needs to be
  * installed to compile them.
  */
 #pragma once

@@ -8,8 +8,8 @@
  * that its number, which the next connection may get, is written to by nobody who means the old one. Every send is one that
  * does not wait (MSG_DONTWAIT), and a call returns when all of its sends are done: the caller's memory is not used afterwards.
  *
- * Built without Node's headers: the declarations below are those of Node-API 8, whose binary interface is stable. Of the
- * kernel's there is linux/io_uring.h; what a later version of it added is declared here.
+ * Built without Node's headers: the declarations here and in node-api.h are those of Node-API 8. Of the kernel's there is
+ * linux/io_uring.h; what a later version of it added is declared here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,25 +24,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-typedef struct napi_env_ *napi_env;
-typedef struct napi_value_ *napi_value;
-typedef struct napi_callback_info_ *napi_callback_info;
-typedef napi_value (*napi_callback)(napi_env, napi_callback_info);
-typedef int napi_status; /* 0 = ok */
+#include "node-api.h"
 
-extern napi_status napi_get_cb_info(napi_env, napi_callback_info, size_t *, napi_value *, napi_value *, void **);
 extern napi_status napi_typeof(napi_env, napi_value, int *);
-extern napi_status napi_get_value_int32(napi_env, napi_value, int32_t *);
 extern napi_status napi_get_value_uint32(napi_env, napi_value, uint32_t *);
 extern napi_status napi_get_value_external(napi_env, napi_value, void **);
-extern napi_status napi_get_typedarray_info(napi_env, napi_value, int *, size_t *, void **, napi_value *, size_t *);
 extern napi_status napi_create_int32(napi_env, int32_t, napi_value *);
 extern napi_status napi_create_double(napi_env, double, napi_value *);
 extern napi_status napi_create_external(napi_env, void *, void (*)(napi_env, void *, void *), void *, napi_value *);
-extern napi_status napi_create_function(napi_env, const char *, size_t, napi_callback, void *, napi_value *);
-extern napi_status napi_set_named_property(napi_env, napi_value, const char *, napi_value);
-extern napi_status napi_throw_type_error(napi_env, const char *, const char *);
-enum { type_external = 8, typed_array_uint8 = 1, typed_array_uint32 = 6 };
+enum { type_external = 8 };
 
 /* The same numbers on every architecture that Node runs on. */
 #ifndef __NR_io_uring_setup
