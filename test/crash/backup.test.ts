@@ -31,7 +31,7 @@ test("backup while messages come and go, restore into an empty folder, nobody co
     { length: 3 },
     (_, i) => new Publisher({ clientId: `c${i}`, port, topic: `t/${i}`, subscribeTo: `d/${i}`, retryLimit: 60 }),
   );
-  const sleeper = new Sleeper("s0", port, "s/0", false);
+  const sleeper = new Sleeper("s0", port, "s/0", false, 240);
   for (const each of [...devices, sleeper]) {
     await each.start();
     onTestFinished(() => each.stop());

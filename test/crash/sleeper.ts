@@ -13,10 +13,10 @@ export class Sleeper {
   connects = 0;
   isSubscribed = false;
 
-  constructor(clientId: string, port: number, topic: string, clean: boolean) {
+  constructor(clientId: string, port: number, topic: string, clean: boolean, retryLimit: number) {
     this.#topic = topic;
     this.#clean = clean;
-    this.#udp = new UdpDevice({ clientId, host: "127.0.0.1", port, retryMs: 300, retryLimit: 60, debug: false });
+    this.#udp = new UdpDevice({ clientId, host: "127.0.0.1", port, retryMs: 300, retryLimit, debug: false });
   }
 
   async start(): Promise<void> {
@@ -28,6 +28,11 @@ export class Sleeper {
       if (this.#udp.device.state === "asleep" && this.#udp.device.idle)
         this.#udp.act((device, now) => device.wake(now));
     }, 400);
+  }
+
+  /** Nobody answered for so long that it wakes no more. */
+  get gaveUp(): boolean {
+    return this.#udp.device.state === "disconnected";
   }
 
   stop(): void {
