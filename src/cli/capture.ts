@@ -56,7 +56,8 @@ export async function capture(socketPath: string, options: CaptureCommandOptions
 
 /** A gateway that ends closes what is open; one that dies does so, too. */
 function isCutOff(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ECONNRESET";
+  const cause = error instanceof GatewayError ? error.cause : error;
+  return cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
 }
 
 const intoWireshark = `-w - | wireshark -k -i - -o mqttsn.udp.port:${gatewayPort}`;
