@@ -115,6 +115,8 @@ class BrokerSocket extends Socket {
 }
 
 function onConnect(this: BrokerSocket): void {
+  // All that a turn has to say is written at once; a piece that waited for the broker's acknowledgement would wait 40 ms.
+  this.setNoDelay(true);
   this.of.onConnected();
 }
 
