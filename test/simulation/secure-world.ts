@@ -8,8 +8,11 @@ export function secureSwarm(seed: number, mode: Mode): WorldOptions {
   const rng = new Rng(seed ^ 0xd715);
   const usual = swarm(seed, mode);
   const repeats = rng.chance(0.7);
+  // A gateway that keeps nothing on disk asks every device for a new handshake: tried, but seldom.
+  const durable = usual.core.durable === true || rng.chance(0.8);
   return {
     ...usual,
+    core: { ...usual.core, durable },
     devices: rng.int(2, 5),
     moves: rng.chance(0.8),
     resets: rng.chance(0.5),

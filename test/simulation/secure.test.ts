@@ -9,8 +9,8 @@ import { liveSecure, secureSwarm } from "./secure-world.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Number(process.env["SIM_SECURE_SEEDS"] ?? 6);
-/** So many worlds, and something of each kind happened. */
-const enough = 6;
+/** The first seeds are always the same: in them something of each kind is known to happen. Of others nobody knows it. */
+const isUsualRun = first === 1 && count >= 6;
 
 test.each(["transparent", "aggregating"] as const)(
   "no nonce twice, no handshake without need, nothing lost (%s)",
@@ -32,6 +32,6 @@ test.each(["transparent", "aggregating"] as const)(
       }
     }
     if (process.env["SIM_TRACE"]) process.stderr.write(`${JSON.stringify(seen)}\n`);
-    if (count >= enough) expect(Object.values(seen).every((times) => times > count)).toBe(true);
+    if (isUsualRun) expect(Object.values(seen).every((times) => times > count)).toBe(true);
   },
 );
