@@ -6,7 +6,7 @@ const finishedMax = 16;
 
 export class TakenMessages {
   readonly #open = new Set<number>();
-  /** Released lately, by MsgId; the latest last. */
+  /** Released recently, by MsgId; the latest last. */
   readonly #finished = new Map<number, number>();
   readonly #repetitionMs: number;
 

@@ -217,7 +217,7 @@ export class Driver {
     return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held);
   }
 
-  /** The client may sleep from now on: what is kept back for it waits for its waking, as the core knows. [§6.14] */
+  /** The client may sleep from now on: what is kept back for it waits for its waking; the core has done the same. [§6.14] */
   #voidNews(to: PeerId): void {
     for (const held of this.#stuck.values()) {
       const { effect } = held;

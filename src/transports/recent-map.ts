@@ -1,5 +1,5 @@
 /**
- * A map that keeps what was asked for lately: two generations, and when the younger is full, the older is forgotten.
+ * A map that keeps what was asked for recently: two generations, and when the younger is full, the older is forgotten.
  * It never holds more than twice `max`, and what is asked for again before `max` others came is still there.
  */
 export class RecentMap<K, V> {

@@ -1,5 +1,5 @@
 /**
- * The peers of a UDP socket by name, as the core knows them, and in the binary form in which the compiled part reads and
+ * The peers of a UDP socket by the names the core has for them, and in the binary form in which the compiled part reads and
  * writes addresses (native/udp-batch.c): `udp/192.0.2.1:1884`, `udp/[2001:db8::1]:1884`.
  *
  * What is remembered is bounded, and small for each peer: a hundred thousand sleepers must not each cost an entry here.

@@ -62,7 +62,7 @@ export class UdpTransport implements Transport {
   #reopening: NodeJS.Timeout | undefined;
   #bound: Address | undefined;
   readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
-  /** Addresses of peers heard or spoken to lately, so that a datagram costs no text to take apart. */
+  /** Addresses of peers heard or spoken to recently, so that a datagram costs no text to take apart. */
   readonly #addresses = new RecentMap<PeerId, Address>(rememberedMax);
   #drops: { at: number; value: number | undefined } = { at: 0, value: undefined };
   /** One callback for all sends: errors such as EMSGSIZE are told to nobody otherwise. */

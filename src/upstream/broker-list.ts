@@ -72,7 +72,7 @@ export class BrokerList {
     );
   }
 
-  /** Has this MQTT client id been at another broker the last time, in this life of the process? */
+  /** Was this MQTT client id at another broker the last time it connected, since this process started? */
   isElsewhere(mqttClientId: string, index: number): boolean {
     if (this.size === 1) return false;
     const before = this.#lastAt.get(mqttClientId);

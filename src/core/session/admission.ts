@@ -5,11 +5,11 @@ import { fromBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { bindDelivery, type OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
+import { type Admission, admit } from "./buffer-limits.ts";
 import { entryFor } from "./contents.ts";
 import { takeCustody } from "./custody.ts";
 import { refuseEntry } from "./drop.ts";
 import { watchExpiry } from "./expiry.ts";
-import { type Admission, admit } from "./room.ts";
 
 /**
  * Lets in, in their order, what found no room before. A broker does not send again what it sent on this connection, so

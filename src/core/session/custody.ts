@@ -4,7 +4,7 @@
  * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
  * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and
  * acknowledge that. What does not fit stays unacknowledged: the broker keeps it, and its window holds back the rest,
- * so nothing that was acknowledged is ever dropped for want of room, unless a rule of the operator says so (room.ts).
+ * so nothing that was acknowledged is ever dropped for want of room, unless a rule of the operator says so (buffer-limits.ts).
  */
 import { acknowledge, storeReceived } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
@@ -12,8 +12,8 @@ import type { Received } from "../state/exchanges.ts";
 import { bindDelivery, type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
+import { fits } from "./buffer-limits.ts";
 import { queuedRecord } from "./queued-record.ts";
-import { fits } from "./room.ts";
 
 /** The client sleeps: what fits into the buffer becomes ours. */
 export function takeCustodyOfAll(context: Context, session: Session): void {

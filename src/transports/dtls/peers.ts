@@ -1,4 +1,4 @@
-/** A device as the core knows it: by its identity, wherever it is. */
+/** The name the core has for a device: its identity, wherever it is. */
 import type { PeerId } from "../../core/types.ts";
 
 /** What has a meaning in peer ids is written in percents. */

@@ -311,7 +311,7 @@ test("the end of a turn: who asks within `around` is called after it, others by 
   expect(order.at(-1)).toBe("still");
 });
 
-test("a map of what was asked for lately: bounded, and what is used stays", () => {
+test("a map of what was asked for recently: bounded, and what is used stays", () => {
   const map = new RecentMap<number, string>(10);
   map.set(0, "zero");
   for (let i = 1; i <= 1_000; i++) {

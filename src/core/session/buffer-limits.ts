@@ -1,6 +1,6 @@
 /**
- * Room for one more? What makes way, and what does not come in: by the first rule of `buffer.rules` that fits client and
- * topic. What the client may have seen never makes way.
+ * The limits of a client's buffer: what is dropped for one more message, and what does not come in. The first rule of
+ * `buffer.rules` that fits client and topic decides. What the client may have seen is never dropped.
  */
 import type { Context } from "../context.ts";
 import type { Tally } from "../counters.ts";
