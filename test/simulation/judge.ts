@@ -94,6 +94,7 @@ export class Judge {
     this.#network.gatewayCrashed({ kept, durable });
     if (kept) return;
     this.#crashed = true;
+    this.#forgotAt = this.#time.now();
     for (const [clientId, client] of this.#clients) {
       this.#excuse(clientId);
       this.#uncertain.add(clientId);
@@ -103,6 +104,9 @@ export class Judge {
       client.open.clear();
     }
   }
+
+  /** The last time that a gateway died which had not everything on disk. */
+  #forgotAt = Number.NEGATIVE_INFINITY;
 
   /** A gateway starts: what was said to a dead one it has not heard. */
   gatewayBegins(): void {
@@ -285,6 +289,8 @@ export class Judge {
   ): void {
     const { filters, retained, endedAt } = this.#client(clientId);
     if (endedAt > at) return; // the SUBACK waited for a commit, and its session is over since
+    // It was still on the network when the gateway died that had sent it. If the broker forgets as well, nobody knows of it.
+    if (this.#forgotAt > at) return;
     filters.add(filter);
     for (const publication of kept) retained.set(publication.topicName, { payload: textOf(publication), at });
   }
