@@ -1,6 +1,7 @@
 /** Counters as Prometheus reads them: nothing is done per message, everything is read when somebody scrapes. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { LinkReport, SecureReport, TransportStats } from "../transports/transport.ts";
+import { addEventLoopMetric, neverMs } from "./event-loop.ts";
 import { type EventMetric, eventMetrics } from "./events.ts";
 import { addLinkMetrics } from "./link-metrics.ts";
 import { addSecureMetrics } from "./secure-metrics.ts";
@@ -49,7 +50,8 @@ interface Metric {
 
 export function createMetrics(sources: MetricSources): Registry {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: neverMs });
+  addEventLoopMetric(registry);
   addLinkMetrics(registry, () => sources.links());
   addSecureMetrics(registry, () => sources.secure());
   for (const metric of [...ofEvents(sources), ...ofTraffic(sources)]) add(registry, metric);

@@ -42,6 +42,31 @@ test("SIGTERM to npm ends the gateway in order, and nothing is left behind", asy
   expect(said).toContain("SIGTERM: ending");
 });
 
+test("an idle gateway lets the processor sleep", async () => {
+  const [port] = await freePorts(1);
+  const enabled = readFileSync(file, "utf8").replace('"api":{"enabled":false}', `"api":{"port":${port}}`);
+  writeFileSync(file, enabled);
+  const child = spawn(process.execPath, [join(root, "dist/main.js"), "start", "-c", file]);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  try {
+    let said = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (said += data));
+    await until("ready", () => said.includes("ready"));
+    const wakings = () => Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(statusOf(child.pid))?.[1]);
+    let fewest = Number.POSITIVE_INFINITY;
+    // A busy machine makes them fewer; what is done once after the start is over in one of these seconds.
+    for (let second = 0; second < 5 && fewest > 30; second++) {
+      const before = wakings();
+      await new Promise((passed) => setTimeout(passed, 1_000));
+      fewest = Math.min(fewest, wakings() - before);
+    }
+    expect(fewest).toBeLessThanOrEqual(30);
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+});
+
 test("under systemd each line has its priority in front; a stream that is not the journal's stays JSON", async () => {
   const log = join(folder, "journal");
   const fd = openSync(log, "w");
@@ -82,4 +107,9 @@ function descendants(pid: number): number[] {
     .filter(Boolean)
     .map(Number);
   return [pid, ...children.flatMap(descendants)];
+}
+
+/** Of its first thread, which is the event loop. */
+function statusOf(pid = 0): string {
+  return readFileSync(`/proc/${pid}/task/${pid}/status`, "utf8");
 }

@@ -324,6 +324,22 @@ test("metrics are the core's plain numbers at the moment of the scrape", async (
   expect(text).not.toContain('state="active"');
 });
 
+test("how late the event loop is: a step of 300 ms is seen, the pause between two looks is not in it", async () => {
+  const metrics = createMetrics(quietSources());
+  const longest = async () => {
+    const text = await metrics.metrics();
+    expect(text).not.toContain("nodejs_eventloop_lag_max");
+    return Number(/mqttsn_event_loop_delay_seconds\{quantile="1"\} (\S+)/.exec(text)?.[1]);
+  };
+  expect(await longest()).toBe(0);
+  await new Promise((looked) => setTimeout(looked, 250)); // the first look is compared with nothing
+  // A look is due in each 100 ms of these.
+  const until = performance.now() + 300;
+  while (performance.now() < until);
+  await new Promise((looked) => setTimeout(looked, 150));
+  expect(await longest()).toBeGreaterThan(0.19);
+});
+
 test("metrics keep their names, kinds and help", async () => {
   const metrics = createMetrics(quietSources());
   const own = (await metrics.getMetricsAsJSON()).filter(({ name }) => name.startsWith("mqttsn_"));
@@ -356,6 +372,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_dtls_moved_total counter: Devices that went on from another address",
     "mqttsn_dtls_replays_total counter: Records that came a second time, or too late",
     "mqttsn_dtls_unsent_total counter: Messages to devices without a context, or without a number that may be used",
+    "mqttsn_event_loop_delay_seconds gauge: How late the event loop was since the last scrape; quantile 1 is the longest delay",
     "mqttsn_kernel_drops_total counter: Datagrams that the kernel dropped before we could read them, by transport",
     "mqttsn_messages_received_total counter: MQTT-SN messages from devices, by type",
     "mqttsn_messages_sent_total counter: MQTT-SN messages to devices, by type",

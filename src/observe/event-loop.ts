@@ -1,0 +1,37 @@
+/**
+ * How late the event loop is. prom-client's own measure wakes the process a hundred times a second, which is most of what
+ * an idle gateway does, and its values contain the pause between two looks. Ours looks ten times a second, and says only what
+ * came on top: a step that takes longer than that is always seen, a shorter one where it meets a look.
+ */
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Gauge, type Registry } from "prom-client";
+
+const lookEveryMs = 100;
+/** In effect never: prom-client asks for a number. */
+export const neverMs = 2_147_483_647;
+const quantiles = [0.5, 0.99, 1] as const;
+
+/** What prom-client would make of a measure that never looks. `nodejs_eventloop_lag_seconds` is made at each scrape, and stays. */
+const withoutMeaning = ["min", "max", "mean", "stddev", "p50", "p90", "p99"];
+
+export function addEventLoopMetric(registry: Registry): void {
+  for (const each of withoutMeaning) registry.removeSingleMetric(`nodejs_eventloop_lag_${each}_seconds`);
+  const delays = monitorEventLoopDelay({ resolution: lookEveryMs });
+  delays.enable();
+  new Gauge({
+    name: "mqttsn_event_loop_delay_seconds",
+    help: "How late the event loop was since the last scrape; quantile 1 is the longest delay",
+    labelNames: ["quantile"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const quantile of quantiles) this.set({ quantile }, secondsAbove(delays.percentile(100 * quantile)));
+      delays.reset();
+    },
+  });
+}
+
+/** @param sinceLook nanoseconds from look to look; nobody looked yet: 0 */
+function secondsAbove(sinceLook: number): number {
+  return Math.max(0, sinceLook - lookEveryMs * 1e6) / 1e9;
+}
