@@ -214,7 +214,10 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
   if (!isForgetful) expect(doubled, "twice at the broker").toEqual([]);
   // Beside a suspect its own client's order is given up: one behind it may have to be its witness.
   if (!kind.closes) expect(outOfOrder([...broker.saved.keys()].filter(isUp))).toEqual([]);
-  expect([...devices, ...sleepers].map(({ connects }) => connects)).toEqual([1, 1, 1, 1, 1, 1]);
+  expect(
+    [...devices, ...sleepers].map(({ connects }) => connects),
+    `who had to connect again: ${devices.map(({ clientId, ends }) => `${clientId} ${ends.join(", ")}`).join("; ")}`,
+  ).toEqual([1, 1, 1, 1, 1, 1]);
   if (!isForgetful) expect(broker.wills).toEqual([]);
   if (small) expect(gateway.storeFailures, "the operator is told of the full disk").toBeGreaterThan(0);
   expect(gateway.complaints).toEqual([]);

@@ -50,6 +50,8 @@ export class Publisher {
   sent = 0;
   /** How often it was connected: once, if nothing goes wrong. */
   connects = 0;
+  /** Why it had to connect again: the event of the device. */
+  readonly ends: string[] = [];
   #stopped = false;
   #subscribed = false;
   readonly #topic: string;
@@ -131,6 +133,7 @@ export class Publisher {
     }
     if (event.event === "failed" && event.request.kind === "publish" && event.returnCode !== undefined) this.refused++;
     const again = event.event === "disconnected" || (event.event === "failed" && event.request.kind === "connect");
+    if (again) this.ends.push(JSON.stringify(event));
     if (again) setTimeout(() => !this.connected && this.#udp.device.idle && this.#connect(), 50);
   }
 }
