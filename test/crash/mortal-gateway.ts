@@ -1,6 +1,6 @@
 /** The real gateway as a process that can be killed, and what it says while it runs. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { until } from "../helpers/test-gateway.ts";
@@ -76,6 +76,7 @@ export class MortalGateway {
 
   #said(line: string): void {
     this.log = (this.log + line).slice(-200_000);
+    if (process.env["CRASH_LOG"]) appendFileSync(process.env["CRASH_LOG"], `${line}\n`);
     if (line.includes('"ready: ')) this.ready = true;
     if (line.includes("the session store failed") || line.includes("cannot be opened")) this.storeFailures++;
     else if (/"store: |"level":(60|"fatal")|Error:/.test(line) && !line.includes('"level":20'))
