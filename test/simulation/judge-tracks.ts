@@ -17,6 +17,8 @@ export class PeerTrack {
   /** Its CONNECT is not answered yet; and since when. */
   connects = false;
   connectsSince = 0;
+  /** MsgIds that were answered between its CONNECT and the CONNACK. */
+  readonly answeredLate = new Set<number>();
   wantsSleep = false;
   wakes = false;
   wakesAgain = false;

@@ -107,6 +107,7 @@ export class NetworkRules {
     switch (message.type) {
       case "CONNECT":
         if (!peer.connects || peer.connectsSince === Number.POSITIVE_INFINITY) peer.connectsSince = this.#time.now();
+        if (!peer.connects) peer.answeredLate.clear();
         peer.connects = true;
         return;
       case "DISCONNECT":
@@ -143,6 +144,7 @@ export class NetworkRules {
       case "PUBREC":
       case "PUBCOMP":
         if (message.type !== "PUBREC") peer.inFlight.delete(`p${message.msgId}`);
+        if (peer.connects && message.type !== "PUBREC") peer.answeredLate.add(message.msgId);
         if (message.type !== "PUBCOMP") return;
         this.#clients.of(clientAt(from)).open.delete(message.msgId);
         this.#clients.of(clientAt(from)).orphaned.delete(message.msgId);
@@ -209,6 +211,8 @@ export class NetworkRules {
         if (!message.dup) this.#options.law?.sent(clientAt(to), Buffer.from(message.data).toString());
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos === 2) this.#noteOpen(clientAt(to), message);
+        // The copy stood behind the CONNACK when the answer to the one before came, as if they had met on the network.
+        if (message.dup && peer.answeredLate.delete(message.msgId)) return;
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBREL":

@@ -61,6 +61,8 @@ class Client {
   /** DISCONNECT of the client that waits for its answer: true = to sleep. */
   leaving: boolean | undefined;
   inFlight: { readonly what: string; readonly of: string } | undefined;
+  /** Answered between its CONNECT and the CONNACK: a copy that stood behind the CONNACK crossed the answer. */
+  readonly answeredLate = new Set<string>();
   readonly sent = new Map<string, Sent>();
   /** Payloads that were sent once: later sendings are repetitions, of the gateway or of the broker. */
   readonly begun = new Set<string>();
@@ -210,10 +212,13 @@ export class Observer {
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
+    if (awaitsConnack && (message.type === "PUBACK" || message.type === "PUBCOMP"))
+      client?.answeredLate.add(`PUBLISH ${message.msgId}`);
     if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are a stranger's
     switch (message.type) {
       case "CONNECT":
         client.inFlight = undefined;
+        client.answeredLate.clear();
         return;
       case "DISCONNECT":
         client.leaving = (message.duration ?? 0) > 0;
@@ -477,6 +482,7 @@ export class Observer {
 
   #onDelivery(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
     this.oneInFlight(to, client, `PUBLISH ${message.msgId}`);
+    if (message.dup && client.answeredLate.delete(`PUBLISH ${message.msgId}`)) client.inFlight = undefined;
     const payload = words(message.data);
     // Each copy of what is retained is a message of its own.
     const key = message.retain ? `${payload} as ${message.msgId}` : payload;
