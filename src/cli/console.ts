@@ -127,13 +127,21 @@ async function newPassword(): Promise<string> {
   const isTyped = process.stdin.isTTY === true;
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: isTyped });
+  // A stream that ends answers no question, and the program would end in the middle of it, without a word.
+  const end = new Promise<never>((_, reject) =>
+    lines.once("close", () =>
+      reject(refusal("\nno password came: type it at a terminal, or give it as a line of standard input")),
+    ),
+  );
+  end.catch(() => {}); // after the last question it is nobody's
+  const answer = () => Promise.race([lines.question(""), end]);
   try {
     if (isTyped) out(`Password for the console, at least ${passwordCharactersMin} characters: `);
-    const password = await lines.question("");
+    const password = await answer();
     if (password.length < passwordCharactersMin) throw refusal(`\nat least ${passwordCharactersMin} characters`);
     if (!isTyped) return password;
     out("\nOnce more: ");
-    if ((await lines.question("")) !== password) throw refusal("\nthese are two different passwords");
+    if ((await answer()) !== password) throw refusal("\nthese are two different passwords");
     out("\n");
     return password;
   } finally {
