@@ -107,7 +107,7 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
   const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
   // What is suspected is not answered before it is proved, over many kills; and on a busy machine a gateway runs for a
   // second in six, which is too short for an answer while the broker is away.
-  const retryLimit = kind.closes ? 1_000 : 240;
+  const retryLimit = kind.closes ? 20_000 : 240;
   const devices = Array.from({ length: 4 }, (_, i) => {
     const topics = { topic: `t/${i}`, subscribeTo: `d/${i}`, will: will(`w/${i}`) };
     return new Publisher({ clientId: `c${i}`, port, clean, retryLimit, ...topics });
