@@ -111,7 +111,7 @@ export const bleOptions = z.strictObject({
       keys: sensorKeys
         .default({})
         .describe(
-          "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated.",
+          "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated; with 32 digits they may be encrypted.",
         ),
       countersFile: z
         .string()
