@@ -16,7 +16,7 @@ const limitMs = 600_000 * Number(process.env["PATIENCE"] ?? 1);
 /**
  * What is run in there: what the kernel and the native part may make different. VM_TESTS, names with | between them, chooses others;
  * before a release: micro:bit, the largest MTU, link is let go, lost in the middle of a message, kill -9 of the child, broadcast
- * sensors: many, asks for other parameters, channel raw. With VM_ADAPTERS=2 alone: a kernel is the device.
+ * sensors: many, asks for other parameters, channel raw.
  */
 const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "5 devices at once",
@@ -54,7 +54,7 @@ test.skipIf(missing !== "")(
     const job = mkdtempSync(join(tmpdir(), "vm-"));
     const project = resolve(import.meta.dirname, "../..");
     const script = `
-export ADAPTERS=${process.env["VM_ADAPTERS"] ?? "1"} HOME=/root TERM=dumb PATH=${vm.tools}/bin:${vm.tools}/usr/bin:${process.execPath.replace(/\/[^/]*$/, "")}:$PATH
+export HOME=/root TERM=dumb PATH=${vm.tools}/bin:${vm.tools}/usr/bin:${process.execPath.replace(/\/[^/]*$/, "")}:$PATH
 export LD_LIBRARY_PATH=${vm.tools}/usr/lib/x86_64-linux-gnu CI=${process.env["CI"] ?? ""}
 mkdir /run/air /run/other
 cat >/run/plug <<'PLUG'
@@ -82,7 +82,7 @@ if [ -e /run/btvirt.pid ]; then
   for i in $(seq 100); do [ "$(ls /sys/class/bluetooth)" ] && break; sleep 0.1; done
 fi
 before=$(ls /sys/class/bluetooth)
-setsid ${btvirt.path} -L -l\${ADAPTERS:-1} -s >>/mnt/job/btvirt.log 2>&1 &
+setsid ${btvirt.path} -L -l1 -s >>/mnt/job/btvirt.log 2>&1 &
 echo $! >/run/btvirt.pid
 for i in $(seq 100); do
   name=$(ls /sys/class/bluetooth | grep -vxF "\${before:-none}" | head -n 1); [ "$name" ] && break; sleep 0.1
@@ -96,7 +96,6 @@ chmod +x /run/plug
 unset LD_LIBRARY_PATH
 cd ${project}
 rm -f node_modules/.vite/vitest/*/results.json # by the times of an earlier run the files would come in another order
-export BLE_LAB_ADAPTERS=$ADAPTERS BLE_LAB_TOOLS=${vm.tools}
 export BLE_LAB_AIR=/run/air/bt-server-le BLE_LAB_PLUG=/run/plug PATIENCE=6 BLE_DRIVER=${process.env["BLE_DRIVER"] ?? ""} TEST_LOG=${process.env["TEST_LOG"] ?? "silent"}
 node node_modules/vitest/vitest.mjs run --project ble --root . --no-isolate test/ble/userland.test.ts test/ble/links.test.ts test/ble/hci-socket.test.ts test/ble/pairing.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
 exit \${PIPESTATUS[0]}

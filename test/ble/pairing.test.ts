@@ -2,11 +2,9 @@
  * Encrypted links, from the radio to the broker: paired with and without a passkey, by both ways of pairing, and known again
  * by the bond; and everything that goes wrong, which must be said and hold up nobody. Also run in the virtual machine.
  */
-import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 import { ask } from "../../src/cli/ask.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -236,37 +234,6 @@ describe.skipIf(missing !== undefined)(`encrypted links${named}`, () => {
     }
     expect(devices.map(({ links }) => links)).toEqual(devices.map(() => 0));
   });
-
-  // Its Security Manager was written by others. It has no service for us, so the link is of no use after that.
-  test.skipIf(process.env["BLE_LAB_ADAPTERS"] !== "2")(
-    "a kernel is the device: paired, and encrypted by the bond",
-    async () => {
-      const tools = process.env["BLE_LAB_TOOLS"] ?? "";
-      const env = { ...process.env, LD_LIBRARY_PATH: `${tools}/usr/lib/x86_64-linux-gnu` };
-      const run = promisify(execFile);
-      const manage = async (...words: string[]) =>
-        (await run(`${tools}/usr/bin/btmgmt`, ["--timeout", "10", "--index", "1", ...words], { env })).stdout;
-      const steps = [
-        "le on",
-        "sc on",
-        "bondable on",
-        "connectable on",
-        "io-cap 3",
-        "power on",
-        "advertising on",
-        "info",
-      ];
-      for (const step of steps) console.log(step, await manage(...step.split(" ")).catch(String));
-      const at = await lab({ adapter: 0, pairing: "just-works", allow: [{ address: "*" }], connectSeconds: 3 });
-      await says(at, /paired without a passkey \(just works\), by LE Secure Connections; its bond is kept/);
-      await says(at, /no answer to the attempt to connect.* \(the 2nd time\)/);
-      console.log(at.logged().join("\n"));
-      expect(count(at, "bonded")).toBe(1);
-      expect(
-        Object.entries(at.gateway.links()[0]?.counters ?? {}).filter(([what, n]) => /^pairing/.test(what) && n > 0),
-      ).toEqual([]);
-    },
-  );
 
   test("somebody else under the address of a device with a bond: no session, whatever it is called", async () => {
     const bonding = { devices: [{ name: "open", pairing: "none" }] };
