@@ -23,6 +23,7 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "the adapter is pulled out",
   // Of links.test.ts.
   "QoS 0 to 2 both ways, three devices",
+  "is given the parameters",
   "asks for pairing",
   "nobody read in time",
   // Of pairing.test.ts.
