@@ -34,7 +34,9 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
   /** With emulated Bluetooth controllers, built into .cache/tools. SOAK=1: the long runs with figures (npm run soak:ble). */
   ble: {
     ...inTurn,
-    include: env["SOAK"] ? ["test/ble/soak.ts", "test/ble/throughput.ts"] : ["test/ble/**/*.test.ts"],
+    include: env["SOAK"]
+      ? ["test/ble/soak.ts", "test/ble/throughput.ts", "test/ble/busy.ts"]
+      : ["test/ble/**/*.test.ts"],
     testTimeout: 120_000 * patience,
     hookTimeout: 120_000 * patience,
   },

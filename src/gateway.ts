@@ -138,6 +138,7 @@ export class Gateway {
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
       each.takeKeys?.(() => managedKeys(this.#managed));
+      if (config.store.kind !== "memory") each.keepBondsIn?.(config.store.folder);
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
     }
     const version = ownVersion();
@@ -475,6 +476,12 @@ export class Gateway {
       links: () => this.links(),
       forgetCounter: (address) =>
         [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
+      bonds: () =>
+        [...this.#transports.values()].flatMap((each) =>
+          (each.bonds?.() ?? []).map((bond) => ({ ...bond, transport: each.name })),
+        ),
+      removeBond: (address) =>
+        [...this.#transports.values()].filter((transport) => transport.removeBond?.(address)).length > 0,
       transports: [...this.#transports.keys()],
       capture: (options) => this.#tap.capture(options),
     };

@@ -15,6 +15,8 @@ _mqtt_sn_gateway() {
       "ble scan") path="ble scan" ;;
       "ble check") path="ble check" ;;
       "ble links") path="ble links" ;;
+      "ble bonds") path="ble bonds" ;;
+      "ble unbond") path="ble unbond" ;;
       "ble forget") path="ble forget" ;;
       " console") path="console" ;;
       "console token") path="console token" ;;
@@ -57,10 +59,12 @@ _mqtt_sn_gateway() {
     "replay") words="--to --speed --port --patience --help" ;;
     "try-device") words="--host -p --port --only -W --timeout -d --debug --help" ;;
     "demo") words="-p --port --seconds --log --help" ;;
-    "ble") words="scan check links forget --help" ;;
+    "ble") words="scan check links bonds unbond forget --help" ;;
     "ble scan") words="-c --config -s --seconds --json --help" ;;
     "ble check") words="-c --config --help" ;;
     "ble links") words="-c --config --json --help" ;;
+    "ble bonds") words="-c --config --json --help" ;;
+    "ble unbond") words="-c --config --help" ;;
     "ble forget") words="-c --config --help" ;;
     "console") words="token -c --config --viewer --lan --anywhere --help" ;;
     "console token") words="list add remove --help" ;;

@@ -1,4 +1,4 @@
-/** `ble links`, `ble forget`: what concerns a gateway that runs, or the files that it keeps. */
+/** `ble links`, `ble bonds`, `ble unbond`, `ble forget`: what concerns a gateway that runs, or the files that it keeps. */
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { GatewayError } from "../errors.ts";
@@ -41,6 +41,25 @@ export function linksInWords(links: Links): string {
       return `${transport}: ${condition}\n${table(rows, "no device that may connect was seen")}`;
     })
     .join("\n\n");
+}
+
+export async function sayBonds({ config, json = false }: { config?: string; json?: boolean }): Promise<void> {
+  const bonds = await ask(socketIn(named(config)), "ble.bonds", {});
+  if (json) return say(JSON.stringify(bonds, undefined, 2));
+  const rows = bonds.map(({ transport, address, name, since, passkey, secureConnections }) => ({
+    transport,
+    address,
+    name,
+    "paired at": since,
+    passkey: passkey ? "yes" : "no",
+    "paired by": secureConnections ? "LE Secure Connections" : "legacy pairing",
+  }));
+  say(table(rows, "no device has a bond"));
+}
+
+export async function unbond(address: string, { config }: { config?: string }): Promise<void> {
+  const { removed } = await ask(socketIn(named(config)), "ble.unbond", { address });
+  say(`the bond of ${removed} is removed; remove it at the device too, if it keeps one`);
 }
 
 /** By the gateway where one runs: it has the counters in its memory. Otherwise in the files of the configuration. */

@@ -1,6 +1,6 @@
 /**
  * `ble scan`: which devices advertise. `ble check`: what Bluetooth lacks on this system, and what to type. `ble links`,
- * `ble forget`: of the running gateway.
+ * `ble bonds`, `ble unbond`, `ble forget`: of the running gateway.
  */
 import process from "node:process";
 import { Command, InvalidArgumentError } from "commander";
@@ -18,7 +18,7 @@ import { type Finding, inspectSystem } from "../transports/ble/system.ts";
 import { normalUuid } from "../transports/ble/uuid.ts";
 import { systemTimers } from "../transports/timers.ts";
 import { type Heard, listen } from "./ble-listen.ts";
-import { forget, linksInWords, linksOfRunning, sayLinks } from "./ble-running.ts";
+import { forget, linksInWords, linksOfRunning, sayBonds, sayLinks, unbond } from "./ble-running.ts";
 import { err, out } from "./output.ts";
 import { ownConfigFile } from "./own-config.ts";
 import { sayProblems } from "./problems.ts";
@@ -43,6 +43,18 @@ export function bleCommand(configFile: readonly [string, string]): Command {
     .option(...configFile)
     .option("--json", "as JSON")
     .action((options: { config?: string; json?: boolean }) => sayLinks(options).catch(sayProblems));
+  command
+    .command("bonds")
+    .description(commands["ble.bonds"].description)
+    .option(...configFile)
+    .option("--json", "as JSON")
+    .action((options: { config?: string; json?: boolean }) => sayBonds(options).catch(sayProblems));
+  command
+    .command("unbond")
+    .description(commands["ble.unbond"].description)
+    .argument("<address>", "the device's Bluetooth address, as `ble bonds` lists it")
+    .option(...configFile)
+    .action((address: string, options: { config?: string }) => unbond(address, options).catch(sayProblems));
   command
     .command("forget")
     .description(commands["ble.forget"].description)

@@ -73,8 +73,8 @@ export function createAccessPolicy(
           identity.clients === undefined ? "access.clients" : `"clients" of the transport ${transportNameOf(peer)}`;
         return { admitted: false, hint: `${where}: of "${identity.name}" it lets in ${inWords(binding, identity)}` };
       }
-      // Not by a clear way in, or a key would be worth nothing while there is one.
-      if (hasKey(clientId) && (isNode || !identity.verified))
+      // Not by a clear way in, nor with a bond that is somebody else's, or a key would be worth nothing while there is one.
+      if (hasKey(clientId) && (isNode || !identity.verified || identity.by === "bond"))
         return { admitted: false, hint: `none: the device "${clientId}" has a key, and has to connect with it` };
       if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
         return { admitted: true, byName: true };

@@ -253,10 +253,19 @@ function lookAtTransport(looked: Looked, path: string, transport: Transport, now
     }
   }
   if (transport.type !== "ble") return;
+  lookAtPasskey(looked, `${path}.bonding.passkey`, transport.bonding.passkey);
+  for (const [i, { passkey }] of transport.bonding.devices.entries())
+    lookAtPasskey(looked, `${path}.bonding.devices.${i}.passkey`, passkey);
   const { keys, bthome, countersFile } = transport.broadcast;
   lookAtKeys(looked, `${path}.broadcast.keys`, keys, /^([0-9a-f]{2}){16,64}$/i, "32 to 128");
   lookAtKeys(looked, `${path}.broadcast.bthome.keys`, bthome.keys, /^[0-9a-f]{32}$/i, "32");
   if (countersFile !== undefined) lookAtFolder(looked, `${path}.broadcast.countersFile`, dirname(countersFile));
+}
+
+function lookAtPasskey(looked: Looked, path: string, reference: SecretReference | undefined): void {
+  const passkey = reference && lookAtSecret(looked, path, reference);
+  if (reference && passkey !== undefined && !/^\d{6}$/.test(passkey.trim()))
+    looked.problems.push(`${path}: what ${placeOf(reference)} holds is not six digits; write it so`);
 }
 
 function lookAtKeys(

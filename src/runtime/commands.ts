@@ -150,6 +150,22 @@ const oneSensor = z.strictObject({
     .describe("Bluetooth address."),
 });
 
+const bond = z.object({
+  transport: z.string(),
+  address: z.string().describe("By which it is known, whatever address it uses."),
+  name: z.string().describe("What it called itself when it was paired."),
+  since: z.string().describe("When it was paired."),
+  passkey: z.boolean().describe("It was paired with a passkey: nobody stood between."),
+  secureConnections: z.boolean().describe("By LE Secure Connections: who listened then did not learn the key."),
+});
+
+const oneBond = z.strictObject({
+  address: z
+    .string("say which device")
+    .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, "must be a Bluetooth address, like c0:98:e5:00:00:01")
+    .describe("Bluetooth address by which the bond is listed."),
+});
+
 const chosenDatagrams = z.strictObject({
   client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
   transport: z.string().min(1).max(200).optional().describe("Name of a transport; absent: of all."),
@@ -277,6 +293,31 @@ export const commands = {
     run: (operator, { address }) => {
       const known = address.toLowerCase();
       return operator.forgetCounter(known) ? done({ forgotten: known }) : noCounter(known);
+    },
+  }),
+  "ble.bonds": json({
+    description: "Bluetooth devices that were paired, and how; their keys are not shown",
+    method: "GET",
+    path: "/bonds",
+    input: nothing,
+    output: z.array(bond),
+    role: "viewer",
+    audited: false,
+    run: (operator) => done(operator.bonds()),
+  }),
+  "ble.unbond": json({
+    description: "remove a Bluetooth device's bond: its link ends, and it is paired anew if it may be",
+    method: "DELETE",
+    path: "/bond",
+    input: oneBond,
+    output: z.object({ removed: z.string() }),
+    role: "operator",
+    audited: true,
+    run: (operator, { address }) => {
+      const known = address.toLowerCase();
+      return operator.removeBond(known)
+        ? done({ removed: known })
+        : { kind: "not-there", say: `there is no bond of ${known}` };
     },
   }),
   backup: stream({

@@ -3,7 +3,7 @@ import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import type { BacklogRecord } from "../core/record.ts";
 import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
-import type { LinkReport } from "../transports/transport.ts";
+import type { BondReport, LinkReport } from "../transports/transport.ts";
 import { matches } from "../wire/topic.ts";
 import type { Driver } from "./driver.ts";
 import { emptyInstallation, type Installation } from "./installation.ts";
@@ -16,6 +16,9 @@ export interface Devices {
   links(): readonly (LinkReport & { readonly transport: string })[];
   /** false: no counter of this address was known. */
   forgetCounter(address: string): boolean;
+  bonds(): readonly (BondReport & { readonly transport: string })[];
+  /** false: there was none of this identity. */
+  removeBond(address: string): boolean;
   readonly transports: readonly string[];
   /** undefined: as many as there may be capture already. */
   capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined;
@@ -153,6 +156,16 @@ export function createOperator(
         })),
       })),
     forgetCounter: (address: string) => devices.forgetCounter(address),
+    bonds: () =>
+      devices.bonds().map(({ transport, identity, name, since, authenticated, secureConnections }) => ({
+        transport,
+        address: identity.address,
+        name,
+        since,
+        passkey: authenticated,
+        secureConnections,
+      })),
+    removeBond: (address: string) => devices.removeBond(address),
     hasTransport: (name: string) => devices.transports.includes(name),
     /** undefined: as many as there may be capture already. */
     capture: (options: CaptureOptions) => devices.capture(options),

@@ -57,6 +57,19 @@ export interface LinkReport {
   }[];
 }
 
+/** A device that was paired, without its keys. */
+export interface BondReport {
+  /** The address by which it is known. */
+  readonly identity: { readonly address: string; readonly type: string };
+  /** What it called itself then. */
+  readonly name: string;
+  /** When, for people. */
+  readonly since: string;
+  /** With a passkey: nobody stood between. */
+  readonly authenticated: boolean;
+  readonly secureConnections: boolean;
+}
+
 /** What a transport with encrypted devices keeps over a restart, and gives to a store that it does not know. */
 export interface SecureKeeper {
   /** All or none; says whether they are stored as durably as configured. In the order of the calls. */
@@ -104,6 +117,11 @@ export interface Transport {
    * known. Absent where there are no such counters.
    */
   forgetCounter?(address: string): boolean;
+  /** Before `start`: where its bonds are to be kept; never called where nothing is kept. Absent where nobody is paired. */
+  keepBondsIn?(folder: string): void;
+  bonds?(): readonly BondReport[];
+  /** The device of this identity is unknown from now on. false: it was. */
+  removeBond?(identity: string): boolean;
   /** Before `start`: the keys that the gateway itself made for devices, by identity. Absent where there are no keys. */
   takeKeys?(made: () => ReadonlyMap<string, Uint8Array>): void;
   /** Those are others now: whose key is gone, or is another, is put out. */

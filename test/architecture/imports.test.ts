@@ -21,7 +21,9 @@ const rules: Record<string, readonly string[]> = {
   capture: [],
   // DTLS, as pure as the core: cryptography is handed in.
   secure: [],
-  transports: ["errors.ts", "payload", "secure", "types:core", "pkg"],
+  // Pairing of Bluetooth LE, in the same way.
+  pairing: [],
+  transports: ["errors.ts", "payload", "pairing", "secure", "types:core", "pkg"],
   upstream: ["errors.ts", "durations.ts", "types:core", "pkg"],
   storage: ["errors.ts", "wire", "types:core", "pkg"],
   // live.ts decodes what passes, for people.

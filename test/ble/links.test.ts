@@ -9,6 +9,8 @@ import { Injector } from "./lab/injector.ts";
 import { BleLab, missingFromLab } from "./lab/lab.ts";
 
 const missing = missingFromLab();
+/** CAP_NET_RAW, as a bit. */
+const netRaw = 2 ** 13;
 const named = missing === undefined ? "" : ` (skipped: ${missing})`;
 
 describe.skipIf(missing !== undefined)(`links as the options say${named}`, () => {
@@ -86,7 +88,8 @@ describe.skipIf(missing !== undefined)(`links as the options say${named}`, () =>
     await talks(at, device, " again");
   });
 
-  test("the device is given the parameters that are configured", async () => {
+  test("the device is given the parameters that are configured, and CAP_NET_RAW is enough for it", async () => {
+    open.push(BleLab.oneRight());
     const at = await lab({ supervisionSeconds: 4 });
     const device = at.device("given");
     await device.on();
@@ -96,6 +99,7 @@ describe.skipIf(missing !== undefined)(`links as the options say${named}`, () =>
     expect(last(device)?.interval).toBeGreaterThanOrEqual(24);
     expect(last(device)?.interval).toBeLessThanOrEqual(40);
     await says(at, /given.*(connected, MTU|the link has).* lost after 4 s of silence/);
+    if (process.env["BLE_LAB_AIR"] !== undefined) expect(at.childRights()).toBe(netRaw);
     await talks(at, device);
   });
 

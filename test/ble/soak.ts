@@ -2,23 +2,21 @@
  * `npm run soak:ble`: long runs with figures, not part of CI. The gateway is a process of its own, so that its memory
  * and its child's are theirs alone.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import { UdpDevice } from "../../src/cli/udp-device.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
-import { freePort } from "../helpers/ports.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { Air } from "./lab/air.ts";
 import { BleDevice } from "./lab/ble-device.ts";
+import { GatewayProcess } from "./lab/gateway-process.ts";
 import { Injector } from "./lab/injector.ts";
 import { element, nordicUart } from "./lab/peripheral.ts";
 
-const root = resolve(import.meta.dirname, "../..");
 const cycles = Number(process.env["CYCLES"] ?? 2_000);
 const advertisers = Number(process.env["ADVERTISERS"] ?? 100_000);
 const blockedSeconds = Number(process.env["BLOCKED_SECONDS"] ?? 40);
@@ -28,82 +26,10 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.close();
 });
 
-/** The gateway as a service would run it. */
-class GatewayProcess {
-  readonly #folder = mkdtempSync(join(tmpdir(), "soak-"));
-  readonly udpPort: number;
-  readonly #process: ChildProcess;
-  output = "";
-
-  private constructor(udpPort: number, brokerPort: number, hci: string, ble: Record<string, unknown>) {
-    this.udpPort = udpPort;
-    const config = {
-      transports: [
-        { type: "udp", host: "127.0.0.1", port: udpPort },
-        { type: "ble", linksMax: 8, ...ble },
-      ],
-      upstream: { url: `mqtt://127.0.0.1:${brokerPort}` },
-      api: { enabled: false },
-      log: { level: process.env["TEST_LOG"] ?? "warn", format: "json" },
-    };
-    writeFileSync(join(this.#folder, "config.json"), JSON.stringify(config));
-    this.#process = spawn(
-      process.execPath,
-      [join(root, "dist/main.js"), "start", "-c", join(this.#folder, "config.json")],
-      {
-        env: {
-          ...process.env,
-          BLE_LAB_HCI: hci,
-          NODE_OPTIONS: `--require ${join(root, "test/ble/lab/hci-userland.cjs")}`,
-        },
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
-    this.#process.stdout?.on("data", (text) => {
-      this.output += text;
-    });
-  }
-
-  static async start(brokerPort: number, hci: string, ble: Record<string, unknown> = {}): Promise<GatewayProcess> {
-    const gateway = new GatewayProcess(await freePort(), brokerPort, hci, ble);
-    open.push(gateway);
-    await until("the child", () => gateway.child() !== undefined);
-    return gateway;
-  }
-
-  child(): number | undefined {
-    for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
-      try {
-        const isOurs =
-          readFileSync(`/proc/${name}/stat`, "utf8").split(") ")[1]?.split(" ")[1] === String(this.#process.pid);
-        if (isOurs && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("/ble/child.js")) return Number(name);
-      } catch {
-        // It has ended meanwhile.
-      }
-    }
-    return undefined;
-  }
-
-  /** Resident memory in MB: the gateway's and its child's. */
-  memory(): [gateway: number, child: number] {
-    return [megabytes(this.#process.pid), megabytes(this.child())];
-  }
-
-  async close(): Promise<void> {
-    if (process.env["SOAK_LOG"]) writeFileSync(process.env["SOAK_LOG"], this.output);
-    const gone = new Promise((done) => this.#process.once("exit", done));
-    this.#process.kill("SIGTERM");
-    await gone;
-    rmSync(this.#folder, { recursive: true });
-  }
-}
-
-function megabytes(pid: number | undefined): number {
-  try {
-    return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024);
-  } catch {
-    return 0;
-  }
+async function gatewayAt(brokerPort: number, hci: string, ble: Record<string, unknown> = {}): Promise<GatewayProcess> {
+  const gateway = await GatewayProcess.start(brokerPort, hci, ble);
+  open.push(gateway);
+  return gateway;
 }
 
 async function broker(): Promise<Mosquitto> {
@@ -124,7 +50,7 @@ async function air(): Promise<Air> {
 test(`${cycles} times: connect, publish, drop`, async () => {
   const mosquitto = await broker();
   const radio = await air();
-  const gateway = await GatewayProcess.start(mosquitto.plainPort, radio.socket);
+  const gateway = await gatewayAt(mosquitto.plainPort, radio.socket);
   const figures: string[] = [];
   let done = 0;
   const began = performance.now();
@@ -155,7 +81,7 @@ test(`${advertisers} advertisers`, async () => {
   const folder = mkdtempSync(join(tmpdir(), "injector-"));
   const injector = await Injector.start(join(folder, "hci"), radio.socket);
   open.push(injector);
-  const gateway = await GatewayProcess.start(mosquitto.plainPort, injector.path, {
+  const gateway = await gatewayAt(mosquitto.plainPort, injector.path, {
     supervision: { memoryMegabytesMax: 100 },
   });
   await sleep(2_000);
@@ -196,7 +122,7 @@ test.each([
   async (_what, silenceSeconds) => {
     const mosquitto = await broker();
     const radio = await air();
-    const gateway = await GatewayProcess.start(mosquitto.plainPort, radio.socket, { supervision: { silenceSeconds } });
+    const gateway = await gatewayAt(mosquitto.plainPort, radio.socket, { supervision: { silenceSeconds } });
     const bluetooth = new BleDevice(radio.socket, { clientId: "bluetooth", name: "bluetooth" });
     open.push(bluetooth);
     await bluetooth.on();

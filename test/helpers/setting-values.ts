@@ -9,7 +9,7 @@ const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}`, im
 const special: Readonly<Record<string, unknown>> = {
   transports: [
     { type: "udp", name: "one", host: "127.0.0.1", port: 18_830, multicast: { group: "239.1.2.3", port: 18_831 } },
-    { type: "ble", name: "radio", rssiMin: -80 },
+    { type: "ble", name: "radio", rssiMin: -80, pairing: "just-works" },
     {
       type: "dtls",
       name: "keyed",

@@ -53,6 +53,17 @@ export function threeForTwo(
       },
     ],
     forgetCounter: (address) => address === "c0:00:00:00:00:01",
+    bonds: () => [
+      {
+        transport: "ble",
+        identity: { address: "c0:00:00:00:00:01", type: "random" },
+        name: "n",
+        since: "2026-01-01T00:00:00.000Z",
+        authenticated: true,
+        secureConnections: true,
+      },
+    ],
+    removeBond: (address) => address === "c0:00:00:00:00:01",
     transports: ["udp"],
     capture,
   };

@@ -77,6 +77,8 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "sessions.drop": { client: "c1" },
   "ble.links": {},
   "ble.forget": { address: "C0:00:00:00:00:01" },
+  "ble.bonds": {},
+  "ble.unbond": { address: "C0:00:00:00:00:01" },
 };
 const outputs: { readonly [Name in JsonCommandName]: { readonly output: z.ZodType<OutputOf<Name>> } } = commands;
 
@@ -169,6 +171,8 @@ test("a viewer sees, and changes nothing", async () => {
     "sessions.drop": "not-allowed",
     "ble.links": "done",
     "ble.forget": "not-allowed",
+    "ble.bonds": "done",
+    "ble.unbond": "not-allowed",
     "overview.show": "done",
     "totals.show": "done",
     "devices.list": "done",

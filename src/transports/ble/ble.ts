@@ -3,10 +3,13 @@
  * Without an adapter, without rights or without noble the transport runs all the same: it says what is missing, once,
  * and goes on trying.
  */
+import { join } from "node:path";
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
 import { GatewayError } from "../../errors.ts";
 import { systemTimers, type Timers } from "../timers.ts";
-import type { LinkReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
+import type { BondReport, LinkReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
+import { Bonds } from "./bonds.ts";
+import { BondsFile } from "./bonds-file.ts";
 import { BroadcastReceiver } from "./broadcast.ts";
 import { BthomeReceiver } from "./bthome.ts";
 import { addressOfPeer } from "./bthome-peer.ts";
@@ -14,8 +17,9 @@ import type { Central } from "./central.ts";
 import { CountersFile } from "./counters-file.ts";
 import { BleHub, tickMs } from "./hub.ts";
 import { type HubCounters, type HubOutput, printable } from "./hub-output.ts";
-import { readBindKeys, readKeys } from "./keys.ts";
+import { readBindKeys, readKeys, readPasskey } from "./keys.ts";
 import type { BleOptions } from "./options.ts";
+import { pairingCrypto } from "./pairing-crypto.ts";
 import { Supervisor } from "./supervisor.ts";
 import { supervisorOptions } from "./supervisor-options.ts";
 
@@ -27,6 +31,8 @@ export class BleTransport implements Transport {
   readonly #central: Central;
   readonly #counters: CountersFile | undefined;
   readonly #hub: BleHub;
+  readonly #bonds: Bonds;
+  #bondsFile: BondsFile | undefined;
   #events: TransportEvents | undefined;
   #stopTicking: (() => void) | undefined;
   #closed = false;
@@ -42,10 +48,17 @@ export class BleTransport implements Transport {
     this.#counters =
       countersFile === undefined ? undefined : new CountersFile(countersFile, timers, (say) => this.#tell("warn", say));
     const counters = this.#counters?.read();
+    this.#bonds = new Bonds(options, {
+      aes: pairingCrypto.aes,
+      readPasskey,
+      today: () => new Date().toISOString(),
+      changed: (bonds) => this.#bondsFile?.write(bonds),
+    });
     this.#hub = new BleHub(
       options,
       new BroadcastReceiver(broadcast, readKeys(keys), counters),
       new BthomeReceiver(broadcast, readBindKeys(bthome.keys), counters),
+      this.#bonds,
     );
   }
 
@@ -62,12 +75,40 @@ export class BleTransport implements Transport {
   }
 
   identityOf(peer: PeerId): PeerIdentity {
+    // What comes over the link of a device with a bond came encrypted; what is broadcast in its name is not taken.
+    const bond = this.#bonds.ofAddress(this.#addressOf(peer) ?? "");
+    const { clients } = this.#options.bonding;
+    if (bond) return { name: bond.identity.address, by: "bond", verified: true, clients };
     return { name: this.hostOf(peer), by: "address", verified: false };
+  }
+
+  keepBondsIn(folder: string): void {
+    this.#bondsFile = new BondsFile(join(folder, `bonds-${this.name}.json`), (say) => this.#tell("warn", say));
+  }
+
+  /** Without the keys. */
+  bonds(): readonly BondReport[] {
+    return this.#bonds.all().map(({ identity, name, since, authenticated, secureConnections }) => {
+      return { identity, name, since, authenticated, secureConnections };
+    });
+  }
+
+  removeBond(identity: string): boolean {
+    const wasThere = this.#hub.removeBond(identity, this.#timers.now());
+    this.#carryOut();
+    return wasThere;
   }
 
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
-    const { broadcast } = this.#options;
+    this.#bonds.restore(this.#bondsFile?.read() ?? []);
+    const { broadcast, pairing, bonding } = this.#options;
+    const pairs = pairing !== "none" || bonding.devices.some((rule) => rule.pairing !== "none");
+    if (pairs && !this.#bondsFile) {
+      this.warnings.push(
+        `${this.name}: bonds are not kept with this store (store.kind): after a restart no device has one, and a device that keeps its own must be reset`,
+      );
+    }
     const keys = { ...broadcast.keys, ...broadcast.bthome.keys };
     if (Object.keys(keys).length > 0 && broadcast.countersFile === undefined) {
       this.warnings.push(
@@ -131,6 +172,7 @@ export class BleTransport implements Transport {
     this.#stopTicking?.();
     await this.#central.close();
     await this.#counters?.close();
+    await this.#bondsFile?.close();
   }
 
   #carryOut(): void {
@@ -171,9 +213,10 @@ export class BleTransport implements Transport {
 }
 
 function flat(hub: HubCounters, central: Central["counters"]): Record<string, number> {
-  const { broadcastDrops, noiseBytes, linksMade, linksFailed, linksLost, broadcasts } = hub;
+  const { broadcastDrops, insecure, bonded, noiseBytes, linksMade, linksFailed, linksLost, broadcasts } = hub;
   const { restarts, advertisements, rssBytes } = central;
-  const counters: Record<string, number> = { noiseBytes, linksMade, linksFailed, linksLost, broadcasts };
+  const counters: Record<string, number> = { noiseBytes, linksMade, linksFailed, linksLost, broadcasts, bonded };
   for (const [reason, count] of Object.entries(broadcastDrops)) counters[`broadcast:${reason}`] = count;
+  for (const [fault, count] of Object.entries(insecure)) counters[`pairing:${fault}`] = count;
   return { ...counters, restarts, advertisements, rssBytes };
 }

@@ -2,19 +2,23 @@
  * Sensors that never connect: a PUBLISH at QoS -1 in an advertisement. docs/guide/ble-profile.md specifies it.
  *
  * Manufacturer data (after the company id) or service data (after the UUID) holds:
- *   1010 A R TT | topic id or short name (2) | counter (2, authenticated 4) | data | tag (authenticated 4)
- * A: authenticated, R: retain, TT: TopicIdType, 01 predefined or 10 short. Numbers are big-endian, as in MQTT-SN.
+ *   101E A R TT | topic id or short name (2) | counter (2, authenticated 4) | data | tag (authenticated 4)
+ * E: encrypted, A: authenticated (always, if encrypted), R: retain, TT: TopicIdType, 01 predefined or 10 short. Numbers are
+ * big-endian, as in MQTT-SN.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createDecipheriv, createHmac, timingSafeEqual } from "node:crypto";
 import type { Instant } from "../../core/types.ts";
 import type { Advertisement } from "./advertisement.ts";
 import type { BleOptions } from "./options.ts";
 import { normalUuid } from "./uuid.ts";
 
 const marker = 0xa0;
+const encryptedBit = 0x10;
 const authenticatedBit = 0x08;
 const retainBit = 0x04;
 const tagBytes = 4;
+/** What AES-128 takes; longer keys are for tags alone. */
+const cipherKeyBytes = 16;
 /** A counter so little behind the last is a late copy, if it comes so soon after; otherwise the sensor started anew. */
 const lateCopies = 64;
 const lateCopyMs = 60_000;
@@ -60,7 +64,7 @@ export function broadcastPayload(
 }
 
 function isMarked(payload: Uint8Array): boolean {
-  return ((payload[0] ?? 0) & 0xf0) === marker;
+  return ((payload[0] ?? 0) & 0xf0 & ~encryptedBit) === marker;
 }
 
 export class BroadcastReceiver {
@@ -99,11 +103,18 @@ export class BroadcastReceiver {
     const topicIdType = control & 0x03;
     const dataAt = 3 + counterBytes;
     const dataEnd = payload.byteLength - (authenticated ? tagBytes : 0);
+    const encrypted = (control & encryptedBit) !== 0;
     if (dataEnd < dataAt || (topicIdType !== 1 && topicIdType !== 2)) return { dropped: "malformed" };
+    if (encrypted && !authenticated) return { dropped: "malformed" };
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
     const counter = authenticated ? view.getUint32(3) : view.getUint16(3);
     const key = this.#keys.get(address);
-    if (authenticated) {
+    let data: Uint8Array | undefined = payload.subarray(dataAt, dataEnd);
+    if (encrypted) {
+      if (!key) return { dropped: "no-key" };
+      data = decrypted(key, address, payload.subarray(0, dataAt), payload.subarray(dataAt));
+      if (!data) return { dropped: "wrong-tag" };
+    } else if (authenticated) {
       if (!key) return { dropped: "no-key" };
       const tag = broadcastTag(key, address, payload.subarray(0, dataEnd));
       if (!timingSafeEqual(tag, payload.subarray(dataEnd))) return { dropped: "wrong-tag" };
@@ -114,7 +125,7 @@ export class BroadcastReceiver {
       retain: (control & retainBit) !== 0,
       topicIdType,
       topicId: view.getUint16(1),
-      data: payload.subarray(dataAt, dataEnd),
+      data,
     });
     return { message, authenticated, counter };
   }
@@ -160,6 +171,24 @@ export function broadcastTag(key: Uint8Array, address: string, payload: Uint8Arr
     .update(payload)
     .digest()
     .subarray(0, tagBytes);
+}
+
+/**
+ * AES-128-CCM; the nonce is the sender's address (as it is written) and all that stands in front of the data, so that is
+ * authenticated too. undefined: the tag, or the key, does not fit.
+ */
+function decrypted(key: Uint8Array, address: string, head: Uint8Array, data: Uint8Array): Uint8Array | undefined {
+  if (key.byteLength !== cipherKeyBytes) return undefined;
+  const nonce = Buffer.concat([Buffer.from(address.replaceAll(":", ""), "hex"), head]);
+  const decipher = createDecipheriv("aes-128-ccm", key, nonce, { authTagLength: tagBytes });
+  decipher.setAuthTag(data.subarray(-tagBytes));
+  const clear = decipher.update(data.subarray(0, -tagBytes));
+  try {
+    decipher.final();
+  } catch {
+    return undefined; // anybody may send that
+  }
+  return clear;
 }
 
 interface Reading {

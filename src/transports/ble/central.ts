@@ -2,15 +2,20 @@
  * The contract between the transport and the process that has the adapter. Both directions carry plain values, so they
  * pass between processes, and a script can play the other side in a test.
  */
+import type { Bond } from "../../pairing/bond.ts";
 import type { Advertisement } from "./advertisement.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import type { DriverChoice } from "./drivers.ts";
 import type { LinkParameters } from "./hci-packets.ts";
+import type { SecurityFault, WantedSecurity } from "./link-security.ts";
 
 export type CentralCommand =
   | { readonly do: "scan"; readonly on: boolean }
-  /** Connect, find the service, subscribe. Answered by `linked` or `linkFailed`. */
-  | { readonly do: "link"; readonly address: string }
+  /**
+   * Connect, encrypt the link if `security` is there, find the service, subscribe. Answered by `linked` or `linkFailed`.
+   * Keys and passkeys go this way and no other: what starts a process can be read by others.
+   */
+  | { readonly do: "link"; readonly address: string; readonly security?: WantedSecurity }
   /** Answered by `unlinked`, also when there is no such link. */
   | { readonly do: "unlink"; readonly address: string }
   /** One message. Answered by `written`; a link that goes answers for all that was not written. */
@@ -30,7 +35,10 @@ export type CentralEvent =
   | { readonly is: "parameters"; readonly address: string; readonly parameters: LinkParameters }
   /** Something about a device that the operator ought to know, in words. */
   | { readonly is: "noticed"; readonly address: string; readonly say: string }
-  | { readonly is: "linkFailed"; readonly address: string; readonly why: string }
+  /** It was paired: to be kept, for it will not be told again. Told before `linked`. */
+  | { readonly is: "bonded"; readonly address: string; readonly bond: Bond }
+  /** `fault`: it was not encrypted as it was to be. */
+  | { readonly is: "linkFailed"; readonly address: string; readonly why: string; readonly fault?: SecurityFault }
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
@@ -62,6 +70,8 @@ export interface ChildOptions {
   };
   readonly connectMs: number;
   readonly setUpMs: number;
+  /** Silence in the middle of pairing. */
+  readonly pairingMs: number;
   readonly supervisionMs: number;
   readonly connection: ConnectionOptions;
   /** The adapter is nobody else's, not even the kernel's. */

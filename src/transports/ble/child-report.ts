@@ -3,7 +3,9 @@
  * is not of this shape is no report, and no reason for the gateway to fall over.
  */
 import { z } from "zod";
+import type { Bond } from "../../pairing/bond.ts";
 import type { ChildReport } from "./central.ts";
+import { securityFaults } from "./link-security.ts";
 
 /** Longer than anything that a device or an adapter says. */
 const textMax = 4_000;
@@ -12,6 +14,18 @@ const octetsMax = 70_000;
 const text = z.string().max(textMax);
 const octets = z.instanceof(Uint8Array).refine((bytes) => bytes.byteLength <= octetsMax);
 const count = z.number().min(0);
+
+const key = z.instanceof(Uint8Array).refine((bytes) => bytes.byteLength === 16);
+
+const bond: z.ZodType<Bond> = z.object({
+  identity: z.object({ address: text, type: z.enum(["public", "random"]) }),
+  identityKey: key.exactOptional(),
+  longTermKey: key,
+  random: z.instanceof(Uint8Array).refine((bytes) => bytes.byteLength === 8),
+  diversifier: count,
+  secureConnections: z.boolean(),
+  authenticated: z.boolean(),
+});
 
 const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   z.object({ is: z.literal("alive"), rssBytes: count, advertisements: count, addresses: count }),
@@ -36,7 +50,8 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   }),
   z.object({ is: z.literal("noticed"), address: text, say: text }),
   z.object({ is: z.literal("refused"), address: text, why: text }),
-  z.object({ is: z.literal("linkFailed"), address: text, why: text }),
+  z.object({ is: z.literal("bonded"), address: text, bond }),
+  z.object({ is: z.literal("linkFailed"), address: text, why: text, fault: z.enum(securityFaults).exactOptional() }),
   z.object({ is: z.literal("unlinked"), address: text, why: text }),
   z.object({ is: z.literal("data"), address: text, bytes: octets }),
   z.object({ is: z.literal("written"), address: text, id: z.number(), failed: text.exactOptional() }),

@@ -3,6 +3,7 @@ import type { Instant } from "../../core/types.ts";
 import type { Reassembler } from "../framing.ts";
 import type { Advertisement } from "./advertisement.ts";
 import type { LinkParameters } from "./hci-packets.ts";
+import type { WantedSecurity } from "./link-security.ts";
 
 /** After a failure: doubled with each in a row. */
 export interface Pause {
@@ -60,6 +61,8 @@ export interface Device {
   leaving: string | undefined;
   /** The link is ended for a fault of the device: how long it is left alone then. */
   penalty: Pause | undefined;
+  /** What its link was asked to be; undefined: not encrypted, or there is none. */
+  security: WantedSecurity | undefined;
   /** Its link's parameters, before and while it stands. */
   parameters: LinkParameters | undefined;
   /** What was told of it to the operator: said once, however often it does it. */
@@ -128,6 +131,7 @@ function newDevice(address: string, now: Instant): Device {
     lastFailure: "",
     leaving: undefined,
     penalty: undefined,
+    security: undefined,
     parameters: undefined,
     noticed: new Set(),
     spoke: false,

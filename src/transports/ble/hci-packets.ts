@@ -20,33 +20,49 @@ export interface WantedParameters {
 }
 
 export type HciPacket =
-  | { readonly is: "connected"; readonly handle: number; readonly address: string; readonly parameters: LinkParameters }
-  | { readonly is: "disconnected"; readonly handle: number }
+  | {
+      readonly is: "connected";
+      readonly handle: number;
+      readonly address: string;
+      readonly addressType: "public" | "random";
+      readonly parameters: LinkParameters;
+    }
+  | { readonly is: "disconnected"; readonly handle: number; readonly reason: number }
+  /** Status 0: the link is encrypted now, or is not any more. */
+  | { readonly is: "encryption"; readonly handle: number; readonly status: number; readonly isOn: boolean }
   | { readonly is: "updated"; readonly handle: number; readonly status: number; readonly parameters: LinkParameters }
   /** The device's controller asks for other parameters. [4.E.7.7.65.6] */
   | { readonly is: "asked"; readonly handle: number; readonly wanted: WantedParameters }
   /** The controller refused a command before it began with it. */
   | { readonly is: "refused"; readonly opcode: number; readonly status: number }
   /** A whole L2CAP packet that came from a device. */
-  | { readonly is: "data"; readonly handle: number; readonly channel: number; readonly payload: Buffer };
+  | { readonly is: "data"; readonly handle: number; readonly channel: number; readonly payload: Buffer }
+  /** One that is not whole: `length` octets it is to have. Only of the channel of the Security Manager. */
+  | { readonly is: "begun"; readonly handle: number; readonly length: number; readonly payload: Buffer }
+  /** What follows, of whatever channel. */
+  | { readonly is: "more"; readonly handle: number; readonly payload: Buffer };
 
 export const channels = { att: 4, signalling: 5, security: 6 } as const;
 export const opcodes = {
+  disconnect: 0x0406,
   setLeEventMask: 0x2001,
   readLeBufferSize: 0x2002,
   updateConnection: 0x2013,
+  startEncryption: 0x2019,
   acceptParameters: 0x2020,
   refuseParameters: 0x2021,
 } as const;
 
 const packetTypes = { command: 1, data: 2, event: 4 } as const;
-const events = { disconnected: 0x05, commandComplete: 0x0e, commandStatus: 0x0f, le: 0x3e } as const;
+const events = { disconnected: 0x05, encryption: 0x08, commandComplete: 0x0e, commandStatus: 0x0f, le: 0x3e } as const;
 const leEvents = { connected: 0x01, updated: 0x03, asked: 0x06, connectedEnhanced: 0x0a } as const;
 const intervalUnitMs = 1.25;
 const supervisionUnitMs = 10;
-/** First fragment of what a controller received. Our own, seen on a raw socket, have 0. */
+/** Fragments of what a controller received: the first one, and those behind it. Our own first ones, seen on a raw socket, have 0. */
 const receivedFirst = 2;
+const receivedMore = 1;
 const unacceptable = 0x3b;
+const authenticationFailure = 0x05;
 
 /** undefined: nothing of interest, or cut off. */
 export function readPacket(packet: Buffer): HciPacket | undefined {
@@ -55,7 +71,13 @@ export function readPacket(packet: Buffer): HciPacket | undefined {
   const data = packet.subarray(3);
   switch (packet[1]) {
     case events.disconnected:
-      return data.length < 4 || data[0] !== 0 ? undefined : { is: "disconnected", handle: data.readUInt16LE(1) };
+      return data.length < 4 || data[0] !== 0
+        ? undefined
+        : { is: "disconnected", handle: data.readUInt16LE(1), reason: data.readUInt8(3) };
+    case events.encryption:
+      return data.length < 4
+        ? undefined
+        : { is: "encryption", handle: data.readUInt16LE(1), status: data.readUInt8(0), isOn: data[3] !== 0 };
     case events.commandStatus:
       return data.length < 4 || data[0] === 0
         ? undefined
@@ -76,8 +98,9 @@ function readLeEvent(data: Buffer): HciPacket | undefined {
     const isCentral = data[1] === 0 && data[4] === 0;
     const at = kind === leEvents.connected ? 12 : 24;
     const address = [...data.subarray(6, 12)].reverse().map(hexOctet).join(":");
+    const addressType = data.readUInt8(5) % 2 === 0 ? "public" : "random";
     return isCentral
-      ? { is: "connected", handle: data.readUInt16LE(2), address, parameters: readParameters(data, at) }
+      ? { is: "connected", handle: data.readUInt16LE(2), address, addressType, parameters: readParameters(data, at) }
       : undefined;
   }
   if (kind === leEvents.updated && data.length >= 10) {
@@ -113,12 +136,19 @@ export function readWanted(data: Buffer): WantedParameters {
 }
 
 function readData(packet: Buffer): HciPacket | undefined {
-  if (packet.length < 9) return undefined;
+  if (packet.length < 6) return undefined;
   const head = packet.readUInt16LE(1);
+  const handle = head & 0x0fff;
+  if ((head >> 12) % 4 === receivedMore) return { is: "more", handle, payload: packet.subarray(5) };
+  if ((head >> 12) % 4 !== receivedFirst || packet.length < 9) return undefined;
   const payload = packet.subarray(9);
-  // What is of interest here fits into the smallest packet of a controller, so what is cut is left to noble.
-  if ((head >> 12) % 4 !== receivedFirst || payload.length !== packet.readUInt16LE(5)) return undefined;
-  return { is: "data", handle: head & 0x0fff, channel: packet.readUInt16LE(7), payload };
+  const length = packet.readUInt16LE(5);
+  const channel = packet.readUInt16LE(7);
+  if (payload.length === length) return { is: "data", handle, channel, payload };
+  // Of the rest all that is of interest fits into the smallest packet of a controller: what is cut is left to noble.
+  return channel === channels.security && payload.length < length
+    ? { is: "begun", handle, length, payload }
+    : undefined;
 }
 
 /** The controller has done this command, well or not. [4.E.7.7.14] */
@@ -133,6 +163,21 @@ export function command(opcode: number, parameters: Uint8Array = Buffer.alloc(0)
 
 export function updateConnection(handle: number, wanted: WantedParameters): Buffer {
   return command(opcodes.updateConnection, parametersFor(handle, wanted));
+}
+
+/** We hang up: the device sees an authentication failure. [4.E.7.1.6] */
+export function disconnect(handle: number): Buffer {
+  return command(opcodes.disconnect, Buffer.of(handle & 0xff, handle >> 8, authenticationFailure));
+}
+
+/** `key` with the high octet first, `random` as it came on the air. [4.E.7.8.24] */
+export function startEncryption(
+  handle: number,
+  { key, random, diversifier }: { readonly key: Uint8Array; readonly random: Uint8Array; readonly diversifier: number },
+): Buffer {
+  const head = Buffer.of(handle & 0xff, handle >> 8);
+  const found = Buffer.of(diversifier & 0xff, diversifier >> 8);
+  return command(opcodes.startEncryption, Buffer.concat([head, random, found, Buffer.from(key).reverse()]));
 }
 
 export function acceptParameters(handle: number, wanted: WantedParameters): Buffer {

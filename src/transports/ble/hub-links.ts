@@ -3,11 +3,13 @@
  */
 import type { Instant } from "../../core/types.ts";
 import { Reassembler } from "../framing.ts";
+import type { Bonds } from "./bonds.ts";
 import type { CentralEvent } from "./central.ts";
 import type { Device, DeviceTable, Link, Pause } from "./device.ts";
 import type { LinkParameters } from "./hci-packets.ts";
-import type { HubVoice } from "./hub-output.ts";
+import { type HubVoice, printable } from "./hub-output.ts";
 import { parametersInWords } from "./link-parameters.ts";
+import { securingMsMax } from "./link-security.ts";
 import type { BleOptions } from "./options.ts";
 import { ordinal } from "./ordinal.ts";
 
@@ -38,12 +40,14 @@ export class HubLinks {
   readonly #options: BleOptions;
   readonly #devices: DeviceTable;
   readonly #voice: HubVoice;
+  readonly #bonds: Bonds;
   /** Until then octets may be missing in what comes. */
   #suspectUntil: Instant = 0;
   #nextWriteId = 1;
 
-  constructor(options: BleOptions, devices: DeviceTable, voice: HubVoice) {
+  constructor(options: BleOptions, devices: DeviceTable, voice: HubVoice, bonds: Bonds) {
     this.#options = options;
+    this.#bonds = bonds;
     this.#devices = devices;
     this.#voice = voice;
   }
@@ -77,23 +81,60 @@ export class HubLinks {
     };
     this.#voice.counters.linksMade++;
     const writes = event.confirmed ? "confirmed writes" : "unconfirmed writes";
+    const encryption = device.security ? this.#encryptionInWords(device) : "";
     const parameters = device.parameters === undefined ? "" : `, ${parametersInWords(device.parameters)}`;
     this.#voice.tell(
       "info",
-      `${this.#voice.nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm${parameters}`,
+      `${this.#voice.nameOf(device)}: connected, MTU ${event.mtu}, ${writes}, RSSI ${device.rssi} dBm${parameters}${encryption}`,
     );
     this.write(device, now);
     return true;
   }
 
+  #encryptionInWords(device: Device): string {
+    const bond = this.#bonds.of({ address: device.address, type: device.addressType });
+    const how = bond?.authenticated ? "paired with a passkey" : "paired without a passkey";
+    const whose = bond && bond.identity.address !== device.address ? `, known as ${bond.identity.address}` : "";
+    return `, encrypted, ${how}${whose}`;
+  }
+
+  /** The device was paired, and its link is being set up. */
+  onBonded({ address, bond }: Extract<CentralEvent, { is: "bonded" }>, now: Instant): void {
+    const device = this.#devices.get(address);
+    if (device?.phase !== "linking" || !device.security) return;
+    this.#bonds.tried(device.security, true);
+    if (this.#bonds.add(bond, printable(device.name ?? ""))) {
+      this.#voice.counters.bonded++;
+      const kind = bond.secureConnections ? "LE Secure Connections" : "legacy pairing";
+      const how = bond.authenticated ? "with its passkey" : "without a passkey (just works)";
+      this.#voice.tell("info", `${this.#voice.nameOf(device)}: paired ${how}, by ${kind}; its bond is kept`);
+      return;
+    }
+    // It is set up all the same, and hung up on then: `onLinked` finds nobody who waits for it.
+    const why = `it says that it is ${bond.identity.address}, which has a bond; if it lost that, remove it (mqtt-sn-gateway ble unbond ${bond.identity.address})`;
+    this.onLinkFailed({ is: "linkFailed", address, why, fault: "bond-lost" }, now);
+  }
+
   /** True when scanning may go on. */
-  onLinkFailed(event: Extract<CentralEvent, { is: "linkFailed" }>, now: Instant): boolean {
-    const device = this.#devices.get(event.address);
+  onLinkFailed({ address, why, fault }: Extract<CentralEvent, { is: "linkFailed" }>, now: Instant): boolean {
+    const device = this.#devices.get(address);
     if (device?.phase !== "linking") return false;
+    if (fault !== undefined) {
+      this.#voice.counters.insecure[fault]++;
+      if (fault === "passkey" && device.security) this.#bonds.tried(device.security, false);
+    }
     this.enter(device, "idle", now);
     this.#voice.counters.linksFailed++;
-    this.#failed(device, event.why, now, { firstMs: firstPauseMs, longestMs: longestPauseMs });
+    const pause = fault === undefined ? { firstMs: firstPauseMs, longestMs: longestPauseMs } : refusingPause;
+    this.#failed(device, why, now, pause);
     return true;
+  }
+
+  /** It may connect, but not as it is. Nothing is tried. */
+  turnAway(device: Device, why: string, now: Instant): void {
+    this.#voice.counters.insecure.refused++;
+    this.enter(device, "idle", now);
+    this.#failed(device, why, now, refusingPause);
   }
 
   /** One more failure in a row: it waits twice as long as the last time. */
@@ -274,7 +315,8 @@ export class HubLinks {
         return;
       case "linking": {
         const { connectSeconds, setUpSeconds } = this.#options;
-        if (now - device.phaseSince < (connectSeconds + setUpSeconds) * 1_000 + answerMs) return;
+        const limitMs = (connectSeconds + setUpSeconds) * 1_000 + (device.security ? securingMsMax : 0) + answerMs;
+        if (now - device.phaseSince < limitMs) return;
         this.#voice.push({ kind: "restart", why: `connecting to ${device.address} did not come to an end` });
         return this.enter(device, "linking", now);
       }
@@ -315,6 +357,7 @@ export class HubLinks {
   enter(device: Device, phase: Device["phase"], now: Instant): void {
     device.phase = phase;
     if (phase === "linking") device.parameters = undefined;
+    if (phase === "idle") device.security = undefined;
     device.asksSince = undefined;
     device.phaseSince = now;
   }

@@ -2,6 +2,7 @@
 import { type BroadcastDrop, broadcastDrops } from "./broadcast.ts";
 import type { CentralCommand } from "./central.ts";
 import type { Device } from "./device.ts";
+import { type SecurityFault, securityFaults } from "./link-security.ts";
 
 export type HubOutput =
   | { readonly kind: "command"; readonly command: CentralCommand }
@@ -24,6 +25,10 @@ export interface HubCounters {
   linksLost: number;
   broadcasts: number;
   readonly broadcastDrops: Record<BroadcastDrop, number>;
+  /** Devices that were paired. */
+  bonded: number;
+  /** Links that were not encrypted as they were to be. */
+  readonly insecure: Record<SecurityFault, number>;
 }
 
 function newCounters(): HubCounters {
@@ -39,6 +44,8 @@ function newCounters(): HubCounters {
     linksLost: 0,
     broadcasts: 0,
     broadcastDrops: Object.fromEntries(broadcastDrops.map((reason) => [reason, 0])) as Record<BroadcastDrop, number>,
+    bonded: 0,
+    insecure: Object.fromEntries(securityFaults.map((fault) => [fault, 0])) as Record<SecurityFault, number>,
   };
 }
 

@@ -8,6 +8,7 @@
 import type { Instant } from "../../core/types.ts";
 import { createAdmission } from "./admission.ts";
 import type { Advertisement } from "./advertisement.ts";
+import { Bonds } from "./bonds.ts";
 import { type BroadcastDrop, type BroadcastReceiver, broadcastPayload } from "./broadcast.ts";
 import { type BthomeReceiver, bthomeCounterName, bthomeData } from "./bthome.ts";
 import { bthomePeer } from "./bthome-peer.ts";
@@ -16,6 +17,7 @@ import { type Device, DeviceTable } from "./device.ts";
 import { HubLinks } from "./hub-links.ts";
 import { type HubCounters, type HubOutput, HubVoice } from "./hub-output.ts";
 import type { BleOptions } from "./options.ts";
+import { pairingCrypto } from "./pairing-crypto.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
 /** How often `tick` is to be called, in milliseconds. */
@@ -36,6 +38,7 @@ export class BleHub {
   readonly #broadcasts: BroadcastReceiver;
   readonly #bthome: BthomeReceiver | undefined;
   readonly #devices: DeviceTable;
+  readonly #bonds: Bonds;
   #condition: { readonly ready: boolean; readonly say: string } = { ready: false, say: "starting" };
   #scanning = false;
   /** When scanning changes over. */
@@ -43,14 +46,20 @@ export class BleHub {
   /** Scanning since; an attempt needs some of it. */
   #scanSince: Instant = 0;
 
-  constructor(options: BleOptions, broadcasts: BroadcastReceiver, bthome?: BthomeReceiver) {
+  constructor(
+    options: BleOptions,
+    broadcasts: BroadcastReceiver,
+    bthome?: BthomeReceiver,
+    bonds: Bonds = withoutBonds(options),
+  ) {
     this.#options = options;
     this.#admit = createAdmission(options);
     this.#broadcasts = broadcasts;
     this.#bthome = bthome;
     this.#devices = new DeviceTable(options.devicesMax);
     this.#voice = new HubVoice(options.name);
-    this.#links = new HubLinks(options, this.#devices, this.#voice);
+    this.#bonds = bonds;
+    this.#links = new HubLinks(options, this.#devices, this.#voice, bonds);
   }
 
   get condition(): { readonly ready: boolean; readonly say: string } {
@@ -93,6 +102,9 @@ export class BleHub {
         break;
       case "linked":
         if (this.#links.onLinked(event, now)) this.#scan(true, now);
+        break;
+      case "bonded":
+        this.#links.onBonded(event, now);
         break;
       case "linkFailed":
         if (this.#links.onLinkFailed(event, now)) this.#scan(true, now);
@@ -152,6 +164,19 @@ export class BleHub {
     return this.#broadcasts.forget(address) || wasOfBthome;
   }
 
+  /** It is unknown from now on; its link ends. */
+  removeBond(identity: string, now: Instant): boolean {
+    const devices = [...this.#devices.all()].filter(({ address, addressType: type }) => {
+      return this.#bonds.of({ address, type })?.identity.address === identity;
+    });
+    if (!this.#bonds.remove(identity)) return false;
+    for (const device of devices) {
+      if (device.phase === "linked") this.#links.unlink(device, "its bond was removed", now);
+      else device.notBefore = now; // it need not wait because of the bond
+    }
+    return true;
+  }
+
   /** To be called every `tickMs`. */
   tick(now: Instant): void {
     for (const device of this.#devices.all()) this.#links.onTime(device, now);
@@ -188,6 +213,9 @@ export class BleHub {
   #onBroadcast(address: string, payload: Uint8Array, now: Instant): void {
     const outcome = this.#broadcasts.receive(address, payload, now);
     if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
+    // Who has a bond is known by it. Anybody can broadcast under its address.
+    if (!outcome.authenticated && this.#bonds.ofAddress(address))
+      return this.#dropBroadcast(address, "not-authenticated");
     this.#voice.counters.broadcasts++;
     if (outcome.authenticated) this.#voice.push({ kind: "counter", address, counter: outcome.counter });
     this.#voice.pass(address, outcome.message);
@@ -215,15 +243,21 @@ export class BleHub {
     if (!next) return;
     let taken = 0;
     for (const { phase } of this.#devices.all()) if (phase !== "idle") taken++;
-    if (taken < this.#options.linksMax) {
-      this.#scan(false, now);
-      this.#links.enter(next, "linking", now);
-      return this.#voice.command({ do: "link", address: next.address });
-    }
+    if (taken < this.#options.linksMax) return this.#link(next, now);
     const silentMs = this.#options.turnSeconds * 1_000;
     const longestMs = this.#options.turnSecondsMax * 1_000;
     const victim = toGiveUp(this.#devices.all(), { now, silentMs, longestMs });
     if (victim) this.#links.unlink(victim, `${this.#voice.nameOf(next)} waits for a connection`, now);
+  }
+
+  #link(device: Device, now: Instant): void {
+    const verdict = this.#bonds.verdict(device);
+    if ("refusal" in verdict) return this.#links.turnAway(device, verdict.refusal, now);
+    const { security } = verdict;
+    this.#scan(false, now);
+    this.#links.enter(device, "linking", now);
+    device.security = security;
+    this.#voice.command({ do: "link", address: device.address, ...(security && { security }) });
   }
 
   /** Starts or pauses scanning; both phases last as configured. */
@@ -234,4 +268,16 @@ export class BleHub {
     this.#scanning = on;
     if (on) this.#scanSince = now;
   }
+}
+
+/** For who keeps none. */
+function withoutBonds(options: BleOptions): Bonds {
+  return new Bonds(options, {
+    aes: pairingCrypto.aes,
+    readPasskey: () => {
+      throw new Error("there is no passkey");
+    },
+    today: () => "",
+    changed: () => {},
+  });
 }

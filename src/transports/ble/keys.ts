@@ -28,6 +28,22 @@ export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uin
   return read;
 }
 
+/** @throws {GatewayError} ERR_TRANSPORT_OPEN, without a digit of it. */
+export function readPasskey(source: NonNullable<BleOptions["bonding"]["passkey"]>): number {
+  const where = "file" in source ? source.file : `variable ${source.env}`;
+  const fail = (what: string) =>
+    new GatewayError("ERR_TRANSPORT_OPEN", { where }, { say: `the passkey cannot be read: ${where}: ${what}` });
+  let text: string | undefined;
+  try {
+    text = "env" in source ? process.env[source.env] : readFileSync(source.file, "utf8");
+  } catch (error) {
+    throw fail(error instanceof Error ? error.message : String(error));
+  }
+  if (text === undefined) throw fail("is not set");
+  if (!/^\d{6}$/.test(text.trim())) throw fail("is not six digits");
+  return Number(text.trim());
+}
+
 function textOf(source: BleOptions["broadcast"]["keys"][string], address: string, where: string): string {
   if ("env" in source) {
     const value = process.env[source.env];

@@ -1,15 +1,19 @@
 /**
  * What noble leaves undone on a link, done between it and the controller's socket: the link gets the parameters that the
- * options say, the device's wishes for others are answered, a Security Request is refused instead of left unanswered,
- * and what a device refuses is told. Packets go in, packets and news come out; no socket, no clock.
+ * options say, the device's wishes for others are answered, a link is encrypted where that is wanted, a Security Request is
+ * otherwise refused instead of left unanswered, and what a device refuses is told. Packets go in, packets and news come
+ * out; no socket, no clock.
  *
  * On the raw channel a kernel reads the same packets. It answers a device's wish for other parameters itself and grants
  * what is possible at all; what is beyond the options is set right after that, by a command of ours.
  */
+import type { BluetoothAddress, Bond } from "../../pairing/bond.ts";
+import type { PairingCrypto } from "../../pairing/crypto.ts";
 import { attErrors } from "./att-errors.ts";
 import {
   acceptParameters,
   channels,
+  disconnect,
   type HciPacket,
   type LinkParameters,
   opcodes,
@@ -26,6 +30,7 @@ import {
   type ParameterRules,
   wantedInWords,
 } from "./link-parameters.ts";
+import { LinkSecurity, type SecurityFault, type WantedSecurity } from "./link-security.ts";
 import { disconnectReason } from "./reasons.ts";
 
 export type LinkNews =
@@ -33,12 +38,21 @@ export type LinkNews =
   | { readonly is: "parameters"; readonly address: string; readonly parameters: LinkParameters }
   /** For the operator, in words. */
   | { readonly is: "noticed"; readonly address: string; readonly say: string }
+  /** The link is encrypted now. `bond`: it is new. */
+  | { readonly is: "secured"; readonly address: string; readonly bond?: Bond }
+  /** It is not, and is of no use. */
+  | { readonly is: "insecure"; readonly address: string; readonly fault: SecurityFault; readonly say: string }
+  /** Encrypting it goes on. */
+  | { readonly is: "moved"; readonly address: string }
   /** The device answered a request with an error of the attribute protocol. */
   | { readonly is: "refused"; readonly address: string; readonly request: number; readonly code: number };
 
 export interface LinkControlOptions extends ParameterRules {
   /** Nobody else answers for this controller: no kernel does. */
   readonly isAlone: boolean;
+  /** The adapter's own address. */
+  readonly own: () => BluetoothAddress;
+  readonly crypto: PairingCrypto;
 }
 
 export interface ControllerOutput {
@@ -58,12 +72,17 @@ interface ControlledLink {
   isUpdating: boolean;
   /** Its set-up is over: what is refused now stays refused. */
   isSettled: boolean;
+  /** What comes on its channel of the Security Manager in several packets. */
+  assembling: { readonly length: number; payload: Buffer } | undefined;
+  security: LinkSecurity | undefined;
 }
 
 /** So often a link is set right; then whoever sets it otherwise has the last word. */
 const triesMax = 4;
 const signals = { parametersAsked: 0x12, parametersAnswered: 0x13 } as const;
 const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
+/** The longest is a public key. [3.H.3.2] */
+const securityOctetsMax = 65;
 const attError = 0x01;
 const attExchangeMtu = 0x02;
 /** Errors at which noble stands still or begins to pair; this one makes it go on. */
@@ -79,6 +98,8 @@ export class LinkControl {
   readonly #options: LinkControlOptions;
   readonly #out: ControllerOutput;
   readonly #links = new Map<number, ControlledLink>();
+  /** Of links that are to come, by address. */
+  readonly #wanted = new Map<string, WantedSecurity>();
 
   constructor(options: LinkControlOptions, out: ControllerOutput) {
     this.#options = options;
@@ -89,12 +110,40 @@ export class LinkControl {
     return this.#find(address)?.[1].parameters;
   }
 
+  /** How the next link to this device is to be encrypted; undefined: not at all. */
+  want(address: string, security: WantedSecurity | undefined): void {
+    if (security) this.#wanted.set(address, security);
+    else this.#wanted.delete(address);
+  }
+
+  /** Also where noble does not know yet that there is a link. */
+  hangUp(address: string): void {
+    const found = this.#find(address);
+    if (found) this.#out.command(disconnect(found[0]));
+  }
+
   /** Everything that the controller says, before noble has it: what noble is to have instead, and what is to be done after. */
   take(packet: Buffer): { readonly pass: Buffer | undefined; readonly after?: () => void } {
     const read = readPacket(packet);
     if (!read) return { pass: packet };
-    if (read.is === "data") return { pass: this.#onData(read, packet) };
-    return { pass: packet, after: () => this.#onEvent(read) };
+    switch (read.is) {
+      case "data":
+        return { pass: this.#onData(read, packet) };
+      case "begun":
+      case "more":
+        return { pass: this.#assemble(read) ? undefined : packet };
+      case "encryption":
+        // noble would send again what it sent last.
+        this.#links.get(read.handle)?.security?.onEncryption(read);
+        return { pass: undefined };
+      case "disconnected":
+        // Before noble tells that it is gone: here it is known why.
+        this.#links.get(read.handle)?.security?.onEnd(read.reason);
+        this.#links.delete(read.handle);
+        return { pass: packet };
+      default:
+        return { pass: packet, after: () => this.#onEvent(read) };
+    }
   }
 
   /** The link is in use now. What a busy device or controller refused before, it may take now. */
@@ -105,19 +154,10 @@ export class LinkControl {
     this.#setRight(...found);
   }
 
-  #onEvent(packet: Exclude<HciPacket, { is: "data" }>): void {
+  #onEvent(packet: Extract<HciPacket, { is: "connected" | "updated" | "asked" | "refused" }>): void {
     switch (packet.is) {
-      case "connected": {
-        const { address, parameters } = packet;
-        const wanted = configuredParameters(this.#options);
-        const link = { address, parameters, wanted, tries: 0, isUpdating: false, isSettled: false };
-        this.#links.set(packet.handle, link);
-        this.#out.tell({ is: "parameters", address, parameters });
-        return this.#setRight(packet.handle, link);
-      }
-      case "disconnected":
-        this.#links.delete(packet.handle);
-        return;
+      case "connected":
+        return this.#onConnected(packet);
       case "updated":
         return this.#onUpdated(packet);
       case "asked":
@@ -126,6 +166,38 @@ export class LinkControl {
       case "refused":
         return this.#onCommandRefused(packet);
     }
+  }
+
+  #onConnected({ handle, address, addressType, parameters }: Extract<HciPacket, { is: "connected" }>): void {
+    const link: ControlledLink = {
+      address,
+      parameters,
+      wanted: configuredParameters(this.#options),
+      tries: 0,
+      isUpdating: false,
+      isSettled: false,
+      assembling: undefined,
+      security: this.#securityOf(handle, { address, type: addressType }),
+    };
+    this.#links.set(handle, link);
+    this.#out.tell({ is: "parameters", address, parameters });
+    this.#setRight(handle, link);
+    link.security?.start();
+  }
+
+  #securityOf(handle: number, device: BluetoothAddress): LinkSecurity | undefined {
+    const { address } = device;
+    const wanted = this.#wanted.get(address);
+    this.#wanted.delete(address);
+    if (!wanted) return undefined;
+    const { own, crypto } = this.#options;
+    return new LinkSecurity(handle, wanted, { own: own(), device }, crypto, {
+      command: (packet) => this.#out.command(packet),
+      packet: (payload) => this.#out.data(handle, channels.security, payload),
+      secured: (bond) => this.#out.tell({ is: "secured", address, ...(bond && { bond }) }),
+      failed: (fault, say) => this.#out.tell({ is: "insecure", address, fault, say }),
+      moved: () => this.#out.tell({ is: "moved", address }),
+    });
   }
 
   #onUpdated({ handle, status, parameters }: Extract<HciPacket, { is: "updated" }>): void {
@@ -144,6 +216,10 @@ export class LinkControl {
 
   /** The command does not say for which link it was: for the one that waits. */
   #onCommandRefused({ opcode, status }: Extract<HciPacket, { is: "refused" }>): void {
+    if (opcode === opcodes.startEncryption) {
+      // One link is made at a time, so it was for the youngest.
+      return [...this.#links.values()].at(-1)?.security?.onRefused(status);
+    }
     if (opcode !== opcodes.updateConnection) return;
     for (const link of this.#links.values()) {
       if (!link.isUpdating) continue;
@@ -191,23 +267,51 @@ export class LinkControl {
   #onData({ handle, channel, payload }: Extract<HciPacket, { is: "data" }>, packet: Buffer): Buffer | undefined {
     const link = this.#links.get(handle);
     if (!link) return packet;
+    link.assembling = undefined; // it did not come to its end
     switch (channel) {
       case channels.att:
         return this.#onAtt(link, payload, packet);
       case channels.signalling:
         return this.#onSignal(handle, link, payload, packet);
       case channels.security:
-        if (payload[0] !== security.request) return packet;
-        this.#out.data(handle, channels.security, Buffer.of(security.failed, security.notSupported));
-        this.#out.tell({
-          is: "noticed",
-          address: link.address,
-          say: "it asks for pairing (Security Request), which is refused: this gateway does not pair. Take that out of its firmware if it hangs up now",
-        });
-        return undefined;
+        return this.#onSecurity(handle, link, payload) ? undefined : packet;
       default:
         return packet;
     }
+  }
+
+  /** True: it is done with. */
+  #onSecurity(handle: number, link: ControlledLink, payload: Buffer): boolean {
+    if (link.security) {
+      link.security.receive(payload);
+      return true;
+    }
+    if (payload[0] !== security.request) return false;
+    this.#out.data(handle, channels.security, Buffer.of(security.failed, security.notSupported));
+    this.#out.tell({
+      is: "noticed",
+      address: link.address,
+      say: "it asks for pairing (Security Request), which is refused: this gateway does not pair with it (pairing is none). Take that out of its firmware if it hangs up now, or configure pairing",
+    });
+    return true;
+  }
+
+  /** True: it belongs to a packet of the Security Manager. A controller may cut those in pieces of 27 octets. */
+  #assemble(piece: Extract<HciPacket, { is: "begun" | "more" }>): boolean {
+    const link = this.#links.get(piece.handle);
+    if (!link) return false;
+    if (piece.is === "begun") {
+      if (piece.length > securityOctetsMax) return false;
+      link.assembling = { length: piece.length, payload: Buffer.from(piece.payload) };
+      return true;
+    }
+    const whole = link.assembling;
+    if (!whole) return false;
+    whole.payload = Buffer.concat([whole.payload, piece.payload]);
+    if (whole.payload.length < whole.length) return true;
+    link.assembling = undefined;
+    this.#onSecurity(piece.handle, link, whole.payload.subarray(0, whole.length));
+    return true;
   }
 
   #onAtt(link: ControlledLink, payload: Buffer, packet: Buffer): Buffer {

@@ -12,11 +12,13 @@ import { broadcastPayload } from "./broadcast.ts";
 import { bthomeData } from "./bthome.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
 import type { LinkControl, LinkNews } from "./link-control.ts";
+import { type SecurityFault, securingMsMax } from "./link-security.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
 import { NobleReports } from "./noble-reports.ts";
 import { controlLinks } from "./noble-socket.ts";
 import type { BleOptions } from "./options.ts";
+import { pairingCrypto } from "./pairing-crypto.ts";
 import { disconnectReason } from "./reasons.ts";
 import { normalUuid } from "./uuid.ts";
 
@@ -37,6 +39,7 @@ const intervalUnitMs = 1.25;
 const supervisionUnitMs = 10;
 /** A system's own adapter tells when it goes; one that we have alone just answers no more. */
 const silentScansMax = 3;
+const farewellMs = 100;
 
 interface Link {
   readonly peripheral: NoblePeripheral;
@@ -64,6 +67,8 @@ export class NobleCentral {
   #ready = false;
   #control: LinkControl | undefined;
   #silentScans = 0;
+  /** Links that are being encrypted. */
+  readonly #securing = new Map<string, Securing>();
   /** Where there is a request to a device, what its refusal does. */
   readonly #onRefusal = new Map<string, (code: number) => void>();
   advertisements = 0;
@@ -90,7 +95,7 @@ export class NobleCentral {
         this.#tasks = this.#tasks.then(() => this.#scan(command.on));
         return;
       case "link":
-        this.#tasks = this.#tasks.then(() => this.#link(command.address));
+        this.#tasks = this.#tasks.then(() => this.#link(command));
         return;
       case "unlink":
         return this.#unlink(command.address);
@@ -105,7 +110,9 @@ export class NobleCentral {
     if (this.#ready) return;
     this.#ready = true;
     const { connection, supervisionMs, isAlone } = this.#options;
-    this.#control = controlLinks(this.#noble, { connection, supervisionMs, isAlone }, (news) => this.#onNews(news));
+    const own = () => ({ address: (this.#noble.address ?? "").toLowerCase(), type: "public" as const });
+    const controlled = { connection, supervisionMs, isAlone, own, crypto: pairingCrypto };
+    this.#control = controlLinks(this.#noble, controlled, (news) => this.#onNews(news));
     if (!this.#control) console.error(`${this.#options.driver} is not as expected: links are as it makes them`);
     // The adapter's address comes with the next answers of the controller.
     setTimeout(() => {
@@ -115,8 +122,27 @@ export class NobleCentral {
   }
 
   #onNews(news: LinkNews): void {
-    if (news.is === "refused") this.#onRefusal.get(news.address)?.(news.code);
-    else this.#tell(news);
+    switch (news.is) {
+      case "refused":
+        return this.#onRefusal.get(news.address)?.(news.code);
+      case "moved":
+        return this.#securing.get(news.address)?.moved();
+      case "secured":
+        // Kept before it is used: what follows may fail.
+        if (news.bond) this.#tell({ is: "bonded", address: news.address, bond: news.bond });
+        return this.#securing.get(news.address)?.secured();
+      case "insecure":
+        return this.#onInsecure(news);
+      default:
+        return this.#tell(news);
+    }
+  }
+
+  #onInsecure({ address, fault, say }: Extract<LinkNews, { is: "insecure" }>): void {
+    const securing = this.#securing.get(address);
+    if (securing) return securing.failed(fault, say);
+    this.#tell({ is: "noticed", address, say });
+    this.#unlink(address);
   }
 
   #onDiscover(peripheral: NoblePeripheral): void {
@@ -172,28 +198,71 @@ export class NobleCentral {
     }
   }
 
-  async #link(address: string): Promise<void> {
+  async #link({ address, security }: Extract<CentralCommand, { do: "link" }>): Promise<void> {
     const peripheral = this.#peripherals.get(address);
     if (!peripheral) return this.#tell({ is: "linkFailed", address, why: "it is not known (any more)" });
+    if (security && !this.#control) {
+      const why = "this driver is not as expected, so no link can be encrypted";
+      return this.#tell({ is: "linkFailed", address, why, fault: "broken" });
+    }
+    this.#control?.want(address, security);
     try {
-      await this.#setUp(address, peripheral);
+      await this.#setUp(address, peripheral, security !== undefined);
     } catch (error) {
       this.#links.delete(address);
+      this.#control?.want(address, undefined);
       peripheral.removeAllListeners();
+      // The device is told why before it is hung up on.
+      if (error instanceof Insecure) await new Promise((resolve) => setTimeout(resolve, farewellMs));
       if (peripheral.state === "connected") peripheral.disconnect();
-      this.#tell({ is: "linkFailed", address, why: error instanceof Error ? error.message : String(error) });
+      else this.#control?.hangUp(address);
+      const why = error instanceof Error ? error.message : String(error);
+      this.#tell({ is: "linkFailed", address, why, ...(error instanceof Insecure && { fault: error.fault }) });
+    } finally {
+      this.#securing.delete(address);
     }
   }
 
-  async #setUp(address: string, peripheral: NoblePeripheral): Promise<void> {
+  /**
+   * Encryption begins when the link stands, before noble tells of it; and a device may say nothing else before. So it has a
+   * deadline of its own, which begins again with everything that it says.
+   */
+  #secure(address: string, isWanted: boolean, onLost: (error: Error) => void): Promise<void> {
+    if (!isWanted) return Promise.resolve();
+    const { connectMs, pairingMs } = this.#options;
+    const hangs = () => new Insecure("no-answer", `pairing hangs: it said nothing for ${pairingMs / 1_000} s`);
+    const isSilent = () => new Error(`no answer to the attempt to connect within ${connectMs / 1_000} s`);
+    return new Promise((resolve) => {
+      let timer = setTimeout(() => onLost(isSilent()), connectMs);
+      this.#securing.set(address, {
+        moved: () => {
+          clearTimeout(timer);
+          timer = setTimeout(() => onLost(hangs()), pairingMs);
+        },
+        secured: () => {
+          clearTimeout(timer);
+          timer = setTimeout(() => onLost(isSilent()), connectMs); // noble has not told of the link yet
+          resolve();
+        },
+        failed: (fault, say) => {
+          clearTimeout(timer);
+          onLost(new Insecure(fault, say));
+        },
+        stop: () => clearTimeout(timer),
+      });
+    });
+  }
+
+  async #setUp(address: string, peripheral: NoblePeripheral, isSecure: boolean): Promise<void> {
     const { connectMs, setUpMs, supervisionMs, connection } = this.#options;
     peripheral.removeAllListeners();
-    let onLost: (why: string) => void = () => {};
+    let onLost: (error: Error) => void = () => {};
     const lost = new Promise<never>((_, reject) => {
-      onLost = (why) => reject(new Error(why));
+      onLost = reject;
     });
-    lost.catch(() => {});
-    await within(connectMs, "no answer to the attempt to connect", lost, (done) => {
+    lost.catch(() => this.#securing.get(address)?.stop());
+    const secured = this.#secure(address, isSecure, onLost);
+    await within(connectMs + (isSecure ? securingMsMax : 0), "no answer to the attempt to connect", lost, (done) => {
       peripheral.once("connect", (error) => done(error ? new Error(`not connected: ${sayError(error)}`) : undefined));
       peripheral.connect({
         minInterval: Math.round(connection.intervalMsMin / intervalUnitMs),
@@ -208,9 +277,12 @@ export class NobleCentral {
     peripheral.once("disconnect", (reason) => {
       const why = disconnectReason(Number(reason));
       if (this.#links.delete(address)) this.#tell({ is: "unlinked", address, why });
-      else onLost(why);
+      else onLost(new Error(why));
       peripheral.removeAllListeners();
     });
+    await Promise.race([secured, lost]);
+    this.#securing.get(address)?.stop();
+    this.#securing.delete(address);
     const services = await this.#ask<readonly NobleService[]>(
       address,
       { ms: setUpMs, late: "it did not list its services", refused: "it does not list its services", mayLack: true },
@@ -325,6 +397,23 @@ export class NobleCentral {
 
 /** The device answered, and said no. */
 class Refusal extends Error {}
+
+/** Its link was to be encrypted, and is not. */
+class Insecure extends Error {
+  readonly fault: SecurityFault;
+
+  constructor(fault: SecurityFault, say: string) {
+    super(say);
+    this.fault = fault;
+  }
+}
+
+interface Securing {
+  moved(): void;
+  secured(): void;
+  failed(fault: SecurityFault, say: string): void;
+  stop(): void;
+}
 
 /** The first characteristic that offers the best of these properties. */
 function offering(

@@ -1,25 +1,15 @@
 import { z } from "zod";
+import { bondingOptions, pairingKind } from "./bonding-options.ts";
 import { bthomeOptions } from "./bthome-options.ts";
 import { connectionOptions } from "./connection-options.ts";
 import { drivers } from "./drivers.ts";
 import { sensorKeys } from "./key-options.ts";
+import { matchFields, namesSomething, uuid } from "./match-options.ts";
 
-const uuid = z
-  .string()
-  .regex(
-    /^([0-9a-f]{4}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i,
-    "must be a UUID: 4 hexadecimal digits, or 32 with dashes",
-  );
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 const atLeastOne = (most: number) => z.int().min(1).max(most);
 
-const match = z
-  .strictObject({
-    address: z.string().min(1).optional().describe("Address, with * and ?."),
-    name: z.string().min(1).optional().describe("Advertised name, with * and ?."),
-    service: uuid.optional().describe("Service that the device advertises."),
-  })
-  .refine((rule) => Object.keys(rule).length > 0, "must name an address, a name or a service");
+const match = z.strictObject(matchFields).refine(namesSomething, "must name an address, a name or a service");
 
 export const nordicUartService = "6e400001-b5a3-f393-e0a9-e50e24dcca9e";
 
@@ -71,6 +61,14 @@ export const bleOptions = z.strictObject({
   setUpSeconds: seconds(1, 60).default(10).describe("Time for finding the service and subscribing to it."),
   supervisionSeconds: seconds(0.1, 32).default(4).describe("Silence of the radio after which a link counts as lost."),
   connection: connectionOptions,
+  pairing: pairingKind
+    .default("none")
+    .describe(
+      "Whether the links are encrypted. none: no. just-works: a device is paired at its first connection and known by its bond " +
+        "from then on; whoever stands between at that first time is not noticed. passkey: the same with six digits that both sides " +
+        "know (bonding.passkey). Who does not pair gets no session.",
+    ),
+  bonding: bondingOptions,
   lingerSeconds: seconds(0, 60)
     .default(1)
     .describe("How long the link of a client that went to sleep or said goodbye is kept."),
@@ -113,7 +111,7 @@ export const bleOptions = z.strictObject({
       keys: sensorKeys
         .default({})
         .describe(
-          "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated.",
+          "Key per sender's address: 32 to 128 hexadecimal digits in a file or a variable. Its messages must be authenticated; with 32 digits they may be encrypted.",
         ),
       countersFile: z
         .string()

@@ -15,6 +15,7 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       broadcast: { enabled, companyId, serviceUuid, bthome: enabled && broadcast.bthome.rules.length > 0 },
       connectMs: options.connectSeconds * 1_000,
       setUpMs: options.setUpSeconds * 1_000,
+      pairingMs: options.bonding.silenceSeconds * 1_000,
       supervisionMs: options.supervisionSeconds * 1_000,
       connection: options.connection,
       isAlone: options.channel === "user",

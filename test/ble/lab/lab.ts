@@ -4,7 +4,7 @@
  * to use the kernel's adapter: so it is in the virtual machine, where BLE_LAB_PLUG pulls that out and puts it back.
  */
 import { execFile } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -112,6 +112,32 @@ export class BleLab {
   /** The adapter is switched off, as whoever wants it alone needs it, and on again. Without a kernel it is neither. */
   static async switchAdapter(to: "off" | "on"): Promise<void> {
     if (kernelAir !== undefined) await promisify(execFile)(kernelPlug, [to]);
+  }
+
+  /**
+   * From now on the process that has the adapter has the right CAP_NET_RAW and no other, as that of a service that is no root.
+   * What undoes it is given back. Without a kernel there are no rights.
+   */
+  static oneRight(): { close(): void } {
+    const node = process.execPath;
+    if (kernelAir === undefined) return { close: () => {} };
+    const folder = mkdtempSync(join(tmpdir(), "right-"));
+    const program = join(folder, "node");
+    const rights = "--bounding-set=-all,+net_raw --inh-caps=-all,+net_raw";
+    writeFileSync(program, `#!/bin/sh\nexec setpriv ${rights} ${node} "$@"\n`, { mode: 0o755 });
+    process.execPath = program;
+    return {
+      close: () => {
+        process.execPath = node;
+        rmSync(folder, { recursive: true });
+      },
+    };
+  }
+
+  /** Rights beyond those of anybody, of the process that has the adapter: a bit for each. */
+  childRights(): number {
+    const status = readFileSync(`/proc/${this.childPid() ?? 0}/status`, "utf8");
+    return Number.parseInt(/^CapEff:\s*(\w+)$/m.exec(status)?.[1] ?? "", 16);
   }
 
   /** What a person sees who reads the log as it is configured by default. */

@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from "node:events";
 import { Socket } from "node:net";
+import { type Flash, Responder, type ResponderOptions } from "./responder.ts";
 
 export interface PeripheralOptions {
   /** Of the random kind if given; the controller's own otherwise. */
@@ -23,6 +24,13 @@ export interface PeripheralOptions {
   readonly refuses?: { readonly list?: number; readonly subscription?: number; readonly writes?: number };
   /** Asks for pairing as soon as it is connected, and answers nothing before that was answered. */
   readonly insistsOnSecurity?: boolean;
+  /** It pairs, and keeps its bond in `flash`. */
+  readonly pairs?: ResponderOptions;
+  readonly flash?: Flash;
+  /** Refuses subscription and writes on a link that is not encrypted. */
+  readonly demandsEncryption?: boolean;
+  /** Data of the Security Manager leave in pieces of so many octets, as of a radio without longer packets. */
+  readonly pieceBytes?: number;
 }
 
 /** As the controller counts: intervals in 1.25 ms, time-outs in 10 ms. */
@@ -45,6 +53,8 @@ const opcodes = {
   enableAdvertising: 0x200a,
   updateConnection: 0x2013,
   acceptParameters: 0x2020,
+  keyForGateway: 0x201a,
+  noKeyForGateway: 0x201b,
 } as const;
 
 export const nordicUart = "6e400001b5a3f393e0a9e50e24dcca9e";
@@ -93,6 +103,8 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   #answers = new Map<number, (result: Buffer) => void>();
   #heldBack: Buffer[] | undefined;
   #signals = new Map<number, (answer: Buffer) => void>();
+  #responder: Responder | undefined;
+  isEncrypted = false;
   isSubscribed = false;
   address = "";
   /** What the link was given, from first to last. */
@@ -249,11 +261,23 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
       this.#link = data.readUInt16LE(2);
       this.#mtu = 23;
       this.parameters = [parametersAt(data, 12)];
+      this.isEncrypted = false;
+      this.#responder = this.#newResponder(data);
       if (this.#options.insistsOnSecurity === true) {
         this.#heldBack = [];
         this.#send(securityChannel, Buffer.of(0x0b, 0x01));
       }
       this.emit("connected");
+    } else if (code === 0x3e && data[0] === 0x05) {
+      const key = this.#responder?.keyFor(data.subarray(3, 11), data.readUInt16LE(11));
+      const handle = data.subarray(1, 3);
+      if (key) this.#write(opcodes.keyForGateway, Buffer.concat([handle, Buffer.from(key).reverse()]));
+      else this.#write(opcodes.noKeyForGateway, handle);
+    } else if (code === 0x08 && data.readUInt16LE(1) === this.#link) {
+      this.isEncrypted = data[0] === 0 && data[3] !== 0;
+      if (!this.isEncrypted) return;
+      this.#responder?.encrypted();
+      this.#hearHeldBack();
     } else if (code === 0x3e && data[0] === 0x03 && data[1] === 0) {
       this.parameters.push(parametersAt(data, 4));
     } else if (code === 0x3e && data[0] === 0x06) {
@@ -292,10 +316,24 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
       this.#signals.get(whole.data.readUInt8(1))?.(whole.data);
     } else if (whole.channel === securityChannel) {
       this.security.push(whole.data.toString("hex"));
-      const held = this.#heldBack ?? [];
-      this.#heldBack = undefined;
-      for (const request of held) this.#onAtt(request);
+      if (this.#responder) this.#responder.receive(whole.data);
+      else this.#hearHeldBack();
     }
+  }
+
+  #hearHeldBack(): void {
+    const held = this.#heldBack ?? [];
+    this.#heldBack = undefined;
+    for (const request of held) this.#onAtt(request);
+  }
+
+  #newResponder(connected: Buffer): Responder | undefined {
+    const { pairs, flash = {}, address } = this.#options;
+    if (!pairs) return undefined;
+    const gateway = Buffer.concat([connected.subarray(5, 6), Buffer.from(connected.subarray(6, 12)).reverse()]);
+    const own = Buffer.from(this.address.replaceAll(":", ""), "hex");
+    const device = Buffer.concat([Buffer.of(address === undefined ? 0 : 1), own]);
+    return new Responder(pairs, flash, [gateway, device], (pdu) => this.#send(securityChannel, Buffer.from(pdu)));
   }
 
   /** Attributes: 1 service, 2 and 3 the first characteristic, 4 and 5 the second, 6 its configuration. */
@@ -317,6 +355,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
         return this.#readByType(request);
       case 0x12: {
         const handle = request.readUInt16LE(1);
+        if (this.#options.demandsEncryption === true && !this.isEncrypted) return this.#refuse(request, 0x0f);
         const refusal = this.#options.refuses?.[handle === 6 ? "subscription" : "writes"];
         if (refusal !== undefined) return this.#refuse(request, refusal);
         this.#att(Buffer.of(0x13));
@@ -390,8 +429,9 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     l2cap.writeUInt16LE(pdu.length, 0);
     l2cap.writeUInt16LE(channel, 2);
     pdu.copy(l2cap, 4);
-    for (let at = 0; at < l2cap.length; at += aclBytes) {
-      const part = l2cap.subarray(at, at + aclBytes);
+    const size = channel === securityChannel ? (this.#options.pieceBytes ?? aclBytes) : aclBytes;
+    for (let at = 0; at < l2cap.length; at += size) {
+      const part = l2cap.subarray(at, at + size);
       const head = Buffer.alloc(5);
       head[0] = 2;
       head.writeUInt16LE(this.#link | (at === 0 ? 0 : 0x1000), 1);

@@ -61,6 +61,11 @@ describe("a name binds", () => {
     expect(admits({}, "dev2", udp, ["dev1"])).toBe(true);
   });
 
+  test("a Bluetooth bond is no key: whoever was paired does not come as a device that has one", () => {
+    expect(admits({ clients: "*" }, "dev1", "bond/c0:98:e5:00:00:01", ["dev1"])).toBe(false);
+    expect(admits({ clients: "*" }, "dev2", "bond/c0:98:e5:00:00:01", ["dev1"])).toBe(true);
+  });
+
   test.each([
     ["psk:dev*", dev1, true],
     ["psk:dev2", dev1, false],

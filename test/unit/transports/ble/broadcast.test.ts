@@ -1,4 +1,5 @@
 /** Sensors that broadcast: what of an advertisement is taken for a PUBLISH, once. The byte examples are the profile's. */
+import { createCipheriv } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,46 @@ function authentic(counter: number, data = "2137", by = key, from = address): Bu
   const body = hex(`a9 0007 ${counter.toString(16).padStart(8, "0")} ${data}`);
   return Buffer.concat([body, broadcastTag(by, from, body)]);
 }
+
+function secret(counter: number, by = key, from = address): Buffer {
+  const head = hex(`b9 0007 ${counter.toString(16).padStart(8, "0")}`);
+  const nonce = Buffer.concat([hex(from.replaceAll(":", "")), head]);
+  const cipher = createCipheriv("aes-128-ccm", by, nonce, { authTagLength: 4 });
+  return Buffer.concat([head, cipher.update(hex("2137")), cipher.final(), cipher.getAuthTag()]);
+}
+
+describe("encrypted", () => {
+  const keys = new Map([[address, key]]);
+
+  test("what was encrypted for this sender comes out, once, and its counter is that of its other messages", () => {
+    const taken = receiver({}, keys);
+    const outcome = taken.receive(address, secret(7), 0);
+    expect("message" in outcome && decode(outcome.message)).toMatchObject({
+      message: { type: "PUBLISH", qos: -1, topicIdType: "predefined", topicId: 7, data: Uint8Array.of(0x21, 0x37) },
+    });
+    expect(outcome).toMatchObject({ authenticated: true, counter: 7 });
+    expect(taken.receive(address, secret(7), 1)).toEqual({ dropped: "duplicate" });
+    expect(taken.receive(address, authentic(6), 2)).toEqual({ dropped: "replayed" });
+    expect(taken.receive(address, secret(8), 3)).toHaveProperty("message");
+  });
+
+  test("one changed octet, another key, another sender, no key, a longer key: nothing", () => {
+    for (let i = 0; i < secret(7).length; i++) {
+      const changed = secret(7).map((octet, at) => (at === i ? octet ^ 0x20 : octet));
+      expect(receiver({}, keys).receive(address, changed, 0)).toHaveProperty("dropped");
+    }
+    expect(receiver({}, keys).receive(address, secret(7, Buffer.alloc(16)), 0)).toEqual({ dropped: "wrong-tag" });
+    const copied = secret(7, key, "c0:98:e5:00:00:02");
+    expect(receiver({}, keys).receive(address, copied, 0)).toEqual({ dropped: "wrong-tag" });
+    expect(receiver().receive(address, secret(7), 0)).toEqual({ dropped: "no-key" });
+    const long = new Map([[address, Buffer.alloc(32)]]);
+    expect(receiver({}, long).receive(address, secret(7), 0)).toEqual({ dropped: "wrong-tag" });
+  });
+
+  test("encrypted without a tag is nothing", () => {
+    expect(receiver({}, keys).receive(address, hex("b1 0007 0001 2137"), 0)).toEqual({ dropped: "malformed" });
+  });
+});
 
 describe("which advertisements are broadcasts", () => {
   const seen = { manufacturerData: [hex("ffff a1 0007 0001 2137")], serviceData: [] };

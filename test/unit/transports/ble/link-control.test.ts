@@ -5,8 +5,10 @@ import { connectionOptions } from "../../../../src/transports/ble/connection-opt
 import { readPacket } from "../../../../src/transports/ble/hci-packets.ts";
 import { LinkControl, type LinkNews } from "../../../../src/transports/ble/link-control.ts";
 import { configuredParameters, grantedParameters } from "../../../../src/transports/ble/link-parameters.ts";
+import { pairingCrypto } from "../../../../src/transports/ble/pairing-crypto.ts";
 
 const address = "c0:00:00:00:00:01";
+const gateway = "00:aa:01:00:00:01";
 const handle = 0x0042;
 
 function bench(more: { isAlone?: boolean; connection?: Record<string, unknown>; supervisionMs?: number } = {}) {
@@ -15,7 +17,7 @@ function bench(more: { isAlone?: boolean; connection?: Record<string, unknown>; 
   const { isAlone = true, supervisionMs = 4_000 } = more;
   const connection = connectionOptions.parse(more.connection ?? {});
   const control = new LinkControl(
-    { connection, supervisionMs, isAlone },
+    { connection, supervisionMs, isAlone, own: () => ({ address: gateway, type: "public" }), crypto: pairingCrypto },
     {
       command: (packet) => out.push(packet.toString("hex")),
       data: (to, channel, payload) => out.push(`${to}/${channel} ${payload.toString("hex")}`),
@@ -211,5 +213,9 @@ test("links and data of others pass as they are, whatever they are", () => {
   for (const hex of ["", "02", "0242200900", "04", "043e", "043e01ff", "0442200400", l2cap("06", "0b 01")]) {
     expect(at.take(hex)).toBe(hex.replaceAll(" ", ""));
   }
-  expect(readPacket(Buffer.from("0405040042001300", "hex"))).toEqual({ is: "disconnected", handle });
+  expect(readPacket(Buffer.from("0405040042001300", "hex"))).toEqual({
+    reason: 0x13,
+    is: "disconnected",
+    handle,
+  });
 });

@@ -56,7 +56,7 @@ test("the example advertisements are taken, and say what stands above them", () 
         seen.serviceData.push({ uuid: body.readUInt16LE(0).toString(16), data: body.subarray(2) });
     }
     const { broadcast } = bleOptions.parse({ type: "ble", broadcast: { serviceUuid: "fdf0" } });
-    const receiver = new BroadcastReceiver(broadcast, i === 2 ? new Map([[address, key]]) : new Map());
+    const receiver = new BroadcastReceiver(broadcast, i === 2 || i === 4 ? new Map([[address, key]]) : new Map());
     const outcome = receiver.receive(address, broadcastPayload(seen, broadcast) ?? Buffer.alloc(0), 0);
     const decoded = "message" in outcome ? decode(outcome.message) : undefined;
     return decoded?.ok && decoded.message.type === "PUBLISH"
@@ -73,6 +73,7 @@ test("the example advertisements are taken, and say what stands above them", () 
     ["short", 0x7431, true, Buffer.from("5").toString("hex")],
     ["predefined", 7, false, "2137"],
     ["predefined", 7, false, Buffer.from("ok").toString("hex")],
+    ["predefined", 7, false, "2137"],
   ]);
 });
 
