@@ -63,7 +63,7 @@ function aeadBy(native: NativeAead, name: AeadName, key: Uint8Array, without: Cr
       const { length } = text;
       if (!lay(nonce, about, text, length)) return others().seal(nonce, about, text);
       if (native.work(kind, 1, about.length, length) !== 1) throw new RangeError("a record cannot be sealed");
-      return arena.slice(atText, atText + length + tagOctets);
+      return arena.subarray(atText, atText + length + tagOctets);
     },
     open: (nonce, about, sealed) => {
       const length = sealed.length - tagOctets;
