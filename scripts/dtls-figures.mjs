@@ -337,7 +337,7 @@ const rows = [
   ],
   [
     "a context in memory",
-    `${memory.heap + memory.buffers} octets of heap and buffers, and what OpenSSL keeps for two keys`,
+    `${memory.heap + memory.buffers} octets of heap and buffers${compiled ? "" : ", and what OpenSSL keeps for two keys"}`,
   ],
   ["a context in the store", `${memory.record} octets`],
   ["10,000 contexts taken up at a start", `${memory.ms} ms of CPU time`],
