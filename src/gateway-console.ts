@@ -73,6 +73,7 @@ export class Lookout {
   /** Until then whoever knocks is let in, so many of them. */
   #joinUntil = 0;
   #joinsLeft = 0;
+  #joined: string[] = [];
 
   constructor(parts: LookoutParts) {
     this.#parts = parts;
@@ -204,7 +205,12 @@ export class Lookout {
       admit: (clientId, peer, isAnywhere) => this.#admit(clientId, peer, isAnywhere),
       join: (seconds) => {
         this.#joinUntil = this.#parts.now() + seconds * 1_000;
-        this.#joinsLeft = joinsMax;
+        this.#joinsLeft = seconds === 0 ? 0 : joinsMax;
+        if (seconds > 0) this.#joined = [];
+      },
+      joining: () => {
+        const seconds = Math.max(0, Math.ceil((this.#joinUntil - this.#parts.now()) / 1_000));
+        return { seconds, left: seconds === 0 ? 0 : this.#joinsLeft, admitted: this.#joined };
       },
       newKey: (name, isKnown) => this.#newKey(name, isKnown),
       removeKey: async (name) => {
@@ -280,7 +286,9 @@ export class Lookout {
     if (admitted.some((each) => each.clientId === clientId)) return; // it knocked twice
     this.#joinsLeft--;
     const problem = await this.#admit(clientId, peer, false, "join");
-    if (problem === undefined) this.#knocks.forget(clientId);
+    if (problem !== undefined) return;
+    this.#joined.push(clientId);
+    this.#knocks.forget(clientId);
   }
 
   #link(role: Role): readonly string[] | string {

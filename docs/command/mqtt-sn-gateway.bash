@@ -94,8 +94,8 @@ _mqtt_sn_gateway() {
     "backup") words="-c --config --help" ;;
     "capture") words="-w --write --client --transport --no-payload -c --config --help" ;;
     "restore") words="-c --config --help" ;;
-    "pub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --forwarder-node -d --debug -t --topic --predefined --short -m --message -f --file -s --stdin -l --stdin-line -n --null-message -q --qos -r --retain --repeat --repeat-delay --help" ;;
-    "sub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --forwarder-node -d --debug -t --topic --predefined --short -q --qos --sleep --wakes -C --count -W --timeout -v --verbose --hex --help" ;;
+    "pub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -m --message -f --file -s --stdin -l --stdin-line -n --null-message -q --qos -r --retain --repeat --repeat-delay --help" ;;
+    "sub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -q --qos --sleep --wakes -C --count -W --timeout -v --verbose --hex --help" ;;
   esac
   # Behind an option stands its value: most are files.
   if [[ "$previous" != -* || "$current" == -* ]]; then

@@ -72,7 +72,7 @@ mkdir "$lib/native" "$lib/scripts"
 cp "$root"/native/*.[ch] "$lib/native"
 cp "$root/scripts/build-native.mjs" "$lib/scripts"
 CC=${compiler%g++}gcc node "$lib/scripts/build-native.mjs" >/dev/null
-for part in hci-socket tcp-ring udp-batch; do
+for part in hci-socket tcp-ring aead udp-batch; do
   [ -f "$lib/native/build/$part.node" ] || { echo "native/$part.c was not compiled" >&2; exit 1; }
 done
 rm -r "$lib"/native/*.[ch] "$lib/scripts"

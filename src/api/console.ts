@@ -8,7 +8,7 @@ import type { Role } from "../roles.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
 import { EventStreams, type StreamSource } from "./event-streams.ts";
-import { bearerOf, type GuardOptions, safetyHeaders, turnedAway } from "./guard.ts";
+import { bearerOf, type GuardOptions, isThisMachine, safetyHeaders, turnedAway } from "./guard.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
 import { askedFrom } from "./proxies.ts";
@@ -224,7 +224,14 @@ export class ConsoleServer {
       response.setHeader("allow", allow);
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
-    const asker: Asker = { name: `${who.by} ${who.name} from ${this.#addressOf(request)}`, role: who.role };
+    const { address = "", isByProxy, isHttps } = askedFrom(request, this.#options.proxies);
+    // Between a proxy without https and its browser others read along, wherever the proxy is.
+    const isPrivate = isHttps || (!isByProxy && isThisMachine(address));
+    const asker: Asker = {
+      name: `${who.by} ${who.name} from ${address}`,
+      role: who.role,
+      ...(isPrivate && { isPrivate: true }),
+    };
     // What is long, or nobody's to read in the log of a proxy, comes in the body.
     if (request.method === "POST") {
       const body = hasBody(request) ? await bodyOf(request, commandBytesMax) : {};

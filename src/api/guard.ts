@@ -69,8 +69,12 @@ export const safetyHeaders: Readonly<Record<string, string>> = {
   "cross-origin-opener-policy": "same-origin",
 };
 
+export function isThisMachine(address: string): boolean {
+  return holds(loopback, address);
+}
+
 function isNear(address: string, isForLan: boolean): boolean {
-  return holds(loopback, address) || (isForLan && holds(lan, address));
+  return isThisMachine(address) || (isForLan && holds(lan, address));
 }
 
 /** `gateway:9464` to `gateway`; undefined: there is none, or it is no name. */

@@ -2,12 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { DeviceEvent, DeviceWill, Request, TopicNaming } from "../device/device.ts";
-import type { SecureDeviceOptions } from "../device/secure.ts";
-import { suites } from "../secure/suites.ts";
+import type { DeviceCertificate, SecureDeviceOptions } from "../device/secure.ts";
+import { certificateSuites, suites } from "../secure/suites.ts";
 import { keyFromHex } from "../transports/dtls/key-ring.ts";
 import { readSecret } from "../upstream/credentials.ts";
 import type { QoS } from "../wire/fields.ts";
 import { isTopicName, shortNameToId } from "../wire/topic.ts";
+import { readDeviceCertificate } from "./device-certificate.ts";
 import { UdpDevice } from "./udp-device.ts";
 
 export interface DeviceCommandOptions {
@@ -16,6 +17,10 @@ export interface DeviceCommandOptions {
   pskIdentity?: string;
   pskFile?: string;
   pskVariable?: string;
+  certFile?: string;
+  keyFile?: string;
+  caFile?: string;
+  gatewayName?: string;
   id?: string;
   disableCleanSession?: boolean;
   keepalive: number;
@@ -31,7 +36,7 @@ export interface DeviceCommandOptions {
 export function addDeviceOptions(command: Command): Command {
   return command
     .option("-h, --host <host>", "the gateway's host", "127.0.0.1")
-    .option("-p, --port <port>", "the gateway's UDP port (default: 1883; with a key 8883)", wholeNumber(1, 65_535))
+    .option("-p, --port <port>", "the gateway's UDP port (default: 1883; over DTLS 8883)", wholeNumber(1, 65_535))
     .option("-i, --id <id>", "client id (default: a random one)")
     .option("-c, --disable-clean-session", "keep subscriptions and topic ids for the next time")
     .option("-k, --keepalive <seconds>", "keep alive", wholeNumber(0, 65_535), 60)
@@ -43,6 +48,10 @@ export function addDeviceOptions(command: Command): Command {
     .option("--psk-identity <identity>", "speak DTLS, as this identity (default: the client id)")
     .option("--psk-file <file>", "speak DTLS, with the key in this file, in hexadecimal")
     .option("--psk-variable <name>", "speak DTLS, with the key in this environment variable")
+    .option("--cert-file <file>", "speak DTLS, with the certificate in this file (PEM, P-256)")
+    .option("--key-file <file>", "its private key (PEM, not encrypted)")
+    .option("--ca-file <file>", "who issued the gateway's certificate, or that certificate itself (PEM)")
+    .option("--gateway-name <name>", "the name or address in the gateway's certificate (default: the host)")
     .option("--forwarder-node <hex>", "speak as a node with this id behind a forwarder")
     .option("-d, --debug", "show every message in words")
     .helpOption("--help", "show this help");
@@ -64,12 +73,14 @@ export function qos(text: string): QoS {
 }
 
 export function openDevice(options: DeviceCommandOptions): UdpDevice {
-  const clientId = options.id ?? options.pskIdentity ?? `mqtt-sn-cli-${randomBytes(3).toString("hex")}`;
+  const certificate = certificateOf(options);
+  const proved = certificate ? certificate.name : options.pskIdentity;
+  const clientId = options.id ?? proved ?? `mqtt-sn-cli-${randomBytes(3).toString("hex")}`;
   return new UdpDevice({
     clientId,
     host: options.host,
     port: portOf(options),
-    secure: secureOf(options, clientId),
+    secure: certificate ? withCertificate(certificate) : secureOf(options, clientId),
     retryMs: options.retryInterval * 1_000,
     retryLimit: 2,
     forwarderNode:
@@ -82,13 +93,35 @@ function portOf(options: DeviceCommandOptions): number {
   return options.port ?? (isSecure(options) ? 8_883 : 1_883);
 }
 
-function isSecure({ pskIdentity, pskFile, pskVariable }: DeviceCommandOptions): boolean {
+function isSecure(options: DeviceCommandOptions): boolean {
+  return hasKey(options) || hasCertificate(options);
+}
+
+function hasKey({ pskIdentity, pskFile, pskVariable }: DeviceCommandOptions): boolean {
   return (pskIdentity ?? pskFile ?? pskVariable) !== undefined;
+}
+
+function hasCertificate({ certFile, keyFile, caFile, gatewayName }: DeviceCommandOptions): boolean {
+  return (certFile ?? keyFile ?? caFile ?? gatewayName) !== undefined;
+}
+
+function certificateOf(options: DeviceCommandOptions) {
+  if (!hasCertificate(options)) return undefined;
+  const { certFile: cert, keyFile: key, caFile: ca, gatewayName = options.host } = options;
+  if (hasKey(options))
+    throw new InvalidArgumentError("a key or a certificate: --psk-... and --cert-file do not go together");
+  if (cert === undefined || key === undefined || ca === undefined)
+    throw new InvalidArgumentError("a certificate needs all of --cert-file, --key-file and --ca-file");
+  return readDeviceCertificate({ cert, key, ca, gatewayName });
+}
+
+function withCertificate(certificate: DeviceCertificate): SecureDeviceOptions {
+  return { identity: "", key: new Uint8Array(), certificate, suites: Object.values(certificateSuites), cidOctets: 0 };
 }
 
 /** The key itself is nowhere on the command line: everybody on a machine can read those. */
 function secureOf(options: DeviceCommandOptions, clientId: string): SecureDeviceOptions | undefined {
-  if (!isSecure(options)) return undefined;
+  if (!hasKey(options)) return undefined;
   const { pskFile: file, pskVariable: env } = options;
   if ((file === undefined) === (env === undefined))
     throw new InvalidArgumentError("for DTLS say where the key is: --psk-file or --psk-variable");

@@ -206,10 +206,8 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
             process.exitCode = 1;
             return;
           }
-          const { key } = await ask(socketOf(options), name, { name: device });
-          say(
-            `${keyLink(device, key)}\nThis is its identity and its key, for the device or as a QR code. It is not shown again.`,
-          );
+          const { link } = await ask(socketOf(options), name, { name: device });
+          say(`${link}\nThis is its identity and its key, for the device or as a QR code. It is not shown again.`);
         }),
       );
   device
@@ -274,11 +272,6 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`${records} records are in ${store.folder}${aside === undefined ? "" : `; what was there is at ${aside}`}`);
       }),
     );
-}
-
-/** What a device, or whoever sets it up, reads from a QR code: identity and key. */
-export function keyLink(name: string, key: string): string {
-  return `mqttsns+psk://${name}?key=${key}`;
 }
 
 function asSeconds(text: string): number {

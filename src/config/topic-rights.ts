@@ -58,16 +58,24 @@ function nameOf({ peer, identity }: Holder): string | undefined {
   return node && identity ? `${node.nodeId}@${identity.name}` : identity?.name;
 }
 
-/** Devices use few topics, one after the other: the last answer is nearly always the next. */
+/** Answers that are remembered for each client, and how long their names may be: anybody may say many, and long ones. */
+const answersMax = 8;
+const rememberedCharactersMax = 256;
+
+/** Devices use few topics: the last answer is often the next, and else it was given a moment ago. */
 function judge(filters: readonly string[] | undefined): (topicName: string) => boolean {
   if (filters === undefined) return () => true;
   const tests = filters.map(compiled);
+  const answers = new Map<string, boolean>();
   let last = "";
   let answer = false;
   return (topicName) => {
     if (topicName === last) return answer;
+    answer = answers.get(topicName) ?? tests.some((test) => test(topicName));
     last = topicName;
-    answer = tests.some((test) => test(topicName));
+    if (topicName.length > rememberedCharactersMax || answers.has(topicName)) return answer;
+    if (answers.size >= answersMax) answers.clear();
+    answers.set(topicName, answer);
     return answer;
   };
 }

@@ -6,6 +6,7 @@ import { act, ask, tell } from "./ask.ts";
 import { DatagramList, useDatagrams } from "./datagrams.tsx";
 import { wordsOf } from "./devices.tsx";
 import { go, useAsked, useSecondsSince } from "./hooks.ts";
+import { KeyOf } from "./keys.tsx";
 import { Do, Loaded, Name, octets } from "./parts.tsx";
 
 const messagesMax = 100;
@@ -197,6 +198,7 @@ export function Device({ client, isOperator }: { readonly client: string; readon
           }}
         </Loaded>
       )}
+      {isOperator && <KeyOf name={found.data?.identity?.isProved ? found.data.identity.name : client} />}
       <h2>Its last {messagesMax} messages</h2>
       {datagrams.lost > 0 && <p class="quiet">{datagrams.lost} more came than could be shown.</p>}
       {datagrams.entries.length === 0 && !datagrams.isLooking ? (

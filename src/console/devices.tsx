@@ -4,6 +4,7 @@ import type { OutputOf } from "../runtime/commands.ts";
 import { stateInWords } from "../runtime/state-words.ts";
 import { ask, Refused } from "./ask.ts";
 import { type Asked, go, hrefOf, useSecondsSince } from "./hooks.ts";
+import { Join } from "./join.tsx";
 import { NoDevice, type OverviewFacts } from "./overview.tsx";
 import { Name } from "./parts.tsx";
 import { listen } from "./stream.ts";
@@ -28,7 +29,11 @@ const columns = [
 
 const filters = ["", "late", "lost", "active", "asleep", "awake", "disconnected", "waiting"] as const;
 
-export function Devices(props: { readonly query: URLSearchParams; readonly overview: Asked<OverviewFacts> }) {
+export function Devices(props: {
+  readonly query: URLSearchParams;
+  readonly overview: Asked<OverviewFacts>;
+  readonly isOperator: boolean;
+}) {
   const { query } = props;
   const asked = {
     search: query.get("search") ?? "",
@@ -41,6 +46,7 @@ export function Devices(props: { readonly query: URLSearchParams; readonly overv
   const change = (over: Partial<typeof asked>) => go("devices", { ...asked, ...over });
   return (
     <>
+      {props.isOperator && <Join withWaiting />}
       <form class="bar" aria-label="Which devices" onSubmit={(event) => event.preventDefault()}>
         <label>
           <span class="hidden">Search</span>

@@ -162,9 +162,9 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
       <main>
         {view !== "device" && <h1 class="hidden">{views.find(([name]) => name === view)?.[1] ?? "MQTT-SN gateway"}</h1>}
         {view === "" && <Overview facts={overview} />}
-        {view === "devices" && <Devices query={query} overview={overview} />}
+        {view === "devices" && <Devices query={query} overview={overview} isOperator={isOperator} />}
         {view === "device" && <Device client={query.get("client") ?? ""} isOperator={isOperator} />}
-        {view === "knocking" && <Knocking />}
+        {view === "knocking" && <Knocking isOperator={isOperator} />}
         {view === "live" && <LiveAir />}
         {view === "queues" && <Queues isOperator={isOperator} />}
         {view === "topics" && <Topics />}

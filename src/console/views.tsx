@@ -4,10 +4,22 @@ import { duration } from "../runtime/state-words.ts";
 import { act, ask, recorded } from "./ask.ts";
 import { DatagramList, useDatagrams } from "./datagrams.tsx";
 import { hrefOf, useAsked } from "./hooks.ts";
+import { Join } from "./join.tsx";
+import { Keys } from "./keys.tsx";
 import { Do, Empty, Loaded, Name, octets, When } from "./parts.tsx";
 import { wholeBlocks } from "./whole-blocks.ts";
 
-export function Knocking() {
+export function Knocking({ isOperator }: { readonly isOperator: boolean }) {
+  return (
+    <>
+      {isOperator && <Join />}
+      <NotAdmitted />
+      {isOperator && <Keys />}
+    </>
+  );
+}
+
+function NotAdmitted() {
   const knocks = useAsked(
     () => ask<"knocking.list">("knocking"),
     [],

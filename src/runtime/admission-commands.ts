@@ -22,6 +22,12 @@ const knock = z.object({
   lastAt: moment,
 });
 
+const keyOnce = z.object({
+  name: z.string().describe("The identity with which the device proves who it is."),
+  key: z.string().describe("16 octets in hexadecimal."),
+  link: z.string().describe("Both, as a device or whoever sets it up reads them from a QR code."),
+});
+
 export const admissionCommands = {
   "knocking.list": json({
     description: "who was turned away, why, and the line of configuration that would admit it",
@@ -76,6 +82,23 @@ export const admissionCommands = {
       return done({ seconds });
     },
   }),
+  "join.show": json({
+    description: "for how long who knocks is still let in, and who was since then",
+    method: "GET",
+    path: "/join",
+    input: nothing,
+    output: z.object({
+      seconds: count.describe("0: nobody is let in this way."),
+      left: count.describe("So many more devices are."),
+      admitted: z.array(z.string()).describe("Client ids, those of the last time where it is over."),
+    }),
+    role: "operator",
+    audited: false,
+    run: (operator) => {
+      const { seconds, left, admitted } = operator.installation.joining();
+      return done({ seconds, left, admitted: [...admitted] });
+    },
+  }),
   "device.list": json({
     description: "devices that have a key of their own here",
     method: "GET",
@@ -91,10 +114,10 @@ export const admissionCommands = {
     method: "POST",
     path: "/device-keys",
     input: oneDevice,
-    output: z.object({ name: z.string(), key: z.string() }),
+    output: keyOnce,
     role: "operator",
     audited: true,
-    isLocal: true,
+    isPrivate: true,
     isSecret: true,
     run: (operator, { name }) => newKey(operator, name, false),
   }),
@@ -103,10 +126,10 @@ export const admissionCommands = {
     method: "POST",
     path: "/device-keys/rotate",
     input: oneDevice,
-    output: z.object({ name: z.string(), key: z.string() }),
+    output: keyOnce,
     role: "operator",
     audited: true,
-    isLocal: true,
+    isPrivate: true,
     isSecret: true,
     run: (operator, { name }) => newKey(operator, name, true),
   }),
@@ -138,11 +161,8 @@ export const admissionCommands = {
   }),
 };
 
-async function newKey(
-  operator: Operator,
-  name: string,
-  isKnown: boolean,
-): Promise<Outcome<{ name: string; key: string }>> {
+async function newKey(operator: Operator, name: string, isKnown: boolean): Promise<Outcome<z.output<typeof keyOnce>>> {
   const made = await operator.installation.newKey(name, isKnown);
-  return typeof made === "string" ? { kind: "not-possible", say: made } : done({ name, key: made.key });
+  if (typeof made === "string") return { kind: "not-possible", say: made };
+  return done({ name, key: made.key, link: `mqttsns+psk://${name}?key=${made.key}` });
 }

@@ -43,6 +43,8 @@ interface Spec<In extends z.ZodObject> {
   readonly isPayloads?: true;
   /** Only for who may open the control socket: by HTTP there is no such command. */
   readonly isLocal?: true;
+  /** A secret goes out: only where nobody stands between, which is the control socket, this machine, and https. */
+  readonly isPrivate?: true;
   /** What comes in or goes out is nobody else's business: the log says only that it was asked for, and what became of it. */
   readonly isSecret?: true;
   /** What the log says of the input, where not all of it is for the log. */

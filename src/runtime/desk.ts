@@ -11,6 +11,8 @@ export interface Asker {
   readonly role: Role;
   /** By the control socket: whoever may open it owns the gateway. */
   readonly isLocal?: true;
+  /** Nobody reads on the way what he is answered: he is on this machine, or asks by https. */
+  readonly isPrivate?: true;
 }
 
 /** One audited command, for the log. No text is longer than `textMax`. */
@@ -31,6 +33,8 @@ export interface Route {
 }
 
 const textMax = 200;
+const notPrivate =
+  "a key is answered only on the gateway's own machine or by https, since others could read it on the way: `mqtt-sn-gateway device` there does the same";
 
 /** Every command, and how it is asked for. */
 export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(
@@ -75,6 +79,7 @@ export class OperatorDesk {
     if (command.isLocal && !who.isLocal)
       return { kind: "not-allowed", say: "this is asked by the control socket alone" };
     if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
+    if (command.isPrivate && !who.isLocal && !who.isPrivate) return { kind: "not-allowed", say: notPrivate };
     const seesPayloads = who.isLocal === true || showsPayloads(this.#operator.installation.payloadsFor(), who.role);
     if (command.isPayloads && !seesPayloads)
       return { kind: "not-allowed", say: "payloads are hidden (api.payloads): ask by the control socket" };

@@ -50,6 +50,8 @@ export interface Installation {
   admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
   /** For so long whoever no rule lets in is admitted by hand when it knocks, `joinsMax` of them; 0 = not any more. */
   join(seconds: number): void;
+  /** How it stands with that. */
+  joining(): { readonly seconds: number; readonly left: number; readonly admitted: readonly string[] };
   /** A new key for this device, in hexadecimal; `isKnown`: whether there has to be one already. A sentence where it cannot be. */
   newKey(name: string, isKnown: boolean): Promise<{ readonly key: string } | string>;
   /** False: it has no key here. */
@@ -167,6 +169,7 @@ export const emptyInstallation: Installation = {
   exportSettings: () => "{}\n",
   admit: async () => "there is nothing to keep it in",
   join: () => {},
+  joining: () => ({ seconds: 0, left: 0, admitted: [] }),
   newKey: async () => "there is nothing to keep it in",
   removeKey: async () => false,
   withKeys: () => [],

@@ -76,6 +76,8 @@ export class SecureContext {
   readonly held: Held[] = [];
   address: string;
   heardAt: Instant;
+  /** When it went to the end of the row of those that are silent. */
+  touchedAt: Instant;
   lastFlight: LastFlight | undefined;
   /** Of the window, as it is stored or on its way there. */
   storedTop: number;
@@ -104,6 +106,7 @@ export class SecureContext {
     this.window = window;
     this.storedTop = state.readTop;
     this.heardAt = now;
+    this.touchedAt = now;
     this.#sendNext = sendNext;
     // Nothing may be sent until a ceiling is stored.
     this.#ceiling = sendNext;

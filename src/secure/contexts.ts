@@ -1,7 +1,10 @@
 /** Who is known, by identity, by connection id and by address; and who is about to be (`Setup`). */
 import type { SecureContext } from "./context.ts";
+import type { Instant } from "./messages.ts";
 import { hex } from "./octets.ts";
 import type { Setup } from "./setup-state.ts";
+
+const touchEveryMs = 1_000;
 
 export class Contexts {
   /** The one that was silent for longest first. */
@@ -60,8 +63,10 @@ export class Contexts {
     return old;
   }
 
-  /** It was heard: it goes to the end of the row. */
-  touch(context: SecureContext): void {
+  /** It was heard: it goes to the end of the row, once a second at most; so the row is in order to a second. */
+  touch(context: SecureContext, now: Instant): void {
+    if (now - context.touchedAt < touchEveryMs) return;
+    context.touchedAt = now;
     this.#byIdentity.delete(context.identity);
     this.#byIdentity.set(context.identity, context);
   }

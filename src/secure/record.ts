@@ -4,7 +4,7 @@
  */
 import type { Aead } from "./crypto.ts";
 import { ivOctets } from "./key-schedule.ts";
-import { joined, readNumber, writeNumber } from "./octets.ts";
+import { copy, readNumber, writeNumber } from "./octets.ts";
 
 export const contentTypes = { changeCipherSpec: 20, alert: 21, handshake: 22, applicationData: 23, cid: 25 } as const;
 
@@ -88,22 +88,22 @@ export function sealedRecord(direction: Direction, { type, seq, cid, content }: 
   const seqBytes = new Uint8Array(seqOctets);
   seqBytes[1] = 1;
   writeNumber(seqBytes, 2, seq, 6);
-  const inner = cid ? joined(content, Uint8Array.of(type)) : content;
+  const inner = cid ? withType(content, type) : content;
   const about = cid ? aboutCid(seqBytes, cid, inner.length) : aboutBare(seqBytes, type, inner.length);
-  const sealed = direction.aead.seal(joined(direction.iv, seqBytes), about, inner);
+  const sealed = direction.aead.seal(nonceOf(direction.iv, seqBytes), about, inner);
   const bodyOctets = explicitNonceOctets + sealed.length;
   const bytes = new Uint8Array(headOctets + (cid?.length ?? 0) + bodyOctets);
   bytes[0] = cid ? contentTypes.cid : type;
   bytes[1] = 0xfe;
   bytes[2] = 0xfd;
-  bytes.set(seqBytes, 3);
+  copy(bytes, 3, seqBytes);
   let at = 3 + seqOctets;
   if (cid) {
-    bytes.set(cid, at);
+    copy(bytes, at, cid);
     at += cid.length;
   }
   writeNumber(bytes, at, bodyOctets, 2);
-  bytes.set(seqBytes, at + 2);
+  copy(bytes, at + 2, seqBytes);
   bytes.set(sealed, at + 2 + explicitNonceOctets);
   return bytes;
 }
@@ -116,9 +116,7 @@ export function openRecord(
   const { body, seqBytes, cid, type } = record;
   const length = body.length - explicitNonceOctets - direction.tagOctets;
   if (length < 0 || length > plaintextOctetsMax + 256) return undefined;
-  const nonce = new Uint8Array(ivOctets + explicitNonceOctets);
-  nonce.set(direction.iv);
-  nonce.set(body.subarray(0, explicitNonceOctets), ivOctets);
+  const nonce = nonceOf(direction.iv, body);
   const about = cid ? aboutCid(seqBytes, cid, length) : aboutBare(seqBytes, type, length);
   const text = direction.aead.open(nonce, about, body.subarray(explicitNonceOctets));
   if (!text) return undefined;
@@ -129,10 +127,25 @@ export function openRecord(
   return end < 0 ? undefined : { type: text[end] ?? 0, content: text.subarray(0, end) };
 }
 
+function nonceOf(iv: Uint8Array, explicit: Uint8Array): Uint8Array {
+  const nonce = new Uint8Array(ivOctets + explicitNonceOctets);
+  copy(nonce, 0, iv);
+  copy(nonce, ivOctets, explicit, 0, explicitNonceOctets);
+  return nonce;
+}
+
+/** [RFC 9146 4] */
+function withType(content: Uint8Array, type: number): Uint8Array {
+  const inner = new Uint8Array(content.length + 1);
+  inner.set(content);
+  inner[content.length] = type;
+  return inner;
+}
+
 /** What is authenticated besides. [RFC 5246 6.2.3.3] */
 function aboutBare(seqBytes: Uint8Array, type: number, length: number): Uint8Array {
   const about = new Uint8Array(headOctets);
-  about.set(seqBytes);
+  copy(about, 0, seqBytes);
   about[8] = type;
   about[9] = 0xfe;
   about[10] = 0xfd;
@@ -143,14 +156,14 @@ function aboutBare(seqBytes: Uint8Array, type: number, length: number): Uint8Arr
 /** [RFC 9146 5.3] */
 function aboutCid(seqBytes: Uint8Array, cid: Uint8Array, length: number): Uint8Array {
   const about = new Uint8Array(2 * seqOctets + 5 + cid.length + 2);
-  about.fill(0xff, 0, seqOctets);
+  for (let i = 0; i < seqOctets; i++) about[i] = 0xff;
   about[8] = contentTypes.cid;
   about[9] = cid.length;
   about[10] = contentTypes.cid;
   about[11] = 0xfe;
   about[12] = 0xfd;
-  about.set(seqBytes, 13);
-  about.set(cid, 21);
+  copy(about, 13, seqBytes);
+  copy(about, 21, cid);
   writeNumber(about, 21 + cid.length, length, 2);
   return about;
 }

@@ -253,7 +253,7 @@ export class SecureServer {
     if (!opened) return false;
     const isNewest = context.window.take(record.seq);
     context.heardAt = now;
-    this.#contexts.touch(context);
+    this.#contexts.touch(context, now);
     this.#dirty.add(context);
     this.#storeTopsAt ??= now + this.#common.options.storeTopEveryMs;
     // An old record that somebody held back must not lead answers elsewhere. [RFC 9146 6]

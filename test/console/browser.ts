@@ -4,10 +4,12 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
+import { ask } from "../../src/cli/ask.ts";
 import type { Gateway } from "../../src/gateway.ts";
+import type { Role } from "../../src/roles.ts";
 import { startTryOutBroker, type TryOutBroker } from "../../src/tryout-broker.ts";
 import { decode, encode } from "../../src/wire/v12/codec.ts";
 import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
@@ -94,7 +96,13 @@ export interface OpenPage {
 }
 
 /** Logged in by a link, as from the terminal. */
-export async function open(browser: Browser, served: Served, view = "", size = { width: 1_200, height: 800 }) {
+export async function open(
+  browser: Browser,
+  served: Served,
+  view = "",
+  size = { width: 1_200, height: 800 },
+  role: Role = "operator",
+) {
   const context = await browser.newContext({ viewport: size });
   onTestFinished(() => context.close());
   const page = await context.newPage();
@@ -104,8 +112,8 @@ export async function open(browser: Browser, served: Served, view = "", size = {
     if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text()))
       complaints.push(message.text());
   });
-  const [link] = served.gateway.consoleLink();
-  if (link === undefined || !link.startsWith("http")) throw new Error(`no link: ${served.gateway.consoleLink()}`);
+  const { links } = await ask(join(dirname(served.file), "control.sock"), "console.link", { role });
+  const [link = ""] = links;
   await page.goto(link);
   await page.getByRole("navigation").waitFor();
   if (view !== "") await goTo(page, view);

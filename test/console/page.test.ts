@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
+import decodeQR from "qr/decode.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readCapture } from "../../src/cli/read-capture.ts";
 import { parseJson } from "../../src/config/json.ts";
@@ -90,6 +91,74 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await served.startAgain();
     await device.connect();
     expect(served.gateway.sessions().map(({ state }) => state)).toEqual(["active"]);
+  });
+
+  test("the window is opened on the page, a device joins, and both views say so; a viewer sees none of it", async () => {
+    const served = await serve({ access: { default: "deny" } });
+    const { page, complaints } = await open(browser, served, "devices");
+    await page.getByRole("button", { name: "Let a device join" }).click();
+    await page.getByText(/^Open for (2 min|1 min \d+ s|119 s) more/).waitFor();
+    await page.getByText("Nobody waits to be let in.").waitFor();
+    const device = new PlainDevice("newcomer", served.port);
+    await device.connect();
+    await page.getByText("Joined: newcomer").waitFor();
+    await device.connect();
+    await page.getByRole("row", { name: /newcomer/ }).waitFor();
+    await goTo(page, "knocking");
+    await page.getByText("Joined: newcomer").waitFor();
+    await page.getByRole("button", { name: "Close", exact: true }).click();
+    await page.getByRole("button", { name: "Let a device join" }).waitFor();
+    const late = new PlainDevice("late", served.port);
+    await late.connect();
+    await page.getByRole("heading", { name: "late" }).waitFor();
+    expect(served.gateway.sessions().map(({ clientId }) => clientId)).toEqual(["newcomer"]);
+    const viewer = await open(browser, served, "devices", undefined, "viewer");
+    await viewer.page.getByRole("row", { name: /newcomer/ }).waitFor();
+    for (const view of ["devices", "knocking", "device?client=newcomer"]) {
+      await goTo(viewer.page, view);
+      await expect.poll(() => viewer.page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
+      expect(await viewer.page.getByRole("button", { name: /join|key/i }).count(), view).toBe(0);
+    }
+    expect([...complaints, ...viewer.complaints]).toEqual([]);
+  });
+
+  test("a key is made, shown once with a QR code that says it, given anew and taken away", async () => {
+    const served = await serve();
+    const { page, complaints } = await open(browser, served, "knocking");
+    const shown = page.getByRole("region", { name: "The key of dev-1" });
+    const read = async () => {
+      const link = (await shown.locator("dd code").nth(2).textContent()) ?? "";
+      expect(link).toMatch(/^mqttsns\+psk:\/\/dev-1\?key=[0-9a-f]{32}$/);
+      expect(decodeQR(await pictureIn(page))).toBe(link);
+      return link.slice(-32);
+    };
+    await page.getByLabel("Name of the device").fill("no/name");
+    await page.getByRole("button", { name: "Make a key" }).click();
+    await page
+      .getByRole("alert")
+      .getByText(/letters, digits/)
+      .waitFor();
+    await page.getByLabel("Name of the device").fill("dev-1");
+    await page.getByRole("button", { name: "Make a key" }).click();
+    const first = await read();
+    await page.getByRole("button", { name: "The device has it" }).click();
+    await shown.waitFor({ state: "detached" });
+    for (const view of ["settings", "devices", "knocking"]) {
+      await goTo(page, view);
+      await expect.poll(() => page.getByText(/^Loading/).count(), { timeout: 10_000 }).toBe(0);
+      expect(await page.content(), view).not.toContain(first);
+    }
+    await goTo(page, "device?client=dev-1"); // it has never been here
+    await page.getByRole("button", { name: "Give dev-1 another key" }).click();
+    await page.getByRole("button", { name: "Yes, give dev-1 another key" }).click();
+    expect(await read()).not.toBe(first);
+    expect(page.url()).not.toMatch(/[0-9a-f]{32}/);
+    await goTo(page, "knocking");
+    await page.getByRole("button", { name: "Take the key of dev-1 away" }).click();
+    await page.getByRole("button", { name: "Yes, take the key of dev-1 away" }).click();
+    await page.getByText("None has a key from here.").waitFor();
+    expect(await shown.count()).toBe(0);
+    expect(complaints).toEqual([]);
   });
 
   test("the broker goes: amber, and what happens meanwhile; it comes back by itself", async () => {
@@ -421,6 +490,26 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await expect.poll(() => served.gateway.browsersLooking).toBe(1); // the server hears a moment later that one has ended
   });
 });
+
+const pixelsPerModule = 4;
+
+/** What a camera would see of the QR code. */
+async function pictureIn(page: Page): Promise<{ width: number; height: number; data: Uint8Array }> {
+  // What runs in the page is text here: this program knows no browser's names.
+  const { d, size, colours } = await page.evaluate<{ d: string; size: number; colours: string[] }>(
+    "(({ children, viewBox }) => ({ d: children[1].getAttribute('d'), size: viewBox.baseVal.width, colours: [...children].map((each) => getComputedStyle(each).fill) }))(document.querySelector('svg.qr'))",
+  );
+  expect(colours).toEqual(["rgb(255, 255, 255)", "rgb(0, 0, 0)"]);
+  const width = size * pixelsPerModule;
+  const data = new Uint8Array(width * width * 4).fill(255);
+  for (const [, x, y] of d.matchAll(/M(\d+) (\d+)h1v1h-1z/g))
+    for (let i = 0; i < pixelsPerModule ** 2; i++) {
+      const column = Number(x) * pixelsPerModule + (i % pixelsPerModule);
+      const row = Number(y) * pixelsPerModule + Math.floor(i / pixelsPerModule);
+      data.fill(0, (row * width + column) * 4, (row * width + column) * 4 + 3);
+    }
+  return { width, height: width, data };
+}
 
 /** Into the field of this key, opened where it is not yet. */
 async function type(page: Page, key: string, value: unknown): Promise<void> {

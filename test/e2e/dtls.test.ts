@@ -11,6 +11,7 @@ import { ask } from "../../src/cli/ask.ts";
 import type { SecureDeviceOptions } from "../../src/device/secure.ts";
 import { suites } from "../../src/secure/suites.ts";
 import { startTryOutBroker, type TryOutBroker } from "../../src/tryout-broker.ts";
+import { keyPemOf, makeAuthority, makeCertificate } from "../helpers/make-certificate.ts";
 import { freePort } from "../helpers/ports.ts";
 import { SecureSocket } from "../helpers/secure-socket.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -23,6 +24,7 @@ let folder: string;
 let gateway: ChildProcess | undefined;
 let broker: TryOutBroker | undefined;
 let watcher: MqttClient | undefined;
+let brokerPort = 0;
 let dtlsPort = 0;
 let apiPort = 0;
 const sockets: SecureSocket[] = [];
@@ -34,24 +36,28 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "dtls-"));
   heard = [];
   printed = "";
-  const brokerPort = await freePort();
+  brokerPort = await freePort();
   broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
   watcher = await connectAsync(`mqtt://127.0.0.1:${brokerPort}`);
   watcher.on("message", (topic, payload) => heard.push(`${topic} ${payload}`));
   await watcher.subscribeAsync("#");
   [dtlsPort, apiPort] = [await freePort(), await freePort()];
   writeKeys({ dev1: key, dev2: otherKey });
+  configure();
+});
+
+function configure(more: object = {}): void {
   writeFileSync(
     join(folder, "gateway.config.json"),
     JSON.stringify({
-      transports: [{ type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file: "keys.json" } }],
+      transports: [{ type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file: "keys.json" }, ...more }],
       upstream: { url: `mqtt://127.0.0.1:${brokerPort}`, mode: "aggregating" },
       topics: { predefined: { "1": "plain/1" } },
       api: { port: apiPort, console: false },
       log: { level: "debug", format: "json" },
     }),
   );
-});
+}
 
 afterEach(async () => {
   for (const socket of sockets.splice(0)) await socket.close();
@@ -226,4 +232,46 @@ test("pub speaks DTLS with a key from a file; the key is on no command line", as
   await run(["--psk-variable", "DEV1_KEY"], { DEV1_KEY: key });
   await until("twice", () => heard.filter((line) => line === "from/pub hello").length === 2);
   await expect(run([])).rejects.toThrow(/say where the key is/);
+});
+
+test("pub and sub speak DTLS with certificates, and say whom they do not believe", async () => {
+  const { authority, options, folder: made } = makeAuthority();
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+    return name;
+  };
+  const dev7 = makeCertificate({ name: "dev7", by: authority });
+  const own = ["--cert-file", file("dev7.pem", dev7.pem), "--key-file", file("dev7.key", keyPemOf(dev7))];
+  const of = (ca: string, name = "gateway") => [...own, "--ca-file", ca, "--gateway-name", name];
+  const stranger = file("stranger.pem", makeCertificate({ name: "another", isAuthority: true }).pem);
+  configure({ keys: undefined, certificates: options });
+  try {
+    await start();
+    const run = (words: readonly string[]) =>
+      promisify(execFile)(process.execPath, [main, ...words], { cwd: folder, timeout: 30_000 });
+    const to = ["-p", String(dtlsPort)];
+    const pub = ["pub", ...to, "-t", "from/pub", "-m", "hello", "-q", "1"];
+    const listening = run(["sub", ...to, ...of(options.ca), "-t", "to/sub", "-q", "1", "-C", "1", "-v"]);
+    await until("it is subscribed", () => /"clientId":"dev7"/.test(printed) || printed.includes("dev7"));
+    await until("the message comes", async () => {
+      await watcher?.publishAsync("to/sub", "down", { qos: 1 });
+      return await Promise.race([listening.then(() => true), new Promise<false>((no) => setTimeout(no, 500, false))]);
+    });
+    expect((await listening).stdout).toBe("to/sub down\n");
+    await run([...pub, ...of(options.ca)]);
+    await until("the broker has it", () => heard.includes("from/pub hello"));
+    // The certificate itself needs neither authority nor name.
+    await run([...pub, ...own, "--ca-file", options.cert]);
+    await until("twice", () => heard.filter((line) => line === "from/pub hello").length === 2);
+    await expect(run([...pub, ...of(stranger)])).rejects.toThrow(/the gateway's certificate is not trusted/);
+    await expect(run([...pub, ...of(options.ca, "elsewhere")])).rejects.toThrow(/is not trusted/);
+    await expect(run([...pub, ...own])).rejects.toThrow(/all of --cert-file, --key-file and --ca-file/);
+    await expect(run([...pub, ...of(options.ca), "--psk-file", "x"])).rejects.toThrow(/do not go together/);
+    await expect(run([...pub, "--cert-file", "dev7.key", ...of(options.ca).slice(2)])).rejects.toThrow(
+      /dev7.key holds no certificate/,
+    );
+    expect(heard.filter((line) => line === "from/pub hello").length).toBe(2);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
 });

@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DeviceCertificate } from "../../src/device/secure.ts";
+import { parsed } from "../../src/transports/dtls/pem-files.ts";
 
 export interface Made {
   readonly name: string;
@@ -90,7 +91,7 @@ export function deviceWith(own: Made | undefined, authority: Made, key = own?.ke
         .update(bytes)
         .sign(key ?? createPrivateKey(keyPemOf(authority))),
     trusts: ([first]) => {
-      const shown = first && new X509Certificate(first);
+      const shown = first && parsed(first); // on the way octets may have been changed
       if (!shown?.verify(new X509Certificate(authority.der).publicKey)) return undefined;
       return (signed, signature) => createVerify("sha256").update(signed).verify(shown.publicKey, signature);
     },

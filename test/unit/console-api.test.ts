@@ -13,7 +13,7 @@ import { ApiServer } from "../../src/api/server.ts";
 import { Live } from "../../src/observe/live.ts";
 import { type PayloadsFor, showsPayloads } from "../../src/roles.ts";
 import { type AuditEntry, OperatorDesk } from "../../src/runtime/desk.ts";
-import { emptyInstallation } from "../../src/runtime/installation.ts";
+import { emptyInstallation, type Installation } from "../../src/runtime/installation.ts";
 import type { CaptureOptions } from "../../src/runtime/tap.ts";
 import { encode } from "../../src/wire/v12/codec.ts";
 import { threeForTwo } from "../helpers/waiting.ts";
@@ -30,13 +30,14 @@ async function served({
   proxies = [] as string[],
   tokens = [] as Token[],
   payloads = "operators" as PayloadsFor,
+  installation = {} as Partial<Installation>,
 } = {}) {
   const captured: CaptureOptions[] = [];
   const capture = (options: CaptureOptions) => {
     captured.push(options);
     return nothingMore();
   };
-  const { operator } = threeForTwo({ ...emptyInstallation, payloadsFor: () => payloads }, capture);
+  const { operator } = threeForTwo({ ...emptyInstallation, payloadsFor: () => payloads, ...installation }, capture);
   const audited: AuditEntry[] = [];
   const said: string[] = [];
   const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
@@ -391,6 +392,63 @@ test("a stream says what changed and which datagrams pass; a viewer sees no payl
   expect(seen).not.toMatch(/secret|736563726574/);
   await http("POST /api/v1/log-out", operator);
   await first("bye");
+});
+
+test("a new key is answered on this machine and by https, once; nobody else's answer has it", async () => {
+  const key = "5a".repeat(16);
+  const names: string[] = [];
+  const installation = {
+    newKey: async (name: string) => {
+      names.push(name);
+      return { key };
+    },
+    withKeys: () => names.map((name) => ({ name, added: "2026-11-28T10:00:00.000Z" })),
+  };
+  const { http, loggedIn, audited } = await served({
+    proxies: ["127.0.0.1"],
+    tokens: [token("robot", "operator")],
+    installation,
+  });
+  const own = await loggedIn();
+  const asks = (headers: Record<string, string>) =>
+    http("POST /api/v1/device-keys", { ...own, ...headers }, JSON.stringify({ name: "dev1" }));
+  // The proxy is on this machine; whoever asks it is not, and between the two there may be others.
+  const by = { "x-forwarded-for": "192.168.1.7" };
+  for (const headers of [{}, by, { "x-forwarded-for": "127.0.0.1" }] as Record<string, string>[]) {
+    const refused = await asks(headers);
+    expect([refused.status, refused.body]).toEqual([403, expect.stringMatching(/by https/)]);
+  }
+  const robot = { ...bearer("secret of robot"), ...by };
+  const made = await http("POST /api/v1/device-keys?name=dev1", { ...robot, "x-forwarded-proto": "https" });
+  expect(JSON.parse(made.body)).toEqual({ name: "dev1", key, link: `mqttsns+psk://dev1?key=${key}` });
+  expect(made.headers["cache-control"]).toBe("no-store");
+  const later = await Promise.all(
+    ["device-keys", "settings", "settings/export", "overview"].map((path) => http(`GET /api/v1/${path}`, own)),
+  );
+  expect(later.map(({ body }) => body).join()).not.toContain(key);
+  expect(JSON.stringify(audited)).not.toContain(key);
+  const viewer = await loggedIn("viewer");
+  for (const line of [
+    "GET /api/v1/device-keys",
+    "GET /api/v1/join",
+    "POST /api/v1/join?seconds=60",
+    "POST /api/v1/device-keys?name=x",
+  ])
+    expect((await http(line, viewer)).status, line).toBe(403);
+  expect(names).toEqual(["dev1"]);
+});
+
+test("on this machine, without a proxy, a key is answered; opening the window is asked the same way", async () => {
+  const joined: number[] = [];
+  const installation = {
+    newKey: async () => ({ key: "00".repeat(16) }),
+    join: (seconds: number) => void joined.push(seconds),
+  };
+  const { http, loggedIn } = await served({ installation });
+  const own = await loggedIn();
+  expect((await http("POST /api/v1/device-keys?name=dev1", own)).status).toBe(200);
+  expect((await http("POST /api/v1/join?seconds=60", own)).status).toBe(200);
+  expect(joined).toEqual([60]);
 });
 
 async function* nothingMore(): AsyncGenerator<Uint8Array> {}

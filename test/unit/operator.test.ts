@@ -56,6 +56,7 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "knocking.list": {},
   "knocking.admit": { client: "stranger", from: "anywhere" },
   "join.open": { seconds: 120 },
+  "join.show": {},
   "device.list": {},
   "device.add": { name: "dev1" },
   "device.rotate": { name: "dev1" },
@@ -115,6 +116,7 @@ function fullHouse(): Installation {
     endPredefined: async () => true,
     admit: async () => undefined,
     withdraw: async () => true,
+    joining: () => ({ seconds: 90, left: 99, admitted: ["c7"] }),
     newKey: async () => ({ key: "00".repeat(16) }),
     removeKey: async () => true,
     withKeys: () => [{ name: "dev1", added: "2026-11-28T10:00:00.000Z" }],
@@ -183,6 +185,7 @@ test("a viewer sees, and changes nothing", async () => {
     "knocking.admit": "not-allowed",
     "admitted.remove": "not-allowed",
     "join.open": "not-allowed",
+    "join.show": "not-allowed",
     "device.list": "not-allowed",
     "device.add": "not-allowed",
     "device.rotate": "not-allowed",
@@ -226,6 +229,24 @@ test("a link and a password's hash are noted nowhere; that they were asked for i
     { who: "control socket", command: "console.link", input: "{}", outcome: "done" },
     { who: "control socket", command: "console.password", input: "{}", outcome: "done" },
   ]);
+});
+
+test("a key goes only where nobody reads on the way, and is noted nowhere", async () => {
+  const { operator } = threeForTwo(fullHouse());
+  const audited: unknown[] = [];
+  const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
+  const named = { name: "console", role: "operator" } as const;
+  for (const command of ["device.add", "device.rotate"] as const) {
+    const asked = async (more: object) => (await desk.ask({ ...named, ...more }, command, queryOf(command))).kind;
+    expect([await asked({}), await asked({ isPrivate: true }), await asked({ isLocal: true })]).toEqual([
+      "not-allowed",
+      "done",
+      "done",
+    ]);
+    expect(await asked({ isPrivate: true, role: "viewer" })).toBe("not-allowed");
+  }
+  expect(audited).toHaveLength(8);
+  expect(JSON.stringify(audited)).not.toMatch(/00000000|dev1/);
 });
 
 test("the list: each command has a place of its own, what changes something is the operator's and audited", () => {

@@ -1,4 +1,5 @@
 /** The rules of `access` as rights of one client: placeholders, the first rule, defaults, and which filter holds which. */
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { createAccessPolicy } from "../../src/config/access.ts";
 import { accessOptions } from "../../src/config/access-options.ts";
@@ -94,4 +95,32 @@ test("a filter holds another exactly where every name of the other is one of its
       else if (isHeld && own.length > 0 && filter !== "/#" && !right.endsWith("+/#"))
         expect([right, filter]).toEqual(["never", "here"]);
     }
+});
+
+test("an answer does not depend on what was asked before, however many topics there are", () => {
+  const publish = ["dev/{clientId}/#", "all/+/x", "one"];
+  const rights = rightsOf({ rules: [{ allow: "*", publish }] }, "c1");
+  const isAllowed = (topic: string) => /^dev\/c1(\/|$)|^all\/[^/]*\/x$|^one$/.test(topic);
+  const long = "x".repeat(300);
+  const topics = fc.constantFrom(
+    "one",
+    "two",
+    "dev/c1/a",
+    "dev/c2/a",
+    "all/1/x",
+    "all/2/y",
+    "",
+    long,
+    `dev/c1/${long}`,
+  );
+  const names = fc.oneof(
+    topics,
+    fc.integer({ min: 0, max: 30 }).map((i) => `${i % 2 ? "dev/c1" : "dev"}/${i}`),
+  );
+  fc.assert(
+    fc.property(fc.array(names, { maxLength: 60 }), (asked) => {
+      for (const topic of asked) expect(rights?.mayPublish(topic), topic).toBe(isAllowed(topic));
+    }),
+    { numRuns: 200 },
+  );
 });

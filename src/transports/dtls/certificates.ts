@@ -2,20 +2,14 @@
  * The gateway's certificate, and whose certificates are good. A chain is never followed: good is a certificate that a
  * configured authority itself issued, and one whose key is pinned; nothing else.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  createSign,
-  createVerify,
-  type KeyObject,
-  X509Certificate,
-} from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { createPublicKey, createSign, createVerify, type KeyObject, type X509Certificate } from "node:crypto";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import type { Accepted, CertificateRefusal, Credentials } from "../../secure/credentials.ts";
 import { checkedIdentity } from "./key-ring.ts";
 import type { DtlsOptions } from "./options.ts";
+import { certificatesIn, fail, isP256, messageOf, parsed, privateKeyIn, readText } from "./pem-files.ts";
 
 type CertificateOptions = NonNullable<DtlsOptions["certificates"]>;
 
@@ -105,25 +99,11 @@ function accepted(identity: string, trust: Uint8Array, publicKey: KeyObject): Ac
 }
 
 /** The common name, or else the first DNS name. */
-function nameIn(shown: X509Certificate): string | undefined {
+export function nameIn(shown: X509Certificate): string | undefined {
   const { CN } = shown.toLegacyObject().subject;
   const name: unknown = CN ?? /^DNS:([^,"]+)/.exec(shown.subjectAltName ?? "")?.[1];
   if (typeof name !== "string" || name === "" || Buffer.byteLength(name) > identityOctetsMax) return undefined;
   return /\p{C}/u.test(name) ? undefined : name;
-}
-
-function parsed(der: Uint8Array): X509Certificate | undefined {
-  try {
-    const certificate = new X509Certificate(der);
-    // Some keys are found to be none only when they are asked for.
-    return certificate.publicKey ? certificate : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isP256(key: KeyObject): boolean {
-  return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === "prime256v1";
 }
 
 function spkiOf(key: KeyObject): Uint8Array {
@@ -132,32 +112,6 @@ function spkiOf(key: KeyObject): Uint8Array {
 
 function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
-}
-
-function certificatesIn(file: string): readonly X509Certificate[] {
-  const blocks = read(file).match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.length === 0)
-    return fail(`${file} holds no certificate; it begins with -----BEGIN CERTIFICATE----- (PEM)`, file);
-  return blocks.map((block, i) => {
-    try {
-      return new X509Certificate(block);
-    } catch {
-      return fail(`certificate ${i + 1} in ${file} is damaged`, file);
-    }
-  });
-}
-
-function privateKeyIn(file: string): KeyObject {
-  const text = read(file);
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(text);
-  } catch {
-    return fail(`${file} holds no private key, or an encrypted one`, file);
-  }
-  return isP256(key)
-    ? key
-    : fail(`the key in ${file} is to be on P-256 (openssl ecparam -name prime256v1 -genkey)`, file);
 }
 
 /** A file for each device, named as it, with `.pem` behind; in it its certificate, or its public key alone. */
@@ -182,20 +136,12 @@ function pinsIn(folder: string): ReadonlyMap<string, Uint8Array> {
 function publicKeyIn(file: string): KeyObject {
   let key: KeyObject;
   try {
-    key = createPublicKey(read(file));
+    key = createPublicKey(readText(file));
   } catch (error) {
     if (error instanceof GatewayError) throw error;
     return fail(`${file} holds neither a certificate nor a public key (PEM)`, file);
   }
   return isP256(key) ? key : fail(`the key in ${file} is not on P-256`, file);
-}
-
-function read(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (error) {
-    return fail(`${file} cannot be read: ${messageOf(error)}`, file);
-  }
 }
 
 function openToOthers(file: string): string[] {
@@ -214,12 +160,4 @@ function ageOf(certificate: X509Certificate, file: string, now: number): string[
 
 function subjectOf(certificate: X509Certificate): string {
   return JSON.stringify(certificate.subject.replace(/\n/g, ", "));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-function fail(say: string, file: string): never {
-  throw new GatewayError("ERR_TRANSPORT_OPEN", { file }, { say });
 }

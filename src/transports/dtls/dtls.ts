@@ -18,7 +18,7 @@ import { BadKeyLog } from "./bad-keys.ts";
 import { type CertificateRing, readCertificateRing } from "./certificates.ts";
 import { DtlsJoin, type JoinEdges } from "./join.ts";
 import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
-import { nodeCrypto } from "./node-crypto.ts";
+import { loadNativeAead, withNativeAead } from "./native-crypto.ts";
 import type { DtlsOptions } from "./options.ts";
 import { identityIn, peerOf } from "./peers.ts";
 
@@ -33,6 +33,8 @@ export class DtlsTransport implements Transport {
   readonly #server: SecureServer;
   readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
+  /** node:crypto does all. */
+  readonly #isSlow: boolean;
   #keys: KeyRing | undefined;
   #certificates: CertificateRing | undefined;
   #made: () => ReadonlyMap<string, Uint8Array> = () => new Map();
@@ -40,8 +42,10 @@ export class DtlsTransport implements Transport {
   #events: TransportEvents | undefined;
   #closed = false;
 
-  constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto: Crypto = nodeCrypto, udp?: Transport) {
+  constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto?: Crypto, udp?: Transport) {
     const { name, host, port, receiveBufferBytes, cidOctets, contextsMax } = options;
+    const native = loadNativeAead();
+    this.#isSlow = !crypto && !native;
     this.name = name;
     this.#options = options;
     this.#timers = timers;
@@ -51,7 +55,7 @@ export class DtlsTransport implements Transport {
     const idleMs = options.idleDays * dayMs;
     const credentials = () => this.#certificates?.credentials;
     const all = { suites: spoken, credentials, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };
-    this.#server = new SecureServer(crypto, all, timers.now());
+    this.#server = new SecureServer(crypto ?? withNativeAead(native), all, timers.now());
     this.#join = new DtlsJoin(this.#server, timers, {
       transmit: (address, bytes) => this.#udp.send(address as PeerId, bytes),
       deliver: (identity, bytes) => this.#events?.datagram(peerOf(this.name, identity), bytes),
@@ -104,6 +108,8 @@ export class DtlsTransport implements Transport {
 
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
+    if (this.#isSlow)
+      this.#notice("debug", "native/aead.c was not compiled: a record costs several times the CPU time");
     this.#read();
     this.#join.handle({ kind: "restored", records: await this.#keeper.kept() });
     this.#putOut();

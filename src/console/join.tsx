@@ -1,0 +1,96 @@
+/** For a while devices may join that no rule lets in: the window, who waits, and who came in by it. Operators see it. */
+import { useState } from "preact/hooks";
+import { duration } from "../runtime/state-words.ts";
+import { act, ask } from "./ask.ts";
+import { hrefOf, useAsked, useSecondsSince } from "./hooks.ts";
+import { Do, Name } from "./parts.tsx";
+
+const windows = [60, 120, 300, 900] as const;
+
+/** `withWaiting`: in a view that does not show them itself. */
+export function Join({ withWaiting = false }: { readonly withWaiting?: boolean }) {
+  const join = useAsked(
+    () => ask<"join.show">("join"),
+    [],
+    (news) => news.knocks || news.clients?.length !== 0,
+  );
+  const elapsed = useSecondsSince(join.at);
+  const [seconds, setSeconds] = useState<number>(windows[1]);
+  if (!join.data) return null;
+  const { admitted, left } = join.data;
+  const remaining = Math.max(0, join.data.seconds - elapsed);
+  const isOpen = remaining > 0;
+  return (
+    <section class="join" aria-label="Joining">
+      <div class="bar">
+        {isOpen ? (
+          <>
+            <output>
+              Open for {duration(remaining)} more: who knocks now is let in when it tries again
+              {left === 0 && "; but as many as may in one window have joined"}.
+            </output>
+            <Do label="Close" work={() => act("POST", "join", { seconds: 0 })} done={join.again} />
+          </>
+        ) : (
+          <>
+            <Do label="Let a device join" work={() => act("POST", "join", { seconds })} done={join.again} />
+            <label>
+              for{" "}
+              <select value={seconds} onChange={(event) => setSeconds(Number(event.currentTarget.value))}>
+                {windows.map((each) => (
+                  <option key={each} value={each}>
+                    {duration(each)}
+                  </option>
+                ))}
+              </select>
+            </label>
+          </>
+        )}
+      </div>
+      {admitted.length > 0 && (
+        <p role="status">
+          Joined:{" "}
+          {admitted.map((client, i) => (
+            <span key={client}>
+              {i > 0 && ", "}
+              <a href={hrefOf("device", { client })}>
+                <Name text={client} />
+              </a>
+            </span>
+          ))}
+        </p>
+      )}
+      {withWaiting && isOpen && <Waiting />}
+    </section>
+  );
+}
+
+const waitingMax = 10;
+
+function Waiting() {
+  const knocks = useAsked(
+    () => ask<"knocking.list">("knocking"),
+    [],
+    (news) => news.knocks,
+  );
+  const all = knocks.data ?? [];
+  if (all.length === 0) return <p class="quiet">Nobody waits to be let in.</p>;
+  return (
+    <>
+      <p>Not let in until now:</p>
+      <ul class="plain">
+        {all.slice(0, waitingMax).map(({ what, clientId, peer, why }) => (
+          <li key={`${what} ${clientId} ${peer}`}>
+            <Name text={clientId ?? peer} />{" "}
+            <span class="quiet">
+              at <Name text={peer} />: {why}
+            </span>
+          </li>
+        ))}
+      </ul>
+      <p>
+        <a href="#/knocking">All who were not let in</a>
+      </p>
+    </>
+  );
+}

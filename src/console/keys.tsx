@@ -1,0 +1,136 @@
+/** Keys of devices: given, given anew, taken away. A key is on the page once, in answer to the click that made it. */
+import { useState } from "preact/hooks";
+import type { OutputOf } from "../runtime/commands.ts";
+import { act, ask, tell } from "./ask.ts";
+import { useAsked } from "./hooks.ts";
+import { Do, Loaded, Name, When } from "./parts.tsx";
+import { Qr } from "./qr.tsx";
+
+type Made = OutputOf<"device.add">;
+type WithKey = OutputOf<"device.list">[number];
+
+const rotateSure = "Its key of before is worth nothing then, and it is put out until it has the new one. Sure?";
+const removeSure = "It is put out, and does not get in with this key any more. Sure?";
+
+const make = async (path: string, name: string) => (await tell(path, { name })) as Made;
+
+/** It is nowhere but here: with the view, or a click, it is gone. */
+function Once({ made, done }: { readonly made: Made; readonly done: () => void }) {
+  return (
+    <section class="card key" aria-label={`The key of ${made.name}`}>
+      <h2>
+        The key of <Name text={made.name} />
+      </h2>
+      <p>
+        <b>It is shown this once.</b> Give the device its identity and its key, typed in or by the picture.
+      </p>
+      <Qr text={made.link} says={`QR code with identity and key of ${made.name}`} />
+      <dl class="facts">
+        <dt>Identity</dt>
+        <dd>
+          <code>{made.name}</code>
+        </dd>
+        <dt>Key</dt>
+        <dd>
+          <code>{made.key}</code>
+        </dd>
+        <dt>As in the picture</dt>
+        <dd>
+          <code>{made.link}</code>
+        </dd>
+      </dl>
+      <p class="actions">
+        <button type="button" onClick={done}>
+          The device has it
+        </button>
+      </p>
+    </section>
+  );
+}
+
+/** All devices with keys, and a field for one more. */
+export function Keys() {
+  const keys = useAsked(() => ask<"device.list">("device-keys"), []);
+  const [name, setName] = useState("");
+  const [made, setMade] = useState<Made | undefined>();
+  const take = (found: Made) => {
+    setMade(found);
+    setName("");
+    keys.again();
+  };
+  return (
+    <section aria-label="Keys of devices">
+      <h2>Devices with a key</h2>
+      <p class="quiet">
+        Over DTLS a device proves with its key who it is, and nobody else bears its name. It needs a transport of type
+        dtls.
+      </p>
+      <div class="bar">
+        <label>
+          Name of the device{" "}
+          <input type="text" value={name} onInput={(event) => setName(event.currentTarget.value.trim())} />
+        </label>
+        <Do label="Make a key" work={async () => take(await make("device-keys", name))} />
+      </div>
+      {made && <Once key={made.key} made={made} done={() => setMade(undefined)} />}
+      <Loaded asked={keys} what="devices with keys">
+        {(all) => (
+          <ul class="plain">
+            {all.map((each) => (
+              <li key={each.name}>
+                <OneKey known={each} made={take} changed={keys.again} />
+              </li>
+            ))}
+            {all.length === 0 && <li class="quiet">None has a key from here.</li>}
+          </ul>
+        )}
+      </Loaded>
+    </section>
+  );
+}
+
+/** On the page of one device: nothing where it has no key from here. */
+export function KeyOf({ name }: { readonly name: string }) {
+  const keys = useAsked(() => ask<"device.list">("device-keys"), [name]);
+  const [made, setMade] = useState<Made | undefined>();
+  const known = keys.data?.find((each) => each.name === name);
+  const take = (found: Made) => {
+    setMade(found);
+    keys.again();
+  };
+  if (!known && !made) return null;
+  return (
+    <section aria-label="Its key">
+      <h2>Its key</h2>
+      {known && (
+        <p>
+          <OneKey known={known} made={take} changed={keys.again} />
+        </p>
+      )}
+      {made && <Once key={made.key} made={made} done={() => setMade(undefined)} />}
+    </section>
+  );
+}
+
+function OneKey(props: { readonly known: WithKey; readonly made: (made: Made) => void; readonly changed: () => void }) {
+  const { name, added } = props.known;
+  return (
+    <>
+      <Name text={name} />{" "}
+      <span class="quiet">
+        has a key since <When at={Date.parse(added)} />
+      </span>{" "}
+      <Do
+        label={`Give ${name} another key`}
+        sure={rotateSure}
+        work={async () => props.made(await make("device-keys/rotate", name))}
+      />{" "}
+      <Do
+        label={`Take the key of ${name} away`}
+        sure={removeSure}
+        work={() => act("DELETE", "device-keys", { name })}
+        done={props.changed}
+      />
+    </>
+  );
+}
