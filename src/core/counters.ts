@@ -8,9 +8,8 @@ export interface Tally {
 }
 
 export class Counters {
-  /** Messages from and to peers, by type. */
-  readonly received: Record<string, number> = {};
-  readonly sent: Record<string, number> = {};
+  readonly #received = new Map<string, { count: number }>();
+  readonly #sent = new Map<string, { count: number }>();
   readonly dropped: Record<DropReason, number> = Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<
     DropReason,
     number
@@ -46,11 +45,32 @@ export class Counters {
     return this.backlog.bytes;
   }
 
+  /** Messages from peers, by type. */
+  get received(): Record<string, number> {
+    return numbersOf(this.#received);
+  }
+
+  /** Messages to peers, by type. */
+  get sent(): Record<string, number> {
+    return numbersOf(this.#sent);
+  }
+
   countReceived(type: string): void {
-    this.received[type] = (this.received[type] ?? 0) + 1;
+    countOne(this.#received, type);
   }
 
   countSent(type: string): void {
-    this.sent[type] = (this.sent[type] ?? 0) + 1;
+    countOne(this.#sent, type);
   }
+}
+
+/** For each message: a property of the type's name would be looked for twice each time. */
+function countOne(counts: Map<string, { count: number }>, type: string): void {
+  const known = counts.get(type);
+  if (known) known.count++;
+  else counts.set(type, { count: 1 });
+}
+
+function numbersOf(counts: ReadonlyMap<string, { readonly count: number }>): Record<string, number> {
+  return Object.fromEntries([...counts].map(([type, { count }]) => [type, count]));
 }

@@ -147,7 +147,7 @@ export class Driver {
 
   /** The commit that this effect has to wait for, if any: its own, or that of one before it to the same place. */
   #awaited(effect: Effect): CommitToken | undefined {
-    const own = "after" in effect || "behind" in effect ? (effect.after ?? effect.behind ?? 0) : 0;
+    const own = commitOf(effect);
     if (this.#held.size === 0) return own > this.#committed ? own : undefined;
     const to = destinationOf(effect);
     const before = to === undefined ? 0 : (this.#lastHeld.get(to) ?? 0);
@@ -298,6 +298,19 @@ export class Driver {
     this.#armed = Math.min(next, now + lookEveryMs);
     this.#expected = Math.max(this.#armed, now);
     this.#clock.wakeAt(this.#armed, this.#due);
+  }
+}
+
+/** The commit that it is to wait for by itself; 0 = none. */
+function commitOf(effect: Effect): CommitToken {
+  switch (effect.kind) {
+    case "send":
+    case "publish":
+    case "release":
+    case "ackBroker":
+      return effect.after ?? effect.behind ?? 0;
+    default:
+      return 0;
   }
 }
 

@@ -22,6 +22,7 @@ const malformedReason = 0x81;
 const receiveMaximumExceeded = 0x93;
 const pingRespType = 13;
 const disconnectType = 14;
+const ticksPerMs = 100;
 
 /** The link of an attempt. */
 export interface AttemptOwner {
@@ -76,8 +77,11 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   #unacknowledged: Set<number> | undefined;
   /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
   #received: Set<number> | undefined;
-  /** When each publication at QoS 1 and 2 was written that the broker has answered nothing. */
+  /** When each publication at QoS 1 and 2 was written that the broker has answered nothing, in ticks. */
   #sentAt: Map<number, number> | undefined;
+  /** When what is written next leaves, and when what is being read came; undefined: nobody has asked the clock yet. */
+  #writingAt: number | undefined;
+  #readingAt: number | undefined;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   #pings: ("core" | "keepAlive")[] | undefined;
 
@@ -91,7 +95,13 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   /** A publication at QoS 1 or 2 is written. */
   noteSent(packetId: number): void {
     this.#sentAt ??= new Map();
-    this.#sentAt.set(packetId, performance.now());
+    this.#writingAt ??= ticksNow();
+    this.#sentAt.set(packetId, this.#writingAt);
+  }
+
+  /** What was written leaves: what is written from now on leaves later. */
+  noteLeft(): void {
+    this.#writingAt = undefined;
   }
 
   /** We answer a publication of the broker. */
@@ -134,6 +144,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
 
   onOctets(chunk: Buffer): void {
     this.#owner.counters.bytesIn += chunk.length;
+    this.#readingAt = undefined;
     this.#reader.take(chunk);
   }
 
@@ -197,8 +208,10 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     this.#noteLife();
     const from = this.#sentAt?.get(packetId);
     // Its packet id is nobody else's until it is answered.
-    if (from !== undefined && this.#sentAt?.delete(packetId))
-      this.#owner.counters.acknowledgement.add((performance.now() - from) / 1_000);
+    if (from !== undefined && this.#sentAt?.delete(packetId)) {
+      this.#readingAt ??= ticksNow();
+      this.#owner.counters.acknowledgement.add((this.#readingAt - from) / (1_000 * ticksPerMs));
+    }
     this.#owner.events.acked(this.#owner.request.linkId, kind, packetId, code);
   }
 
@@ -262,4 +275,12 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     }
     this.connection?.stream.destroy();
   }
+}
+
+/**
+ * In whole hundredths of a millisecond: one is kept for each publication under way, and for 248 days such a number needs no memory
+ * of its own.
+ */
+function ticksNow(): number {
+  return Math.round(performance.now() * ticksPerMs);
 }

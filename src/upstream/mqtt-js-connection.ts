@@ -4,6 +4,7 @@
  * queues can lose or hold up a message. The reader takes the place of the listener with which MQTT.js's pipe reads the
  * socket; `mqtt` is pinned, and a test by this name watches it: "MQTT.js sees no packet that carries a message".
  */
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
@@ -30,6 +31,8 @@ export class MqttJsConnection implements Connection {
     stream.on("error", (error) => events.onFailed(error)); // MQTT.js keeps those without a code to itself
     // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
     stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.onAsked());
+    // As over our own connections; below a WebSocket `ws` does so, and a test by this name watches it: "no piece waits in the kernel".
+    if (stream instanceof Socket) stream.once("connect", () => stream.setNoDelay(true));
     stream.on("end", () => events.onFinished());
     if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.onSecured(stream));
     client.on("packetsend", ({ cmd }) => {

@@ -374,6 +374,7 @@ export class MqttLink implements AttemptOwner {
     if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
     const pieces = this.#writer.take();
+    this.#attempt?.noteLeft();
     if (!this.#up || !stream || stream.destroyed) return;
     for (; this.#pingsToWrite > 0; this.#pingsToWrite--) this.#attempt?.notePing("core");
     for (const { length } of pieces) this.counters.bytesOut += length;

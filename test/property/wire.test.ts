@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { isConnectOfVersion2 } from "../../src/core/dialects/later-version.ts";
-import { decode, encode, encodedLength, type Forwarded, read } from "../../src/wire/v12/codec.ts";
+import { decode, encode, encodeByLayout, encodedLength, type Forwarded, read } from "../../src/wire/v12/codec.ts";
 import { type Field, type FlagName, layoutByType, layouts } from "../../src/wire/v12/layout.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { describe as inWords } from "../../src/wire/v12/words.ts";
@@ -123,14 +123,28 @@ test("messages cut at every length, and with octets changed: never an exception"
   );
 });
 
-test("the short way to read a PUBLISH reads what the table says", () => {
+const inAShortWay: readonly Message["type"][] = ["PUBLISH", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP"];
+
+test.each(inAShortWay)("the short ways to read and write %s say what the table says", (type) => {
   fc.assert(
     fc.property(
-      anyMessage.filter(({ type }) => type === "PUBLISH"),
-      (message) => {
+      anyMessage.filter((message) => message.type === type),
+      forwarder,
+      (message, forwarded) => {
         const bytes = encode(message);
-        expect(decode(bytes)).toEqual(read(layoutByType.PUBLISH, bytes, bytes[0] === 1 ? 4 : 2));
+        expect(decode(bytes)).toEqual(read(layoutByType[type], bytes, bytes[0] === 1 ? 4 : 2));
+        expect(bytes).toEqual(encodeByLayout(message));
+        expect(encode(message, forwarded)).toEqual(encodeByLayout(message, forwarded));
       },
     ),
   );
+});
+
+test.each([-1, 65_536, 1.5, Number.NaN])("a number that does not fit its field is our own mistake: %d", (wrong) => {
+  const right = { topicId: 1, msgId: 1 };
+  for (const field of ["topicId", "msgId"])
+    expect(() => encode({ type: "PUBACK", ...right, returnCode: 0, [field]: wrong })).toThrow(RangeError);
+  expect(() => encode({ type: "PUBACK", ...right, returnCode: 256 })).toThrow(RangeError);
+  for (const type of ["PUBREC", "PUBREL", "PUBCOMP"] as const)
+    expect(() => encode({ type, msgId: wrong })).toThrow(RangeError);
 });

@@ -78,7 +78,8 @@ function decodePlain(bytes: Uint8Array): Decoded {
   const layout = layoutByCode[code];
   if (!layout) return { ok: false, code: "reserved-type" };
   if (!sizeFits(layout, length - header)) return { ok: false, code: "wrong-size", type: layout.type };
-  return layout.type === "PUBLISH" ? readPublish(bytes, header) : read(layout, bytes, header);
+  if (layout.type === "PUBLISH") return readPublish(bytes, header);
+  return isMsgIdAlone(layout.type) ? readMsgId(layout.type, bytes, header) : read(layout, bytes, header);
 }
 
 function sizeFits(layout: Layout, size: number): boolean {
@@ -103,6 +104,15 @@ function readPublish(bytes: Uint8Array, at: number): Decoded {
       data: payloadAt(bytes, at + 5),
     },
   };
+}
+
+/** The steps of an exchange at QoS 2: nothing but a MsgId. */
+function isMsgIdAlone(type: string): type is "PUBREC" | "PUBREL" | "PUBCOMP" {
+  return type === "PUBREC" || type === "PUBREL" || type === "PUBCOMP";
+}
+
+function readMsgId(type: "PUBREC" | "PUBREL" | "PUBCOMP", bytes: Uint8Array, at: number): Decoded {
+  return { ok: true, message: { type, msgId: u16At(bytes, at) } };
 }
 
 /**
@@ -228,6 +238,48 @@ function decodeText(octets: Uint8Array): Text {
  * @throws RangeError when it exceeds 65535 octets, or a number does not fit its field: our own mistake.
  */
 export function encode(message: Writable, forwarded?: Forwarded): Uint8Array {
+  return (forwarded ? undefined : encodeAnswer(message)) ?? encodeByLayout(message, forwarded);
+}
+
+/** What publications are answered with, as `encodeByLayout` would write it. Undefined: it is another message, or does not fit its fields. */
+function encodeAnswer(message: Writable): Uint8Array | undefined {
+  switch (message.type) {
+    case "PUBACK": {
+      const { topicId, msgId } = message;
+      const code = "reason" in message ? returnCodes[message.reason] : message.returnCode;
+      if (!isU16(topicId) || !isU16(msgId) || !isU16(code) || code > 0xff) return undefined;
+      const bytes = new Uint8Array(7);
+      bytes[0] = 7;
+      bytes[1] = pubAckCode;
+      writeU16(bytes, 2, topicId);
+      writeU16(bytes, 4, msgId);
+      bytes[6] = code;
+      return bytes;
+    }
+    case "PUBREC":
+    case "PUBREL":
+    case "PUBCOMP": {
+      const { msgId } = message;
+      if (!isU16(msgId)) return undefined;
+      const bytes = new Uint8Array(4);
+      bytes[0] = 4;
+      bytes[1] = layoutByType[message.type].code;
+      writeU16(bytes, 2, msgId);
+      return bytes;
+    }
+    default:
+      return undefined;
+  }
+}
+
+const pubAckCode = layoutByType.PUBACK.code;
+
+function isU16(value: number): boolean {
+  return (value & 0xffff) === value;
+}
+
+/** Field by field. Exported for the test that compares it with `encode`. */
+export function encodeByLayout(message: Writable, forwarded?: Forwarded): Uint8Array {
   const layout = layoutByType[message.type];
   const values = message as unknown as Readonly<Record<string, unknown>>;
   const tail = tailOf(layout, values);

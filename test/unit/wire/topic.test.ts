@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   hasWildcard,
+  isTakenByBrokers,
   isTopicFilter,
   isTopicName,
   matches,
@@ -22,6 +23,19 @@ describe("topic names and filters [MQTT-3.1.1 4.7]", () => {
     ["x".repeat(65_536), false],
   ])("name %s", (name, valid) => {
     expect(isTopicName(name)).toBe(valid);
+  });
+
+  test.each([
+    ["a/ ~", true],
+    ["a/\u{e9}\u{20ac}\u{1f600}", true],
+    ["a\u{1f}", false],
+    ["a\u{7f}", false],
+    ["a\u{85}", false],
+    ["a\u{fffe}", false],
+    ["\u{e9}a\u{1}", false],
+    ["a\u{d800}", false],
+  ])("%j is taken by every broker: %s [MQTT-3.1.1 1.5.3]", (text, isTaken) => {
+    expect(isTakenByBrokers(text)).toBe(isTaken);
   });
 
   test.each([
