@@ -192,6 +192,9 @@ export class Pairing {
 
   #onConfirm(data: Uint8Array): void {
     this.#confirm = reversed(data);
+    // In legacy pairing both sides make theirs by the same rule: ours said back, with our random number behind it, would fit.
+    const isOurs = !this.#isSecure && isSame(this.#confirm, this.#legacyConfirm(this.#ownRandom));
+    if (isOurs) return this.#fail(failures.confirm, ...this.#mismatch());
     if (this.#isSecure && this.#options.method === "just-works") this.#ownRandom = this.#crypto.random(keyOctets);
     this.#stage = "random";
     this.#send(joined([codes.random], reversed(this.#ownRandom)));

@@ -105,6 +105,16 @@ describe("no bond", () => {
   });
 });
 
+test("what we say is not taken back: a legacy device that repeats our own values has shown no passkey", () => {
+  const options = { method: "passkey", passkey: 123_456, takesLegacy: true, own, device } as const;
+  const pairing = new Pairing(options, pairingCrypto);
+  pairing.start();
+  // It has a keyboard, bonds, knows no Secure Connections, and gives its key.
+  const [confirm] = pairing.receive(Uint8Array.of(2, 2, 0, 5, 16, 0, 1));
+  const back = confirm?.is === "send" ? confirm.packet : new Uint8Array();
+  expect(pairing.receive(back)).toMatchObject([{ is: "send" }, { is: "failed", fault: "passkey" }]);
+});
+
 test("whatever a device says, in whatever order: nothing is thrown, and there is no bond without encryption", () => {
   const packet = fc.oneof(
     fc.uint8Array({ maxLength: 70 }),
