@@ -7,7 +7,7 @@ import { ConsoleServer } from "./api/console.ts";
 import { LogIn } from "./api/log-in.ts";
 import { listOf } from "./api/proxies.ts";
 import { configurationSchema } from "./config/documentation.ts";
-import { type Managed, withManagedTopics } from "./config/managed.ts";
+import { deviceName, type Managed, withManagedTopics } from "./config/managed.ts";
 import { isBluetoothAddress } from "./config/origins.ts";
 import { isPasswordOf } from "./config/password-hash.ts";
 import { type Shown, shownBy } from "./config/payloads.ts";
@@ -28,7 +28,7 @@ import { Knocks } from "./runtime/knocks.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { TotalsOfTheHour, totalsEverySeconds } from "./runtime/totals.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
-import type { Transport } from "./transports/transport.ts";
+import type { Transport, TurnedAway } from "./transports/transport.ts";
 import { shownBrokers } from "./upstream/options.ts";
 
 export interface LookoutParts {
@@ -107,6 +107,14 @@ export class Lookout {
     if (event.event === "not_admitted" && this.#joinUntil > this.#parts.now()) void this.#letJoin(event);
     if (event.event === "link_state" && event.clientId === undefined) this.#noteBrokers(event.why);
   };
+
+  /** A device that could not show who it is stands among those who knocked. */
+  turnedAway(refusal: TurnedAway): void {
+    // Whoever knocks chose the identity, and somebody may paste the line into a shell.
+    const { success, data } = deviceName.safeParse(refusal.identity);
+    this.#knocks.noteTurnedAway(refusal, success && refusal.isUnknown ? `mqtt-sn-gateway device add ${data}` : "");
+    this.live.knocked();
+  }
 
   start(): void {
     this.#noteTotals();

@@ -410,6 +410,7 @@ export class Gateway {
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
       notice: (level, say) => this.#log[level](say),
+      turnedAway: (refusal) => this.#lookout.turnedAway(refusal),
     });
     for (const warning of transport.warnings) this.#log.warn(warning);
     this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);

@@ -46,7 +46,8 @@ function NotAdmitted() {
                 <p>Not let in: {why}.</p>
                 {hint !== "" && (
                   <p>
-                    To admit it in the configuration: <code>{hint}</code>
+                    {what === "key" ? "To admit it, give it a key, below or by" : "To admit it in the configuration:"}{" "}
+                    <code>{hint}</code>
                   </p>
                 )}
                 {what === "client" && clientId !== undefined && (
@@ -74,6 +75,7 @@ const whatWords = {
   qosMinusOne: "A sender without a connection",
   forwarder: "A forwarder",
   refused: "A client whose CONNECT was refused",
+  key: "A device that could not show who it is",
 } as const;
 
 const datagramsMax = 500;

@@ -103,6 +103,11 @@ export class Live {
     for (const watch of this.#watches) watch.note(event);
   }
 
+  /** Somebody was turned away of whom the core knows nothing. */
+  knocked(): void {
+    for (const watch of this.#watches) watch.noteKnock();
+  }
+
   /** Until `close`. What others watch already is there at once. */
   watch(wanted: Wanted): Watch {
     const key = ringOf(wanted);
@@ -202,6 +207,10 @@ export class Watch {
   constructor(wanted: Wanted, onClose: () => void) {
     this.wanted = wanted;
     this.#onClose = onClose;
+  }
+
+  noteKnock(): void {
+    this.#knocks = true;
   }
 
   note(event: GatewayEvent): void {

@@ -12,7 +12,7 @@ const oneDevice = z.strictObject({
 });
 
 const knock = z.object({
-  what: z.enum(["client", "qosMinusOne", "forwarder", "refused"]),
+  what: z.enum(["client", "qosMinusOne", "forwarder", "refused", "key"]),
   clientId: z.string().optional(),
   peer: z.string(),
   why: z.string(),

@@ -1,12 +1,14 @@
 /** Who was turned away: for the operator who asks why a device does not get in. Kept while nobody looks too, for they are few. */
 import type { GatewayEvent } from "../core/event.ts";
 import type { PeerId } from "../core/types.ts";
+import type { TurnedAway } from "../transports/transport.ts";
 
 /** Client ids can be made up: beyond, the one that knocked longest ago is forgotten. */
 const knocksMax = 200;
 
 export interface Knock {
-  readonly what: "client" | "qosMinusOne" | "forwarder" | "refused";
+  readonly what: "client" | "qosMinusOne" | "forwarder" | "refused" | "key";
+  /** With `key`: the identity, as far as it was said. */
   readonly clientId: string | undefined;
   readonly peer: PeerId;
   /** Why, where it is no rule of `access`. */
@@ -48,11 +50,20 @@ export class Knocks {
     return true;
   }
 
+  /** Before it has said a message: it could not show who it is. */
+  noteTurnedAway({ identity, from, why }: TurnedAway, hint: string): void {
+    const who = identity ?? from.replace(/:\d+$/, ""); // of a host one, whatever ports it comes from
+    this.#add(`key ${who} ${why}`, { what: "key", clientId: identity, peer: from, why, hint });
+  }
+
   /** It was let in, or the operator does not want to see it. */
   forget(clientId: string): boolean {
     if (this.#byWho.size === 0) return false;
-    const was = this.#byWho.delete(`client ${clientId}`);
-    return this.#byWho.delete(`refused ${clientId}`) || was;
+    let was = false;
+    for (const [who, { what, clientId: name }] of this.#byWho)
+      if (name === clientId && (what === "client" || what === "refused" || what === "key"))
+        was = this.#byWho.delete(who);
+    return was;
   }
 
   #add(who: string, found: Omit<Knock, "times" | "firstAt" | "lastAt">): void {

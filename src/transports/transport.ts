@@ -22,6 +22,17 @@ export interface TransportEvents {
   failed(error: GatewayError): void;
   /** Something that the operator may want to read in the log. */
   notice(level: "debug" | "info", say: string): void;
+  /** A device could not show who it is. Kept for the operator, bounded; a transport that asks nobody never says it. */
+  turnedAway?(refusal: TurnedAway): void;
+}
+
+export interface TurnedAway {
+  /** What it calls itself; undefined: it did not come as far. */
+  readonly identity: string | undefined;
+  readonly from: PeerId;
+  readonly why: string;
+  /** The gateway has no key under this identity. */
+  readonly isUnknown: boolean;
 }
 
 /** Numbers since start, read on scrape. Absent = this network has no such thing. */

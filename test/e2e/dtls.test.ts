@@ -170,6 +170,11 @@ test("a wrong key, and another's client id, are not let in; a key that is remove
   again.start();
   await until("its line", () => /dev2.{1,3}at 127.0.0.1:\d+: there is no such identity/.test(printed));
   expect(await metric("mqttsn_dtls_bad_keys_total")).toEqual(['mqttsn_dtls_bad_keys_total{transport="dtls"} 2']);
+  const knocks = await ask(join(folder, "data", "control.sock"), "knocking.list", {});
+  expect(knocks.filter(({ what }) => what === "key")).toMatchObject([
+    { clientId: "dev2", why: "there is no key for this identity", hint: "mqtt-sn-gateway device add dev2", times: 1 },
+    { clientId: "dev1", why: "its key does not match", hint: "", times: 1 },
+  ]);
   expect(printed).not.toMatch(new RegExp(`${key}|${otherKey}`, "i"));
 });
 

@@ -118,6 +118,25 @@ test("who knocks again and again is one line with a count; who is let in is none
   expect([knocks.size, knocks.all[0]?.clientId]).toEqual([200, "made up 299"]);
 });
 
+test("a device without a good key is one line too, until a client of that name is there", () => {
+  const knocks = new Knocks(() => 7);
+  const why = "there is no key for this identity";
+  const refusal = { identity: "c", from: "dtls/192.0.2.1:5", why, isUnknown: true } as const;
+  knocks.noteTurnedAway(refusal, "a hint");
+  knocks.noteTurnedAway({ ...refusal, from: "dtls/192.0.2.1:6" }, "a hint");
+  for (const port of [7, 8])
+    knocks.noteTurnedAway(
+      { ...refusal, identity: undefined, from: `dtls/192.0.2.1:${port}`, why: "no certificate" },
+      "",
+    );
+  expect(knocks.all).toMatchObject([
+    { what: "key", clientId: undefined, why: "no certificate", times: 2 },
+    { what: "key", clientId: "c", peer: "dtls/192.0.2.1:6", why, hint: "a hint", times: 2 },
+  ]);
+  knocks.note({ event: "client_state", clientId: "c", state: "active", peer, why: "CONNECT" });
+  expect(knocks.all).toHaveLength(1);
+});
+
 test("the hour is told in messages per second; a clock that was set back draws nothing twice", () => {
   const totals = new TotalsOfTheHour();
   const row = { published: 0, delivered: 0, heard: 0, sent: 0, dropped: 0 };
