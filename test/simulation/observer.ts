@@ -354,6 +354,8 @@ export class Observer {
 
   /** First sendings at one QoS under one topic keep the broker's order. [MQTT-4.6.0-6] */
   inOrder(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+    // What the broker retains comes to who subscribes, also long after it came, or was dropped, in its turn.
+    if (message.retain) return;
     const payload = words(message.data);
     const order = client.order.get(payload);
     if (client.begun.has(payload)) return;
