@@ -1,14 +1,26 @@
 /** How the commands say that something is wrong: plain lines, no stack, exit code 1. */
+import { CommanderError } from "commander";
 import { GatewayError } from "../errors.ts";
 import { err } from "./output.ts";
 
+/** @throws what is nobody's mistake but ours: its stack is wanted then. */
 export function sayProblems(error: unknown): void {
-  if (!(error instanceof GatewayError)) throw error;
-  const { problems } = error.details;
-  if (Array.isArray(problems)) {
-    err(`${error.message}:\n${problems.map((problem) => `  ${String(problem)}\n`).join("")}`);
-  } else {
-    err(`${error.message}\n`);
-  }
+  const lines = linesOf(error);
+  if (lines === undefined) throw error;
+  err(lines.join("\n").concat("\n"));
   process.exitCode = 1;
+}
+
+function linesOf(error: unknown): readonly string[] | undefined {
+  if (error instanceof GatewayError) {
+    const { problems, file, env } = error.details;
+    if (Array.isArray(problems)) return [`${error.message}:`, ...problems.map((problem) => `  ${String(problem)}`)];
+    const what = [file, env].find((each) => typeof each === "string" && !error.message.includes(each));
+    return [what === undefined ? error.message : `${error.message}: ${String(what)}`];
+  }
+  // Options that do not go together.
+  if (error instanceof CommanderError) return [`error: ${error.message}`];
+  // A file that is not there, a host that nobody knows: the system says it, with its name in the message.
+  if (error instanceof Error && "syscall" in error && "code" in error) return [error.message];
+  return undefined;
 }

@@ -20,7 +20,7 @@ import { subCommand } from "./sub.ts";
 import type { TryDeviceOptions } from "./try-device/command.ts";
 
 export async function run(argv: readonly string[]): Promise<void> {
-  await commandLine().parseAsync(argv);
+  await commandLine().parseAsync(argv).catch(sayProblems);
 }
 
 /** All commands; nothing is done yet. */

@@ -22,7 +22,9 @@ const placeholders: Readonly<Record<string, string>> = {
 /** They go on until somebody ends them. */
 const endless = ["sub", "capture", "demo"];
 /** They need what this machine need not have, or a terminal, and say so. */
-const mayRefuse = ["ble", "doctor", "queue republish", "device add", "console --lan"];
+const mayRefuse = ["ble", "doctor", "queue republish", "device add", "console --lan", "pub -h gateway.local"];
+/** Far more than any of them needs. */
+const patienceMs = 60_000;
 /** The first example of docs/guide/payloads.md. */
 const payloads = JSON.parse(
   /```jsonc\n\{?\s*"payloads": (\[[\s\S]*?\n\])\s*\}?\n```/.exec(
@@ -69,7 +71,7 @@ afterAll(async () => {
 });
 
 /** What the pages show one after the other uses what came before it: the file of a capture is decoded, then replayed. */
-test("they run", { timeout: 300_000 }, async () => {
+test("they run", { timeout: 900_000 }, async () => {
   const seen = new Set<string>();
   const outcomes: string[] = [];
   for (const { words } of documentedCommands()) {
@@ -99,6 +101,7 @@ async function run(line: string, words: readonly string[]): Promise<string | und
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  const hangs = setTimeout(() => child.kill("SIGKILL"), patienceMs);
   child.stdin.end(line === "decode" ? "0216\n" : "");
   if (endless.includes(words[0] ?? "")) {
     const isHeard = () => output !== "" || child.exitCode !== null;
@@ -111,6 +114,7 @@ async function run(line: string, words: readonly string[]): Promise<string | und
     if (!words.includes("-C")) child.kill("SIGINT");
   }
   const status = await ended;
+  clearTimeout(hangs);
   // A device that never came is a situation that was not played.
   if (words[0] === "try-device" && status === 2) return undefined;
   const isRefusal = mayRefuse.some((each) => line.startsWith(each)) && status === 1 && output !== "";
