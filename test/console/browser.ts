@@ -42,9 +42,10 @@ export interface Served {
 export async function serve(
   config: Record<string, unknown> = {},
   upstream: Record<string, unknown> = {},
+  given?: string,
 ): Promise<Served> {
+  const folder = given ?? mkdtempSync(join(tmpdir(), "console-"));
   const [brokerPort = 0, apiPort = 0, udpPort = 0] = await freePorts(3);
-  const folder = mkdtempSync(join(tmpdir(), "console-"));
   let broker: TryOutBroker | undefined;
   const stopBroker = async () => {
     if (broker?.kind === "started") await broker.close();
@@ -69,7 +70,7 @@ export async function serve(
   onTestFinished(async () => {
     await gateway.stop();
     await stopBroker();
-    rmSync(folder, { recursive: true, force: true });
+    if (given === undefined) rmSync(folder, { recursive: true, force: true });
   });
   return {
     get gateway() {
@@ -112,8 +113,10 @@ export async function open(
     if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text()))
       complaints.push(message.text());
   });
-  const { links } = await ask(join(dirname(served.file), "control.sock"), "console.link", { role });
-  const [link = ""] = links;
+  // A gateway with a store in memory has no control socket, and gives its first link to an operator.
+  const links = async () => (await ask(join(dirname(served.file), "control.sock"), "console.link", { role })).links;
+  const [link = ""] = role === "operator" ? served.gateway.consoleLink() : await links();
+  if (!link.startsWith("http")) throw new Error(`no link: ${link}`);
   await page.goto(link);
   await page.getByRole("navigation").waitFor();
   if (view !== "") await goTo(page, view);
@@ -195,6 +198,11 @@ export class PlainDevice {
   async connect(duration = 60, cleanSession = false): Promise<void> {
     const { clientId } = this;
     await this.says({ type: "CONNECT", will: false, cleanSession, protocolId: 1, duration, clientId }, "CONNACK");
+  }
+
+  /** What is no message. */
+  stammers(): void {
+    this.#socket.send(Buffer.from("030000", "hex"), this.#port, "127.0.0.1");
   }
 
   /** And hears the answer of this type. */

@@ -3,13 +3,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import decodeQR from "qr/decode.js";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { readCapture } from "../../src/cli/read-capture.ts";
 import { parseJson } from "../../src/config/json.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { valueAt } from "../../src/config/words.ts";
 import { kindOf } from "../../src/console/settings-rows.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
+import { SmallDisk } from "../crash/small-disk.ts";
 import { freePort } from "../helpers/ports.ts";
 import { everySetting } from "../helpers/setting-values.ts";
 import { goTo, launch, missing, open, PlainDevice, proxied, Swarm, serve } from "./browser.ts";
@@ -216,7 +217,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.goBack();
     await page.getByRole("searchbox").fill("DEVICE-123");
     await page.getByText("10 of 5000").waitFor();
-    await page.locator("select").first().selectOption("asleep");
+    await page.getByRole("form", { name: "Which devices" }).locator("select").first().selectOption("asleep");
     await page.getByText("No device fits").waitFor();
   });
 
@@ -297,6 +298,63 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("button", { name: "Yes, delete" }).click();
     await page.getByText("None: nothing at QoS 1 or 2 was dropped.").waitFor();
+  });
+
+  const noDisk = process.getuid?.() === 0 ? "" : ", skipped: a small file system cannot be mounted here";
+  test.skipIf(noDisk !== "")(
+    `the disk fills: a red line says what becomes of messages, until it has room${noDisk}`,
+    async () => {
+      const disk = SmallDisk.mount(16);
+      if (!disk) throw new Error("no small file system");
+      onTestFinished(() => disk.unmount());
+      const served = await serve({}, {}, disk.folder); // ends before its disk goes
+      const { page } = await open(browser, served);
+      await page.getByText("No device yet").first().waitFor();
+      disk.fill();
+      // Until a commit does not find room: the file of the store has some left.
+      const device = new PlainDevice("talker", served.port);
+      await device.connect();
+      const filled = page.getByText(/^The disk does not take what it is given/).waitFor();
+      const register = (n: number) =>
+        device.says({ type: "REGISTER", topicId: 0, msgId: n, topicName: `t/${n}/${"x".repeat(150)}` }, "REGACK");
+      let isSeen = false;
+      filled.then(() => (isSeen = true));
+      for (let n = 1; !isSeen && n < 400; n++) await register(n);
+      await filled;
+      disk.empty();
+      await page.getByText(/^The disk does not take what it is given/).waitFor({ state: "detached" });
+    },
+  );
+
+  test("a device says what is no message: Live shows it, the overview counts it", async () => {
+    const served = await serve();
+    const { page } = await open(browser, served, "live");
+    await page.getByText("No datagram yet").waitFor();
+    const device = new PlainDevice("broken", served.port);
+    await device.connect();
+    device.stammers();
+    await page.locator("text=malformed >> visible=true").first().waitFor();
+    await page.getByRole("link", { name: "Overview" }).click();
+    await page.locator("text=malformed >> visible=true").first().waitFor();
+  });
+
+  test("the broker refuses what a device publishes: a dead letter says so", async () => {
+    const served = await serve({}, { qosMax: 0 });
+    const device = new PlainDevice("eager", served.port);
+    await device.connect();
+    const register = { type: "REGISTER", topicId: 0, msgId: 1, topicName: "to/broker" } as const;
+    const answer = await device.says(register, "REGACK");
+    if (answer.type !== "REGACK") throw new Error("no REGACK");
+    const data = new TextEncoder().encode("one");
+    const what = { dup: false, qos: 1, retain: false, topicIdType: "normal", topicId: answer.topicId, data } as const;
+    const said = await device.says({ type: "PUBLISH", ...what, msgId: 2 }, "PUBACK");
+    expect(said).toMatchObject({ returnCode: 3 });
+    const { page } = await open(browser, served);
+    await page
+      .getByText("not-supported-by-broker")
+      .or(page.getByText(/refused-by-broker|too-large|exceeds/))
+      .first()
+      .waitFor();
   });
 
   test("at 360 px every view fits its width, and the keyboard reaches everything", async () => {
