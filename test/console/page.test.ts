@@ -1,6 +1,7 @@
 /** Each test changes the cause, and reads the sentence on the page. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import type { Browser, Page } from "playwright-core";
 import decodeQR from "qr/decode.js";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -325,6 +326,19 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
       await page.getByText(/^The disk does not take what it is given/).waitFor({ state: "detached" });
     },
   );
+
+  test("a serial line is not there: Radio says so, and that it works when it is plugged in", async () => {
+    const folder = mkdtempSync(`${tmpdir()}/line-`);
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const line = `${folder}/ttyUSB0`;
+    const served = await serve({ transports: [{ type: "serial", ports: [line] }] });
+    const { page } = await open(browser, served);
+    await page.getByText(/^serial: .*ttyUSB0/).waitFor();
+    await page.getByRole("link", { name: "Radio" }).click();
+    await page.getByText(/seen .* failures: .*ttyUSB0/).waitFor();
+    symlinkSync("/dev/ptmx", line); // a terminal of its own
+    await page.getByText(/connected/).waitFor();
+  });
 
   test("a device says what is no message: Live shows it, the overview counts it", async () => {
     const served = await serve();
