@@ -1,7 +1,7 @@
 /**
  * How late the event loop is. prom-client's own measure wakes the process a hundred times a second, which is most of what
  * an idle gateway does, and its values contain the pause between two looks. Ours looks ten times a second, and says only what
- * came on top: a step that takes longer than that is always seen, a shorter one where it meets a look.
+ * came on top: a longer step is seen, but in the tenth of a second after a scrape; a shorter one where it meets a look.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, type Registry } from "prom-client";

@@ -52,18 +52,16 @@ export class Knocks {
 
   /** Before it has said a message: it could not show who it is. */
   noteTurnedAway({ identity, from, why }: TurnedAway, hint: string): void {
-    const who = identity ?? from.replace(/:\d+$/, ""); // of a host one, whatever ports it comes from
-    this.#add(`key ${who} ${why}`, { what: "key", clientId: identity, peer: from, why, hint });
+    const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // whatever its port
+    this.#add(who, { what: "key", clientId: identity, peer: from, why, hint });
   }
 
   /** It was let in, or the operator does not want to see it. */
   forget(clientId: string): boolean {
     if (this.#byWho.size === 0) return false;
-    let was = false;
-    for (const [who, { what, clientId: name }] of this.#byWho)
-      if (name === clientId && (what === "client" || what === "refused" || what === "key"))
-        was = this.#byWho.delete(who);
-    return was;
+    const was = this.#byWho.delete(`client ${clientId}`);
+    const hadNoKey = this.#byWho.delete(`key ${clientId}`);
+    return this.#byWho.delete(`refused ${clientId}`) || hadNoKey || was;
   }
 
   #add(who: string, found: Omit<Knock, "times" | "firstAt" | "lastAt">): void {
