@@ -134,7 +134,8 @@ function report(devices: ReadonlyMap<string, Played>): void {
     const difference = played.device.difference();
     if (!difference) continue;
     different++;
-    out(`${name}: ${differenceWords(difference)}\n`);
+    const why = played.device.isWithinSession ? " (the capture does not begin with its CONNECT)" : "";
+    out(`${name}: ${differenceWords(difference)}${why}\n`);
   }
   const ofDevices = `${said} datagrams of ${devices.size} devices, ${answers} answers`;
   if (different === 0) return err(`${ofDevices}: as in the capture\n`);

@@ -6,6 +6,9 @@ import { decode, encode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";
 import { type Difference, differenceOf } from "./expected-answers.ts";
 
+/** A device that is not connected may say these. */
+const opening: readonly Message["type"][] = ["CONNECT", "SEARCHGW", "GWINFO", "ADVERTISE"];
+
 interface Ids {
   readonly topicId: number | undefined;
   readonly msgId: number;
@@ -15,6 +18,7 @@ export class ReplayedDevice {
   readonly #expected: Uint8Array[] = [];
   readonly #answers: Uint8Array[] = [];
   #givenUp = 0;
+  #first: Message["type"] | undefined;
   /** Ids in the capture, and of now, of what says the same in both: in its order. */
   readonly #before = new Map<string, Ids[]>();
   readonly #now = new Map<string, Ids[]>();
@@ -52,8 +56,14 @@ export class ReplayedDevice {
   say(bytes: Uint8Array): Uint8Array {
     const decoded = decode(bytes);
     if (!decoded.ok) return bytes;
+    this.#first ??= decoded.message.type;
     const message = this.#translated(decoded.message);
     return message === decoded.message ? bytes : encode(message, decoded.forwarded);
+  }
+
+  /** It speaks as one whose session was there before the capture: a gateway that does not know it answers otherwise. */
+  get isWithinSession(): boolean {
+    return this.#first !== undefined && !opening.includes(this.#first);
   }
 
   difference(): Difference | undefined {

@@ -80,6 +80,27 @@ test("replay says what is answered otherwise, device by device", async () => {
   expect(silent.stderr).toMatch(/4 devices were answered in another way/);
 });
 
+test("replay says that a capture begins within a session", async () => {
+  const { gateway, to } = await started();
+  const file = join(processes.folder, "within.pcapng");
+  writeFileSync(file, withoutFirstPacket(readFileSync(example)));
+  const { status, stdout } = output(["replay", file, "--to", to, "--speed", "max", "--patience", "1"]);
+  expect([status, stdout]).toEqual([
+    2,
+    expect.stringMatching(/DISCONNECT \(the capture does not begin with its CONNECT\)/),
+  ]);
+  expect(stdout.match(/does not begin/g)).toHaveLength(1);
+  gateway.child.kill("SIGTERM");
+  await gateway.ends();
+});
+
+/** Blocks of pcapng have their type and their length in front; 6 is a packet. */
+function withoutFirstPacket(octets: Buffer): Buffer {
+  let at = 0;
+  while (octets.readUInt32LE(at) !== 6) at += octets.readUInt32LE(at + 4);
+  return Buffer.concat([octets.subarray(0, at), octets.subarray(at + octets.readUInt32LE(at + 4))]);
+}
+
 test("decode: hexadecimal, lines and captures; 0 all are messages, 2 one is not, 1 nothing to read", () => {
   expect(output(["decode", "-1"], "0216 # a ping\n\n0217\n")).toEqual({
     status: 0,

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { gatewayPort } from "../../src/capture/capture-file.ts";
+import { readCapture } from "../../src/cli/read-capture.ts";
 import { documentedCommands } from "../helpers/documented-commands.ts";
 import { freePorts } from "../helpers/ports.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -107,10 +109,13 @@ async function run(line: string, words: readonly string[]): Promise<string | und
     const isHeard = () => output !== "" || child.exitCode !== null;
     const topic = (words[words.indexOf("-t") + 1] ?? "").replace(/#$/, "temp");
     for (let tries = 0; tries < 30 && !isHeard(); tries++) {
-      if (words[0] === "demo") await new Promise((passed) => setTimeout(passed, 1_000));
+      // A capture that begins within a session cannot be replayed.
+      if (words[0] === "demo" || words[0] === "capture") await new Promise((passed) => setTimeout(passed, 1_000));
       else await sensor(topic.includes("/") ? topic : "demo/temp");
     }
     if (words.includes("-w")) await sensor("demo/temp");
+    if (words.includes("trouble.pcapng"))
+      await until("recorded to its end", () => isWhole(join(folder, "trouble.pcapng")));
     if (!words.includes("-C")) child.kill("SIGINT");
   }
   const status = await ended;
@@ -121,6 +126,16 @@ async function run(line: string, words: readonly string[]): Promise<string | und
   if (/^\s+at .*:\d+:\d+\)?$/m.test(output)) return `${line}: a stack trace: ${output}`;
   if ((status === 0 || isRefusal) && !/^error: (?:unknown|too many|missing)/m.test(output)) return undefined;
   return `${line}: ended with ${status}: ${output.slice(-400)}`;
+}
+
+/** The last thing in it is the answer to the device's DISCONNECT. */
+function isWhole(path: string): boolean {
+  try {
+    const last = readCapture(path, gatewayPort).at(-1);
+    return last?.direction === "out" && Buffer.from(last.payload).toString("hex") === "0218";
+  } catch {
+    return false;
+  }
 }
 
 /** Connects with a session that stays, and says something. */
