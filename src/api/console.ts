@@ -7,7 +7,7 @@ import type { Wanted } from "../observe/live.ts";
 import type { Role } from "../roles.ts";
 import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
-import { EventStreams, type StreamSource } from "./event-streams.ts";
+import { EventStreams, type Looks, type StreamSource } from "./event-streams.ts";
 import { bearerOf, type GuardOptions, isThisMachine, safetyHeaders, turnedAway } from "./guard.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
@@ -16,6 +16,8 @@ import { askedFrom } from "./proxies.ts";
 export const prefix = "/api/v1";
 /** A browser takes such a cookie only by https, and from this host itself. */
 const hostPrefix = "__Host-";
+/** By which a browser that polls for news says that it is the same one. */
+const pollName = /^[A-Za-z0-9-]{1,64}$/;
 const bodyBytesMax = 4_096;
 /** Of a command: a whole configuration, or a secret. */
 const commandBytesMax = 262_144;
@@ -79,7 +81,11 @@ export class ConsoleServer {
     if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
     if (path === "/events") {
       const isAllowed = () => this.#who(bearer, cookie)?.role === who.role;
-      if (this.#stream(request, response, url, who, isAllowed)) stays();
+      const poll = url.searchParams.get("poll") ?? undefined;
+      const looks = { isAllowed, ...(poll !== undefined && { poll: `${bearer ?? cookie} ${poll}` }) };
+      if (poll !== undefined && !pollName.test(poll))
+        return refuse(request, response, 400, "poll: a name of 1 to 64 letters, digits and hyphens");
+      if (this.#stream(request, response, url, who, looks)) stays();
       return;
     }
     return this.#command(request, response, url, path, who);
@@ -189,7 +195,7 @@ export class ConsoleServer {
     response: ServerResponse,
     { searchParams }: URL,
     who: LoggedIn,
-    isAllowed: () => boolean,
+    looks: Omit<Looks, "wanted">,
   ): boolean {
     if (request.method !== "GET") {
       refuse(request, response, 405, "a stream is for GET");
@@ -203,7 +209,7 @@ export class ConsoleServer {
       seesPayloads: this.#options.showsPayloads(who.role),
       seesStrangers: who.role === "operator",
     };
-    const isOpen = this.#streams.open(request, response, wanted, isAllowed);
+    const isOpen = this.#streams.open(request, response, { ...looks, wanted });
     if (!isOpen) refuse(request, response, 503, "too many browsers look at once");
     return isOpen;
   }

@@ -1,14 +1,19 @@
 /**
- * Server-sent events: one timer, twice a second and only while somebody looks, asks each watch what is new and writes it.
- * A browser that does not read is not written to: what it misses its watch counts, and it hears how much that was.
+ * News to browsers: one timer, twice a second and only while somebody looks, asks each watch what is new and writes it as
+ * a server-sent event. A browser that does not read is not written to: what it misses its watch counts, and it hears how
+ * much that was. Where a proxy holds a stream back, the browser polls: each request is answered as soon as there is
+ * something to say, and ends with it; the watch goes on between them.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { News, Wanted } from "../observe/live.ts";
+import { json } from "./answers.ts";
 
 export const streamsMax = 32;
 const everyMs = 500;
 /** A browser that hears nothing for longer knows that the gateway is gone. */
 const tickMs = 10_000;
+/** A browser that polls asks again at once; one that has not for so long is gone. */
+const pollGoneMs = 15_000;
 
 export interface Watched {
   take(): News | undefined;
@@ -19,11 +24,27 @@ export interface StreamSource {
   watch(wanted: Wanted): Watched;
 }
 
-interface Stream {
-  readonly response: ServerResponse;
-  readonly watch: Watched;
+export interface Looks {
+  readonly wanted: Wanted;
   /** False: whoever opened it is logged out. */
   readonly isAllowed: () => boolean;
+  /** The browser polls; all requests with this name are one watch. */
+  readonly poll?: string;
+}
+
+/** What a poll is answered with: one of them, or nothing at all. */
+export interface PollAnswer {
+  readonly news?: News;
+  /** Whoever was logged in is so no more. */
+  readonly bye?: true;
+}
+
+interface Stream {
+  looks: Looks;
+  readonly watch: Watched;
+  /** Undefined: between two polls. */
+  response: ServerResponse | undefined;
+  /** When it was written to, or the last poll came. */
   saidAt: number;
 }
 
@@ -43,45 +64,100 @@ export class EventStreams {
   }
 
   /** False: there are too many; nothing was answered. */
-  open(request: IncomingMessage, response: ServerResponse, wanted: Wanted, isAllowed: () => boolean): boolean {
+  open(request: IncomingMessage, response: ServerResponse, looks: Looks): boolean {
+    const known = looks.poll === undefined ? undefined : this.#polledBy(looks.poll);
+    if (known) {
+      this.#pollAgain(known, response, looks);
+      return true;
+    }
     if (this.#streams.size >= streamsMax) return false;
-    response.writeHead(200, {
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no", // or nginx keeps it until it is much
-    });
-    request.socket.setTimeout(0);
-    const stream: Stream = { response, watch: this.#source.watch(wanted), isAllowed, saidAt: this.#now() };
+    const stream: Stream = { looks, watch: this.#source.watch(looks.wanted), response, saidAt: this.#now() };
     this.#streams.add(stream);
-    response.once("close", () => this.#end(stream));
-    response.write("retry: 2000\n\nevent: tick\ndata: {}\n\n");
-    this.#timer ??= setInterval(() => this.#say(), everyMs);
+    this.#timer ??= setInterval(() => this.#sayAll(), everyMs);
+    if (looks.poll !== undefined) this.#answerPoll(stream, {});
+    else this.#begin(stream, request, response);
     return true;
   }
 
   close(): void {
     for (const stream of [...this.#streams]) {
       this.#end(stream);
-      stream.response.destroy();
+      stream.response?.destroy();
     }
   }
 
-  #say(): void {
+  #begin(stream: Stream, request: IncomingMessage, response: ServerResponse): void {
+    response.writeHead(200, {
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no", // or nginx keeps it until it is much
+    });
+    request.socket.setTimeout(0);
+    response.once("close", () => this.#end(stream));
+    response.write("retry: 2000\n\nevent: tick\ndata: {}\n\n");
+  }
+
+  #polledBy(name: string): Stream | undefined {
+    for (const stream of this.#streams) if (stream.looks.poll === name) return stream;
+    return undefined;
+  }
+
+  /** A request that still waits is one whose browser has given it up. */
+  #pollAgain(stream: Stream, response: ServerResponse, looks: Looks): void {
+    this.#answerPoll(stream, {});
+    stream.looks = looks;
+    stream.response = response;
+    stream.saidAt = this.#now();
+    response.once("close", () => {
+      if (stream.response === response) stream.response = undefined;
+    });
+  }
+
+  #answerPoll(stream: Stream, answer: PollAnswer): void {
+    const { response } = stream;
+    stream.response = undefined;
+    stream.saidAt = this.#now();
+    if (response) json(response, 200, answer);
+  }
+
+  #sayAll(): void {
     const now = this.#now();
     for (const stream of [...this.#streams]) {
-      const { response, watch } = stream;
-      if (!stream.isAllowed()) {
-        response.end("event: bye\ndata: {}\n\n");
-        this.#end(stream);
-        continue;
-      }
-      if (response.writableNeedDrain) continue; // it does not read: its watch counts what it misses
-      const news = watch.take();
-      if (news) response.write(`event: news\ndata: ${JSON.stringify(news)}\n\n`);
-      else if (now - stream.saidAt < tickMs) continue;
-      else response.write("event: tick\ndata: {}\n\n");
-      stream.saidAt = now;
+      if (stream.looks.poll === undefined) this.#say(stream, now);
+      else this.#sayToPoll(stream, now);
     }
+  }
+
+  #say(stream: Stream, now: number): void {
+    const { response, watch, looks } = stream;
+    if (!response) return;
+    if (!looks.isAllowed()) {
+      response.end("event: bye\ndata: {}\n\n");
+      this.#end(stream);
+      return;
+    }
+    if (response.writableNeedDrain) return; // it does not read: its watch counts what it misses
+    const news = watch.take();
+    if (news) response.write(`event: news\ndata: ${JSON.stringify(news)}\n\n`);
+    else if (now - stream.saidAt < tickMs) return;
+    else response.write("event: tick\ndata: {}\n\n");
+    stream.saidAt = now;
+  }
+
+  #sayToPoll(stream: Stream, now: number): void {
+    const sinceMs = now - stream.saidAt;
+    if (!stream.response) {
+      if (sinceMs >= pollGoneMs) this.#end(stream);
+      return;
+    }
+    if (!stream.looks.isAllowed()) {
+      this.#answerPoll(stream, { bye: true });
+      this.#end(stream);
+      return;
+    }
+    const news = stream.watch.take();
+    if (news) this.#answerPoll(stream, { news });
+    else if (sinceMs >= tickMs) this.#answerPoll(stream, {});
   }
 
   #end(stream: Stream): void {

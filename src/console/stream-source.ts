@@ -1,16 +1,24 @@
-/** The stream itself: opened anew when what is wanted changes, or when it broke. */
+/**
+ * The stream itself: opened anew when what is wanted changes, or when it broke. A proxy may hold it back: then nothing is
+ * heard of what is said. From then on the gateway is polled, and each answer ends.
+ */
+import type { PollAnswer } from "../api/event-streams.ts";
 import type { FromWorker, Wish } from "./stream-words.ts";
 
 const againMs = 2_000;
-/** The gateway says something every ten seconds. */
+/** The gateway says something at once. */
+const firstMs = 4_000;
+/** And something every ten seconds. */
 const silenceMs = 25_000;
 
 export class StreamSource {
   readonly #tell: (word: FromWorker) => void;
   #wish: Wish | undefined;
-  #source: EventSource | undefined;
+  #close = () => {};
   #again: ReturnType<typeof setTimeout> | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
+  #isHeldBack = false;
+  #silences = 0;
 
   constructor(tell: (word: FromWorker) => void) {
     this.#tell = tell;
@@ -24,14 +32,22 @@ export class StreamSource {
   }
 
   #open(): void {
-    this.#source?.close();
+    this.#close();
+    this.#close = () => {};
     clearTimeout(this.#again);
     clearTimeout(this.#silence);
-    this.#source = undefined;
     if (!this.#wish) return;
-    const source = new EventSource(pathOf(this.#wish));
-    this.#source = source;
-    const wish = this.#wish;
+    if (this.#isHeldBack) this.#poll(this.#wish);
+    else this.#listen(this.#wish);
+  }
+
+  #listen(wish: Wish): void {
+    const source = new EventSource(pathOf(wish));
+    this.#close = () => source.close();
+    this.#silence = setTimeout(() => {
+      this.#isHeldBack = true;
+      this.#open();
+    }, firstMs);
     source.addEventListener("tick", () => this.#heard(wish));
     source.addEventListener("news", (event) => {
       this.#heard(wish);
@@ -41,14 +57,43 @@ export class StreamSource {
     source.addEventListener("error", () => this.#broke());
   }
 
+  #poll(wish: Wish): void {
+    const ending = new AbortController();
+    this.#close = () => ending.abort();
+    const path = pathOf(wish);
+    const name = Array.from(crypto.getRandomValues(new Uint8Array(16)), (octet) => octet.toString(16)).join("");
+    const url = `${path}${path.includes("?") ? "&" : "?"}poll=${name}`;
+    this.#expectMore();
+    const ask = async () => {
+      while (!ending.signal.aborted) {
+        const response = await fetch(url, { signal: ending.signal });
+        if (!response.ok) throw new Error(`the gateway answered ${response.status}`);
+        const { news, bye } = (await response.json()) as PollAnswer;
+        if (ending.signal.aborted) return;
+        this.#heard(wish);
+        if (news) this.#tell({ say: "news", news });
+        if (bye) return this.#tell({ say: "out" });
+      }
+    };
+    ask().catch(() => ending.signal.aborted || this.#broke());
+  }
+
   #heard(wish: Wish): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#broke(), silenceMs);
+    this.#expectMore();
     this.#tell({ say: "up", wish });
   }
 
+  #expectMore(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      // A machine that slept hears nothing either, once. A proxy may let the first word through, and keep the others.
+      if (++this.#silences > 1) this.#isHeldBack = true;
+      this.#broke();
+    }, silenceMs);
+  }
+
   #broke(): void {
-    this.#source?.close();
+    this.#close();
     clearTimeout(this.#silence);
     clearTimeout(this.#again);
     this.#tell({ say: "down" });

@@ -128,15 +128,25 @@ export async function goTo(page: Page, view: string): Promise<void> {
   await page.evaluate(`location.assign(${JSON.stringify(`#/${view}`)})`);
 }
 
-/** A proxy that serves the gateway under a path, with a Host of its own towards it: `http://127.0.0.1:PORT/gw/`. */
-export async function proxied(served: Served): Promise<string> {
+/**
+ * A proxy that serves the gateway under a path, with a Host of its own towards it: `http://127.0.0.1:PORT/gw/`. `buffers`: it
+ * passes an answer on when it has all of it.
+ */
+export async function proxied(served: Served, buffers = false): Promise<string> {
   const [port = 0] = await freePorts(1);
   const server = createServer((asked, response) => {
     const path = (asked.url ?? "").replace(/^\/gw\//, "/");
     const headers = { ...asked.headers, host: "localhost" };
     const passed = request(served.url, { method: asked.method ?? "GET", path, headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
+      const parts: Buffer[] = [];
+      const begin = () => response.writeHead(answer.statusCode ?? 502, answer.headers);
+      if (!buffers) {
+        begin();
+        answer.pipe(response);
+        return;
+      }
+      answer.on("data", (part: Buffer) => parts.push(part));
+      answer.once("end", () => begin().end(Buffer.concat(parts)));
     });
     passed.once("error", () => response.destroy());
     response.once("close", () => passed.destroy());

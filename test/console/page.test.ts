@@ -389,9 +389,12 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     expect(complaints).toEqual([]);
   });
 
-  test("under a path of a proxy whose name the configuration gives: page, log-in, commands and stream", async () => {
+  test.each([
+    ["a proxy", false],
+    ["a proxy that keeps an answer until it has all of it", true],
+  ])("under a path of %s: page, log-in, commands and stream", async (_, buffers) => {
     const served = await serve({ api: { port: await freePort(), hosts: ["127.0.0.1"] } });
-    const place = await proxied(served);
+    const place = await proxied(served, buffers);
     const context = await browser.newContext();
     const page = await context.newPage();
     const [link = ""] = served.gateway.consoleLink();
@@ -406,6 +409,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.getByRole("button", { name: "End the session" }).click();
     await page.getByRole("button", { name: "Yes, end the session" }).click();
     await page.getByText("No device yet").waitFor();
+    expect(await page.getByText("does not answer").count()).toBe(0);
     await context.close();
   });
 

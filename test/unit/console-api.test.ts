@@ -394,6 +394,22 @@ test("a stream says what changed and which datagrams pass; a viewer sees no payl
   await first("bye");
 });
 
+test("polls say the same as a stream, to the one log-in whose polls they are; a name that is none is refused", async () => {
+  const { http, loggedIn, live } = await served();
+  const [operator, viewer] = [await loggedIn(), await loggedIn("viewer")];
+  const poll = (who: Record<string, string>) => http("GET /api/v1/events?datagrams&poll=a-1", who);
+  expect((await poll(operator)).body).toBe("{}\n");
+  expect((await poll(viewer)).body).toBe("{}\n");
+  live.tap?.("in", "udp/192.0.2.1:1", encode({ ...publish, data: new TextEncoder().encode("secret") }));
+  const [shown, withheld] = await Promise.all([poll(operator), poll(viewer)]);
+  expect(JSON.parse(shown.body)).toMatchObject({ news: { lost: 0, datagrams: [{ type: "PUBLISH", topic: "a/b" }] } });
+  expect(shown.body).toContain("736563726574");
+  expect(withheld.body).toContain("PUBLISH");
+  expect(withheld.body).not.toMatch(/secret|736563726574/);
+  for (const name of ["", "a b", "x".repeat(65)])
+    expect((await http(`GET /api/v1/events?poll=${encodeURIComponent(name)}`, operator)).status).toBe(400);
+});
+
 test("a new key is answered on this machine and by https, once; nobody else's answer has it", async () => {
   const key = "5a".repeat(16);
   const names: string[] = [];

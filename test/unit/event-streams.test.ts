@@ -36,13 +36,12 @@ function streams() {
   const live = new Live({ clientAt: () => "c1", topicName: () => undefined }, () => 0);
   const made = new EventStreams(live, () => Date.now());
   const asked = { socket: { setTimeout: () => {} } } as unknown as IncomingMessage;
-  const open = (browser: Browser, isAllowed = () => true) =>
-    made.open(
-      asked,
-      browser as unknown as ServerResponse,
-      { datagrams: "all", seesPayloads: true, seesStrangers: true },
+  const open = (browser: Browser, isAllowed = () => true, poll?: string) =>
+    made.open(asked, browser as unknown as ServerResponse, {
+      wanted: { datagrams: "all", seesPayloads: true, seesStrangers: true },
       isAllowed,
-    );
+      ...(poll !== undefined && { poll }),
+    });
   const hear = (times: number) => {
     const bytes = encode({ type: "PINGREQ", clientId: "" });
     for (let i = 0; i < times; i++) live.tap?.("in", "udp/192.0.2.1:1", bytes);
@@ -91,6 +90,59 @@ test("who hears nothing else hears a tick every ten seconds, and whoever is logg
   isAllowed = false;
   vi.advanceTimersByTime(500);
   expect(browser.written).toContain("event: bye");
+});
+
+test("polls with one name are one watch: each is answered with what came since, or after ten seconds with nothing", () => {
+  const { live, made, open, hear } = streams();
+  const polled = () => {
+    const browser = new Browser();
+    open(browser, undefined, "a");
+    return browser;
+  };
+  expect(polled().written).toBe("{}\n");
+  hear(1);
+  const second = polled();
+  expect(second.written).toBe("");
+  vi.advanceTimersByTime(500);
+  expect(second.written.match(/"type":"PINGREQ"/g)).toHaveLength(1);
+  hear(2); // between two polls
+  vi.advanceTimersByTime(5_000);
+  const third = polled();
+  vi.advanceTimersByTime(500);
+  expect(third.written.match(/"type":"PINGREQ"/g)).toHaveLength(2);
+  const fourth = polled();
+  vi.advanceTimersByTime(9_500);
+  expect(fourth.written).toBe("");
+  vi.advanceTimersByTime(500);
+  expect(fourth.written).toBe("{}\n");
+  expect([made.size, live.watched]).toEqual([1, 1]);
+});
+
+test("a poll that does not come again ends its watch; of two at once the first is answered", () => {
+  const { live, made, open } = streams();
+  const [first, second, third] = [new Browser(), new Browser(), new Browser()];
+  for (const browser of [first, second, third]) open(browser, undefined, "a");
+  expect([second.written, third.written]).toEqual(["{}\n", ""]);
+  third.destroy(); // its browser went away
+  vi.advanceTimersByTime(14_500);
+  expect(made.size).toBe(1);
+  vi.advanceTimersByTime(1_000);
+  expect([made.size, live.watched, live.tap, vi.getTimerCount()]).toEqual([0, 0, undefined, 0]);
+});
+
+test("who polls and is logged out is told; polls count with the streams", () => {
+  const { made, open } = streams();
+  let isAllowed = true;
+  open(new Browser(), () => isAllowed, "a");
+  const browser = new Browser();
+  open(browser, () => isAllowed, "a");
+  isAllowed = false;
+  vi.advanceTimersByTime(500);
+  expect([browser.written, made.size]).toEqual(['{"bye":true}\n', 0]);
+  for (let i = 0; i < streamsMax; i++) expect(open(new Browser(), undefined, `poll-${i}`)).toBe(true);
+  expect([open(new Browser()), open(new Browser(), undefined, "one-more")]).toEqual([false, false]);
+  expect(open(new Browser(), undefined, "poll-3")).toBe(true);
+  made.close();
 });
 
 test("there is a limit to browsers", () => {
