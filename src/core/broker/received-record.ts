@@ -38,8 +38,8 @@ export function forgetReceived(context: Context, clientId: string, received: Rec
 }
 
 /**
- * Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. An entry of the
- * outbox that was this delivery is parted from it first (`unbindDelivery`).
+ * Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. Either waits for
+ * the commit `after`. An entry of the outbox that was this delivery is parted from it first (`unbindDelivery`).
  */
 export function acknowledge(
   context: Context,
@@ -50,6 +50,7 @@ export function acknowledge(
   if (received.stage !== "open" && received.stage !== "done") return;
   const { link } = broker;
   const { qos } = received.publication;
+  received.after = after;
   if (!link?.up || received.connection !== broker.connection) {
     received.stage = "done";
     return;

@@ -57,8 +57,12 @@ function takeBackCustody(
   promised: { readonly session: Session; readonly received: Received; readonly entry: OutboxEntry },
 ): void {
   const { session, received, entry } = promised;
+  const { received: known } = session.broker;
+  // At QoS 1 it may have come again meanwhile: as another delivery, with a message of its own.
+  if ((known.get(received.packetId) ?? received) !== received) return;
   received.stage = "open";
-  session.broker.received.set(received.packetId, received);
+  received.after = undefined;
+  known.set(received.packetId, received);
   if (!session.outbox.has(entry)) return acknowledge(context, session.broker, received, undefined);
   bindDelivery(entry, received);
 }

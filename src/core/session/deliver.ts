@@ -131,15 +131,27 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
   if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client
-  if (known.stage === "done") return acknowledge(context, broker, known, undefined);
-  context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubrec", packetId: known.packetId });
+  const { stage, after, packetId } = known;
+  if (stage === "done") return acknowledge(context, broker, known, after);
+  context.out.add({
+    kind: "ackBroker",
+    linkId: link.id,
+    ack: "pubrec",
+    packetId,
+    ...(after !== undefined && { after }),
+  });
 }
 
-/** PUBREL: the broker is through with this id. */
+/** PUBREL: the broker is through with this id. One that we have not acknowledged it will not send again either: it is ours. */
 export function onReleased(context: Context, link: Link, packetId: number): void {
-  const { broker } = link;
+  const { broker, session } = link;
   const received = broker.received.get(packetId);
-  const owner = link.session?.clientId ?? link.shared?.key;
+  const entry = received?.held && session?.outbox.find((each) => each.received === received);
+  if (session && entry) {
+    unbindDelivery(entry);
+    entry.seq = context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry)).seq;
+  }
+  const owner = session?.clientId ?? link.shared?.key;
   if (received && owner !== undefined) forgetReceived(context, owner, received);
   broker.received.delete(packetId);
   context.out.add({ kind: "ackBroker", linkId: link.id, ack: "pubcomp", packetId });

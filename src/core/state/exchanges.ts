@@ -155,7 +155,7 @@ export interface Received {
   stored: boolean;
   /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
   readonly hash: number | undefined;
-  /** Of a shared connection: the commit that its acknowledgement waits for. */
+  /** The commit that its acknowledgement waits for, also where it is said again over another connection. */
   after?: CommitToken | undefined;
 }
 

@@ -183,6 +183,33 @@ test("what a durable store must have is promised only after its commit; a failed
   expect(bench.client(pubAck(published)).gets().effect("ackBroker").packetId).toBe(8);
 });
 
+test.each([1, 2] as const)(
+  "QoS %d: custody that is not on disk yet is not acknowledged over the next connection either",
+  (qos) => {
+    const bench = new Bench({ durable: true }).connected({ cleanSession: false }).subscribed("t", qos);
+    bench.client(sleep(300));
+    const { token } = bench.link().delivers({ packetId: 8, qos }).effect("persist");
+    bench.link().down();
+    bench.link().up(true);
+    const again = bench.link().delivers({ packetId: 8, qos, dup: true });
+    const acknowledged = again.effect("ackBroker").after ?? 0;
+    expect(acknowledged).toBeGreaterThanOrEqual(token);
+    bench.input({ kind: "persistFailed", token, reason: "disk full" });
+    if (acknowledged > token) bench.input({ kind: "persistFailed", token: acknowledged, reason: "disk full" });
+    // Ours only when it is on disk: the client gets it all the same, and the broker hears that it has.
+    bench.client(connect({ cleanSession: false }));
+    bench.link().up(true);
+  },
+);
+
+test("a broker that releases what was never acknowledged has given it away: the client gets it, and nothing is owed", () => {
+  const bench = new Bench({ durable: true }).connected({ cleanSession: false }).subscribed("t", 2);
+  const { msgId } = bench.link().delivers({ packetId: 8, qos: 2 }).message("PUBLISH");
+  const turn = bench.link().releases(8);
+  expect(turn.effect("ackBroker")).toMatchObject({ ack: "pubcomp", packetId: 8 });
+  bench.client({ type: "PUBREC", msgId }).gets("PUBREL").asks();
+});
+
 test("a store that has not answered for 5 s counts as failing until it does: QoS 2 is refused, QoS 0 goes on", () => {
   const bench = new Bench({ durable: true }).connected({ cleanSession: false }).subscribed("t");
   bench.client(sleep(300));
