@@ -5,7 +5,7 @@
  * something to say, and ends with it; the watch goes on between them.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { News, Wanted } from "../observe/live.ts";
+import type { News, PollAnswer, Wanted } from "../observe/live.ts";
 import { json } from "./answers.ts";
 
 export const streamsMax = 32;
@@ -30,13 +30,6 @@ export interface Looks {
   readonly isAllowed: () => boolean;
   /** The browser polls; all requests with this name are one watch. */
   readonly poll?: string;
-}
-
-/** What a poll is answered with: one of them, or nothing at all. */
-export interface PollAnswer {
-  readonly news?: News;
-  /** Whoever was logged in is so no more. */
-  readonly bye?: true;
 }
 
 interface Stream {

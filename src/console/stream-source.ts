@@ -2,7 +2,7 @@
  * The stream itself: opened anew when what is wanted changes, or when it broke. A proxy may hold it back: then nothing is
  * heard of what is said. From then on the gateway is polled, and each answer ends.
  */
-import type { PollAnswer } from "../api/event-streams.ts";
+import type { PollAnswer } from "../observe/live.ts";
 import type { FromWorker, Wish } from "./stream-words.ts";
 
 const againMs = 2_000;

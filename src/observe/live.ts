@@ -65,6 +65,13 @@ export interface News {
   readonly lost: number;
 }
 
+/** What a poll is answered with: one of them, or nothing at all. */
+export interface PollAnswer {
+  readonly news?: News;
+  /** Whoever was logged in is so no more. */
+  readonly bye?: true;
+}
+
 export interface LiveNames {
   clientAt(peer: PeerId): string | undefined;
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined;

@@ -1,21 +1,19 @@
 /** Ciphers of records by the compiled part: the same octets as by node:crypto, and the same refusals. Needs a C compiler. */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import * as fc from "fast-check";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Aead, AeadName } from "../../src/secure/crypto.ts";
 import { openRecord, readRecord, sealedRecord } from "../../src/secure/record.ts";
 import { loadNativeAead, withNativeAead } from "../../src/transports/dtls/native-crypto.ts";
 import { nodeCrypto } from "../../src/transports/dtls/node-crypto.ts";
+import { expectNothingOutsideItsMemory, noSanitizers } from "../helpers/sanitized.ts";
 
 const native = loadNativeAead();
 if (!native && process.env["CI"]) throw new Error("native/aead.c is not compiled: node scripts/build-native.mjs");
 const why = native ? "" : " (skipped: native/aead.c is not compiled)";
-const root = resolve(import.meta.dirname, "../..");
 
+const root = resolve(import.meta.dirname, "../..");
 const names = ["aes-128-ccm-8", "aes-128-ccm", "aes-128-gcm"] as const satisfies readonly AeadName[];
 const octets = (minLength: number, maxLength = minLength) => fc.uint8Array({ minLength, maxLength });
 const sealing = fc.record({
@@ -130,25 +128,11 @@ describe.skipIf(!native)(`records by the compiled part${why}`, () => {
     expect(await Promise.all(ends)).toEqual([0, 0]);
   });
 
-  const runtime = spawnSync("cc", ["-print-file-name=libasan.so"], { encoding: "utf8" }).stdout?.trim() ?? "";
-  const noSanitizers = runtime.startsWith("/") ? "" : " (skipped: no C compiler with sanitizers)";
   if (noSanitizers !== "" && process.env["CI"]) throw new Error(noSanitizers);
   test.skipIf(noSanitizers !== "")(
     `with sanitizers: nothing outside its memory${noSanitizers}`,
     { timeout: 60_000 },
-    () => {
-      const folder = mkdtempSync(join(tmpdir(), "aead-"));
-      onTestFinished(() => rmSync(folder, { recursive: true }));
-      const built = join(folder, "aead.node");
-      const flags = ["-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden"];
-      const checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-      const compiled = spawnSync("cc", [...flags, ...checks, "-o", built, join(root, "native/aead.c")]);
-      expect(compiled.stderr.toString()).toBe("");
-      const env = { ...process.env, LD_PRELOAD: runtime, ASAN_OPTIONS: "detect_leaks=0" };
-      const words = [join(root, "test/helpers/aead-exercise.mjs"), built, "3"];
-      const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8", env });
-      expect({ status, stderr, stdout }).toEqual({ status: 0, stderr: "", stdout: "done\n" });
-    },
+    () => expectNothingOutsideItsMemory("aead", "aead-exercise.mjs", ["3"]),
   );
 });
 

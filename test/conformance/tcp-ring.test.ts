@@ -1,13 +1,10 @@
 /** Writing to many connections with one system call, on this kernel. Needs a C compiler, and io_uring. */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { TcpRing } from "../../src/upstream/tcp-ring.ts";
 import { loadNativeRing } from "../../src/upstream/tcp-ring-native.ts";
 import { TurnEnd } from "../../src/upstream/turn-end.ts";
+import { expectNothingOutsideItsMemory, noSanitizers } from "../helpers/sanitized.ts";
 import { until } from "../helpers/test-gateway.ts";
 
 const native = loadNativeRing();
@@ -184,32 +181,10 @@ describe.skipIf(missing !== undefined)(`many connections, one system call${why}`
     expect(words[4]).toBe(2 ** 32 - 9);
   });
 
-  const runtime = spawnSync("cc", ["-print-file-name=libasan.so"], { encoding: "utf8" }).stdout?.trim() ?? "";
-  const noSanitizers = runtime.startsWith("/") ? "" : " (skipped: no C compiler with sanitizers)";
   if (noSanitizers !== "" && process.env["CI"]) throw new Error(noSanitizers);
   test.skipIf(noSanitizers !== "")(
     `with sanitizers: nothing outside its memory${noSanitizers}`,
     { timeout: 60_000 },
-    () => {
-      const folder = mkdtempSync(join(tmpdir(), "ring-"));
-      toClose.push(() => rmSync(folder, { recursive: true }));
-      const root = resolve(import.meta.dirname, "../..");
-      const built = join(folder, "tcp-ring.node");
-      const flags = ["-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden"];
-      const checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-      const compiled = spawnSync("cc", [...flags, ...checks, "-o", built, join(root, "native/tcp-ring.c")]);
-      expect(compiled.stderr.toString()).toBe("");
-      const script = join(root, "test/helpers/ring-exercise.mjs");
-      const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script, built], {
-        encoding: "utf8",
-        env: {
-          ...process.env,
-          LD_PRELOAD: runtime,
-          ASAN_OPTIONS: "detect_leaks=0",
-          UBSAN_OPTIONS: "print_stacktrace=1",
-        },
-      });
-      expect({ status, stderr, stdout }).toEqual({ status: 0, stderr: "", stdout: "done\n" });
-    },
+    () => expectNothingOutsideItsMemory("tcp-ring", "ring-exercise.mjs"),
   );
 });
