@@ -13,7 +13,7 @@ import { hashOf } from "../octets.ts";
 import type { UplinkPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
-import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
+import { bindUplink, type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { append, dropOldest, isStoreAndForward } from "./backlog.ts";
@@ -80,20 +80,32 @@ export function acceptPublish(
   return undefined;
 }
 
-/** The client's answer, once the commit is done; should that fail, as if nothing had been. */
+/**
+ * The client's answer, once the commit is done. Should that fail, it is as if nothing had been; but if the broker has the
+ * publication by then (`isWithBroker`), the answer is true without the commit.
+ */
 function answer(
   context: Context,
   session: Session,
   publication: Publication,
-  of: { readonly msgId: number; readonly topicId: number; readonly hash: number },
+  of: {
+    readonly msgId: number;
+    readonly topicId: number;
+    readonly hash: number;
+    readonly isWithBroker?: () => boolean;
+  },
   after: CommitToken | undefined,
 ): void {
   const { clientId } = session;
-  const { msgId, topicId, hash } = of;
+  const { msgId, topicId, hash, isWithBroker = () => false } = of;
   if (publication.qos === 2) {
-    const token = noteTaken(context, session, msgId, { topicId, hash, after, fromBeforeConnect: false });
+    const taken: Taken = { topicId, hash, after, fromBeforeConnect: false };
+    const token = noteTaken(context, session, msgId, taken);
     if (token !== undefined) {
       context.journal.promised(token, () => {
+        if (session.inboundQoS2.get(msgId) !== taken) return; // it means another message by now
+        if (isWithBroker())
+          return taken.fromBeforeConnect ? undefined : context.tell(session, { type: "PUBREC", msgId });
         session.inboundQoS2.delete(msgId);
         context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
       });
@@ -119,7 +131,8 @@ export function acceptInFlight(context: Context, session: Session): void {
     }
     // A suspect is never acknowledged by us: it may come to be taken out.
     if (context.storeFails || exchange.fromBeforeConnect || exchange.suspicion?.isSuspect) continue;
-    const of = { msgId, topicId: origin.topicId, hash: heardHash(exchange) };
+    const isWithBroker = () => broker.inFlight.get(exchange.packetId) !== exchange || isReceived(exchange);
+    const of = { msgId, topicId: origin.topicId, hash: heardHash(exchange), isWithBroker };
     if (stage === "received") {
       // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
       settle(session, exchange);
@@ -136,6 +149,11 @@ export function acceptInFlight(context: Context, session: Session): void {
   }
 }
 
+/** At QoS 2 the broker has it, and our exchange goes on to its end without the client's. */
+function isReceived({ stage }: PublishExchange<Session>): boolean {
+  return stage === "received" || stage === "released";
+}
+
 function settle(session: Session, exchange: PublishExchange<Session>): void {
   session.broker.accept(exchange);
   unbindUplink(exchange);
@@ -149,6 +167,7 @@ function takeBack(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.publishesInFlight.has(origin.msgId)) return;
+  if (isReceived(exchange)) return; // the client's leg has ended all the same
   broker.takeBack(exchange);
   bindUplink(exchange, origin);
 }
