@@ -1,7 +1,7 @@
 /** The core as the runtime sees it. The one implementation is `gateway-core.ts`; tests may stand in for it. */
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
-import type { Instant } from "./types.ts";
+import type { Instant, PeerId } from "./types.ts";
 
 export interface Core {
   /** Takes what happened and returns what is to be done, in order. Never throws for anything a peer or broker did. */
@@ -10,4 +10,6 @@ export interface Core {
   timeout(now: Instant): readonly Effect[];
   /** When `timeout` is wanted next. */
   nextDeadline(): Instant | undefined;
+  /** Has the device at this peer begun anew, and not heard yet how that ended? Nothing of before is for it. */
+  isConnecting(peer: PeerId): boolean;
 }

@@ -132,6 +132,10 @@ export class GatewayCore implements Core {
     return this.#context.stopping ? undefined : this.#context.deadlines.next();
   }
 
+  isConnecting(peer: PeerId): boolean {
+    return this.#context.pendingConnects.has(peer);
+  }
+
   /** Plain numbers for metrics; read, do not write. */
   get counters(): Counters {
     return this.#context.counters;

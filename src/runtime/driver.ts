@@ -174,7 +174,7 @@ export class Driver {
     if (this.#failedFrom === undefined) return this.#release(token);
     // What was kept back was said before all that is held: it leaves before that.
     const owed = [...this.#stuck.values(), ...this.#allHeld()].flatMap(({ effect, isVoid }) =>
-      isVoid ? [] : [effect],
+      isVoid || this.#isOfBefore(effect) ? [] : [effect],
     );
     this.#failedFrom = undefined;
     this.#stuck.clear();
@@ -221,9 +221,13 @@ export class Driver {
   #voidNews(to: PeerId): void {
     for (const held of this.#stuck.values()) {
       const { effect } = held;
-      if (effect.kind !== "send" || effect.to !== to) continue;
-      if (effect.message.type === "PUBLISH" || effect.message.type === "PUBREL") held.isVoid = true;
+      if (effect.kind === "send" && effect.to === to && isNews(effect.message)) held.isVoid = true;
     }
+  }
+
+  /** The device has begun anew meanwhile: what was on its way to it comes again when it is connected. [§6.3] */
+  #isOfBefore(effect: Effect): boolean {
+    return effect.kind === "send" && isNews(effect.message) && this.#core.isConnecting(effect.to);
   }
 
   /**
@@ -299,6 +303,11 @@ export class Driver {
     this.#expected = Math.max(this.#armed, now);
     this.#clock.wakeAt(this.#armed, this.#due);
   }
+}
+
+/** It begins or goes on with an exchange of ours, which the core repeats. */
+function isNews({ type }: ToClient): boolean {
+  return type === "PUBLISH" || type === "PUBREL" || type === "REGISTER";
 }
 
 /** The commit that it is to wait for by itself; 0 = none. */

@@ -20,6 +20,7 @@ function changing(
     handle: (input, now) => change(core.handle(input, now), input),
     timeout: (now) => change(core.timeout(now), undefined),
     nextDeadline: () => core.nextDeadline(),
+    isConnecting: (peer) => core.isConnecting(peer),
   };
 }
 

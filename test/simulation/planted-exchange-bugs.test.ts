@@ -34,6 +34,7 @@ function onEffects(
         handle: (input, now) => change(core.handle(input, now), messageIn(input)),
         timeout: (now) => change(core.timeout(now), undefined),
         nextDeadline: () => core.nextDeadline(),
+        isConnecting: (peer) => core.isConnecting(peer),
       };
     },
   };
@@ -46,6 +47,7 @@ function hearing(change: (input: Input) => Input): Plant {
       handle: (input, now) => core.handle(change(input), now),
       timeout: (now) => core.timeout(now),
       nextDeadline: () => core.nextDeadline(),
+      isConnecting: (peer) => core.isConnecting(peer),
     }),
   };
 }
@@ -66,7 +68,12 @@ function pretending(answer: (message: ToClient) => Message | undefined): Plant {
           if (effect.kind !== "send" || !reply) return [effect];
           return [effect, ...handle({ kind: "datagram", from: effect.to, bytes: encode(reply) }, now)];
         });
-      return { handle, timeout: (now) => core.timeout(now), nextDeadline: () => core.nextDeadline() };
+      return {
+        handle,
+        timeout: (now) => core.timeout(now),
+        nextDeadline: () => core.nextDeadline(),
+        isConnecting: (peer) => core.isConnecting(peer),
+      };
     },
   };
 }

@@ -13,6 +13,7 @@ function changing(hear: (input: Input) => Input, say: (effect: Effect) => readon
     handle: (input, now) => core.handle(hear(input), now).flatMap(say),
     timeout: (now) => core.timeout(now).flatMap(say),
     nextDeadline: () => core.nextDeadline(),
+    isConnecting: (peer) => core.isConnecting(peer),
   });
 }
 

@@ -208,5 +208,6 @@ function noting(core: GatewayCore, after: Fault["after"]): Core {
       return harm(core.timeout(now));
     },
     nextDeadline: () => core.nextDeadline(),
+    isConnecting: (peer) => core.isConnecting(peer),
   };
 }

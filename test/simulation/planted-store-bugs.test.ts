@@ -31,6 +31,7 @@ function between(
         },
         timeout: (now) => out(core.timeout(now), undefined),
         nextDeadline: () => core.nextDeadline(),
+        isConnecting: (peer) => core.isConnecting(peer),
       };
     },
   });

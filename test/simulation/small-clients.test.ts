@@ -36,6 +36,7 @@ const saying =
     handle: (input, now) => core.handle(input, now).flatMap(say),
     timeout: (now) => core.timeout(now).flatMap(say),
     nextDeadline: () => core.nextDeadline(),
+    isConnecting: (peer) => core.isConnecting(peer),
   });
 
 const faults: Record<string, { readonly more: () => Partial<WorldOptions>; readonly finding: RegExp }> = {

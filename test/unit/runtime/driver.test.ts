@@ -12,7 +12,9 @@ import type { Edges } from "../../../src/runtime/perform.ts";
 function bench() {
   const left: string[] = [];
   const next: Effect[][] = [];
+  const connecting = new Set<string>();
   const core = {
+    isConnecting: (peer: string) => connecting.has(peer),
     handle: () => next.shift() ?? [],
     timeout: () => [],
     nextDeadline: () => undefined,
@@ -29,6 +31,7 @@ function bench() {
   const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
   const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} });
   return {
+    connecting,
     /** One turn of the core, and what left in it. */
     turn(input: Partial<Input>, ...effects: Effect[]): string[] {
       next.push(effects);
@@ -101,21 +104,30 @@ test("a ping does not overtake what was said before it over the same connection"
   expect(turn({ kind: "persisted", token: 1 })).toEqual(["a~1 QoS 1 #1", "a~1 PINGREQ"]);
 });
 
+const send = (message: ToClient, behind?: number): Effect => ({
+  kind: "send",
+  dialect: v12,
+  to: "udp/a",
+  message,
+  ...(behind !== undefined && { behind }),
+});
+const news = { type: "PUBLISH", qos: 2, dup: false, retain: false, topicIdType: "normal", topicId: 1 } as const;
+const message = { ...news, msgId: 5, data: new Uint8Array() };
+
 test("what is kept back for a device is not sent once it was told that it may sleep", () => {
   const { turn } = bench();
-  const send = (message: ToClient, behind?: number): Effect => ({
-    kind: "send",
-    dialect: v12,
-    to: "udp/a",
-    message,
-    ...(behind !== undefined && { behind }),
-  });
-  const news = { type: "PUBLISH", qos: 2, dup: false, retain: false, topicIdType: "normal", topicId: 1 } as const;
-  const message = { ...news, msgId: 5, data: new Uint8Array() };
   turn({ kind: "datagram" }, send(message, 1), send({ type: "PUBREC", msgId: 9 }, 1));
   turn({ kind: "datagram" }, send({ type: "DISCONNECT", duration: undefined }));
   expect(turn({ kind: "persistFailed", token: 1 })).toEqual(["udp/a 0218"]);
   expect(turn({ kind: "persisted", token: 2 })).toEqual(["udp/a 040f0009"]);
+});
+
+test("what is kept back for a device that begins anew is not sent before its CONNACK", () => {
+  const { turn, connecting } = bench();
+  turn({ kind: "datagram" }, send(message, 1), send({ type: "PUBCOMP", msgId: 9 }, 1));
+  turn({ kind: "persistFailed", token: 1 });
+  connecting.add("udp/a");
+  expect(turn({ kind: "persisted", token: 2 })).toEqual(["udp/a 040e0009"]);
 });
 
 test("a QoS 2 publication whose own record is on disk does not overtake one that is kept back", () => {

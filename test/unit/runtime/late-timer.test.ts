@@ -23,6 +23,7 @@ function bench(deadline: number | undefined) {
       return [];
     },
     nextDeadline: () => deadlineAt,
+    isConnecting: () => false,
   };
   const clock = {
     now: () => now,
