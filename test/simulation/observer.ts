@@ -73,6 +73,8 @@ class Client {
   wokenAtOnce = 0;
   saidGoodbye = false;
   lost = false;
+  /** The gateway's account: since its CONNECT was accepted the session ended. The CONNACK may have waited for a commit. */
+  hasEnded = false;
   /** The gateway said that exactly-once cannot be kept any more: the broker forgot the session. */
   uncertain = false;
   /** What the broker handed to the gateway, in its order. Key: payload. */
@@ -190,8 +192,12 @@ export class Observer {
     if (event.event !== "client_state") return;
     const client = this.#client(event.clientId);
     client.lost = event.state === "lost";
+    if (event.state === "active") client.hasEnded = false;
     // Lost in silence: what it says until its next CONNECT is a stranger's.
-    if (event.state === "lost" || event.state === "disconnected") this.#isGone(client);
+    if (event.state === "lost" || event.state === "disconnected") {
+      client.hasEnded = true;
+      this.#isGone(client);
+    }
     if (event.state !== "asleep") return;
     client.inFlight = undefined; // also after an unanswered wake-up: it waits at the head
     client.handedOver = 0;
@@ -405,7 +411,7 @@ export class Observer {
     this.#moved(client, to);
     address.clientId = address.connecting;
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
-    client.state = "active";
+    client.state = client.hasEnded ? "gone" : "active";
     client.saidGoodbye = false;
     // A repeated CONNACK may wait for a commit: that its client went to sleep since is not undone.
     if (client.leaving !== true || (address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
