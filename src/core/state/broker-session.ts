@@ -213,6 +213,7 @@ export class BrokerSession<Client extends ExchangeClient> {
       fit: (packets) => this.#fitting(packets, limits),
       hasOthers: this.#lines.hasOthers() || now < this.expectsMoreUntil,
       held: () => this.#lines.held(),
+      lines: () => this.#lines.all(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
     };
     const choice = this.search.choose(now, waiting);
