@@ -155,6 +155,7 @@ function noteRound(context: Context, session: Session): Unanswered | undefined {
   history.isAside = true;
   history.heardThen = heard;
   history.wakeUp = outbox.wakeUps;
+  outbox.vainAt = context.now;
   history.until = context.now + Math.min(2 ** (history.rounds - 1), pauseRoundsMax) * context.roundMs(session);
   return history;
 }

@@ -80,6 +80,8 @@ export class Outbox {
   /** Wake-ups, counted; and the last one in which something was tried that stands aside: one is enough. */
   wakeUps = 0;
   triedAsideIn = 0;
+  /** When a round last ended without an answer. */
+  vainAt: Instant = Number.NEGATIVE_INFINITY;
   /** `Session.heard` when last another message was tried because nothing was heard in a whole round. */
   silentAt = -1;
   inFlight: InFlight | undefined = undefined;
@@ -170,7 +172,8 @@ export class Outbox {
 
   /**
    * What is to be sent next: the first that does not stand aside; else of those that do and whose time has come the one
-   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others.
+   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others, if
+   * they were served for so long.
    * With a sleeper, what fresh messages left no turn for in one wake-up has the last place in the next ones, and the first
    * one after `passedOverMax` of them: the client may not listen long enough for the last.
    */
@@ -195,7 +198,8 @@ export class Outbox {
       }
     }
     if (!dueHistory) return first;
-    const isOverdue = isAwake ? this.#wasPassedOver(dueHistory) : dueHistory.until + overdueMs < now;
+    const hasServed = this.vainAt + overdueMs <= now; // or some that are overdue in turn would leave the others nothing
+    const isOverdue = isAwake ? this.#wasPassedOver(dueHistory) : dueHistory.until + overdueMs < now && hasServed;
     return isOverdue ? due : (first ?? due);
   }
 

@@ -169,6 +169,22 @@ describe("a message that an active client never takes [i40] [6.13]", () => {
     expect(turn.message("PUBLISH").data).toEqual(octets("small"));
   });
 
+  test("however many there are: each costs one round, and then what is good goes", () => {
+    const bench = subscribed();
+    for (let i = 0; i < 5; i++) bench.link().delivers({ payload: big });
+    bench.link().delivers({ payload: octets("small") });
+    for (let i = 0; i < 4; i++) roundWithPings(bench);
+    const good = roundWithPings(bench).message("PUBLISH");
+    expect(good.data).toEqual(octets("small"));
+    // With nothing else waiting, they are tried again; what comes waits for one round of one of them.
+    expect(bench.client(pubAck(good)).message("PUBLISH").data).toEqual(big);
+    bench
+      .link()
+      .delivers({ payload: octets("later") })
+      .gets();
+    expect(roundWithPings(bench).message("PUBLISH").data).toEqual(octets("later"));
+  });
+
   test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
     const bench = subscribed();
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
