@@ -50,7 +50,7 @@ export type AnyDeadline =
 const toldRightsMax = 1_000;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
-const answersPerAddressMax = 8;
+const answersPerAddressMax = 6;
 
 export class Context {
   readonly options: CoreOptions;
