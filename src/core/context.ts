@@ -50,7 +50,7 @@ export type AnyDeadline =
 const toldRightsMax = 1_000;
 
 /** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
-const answersPerAddressMax = 8;
+const answersPerAddressMax = 6;
 
 export class Context {
   readonly options: CoreOptions;
@@ -148,10 +148,15 @@ export class Context {
 
   /**
    * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
-   * asked for nothing, as far as it knows, and nothing comes before its CONNACK.
+   * asked for nothing, as far as it knows, and nothing comes before its CONNACK. What was asked since is answered.
    */
   answer(session: Pick<Session, "pendingConnect" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
-    if (!this.isConnecting(session)) this.tell(session, message, after);
+    if (!this.isConnecting(session) || this.#wasAskedSince(session, message)) this.tell(session, message, after);
+  }
+
+  #wasAskedSince({ pendingConnect, peer }: Pick<Session, "pendingConnect" | "peer">, message: ToClient): boolean {
+    if (pendingConnect !== undefined || peer === undefined || !("msgId" in message)) return false;
+    return this.pendingConnects.get(peer)?.asked.has(message.msgId) === true;
   }
 
   /** Says this to a client where it is, if it is anywhere. */

@@ -32,6 +32,8 @@ export interface SessionRecord {
    * session of its own at the default upstream.
    */
   readonly home?: string;
+  /** It was being left, and the client went by this connection already: both have a session at the broker. */
+  readonly movingTo?: string;
   readonly subscriptions: readonly {
     readonly filter: string;
     readonly qos: QoS;

@@ -152,6 +152,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     topics: z.array(z.object({ id, ...topic })),
     nextTopicId: z.int().min(1).max(65_536),
     home: text.exactOptional(),
+    movingTo: text.exactOptional(),
     subscriptions: z.array(
       z.object({
         filter: text.refine(isTopicFilter, "no topic filter"),

@@ -11,7 +11,7 @@ import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
 import type { Will } from "../core/types.ts";
 import type { Connection, ConnectionEvents } from "./connection.ts";
-import { type ConnectionSigns, causeOf } from "./connection-end.ts";
+import { type ConnectionSigns, causeOf, noPingResp } from "./connection-end.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
@@ -23,6 +23,8 @@ const receiveMaximumExceeded = 0x93;
 const pingRespType = 13;
 const disconnectType = 14;
 const ticksPerMs = 100;
+/** So long after something was written, and nothing came, the broker is asked whether it is there, and so long it has to answer. */
+const silentMs = 5_000;
 
 /** The link of an attempt. */
 export interface AttemptOwner {
@@ -41,6 +43,8 @@ export interface AttemptOwner {
   onFailed(error: Error): string | undefined;
   onDrain(): void;
   onOver(attempt: Attempt): void;
+  /** Writes PINGREQ. */
+  askForLife(): void;
   /** Writes all that waits, behind it DISCONNECT where MQTT has one with a reason. */
   sayWhy(reasonCode: number): void;
 }
@@ -83,7 +87,14 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   #writingAt: number | undefined;
   #readingAt: number | undefined;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
-  #pings: ("core" | "keepAlive")[] | undefined;
+  #pings: ("core" | "keepAlive" | "life")[] | undefined;
+  /** When the first of what was written left since the broker was heard; undefined: nothing was written since. */
+  #unheardSince: number | undefined;
+  /** Until the broker is asked for a sign of life, then until it is taken to be away. */
+  #watch: NodeJS.Timeout | undefined;
+  #askedAt = 0;
+  /** What was asked for a sign of life waits in the stream behind so many octets. */
+  #waitingOctets = 0;
 
   constructor(owner: AttemptOwner, index: number, will: Will | undefined) {
     this.#owner = owner;
@@ -102,6 +113,49 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   /** What was written leaves: what is written from now on leaves later. */
   noteLeft(): void {
     this.#writingAt = undefined;
+    if (!this.accepted) return;
+    this.#unheardSince ??= performance.now();
+    this.#watch ??= setTimeout(lookForLife, silentMs, this);
+  }
+
+  /** The connection is over, or being ended: nobody looks any more. */
+  endWatch(): void {
+    clearTimeout(this.#watch);
+    this.#watch = undefined;
+  }
+
+  /** Something was written; has nothing come for so long? Then the broker is asked. */
+  lookForLife(): void {
+    this.#watch = undefined;
+    const stream = this.connection?.stream;
+    if (this.#unheardSince === undefined || !this.#isUp || !stream || stream.destroyed) return;
+    const leftMs = this.#unheardSince + silentMs - performance.now();
+    if (leftMs > 1) {
+      this.#watch = setTimeout(lookForLife, leftMs, this);
+      return;
+    }
+    this.#owner.askForLife();
+    this.#askedAt = performance.now();
+    this.#waitingOctets = stream.writableLength;
+    // Timers run before sockets are read: what waits there is read first.
+    this.#watch = setTimeout(() => setImmediate(endWithoutLife, this), silentMs);
+  }
+
+  endWithoutLife(): void {
+    this.#watch = undefined;
+    const stream = this.connection?.stream;
+    if (!this.#isUp || !stream || stream.destroyed) return;
+    const { writableLength } = stream;
+    // It was heard; what was written since has its own time.
+    if (this.#unheardSince === undefined || this.#unheardSince > this.#askedAt) return this.lookForLife();
+    // The question has not left yet, and the broker reads what stands before it.
+    if (writableLength > 0 && writableLength < this.#waitingOctets) {
+      this.#waitingOctets = writableLength;
+      this.#watch = setTimeout(() => setImmediate(endWithoutLife, this), silentMs);
+      return;
+    }
+    this.onFailed(new Error(noPingResp));
+    stream.destroy();
   }
 
   /** We answer a publication of the broker. */
@@ -114,7 +168,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   }
 
   /** PINGREQ is written. */
-  notePing(whose: "core" | "keepAlive"): void {
+  notePing(whose: "core" | "keepAlive" | "life"): void {
     this.#pings ??= [];
     this.#pings.push(whose);
   }
@@ -145,6 +199,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   onOctets(chunk: Buffer): void {
     this.#owner.counters.bytesIn += chunk.length;
     this.#readingAt = undefined;
+    this.#unheardSince = undefined;
     this.#reader.take(chunk);
   }
 
@@ -179,6 +234,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   }
 
   onClosed(): void {
+    this.endWatch();
     this.#owner.onOver(this);
     this.whenClosed?.();
   }
@@ -225,7 +281,9 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     this.#owner.counters.packetsIn++;
     const type = (octets[0] ?? 0) >> 4;
     if (this.#isUp && type !== disconnectType) this.showedLife = true;
-    if (type === pingRespType && this.#pings?.shift() === "core") {
+    const pinged = type === pingRespType ? this.#pings?.shift() : undefined;
+    if (pinged === "life") return;
+    if (pinged === "core") {
       if (this.#isUp) this.#owner.events.pong(this.#owner.request.linkId);
       return;
     }
@@ -275,6 +333,14 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     }
     this.connection?.stream.destroy();
   }
+}
+
+function lookForLife(attempt: Attempt): void {
+  attempt.lookForLife();
+}
+
+function endWithoutLife(attempt: Attempt): void {
+  attempt.endWithoutLife();
 }
 
 /**

@@ -162,6 +162,7 @@ export class MqttLink implements AttemptOwner {
   onOver(attempt: Attempt): void {
     if (attempt.over) return;
     attempt.over = true;
+    attempt.endWatch();
     this.#up = false;
     this.#limits = undefined;
     this.#writer.clear();
@@ -366,6 +367,15 @@ export class MqttLink implements AttemptOwner {
     if (waiting <= this.#options.sendBufferBytesMax) return;
     this.#congested = true;
     this.events.congested(this.request.linkId, true);
+  }
+
+  /** PINGREQ: something was written, and nothing has come for a while. */
+  askForLife(): void {
+    const stream = this.#attempt?.connection?.stream;
+    if (!this.#up || !stream || stream.destroyed) return;
+    this.#writeOut();
+    stream.write(pingReq);
+    this.#attempt?.notePing("life");
   }
 
   /** One write for all that this turn has to say: at its end together with what others say, otherwise at once. */

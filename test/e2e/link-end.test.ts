@@ -150,6 +150,28 @@ describe.each(waysToConnect)("connected by $name", (each) => {
     });
   });
 
+  test("something is written and nothing comes any more: the broker is asked, and then it is silent", async () => {
+    let isDeaf = false;
+    const { broker, upstream, up, end } = await setUp("3.1.1", { answer: () => (isDeaf ? [] : undefined) });
+    await up();
+    isDeaf = true;
+    upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 0, retain: false }, 0, false);
+    expect(await end()).toMatchObject({ cause: "silent" });
+    expect(broker.visits[0]?.packets.map(({ cmd }) => cmd)).toEqual(["connect", "publish", "pingreq"]);
+  });
+
+  test("a broker that answers nothing but the question is there", async () => {
+    const { broker, upstream, seen, up } = await setUp("3.1.1");
+    await up();
+    const asked = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
+    for (let i = 1; i <= 2; i++) {
+      upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, i, false);
+      await until("the question", () => asked() === i);
+    }
+    expect(broker.visits).toHaveLength(1);
+    expect(seen).toEqual(["up"]); // the answer is nobody else's
+  });
+
   test("nobody answers PINGREQ of the keep-alive, though pings of the core were answered before: silent", async () => {
     let pings = 0;
     const { upstream, seen, up, end } = await setUp(

@@ -255,6 +255,7 @@ export class TrialWorld {
       fit: (packets) => packets.slice(0, windowMax - this.#outside.size),
       hasOthers: this.#waitingLines().some(([next]) => next?.suspicion?.isSuspect !== true),
       held: () => this.#waitingLines().filter(([next]) => next?.suspicion?.isSuspect),
+      lines: () => this.#waitingLines(),
       inTurn: (turn, each) => {
         const lines = this.#waitingLines();
         const line = lines[turn % lines.length] ?? [];

@@ -12,6 +12,7 @@ import { onPubAck, onPubComp, onPubRec, onRegAck } from "../session/client-answe
 import { onConnect, onConnectOfOtherVersion, onRepeatedWillMsg, onWillMsg, onWillTopic } from "../session/connect.ts";
 import { cancelPendingConnect } from "../session/connect-outcome.ts";
 import { goesOn, noteMessage } from "../session/heard.ts";
+import { noteTalksOn } from "../session/pending-connects.ts";
 import { onPublish, onPubRel } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
@@ -64,12 +65,18 @@ function onMessage(context: Context, peer: PeerId, message: Message): void {
   const session = context.sessions.byPeer(peer);
   if (session) {
     const isGoodbye = message.type === "DISCONNECT" && !message.duration;
+    if (pending && !isAnswer(message)) noteTalksOn(context, pending, "msgId" in message ? message.msgId : undefined);
     if (noteMessage(context, session, isGoodbye)) onMessageOfClient(context, session, peer, message);
   } else if (pending) {
     context.drop("unexpected-type", { clientId: pending.clientId, peer, detail: `${message.type} before CONNACK` });
   } else {
     onMessageOfStranger(context, peer, message);
   }
+}
+
+/** To what the gateway sent, and maybe long ago: it says nothing about what its client does now. */
+function isAnswer({ type }: Message): boolean {
+  return type === "PUBACK" || type === "PUBREC" || type === "PUBCOMP" || type === "REGACK";
 }
 
 /** True when the message belonged to the set-up. */

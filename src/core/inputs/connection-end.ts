@@ -28,10 +28,13 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
 /**
  * The broker is away: what the client waits for is taken into custody or granted, as its policy says. Where the broker has
  * just closed, not at once: over the next connection it may get its answer, and the gateway never acknowledges a
- * packet that the broker closes for.
+ * packet that the broker closes for. What was not sent yet waits only until an attempt to connect comes to nothing.
  */
 export function answerWithoutBroker(context: Context, link: Link, sessions: Iterable<Session>): void {
-  if (context.now < link.answersFrom) return awaitCustody(context, link);
+  if (context.now < link.answersFrom) {
+    if (link.isMissed) for (const session of sessions) acceptInFlight(context, session, { isUnsentOnly: true });
+    return awaitCustody(context, link);
+  }
   for (const session of sessions) {
     acceptInFlight(context, session);
     grantPendingRequests(context, session);

@@ -35,6 +35,7 @@ import {
 export function onLinkUp(context: Context, link: Link, isPresent: boolean, limits: BrokerLimits): void {
   link.up = true;
   link.wasUp = true;
+  link.isMissed = false;
   if (noteWillAccepted(context, link, isPresent)) return;
   const sessionPresent = isPresent && !link.broker.wasForgotten;
   link.broker.wasForgotten = false;
@@ -72,6 +73,7 @@ export function onLinkRefused(
 
 function noteRefused(context: Context, link: Link, refusal: LinkRefusal, reason: string): void {
   link.up = false;
+  link.isMissed = true;
   reportState(context, link, false, reason);
   const { session, shared } = link;
   if (shared?.isLeaving && refusal === "notSupported") return giveUpLeaving(context, shared, link.upstream);
@@ -125,6 +127,7 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   const { reason, takenOver } = end;
   const wasUp = link.up;
   if (!wasUp) link.broker.sessionUncertain = true;
+  link.isMissed = !wasUp;
   link.up = false;
   link.congested = false;
   if (wasUp) link.downSince = context.now;

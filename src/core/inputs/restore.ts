@@ -13,7 +13,7 @@ import { subscribeAgain } from "../broker/sending.ts";
 import { ask, joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { StoredState, TopicRecord, UplinkRecord } from "../record.ts";
+import type { SessionRecord, StoredState, TopicRecord, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { disconnectClient } from "../session/departure.ts";
 import { watchExpiry } from "../session/expiry.ts";
@@ -80,9 +80,11 @@ function restoreSession(context: Context, stored: StoredState): void {
     if (record.unproven) beginProof(context, session, record.peer);
   }
   const entries = restoreOutbox(context, session, stored);
-  const isMoved = (record.home ?? "") !== homeOf(session);
-  if (isMoved) leaveHome(context, session, stored);
-  else restoreReceived(session, stored, entries);
+  const left = placeToLeave(record, homeOf(session));
+  const isMoved = left !== undefined;
+  if (isMoved) leaveHome(context, session, stored, left);
+  // The ids are those of a connection of its own: if that is the one it comes back to, they hold.
+  if (!isMoved || (left !== (record.home ?? "") && !session.shared)) restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
   if (session.shared)
@@ -106,10 +108,18 @@ function restoreSession(context: Context, stored: StoredState): void {
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
 }
 
+/** Where the last run had a session at the broker for this client, other than the one of now; it may have been on its way. */
+function placeToLeave({ home = "", movingTo }: SessionRecord, now: string): string | undefined {
+  if (home !== now) return home;
+  return movingTo === now ? undefined : movingTo;
+}
+
 /** What it received at QoS 2 and the other broker has not released: it is on disk here. */
-function leaveHome(context: Context, session: Session, { session: record, received }: StoredState): void {
-  const { clientId, home = "", clean } = record;
-  if (beginLeaving(context, session, { home, clean }, received)) return;
+function leaveHome(context: Context, session: Session, stored: StoredState, home: string): void {
+  const { session: record, received } = stored;
+  const { clientId, clean } = record;
+  const isComingBack = home !== (record.home ?? "");
+  if (beginLeaving(context, session, { home, clean }, received) || (isComingBack && !session.shared)) return;
   for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
 }
 

@@ -8,7 +8,7 @@
  */
 
 import { askForCopies } from "../broker/lanes.ts";
-import { closeLink, openShared } from "../broker/links.ts";
+import { awaitCustody, closeLink, openShared } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { recordOfShared } from "../broker/shared-record.ts";
@@ -39,7 +39,8 @@ export function onSharedUp(
     // What was there is gone now; the session to stay begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
     shared.resumes = true;
-    return openShared(context, link.upstream, shared);
+    openShared(context, link.upstream, shared);
+    return waitOn(context, shared);
   }
   shared.isAway = false;
   context.journal.mark({ clientId: shared.key }, () => recordOfShared(shared));
@@ -53,6 +54,13 @@ export function onSharedUp(
     if (pending.session) completePendingConnect(context, pending.session, pending);
   for (const session of sessionsOf(context, shared)) catchUp(context, session);
   if (isService(shared)) onServiceUp(context, link.upstream);
+}
+
+/** Who waited for the connection that is closed waits for the next one, and is answered without it when that takes too long. */
+function waitOn(context: Context, { broker }: SharedConnection<Session>): void {
+  const id = broker.link?.id;
+  const link = id && context.links.get(id);
+  if (link) awaitCustody(context, link);
 }
 
 function catchUp(context: Context, session: Session): void {

@@ -39,6 +39,23 @@ export function takeOut(context: Context, link: Link, suspicion: Suspicion<Excha
     const content = exchange.kind === "publish" ? contentKey(exchange.publication) : "";
     const isSure = named || isKind || !isPublication;
     broker.kinds.noteTakenOut(context.now, { key: kind, client, content, octets, isSure });
+    if (isPublication && !isKind) refuseOthersOfKind(context, broker, kind, client);
+  }
+}
+
+/**
+ * The kind may be learnt now. What came of it later and waits is refused, as what comes from now on is: each would end some
+ * connections more. Not what was accepted: that needs a proof of its own.
+ */
+function refuseOthersOfKind(context: Context, broker: BrokerSession<Session>, kind: string, client: string): void {
+  for (const exchange of [...broker.inFlight.values()]) {
+    if (exchange.kind !== "publish" || exchange.isWill || exchange.accepted || !exchange.origin) continue;
+    const { publication, origin, stage } = exchange;
+    if (stage !== "waiting" && stage !== "sent") continue;
+    if (origin.session.clientId !== client || kindKey(client, publication) !== kind) continue;
+    const octets = publication.payload.byteLength;
+    const verdict = broker.kinds.verdict(context.now, { key: kind, content: contentKey(publication), octets });
+    if (verdict === "refuse") takeOutPublish(context, broker, exchange);
   }
 }
 
@@ -68,7 +85,7 @@ export function takeOutPublish(
   reason: "refused-by-broker" | "topic-not-allowed" = "refused-by-broker",
 ): void {
   const { publication, owner, origin, isWill, accepted } = exchange;
-  const mayBeThere = publication.qos === 2 && (reason === "refused-by-broker" || exchange.sentBefore);
+  const mayBeThere = publication.qos === 2 && (exchange.sentBefore || exchange.stage !== "waiting");
   const clientId = owner?.clientId ?? "";
   const note = (detail: string) => {
     if (reason === "refused-by-broker") context.drop(reason, { clientId, detail }); // else whoever asked has counted it

@@ -32,7 +32,7 @@ import { detachInFlight } from "./duplicates.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { isQuarantined } from "./limits.ts";
 import { newSession } from "./new-session.ts";
-import { beginPendingConnect, bindPendingConnect, forgetPendingConnect } from "./pending-connects.ts";
+import { beginPendingConnect, bindPendingConnect, forgetPendingConnect, noteStep } from "./pending-connects.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
 import { sayNotAdmitted } from "./shut-out.ts";
@@ -102,7 +102,7 @@ function isRepeat(context: Context, caller: Caller): boolean {
       before.clientId === message.clientId && before.dialect === dialect && sameConnect(before.message, message);
     if (!isSame || before.stage === "willMsg") return false;
     if (before.stage === "willTopic") {
-      context.deadlines.set(before.expiry, context.now + context.repetitionMs);
+      noteStep(context, before);
       context.tell(caller, willTopicReq);
     } else context.counters.dropped.repeat++; // the broker's answer is awaited
     return true;
@@ -204,7 +204,7 @@ function forgetDialogue(context: Context): boolean {
 
 export function onWillTopic(context: Context, pending: PendingConnect<Session>, message: WillTopic): void {
   if (pending.stage === "broker") return;
-  context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
+  noteStep(context, pending);
   const { willTopic, qos, retain } = message;
   if (willTopic === undefined) {
     pending.willTopic = undefined;

@@ -7,10 +7,31 @@ import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
+/** Of one dialogue; a client has not so many under way. */
+const askedMax = 100;
+
 /** A CONNECT came. The set-up is forgotten when it takes longer than a client repeats itself. */
 export function beginPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   context.pendingConnects.set(pending.peer, pending);
+  noteStep(context, pending);
+}
+
+/** A step of the set-up came: its time begins anew. */
+export function noteStep(context: Context, pending: PendingConnect<Session>): void {
+  pending.heardAt = context.now;
   context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
+}
+
+/**
+ * During a will dialogue the client of before asks for something from the same address. The CONNECT may have been a late
+ * copy, of which the client knows nothing: what it asks from now on is answered. When T_retry has gone by without a step of the
+ * dialogue, the client would have repeated itself if it were in one, so there is none.
+ */
+export function noteTalksOn(context: Context, pending: PendingConnect<Session>, msgId: number | undefined): void {
+  if (pending.stage === "broker") return;
+  if (context.now - pending.heardAt >= context.retryOf(pending).intervalMs)
+    return forgetPendingConnect(context, pending);
+  if (msgId !== undefined && pending.asked.size < askedMax) pending.asked.add(msgId);
 }
 
 /** Everything is known: from now on it holds up this session. */

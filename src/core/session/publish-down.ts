@@ -193,7 +193,9 @@ function register(
 }
 
 function startFlight(context: Context, session: Session, entry: OutboxEntry): void {
-  noteTry(session, entry.unanswered?.isAside === true);
+  const isAside = entry.unanswered?.isAside === true;
+  noteTry(session, isAside);
+  if (isAside) outboxAllow(session);
   session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session), isAgain: entry.msgId !== 0 };
   if (entry.msgId === 0) {
     outboxAllow(session);

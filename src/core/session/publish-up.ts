@@ -8,6 +8,7 @@ import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts
 import { verdictOn } from "../broker/door.ts";
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
 import { takesPublication } from "../broker/limits.ts";
+import { awaitCustody } from "../broker/links.ts";
 import { mayPublish } from "../broker/rights.ts";
 import { reasonOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
@@ -36,7 +37,7 @@ import {
 import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { confirm } from "./session-record.ts";
-import { acceptPublish, isForBacklog } from "./store-and-forward.ts";
+import { acceptPublish, isBrokerExpected, isForBacklog } from "./store-and-forward.ts";
 import { isTimeAsked, tellTime } from "./time.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
@@ -97,6 +98,8 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
   if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
   if (verdict === "suspect") return publishSuspect(context, session, message, publication);
+  if (isBrokerExpected(context, session, message) && isStoreAndForward(context, session.clientId))
+    return publishSoon(context, session, message, publication);
   if (isForBacklog(context, session, message)) {
     const why = acceptPublish(context, session, message, publication);
     if (why !== undefined) return refuse(context, session, message, "congestion", why);
@@ -139,6 +142,17 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
     return refuse(context, session, message, "congestion", "uplink-congested");
   if (message.qos === 2 && !makeRoomForTaken(context, session))
     return refuse(context, session, message, "congestion", "uplink-congested");
+  context.counters.publishedUp++;
+  return publishWithAnswer(context, session, message, publication);
+}
+
+/** It waits for the next connection. When that takes too long, it is taken into custody (inputs/connection-end.ts). */
+function publishSoon(context: Context, session: Session, message: Publish, publication: Publication): boolean {
+  if (message.qos === 2 && (context.storeFails || !makeRoomForTaken(context, session)))
+    return refuse(context, session, message, "congestion", "uplink-congested");
+  const id = session.broker.link?.id;
+  const link = id && context.links.get(id);
+  if (link) awaitCustody(context, link);
   context.counters.publishedUp++;
   return publishWithAnswer(context, session, message, publication);
 }

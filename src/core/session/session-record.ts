@@ -2,7 +2,7 @@
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { assumedDialect } from "../speech.ts";
-import { homeOf, type Session } from "../state/session.ts";
+import { homeOf, placeOf, type Session } from "../state/session.ts";
 import { recordOfTopic, type Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
 import { beginProof, prove } from "./proof.ts";
@@ -34,6 +34,7 @@ function storedRecordOf(session: Session): SessionRecord {
     topics: [],
     nextTopicId: session.registry.next,
     ...(homeOf(session) !== "" && { home: homeOf(session) }),
+    ...(session.leaves !== undefined && { movingTo: placeOf(session) }),
     subscriptions: [...session.subscriptions.values()].map(({ filter, qos, by, predefinedId, isRefused }) => ({
       filter,
       qos,

@@ -35,6 +35,18 @@ export function isForBacklog(context: Context, session: Session, message: Publis
   return (!isLive || mayNotPass) && isStoreAndForward(context, session.clientId);
 }
 
+/**
+ * The broker has closed the connection a moment ago, or the gateway has only started: the next connection comes soon, and
+ * over it the broker answers by itself. So nothing is acknowledged for which it would close again.
+ */
+export function isBrokerExpected(context: Context, session: Session, message: Publish): boolean {
+  const { broker, account, publishesInFlight } = session;
+  const { link } = broker;
+  if (message.qos <= 0 || !link || link.up || link.isMissed || context.now >= link.answersFrom) return false;
+  if (account.backlog.count > 0 || account.accepted > 0) return false; // it may not pass them
+  return publishesInFlight.size < context.options.clients.uplinkInFlightMax;
+}
+
 /** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest may make way, later. */
 function obstacle(
   context: Context,
@@ -119,11 +131,15 @@ function answer(
 }
 
 /** The connection is gone: what the client waits for becomes ours, and it is answered. */
-export function acceptInFlight(context: Context, session: Session): void {
+export function acceptInFlight(
+  context: Context,
+  session: Session,
+  { isUnsentOnly }: { isUnsentOnly: boolean } = { isUnsentOnly: false },
+): void {
   const { broker, publishesInFlight, clientId } = session;
   for (const [msgId, exchange] of publishesInFlight) {
     const { origin, stage, publication } = exchange;
-    if (!origin) continue;
+    if (!origin || (isUnsentOnly && (stage !== "waiting" || exchange.sentBefore))) continue;
     if (stage === "released") {
       settle(session, exchange);
       context.tell(session, { type: "PUBCOMP", msgId });

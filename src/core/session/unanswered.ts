@@ -5,7 +5,8 @@
  * copy and `retry.limit` more) proves nothing, and costs nobody anything: who was heard since the first copy is not lost,
  * the message stands aside and others go. Who said nothing at all is sent one other message first, if one waits: many devices
  * only listen for longer than a round takes. It is tried again after 1, 2, 4 ... rounds, with a sleeper in a later wake-up,
- * when nothing else waits. It is given up after three rounds, or five wake-ups, *between which something else that was sent
+ * when nothing else waits; if fresh ones fill the wake-ups, it takes the last place of one, or after some of them the first
+ * (`Outbox.next`). It is given up after three rounds, or five wake-ups, *between which something else that was sent
  * to this client was answered*: then the way was open and the client there, and still. A good message goes this way only
  * if all its copies were lost: at 30 % loss each way and `retry.limit` 5 five times in a million. A wake-up may end a round
  * early, so as many copies as three rounds have is asked for as well; once they have been sent, a round is a single copy.
@@ -154,6 +155,7 @@ function noteRound(context: Context, session: Session): Unanswered | undefined {
   history.isAside = true;
   history.heardThen = heard;
   history.wakeUp = outbox.wakeUps;
+  outbox.vainAt = context.now;
   history.until = context.now + Math.min(2 ** (history.rounds - 1), pauseRoundsMax) * context.roundMs(session);
   return history;
 }

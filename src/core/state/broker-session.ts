@@ -30,6 +30,8 @@ export interface Connection {
   downSince: Instant | undefined;
   /** While it is down, or not there yet: before this instant nobody is answered in the broker's stead. */
   answersFrom: Instant;
+  /** An attempt to connect has come to nothing since: the broker is not there. */
+  isMissed: boolean;
   limits: BrokerLimits;
   readonly clean: boolean;
   /** Opened for a session of an earlier run of the gateway. */
@@ -213,6 +215,7 @@ export class BrokerSession<Client extends ExchangeClient> {
       fit: (packets) => this.#fitting(packets, limits),
       hasOthers: this.#lines.hasOthers() || now < this.expectsMoreUntil,
       held: () => this.#lines.held(),
+      lines: () => this.#lines.all(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
     };
     const choice = this.search.choose(now, waiting);

@@ -45,6 +45,7 @@ export function newLink(init: {
     downSince: undefined,
     limits: noLimits,
     answersFrom: 0,
+    isMissed: false,
     retest: undefined,
     custody: undefined,
   };

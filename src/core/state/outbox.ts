@@ -54,6 +54,9 @@ export type InFlight = Round &
  */
 const msgIdMax = 0x7fff;
 
+/** Wake-ups in a row in which fresh messages may leave no turn for what stands aside. */
+const passedOverMax = 3;
+
 /** Sent and not finished, at most: beyond, nothing new is begun, so that there are always free MsgIds. */
 const openMax = 1_000;
 
@@ -77,6 +80,8 @@ export class Outbox {
   /** Wake-ups, counted; and the last one in which something was tried that stands aside: one is enough. */
   wakeUps = 0;
   triedAsideIn = 0;
+  /** When a round last ended without an answer. */
+  vainAt: Instant = Number.NEGATIVE_INFINITY;
   /** `Session.heard` when last another message was tried because nothing was heard in a whole round. */
   silentAt = -1;
   inFlight: InFlight | undefined = undefined;
@@ -167,7 +172,10 @@ export class Outbox {
 
   /**
    * What is to be sent next: the first that does not stand aside; else of those that do and whose time has come the one
-   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others.
+   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others, if
+   * they were served for so long.
+   * With a sleeper, what fresh messages left no turn for in one wake-up has the last place in the next ones, and the first
+   * one after `passedOverMax` of them: the client may not listen long enough for the last.
    */
   next(now: Instant, { isAwake, overdueMs }: { isAwake: boolean; overdueMs: number }): OutboxEntry | undefined {
     if (this.#tried === 0 && this.names.size === 0) return this.head();
@@ -189,8 +197,16 @@ export class Outbox {
         dueHistory = history;
       }
     }
-    const isOverdue = !isAwake && dueHistory !== undefined && dueHistory.until + overdueMs < now;
+    if (!dueHistory) return first;
+    const hasServed = this.vainAt + overdueMs <= now; // or some that are overdue in turn would leave the others nothing
+    const isOverdue = isAwake ? this.#wasPassedOver(dueHistory) : dueHistory.until + overdueMs < now && hasServed;
     return isOverdue ? due : (first ?? due);
+  }
+
+  /** Were there wake-ups in which nothing that stands aside was tried, and is it the turn of this one for that? */
+  #wasPassedOver({ wakeUp }: Unanswered): boolean {
+    const missed = this.wakeUps - Math.max(wakeUp, this.triedAsideIn) - 1;
+    return missed >= passedOverMax || (missed > 0 && this.allowance <= 1);
   }
 
   /** When the first of those that stand aside is tried again with an active client; undefined = none does. */

@@ -1,7 +1,7 @@
 /** A CONNECT that is not answered yet: the will dialogue, and the wait for the broker. Forgotten when it takes too long. */
 import { Deadline } from "../deadlines.ts";
 import type { Speech } from "../speech.ts";
-import type { PeerId, QoS, Will } from "../types.ts";
+import type { Instant, PeerId, QoS, Will } from "../types.ts";
 import type { Connect } from "../words.ts";
 
 export type PendingConnectStage =
@@ -39,6 +39,10 @@ export class PendingConnect<Client> implements Caller {
   isNew = false;
   /** The client comes out of sleep on a session that goes on: its topic ids hold. */
   wakes = false;
+  /** When something of the set-up was heard last. */
+  heardAt: Instant = 0;
+  /** MsgIds under which the client at this address has asked for something since: see `noteTalksOn`. */
+  readonly asked = new Set<number>();
   readonly expiry: Deadline<PendingConnect<Client>, "pendingConnect"> = new Deadline<
     PendingConnect<Client>,
     "pendingConnect"

@@ -21,6 +21,13 @@ export const searchFigures = {
   differentDeathsOfOne: 8,
   /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
   walkMax: 8,
+  /** Behind those that have died already it is looked so far back for one that has not. */
+  depthMax: 200,
+  /**
+   * Two have died unanswered, and nobody is left but packets that have died before: so long it is waited for a witness, before one
+   * of those dies and the broker counts as sick.
+   */
+  witnessAwaitedMs: 30_000,
   /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
   turnsMax: 64,
   deathsBeforeWalk: 2,

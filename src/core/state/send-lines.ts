@@ -120,11 +120,16 @@ export class SendLines<Client extends ExchangeClient> {
     return this.#held.values();
   }
 
-  /** The n-th when owners take turns, each with its first few. */
-  inTurn(turn: number, each: number): Exchange<Client> | undefined {
-    const lines = [...this.#held.values(), ...this.#exactlyOnce.values(), ...this.#free.values()]
+  /** What really waits, line by line. */
+  all(): (readonly Exchange<Client>[])[] {
+    return [...this.#held.values(), ...this.#exactlyOnce.values(), ...this.#free.values()]
       .map((own) => own.filter(this.#waits))
       .filter((own) => own.length > 0);
+  }
+
+  /** The n-th when owners take turns, each with its first few. */
+  inTurn(turn: number, each: number): Exchange<Client> | undefined {
+    const lines = this.all();
     // Each turn one further back too: should every line be headed by a forbidden packet, the second turn passes.
     const place = turn % lines.length;
     const own = lines[place];

@@ -188,8 +188,13 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
 }
 
 /** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
-export function homeOf({ shared, upstream, leaves }: Session): string {
-  return leaves ?? shared?.upstreamKey ?? upstream.name;
+export function homeOf(session: Session): string {
+  return session.leaves ?? placeOf(session);
+}
+
+/** The connection that the client goes by now. */
+export function placeOf({ shared, upstream }: Session): string {
+  return shared?.upstreamKey ?? upstream.name;
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

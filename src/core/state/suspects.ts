@@ -50,6 +50,13 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Whose turn it is, with a sick broker, and to be a scout. */
   #sickTurn = 0;
   #scoutTurn = 0;
+  /**
+   * What has died alone and was not answered since, also while the broker counted as sick. It is no evidence: whoever is tried
+   * next is somebody else, if there is one.
+   */
+  readonly #died = new WeakSet<Packet>();
+  /** When one more different packet died. */
+  #dyingSince: Instant = 0;
   /** Ends since the last answer. */
   #quick = 0;
   /** Tests that died since somebody was taken out. */
@@ -191,6 +198,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #learn(packet: Packet, now: Instant): void {
+    this.#died.delete(packet);
     this.#dying = nobody;
     this.#isSick = false;
     const { suspicion } = packet;
@@ -259,12 +267,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     identify: (packet: Packet) => Identity,
   ): Suspicion<Packet> | undefined {
     this.#rounds++;
+    const group = testing.filter((packet) => outside.includes(packet));
+    const [only] = group;
+    if (only && group.length === 1) this.#died.add(only);
     if (this.#isSick) {
       this.#sickTurn++; // nobody is to blame while nobody gets through
       return undefined;
     }
-    const group = testing.filter((packet) => outside.includes(packet));
-    const [only] = group;
     if (only && group.length === 1 && outside.length === 1) {
       const suspicion = only.suspicion ?? this.#identified(only, identify);
       return suspicion && this.#strike(now, suspicion, end.named);
@@ -289,7 +298,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.named ||= isNamed;
     this.#suspicions.setSuspect(suspicion, true);
     this.#suspicions.noteChanged(suspicion);
-    if (!this.#dying.includes(suspicion)) this.#dying = [...this.#dying, suspicion];
+    if (!this.#dying.includes(suspicion)) {
+      this.#dying = [...this.#dying, suspicion];
+      this.#dyingSince = now;
+    }
     if (this.#isBroker()) {
       this.#becomeSick();
       return undefined;
@@ -347,6 +359,8 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
+    const untried = this.#untried(waiting);
+    if (untried) return this.#test(now, [untried]);
     const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
     if (!packet) return nothing;
     if (fits(waiting, packet)) return this.#test(now, [packet]);
@@ -356,6 +370,25 @@ export class Suspects<Packet extends Searched<Packet>> {
       if (other && fits(waiting, other)) return this.#test(now, [other]);
     }
     return { kind: "hold", until: undefined };
+  }
+
+  /**
+   * One that has not died yet: of the first few of each client, or else from as far behind as it is looked. Many forbidden
+   * packets in a row look like a sick broker, and what is good behind them would never get its turn.
+   */
+  #untried(waiting: Waiting<Packet>): Packet | undefined {
+    const lines = [...waiting.lines()];
+    const inTurn = lines.map((_, i) => lines[(this.#sickTurn + i) % lines.length] ?? nobody);
+    const mayBeTried = (packet: Packet) => !this.#died.has(packet) && fits(waiting, packet);
+    for (const line of inTurn) {
+      const found = line.slice(0, figures.walkMax).find(mayBeTried);
+      if (found) return found;
+    }
+    for (const line of inTurn) {
+      const found = line.slice(figures.walkMax, figures.depthMax).findLast(mayBeTried);
+      if (found) return found;
+    }
+    return undefined;
   }
 
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
@@ -374,7 +407,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     );
     const isWalk = isAllHeld || (isAlone && !struck.some(({ witnessed }) => witnessed));
     const walker = isWalk ? this.#walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk) : undefined;
-    const dueFresh = fresh.filter(({ nextTry }) => nextTry <= now);
+    const dueFresh = this.#untriedFirst(fresh.filter(({ nextTry }) => nextTry <= now));
     if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
       const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
       return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
@@ -384,6 +417,11 @@ export class Suspects<Packet extends Searched<Packet>> {
       return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
+    // One more death would make the broker a sick one, and undo what was learnt: somebody else may come to be the witness.
+    const waitsUntil = this.#dyingSince + figures.witnessAwaitedMs;
+    const next = dueStruck[0] ?? dueFresh[0];
+    const isThird = next !== undefined && !this.#dying.includes(next) && this.#hasDied(next);
+    if (isAllHeld && !walker && isThird && now < waitsUntil) return { kind: "flow", until: waitsUntil };
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
     if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
@@ -399,16 +437,32 @@ export class Suspects<Packet extends Searched<Packet>> {
    */
   #walk(struck: readonly Suspicion<Packet>[], waiting: Waiting<Packet>, deathsMin: number): Packet | undefined {
     let second: Packet | undefined;
+    let third: Packet | undefined;
     for (const line of waiting.held()) {
       const first = line[0]?.suspicion;
       if (!first || !struck.includes(first) || first.deaths < deathsMin) continue;
-      for (const packet of line.slice(0, figures.walkMax)) {
+      let tried = 0;
+      for (const [place, packet] of line.slice(0, figures.depthMax).entries()) {
         if (!fits(waiting, packet)) continue;
+        if (this.#died.has(packet)) {
+          if (place < figures.walkMax && !packet.suspicion?.deaths) third ??= packet;
+          continue;
+        }
+        if (++tried > figures.walkMax) break;
         if (!packet.suspicion?.isSuspect) return packet;
         if (packet.suspicion.deaths === 0) second ??= packet;
       }
     }
-    return second;
+    return second ?? third;
+  }
+
+  #untriedFirst(suspicions: readonly Suspicion<Packet>[]): readonly Suspicion<Packet>[] {
+    const died = suspicions.filter((suspicion) => this.#hasDied(suspicion));
+    return died.length === 0 ? suspicions : [...suspicions.filter((one) => !died.includes(one)), ...died];
+  }
+
+  #hasDied({ packets }: Suspicion<Packet>): boolean {
+    return packets.some((packet) => this.#died.has(packet));
   }
 
   /**
@@ -417,13 +471,18 @@ export class Suspects<Packet extends Searched<Packet>> {
    */
   #nextScout(waiting: Waiting<Packet>): Packet | undefined {
     let second: Packet | undefined;
+    let third: Packet | undefined;
     for (let i = 0; i < figures.walkMax; i++) {
       const packet = waiting.inTurn(this.#scoutTurn++, figures.walkMax);
       if (packet && !fits(waiting, packet)) continue;
+      if (packet && this.#died.has(packet)) {
+        if (!packet.suspicion?.deaths) third ??= packet;
+        continue;
+      }
       if (!packet?.suspicion?.isSuspect) return packet;
       if (packet.suspicion.deaths === 0) second ??= packet;
     }
-    return second;
+    return second ?? this.#untried(waiting) ?? third;
   }
 
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {

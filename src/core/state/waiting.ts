@@ -11,6 +11,8 @@ export interface Waiting<Packet> {
   readonly hasOthers: boolean;
   /** The lines whose next packet is a suspect, each from its first on. */
   held(): Iterable<readonly Packet[]>;
+  /** All lines, each from its first on. */
+  lines(): Iterable<readonly Packet[]>;
   /** The n-th when clients take turns, each with its first few. */
   inTurn(turn: number, each: number): Packet | undefined;
 }

@@ -156,8 +156,8 @@ describe("publications of clients [4.2]", () => {
 
   describe("a SUBSCRIBE before the first connection stands", () => {
     const policy = { ...testOptions.uplink.policyOf(""), whenAway: "store" as const };
-    const starting = () => {
-      const upstream = { ...testOptions.upstream, mode: "aggregating" as const };
+    const starting = (over: Partial<CoreOptions["upstream"]> = {}) => {
+      const upstream = { ...testOptions.upstream, mode: "aggregating" as const, ...over };
       const gateway = new Bench({ durable: true, uplink: { ...testOptions.uplink, policyOf: () => policy }, upstream });
       gateway.client(connect({ clientId: "a" }), a).gets("CONNACK");
       gateway.client(subscribe("ab"), a).gets();
@@ -174,6 +174,12 @@ describe("publications of clients [4.2]", () => {
       const gateway = starting();
       expect(gateway.link("gateway").down().message("SUBACK").returnCode).toBe(0);
       expect(gateway.client(subscribe("cd", 1, 2), a).message("SUBACK").returnCode).toBe(0);
+    });
+
+    test("is granted after 5 s also where the connection that ended the old session stood, and the next one hangs", () => {
+      const gateway = starting({ serviceClientId: "early" });
+      gateway.link("early").up().asks("closeLink", "openLink");
+      expect(gateway.after(5_000).message("SUBACK").returnCode).toBe(0);
     });
 
     test("is granted after 5 s in which nothing came of the attempt", () => {

@@ -1,5 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { Bench, connect, disconnect, elsewhere, here, octets, ping, publish, sleep } from "../../helpers/bench.ts";
+import {
+  Bench,
+  connect,
+  disconnect,
+  elsewhere,
+  here,
+  octets,
+  ping,
+  publish,
+  sleep,
+  subscribe,
+  wake,
+} from "../../helpers/bench.ts";
 
 const willTopic = { type: "WILLTOPIC", qos: 1, retain: true, willTopic: "w" } as const;
 const willMsg = { type: "WILLMSG", willMsg: octets("gone") } as const;
@@ -272,5 +284,79 @@ describe("strangers [i2] [5.4.21] [i10] [6.12]", () => {
       .up()
       .effects.filter((e) => e.kind === "send");
     expect(send).toMatchObject({ to: `${here}#1234`, message: { type: "CONNACK" } });
+  });
+});
+
+describe("a late copy of a CONNECT with will: the session that goes on, of a client that talks on [6.2] [6.3]", () => {
+  const withWill = connect({ will: true, cleanSession: false });
+
+  /** Connected with a will, and it has said something since: then the copy comes. */
+  function copied(): Bench {
+    const bench = new Bench();
+    bench.client(withWill).gets("WILLTOPICREQ");
+    bench.client(willTopic).gets("WILLMSGREQ");
+    bench.client(willMsg);
+    bench.link().up().gets("CONNACK");
+    bench.subscribed("t");
+    bench.client(publish({ topicIdType: "short", topicId: 0x6162, msgId: 7 })).asks("publish");
+    bench.client(withWill).gets("WILLTOPICREQ");
+    return bench;
+  }
+
+  test.each([
+    [1, "puback", "PUBACK"],
+    [2, "pubrec", "PUBREC"],
+  ] as const)("what it publishes at QoS %i is answered", (qos, ack, answer) => {
+    const bench = copied();
+    const { packetId } = bench
+      .client(publish({ topicIdType: "short", topicId: 0x6162, msgId: 8, qos }))
+      .effect("publish");
+    bench.link().acks(ack, packetId).gets(answer);
+  });
+
+  test("what it subscribes to and unsubscribes from is answered", () => {
+    const bench = copied();
+    const { packetId } = bench.client(subscribe("x", 1, 9)).effect("subscribe");
+    bench.link().acks("suback", packetId, 1).gets("SUBACK");
+    const { packetId: end } = bench
+      .client({ type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 10, topic: "x" })
+      .effect("unsubscribe");
+    bench.link().acks("unsuback", end).gets("UNSUBACK");
+  });
+
+  test("what it asked for before the copy is answered when it repeats it", () => {
+    const bench = copied();
+    bench.client(publish({ topicIdType: "short", topicId: 0x6162, msgId: 7, dup: true })).gets();
+    bench.link().acks("puback", 2).gets("PUBACK");
+  });
+
+  test("messages for it go on when it says something after T_retry", () => {
+    const bench = copied();
+    bench.link().delivers({}).gets();
+    bench.client(ping).gets("PINGRESP");
+    bench.after(10_000).gets();
+    bench.client(ping).gets("PINGRESP", "PUBLISH");
+  });
+
+  test("a sleeper is handed over what waits when it asks after T_retry", () => {
+    const bench = copied();
+    bench.client(ping);
+    bench.after(50_000);
+    bench.client(sleep(600)).gets("DISCONNECT");
+    bench.client(withWill).gets("WILLTOPICREQ");
+    bench.link().delivers({});
+    bench.client(wake()).gets();
+    bench.after(10_000).gets();
+    bench.client(wake()).gets("PUBLISH");
+  });
+
+  test("one that has begun anew hears nothing of before, and its dialogue goes on", () => {
+    const bench = copied();
+    bench.link().delivers({}).gets();
+    bench.link().acks("puback", 2).gets();
+    bench.after(9_000);
+    bench.client(willTopic).gets("WILLMSGREQ");
+    bench.after(9_000);
+    bench.client(willMsg).gets("CONNACK", "REGISTER");
   });
 });

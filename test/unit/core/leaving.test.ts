@@ -1,5 +1,5 @@
 /** The configuration has changed since the last run: MQTT sessions that clients do not go by any more are left in order. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { StoredState } from "../../../src/core/record.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
@@ -93,6 +93,48 @@ test("the gateway dies meanwhile: the next run goes on with it [4.2]", () => {
   second.note(second.bench.link("c1").up(true));
   const third = new GatewayRun("aggregating", second);
   third.bench.link("c1").up(true).asks("unsubscribe");
+});
+
+describe("changed back before that is over: both sessions are left or taken up, and what waits there is handed over [4.2]", () => {
+  test("its own, shared, its own", () => {
+    const first = new GatewayRun("transparent").begin("c1");
+    const second = new GatewayRun("aggregating", first);
+    const { packetId } = second.note(second.bench.link("c1").up(true)).effect("unsubscribe");
+    second.note(second.bench.client(sleep(601))); // what the start wrote is not in the table of these tests
+    second.note(second.bench.link("c1").acks("unsuback", packetId));
+    second.note(second.bench.link("gateway").up());
+    second.note(second.bench.link("gateway").up()).asks("subscribe");
+    const { bench } = new GatewayRun("transparent", second);
+    expect(bench.links.has("c1")).toBe(false); // its subscription would stand beside that of the shared one
+    bench.link("gateway").delivers(later).asks("ackBroker");
+    expect(bench.core.session("c1")?.view.waitingMessages).toBe(1);
+    bench.link("gateway").acks("unsuback", 1).asks("openLink");
+    expect(bench.link("c1").up(true).effect("subscribe").topicFilter).toBe("x/y");
+    bench.link("c1").delivers(once);
+    expect(bench.core.session("c1")?.view.waitingMessages).toBe(2);
+  });
+
+  test("shared, its own, shared", () => {
+    const first = new GatewayRun("aggregating").begin("gateway");
+    const second = new GatewayRun("transparent", first);
+    second.note(second.bench.client(sleep(601)));
+    second.note(second.bench.link("gateway").acks("unsuback", 1));
+    second.note(second.bench.link("c1").up()).asks("subscribe");
+    second.note(second.bench.link("c1").delivers(once)).asks("ackBroker");
+    const { bench } = new GatewayRun("aggregating", second);
+    expect([...bench.links.keys()]).toEqual(["c1"]);
+    const { packetId } = bench.link("c1").up(true).effect("unsubscribe");
+    bench
+      .link("c1")
+      .delivers({ ...once, dup: true })
+      .asks("ackBroker"); // it is known
+    bench.link("c1").delivers(later).asks("ackBroker");
+    expect(bench.core.session("c1")?.view.waitingMessages).toBe(2);
+    bench.link("c1").acks("unsuback", packetId).asks("openLink");
+    expect(bench.link("gateway").up(true).effect("subscribe").topicFilter).toBe("x/y");
+    bench.after(2_000).asks("closeLink", "openLink");
+    bench.link("c1").up().asks("closeLink");
+  });
 });
 
 test("the broker is away at the start: clients that it knows go on all the same [4.2]", () => {

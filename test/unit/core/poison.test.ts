@@ -278,6 +278,31 @@ describe("a publication", () => {
     expect(broker.bench.after(0).drops).toEqual([]);
   });
 
+  test("one that comes just after the broker has closed waits for the next connection, and hears the broker's answer", () => {
+    const broker = transparent();
+    broker.up = false;
+    broker.take(broker.bench.link().down(false, closed));
+    say(broker, bad, 1);
+    say(broker, "good", 2);
+    broker.after(40);
+    say(broker, "more", 3);
+    broker.after(40);
+    expect(broker.got).toEqual(["good", "more"]);
+    expect(broker.answers("PUBACK").toSorted()).toEqual([0, 0, 3]);
+  });
+
+  test.each([
+    ["an attempt to connect comes to nothing", 0, true],
+    ["five seconds are over", 5_000, false],
+  ])("it is accepted when %s", (_when, ms, isMissed) => {
+    const { run, bench } = transparent();
+    run.keep(bench.link().down(false, closed));
+    run.keep(bench.client(publish({ data: octets("x"), msgId: 1 }))).gets();
+    run.keep(bench.after(ms));
+    if (isMissed) run.keep(bench.link().down(false, { cause: "network" })).gets("PUBACK");
+    run.keep(bench.client(publish({ data: octets("y"), msgId: 2 }))).gets("PUBACK");
+  });
+
   test("one that was outside when the broker closed is not acknowledged before five seconds without it", () => {
     const { run, bench } = transparent();
     run.keep(bench.client(publish({ data: octets("x"), msgId: 1 }))).asks("publish");
@@ -409,6 +434,21 @@ describe("over a shared connection", () => {
     },
   );
 
+  test.each([1, 2] as const)(
+    "several of one kind at QoS %i that wait for their answers: when it is learnt, the others are refused and end nothing more",
+    (qos) => {
+      const broker = shared(isBadKind);
+      for (let i = 0; i < 8; i++) say(broker, `${bad} ${i}`, 1 + i, qos);
+      for (let i = 0; i < 60; i++) {
+        broker.take(broker.bench.client(publish({ data: octets(`d${i}`), msgId: 1 + i }), "udp/192.0.2.2:2"));
+        broker.after(1);
+      }
+      expect(broker.answers("PUBACK").filter((code) => code === 3)).toHaveLength(8);
+      expect(broker.ends).toBeLessThanOrEqual(16);
+      expect(broker.got).toHaveLength(60);
+    },
+  );
+
   test("a filter that was granted and is refused later is kept, shown and not asked for", () => {
     const broker = shared(isForbidden);
     const { bench } = broker;
@@ -498,6 +538,8 @@ describe("over a shared connection", () => {
     const other = "udp/192.0.2.2:2";
     broker.take(bench.client(publish({ data: octets(bad), msgId: 1 }), other));
     while (broker.ends < 2) broker.after(1);
+    broker.up = false;
+    broker.take(bench.link("gateway").down(false, { cause: "network" }));
     broker.unanswered.add("one");
     say(broker, "one", 1, 1);
     say(broker, "two", 2, 2);

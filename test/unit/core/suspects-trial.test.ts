@@ -60,6 +60,13 @@ describe("a poison at the head of each client", () => {
     expect(silence).toBeLessThan(15);
   });
 
+  test("also where each says something else once a minute only: that is waited for, and few connections end", () => {
+    const trial = { clients: 10, rate: 1 / 60, poison: heads(10, 1), untilSeconds: 900 };
+    const { good, poison, ends } = worst(trial, { but: [] });
+    expect({ good, poison }).toEqual({ good: 0, poison: [10, 10] });
+    expect(ends).toBeLessThan(20 * 10);
+  });
+
   test("also two in a row of each", () => {
     const { good, poison, silence } = worst({ clients: 3, poison: heads(3, 2), untilSeconds: 600 }, { but: [] });
     expect({ good, poison }).toEqual({ good: 0, poison: [6, 6] });
@@ -78,6 +85,16 @@ describe("a client alone on its connection", () => {
     const { good, poison } = worst({ clients: 1, poison: [one[0], one[0], one[0], one[0], one[0]], untilSeconds: 400 });
     expect({ good, poison }).toEqual({ good: 0, poison: [5, 5] });
   });
+
+  test.each([8, 12, 20])(
+    "also %i in a row: behind more than are tried beside the order it is looked for one that passes",
+    (count) => {
+      const poison = Array.from({ length: count }, () => one[0]);
+      const { good, poison: found, slowest } = worst({ clients: 1, poison, untilSeconds: 900 });
+      expect({ good, found }).toEqual({ good: 0, found: [count, count] });
+      expect(slowest).toBeLessThan(300);
+    },
+  );
 
   test("one packet in the world needs two minutes, and ends few connections", () => {
     const { good, poison, slowest, ends } = worst({ clients: 1, rate: 0, poison: one, untilSeconds: 600 });

@@ -70,6 +70,7 @@ class Bench {
       fit: (packets) => packets,
       hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
       held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
+      lines: waiting,
       inTurn: (turn, each) => {
         const line = waiting()[turn % waiting().length] ?? [];
         return line[Math.floor(turn / waiting().length) % Math.min(line.length, each)];

@@ -169,6 +169,22 @@ describe("a message that an active client never takes [i40] [6.13]", () => {
     expect(turn.message("PUBLISH").data).toEqual(octets("small"));
   });
 
+  test("however many there are: each costs one round, and then what is good goes", () => {
+    const bench = subscribed();
+    for (let i = 0; i < 5; i++) bench.link().delivers({ payload: big });
+    bench.link().delivers({ payload: octets("small") });
+    for (let i = 0; i < 4; i++) roundWithPings(bench);
+    const good = roundWithPings(bench).message("PUBLISH");
+    expect(good.data).toEqual(octets("small"));
+    // With nothing else waiting, they are tried again; what comes waits for one round of one of them.
+    expect(bench.client(pubAck(good)).message("PUBLISH").data).toEqual(big);
+    bench
+      .link()
+      .delivers({ payload: octets("later") })
+      .gets();
+    expect(roundWithPings(bench).message("PUBLISH").data).toEqual(octets("later"));
+  });
+
   test("an acknowledgement that comes while it stands aside and another is in flight counts", () => {
     const bench = subscribed();
     const slow = bench.link().delivers({ payload: big, packetId: 7 }).message("PUBLISH");
@@ -328,6 +344,63 @@ describe("a message that a sleeper never takes [i40] [6.13]", () => {
     const later = bench.client(wake()).message("PUBLISH");
     expect(later.data).toEqual(octets("later"));
     expect(bench.client(pubAck(later)).message("PUBLISH").data).toEqual(big);
+  });
+
+  describe("fresh ones come for each wake-up", () => {
+    /** Two wake-ups of two, so that the first of them stands aside; from then on `count` fresh messages come for each. */
+    function asideOfSleeper(perWake: number): Bench {
+      const bench = subscribed({ buffer: { perWakeMaxOf: () => perWake } });
+      bench.client(sleep(60_000));
+      bench.link().delivers({ payload: big });
+      bench.link().delivers({ payload: octets("small") });
+      bench.client(wake()).gets("PUBLISH");
+      bench.after(6_000);
+      bench.client(wake()).gets("PUBLISH");
+      bench.after(6_000);
+      const turn = bench.client(wake());
+      if (perWake > 1) bench.client(pubAck(turn.message("PUBLISH"))).gets("PINGRESP");
+      return bench;
+    }
+
+    /** One wake-up with so many fresh messages; answers what was sent, the big one is not answered. */
+    function wakeUp(bench: Bench, fresh: number, goesOn: boolean): { sizes: number[]; drops: string[] } {
+      for (let i = 0; i < fresh; i++) bench.link().delivers({ payload: octets("x") });
+      const sizes: number[] = [];
+      const drops: string[] = [];
+      let turn = bench.client(wake());
+      for (let asked = 0; asked < 10; asked++) {
+        drops.push(...turn.drops);
+        const sent = turn.sent.find((message) => message.type === "PUBLISH");
+        if (sent?.type !== "PUBLISH") return { sizes, drops };
+        sizes.push(sent.data.length);
+        if (sent.data.length < 100) {
+          if (!goesOn) bench.client(sleep(60_000));
+          turn = bench.client(pubAck(sent));
+        } else {
+          drops.push(...bench.after(6_000).drops);
+          turn = bench.client(wake());
+        }
+      }
+      return { sizes, drops };
+    }
+
+    test.each([1, 2, 3])("and a wake-up takes %i: it has its turn all the same, and comes to an end", (perWake) => {
+      const bench = asideOfSleeper(perWake);
+      const all = Array.from({ length: 30 }, () => wakeUp(bench, perWake, true));
+      const turns = all.filter(({ sizes }) => sizes.some((size) => size > 100)).length;
+      expect(turns).toBeGreaterThanOrEqual(4);
+      expect(all.flatMap(({ drops }) => drops)).toEqual(["unanswered"]);
+      // The fresh ones wait for one place in two wake-ups at most.
+      expect(all.flatMap(({ sizes }) => sizes.filter((size) => size < 100)).length).toBeGreaterThanOrEqual(
+        15 * perWake,
+      );
+    });
+
+    test("and the client sleeps on before PINGRESP: after some of them it comes first", () => {
+      const bench = asideOfSleeper(100);
+      const all = Array.from({ length: 40 }, () => wakeUp(bench, 2, false));
+      expect(all.flatMap(({ drops }) => drops)).toEqual(["unanswered"]);
+    });
   });
 
   test("it waits in silence: after one round one other message is tried", () => {
