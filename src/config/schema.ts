@@ -11,7 +11,7 @@ import { isTopicFilter } from "../wire/topic.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
 import { parseNetwork } from "./origins.ts";
-import { payloadOptions } from "./payload-options.ts";
+import { payloadOptions, scriptOptions } from "./payload-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
 const atLeastOne = (max: number) => z.int().min(1).max(max);
@@ -157,6 +157,7 @@ export const gatewayConfig = z.strictObject({
     .prefault({})
     .describe("Topic ids."),
   payloads: payloadOptions,
+  scripts: scriptOptions,
   homeAssistant: z
     .strictObject({
       enabled: z

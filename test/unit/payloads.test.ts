@@ -74,8 +74,8 @@ describe("which declaration is used", () => {
 
 describe("what is refused", () => {
   test.each([
-    [{ topics: "t" }, "payloads.0: give either"],
-    [{ ...climate, format: "json" }, "not both"],
+    [{ topics: "t" }, 'payloads.0: give "fields", "format" or "script"'],
+    [{ ...climate, format: "json" }, "one of them"],
     [{ topics: "t", format: "bthome", direction: "down" }, "for reading only"],
     [{ ...climate, raw: "{topic}" }, "payloads.0.raw"],
     [
@@ -139,7 +139,7 @@ describe("what a person is shown", () => {
     for (const line of lines) expect(line).toMatch(/says \{"/);
   });
 
-  test("decode --payload", () => {
+  test("decode --payload", async () => {
     const file = join(tmpdir(), `payloads-${process.pid}.json`);
     writeFileSync(file, JSON.stringify({ payloads: [{ ...climate, raw: "{topic}/raw" }] }));
     const said: string[] = [];
@@ -147,14 +147,15 @@ describe("what a person is shown", () => {
       said.push(String(chunk));
       return true;
     });
-    const codes = [
+    const codes: unknown[] = [];
+    for (const [topic, hex] of [
       ["barn/1/climate", "00 d7 30"],
       ["barn/1/climate", "00"],
       ["yard", "00"],
-    ].map(([topic = "", hex = ""]) => {
-      decodePayload(topic, [hex], { config: file });
-      return process.exitCode;
-    });
+    ] as const) {
+      await decodePayload(topic, [hex], { config: file });
+      codes.push(process.exitCode);
+    }
     write.mockRestore();
     process.exitCode = undefined;
     expect(codes).toEqual([0, 2, 2]);
