@@ -240,7 +240,7 @@ export class ScriptStage {
 
   #askUp(input: Datagram, line: Line): Wish {
     const entries = this.#entries;
-    const { peer, publication } = this.#parts.core.publicationIn(input.from, input.bytes);
+    const { publication } = this.#parts.core.publicationIn(input.from, input.bytes);
     const entry = publication && entries?.up(publication.clientId, publication.topicName);
     if (!entries || !publication || !entry) return { payloads: undefined };
     const { clientId, topicName } = publication;
@@ -249,7 +249,9 @@ export class ScriptStage {
     if (isOfStranger && this.#strangers >= this.#limits.strangersMax)
       return { payloads: policyFor(new Map([[entry, tooManyStrangers]])) };
     const questions = [[entry, this.#question(entry, "up", publication)] as const];
-    const wish = this.#inquire(questions, clientId ?? peer, (answers) => this.#answered(line, policyFor(answers)));
+    const wish = this.#inquire(questions, clientId ?? everyStranger, (answers) =>
+      this.#answered(line, policyFor(answers)),
+    );
     if (wish instanceof Map) return { payloads: policyFor(wish) };
     line.isOfStranger = isOfStranger;
     if (isOfStranger) this.#strangers++;
@@ -352,6 +354,9 @@ export class ScriptStage {
     }
   }
 }
+
+/** Senders without a session have one account: an address costs them nothing. No client id is empty. */
+const everyStranger = "";
 
 const tooManyStrangers: Answer = {
   is: "unfit",

@@ -228,6 +228,8 @@ describe("what devices say", () => {
       publish({ qos: -1, topicIdType: "short", topicId: 0x6162, msgId: 0, data: octets(said) });
     for (const n of [1, 2, 3]) says(shout(`m${n}`), anybody(n));
     expect(scripts.payloads).toEqual(["m1", "m2"]);
+    // An address is easily forged: what one of them costs is on the account of all.
+    expect(new Set(scripts.open.map(({ sender }) => sender))).toEqual(new Set([""]));
     expect(came()).toMatchObject({ published: ["ab m3"], unfit: [/too many senders without a session/] });
     scripts.answers("1");
     says(shout("m4"), anybody(4));
