@@ -7,6 +7,7 @@
 export const errorCodes = {
   ERR_CONFIG_INVALID: "The configuration is not valid",
   ERR_CONFIG_READ: "The configuration file could not be read",
+  ERR_PAYLOAD_SCRIPT: "A script for payloads cannot be used",
   ERR_TRANSPORT_OPEN: "A transport could not be opened",
   ERR_TRANSPORT_FAILED: "A transport failed while running",
   ERR_UPSTREAM_OPTIONS: "The connection to the broker cannot be set up as configured",

@@ -128,13 +128,15 @@ export class Lookout {
   /** @param said somebody logged in or could not */
   console(desk: OperatorDesk, said: (who: string, what: string) => void): ConsoleServer {
     const { managed, now, config } = this.#parts;
+    const { ingress } = config().api;
     return new ConsoleServer({
       desk,
       logIn: this.#logIn,
       live: this.live,
       folder: pageFolder(),
       hosts: config().api.hosts,
-      proxies: listOf(config().api.proxies),
+      proxies: listOf([...config().api.proxies, ...(ingress ? [ingress.from] : [])]),
+      ingress,
       isForLan: () => managed.state.console.isForLan,
       showsPayloads: (role) => showsPayloads(config().api.payloads, role),
       hasPassword: () => managed.state.console.password !== undefined,

@@ -9,6 +9,7 @@ import type { Wakings } from "./observe/wakings.ts";
 import type { CommitWatch } from "./runtime/commit-watch.ts";
 import { oldestBacklogAt } from "./runtime/operator.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
+import type { RunnerCounters } from "./script/runner.ts";
 import type { Store } from "./storage/store.ts";
 import type { LinkReport, SecureReport, Transport } from "./transports/transport.ts";
 import type { MqttUpstream } from "./upstream/mqtt-upstream.ts";
@@ -29,6 +30,8 @@ export interface VitalsParts {
   readonly wallClock: WallClock;
   readonly commits: CommitWatch;
   readonly wakings: Wakings;
+  /** Undefined: there are no scripts. */
+  readonly scripts: () => RunnerCounters | undefined;
   /** Devices are answered. */
   readonly serves: () => boolean;
 }
@@ -91,7 +94,7 @@ export class Vitals {
 
   /** What is served to probes and to Prometheus; the metrics are made here, once. */
   sources(): ApiSources {
-    const { core, transports, commits, wakings, version, serves } = this.#parts;
+    const { core, transports, commits, wakings, scripts, version, serves } = this.#parts;
     const metrics = createMetrics({
       core: core.counters,
       sessionsByState: () => {
@@ -114,6 +117,7 @@ export class Vitals {
       upstreams: () => this.#upstreamSources(),
       commits: commits.durations,
       wakings: wakings.durations,
+      scripts: () => scripts(),
       oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
     });
     return {

@@ -11,6 +11,7 @@ import { Managed, managedKeys, withManagedTopics } from "./config/managed.ts";
 import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
+import { readScripts } from "./config/scripts.ts";
 import type { AccessPolicy } from "./core/access.ts";
 import { payloadStart } from "./core/dialects/payload-start.ts";
 import type { GatewayEvent } from "./core/event.ts";
@@ -22,6 +23,7 @@ import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
 import { RemoteControl } from "./gateway-remote.ts";
+import { Scripts } from "./gateway-scripts.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
@@ -31,11 +33,12 @@ import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { createOperator, type Devices } from "./runtime/operator.ts";
+import { createOperator, type Devices, type Orders } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
+import type { ScriptSource } from "./script/question.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
@@ -91,6 +94,8 @@ export class Gateway {
   #progress: StartProgress = () => {};
   readonly #home: HomeAssistant | undefined;
   readonly #remote: RemoteControl | undefined;
+  /** From the first declaration with a script on. */
+  #scripts: Scripts | undefined;
   #desk: OperatorDesk | undefined;
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -122,7 +127,9 @@ export class Gateway {
       { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
       this.#accessPolicy(config.access),
     );
-    const options = { ...settings, payloads: this.#payloads(config) };
+    const sources = readScripts(config.payloads);
+    const payloads = this.#payloads(config);
+    const options = { ...settings, payloads };
     this.#core = new GatewayCore(options, {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
@@ -153,6 +160,7 @@ export class Gateway {
       wallClock: this.#wallClock,
       commits: this.#commits,
       wakings: this.#wakings,
+      scripts: () => this.#scripts?.counters,
       serves: () => this.#serves,
     });
     this.#lookout = new Lookout({
@@ -193,6 +201,8 @@ export class Gateway {
       },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock);
+    if (sources.length > 0) this.#scripts = this.#newScripts(config);
+    this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config);
   }
 
@@ -202,6 +212,7 @@ export class Gateway {
     try {
       await this.#startTryOutBroker();
       const highest = await this.#openStore();
+      await this.#scripts?.start(readScripts(this.#config.payloads));
       await this.#startUpstream();
       await this.#restore(highest);
       this.#driver.start();
@@ -269,6 +280,15 @@ export class Gateway {
     });
   }
 
+  #newScripts(config: GatewayConfig): Scripts {
+    return new Scripts(config, {
+      core: this.#core,
+      handle: (input) => this.#driver.handle(input),
+      told: (level, say) => this.#log[level](say),
+      wallClock: () => this.#wallClock.now(),
+    });
+  }
+
   #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {
     const policy = payloadPolicy(payloads);
     return this.#home ? this.#home.watching(policy) : policy;
@@ -283,13 +303,17 @@ export class Gateway {
   /**
    * Takes over what can change while running: predefined topics, access rules, payloads, credentials and certificates, the log level.
    * @returns the sections that count only after a restart
-   * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were.
+   * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were. When a
+   * script cannot be read, all stays as it was.
    */
   reload(config: GatewayConfig): readonly string[] {
+    const sources = readScripts(config.payloads);
     const restart = needRestart(this.#config, config);
     this.#predefinedChanged(config);
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
-    this.#handle({ kind: "payloadsChanged", payloads: this.#payloads(config) });
+    const payloads = this.#payloads(config);
+    this.#handle({ kind: "payloadsChanged", payloads });
+    this.#reloadScripts(config, payloads, sources);
     this.#log.level = config.log.level;
     for (const transport of this.#transports.values()) transport.reload?.();
     for (const [name, upstream] of this.#mqtt) {
@@ -300,6 +324,14 @@ export class Gateway {
     this.#home?.reload(this.#config);
     this.#remote?.reload(this.#config);
     return restart;
+  }
+
+  #reloadScripts(config: GatewayConfig, payloads: PayloadPolicy | undefined, sources: readonly ScriptSource[]): void {
+    if (this.#scripts) return this.#scripts.load(config, payloads, sources);
+    if (sources.length === 0) return;
+    this.#scripts = this.#newScripts(this.#config);
+    this.#scripts.load(config, payloads);
+    void this.#scripts.start(sources);
   }
 
   health(): Health {
@@ -486,22 +518,32 @@ export class Gateway {
       transports: [...this.#transports.keys()],
       capture: (options) => this.#tap.capture(options),
     };
-    const operator = createOperator(this.#core, this.#store, this.#driver, now, backupOctets, devices, installation);
+    const orders: Orders = {
+      handle: (input) => this.#driver.handle(input),
+      answersFor: async (letters) => this.#scripts?.stage.answersFor(letters),
+    };
+    const operator = createOperator(this.#core, this.#store, orders, now, backupOctets, devices, installation);
     this.#desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
     return this.#desk;
   }
 
   #handle(input: Input): void {
-    this.#driver.handle(input);
+    if (this.#scripts) this.#scripts.stage.take(input);
+    else this.#driver.handle(input);
   }
 
   async #stop(): Promise<void> {
     this.#serves = false;
     this.#wallClock.stop();
     this.#lookout.stop();
-    this.#driver.handle({ kind: "shutdown" });
+    this.#handle({ kind: "shutdown" });
     this.#driver.stop();
-    await Promise.all([this.#upstream.shutdown(shutdownMs), this.#home?.close(), this.#remote?.close()]);
+    await Promise.all([
+      this.#upstream.shutdown(shutdownMs),
+      this.#home?.close(),
+      this.#remote?.close(),
+      this.#scripts?.close(),
+    ]);
     for (const transport of this.#transports.values()) await transport.close();
     this.#tap.close();
     await this.#api?.close();

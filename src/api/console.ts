@@ -9,6 +9,7 @@ import type { Asker, OperatorDesk } from "../runtime/desk.ts";
 import { json, tell } from "./answers.ts";
 import { EventStreams, type Looks, type StreamSource } from "./event-streams.ts";
 import { bearerOf, type GuardOptions, isThisMachine, safetyHeaders, turnedAway } from "./guard.ts";
+import { ingressUser } from "./ingress.ts";
 import { Attempts, type LoggedIn, type LogIn, loginSeconds } from "./log-in.ts";
 import { Page } from "./page.ts";
 import { askedFrom } from "./proxies.ts";
@@ -70,19 +71,21 @@ export class ConsoleServer {
     const path = url.pathname.slice(prefix.length);
     if (path === "/log-in") return this.#logIn(request, response);
     const bearer = bearerOf(request);
-    const cookie = bearer === undefined ? this.#cookieIn(request) : undefined;
-    const who = this.#who(bearer, cookie);
+    const guest = bearer === undefined ? ingressUser(request, this.#options.ingress) : undefined;
+    const cookie = bearer === undefined && !guest ? this.#cookieIn(request) : undefined;
+    const who = guest ?? this.#who(bearer, cookie);
     if (bearer !== undefined && !who) return this.#refuseToken(request, response);
     if (path === "/me") return json(response, 200, this.#me(who));
     if (!who) return refuse(request, response, 401, "log in: `mqtt-sn-gateway console` gives a link");
     if (path === "/log-out" && bearer !== undefined)
       return refuse(request, response, 405, "a token ends by `mqtt-sn-gateway console token remove`");
+    if (path === "/log-out" && guest) return refuse(request, response, 405, "Home Assistant has logged you in");
     if (path === "/log-out" && request.method === "POST") return this.#logOut(request, response, who, cookie);
     if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
     if (path === "/events") {
-      const isAllowed = () => this.#who(bearer, cookie)?.role === who.role;
+      const isAllowed = () => guest !== undefined || this.#who(bearer, cookie)?.role === who.role;
       const poll = url.searchParams.get("poll") ?? undefined;
-      const looks = { isAllowed, ...(poll !== undefined && { poll: `${bearer ?? cookie} ${poll}` }) };
+      const looks = { isAllowed, ...(poll !== undefined && { poll: `${guest?.id ?? bearer ?? cookie} ${poll}` }) };
       if (poll !== undefined && !pollName.test(poll))
         return refuse(request, response, 400, "poll: a name of 1 to 64 letters, digits and hyphens");
       if (this.#stream(request, response, url, who, looks)) stays();

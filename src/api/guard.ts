@@ -9,6 +9,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { type BlockList, isIP } from "node:net";
+import { hostsOfIngress, type IngressOptions, ingressUser } from "./ingress.ts";
 import { askedFrom, holds, listOf } from "./proxies.ts";
 
 export const ownHeader = "x-mqttsn";
@@ -18,6 +19,8 @@ export interface GuardOptions {
   readonly hosts: readonly string[];
   /** Proxies that are believed where a request came from. They may ask from anywhere. */
   readonly proxies: BlockList;
+  /** Who logs people in before us; undefined: nobody. It is one of `proxies`, too. */
+  readonly ingress?: IngressOptions | undefined;
   /** Private addresses may ask, not only this machine. */
   isForLan(): boolean;
 }
@@ -43,11 +46,16 @@ export function turnedAway(request: IncomingMessage, options: GuardOptions): Tur
     };
   const { host, origin } = request.headers;
   const name = nameIn(host);
-  if (name === undefined || !isKnown(name, options.hosts))
+  // No browser can be led to the address that the ingress asks: it has the name of the page that it is in.
+  const isIngress = ingressUser(request, options.ingress) !== undefined;
+  if (name === undefined || !(isIngress || isKnown(name, options.hosts)))
     return { status: 421, error: "this name is not one of the gateway's: use its address, or add it to api.hosts" };
   if (bearerOf(request) !== undefined) return undefined;
-  if (origin !== undefined && !isOwn(origin, host, options.hosts))
-    return { status: 403, error: "this was asked by another page" };
+  const isOwnPage = (page: string) =>
+    isIngress
+      ? URL.canParse(page) && hostsOfIngress(request).includes(new URL(page).host)
+      : isOwn(page, host, options.hosts);
+  if (origin !== undefined && !isOwnPage(origin)) return { status: 403, error: "this was asked by another page" };
   const site = request.headers["sec-fetch-site"];
   const isApi = (request.url ?? "").includes("/api/");
   if (isApi && (site === "cross-site" || site === "same-site"))

@@ -39,7 +39,7 @@ export interface LoggedIn {
   readonly role: Role;
   /** Tells one browser from another in the log, and says nothing of its cookie; of a token what it is called. */
   readonly name: string;
-  readonly by: "console" | "token";
+  readonly by: "console" | "token" | "ingress";
 }
 
 export class LogIn {

@@ -16,7 +16,7 @@ export interface Asked {
 
 /** @param proxies addresses and networks of proxies that are believed */
 export function askedFrom(request: IncomingMessage, proxies: BlockList): Asked {
-  const peer = plainAddress(request.socket.remoteAddress ?? "") ?? "";
+  const peer = peerOf(request);
   if (!holds(proxies, peer)) return { address: peer, isByProxy: false, isHttps: false };
   const isHttps = entriesOf(request, "x-forwarded-proto").at(-1)?.toLowerCase() === "https";
   // Each proxy adds at the end whom it heard. What stands before the first that is no proxy of ours is only said.
@@ -26,6 +26,11 @@ export function askedFrom(request: IncomingMessage, proxies: BlockList): Asked {
     if (address === undefined || !holds(proxies, address)) break;
   }
   return { address, isByProxy: true, isHttps };
+}
+
+/** The address of the connection itself; "": it has none. */
+export function peerOf({ socket }: IncomingMessage): string {
+  return plainAddress(socket.remoteAddress ?? "") ?? "";
 }
 
 /** @param networks as `192.0.2.1` and `192.0.2.0/24`; the schema has looked at them */

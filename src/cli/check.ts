@@ -5,9 +5,10 @@ import { Managed, managedInWords } from "../config/managed.ts";
 import type { GatewayConfig } from "../config/schema.ts";
 import { exported } from "../config/settings-file.ts";
 import { GatewayError } from "../errors.ts";
+import type { Loaded } from "../script/sandbox.ts";
 import { shownBrokers } from "../upstream/options.ts";
 import { err, out } from "./output.ts";
-import { payloadsInWords } from "./payload.ts";
+import { loadedScripts, payloadsInWords } from "./payload.ts";
 import { sayProblems } from "./problems.ts";
 
 export interface CheckOptions {
@@ -15,25 +16,31 @@ export interface CheckOptions {
   readonly export?: boolean;
 }
 
-export function check(configFile: string, options: CheckOptions = {}): void {
+export async function check(configFile: string, options: CheckOptions = {}): Promise<void> {
   try {
     const { config, problems, warnings } = verdictOn(readConfig(configFile));
     const says = warnings.map((say) => `Warning: ${say}\n`).join("");
-    if (problems.length > 0 || !config) {
-      sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems }));
+    // Scripts are run only where there is nothing else to mend.
+    const scripts = config && problems.length === 0 ? await loadedScripts(config) : [];
+    const all = [
+      ...problems,
+      ...scripts.flatMap(({ problem }) => (problem === undefined ? [] : `payloads: ${problem}`)),
+    ];
+    if (all.length > 0 || !config) {
+      sayProblems(new GatewayError("ERR_CONFIG_INVALID", { problems: all }));
       return out(says);
     }
     if (options.export) {
       err(says);
       return out(exported(config, new Managed(config.store).state.admitted));
     }
-    out(`${configFile} is valid.\n${inWords(config)}${says}`);
+    out(`${configFile} is valid.\n${inWords(config, scripts)}${says}`);
   } catch (error) {
     sayProblems(error);
   }
 }
 
-function inWords(config: GatewayConfig): string {
+function inWords(config: GatewayConfig, scripts: readonly Loaded[]): string {
   const listeners = config.transports.map((transport) => `  ${transport.name}: ${listener(transport)}\n`).join("");
   const topics = Object.keys(config.topics.predefined).length;
   return (
@@ -41,7 +48,7 @@ function inWords(config: GatewayConfig): string {
     `Broker: ${shownBrokers(config.upstream)}, MQTT ${config.upstream.protocol}${config.tryOutBroker ? " (built-in, for trying out)" : ""}\n` +
     config.upstreams.map((each) => `Broker ${each.name}: ${shownBrokers(each)}, MQTT ${each.protocol}\n`).join("") +
     `Predefined topics: ${topics} for all clients, and for ${Object.keys(config.topics.predefinedFor).length} clients of their own\n` +
-    payloadsInWords(config.payloads)
+    payloadsInWords(config.payloads, scripts)
       .map((say) => `Payload ${say}\n`)
       .join("") +
     `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +

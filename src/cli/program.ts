@@ -83,7 +83,7 @@ export function commandLine(): Command {
       const { payload, client, config = "gateway.config.json" } = options;
       if (payload === undefined) return (await import("./decode.ts")).decodeCommand(hex, options);
       const { decodePayload } = await import("./payload.ts");
-      decodePayload(payload, hex, client === undefined ? { config } : { config, client });
+      await decodePayload(payload, hex, client === undefined ? { config } : { config, client });
     });
   program
     .command("replay")

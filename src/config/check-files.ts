@@ -8,7 +8,9 @@ import { GatewayError } from "../errors.ts";
 import { readCertificateRing } from "../transports/dtls/certificates.ts";
 import { type KeySource, readKeys } from "../transports/dtls/key-ring.ts";
 import type { SecretReference, UpstreamOptions } from "../upstream/options.ts";
+import type { PayloadDeclaration } from "./payload-options.ts";
 import type { GatewayConfig } from "./schema.ts";
+import { readScripts, syntaxProblem } from "./scripts.ts";
 
 export interface Looked {
   /** It does not work so. */
@@ -26,10 +28,23 @@ export function lookAtFiles(config: GatewayConfig, now = Date.now()): Looked {
   ];
   for (const [path, options] of all) lookAtUpstream(looked, path, options, now);
   for (const [i, transport] of config.transports.entries()) lookAtTransport(looked, `transports.${i}`, transport, now);
+  for (const [i, each] of config.payloads.entries()) lookAtScript(looked, `payloads.${i}.script`, each);
   if (config.api.enabled) lookAtHost(looked, "api.host", config.api.host);
   if (config.store.kind !== "memory") lookAtFolder(looked, "store.folder", config.store.folder);
   if (config.store.kind === "redis") lookAtRedis(looked, config.store.redis, now);
   return looked;
+}
+
+function lookAtScript(looked: Looked, path: string, declaration: PayloadDeclaration): void {
+  const { script } = declaration;
+  if (script === undefined || read(looked, path, script) === undefined) return;
+  try {
+    const [problem] = readScripts([declaration]).flatMap((source) => syntaxProblem(source) ?? []);
+    if (problem !== undefined) looked.problems.push(`${path}: ${problem}`);
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    looked.problems.push(`${path}: ${error.message}`);
+  }
 }
 
 function lookAtUpstream(looked: Looked, path: string, options: UpstreamOptions, now: number): void {

@@ -121,7 +121,7 @@ function remove(from: unknown, path: readonly PropertyKey[]): PropertyKey[] {
 /** File names in the configuration are relative to it. */
 function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const at = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
-  const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile"]);
+  const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile", "script"]);
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
     // A program with a slash in its name is a file; one without is looked for as a shell does.
@@ -137,5 +137,6 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
     upstream: walk(config.upstream, "") as GatewayConfig["upstream"],
     upstreams: walk(config.upstreams, "") as GatewayConfig["upstreams"],
     store: walk(config.store, "") as GatewayConfig["store"],
+    payloads: walk(config.payloads, "") as GatewayConfig["payloads"],
   };
 }

@@ -77,11 +77,29 @@ export const payloadOptions = z
         .enum(["up", "down", "both"])
         .default("both")
         .describe("up: what devices say is decoded. down: what they are told, JSON, becomes octets."),
-      fields: z.array(field).min(1).max(200).optional().describe("The payload, field by field; or give a format."),
+      fields: z
+        .array(field)
+        .min(1)
+        .max(200)
+        .optional()
+        .describe("The payload, field by field; or give a format or a script."),
       format: z
         .enum(formatNames)
         .optional()
         .describe("A format that has a name. bthome and senml-… are for reading only."),
+      script: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          "A file with decodeUplink and encodeDownlink, as The Things Network and ChirpStack call them. It runs in a process of its own; see `scripts`.",
+        ),
+      fPort: z
+        .int()
+        .min(1)
+        .max(255)
+        .optional()
+        .describe("With a script: what it is told as `fPort`, which MQTT-SN does not have. Absent: 1."),
       to: template
         .default("{topic}")
         .describe("Topic of what is decoded; {topic} and {client} stand for those of the message."),
@@ -95,5 +113,23 @@ export const payloadOptions = z
   .describe(
     "What the octets of messages mean. The first entry that fits topic, client and direction decides. What does not fit it goes up as it is, and is not sent down; both are counted and told. Read again on SIGHUP.",
   );
+
+export const scriptOptions = z
+  .strictObject({
+    runMsMax: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(50)
+      .describe("Milliseconds of one call; the message waits for so long, and then goes on without the script."),
+    memoryMegabytesMax: z
+      .int()
+      .min(16)
+      .max(256)
+      .default(16)
+      .describe("Memory of one script, with the interpreter that each has for itself."),
+  })
+  .prefault({})
+  .describe("Limits of the scripts in `payloads`.");
 
 export type PayloadDeclaration = z.infer<typeof payloadOptions>[number];

@@ -4,6 +4,7 @@ import { compileFields, type Field, isNumberField, type NumberField, wrongBits }
 import { formats } from "../payload/formats.ts";
 import { jsonOctets, parseJson } from "../payload/json.ts";
 import type { PayloadCodec } from "../payload/value.ts";
+import type { ScriptEntries, ScriptEntry } from "../script/question.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { isTopicName, matches } from "../wire/topic.ts";
 import type { PayloadDeclaration } from "./payload-options.ts";
@@ -12,7 +13,9 @@ interface Rule {
   readonly topics: string;
   readonly isForAll: boolean;
   readonly clients: RegExp;
-  readonly codec: PayloadCodec;
+  /** Undefined: it has a script. */
+  readonly codec: PayloadCodec | undefined;
+  readonly script: ScriptEntry | undefined;
   readonly fields: readonly Field[] | undefined;
   readonly to: string;
   readonly raw: string | undefined;
@@ -21,7 +24,7 @@ interface Rule {
 /** Topic names whose rules are remembered; beyond, all are forgotten and looked for anew. */
 const rememberedMax = 4_096;
 
-/** The codec of a declaration; undefined: it says neither fields nor a format. */
+/** The codec of a declaration; undefined: it has neither fields nor a format. */
 export function codecOf({ fields, format }: PayloadDeclaration): PayloadCodec | undefined {
   if (fields) return compileFields(fields);
   return format && formats[format];
@@ -39,8 +42,31 @@ export function payloadPolicy(declarations: readonly PayloadDeclaration[]): Payl
     },
     down: (clientId, topicName, payload) => {
       const rule = down.of(clientId, topicName);
-      return rule?.codec.write && encoded(rule.codec.write, payload);
+      if (rule?.script) return parseJson(payload).ok ? notAsked(rule.script) : undefined;
+      return rule?.codec?.write && encoded(rule.codec.write, payload);
     },
+  };
+}
+
+/** Scripts are asked before, by who can wait for them; see runtime/script-stage.ts. */
+function notAsked({ file }: ScriptEntry): Unfit {
+  return { is: "unfit", why: `the script ${file} was not asked` };
+}
+
+/** Undefined: no declaration has a script, and nobody is to be asked. `policy`: for all others. */
+export function scriptEntries(
+  declarations: readonly PayloadDeclaration[],
+  policy: PayloadPolicy | undefined,
+): ScriptEntries | undefined {
+  if (!policy || declarations.every(({ script }) => script === undefined)) return undefined;
+  const up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
+  const down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
+  return {
+    up: (clientId, topicName) => up.of(clientId, topicName)?.script,
+    down: (clientId, topicName) => down.of(clientId, topicName)?.script,
+    downFor: (topicName) => down.allOf(topicName).flatMap(({ script }) => script ?? []),
+    isCommand: (payload) => parseJson(payload).ok,
+    policy,
   };
 }
 
@@ -84,7 +110,7 @@ export function shownBy(declarations: readonly PayloadDeclaration[]): Shown {
   const up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
   const down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
   return (way, clientId, topicName, payload) => {
-    const reading = (way === "in" ? up : down).of(clientId, topicName)?.codec.read(payload);
+    const reading = (way === "in" ? up : down).of(clientId, topicName)?.codec?.read(payload);
     return reading?.ok ? Buffer.from(jsonOctets(reading.value)).toString("utf8") : undefined;
   };
 }
@@ -97,8 +123,10 @@ class Rules {
     this.#rules = declarations.flatMap((each) => {
       const codec = codecOf(each);
       const { topics, clients, fields, to, raw } = each;
+      const script = scriptEntry(each);
       const isForAll = clients === "*";
-      return codec ? [{ topics, isForAll, clients: globToRegExp(clients), codec, fields, to, raw }] : [];
+      const rule = { topics, isForAll, clients: globToRegExp(clients), codec, script, fields, to, raw };
+      return codec || script ? [rule] : [];
     });
   }
 
@@ -107,6 +135,13 @@ class Rules {
     const rules = this.#byTopic.get(topicName) ?? this.#remember(topicName);
     for (const rule of rules) if (rule.isForAll || (clientId !== undefined && rule.clients.test(clientId))) return rule;
     return undefined;
+  }
+
+  /** Every one that is the first that fits for some client. */
+  allOf(topicName: string): readonly Rule[] {
+    const rules = this.#byTopic.get(topicName) ?? this.#remember(topicName);
+    const last = rules.findIndex(({ isForAll }) => isForAll);
+    return last === -1 ? rules : rules.slice(0, last + 1);
   }
 
   #remember(topicName: string): readonly Rule[] {
@@ -118,19 +153,38 @@ class Rules {
 }
 
 function decoded(
-  { codec, to, raw }: Rule,
+  { codec, script, to, raw }: Rule,
   clientId: string | undefined,
   topicName: string,
   payload: Uint8Array,
-): Decoded | Unfit {
+): Decoded | Unfit | undefined {
+  if (!codec) return script && notAsked(script);
   const reading = codec.read(payload);
   if (!reading.ok) return { is: "unfit", why: reading.why };
+  return published({ to, raw }, clientId, topicName, jsonOctets(reading.value));
+}
+
+function scriptEntry({ script, fPort = 1, to, raw }: PayloadDeclaration): ScriptEntry | undefined {
+  if (script === undefined) return undefined;
+  return {
+    file: script,
+    fPort,
+    made: (clientId, topicName, json) => published({ to, raw }, clientId, topicName, json),
+  };
+}
+
+function published(
+  { to, raw }: { readonly to: string; readonly raw: string | undefined },
+  clientId: string | undefined,
+  topicName: string,
+  json: Uint8Array,
+): Decoded | Unfit {
   const made = to === "{topic}" ? topicName : filled(to, clientId, topicName);
   if (!isTopicName(made)) return { is: "unfit", why: `the topic name ${to} is too long, or none` };
   return {
     is: "made",
     topicName: made,
-    payload: jsonOctets(reading.value),
+    payload: json,
     contentType: "application/json",
     ...(raw !== undefined && { rawTopicName: filled(raw, clientId, topicName) }),
   };
@@ -151,13 +205,20 @@ function filled(template: string, clientId: string | undefined, topicName: strin
   );
 }
 
+/** Each has an interpreter of its own. */
+const scriptsMax = 50;
+
 /** What the schema of a single key cannot see. Each with its key and what to type. */
 export function checkPayloads(declarations: readonly PayloadDeclaration[]): string[] {
   const problems: string[] = [];
-  for (const [i, { fields, format, direction, to, raw }] of declarations.entries()) {
+  const files = new Set(declarations.flatMap(({ script }) => script ?? []));
+  if (files.size > scriptsMax) problems.push(`payloads: at most ${scriptsMax} different scripts can be used`);
+  for (const [i, { fields, format, script, fPort, direction, to, raw }] of declarations.entries()) {
     const path = `payloads.${i}`;
-    if ((fields === undefined) === (format === undefined))
-      problems.push(`${path}: give either "fields" or "format"${fields ? ", not both" : ""}`);
+    const given = [fields, format, script].filter((each) => each !== undefined).length;
+    if (given !== 1) problems.push(`${path}: give "fields", "format" or "script"${given > 1 ? ", one of them" : ""}`);
+    if (fPort !== undefined && script === undefined)
+      problems.push(`${path}.fPort: is for a script; leave it out, or give "script"`);
     if (format && direction === "down" && !formats[format].write)
       problems.push(`${path}.format: ${format} is for reading only; set "direction": "up"`);
     if (raw !== undefined && raw === to)

@@ -2,6 +2,7 @@
  * The configuration: one schema gives types, defaults, the editor's completion (gateway.config.schema.json) and
  * docs/guide/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
  */
+import { isIP } from "node:net";
 import { z } from "zod";
 import { payloadsFor } from "../roles.ts";
 import { storeOptions, uplinkOptions } from "../storage/options.ts";
@@ -11,7 +12,7 @@ import { isTopicFilter } from "../wire/topic.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
 import { parseNetwork } from "./origins.ts";
-import { payloadOptions } from "./payload-options.ts";
+import { payloadOptions, scriptOptions } from "./payload-options.ts";
 
 const count = (max: number) => z.int().min(0).max(max);
 const atLeastOne = (max: number) => z.int().min(1).max(max);
@@ -157,6 +158,7 @@ export const gatewayConfig = z.strictObject({
     .prefault({})
     .describe("Topic ids."),
   payloads: payloadOptions,
+  scripts: scriptOptions,
   homeAssistant: z
     .strictObject({
       enabled: z
@@ -283,6 +285,19 @@ export const gatewayConfig = z.strictObject({
         .describe(
           "Addresses and networks of proxies in front of the console, besides api.hosts. They are believed where a request came from " +
             "(X-Forwarded-For) and that it came by https (X-Forwarded-Proto), and may ask from anywhere. Nobody else is.",
+        ),
+      ingress: z
+        .strictObject({
+          from: z
+            .string()
+            .refine((text) => isIP(text) !== 0, "is an address, as in 172.30.32.2")
+            .describe("Its address: that of Home Assistant's Supervisor is 172.30.32.2."),
+          role: z.enum(["viewer", "operator"]).default("operator").describe("What its people may."),
+        })
+        .optional()
+        .describe(
+          "The ingress of Home Assistant, which logs people in and says who asks (X-Remote-User-Id): believed from this one address, which must be " +
+            "nobody else's, and counts as one of api.proxies. Absent: nobody is believed.",
         ),
       payloads: z
         .enum(payloadsFor)

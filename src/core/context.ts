@@ -79,8 +79,10 @@ export class Context {
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
-  /** What is made of payloads, now. */
-  payloads: PayloadPolicy | undefined;
+  /** What is made of payloads; see `payloads`. */
+  declaredPayloads: PayloadPolicy | undefined;
+  /** The same for what this input brought: scripts were asked for it. */
+  askedPayloads: PayloadPolicy | undefined = undefined;
   /** Who gets in, now. */
   access: AccessPolicy;
   /** Of clients without a session. */
@@ -109,7 +111,7 @@ export class Context {
     this.environment = environment;
     this.dialects = dialects;
     this.predefined = options.topics.predefined;
-    this.payloads = options.payloads;
+    this.declaredPayloads = options.payloads;
     this.access = options.access;
     const { retryIntervalSeconds, retryLimit } = options.retry;
     this.#retry = { intervalMs: retryIntervalSeconds * 1_000, limit: retryLimit };
@@ -132,6 +134,11 @@ export class Context {
     this.now = now;
     // Nearly always one: setting the length of an array costs as much as a turn's end.
     while (this.touched.length > 0) this.touched.pop();
+  }
+
+  /** What is made of payloads, now. */
+  get payloads(): PayloadPolicy | undefined {
+    return this.askedPayloads ?? this.declaredPayloads;
   }
 
   /** The session may have something to send to its client, or may send it now: it is looked at when the turn ends. */

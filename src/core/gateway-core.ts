@@ -11,6 +11,7 @@ import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise } from "./broker/service.ts";
 import { ask, sessionsOf } from "./broker/shared-subscriptions.ts";
+import { fromBroker } from "./broker/topic-prefix.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
 import type { Core } from "./core.ts";
 import type { Counters } from "./counters.ts";
@@ -44,6 +45,7 @@ import { endByOperator, onSilenceDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
 import { onSharedDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
+import { publicationNamed } from "./session/publish-up.ts";
 import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
 import { CheckMemory, checkInvariants } from "./state/check.ts";
@@ -72,6 +74,7 @@ export class GatewayCore implements Core {
     const context = this.#context;
     context.beginTurn(now);
     if (!context.stopping) this.#take(input);
+    context.askedPayloads = undefined;
     return this.#endTurn();
   }
 
@@ -205,6 +208,32 @@ export class GatewayCore implements Core {
     return { peer, clientId: typeof said === "string" && said !== "" ? said : this.clientAt(peer) };
   }
 
+  /**
+   * The publication in this datagram, as the payload's policy would be asked about it, and from where it is (behind a forwarder
+   * the node). Changes nothing.
+   */
+  publicationIn(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly publication?: PublicationHeard } {
+    const context = this.#context;
+    const dialect = dialectOf(context, this.#dialects, from, bytes);
+    const heard = dialect.decode(bytes);
+    const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
+    const message = heard.ok ? dialect.publishIn(heard.message) : undefined;
+    const session = message && context.sessions.byPeer(peer);
+    const named = message && publicationNamed(context, { peer, session }, message);
+    return named ? { peer, publication: { ...named, clientId: session?.clientId } } : { peer };
+  }
+
+  /** Whose delivery this is, and its topic as clients know it; undefined: nobody's. Of a shared connection there is no client. */
+  deliveryFor(
+    linkId: LinkId,
+    topicName: string,
+  ): { readonly clientId: string | undefined; readonly topicName: string } | undefined {
+    const link = this.#context.links.get(linkId);
+    const name = link && fromBroker(link.upstream.options.topicPrefix, topicName);
+    if (name === undefined || (!link?.session && !link?.shared)) return undefined;
+    return { clientId: link.session?.clientId, topicName: name };
+  }
+
   /** What this topic id means to this client, as far as it is known here: registered, or predefined. */
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined {
     const session = this.#context.sessions.byClientId(clientId);
@@ -267,8 +296,10 @@ export class GatewayCore implements Core {
         return;
       }
       case "datagram":
+        context.askedPayloads = input.payloads;
         return onDatagram(context, this.#dialects, input.from, input.bytes);
       case "delivered": {
+        context.askedPayloads = input.payloads;
         const link = this.#linkOf(input.linkId);
         if (link?.shared?.isLeaving) noteHeard(context, link.shared);
         if (link?.shared) onSharedDelivered(context, link.shared, link, input);
@@ -329,13 +360,14 @@ export class GatewayCore implements Core {
         context.predefined = input.predefined;
         return;
       case "payloadsChanged":
-        context.payloads = input.payloads;
+        context.declaredPayloads = input.payloads;
         return;
       case "accessChanged":
         return onAccessChanged(context, input.access);
       case "dropSession":
         return endByOperator(context, input.clientId);
       case "republish":
+        context.askedPayloads = input.payloads;
         return republish(context, input.letters);
       case "purge":
         return purge(context, input.ids);
@@ -401,6 +433,14 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
   if (isBeyondStore(context, message))
     return context.drop("store-failing", { peer, detail: `${message.type}: too much waits for the store` });
   dialect.onMessage(context, peer, message);
+}
+
+/** What a device says, before anything is decided about it. */
+export interface PublicationHeard {
+  /** Undefined: the sender has no session. */
+  readonly clientId: string | undefined;
+  readonly topicName: string;
+  readonly payload: Uint8Array;
 }
 
 /** One packet under way to the broker, for people. */

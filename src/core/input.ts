@@ -19,7 +19,13 @@ export type Input =
       readonly highest?: { readonly queued: number; readonly letter: number };
     }
   /** A datagram came. The bytes belong to the core from now on. */
-  | { readonly kind: "datagram"; readonly from: PeerId; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "datagram";
+      readonly from: PeerId;
+      readonly bytes: Uint8Array;
+      /** For the publication in it, instead of the policy that is set: a script was asked before. */
+      readonly payloads?: PayloadPolicy;
+    }
   /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session stays. */
   | { readonly kind: "peerGone"; readonly peer: PeerId }
   /** The broker accepted the connection (again). */
@@ -59,6 +65,8 @@ export type Input =
       readonly expirySeconds?: number;
       /** MQTT 5: which subscriptions of ours this is for. */
       readonly subscriptionIds?: readonly number[];
+      /** For this publication, instead of the policy that is set: a script was asked before. */
+      readonly payloads?: PayloadPolicy;
     }
   /** PUBREL from the broker: it will not send this packet id again for the same publication. */
   | { readonly kind: "released"; readonly linkId: LinkId; readonly packetId: number }
@@ -92,7 +100,11 @@ export type Input =
   /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
   | { readonly kind: "dropSession"; readonly clientId: string }
   /** The operator wants dead letters sent again, or gone. */
-  | { readonly kind: "republish"; readonly letters: readonly (readonly [id: number, record: LetterRecord])[] }
+  | {
+      readonly kind: "republish";
+      readonly letters: readonly (readonly [id: number, record: LetterRecord])[];
+      readonly payloads?: PayloadPolicy;
+    }
   | { readonly kind: "purge"; readonly ids: readonly number[] }
   /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
   | { readonly kind: "stoodStill"; readonly ms: number }

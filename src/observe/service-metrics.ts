@@ -20,8 +20,17 @@ export interface ServiceSources {
   upstreams(): readonly UpstreamSource[];
   readonly commits: Durations;
   readonly wakings: Durations;
+  /** What was asked of scripts; undefined: there are none. */
+  scripts(): ScriptCounts | undefined;
   /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none does. */
   oldestBacklogSeconds(): number;
+}
+
+export interface ScriptCounts {
+  readonly asked: number;
+  readonly overTime: number;
+  readonly turnedAway: number;
+  readonly restarts: number;
 }
 
 type Labels = Record<string, string>;
@@ -106,6 +115,28 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     "Age of the oldest publication that waits on disk for a broker, of the 50 clients with the most; 0: none waits",
     [],
     () => [[{}, sources.oldestBacklogSeconds()]],
+  );
+  const ofScripts =
+    (rows: (counts: ScriptCounts) => readonly (readonly [Labels, number])[]): Rows =>
+    () => {
+      const counts = sources.scripts();
+      return counts ? rows(counts) : [];
+    };
+  counter(
+    "script_questions_total",
+    "Messages that a script in `payloads` is for: asked, of these over_time; and turned_away, which were not asked",
+    ["outcome"],
+    ofScripts(({ asked, overTime, turnedAway }) => [
+      [{ outcome: "asked" }, asked],
+      [{ outcome: "over_time" }, overTime],
+      [{ outcome: "turned_away" }, turnedAway],
+    ]),
+  );
+  counter(
+    "script_restarts_total",
+    "How often the process in which scripts run ended, or was killed",
+    [],
+    ofScripts(({ restarts }) => [[{}, restarts]]),
   );
   const registers = [registry];
   new Durational(

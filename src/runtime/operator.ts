@@ -1,11 +1,12 @@
 /** What the operator may see and do, from the core and the store: the answers behind the commands of commands.ts. */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
+import type { Input } from "../core/input.ts";
+import type { PayloadPolicy } from "../core/payloads.ts";
 import type { BacklogRecord } from "../core/record.ts";
 import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
 import type { BondReport, LinkReport } from "../transports/transport.ts";
 import { matches } from "../wire/topic.ts";
-import type { Driver } from "./driver.ts";
 import { emptyInstallation, type Installation } from "./installation.ts";
 import { stateInWords } from "./state-words.ts";
 import type { CaptureOptions } from "./tap.ts";
@@ -24,6 +25,12 @@ export interface Devices {
   capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined;
 }
 
+export interface Orders {
+  handle(input: Input): void;
+  /** What scripts make of these; absent: there are none. */
+  answersFor?(letters: readonly StoredLetter[]): Promise<PayloadPolicy | undefined>;
+}
+
 /** Clients named one by one. */
 const clientsNamed = 50;
 
@@ -38,7 +45,7 @@ export type Operator = ReturnType<typeof createOperator>;
 export function createOperator(
   core: GatewayCore,
   store: Store,
-  driver: Driver,
+  driver: Orders,
   now: () => number,
   backup: (snapshot: NonNullable<ReturnType<Store["snapshot"]>>) => AsyncIterable<Uint8Array>,
   devices: Devices,
@@ -136,7 +143,12 @@ export function createOperator(
     /** Numbers, or all; answers how many were sent. */
     republish: async (ids: readonly number[] | undefined) => {
       const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
-      driver.handle({ kind: "republish", letters: letters.map(({ id, record }) => [id, record] as const) });
+      const payloads = await driver.answersFor?.(letters);
+      driver.handle({
+        kind: "republish",
+        letters: letters.map(({ id, record }) => [id, record] as const),
+        ...(payloads && { payloads }),
+      });
       // Not by how many are left: one that is sent may push another out of a full buffer.
       return letters.filter(({ id }) => !core.hasLetter(id)).length;
     },

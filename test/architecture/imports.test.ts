@@ -17,6 +17,8 @@ const rules: Record<string, readonly string[]> = {
   device: ["wire", "secure", "types:core"],
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
   payload: ["node:crypto", "cborg"],
+  // Scripts for payloads, in a process of their own.
+  script: ["types:core", "types:transports", "pkg"],
   // A file format: it knows nothing of the gateway.
   capture: [],
   // DTLS, as pure as the core: cryptography is handed in.
@@ -59,6 +61,7 @@ const rules: Record<string, readonly string[]> = {
     "storage",
     "observe",
     "payload",
+    "types:script",
     "types:core",
     "core/peer-id.ts",
     "core/own-ids.ts",
@@ -70,6 +73,7 @@ const rules: Record<string, readonly string[]> = {
     "capture",
     "core",
     "wire",
+    "types:script",
     "types:transports",
     "types:upstream",
     "types:storage",
@@ -82,6 +86,7 @@ const rules: Record<string, readonly string[]> = {
     "config",
     "capture",
     "payload",
+    "script",
     "storage",
     "transports",
     "upstream",
@@ -100,6 +105,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-console.ts": ["*"],
   "gateway-home.ts": ["*"],
   "gateway-remote.ts": ["*"],
+  "gateway-scripts.ts": ["*"],
   "gateway-vitals.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],

@@ -130,13 +130,17 @@ export async function goTo(page: Page, view: string): Promise<void> {
 
 /**
  * A proxy that serves the gateway under a path, with a Host of its own towards it: `http://127.0.0.1:PORT/gw/`. `buffers`: it
- * passes an answer on when it has all of it.
+ * passes an answer on when it has all of it. `adds`: headers of its own; it passes on the browser's Host then.
  */
-export async function proxied(served: Served, buffers = false): Promise<string> {
+export async function proxied(
+  served: Served,
+  buffers = false,
+  adds?: Readonly<Record<string, string>>,
+): Promise<string> {
   const [port = 0] = await freePorts(1);
   const server = createServer((asked, response) => {
     const path = (asked.url ?? "").replace(/^\/gw\//, "/");
-    const headers = { ...asked.headers, host: "localhost" };
+    const headers = { ...asked.headers, ...(adds ?? { host: "localhost" }) };
     const passed = request(served.url, { method: asked.method ?? "GET", path, headers }, (answer) => {
       const parts: Buffer[] = [];
       const begin = () => response.writeHead(answer.statusCode ?? 502, answer.headers);

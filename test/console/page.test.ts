@@ -413,6 +413,41 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await context.close();
   });
 
+  test("in the frame of Home Assistant's ingress: no log-in of ours, commands and stream, and nothing beside it", async () => {
+    const ingress = { from: "127.0.0.1", role: "operator" };
+    const served = await serve({ api: { port: await freePort(), ingress } });
+    const place = await proxied(served, false, {
+      "x-forwarded-for": "192.168.1.20, 172.30.32.1",
+      "x-ingress-path": "/gw",
+      "x-remote-user-id": "0123456789abcdef",
+      "x-remote-user-name": "anna",
+    });
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    // Its page has ours in a frame, and both are at one origin.
+    const outer = new URL("/outer", place).href;
+    await page.route(outer, (route) =>
+      route.fulfill({ contentType: "text/html", body: `<iframe src="/gw/" width="1000" height="700"></iframe>` }),
+    );
+    await page.goto(outer);
+    const frame = page.frameLocator("iframe");
+    await frame.getByText("No device yet").waitFor();
+    const device = new PlainDevice("in-a-frame", served.port);
+    await device.connect();
+    await frame.getByRole("link", { name: "Devices", exact: true }).click();
+    await frame.getByRole("link", { name: "in-a-frame" }).first().click();
+    await frame.getByRole("button", { name: "End the session" }).click();
+    await frame.getByRole("button", { name: "Yes, end the session" }).click();
+    await frame.getByText("No device yet").waitFor();
+    expect(await context.cookies()).toEqual([]);
+    // The same gateway, asked directly: from the trusted address too, but without the header.
+    const beside = await context.newPage();
+    await beside.goto(served.url);
+    await beside.getByText("mqtt-sn-gateway console").first().waitFor();
+    expect(await beside.getByRole("navigation").count()).toBe(0);
+    await context.close();
+  });
+
   test("a setting is changed: check says what is wrong as it is typed, the difference what becomes of the file", async () => {
     const served = await serve();
     const { page, complaints } = await open(browser, served, "settings");

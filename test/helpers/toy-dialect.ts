@@ -16,7 +16,7 @@ import { onPublish } from "../../src/core/session/publish-up.ts";
 import { onDisconnect, onPingReq } from "../../src/core/session/sleep.ts";
 import { answerStranger } from "../../src/core/session/strangers.ts";
 import { onSubscribe } from "../../src/core/session/subscribe.ts";
-import type { Reason, ToClient } from "../../src/core/words.ts";
+import type { Publish, Reason, ToClient } from "../../src/core/words.ts";
 
 type ToyMessage =
   | { readonly type: "C"; readonly clientId: string }
@@ -38,6 +38,7 @@ export const toy: Dialect<ToyMessage> = {
     return said === undefined ? undefined : ascii.encode(said);
   },
   encodedLength: (message) => saying(message)?.length ?? 0,
+  publishIn: (message) => (message.type === "P" ? publishIn(message) : undefined),
   onMessage(context, peer, message) {
     if (message.type === "C") {
       const connect = { clientId: message.clientId, will: false, cleanSession: false, duration: 60 };
@@ -55,16 +56,7 @@ export const toy: Dialect<ToyMessage> = {
           msgId: message.msgId,
         });
       case "P":
-        return onPublish(context, session, {
-          dup: false,
-          qos: 1,
-          retain: false,
-          topicIdType: "name",
-          topicId: 0,
-          topicName: message.word,
-          msgId: message.msgId,
-          data: message.data,
-        });
+        return onPublish(context, session, publishIn(message));
       case "A":
         return onPubAck(context, session, { topicId: 0, msgId: message.msgId }, message.word as Reason);
       case "Z":
@@ -76,6 +68,10 @@ export const toy: Dialect<ToyMessage> = {
     context.drop("malformed", { peer, detail: "no toy" });
   },
 };
+
+function publishIn({ word, msgId, data }: Extract<ToyMessage, { type: "P" | "S" | "A" }>): Publish {
+  return { dup: false, qos: 1, retain: false, topicIdType: "name", topicId: 0, topicName: word, msgId, data };
+}
 
 function decode(bytes: Uint8Array): Heard<ToyMessage> {
   const found = pattern.exec(Buffer.from(bytes).toString("latin1"))?.groups;

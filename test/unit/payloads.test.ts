@@ -1,11 +1,13 @@
 /** Declarations of payloads as a configuration has them: which one is used, what is refused, and what a person is shown. */
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { decodePayload, payloadsInWords } from "../../src/cli/payload.ts";
-import { parseConfig } from "../../src/config/load.ts";
-import { payloadPolicy } from "../../src/config/payloads.ts";
+import { verdictOn } from "../../src/config/checked.ts";
+import { loadConfig, parseConfig, readConfig } from "../../src/config/load.ts";
+import { payloadPolicy, scriptEntries, shownBy } from "../../src/config/payloads.ts";
+import { readScripts } from "../../src/config/scripts.ts";
 import { GatewayError } from "../../src/errors.ts";
 import { formatNames } from "../../src/payload/formats.ts";
 
@@ -74,8 +76,8 @@ describe("which declaration is used", () => {
 
 describe("what is refused", () => {
   test.each([
-    [{ topics: "t" }, "payloads.0: give either"],
-    [{ ...climate, format: "json" }, "not both"],
+    [{ topics: "t" }, 'payloads.0: give "fields", "format" or "script"'],
+    [{ ...climate, format: "json" }, "one of them"],
     [{ topics: "t", format: "bthome", direction: "down" }, "for reading only"],
     [{ ...climate, raw: "{topic}" }, "payloads.0.raw"],
     [
@@ -113,6 +115,9 @@ describe("what is refused", () => {
     [{ topics: "t", fields: [{ type: "u9", name: "a" }] }, "payloads.0.fields.0.type"],
     [{ topics: "a/#/b", format: "json" }, "payloads.0.topics"],
     [{ topics: "t", format: "json", to: "a/+" }, "payloads.0.to"],
+    [{ topics: "t", format: "json", script: "a.js" }, "one of them"],
+    [{ topics: "t", format: "json", fPort: 3 }, "payloads.0.fPort"],
+    [{ topics: "t", script: "a.js", fPort: 0 }, "payloads.0.fPort"],
   ])("%j: %s", (declaration, problem) => {
     const parse = () => parseConfig({ payloads: [declaration] });
     expect(parse).toThrow(GatewayError);
@@ -139,7 +144,7 @@ describe("what a person is shown", () => {
     for (const line of lines) expect(line).toMatch(/says \{"/);
   });
 
-  test("decode --payload", () => {
+  test("decode --payload", async () => {
     const file = join(tmpdir(), `payloads-${process.pid}.json`);
     writeFileSync(file, JSON.stringify({ payloads: [{ ...climate, raw: "{topic}/raw" }] }));
     const said: string[] = [];
@@ -147,14 +152,15 @@ describe("what a person is shown", () => {
       said.push(String(chunk));
       return true;
     });
-    const codes = [
+    const codes: unknown[] = [];
+    for (const [topic, hex] of [
       ["barn/1/climate", "00 d7 30"],
       ["barn/1/climate", "00"],
       ["yard", "00"],
-    ].map(([topic = "", hex = ""]) => {
-      decodePayload(topic, [hex], { config: file });
-      return process.exitCode;
-    });
+    ] as const) {
+      await decodePayload(topic, [hex], { config: file });
+      codes.push(process.exitCode);
+    }
     write.mockRestore();
     process.exitCode = undefined;
     expect(codes).toEqual([0, 2, 2]);
@@ -163,5 +169,76 @@ describe("what a person is shown", () => {
         "barn/1/climate: temperature takes 2 octets from octet 0 on, and 1 are there; it goes as it is\n" +
         `yard: no declaration in ${file} is for it and every client (--client NAME asks for one); it goes as it is\n`,
     );
+  });
+});
+
+describe("scripts", () => {
+  const folder = mkdtempSync(join(tmpdir(), "scripts-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "gateway.config.json");
+  const problemsWith = (text: string, script = "barn.js") => {
+    writeFileSync(join(folder, "barn.js"), text);
+    writeFileSync(file, JSON.stringify({ payloads: [{ topics: "t", script }] }));
+    return verdictOn(readConfig(file)).problems;
+  };
+
+  test("a file is found beside the configuration, and read once for all entries that name it", () => {
+    writeFileSync(join(folder, "barn.js"), "function decodeUplink() {}");
+    writeFileSync(file, JSON.stringify({ payloads: ["a", "b"].map((topics) => ({ topics, script: "./barn.js" })) }));
+    const { payloads } = loadConfig(file);
+    expect(readScripts(payloads)).toEqual([{ file: join(folder, "barn.js"), text: "function decodeUplink() {}" }]);
+    const can = [{ file: join(folder, "barn.js"), can: ["up", "down"] as const }];
+    expect(payloadsInWords(payloads, can)[0]).toBe(
+      "a: barn.js decodes what devices say, and encodes what they are told",
+    );
+  });
+
+  test("check says what is wrong with its grammar, with file and line, and runs nothing", () => {
+    expect(problemsWith("throw 1; function decodeUplink() {}")).toEqual([]);
+    expect(problemsWith("for (;;);")).toEqual([]);
+    const [problem, ...more] = problemsWith("\n\nfunction decodeUplink( {");
+    expect(problem).toBe(`payloads.0.script: ${join(folder, "barn.js")}:3: Unexpected end of input`);
+    expect(more).toEqual([]);
+    expect(problemsWith("export function decodeUplink() {}")[0]).toMatch(/barn\.js:1: Unexpected token 'export'/);
+  });
+
+  test("one that is not there, or too long", () => {
+    expect(problemsWith("", "nowhere.js")[0]).toMatch(/^payloads\.0\.script: there is no file .*nowhere\.js/);
+    expect(problemsWith(" ".repeat(600_000))[0]).toMatch(/has 600000 octets; a script has at most 524288/);
+    expect(() => readScripts(parseConfig({ payloads: [{ topics: "t", script: "/nowhere.js" }] }).payloads)).toThrow(
+      expect.objectContaining({ code: "ERR_PAYLOAD_SCRIPT" }),
+    );
+  });
+
+  test("nobody asked it: what devices say goes as it is, and a command is not sent as it is", () => {
+    const policy = policyOf([
+      { topics: "t", script: "a.js" },
+      { topics: "#", format: "json" },
+    ]);
+    expect(policy?.up("c", "t", octets("00"))).toEqual({ is: "unfit", why: "the script a.js was not asked" });
+    expect(policy?.down("c", "t", Buffer.from("{}"))).toMatchObject({ is: "unfit" });
+    expect(policy?.down("c", "t", octets("00"))).toBeUndefined();
+    expect(
+      shownBy(parseConfig({ payloads: [{ topics: "t", script: "a.js" }] }).payloads)("in", "c", "t", octets("00")),
+    ).toBeUndefined();
+  });
+
+  test("of one topic, the entries that decide for some client", () => {
+    const { payloads } = parseConfig({
+      payloads: [
+        { topics: "t", clients: "a*", script: "a.js" },
+        { topics: "t", clients: "b", format: "json" },
+        { topics: "t", direction: "up", script: "up.js" },
+        { topics: "t", script: "rest.js", to: "{topic}/{client}" },
+        { topics: "t", script: "never.js" },
+      ],
+    });
+    const entries = scriptEntries(payloads, payloadPolicy(payloads));
+    expect(entries?.downFor("t").map((entry) => entry.file)).toEqual(["a.js", "rest.js"]);
+    expect(entries?.down("b", "t")).toBeUndefined();
+    expect(entries?.down("c", "t")?.file).toBe("rest.js");
+    expect(entries?.up("c", "t")?.file).toBe("up.js");
+    expect(entries?.up(undefined, "u")).toBeUndefined();
+    expect(entries?.downFor("t")[1]?.made("c", "t", Buffer.from("1"))).toMatchObject({ topicName: "t/c" });
   });
 });

@@ -5,7 +5,7 @@
 import type { Context } from "../context.ts";
 import type { Speech } from "../speech.ts";
 import type { PeerId } from "../types.ts";
-import type { FromClient } from "../words.ts";
+import type { FromClient, Publish } from "../words.ts";
 
 export type Heard<Message extends FromClient> =
   | { readonly ok: true; readonly message: Message; readonly forwarded?: Encapsulation }
@@ -32,6 +32,8 @@ export interface Dialect<Message extends FromClient = FromClient> extends Speech
   isConnect(bytes: Uint8Array): boolean;
   /** Never throws, allocates nothing by a length it has not checked. */
   decode(bytes: Uint8Array): Heard<Message>;
+  /** Undefined: the message is no PUBLISH. */
+  publishIn(message: Message): Publish | undefined;
   onMessage(context: Context, peer: PeerId, message: Message): void;
   /** Counts it as dropped, with the reason, and answers where the version says so. */
   onUnreadable(context: Context, peer: PeerId, heard: Unreadable, bytes: Uint8Array): void;

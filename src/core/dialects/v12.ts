@@ -37,6 +37,7 @@ export const v12: Dialect<Message> = {
     const decoded = decode(bytes);
     return decoded.ok && decoded.message.type === "CONNECT" && decoded.message.protocolId === protocolId;
   },
+  publishIn: (message) => (message.type === "PUBLISH" ? message : undefined),
   onMessage,
   onUnreadable,
 };

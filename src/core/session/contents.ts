@@ -65,8 +65,12 @@ export function withAcceptance(
  * What a device is told, in its own octets. `unfit`: the payload is meant to be made into octets, and cannot be; the device
  * could do nothing with it.
  */
-export function encodedFor(context: Context, session: Session, publication: Publication): Publication | "unfit" {
-  const { payloads } = context;
+export function encodedFor(
+  context: Context,
+  session: Session,
+  publication: Publication,
+  payloads = context.payloads,
+): Publication | "unfit" {
   if (!payloads) return publication;
   const { clientId, peer } = session;
   const { topicName, payload } = publication;
@@ -84,7 +88,7 @@ export function entryFor(
   publication: Publication,
   options: Parameters<typeof newEntry>[3],
 ): OutboxEntry | undefined {
-  const encoded = encodedFor(context, session, publication);
+  const encoded = encodedFor(context, session, publication, options?.received?.payloads);
   const { clientId } = session;
   if (encoded !== "unfit") return newEntry(context, clientId, encoded, options);
   refuseEntry(context, session, newEntry(context, clientId, publication, options), "payload-unfit");

@@ -38,7 +38,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     return;
   }
   const known = broker.received.get(input.packetId);
-  if (known && isSame(known, input)) return onRedelivered(context, session, link, known);
+  if (known && isSame(known, input)) return onRedelivered(context, session, link, known, input);
   if (known?.held) {
     // The broker reused the id: the old one is ours alone.
     const entry = session.outbox.find(({ received }) => received === known);
@@ -86,7 +86,7 @@ function leaveAtBroker(
 }
 
 function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt: Received["expiresAt"]): Received {
-  const { packetId, publication } = input;
+  const { packetId, publication, payloads } = input;
   return {
     packetId,
     publication,
@@ -96,6 +96,7 @@ function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt
     held: false,
     stored: false,
     hash: publication.qos === 2 ? contentHash(publication) : undefined,
+    ...(payloads && { payloads }),
   };
 }
 
@@ -125,9 +126,10 @@ function isSame(known: Received, { publication, dup }: Delivered): boolean {
     : dup && samePublication(known.publication, publication);
 }
 
-function onRedelivered(context: Context, session: Session, link: Link, known: Received): void {
+function onRedelivered(context: Context, session: Session, link: Link, known: Received, { payloads }: Delivered): void {
   const { broker } = session;
   known.connection = broker.connection;
+  if (payloads) known.payloads = payloads;
   if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
   if (known.stage === "open") return; // still on its way to the client

@@ -215,6 +215,22 @@ export function onPublishWithoutAnswer(
   }
 }
 
+/** Topic name and payload of a message that its sender may send; undefined: it is none. Nothing is noted. */
+export function publicationNamed(
+  context: Context,
+  sender: { readonly peer: PeerId; readonly session: Session | undefined },
+  message: Publish,
+): { readonly topicName: string; readonly payload: Uint8Array } | undefined {
+  if (message.qos === -1) return withoutAnswerTopic(context, sender, message);
+  const { session } = sender;
+  if (!session) return undefined;
+  const topicName =
+    message.topicIdType === "normal"
+      ? session.registry.byId(message.topicId)?.name
+      : topicNameWithoutSession(context, session, message);
+  return topicName === undefined ? undefined : { topicName, payload: message.data };
+}
+
 function withoutAnswerTopic(
   context: Context,
   { peer, session }: { readonly peer: PeerId | undefined; readonly session: Session | undefined },

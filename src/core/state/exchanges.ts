@@ -2,6 +2,7 @@
  * What is under way between us and a broker, packet by packet: publications and subscriptions of ours, deliveries of the
  * broker's. Plain data. Clients are a type parameter, for what a client is stands on this (session.ts fills it in).
  */
+import type { PayloadPolicy } from "../payloads.ts";
 import type { SmallMap } from "../small-map.ts";
 import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../types.ts";
 import type { Account } from "./account.ts";
@@ -155,6 +156,8 @@ export interface Received {
   stored: boolean;
   /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
   readonly hash: number | undefined;
+  /** What a script made of it, while it waits for room. */
+  payloads?: PayloadPolicy;
   /** The commit that its acknowledgement waits for, also where it is said again over another connection. */
   after?: CommitToken | undefined;
 }

@@ -1,0 +1,52 @@
+/**
+ * Behind the ingress of Home Assistant, which has logged its people in already and says in a header who asks. That counts from
+ * one configured address alone, and anybody else who sends the header is who he was without it. What changes something needs the
+ * same Origin and the same header of ours as from everywhere.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Role } from "../roles.ts";
+import type { LoggedIn } from "./log-in.ts";
+import { peerOf } from "./proxies.ts";
+
+export interface IngressOptions {
+  /** The address of the ingress, as connections from it have it. */
+  readonly from: string;
+  /** What its people may. */
+  readonly role: Role;
+}
+
+export interface IngressUser extends LoggedIn {
+  /** Tells one from another; what it is called may be anything. */
+  readonly id: string;
+}
+
+const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
+const nameCharsMax = 64;
+
+/** Whom the ingress has logged in; undefined: it is off, or did not ask, or does not say who. */
+export function ingressUser(request: IncomingMessage, ingress: IngressOptions | undefined): IngressUser | undefined {
+  if (!ingress || peerOf(request) !== ingress.from) return undefined;
+  const id = request.headers["x-remote-user-id"];
+  // A header that came twice is one with a comma in it.
+  if (typeof id !== "string" || !idPattern.test(id)) return undefined;
+  const { "x-remote-user-name": userName, "x-remote-user-display-name": displayName } = request.headers;
+  const name = [userName, displayName, id].map(shown).find((each) => each !== "") ?? id;
+  return { id, role: ingress.role, name, by: "ingress" };
+}
+
+/** Hosts under which the page is there: the browser's, which a proxy passes on as one or the other. */
+export function hostsOfIngress({ headers }: IncomingMessage): readonly string[] {
+  return [headers.host, headers["x-forwarded-host"]].flatMap((host) =>
+    typeof host === "string" ? host.toLowerCase() : [],
+  );
+}
+
+/** For a line of the log. A header is UTF-8 here, and Node reads it octet by octet. */
+function shown(header: string | string[] | undefined): string {
+  if (typeof header !== "string") return "";
+  const text = Buffer.from(header, "latin1").toString("utf8");
+  return text
+    .replaceAll(/[\p{Cc}\p{Cf}]/gu, " ")
+    .trim()
+    .slice(0, nameCharsMax);
+}

@@ -1,0 +1,414 @@
+/**
+ * Between the networks and the driver, where declarations have scripts: a message that a script is to be asked about waits
+ * here for the answer, with all that comes after it from the same device, or from the broker under the same topic over the
+ * same connection. Everybody else goes on. The core gets the message with the answer, as an input like any other: so it
+ * decides, stores and acknowledges once, when the payload is known, and a crash before that costs nothing, for nobody was
+ * answered.
+ *
+ * What waits has limits. At a limit the oldest message of the line goes on without its script, so nothing is ever dropped
+ * here. A device that repeats what waits is behind its own message, and the core knows it as a repetition then.
+ */
+import type { GatewayCore } from "../core/gateway-core.ts";
+import type { Input } from "../core/input.ts";
+import type { Decoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import type { LinkId, PeerId } from "../core/types.ts";
+import type { Answer, Question, ScriptEntries, ScriptEntry } from "../script/question.ts";
+import type { ScriptRunner } from "../script/runner.ts";
+import type { StoredLetter } from "../storage/store.ts";
+
+type Datagram = Extract<Input, { kind: "datagram" }>;
+type Delivery = Extract<Input, { kind: "delivered" }>;
+type Held = Datagram | Delivery;
+
+export interface StageParts {
+  readonly core: Pick<GatewayCore, "publicationIn" | "deliveryFor">;
+  readonly handle: (input: Input) => void;
+  readonly scripts: Pick<ScriptRunner, "ask" | "can">;
+  /** Milliseconds since 1970. */
+  readonly wallClock: () => number;
+  readonly limits?: StageLimits;
+}
+
+export interface StageLimits {
+  /** Of one device, or one topic of a connection. */
+  readonly lineMax: number;
+  readonly lineBytesMax: number;
+  /** Of all. */
+  readonly allMax: number;
+  readonly allBytesMax: number;
+  /** Lines of senders without a session. */
+  readonly strangersMax: number;
+}
+
+const usualLimits: StageLimits = {
+  lineMax: 64,
+  lineBytesMax: 128 * 1_024,
+  allMax: 10_000,
+  allBytesMax: 16 * 2 ** 20,
+  strangersMax: 100,
+};
+
+/** Messages behind one that waits for its script. */
+interface Line {
+  readonly items: Held[];
+  bytes: number;
+  /** Its first message is of a sender without a session. */
+  isOfStranger: boolean;
+  /** The answer to the first message's question is not wanted any more. */
+  cancel: () => void;
+  readonly close: () => void;
+}
+
+/** An answer, or the way to end the wish for one. */
+type Wish = { readonly payloads: PayloadPolicy | undefined } | { readonly cancel: () => void };
+
+type Answers = ReadonlyMap<ScriptEntry, Answer>;
+
+export class ScriptStage {
+  readonly #parts: StageParts;
+  readonly #limits: StageLimits;
+  #entries: ScriptEntries | undefined;
+  readonly #ofPeers = new Map<PeerId, Line>();
+  readonly #ofLinks = new Map<LinkId, Map<string, Line>>();
+  #count = 0;
+  #bytes = 0;
+  #strangers = 0;
+
+  constructor(parts: StageParts, entries: ScriptEntries | undefined) {
+    this.#parts = parts;
+    this.#limits = parts.limits ?? usualLimits;
+    this.#entries = entries;
+  }
+
+  /** Messages that wait. */
+  get waiting(): number {
+    return this.#count;
+  }
+
+  /** For what comes from now on; what was asked already is answered by the declarations of then. */
+  reload(entries: ScriptEntries | undefined): void {
+    this.#entries = entries;
+  }
+
+  /** Hands an input on, now or when its script has answered. */
+  take(input: Input): void {
+    switch (input.kind) {
+      case "datagram":
+        return this.#takeDatagram(input);
+      case "delivered":
+        return this.#takeDelivery(input);
+      case "linkDown":
+        this.#endDeliveries(input.linkId);
+        return this.#parts.handle(input);
+      case "shutdown":
+        this.#endAll();
+        return this.#parts.handle(input);
+      default:
+        return this.#parts.handle(input);
+    }
+  }
+
+  /** For dead letters that could not be made into octets: what the scripts of today make of them. Undefined: nothing to ask. */
+  async answersFor(letters: readonly StoredLetter[]): Promise<PayloadPolicy | undefined> {
+    const entries = this.#entries;
+    if (!entries) return undefined;
+    const made = new Map<string, Answer>();
+    for (const { clientId, record } of letters) {
+      const { topicName, payload } = record.publication;
+      const entry = entries.down(clientId, topicName);
+      if (record.reason !== "payload-unfit" || !entry || !entries.isCommand(payload)) continue;
+      const answers = await new Promise<Answers>((resolve) => {
+        const questions = [[entry, this.#question(entry, "down", { clientId, topicName, payload })] as const];
+        const wish = this.#inquire(questions, `letters ${topicName}`, resolve);
+        if (wish instanceof Map) resolve(wish);
+      });
+      const answer = answers.get(entry);
+      if (answer) made.set(keyOfLetter(clientId, topicName, payload), answer);
+    }
+    const { policy } = entries;
+    return {
+      up: policy.up,
+      down: (clientId, topicName, payload) => {
+        const answer = made.get(keyOfLetter(clientId, topicName, payload));
+        return answer ? encodedBy(answer) : policy.down(clientId, topicName, payload);
+      },
+    };
+  }
+
+  #takeDatagram(input: Datagram): void {
+    if (!this.#entries && this.#ofPeers.size === 0) return this.#parts.handle(input);
+    const { peer } = this.#parts.core.publicationIn(input.from, input.bytes);
+    this.#enter(input, this.#ofPeers, peer, () => this.#ofPeers.delete(peer));
+  }
+
+  #takeDelivery(input: Delivery): void {
+    const { linkId, publication } = input;
+    const ofLink = this.#ofLinks.get(linkId);
+    if (!this.#entries && !ofLink) return this.#parts.handle(input);
+    const lines = ofLink ?? new Map<string, Line>();
+    this.#enter(input, lines, publication.topicName, () => {
+      lines.delete(publication.topicName);
+      if (lines.size === 0) this.#ofLinks.delete(linkId);
+    });
+    if (lines.size > 0) this.#ofLinks.set(linkId, lines);
+  }
+
+  /** Into its line, if there is one or it has to wait. */
+  #enter<Key>(input: Held, lines: Map<Key, Line>, key: Key, close: () => void): void {
+    let line = lines.get(key);
+    if (line) {
+      this.#append(line, input);
+      return this.#trim(line);
+    }
+    line = { items: [], bytes: 0, isOfStranger: false, cancel: () => {}, close };
+    const wish = this.#ask(input, line);
+    if ("payloads" in wish) return this.#handOn(input, wish.payloads);
+    line.cancel = wish.cancel;
+    lines.set(key, line);
+    this.#append(line, input);
+    this.#trim(line);
+  }
+
+  #append(line: Line, input: Held): void {
+    const octets = octetsOf(input);
+    line.items.push(input);
+    line.bytes += octets;
+    this.#count++;
+    this.#bytes += octets;
+  }
+
+  /** Its first message goes on. */
+  #leave(line: Line): Held | undefined {
+    const first = line.items.shift();
+    if (!first) return undefined;
+    const octets = octetsOf(first);
+    line.bytes -= octets;
+    this.#count--;
+    this.#bytes -= octets;
+    if (line.isOfStranger) this.#strangers--;
+    line.isOfStranger = false;
+    return first;
+  }
+
+  #isTooMuch(line: Line): boolean {
+    const { lineMax, lineBytesMax, allMax, allBytesMax } = this.#limits;
+    if (line.items.length > lineMax || line.bytes > lineBytesMax) return true;
+    return line.items.length > 0 && (this.#count > allMax || this.#bytes > allBytesMax);
+  }
+
+  #trim(line: Line): void {
+    while (this.#isTooMuch(line)) {
+      line.cancel();
+      this.#goOnWithout(line, "too much waits behind it");
+      this.#advance(line);
+    }
+  }
+
+  /** The first message goes on, and its script is not waited for. */
+  #goOnWithout(line: Line, why: string): void {
+    const first = this.#leave(line);
+    if (first) this.#handOn(first, this.#unanswered(first, why));
+  }
+
+  /** Hands on what need not wait, up to the first message that has to. */
+  #advance(line: Line): void {
+    for (let first = line.items[0]; first; first = line.items[0]) {
+      const wish = this.#ask(first, line);
+      if ("cancel" in wish) {
+        line.cancel = wish.cancel;
+        return;
+      }
+      this.#leave(line);
+      this.#handOn(first, wish.payloads);
+    }
+    line.close();
+  }
+
+  #answered(line: Line, payloads: PayloadPolicy): void {
+    const first = this.#leave(line);
+    if (first) this.#handOn(first, payloads);
+    this.#advance(line);
+  }
+
+  #handOn(input: Held, payloads: PayloadPolicy | undefined): void {
+    this.#parts.handle(payloads ? { ...input, payloads } : input);
+  }
+
+  #ask(input: Held, line: Line): Wish {
+    return input.kind === "datagram" ? this.#askUp(input, line) : this.#askDown(input, line);
+  }
+
+  #askUp(input: Datagram, line: Line): Wish {
+    const entries = this.#entries;
+    const { publication } = this.#parts.core.publicationIn(input.from, input.bytes);
+    const entry = publication && entries?.up(publication.clientId, publication.topicName);
+    if (!entries || !publication || !entry) return { payloads: undefined };
+    const { clientId, topicName } = publication;
+    const policyFor = (answers: Answers) => withUp(entries, topicName, entry, answers.get(entry));
+    const isOfStranger = clientId === undefined;
+    if (isOfStranger && this.#strangers >= this.#limits.strangersMax)
+      return { payloads: policyFor(new Map([[entry, tooManyStrangers]])) };
+    const questions = [[entry, this.#question(entry, "up", publication)] as const];
+    const wish = this.#inquire(questions, clientId ?? everyStranger, (answers) =>
+      this.#answered(line, policyFor(answers)),
+    );
+    if (wish instanceof Map) return { payloads: policyFor(wish) };
+    line.isOfStranger = isOfStranger;
+    if (isOfStranger) this.#strangers++;
+    return { cancel: wish };
+  }
+
+  #askDown(input: Delivery, line: Line): Wish {
+    const entries = this.#entries;
+    const { payload } = input.publication;
+    const target = this.#parts.core.deliveryFor(input.linkId, input.publication.topicName);
+    if (!entries || !target) return { payloads: undefined };
+    const { clientId, topicName } = target;
+    const asked = clientId === undefined ? entries.downFor(topicName) : (entries.down(clientId, topicName) ?? []);
+    const wanted = [asked].flat();
+    if (wanted.length === 0 || !entries.isCommand(payload)) return { payloads: undefined };
+    const questions = wanted.map(
+      (entry) => [entry, this.#question(entry, "down", { clientId, topicName, payload })] as const,
+    );
+    const wish = this.#inquire(questions, `broker ${topicName}`, (answers) =>
+      this.#answered(line, withDown(entries, topicName, answers)),
+    );
+    return wish instanceof Map ? { payloads: withDown(entries, topicName, wish) } : { cancel: wish };
+  }
+
+  /** All of them at once. Answers at once where nobody is asked; `done` is not called then. */
+  #inquire(
+    questions: readonly (readonly [ScriptEntry, Question])[],
+    sender: string,
+    done: (answers: Answers) => void,
+  ): Map<ScriptEntry, Answer> | (() => void) {
+    const answers = new Map<ScriptEntry, Answer>();
+    const cancels: (() => void)[] = [];
+    for (const [entry, question] of questions) {
+      const asked = this.#parts.scripts.can(entry.file, question.is)
+        ? this.#parts.scripts.ask(question, sender, (answer) => {
+            answers.set(entry, answer);
+            if (answers.size === questions.length) done(answers);
+          })
+        : ({ is: "asItIs" } as const);
+      if (typeof asked === "function") cancels.push(asked);
+      else answers.set(entry, asked);
+    }
+    if (cancels.length === 0) return answers;
+    return () => {
+      for (const cancel of cancels) cancel();
+    };
+  }
+
+  #question(
+    { file, fPort }: ScriptEntry,
+    is: Question["is"],
+    of: { readonly clientId: string | undefined; readonly topicName: string; readonly payload: Uint8Array },
+  ): Question {
+    const { clientId, topicName: topic, payload } = of;
+    const variables = { topic, ...(clientId !== undefined && { client: clientId }) };
+    return { file, is, payload, fPort, recvTime: this.#parts.wallClock(), variables };
+  }
+
+  /** As if every script had given this answer. */
+  #unanswered(input: Held, why: string): PayloadPolicy | undefined {
+    const entries = this.#entries;
+    if (!entries) return undefined;
+    const unfit = (file: string): Unfit => ({ is: "unfit", why: `${file} was not waited for: ${why}` });
+    if (input.kind === "datagram") {
+      const { publication } = this.#parts.core.publicationIn(input.from, input.bytes);
+      const entry = publication && entries.up(publication.clientId, publication.topicName);
+      return entry && withUp(entries, publication.topicName, entry, unfit(entry.file));
+    }
+    const target = this.#parts.core.deliveryFor(input.linkId, input.publication.topicName);
+    if (!target || !entries.isCommand(input.publication.payload)) return undefined;
+    const { topicName } = target;
+    const all = entries.downFor(topicName).map((entry) => [entry, unfit(entry.file)] as const);
+    return withDown(entries, topicName, new Map(all));
+  }
+
+  /**
+   * What waits came over a connection that is gone. At QoS 1 and 2 the broker has no answer to it, and sends it again; with the
+   * next connection its packet id may mean another message. At QoS 0 it will not come again.
+   */
+  #endDeliveries(linkId: LinkId): void {
+    for (const line of [...(this.#ofLinks.get(linkId)?.values() ?? [])]) {
+      line.cancel();
+      for (let first = line.items[0]; first; first = line.items[0]) {
+        if (first.kind === "delivered" && first.publication.qos === 0)
+          this.#goOnWithout(line, "the connection to the broker ended");
+        else this.#leave(line);
+      }
+      line.close();
+    }
+  }
+
+  /** Nobody was answered for what waits: devices and broker say it again. */
+  #endAll(): void {
+    this.#entries = undefined;
+    const ofLinks = [...this.#ofLinks.values()].flatMap((lines) => [...lines.values()]);
+    for (const line of [...this.#ofPeers.values(), ...ofLinks]) {
+      line.cancel();
+      while (this.#leave(line));
+      line.close();
+    }
+  }
+}
+
+/** Senders without a session have one account: an address costs them nothing. No client id is empty. */
+const everyStranger = "";
+
+const tooManyStrangers: Answer = {
+  is: "unfit",
+  why: "its script was not asked: too many senders without a session wait",
+};
+
+function octetsOf(input: Held): number {
+  return input.kind === "datagram" ? input.bytes.byteLength : input.publication.payload.byteLength;
+}
+
+function withUp(
+  { up, policy }: ScriptEntries,
+  asked: string,
+  entry: ScriptEntry,
+  answer: Answer | undefined,
+): PayloadPolicy {
+  return {
+    up: (clientId, topicName, payload) => {
+      if (!answer || topicName !== asked || up(clientId, topicName) !== entry)
+        return policy.up(clientId, topicName, payload);
+      return decodedBy(answer, entry, clientId, topicName);
+    },
+    down: policy.down,
+  };
+}
+
+function withDown({ down, policy }: ScriptEntries, asked: string, answers: Answers): PayloadPolicy {
+  return {
+    up: policy.up,
+    down: (clientId, topicName, payload) => {
+      const entry = topicName === asked ? down(clientId, topicName) : undefined;
+      const answer = entry && answers.get(entry);
+      return answer ? encodedBy(answer) : policy.down(clientId, topicName, payload);
+    },
+  };
+}
+
+function decodedBy(
+  answer: Answer,
+  entry: ScriptEntry,
+  clientId: string | undefined,
+  topicName: string,
+): Decoded | Unfit | undefined {
+  if (answer.is === "asItIs") return undefined;
+  return answer.is === "unfit" ? answer : entry.made(clientId, topicName, answer.payload);
+}
+
+function encodedBy(answer: Answer): ReturnType<PayloadPolicy["down"]> {
+  if (answer.is === "asItIs") return undefined;
+  return answer.is === "unfit" ? answer : { is: "made", payload: answer.payload };
+}
+
+function keyOfLetter(clientId: string, topicName: string, payload: Uint8Array): string {
+  return `${clientId}\0${topicName}\0${Buffer.from(payload).toString("latin1")}`;
+}

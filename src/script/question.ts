@@ -1,0 +1,57 @@
+/**
+ * Scripts that say what octets mean, for what no declaration can say: a file with `decodeUplink` and `encodeDownlink` as The
+ * Things Network and ChirpStack call them, or with ChirpStack's older `Decode` and `Encode`. They run in a process of their
+ * own (runner.ts), in an interpreter (sandbox.ts): a script that hangs, throws or eats memory costs its own message and
+ * nothing else.
+ */
+import type { Decoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+
+/** A file as it is given to the process. */
+export interface ScriptSource {
+  /** How the configuration names it; problems begin with it. */
+  readonly file: string;
+  readonly text: string;
+}
+
+export type Direction = "up" | "down";
+
+/** What a script is asked about one message. */
+export interface Question {
+  readonly file: string;
+  readonly is: Direction;
+  /** `up`: what the device said. `down`: JSON in UTF-8, what it is to be told. */
+  readonly payload: Uint8Array;
+  readonly fPort: number;
+  /** Milliseconds since 1970. */
+  readonly recvTime: number;
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+export type Answer =
+  /** `payload`: of `up` JSON in UTF-8, of `down` the device's octets. */
+  | { readonly is: "made"; readonly payload: Uint8Array; readonly warnings: readonly string[] }
+  /** `why`: a whole clause for people. */
+  | { readonly is: "unfit"; readonly why: string }
+  /** The script has no function for this direction. */
+  | { readonly is: "asItIs" };
+
+/** An entry of `payloads` with a script. */
+export interface ScriptEntry {
+  readonly file: string;
+  readonly fPort: number;
+  /** What a publication becomes of which the script has made this JSON. */
+  made(clientId: string | undefined, topicName: string, json: Uint8Array): Decoded | Unfit;
+}
+
+/** What declarations say of messages that scripts are for; and the policy for all others. */
+export interface ScriptEntries {
+  /** The entry that decides, where it is one with a script. */
+  up(clientId: string | undefined, topicName: string): ScriptEntry | undefined;
+  down(clientId: string, topicName: string): ScriptEntry | undefined;
+  /** Those that decide for at least one client, whoever it is. */
+  downFor(topicName: string): readonly ScriptEntry[];
+  /** Is it meant to be made into octets? */
+  isCommand(payload: Uint8Array): boolean;
+  /** Without scripts: what nobody was asked about is unfit. */
+  readonly policy: PayloadPolicy;
+}

@@ -1,0 +1,383 @@
+/**
+ * Asks scripts in a process of their own, one question at a time, and keeps that process running.
+ *
+ * Who asks has his answer within `runMs` of its turn, or is told that there is none; the question of a script that has
+ * used up its time may still be at work then. A process that does not come back from it is killed, and a new one is
+ * started after a pause that grows while none works. While there is none, and beyond the limits on what waits, the answer is
+ * "unfit" at once: nobody waits for a process that is not there.
+ *
+ * A sender whose payloads use up a script's time again and again is not asked for, for a pause that grows: so it costs the
+ * others no more than the time of a call now and then.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import type { Timers } from "../transports/timers.ts";
+import { type ChildCommand, type ChildReport, parseReport } from "./child-words.ts";
+import type { Answer, Direction, Question, ScriptSource } from "./question.ts";
+import type { Limits, Loaded, Ran } from "./sandbox.ts";
+
+/** The part of a child process that is used. */
+export type Spawned = Pick<ChildProcess, "pid" | "on" | "send" | "kill" | "connected" | "stderr">;
+
+export type Told = (level: "info" | "warn" | "error", say: string) => void;
+
+export interface RunnerCounters {
+  /** Questions that the process was asked. */
+  asked: number;
+  /** Of these: not answered in time. */
+  overTime: number;
+  /** Not asked: too much waited, there was no process, or the sender's payloads used up the time before. */
+  turnedAway: number;
+  /** Processes that ended by themselves, or were killed. */
+  restarts: number;
+}
+
+/** Questions that wait for their turn, and the octets in them. */
+export const waitingMax = 1_000;
+const waitingBytesMax = 2 * 2 ** 20;
+/** So long a question waits for its turn; then there is no answer to it. */
+const waitMsMax = 500;
+/** A process that is so much over its time does not come back. */
+const hungMs = 500;
+/** Loading the interpreter and the scripts, on a slow machine. */
+const startMs = 30_000;
+const firstPauseMs = 1_000;
+const pauseMsMax = 60_000;
+/** A process that worked for so long is replaced without a longer pause. */
+const worksMs = 60_000;
+/** Senders whose payloads used up their time are remembered, so many; beyond, the oldest is forgotten. */
+const sendersMax = 10_000;
+/** In a row, before a sender pauses. */
+const patience = 2;
+const closeMs = 2_000;
+
+interface Call {
+  readonly question: Question;
+  /** Whose payload it is. */
+  readonly sender: string;
+  readonly since: number;
+  /** Undefined: it was answered, or is not wanted any more. */
+  done: ((answer: Answer) => void) | undefined;
+  /** It used up its time, which is in the account of its sender. */
+  isLate: boolean;
+}
+
+interface Trouble {
+  times: number;
+  pauseMs: number;
+  until: number;
+}
+
+export class ScriptRunner {
+  readonly counters: RunnerCounters = { asked: 0, overTime: 0, turnedAway: 0, restarts: 0 };
+  readonly #limits: Limits;
+  readonly #timers: Timers;
+  readonly #told: Told;
+  readonly #spawn: () => Spawned;
+  #scripts: readonly ScriptSource[] = [];
+  #loaded = new Map<string, Loaded>();
+  #child: Spawned | undefined;
+  /** starting: nothing can be asked; loading: questions wait. */
+  #state: "none" | "starting" | "loading" | "idle" | "asking" = "none";
+  /** Scripts changed while one was asked. */
+  #isStale = false;
+  #startedAt = 0;
+  #pauseMs = firstPauseMs;
+  #lastWords = "";
+  readonly #waiting: Call[] = [];
+  #waitingBytes = 0;
+  #asked: Call | undefined;
+  #lastId = 0;
+  #stopDeadline: (() => void) | undefined;
+  #stopPause: (() => void) | undefined;
+  readonly #troubles = new Map<string, Trouble>();
+  #onWorking: (() => void) | undefined;
+  #onGone: (() => void) | undefined;
+  #closed = false;
+
+  constructor(limits: Limits, timers: Timers, told: Told, spawn?: () => Spawned) {
+    this.#limits = limits;
+    this.#timers = timers;
+    this.#told = told;
+    this.#spawn = spawn ?? (() => spawnChild(limits));
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Of each script, what became of it; empty until the process has read them. */
+  get scripts(): readonly Loaded[] {
+    return [...this.#loaded.values()];
+  }
+
+  /** Answers when scripts can be asked, or the first process has failed. */
+  start(scripts: readonly ScriptSource[]): Promise<void> {
+    this.#scripts = scripts;
+    const working = new Promise<void>((resolve) => {
+      this.#onWorking = resolve;
+    });
+    this.#begin();
+    return working;
+  }
+
+  /** These from now on, in their present text. Questions that wait are answered by them. */
+  load(scripts: readonly ScriptSource[]): void {
+    this.#scripts = scripts;
+    this.#troubles.clear();
+    if (this.#state === "idle") this.#loadNow();
+    else if (this.#state === "asking") this.#isStale = true;
+  }
+
+  /** May it have a function for this direction? Without it, there is nothing to ask. */
+  can(file: string, is: Direction): boolean {
+    return this.#loaded.get(file)?.can.includes(is) ?? true;
+  }
+
+  /**
+   * Calls `done` once, later; the answer ends the wish for that. Or gives an answer at once, where nobody is asked.
+   * @param sender whose payload it is, for the account of those that use up the time
+   */
+  ask(question: Question, sender: string, done: (answer: Answer) => void): Answer | (() => void) {
+    const refuse = (why: string): Answer => {
+      this.counters.turnedAway++;
+      return { is: "unfit", why: `${question.file} was not asked: ${why}` };
+    };
+    if (this.#state === "none" || this.#state === "starting") return refuse("the process for scripts is not there");
+    const now = this.#timers.now();
+    const trouble = this.#troubles.get(keyOf(question, sender));
+    if (trouble && trouble.until > now) return refuse("payloads of this sender used up its time before");
+    const octets = question.payload.byteLength;
+    if (this.#waiting.length >= waitingMax || this.#waitingBytes + octets > waitingBytesMax)
+      return refuse("too many questions wait for scripts");
+    const call: Call = { question, sender, since: now, done, isLate: false };
+    this.#waiting.push(call);
+    this.#waitingBytes += octets;
+    this.#next();
+    return () => {
+      this.#forget(call);
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopPause?.();
+    this.#stopDeadline?.();
+    this.#answerAll("the gateway ends");
+    this.#onWorking?.();
+    const child = this.#child;
+    if (!child) return;
+    const gone = new Promise<void>((resolve) => {
+      this.#onGone = resolve;
+    });
+    child.kill("SIGTERM");
+    const stopWaiting = this.#timers.after(closeMs, () => child.kill("SIGKILL"));
+    await gone;
+    stopWaiting();
+  }
+
+  #begin(): void {
+    if (this.#closed) return;
+    this.#state = "starting";
+    this.#lastWords = "";
+    this.#startedAt = this.#timers.now();
+    const child = this.#spawn();
+    this.#child = child;
+    child.on("message", (said) => {
+      if (child !== this.#child) return;
+      const report = parseReport(said);
+      if (report) this.#onReport(report);
+      else this.#end("what it says makes no sense");
+    });
+    child.on("error", (error) => this.#onExit(child, error.message));
+    child.on("exit", (code, signal) => this.#onExit(child, signal ? `it got ${signal}` : `it exited with ${code}`));
+    child.stderr?.on("data", (text: Buffer) => {
+      this.#lastWords = (this.#lastWords + text.toString("utf8")).slice(-2_000);
+    });
+    this.#deadline(startMs, () => this.#end(`it was not ready within ${startMs / 1_000} s`));
+  }
+
+  #onReport(report: ChildReport): void {
+    switch (report.is) {
+      case "ready":
+        return this.#loadNow();
+      case "loaded": {
+        this.#loaded = new Map(report.scripts.map((each) => [each.file, each]));
+        for (const { problem } of report.scripts) if (problem !== undefined) this.#told("error", `script: ${problem}`);
+        this.#stopDeadline?.();
+        this.#state = "idle";
+        this.#onWorking?.();
+        return this.#next();
+      }
+      case "answered":
+        if (this.#state !== "asking" || report.id !== this.#lastId) return this.#end("it answers what nobody asked");
+        return this.#onAnswer(report.answer);
+    }
+  }
+
+  #loadNow(): void {
+    this.#isStale = false;
+    this.#state = "loading";
+    this.#deadline(startMs, () => this.#end(`scripts were not loaded within ${startMs / 1_000} s`));
+    this.#tell({ do: "load", scripts: this.#scripts });
+  }
+
+  #onAnswer(ran: Ran): void {
+    const call = this.#asked;
+    this.#asked = undefined;
+    this.#stopDeadline?.();
+    this.#state = "idle";
+    if (call) {
+      if (ran.isOverTime === true) this.#blame(call);
+      else if (!call.isLate && this.#troubles.size > 0) this.#troubles.delete(keyOf(call.question, call.sender));
+      this.#answer(call, ran);
+    }
+    this.#next();
+  }
+
+  /** The next question, if nothing else is being asked. */
+  #next(): void {
+    if (this.#state !== "idle") return;
+    if (this.#isStale) return this.#loadNow();
+    for (let call = this.#waiting.shift(); call; call = this.#waiting.shift()) {
+      this.#leaveQueue(call);
+      if (this.#timers.now() - call.since > waitMsMax) {
+        this.counters.turnedAway++;
+        this.#answer(call, unfit(call, "was not asked: too many questions wait for scripts"));
+        continue;
+      }
+      return this.#put(call);
+    }
+  }
+
+  #put(call: Call): void {
+    const { runMs } = this.#limits;
+    this.counters.asked++;
+    this.#state = "asking";
+    this.#asked = call;
+    this.#lastId++;
+    this.#deadline(runMs, () => {
+      this.#blame(call);
+      this.#deadline(hungMs, () => this.#end(`${call.question.file} did not come to an end`));
+      this.#answer(call, unfit(call, `took more than ${runMs} ms`));
+    });
+    this.#tell({ do: "ask", id: this.#lastId, question: call.question });
+  }
+
+  /** `isHung`: the process had to be killed for it, which costs everybody. */
+  #blame(call: Call, isHung = false): void {
+    if (!call.isLate) this.counters.overTime++;
+    else if (!isHung) return;
+    call.isLate = true;
+    const key = keyOf(call.question, call.sender);
+    const trouble = this.#troubles.get(key) ?? { times: 0, pauseMs: firstPauseMs, until: 0 };
+    this.#troubles.delete(key);
+    this.#troubles.set(key, trouble);
+    trouble.times++;
+    if (isHung) trouble.pauseMs = pauseMsMax;
+    if (isHung || trouble.times >= patience) {
+      trouble.until = this.#timers.now() + trouble.pauseMs;
+      trouble.pauseMs = Math.min(trouble.pauseMs * 2, pauseMsMax);
+    }
+    if (this.#troubles.size <= sendersMax) return;
+    for (const oldest of this.#troubles.keys()) {
+      this.#troubles.delete(oldest);
+      return;
+    }
+  }
+
+  #answer(call: Call, answer: Answer): void {
+    const { done } = call;
+    call.done = undefined;
+    done?.(answer);
+  }
+
+  #forget(call: Call): void {
+    if (!call.done) return;
+    call.done = undefined;
+    if (this.#asked === call) return;
+    this.#waiting.splice(this.#waiting.indexOf(call), 1);
+    this.#leaveQueue(call);
+  }
+
+  #leaveQueue({ question }: Call): void {
+    this.#waitingBytes -= question.payload.byteLength;
+  }
+
+  #answerAll(why: string): void {
+    const calls = [...(this.#asked ? [this.#asked] : []), ...this.#waiting.splice(0)];
+    this.#asked = undefined;
+    this.#waitingBytes = 0;
+    for (const call of calls) if (call.done) this.#answer(call, unfit(call, `was not asked: ${why}`));
+  }
+
+  #deadline(ms: number, call: () => void): void {
+    this.#stopDeadline?.();
+    this.#stopDeadline = this.#timers.after(ms, call);
+  }
+
+  #tell(command: ChildCommand): void {
+    const child = this.#child;
+    if (child?.connected) child.send(command, () => {}); // that it is gone, its exit says
+  }
+
+  /** Ends the process: it is not waited for, what it still says is not heard. */
+  #end(why: string): void {
+    const child = this.#child;
+    if (!child) return;
+    child.kill("SIGKILL");
+    this.#gone(why);
+  }
+
+  #onExit(child: Spawned, why: string): void {
+    if (child === this.#child) {
+      const words = this.#lastWords.trim().split("\n").at(-1) ?? "";
+      this.#gone(words === "" ? why : `${why}: ${words.slice(0, 200)}`);
+    }
+    this.#onGone?.();
+  }
+
+  #gone(why: string): void {
+    const now = this.#timers.now();
+    const call = this.#asked;
+    const isWorking = this.#state !== "starting" && now - this.#startedAt >= worksMs;
+    this.#child = undefined;
+    this.#state = "none";
+    this.#stopDeadline?.();
+    if (this.#closed) return;
+    if (call) this.#blame(call, true); // it was this one, as far as one can know
+    this.counters.restarts++;
+    const pauseMs = isWorking ? firstPauseMs : this.#pauseMs;
+    this.#pauseMs = Math.min(pauseMs * 2, pauseMsMax);
+    this.#told(
+      "warn",
+      `the process for scripts ended: ${why}. Payloads go as they are; it is started again in ${pauseMs / 1_000} s`,
+    );
+    this.#stopPause = this.#timers.after(pauseMs, () => this.#begin());
+    this.#answerAll("the process for scripts ended");
+    this.#onWorking?.();
+  }
+}
+
+function keyOf({ file, is }: Question, sender: string): string {
+  return `${is} ${file}\0${sender}`;
+}
+
+function unfit({ question }: Call, why: string): Answer {
+  return { is: "unfit", why: `${question.file} ${why}` };
+}
+
+/** Of the heap outside the interpreter, in megabytes. */
+const heapMegabytes = 64;
+
+function spawnChild(limits: Limits): Spawned {
+  // Run from its source, as tests do, the gateway takes the built child: Node 20 does not read TypeScript.
+  const isSource = import.meta.url.endsWith(".ts");
+  const file = new URL(isSource ? "../../dist/script/child.js" : "./child.js", import.meta.url);
+  return fork(file, [JSON.stringify(limits)], {
+    // Nothing of ours: what the gateway knows by its environment is no business of scripts.
+    env: {},
+    serialization: "advanced",
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+    execArgv: [`--max-old-space-size=${heapMegabytes}`],
+  });
+}
