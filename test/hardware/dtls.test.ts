@@ -2,7 +2,7 @@
  * The library in C with a key, over mbed TLS, against the shipped gateway with a DTLS transport: hardware/device/ports and the
  * Linux program that uses them. With this Debian's mbed TLS, which has no connection ids, and with one that has.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,6 +31,24 @@ const libraries = [
   { of: "trixie", hasCid: true },
 ] as const;
 
+/** As much of ESP-IDF as those files use that need little of it. */
+const espHeaders = {
+  "sdkconfig.h": `
+    #define CONFIG_SENSOR_ID "barn-1"
+    #define CONFIG_SENSOR_KEY "00112233445566778899aabbccddeeff"
+    #define CONFIG_SENSOR_GATEWAY "192.0.2.1"
+    #define CONFIG_SENSOR_PORT 8883
+  `,
+  "esp_log.h": `
+    void esp_said(const char *tag, const char *format, ...);
+    #define ESP_LOGE(...) esp_said(__VA_ARGS__)
+    #define ESP_LOGW(...) esp_said(__VA_ARGS__)
+    #define ESP_LOGI(...) esp_said(__VA_ARGS__)
+  `,
+  "esp_random.h": "#include <stddef.h>\nvoid esp_fill_random(void *to, size_t count);\n",
+  "esp_timer.h": "#include <stdint.h>\nint64_t esp_timer_get_time(void);\n",
+};
+
 class Device {
   readonly lines: string[] = [];
   readonly #process: ChildProcess;
@@ -55,6 +73,11 @@ class Device {
 
   count(begin: string): number {
     return this.lines.filter((line) => line.startsWith(begin)).length;
+  }
+
+  /** What it said of its handshakes. */
+  get dtls(): readonly string[] {
+    return this.lines.filter((line) => line.startsWith("dtls"));
   }
 
   async says(line: string, times = 1): Promise<void> {
@@ -156,12 +179,26 @@ class World {
     return router;
   }
 
-  device({ port = this.port, identity = "dev1", deviceKey = key } = {}): Device {
-    const file = join(this.folder, `${identity}.key`);
-    writeFileSync(file, `${deviceKey}\n`, { mode: 0o600 });
-    const device = new Device(this.#program, [identity, file, "127.0.0.1", String(port), "1"]);
+  device({ port = this.port, identity = "dev1", deviceKey = key, retrySeconds = 1 } = {}): Device {
+    const words = [identity, this.#keyFile(identity, deviceKey), "127.0.0.1", String(port), String(retrySeconds)];
+    return this.#run(this.#program, words);
+  }
+
+  /** hardware/sensor; `words` behind the port. */
+  sensor(program: string, words: readonly string[]): Device {
+    return this.#run(program, ["dev1", this.#keyFile("dev1", key), "127.0.0.1", String(this.port), ...words]);
+  }
+
+  #run(program: string, words: readonly string[]): Device {
+    const device = new Device(program, words);
     this.#onEnd(() => device.kill());
     return device;
+  }
+
+  #keyFile(identity: string, deviceKey: string): string {
+    const file = join(this.folder, `${identity}.key`);
+    writeFileSync(file, `${deviceKey}\n`, { mode: 0o600 });
+    return file;
   }
 
   send(topicName: string, text: string, qos: QoS): void {
@@ -198,17 +235,21 @@ for (const { of, hasCid } of libraries) {
     const world = (context: TestContext, store?: string) => World.make(program, context, store);
     const isOpen = hasCid ? "dtls open, with a connection id" : "dtls open";
 
-    beforeAll(() => {
+    const makeWith = (folder: string, target: string) => {
       if ("missing" in found) return;
       const { include, libraries: files } = found;
       make(
-        ...["device", `${build}/dtls_device`, `BUILD=${build}`, `SIZES=${times}`],
+        ...[folder, `${build}/${target}`, `BUILD=${build}`, `SIZES=${times}`],
         ...[`MBEDTLS=-isystem ${include}`, `MBEDTLS_LIBS=${files.join(" ")}`],
       );
-    });
+    };
+    beforeAll(() => makeWith("device", "dtls_device"));
 
     test.concurrent("QoS 0, 1 and 2 both ways; asleep it hears nothing, awake what waited; goodbye ends the context", async (context) => {
-      const { device, at } = await started(context);
+      const at = await world(context);
+      await at.start();
+      // Nothing is lost, so nothing has to be said twice: not even what began the handshake.
+      const device = at.device({ retrySeconds: 60 });
       device.tell("connect", "subscribe down/# 2");
       await device.says("subscribed");
       for (const qos of levels) {
@@ -225,7 +266,7 @@ for (const { of, hasCid } of libraries) {
       await device.says("drained");
       for (const qos of levels) expect(device.lines).toContain(`message down/z ${qos} late ${qos}`);
       for (const qos of levels) expect(at.broker.saved.get(`up ${qos}`)).toBe(1);
-      expect(device.lines.filter((line) => line.startsWith("dtls"))).toEqual([isOpen]);
+      expect(device.dtls).toEqual([isOpen]);
       expect(await at.metric("mqttsn_dtls_contexts")).toBe(1);
       await device.ends();
       await until("the context is gone", async () => (await at.metric("mqttsn_dtls_contexts")) === 0);
@@ -259,7 +300,7 @@ for (const { of, hasCid } of libraries) {
       await at.start();
       device.tell("publish up/x 1 after");
       await at.arrives("after");
-      expect(device.count("dtls")).toBe(1);
+      expect(device.dtls).toEqual([isOpen]);
       expect(device.count("connected")).toBe(1);
       await device.ends();
     });
@@ -275,7 +316,7 @@ for (const { of, hasCid } of libraries) {
       await device.says("message down/x 1 meanwhile");
       device.tell("publish up/x 1 moved");
       await at.arrives("moved");
-      expect(device.count("dtls open")).toBe(hasCid ? 1 : 2);
+      expect(device.dtls).toEqual(hasCid ? [isOpen] : [isOpen, isOpen]);
       if (hasCid) expect(device.count("connected")).toBe(1);
       if (hasCid) expect(await at.metric("mqttsn_dtls_moved_total")).toBe(1);
       await device.ends();
@@ -285,7 +326,7 @@ for (const { of, hasCid } of libraries) {
       const { at, device } = await started(context);
       device.tell("connect", "publish up/x 1 before", "rebind", "publish up/x 1 after");
       await at.arrives("after");
-      expect(device.count("dtls open")).toBe(hasCid ? 1 : 2);
+      expect(device.dtls).toEqual(hasCid ? [isOpen] : [isOpen, isOpen]);
       expect(device.count("connected")).toBe(1);
       await device.ends();
     });
@@ -300,7 +341,7 @@ for (const { of, hasCid } of libraries) {
         device.tell("connect", `publish up/x 1 ${way} ${number}`);
         await at.arrives(`${way} ${number}`);
         expect(router.lost).toBe(1);
-        expect(device.count("dtls")).toBe(1);
+        expect(device.dtls).toEqual([isOpen]);
         await device.ends();
       };
       // ClientHello, ClientHello with the cookie, the last flight; HelloVerifyRequest, ServerHello, Finished.
@@ -310,8 +351,45 @@ for (const { of, hasCid } of libraries) {
       }
     });
 
-    // The same whichever mbed TLS it is.
-    if (hasCid) return;
+    // The rest is the same whichever mbed TLS it is: once with each will do.
+    if (hasCid) {
+      test.concurrent("the sensor with a lamp: readings, sleep with its radio off, and the lamp hears when it wakes", async (context) => {
+        makeWith("sensor", "sensor-dtls");
+        const at = await world(context);
+        await at.start();
+        const sensor = at.sensor(join(hardware, "sensor", build, "sensor-dtls"), ["2", "sleeps"]);
+        await at.arrives("21.37");
+        await sensor.says("radio off");
+        at.send("dev1/led", "on", 1);
+        await sensor.says("led on");
+        await at.arrives("21.38");
+        expect(sensor.count("secure")).toBe(1);
+        expect(sensor.errors).toBe("");
+      });
+
+      test.concurrent("what of the ESP32's two sensors needs no ESP-IDF compiles without a warning", ({
+        onTestFinished,
+      }) => {
+        const stubs = mkdtempSync(join(tmpdir(), "esp-"));
+        onTestFinished(() => rmSync(stubs, { recursive: true }));
+        for (const [name, text] of Object.entries(espHeaders)) writeFileSync(join(stubs, name), text);
+        const folders = ["esp32-udp-sensor/main", "sensor/app", "device/include", "device/ports"];
+        const includes = ["-I", stubs, ...folders.flatMap((each) => ["-I", join(hardware, each)])];
+        const system = "missing" in found ? [] : ["-isystem", found.include];
+        for (const file of [
+          "esp32-udp-sensor/main/udp.c",
+          "esp32-dtls-sensor/main/dtls.c",
+          "sensor/app/secure_link.c",
+        ]) {
+          const words = ["-std=gnu17", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only"];
+          const run = spawnSync("cc", [...words, ...includes, ...system, join(hardware, file)], { encoding: "utf8" });
+          expect(run.stderr).toBe("");
+          expect(run.status).toBe(0);
+        }
+      });
+
+      return;
+    }
 
     test.concurrent("a gateway that is not there, then is: no answer is told, and it comes", async (context) => {
       const at = await world(context);
@@ -331,8 +409,7 @@ for (const { of, hasCid } of libraries) {
       await at.start();
       device.tell("publish up/x 1 after");
       await at.arrives("after");
-      expect(device.count("dtls open")).toBe(2);
-      expect(device.count("dtls")).toBe(2);
+      expect(device.dtls).toEqual([isOpen, isOpen]);
       await device.ends();
     });
 

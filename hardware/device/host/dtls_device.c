@@ -23,6 +23,9 @@
 
 #include "mqttsn.h"
 #include "mqttsn_dtls.h"
+#ifdef MBEDTLS_MEMORY_BUFFER_ALLOC_C
+#include <mbedtls/memory_buffer_alloc.h>
+#endif
 
 enum { KEY_BYTES_MAX = 64, LINE_BYTES = 512, WAIT_MS_MAX = 1000, AGAIN_MS = 1000 };
 
@@ -35,6 +38,25 @@ static uint32_t due;    /* no line is read before */
 static char input[LINE_BYTES];
 static size_t input_bytes;
 static bool input_ended;
+
+/* Of an mbed TLS that is built without a heap (ports/mbedtls_psk_config.h). */
+#ifndef MEMORY_BYTES
+#define MEMORY_BYTES 8192
+#endif
+static void give_memory(void) {
+#ifdef MBEDTLS_MEMORY_BUFFER_ALLOC_C
+  static unsigned char memory[MEMORY_BYTES];
+  mbedtls_memory_buffer_alloc_init(memory, sizeof memory);
+#endif
+}
+
+static void say_memory(void) {
+#if defined(MBEDTLS_MEMORY_BUFFER_ALLOC_C) && defined(MBEDTLS_MEMORY_DEBUG)
+  size_t used, blocks;
+  mbedtls_memory_buffer_alloc_max_get(&used, &blocks);
+  printf("memory of mbed TLS: %zu in %zu blocks at most\n", used, blocks);
+#endif
+}
 
 static uint32_t now_ms(void) {
   struct timespec time;
@@ -214,6 +236,7 @@ int main(int argc, char **argv) {
   open_socket();
   due = now_ms();
   mqttsn_init(&client, &config, now_ms());
+  give_memory();
   result = mqttsn_dtls_init(&dtls, &secure, now_ms());
   memset(key, 0, sizeof key);
   if (result != MQTTSN_DTLS_OK) {
@@ -236,5 +259,6 @@ int main(int argc, char **argv) {
   }
   mqttsn_dtls_close(&dtls, now_ms()); /* what was agreed on ends with this process */
   mqttsn_dtls_free(&dtls);
+  say_memory();
   return 0;
 }
