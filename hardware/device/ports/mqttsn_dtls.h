@@ -57,8 +57,9 @@ typedef enum {
   MQTTSN_DTLS_OK = 0,
   MQTTSN_DTLS_NO_ANSWER,  /* nobody answered the handshake: the gateway is not there, or the network */
   MQTTSN_DTLS_WRONG_KEY,  /* the gateway answered until the key was used, then no more: it has another key of this identity, or
-                           * does not know the identity. It says nothing by design. [RFC 4279 2] Trying again changes nothing.
-                           * A gateway whose disk is full looks the same, and who spoils a handshake on the way */
+                           * does not know the identity. It says nothing by design [RFC 4279 2], so this is concluded from
+                           * silence: twice in a row it is the key, once it may be a network that loses much. A gateway whose
+                           * disk is full looks the same, and who spoils a handshake on the way */
   MQTTSN_DTLS_REFUSED,    /* it said so, by `alert`: 40 no cipher suite in common, 70 no DTLS 1.2. Anybody on the way can say it */
   MQTTSN_DTLS_PUT_OUT,    /* what was agreed on was ended by the gateway: the key was taken away, or is another */
   MQTTSN_DTLS_GOODBYE,    /* … was ended by close_notify */
