@@ -76,7 +76,8 @@ void secure_link_wait(uint32_t ms) {
   patience.tv_usec = (suseconds_t)(wait % 1000 * 1000 + 1000); /* none at all would be for ever */
   setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   bytes = recvfrom(udp, datagram, sizeof datagram, 0, (struct sockaddr *)&from, &from_bytes);
-  if (bytes > 0) mqttsn_dtls_receive(&dtls, datagram, (size_t)bytes, settings.now());
+  if (bytes > 0 && from.sin_addr.s_addr == gateway.sin_addr.s_addr && from.sin_port == gateway.sin_port)
+    mqttsn_dtls_receive(&dtls, datagram, (size_t)bytes, settings.now());
   mqttsn_dtls_poll(&dtls, settings.now());
 }
 
