@@ -3,6 +3,7 @@
  * programs that use them. With this Debian's mbed TLS, which has no connection ids, and with one that has.
  */
 import { spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from "v
 import { findCompiler, measurePort } from "../../hardware/device/size.mjs";
 import type { QoS } from "../../src/wire/fields.ts";
 import { findMbedtls } from "../helpers/find-mbedtls.mjs";
+import { until } from "../helpers/test-gateway.ts";
 import { Rng } from "../simulation/rng.ts";
 import { hardware, make, missingCompiler } from "./compiler.ts";
 import { otherKey, SecureWorld } from "./secure-world.ts";
@@ -279,6 +281,30 @@ for (const { of, hasCid } of libraries) {
       await own.arrives("after");
       expect(device.dtls).toEqual([isOpen, isOpen]);
       await device.ends();
+    });
+
+    test.concurrent.each([
+      ["refused by alert 40", [2, 40]],
+      ["goodbye", [1, 0]],
+    ])("%s, said to a ClientHello: it is told, and asks again when there is something to say", async (said, alert) => {
+      const other = createSocket("udp4");
+      const asked: Buffer[] = [];
+      other.on("message", (bytes, from) => {
+        // A record of its own: alert, DTLS 1.2, in clear, with the number of what it answers.
+        const head = [21, 0xfe, 0xfd, ...bytes.subarray(3, 11), 0, 2];
+        other.send(Uint8Array.from([...head, ...alert]), from.port, from.address);
+        asked.push(bytes);
+      });
+      try {
+        await new Promise<void>((done) => other.bind(0, "127.0.0.1", done));
+        const device = at.device(program, "refused", { port: other.address().port });
+        device.tell("connect");
+        await until("asked twice", () => asked.length >= 2 && device.dtls.length >= 2);
+        expect(device.dtls.slice(0, 2)).toEqual([`dtls ${said}`, `dtls ${said}`]);
+        expect(device.errors).toBe("");
+      } finally {
+        other.close();
+      }
     });
 
     test.concurrent("a key that is removed puts it out, and it learns why", async (context) => {
