@@ -4,3 +4,5 @@ export function measure(found: Found): {
   readonly code: { readonly name: string; readonly text: number; readonly ram: number }[];
   readonly client: number;
 };
+/** `headers`: mbed TLS's, 3.x. */
+export function measurePort(found: Found, headers: string): { readonly text: number; readonly ram: number };

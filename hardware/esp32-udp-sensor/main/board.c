@@ -1,4 +1,5 @@
-/* The board: an ESP32 with an SHT40 and a lamp, on Wi-Fi. Not compiled by this project's tests: see ../README.md. */
+/* The board: an ESP32 with an SHT40 and a lamp, on Wi-Fi. Not compiled by this project's tests: see ../README.md. The board of
+ * hardware/esp32-dtls-sensor, too. */
 #include "board.h"
 
 #include <stdatomic.h>
@@ -12,29 +13,20 @@
 #include "esp_wifi.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
-#include "lwip/inet.h"
-#include "lwip/sockets.h"
+#include "link.h"
 #include "nvs_flash.h"
 #include "sensor.h"
 
-#define SEARCH_GROUP "225.1.1.1"
-
 static sensor_t sensor;
-static int udp = -1;
-static struct sockaddr_in gateway;
-static struct sockaddr_in everybody;
-static struct sockaddr_in sender;
 static i2c_master_dev_handle_t sht40;
 static atomic_bool has_address;
+static atomic_bool has_moved;
 
 static uint32_t now_ms(void) { return (uint32_t)(esp_timer_get_time() / 1000); }
 
-void board_send(const uint8_t *message, size_t bytes, bool to_everybody) {
-  const struct sockaddr_in *to = to_everybody ? &everybody : &gateway;
-  if (udp >= 0) (void)sendto(udp, message, bytes, 0, (const struct sockaddr *)to, sizeof *to);
-}
+void board_send(const uint8_t *message, size_t bytes, bool to_everybody) { link_send(message, bytes, to_everybody); }
 
-void board_gateway_is_sender(void) { gateway = sender; }
+void board_gateway_is_sender(void) { link_gateway_is_sender(); }
 
 void board_radio(bool on) {
   if (on) {
@@ -59,13 +51,15 @@ void board_led(bool on) { gpio_set_level(CONFIG_SENSOR_LED, on); }
 
 static void on_event(void *context, esp_event_base_t base, int32_t id, void *data) {
   (void)context;
-  (void)data;
   if (base == WIFI_EVENT && id == WIFI_EVENT_STA_START) esp_wifi_connect();
   if (base == WIFI_EVENT && id == WIFI_EVENT_STA_DISCONNECTED) {
     atomic_store(&has_address, false);
     esp_wifi_connect(); /* does nothing once the radio is off */
   }
-  if (base == IP_EVENT && id == IP_EVENT_STA_GOT_IP) atomic_store(&has_address, true);
+  if (base == IP_EVENT && id == IP_EVENT_STA_GOT_IP) {
+    if (((const ip_event_got_ip_t *)data)->ip_changed) atomic_store(&has_moved, true);
+    atomic_store(&has_address, true);
+  }
 }
 
 static void start_wifi(void) {
@@ -100,45 +94,32 @@ static void start_parts(void) {
   ESP_ERROR_CHECK(i2c_master_bus_add_device(bus, &device, &sht40));
 }
 
-/* One datagram, or the time is over. */
-static void wait_for_datagram(uint32_t ms) {
-  uint8_t datagram[1500];
-  socklen_t from_bytes = sizeof sender;
-  struct timeval patience = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 + 1000};
-  ssize_t bytes;
-  setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  bytes = recvfrom(udp, datagram, sizeof datagram, 0, (struct sockaddr *)&sender, &from_bytes);
-  if (bytes > 0) sensor_receive(&sensor, datagram, (size_t)bytes, now_ms());
-}
+static void on_message(const uint8_t *message, size_t bytes) { sensor_receive(&sensor, message, bytes, now_ms()); }
 
 void app_main(void) {
-  const char *address = CONFIG_SENSOR_GATEWAY;
   const sensor_config_t config = {
       .id = CONFIG_SENSOR_ID,
       .interval_seconds = CONFIG_SENSOR_INTERVAL,
 #ifdef CONFIG_SENSOR_SLEEPS
       .sleeps = true,
 #endif
-      .searches = address[0] == '\0',
+      .searches = link_searches(),
       .retry_seconds = 10,
       .seed = esp_random(),
   };
   start_parts();
   start_wifi();
-  everybody.sin_family = AF_INET;
-  everybody.sin_port = htons(CONFIG_SENSOR_PORT);
-  everybody.sin_addr.s_addr = inet_addr(address[0] == '\0' ? SEARCH_GROUP : address);
-  if (address[0] != '\0') gateway = everybody;
-  udp = socket(AF_INET, SOCK_DGRAM, 0);
+  link_open();
   sensor_start(&sensor, &config, now_ms());
   for (;;) {
     uint32_t wait;
+    if (atomic_exchange(&has_moved, false)) link_moved();
     sensor_link(&sensor, atomic_load(&has_address), now_ms());
     sensor_poll(&sensor, now_ms());
     wait = sensor_wait(&sensor, now_ms());
     /* Wi-Fi's own news comes in between: look at least so often. */
     if (wait > 250) wait = 250;
-    if (atomic_load(&has_address)) wait_for_datagram(wait);
+    if (atomic_load(&has_address)) link_wait(wait, on_message);
     else vTaskDelay(pdMS_TO_TICKS(wait) + 1);
   }
 }
