@@ -152,7 +152,7 @@ export class ConsoleServer {
   }
 
   #me(who: LoggedIn | undefined) {
-    return { role: who?.role, name: who?.name, hasPassword: this.#options.hasPassword() };
+    return { role: who?.role, name: who?.name, by: who?.by, hasPassword: this.#options.hasPassword() };
   }
 
   async #logIn(request: IncomingMessage, response: ServerResponse): Promise<void> {

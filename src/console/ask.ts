@@ -64,6 +64,8 @@ export async function recorded(
 export interface Me {
   readonly role?: "viewer" | "operator";
   readonly name?: string;
+  /** Who logged in by an ingress logs out there. */
+  readonly by?: "console" | "token" | "ingress";
   readonly hasPassword: boolean;
 }
 

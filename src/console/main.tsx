@@ -143,9 +143,11 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
             </>
           )}
           <span class="quiet">{me.role}</span>{" "}
-          <button type="button" class="link" onClick={() => act("POST", "log-out").finally(left)}>
-            Log out
-          </button>
+          {me.by !== "ingress" && (
+            <button type="button" class="link" onClick={() => act("POST", "log-out").finally(left)}>
+              Log out
+            </button>
+          )}
         </p>
       </header>
       {gone !== undefined && (

@@ -440,6 +440,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await frame.getByRole("button", { name: "Yes, end the session" }).click();
     await frame.getByText("No device yet").waitFor();
     expect(await context.cookies()).toEqual([]);
+    expect(await frame.getByRole("button", { name: "Log out" }).count()).toBe(0);
     // The same gateway, asked directly: from the trusted address too, but without the header.
     const beside = await context.newPage();
     await beside.goto(served.url);
