@@ -33,12 +33,16 @@ export async function start(configFile: string): Promise<void> {
   } catch (error) {
     return sayProblems(error);
   }
+  // Before it says that it is ready: who waits for that may end it at once.
+  obeySignals(gateway, manager, log, configFile);
   // Everybody on the machine can see what systemd is told.
   const brokers = shownBrokers(config.upstream);
   manager.ready(`devices to ${brokers}`);
   sayConsole(gateway);
   log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
+}
 
+function obeySignals(gateway: Gateway, manager: ServiceManager, log: Log, configFile: string): void {
   process.on("SIGHUP", () => reload(gateway, log, configFile));
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
@@ -88,7 +92,9 @@ function sayConsole(gateway: Gateway): void {
 function reload(gateway: Gateway, log: Log, configFile: string): void {
   try {
     const restart = gateway.reload(loadConfig(configFile));
-    log.info("SIGHUP: predefined topics, access rules, credentials, certificates and log level are read again");
+    log.info(
+      "SIGHUP: predefined topics, access rules, payloads, credentials, certificates and log level are read again",
+    );
     if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};

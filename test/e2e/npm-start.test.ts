@@ -30,7 +30,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 test("SIGTERM to npm ends the gateway in order, and nothing is left behind", async () => {
   const npm = spawn("npm", ["start", "--", "-c", file], { cwd: root });
-  const ended = new Promise<number | null>((resolve) => npm.once("exit", resolve));
+  const ended = new Promise<number | null>((resolve) => npm.once("close", resolve));
   let said = "";
   for (const stream of [npm.stdout, npm.stderr]) stream.on("data", (data) => (said += data));
   await until("ready", () => said.includes("ready"));
