@@ -1,10 +1,9 @@
 /** Why a connection ended, and pings of the core: over real TCP, against a broker that does what the test says. */
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { LinkEnd } from "../../src/core/input.ts";
-import type { UpstreamEvents } from "../../src/upstream/link.ts";
-import { connAck, ScriptedBroker, type ScriptedBrokerOptions } from "../helpers/scripted-broker.ts";
+import { ScriptedBroker } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
-import { upstreamBy, type Way, waysToConnect } from "../helpers/ways-to-connect.ts";
+import { watchedLink } from "../helpers/watched-link.ts";
+import { type Way, waysToConnect } from "../helpers/ways-to-connect.ts";
 
 const toClose: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -14,36 +13,10 @@ afterEach(async () => {
 /** Of the tests that run: they run one after the other. */
 let way: Way;
 
-async function setUp(protocol: "3.1.1" | "5", script: ScriptedBrokerOptions = {}, over: Record<string, unknown> = {}) {
-  const broker = await ScriptedBroker.start(script);
-  toClose.push(() => broker.close());
-  const upstream = upstreamBy(way, {
-    url: broker.url,
-    protocol,
-    reconnect: { minSeconds: 0.05, maxSeconds: 0.1 },
-    ...over,
-  });
-  toClose.push(() => upstream.shutdown(500));
-  const ends: LinkEnd[] = [];
-  const seen: string[] = [];
-  const events: UpstreamEvents = {
-    up: () => seen.push("up"),
-    refused: (_link, _refusal, _reason, reasonCode) => seen.push(`refused ${reasonCode}`),
-    down: (_link, end) => ends.push(end),
-    pong: () => seen.push("pong"),
-    congested: () => {},
-    delivered: (_link, { publication }) => seen.push(publication.topicName),
-    released: () => {},
-    acked: (_link, ack) => seen.push(ack),
-  };
-  await upstream.start(events);
-  upstream.open({ linkId: "l~1", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined });
-  const up = () => until("CONNACK", () => seen.includes("up"));
-  const end = async () => {
-    await until("its end", () => ends.length > 0);
-    return ends[0] as LinkEnd;
-  };
-  return { broker, upstream, seen, up, end };
+async function setUp(...of: Parameters<typeof watchedLink> extends [Way, ...infer Rest] ? Rest : never) {
+  const link = await watchedLink(way, ...of);
+  toClose.push(link.close);
+  return link;
 }
 
 describe.each(waysToConnect)("connected by $name", (each) => {
@@ -150,42 +123,6 @@ describe.each(waysToConnect)("connected by $name", (each) => {
     });
   });
 
-  test("something is written and nothing comes any more: the broker is asked, and then it is silent", async () => {
-    let isDeaf = false;
-    const { broker, upstream, up, end } = await setUp("3.1.1", { answer: () => (isDeaf ? [] : undefined) });
-    await up();
-    isDeaf = true;
-    upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 0, retain: false }, 0, false);
-    expect(await end()).toMatchObject({ cause: "silent" });
-    expect(broker.visits[0]?.packets.map(({ cmd }) => cmd)).toEqual(["connect", "publish", "pingreq"]);
-  });
-
-  test("a broker that answers nothing but the question is there", async () => {
-    const { broker, upstream, seen, up } = await setUp("3.1.1");
-    await up();
-    const asked = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
-    for (let i = 1; i <= 2; i++) {
-      upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, i, false);
-      await until("the question", () => asked() === i);
-    }
-    expect(broker.visits).toHaveLength(1);
-    expect(seen).toEqual(["up"]); // the answer is nobody else's
-  });
-
-  test("nobody answers PINGREQ of the keep-alive, though pings of the core were answered before: silent", async () => {
-    let pings = 0;
-    const { upstream, seen, up, end } = await setUp(
-      "3.1.1",
-      { answer: ({ cmd }) => (cmd === "pingreq" && ++pings > 1 ? [] : undefined) },
-      { keepAliveSeconds: 5 },
-    );
-    await up();
-    upstream.ping("l~1");
-    await until("its answer", () => seen.includes("pong"));
-    expect(await end()).toMatchObject({ cause: "silent", showedLife: true });
-    expect(pings).toBe(2);
-  });
-
   test("MQTT 5: the broker's DISCONNECT says why, and is no sign of life", async () => {
     const { broker, up, end } = await setUp("5");
     await up();
@@ -206,18 +143,5 @@ describe.each(waysToConnect)("connected by $name", (each) => {
     broker.last.say({ cmd: "disconnect", reasonCode: 0x8e } as never);
     broker.last.socket.end();
     expect(await end()).toMatchObject({ takenOver: true, cause: "peer", reasonCode: 0x8e });
-  });
-
-  test("answers to the keep-alive are its own, also with a ping of the core among them", async () => {
-    const { broker, upstream, seen, up } = await setUp("5", {
-      answer: ({ cmd }) => (cmd === "connect" ? [connAck(5, { serverKeepAlive: 1 })] : undefined),
-    });
-    await up();
-    const pings = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
-    await until("the first of the keep-alive", () => pings() === 1);
-    upstream.ping("l~1");
-    await until("two more of the keep-alive", () => pings() === 4);
-    expect(seen).toEqual(["up", "pong"]);
-    expect(broker.visits).toHaveLength(1);
   });
 });
