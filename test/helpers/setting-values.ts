@@ -47,6 +47,7 @@ const special: Readonly<Record<string, unknown>> = {
   "access.site": ["127.0.0.1"],
   "access.qosMinusOne.from": ["127.0.0.1"],
   "access.forwarders.from": ["127.0.0.1"],
+  "api.ingress.from": "172.30.32.2",
   "status.topic": "gateway/status",
   "deadLetters.topic": "gateway/dead",
   "store.folder": "other-data",
