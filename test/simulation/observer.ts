@@ -46,6 +46,8 @@ interface Published {
   qos: number;
 }
 
+/** Repetitions that are answered, one by one, when a gateway that stood still reads them. */
+const owedMax = 32;
 /** A commit takes no longer than this. */
 const undoneMs = 5_000;
 const begunMax = 20;
@@ -206,7 +208,7 @@ export class Observer {
   atGateway(from: PeerId, message: Message): void {
     const address = this.#address(from);
     for (const answer of answersTo[message.type] ?? []) {
-      address.owed.set(answer, Math.min((address.owed.get(answer) ?? 0) + 1, 8));
+      address.owed.set(answer, Math.min((address.owed.get(answer) ?? 0) + 1, owedMax));
     }
     address.spoke = true;
     if (message.type === "CONNECT" && typeof message.clientId === "string") address.connecting = message.clientId;
