@@ -8,6 +8,7 @@ import type { Publication } from "../../src/core/types.ts";
 import { Violation } from "./violation.ts";
 
 interface Handed {
+  readonly qos: number;
   readonly topicName: string;
   readonly first: number;
   last: number;
@@ -60,7 +61,8 @@ export class PolicyLaw {
     const key = keyOf(clientId, publication);
     const before = this.#handed.get(key);
     if (before) Object.assign(before, { last: this.#now(), again: true });
-    else this.#handed.set(key, { topicName, first: this.#now(), last: this.#now(), again: false });
+    else
+      this.#handed.set(key, { topicName, qos: publication.qos, first: this.#now(), last: this.#now(), again: false });
     this.#last.set(`${clientId} ${topicName}`, key);
     this.#lastOfRule.set(`${clientId} ${ruleOf(topicName)}`, key);
   }
@@ -124,6 +126,16 @@ export class PolicyLaw {
       throw new Violation(`"${payload}" goes to ${clientId} ${Math.round(age)} ms old, past its time to live`);
   }
 
+  /** Is there one of this rule that the client has certainly not seen? A buffer may be full of what other rules keep. */
+  #hasOlder(clientId: string, rule: number, than: string): boolean {
+    for (const [key, { topicName, qos }] of this.#handed) {
+      // What is dropped at QoS 0 leaves no letter.
+      if (key === than || qos === 0 || !key.startsWith(`${clientId} `) || ruleOf(topicName) !== rule) continue;
+      if (!this.#dropped.has(key) && !this.#copies.has(key)) return true;
+    }
+    return false;
+  }
+
   #letter(clientId: string, { reason, publication }: LetterRecord): void {
     const key = keyOf(clientId, publication);
     const handed = this.#handed.get(key);
@@ -148,7 +160,8 @@ export class PolicyLaw {
     if (reason === "superseded" && (policy.keep !== "latest" || isLast)) throw say("no later one replaced it");
     if (reason !== "buffer-full") return;
     if (policy.atLimit === "leave" && this.#brokerKeeps) throw say("the broker would have kept it");
-    if (policy.atLimit === "oldest" && lastOfRule === key) throw say("the newest went, not the oldest");
+    if (policy.atLimit === "oldest" && lastOfRule === key && this.#hasOlder(clientId, ruleOf(handed.topicName), key))
+      throw say("the newest went, not the oldest");
     if (policy.atLimit === "newest" && lastOfRule !== key && lastOfRule !== unknown)
       throw say("an older one went, not the newest");
   }
