@@ -10,6 +10,7 @@ import type { IConnackPacket } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
 import type { Will } from "../core/types.ts";
+import { IdMap } from "../id-map.ts";
 import type { Connection, ConnectionEvents } from "./connection.ts";
 import { type ConnectionSigns, causeOf, noPingResp } from "./connection-end.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
@@ -82,7 +83,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
   #received: Set<number> | undefined;
   /** When each publication at QoS 1 and 2 was written that the broker has answered nothing, in ticks. */
-  #sentAt: Map<number, number> | undefined;
+  #sentAt: IdMap<number> | undefined;
   /** When what is written next leaves, and when what is being read came; undefined: nobody has asked the clock yet. */
   #writingAt: number | undefined;
   #readingAt: number | undefined;
@@ -105,7 +106,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
 
   /** A publication at QoS 1 or 2 is written. */
   noteSent(packetId: number): void {
-    this.#sentAt ??= new Map();
+    this.#sentAt ??= new IdMap();
     this.#writingAt ??= ticksNow();
     this.#sentAt.set(packetId, this.#writingAt);
   }
@@ -262,9 +263,9 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   ack(kind: BrokerAck, packetId: number, code: number): void {
     if (!this.#isUp) return;
     this.#noteLife();
-    const from = this.#sentAt?.get(packetId);
+    const from = this.#sentAt?.take(packetId);
     // Its packet id is nobody else's until it is answered.
-    if (from !== undefined && this.#sentAt?.delete(packetId)) {
+    if (from !== undefined) {
       this.#readingAt ??= ticksNow();
       this.#owner.counters.acknowledgement.add((this.#readingAt - from) / (1_000 * ticksPerMs));
     }

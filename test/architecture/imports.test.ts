@@ -13,7 +13,9 @@ const src = resolve(dirname(fileURLToPath(import.meta.url)), "../../src");
  */
 const rules: Record<string, readonly string[]> = {
   wire: [],
-  core: ["wire", "node:assert"],
+  // A table of ids, for whoever gives or gets them.
+  "id-map.ts": [],
+  core: ["id-map.ts", "wire", "node:assert"],
   device: ["wire", "secure", "types:core"],
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
   payload: ["node:crypto", "cborg"],
@@ -26,7 +28,7 @@ const rules: Record<string, readonly string[]> = {
   // Pairing of Bluetooth LE, in the same way.
   pairing: [],
   transports: ["errors.ts", "payload", "pairing", "secure", "types:core", "pkg"],
-  upstream: ["errors.ts", "durations.ts", "types:core", "pkg"],
+  upstream: ["errors.ts", "durations.ts", "id-map.ts", "types:core", "pkg"],
   storage: ["errors.ts", "wire", "types:core", "pkg"],
   // live.ts decodes what passes, for people.
   // What is said to Home Assistant: of the gateway it knows what it is asked to know.

@@ -6,6 +6,8 @@
  * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
  * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
  */
+
+import { IdMap } from "../../id-map.ts";
 import type { Found } from "../assert.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
@@ -60,8 +62,8 @@ const byUs: EndOfConnection = { blames: false, named: false, showedLife: false }
 
 export class BrokerSession<Client extends ExchangeClient> {
   link: Connection | undefined = undefined;
-  readonly inFlight = new SmallMap<number, Exchange<Client>>();
-  readonly received = new SmallMap<number, Received>();
+  readonly inFlight = new IdMap<Exchange<Client>>();
+  readonly received = new IdMap<Received>();
   /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
   readonly deferred = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
@@ -85,7 +87,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   readonly search: Suspects<Exchange<Client>>;
   readonly kinds: LearntKinds;
   /** Packet ids of QoS 2 that were taken out: the broker may have the message, and would swallow the next one. */
-  readonly retired = new SmallMap<number, true>();
+  readonly retired = new IdMap<true>();
   /** PINGREQs of ours that are not answered, and the QoS 0 publication that each follows, if any. */
   readonly pings: (PublishExchange<Client> | undefined)[] = [];
   /** Something at QoS 0 left since the last answer. */

@@ -12,6 +12,8 @@
  * finds its entry, and a QoS 2 message is never sent under a second id. A REGISTER stands aside by its topic name: every
  * message of that name would need it, so all of them wait with it. [interpretation 13, 17, 40]
  */
+
+import { IdMap } from "../../id-map.ts";
 import type { Found } from "../assert.ts";
 import type { Tally } from "../counters.ts";
 import type { BufferPolicy } from "../options.ts";
@@ -70,7 +72,7 @@ export class Outbox {
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   #lastMsgId: number;
   /** Entries that have a MsgId, by it. */
-  readonly #byMsgId = new SmallMap<number, OutboxEntry>();
+  readonly #byMsgId = new IdMap<OutboxEntry>();
   /** Names whose REGISTER the client did not answer. */
   readonly names = new SmallMap<string, Unanswered>();
   /** How many entries were sent in vain and may stand aside. */

@@ -1,14 +1,23 @@
 /**
  * What waits to be sent over one connection, by whose it is. Whoever is first in the row sends one and goes to its end, so
  * that one busy client of a shared connection does not hold up the others; each client's own stay in order.
+ *
+ * A line that is empty stays for a while, for whoever waits once mostly waits again. It knows its client by name: nothing of a
+ * session is kept here.
  */
+import { Queue } from "../queue.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Exchange, ExchangeClient } from "./exchanges.ts";
 
-/** A client; a filter, where a request is of all who share the connection; undefined: all is of one client. */
-type Owner<Client> = Client | string | undefined;
+/** Of one client, or of all who share a request. */
+interface Line<Client extends ExchangeClient> {
+  readonly packets: Exchange<Client>[];
+  /** The row in which it stands; undefined: it is empty, and stands in none. */
+  row: Queue<Line<Client>> | undefined;
+}
 
-type Lines<Client extends ExchangeClient> = SmallMap<Owner<Client>, Exchange<Client>[]>;
+/** Empty lines that are kept beside as many as are not. */
+const emptyMax = 256;
 
 const nothing: readonly never[] = [];
 
@@ -16,11 +25,14 @@ export class SendLines<Client extends ExchangeClient> {
   readonly #isShared: boolean;
   /** It still waits, and was not given up meanwhile. */
   readonly #waits: (exchange: Exchange<Client>) => boolean;
-  readonly #free: Lines<Client> = new SmallMap();
+  readonly #lines = new SmallMap<string, Line<Client>>();
+  /** Lines that stand in no row. */
+  #empty = 0;
+  readonly #free = new Queue<Line<Client>>();
   /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
-  readonly #exactlyOnce: Lines<Client> = new SmallMap();
+  readonly #exactlyOnce = new Queue<Line<Client>>();
   /** Those whose next one is a suspect. */
-  readonly #held: Lines<Client> = new SmallMap();
+  readonly #held = new Queue<Line<Client>>();
 
   constructor(isShared: boolean, waits: (exchange: Exchange<Client>) => boolean) {
     this.#isShared = isShared;
@@ -29,101 +41,106 @@ export class SendLines<Client extends ExchangeClient> {
 
   /** Somebody waits, and is not held by a suspect. */
   get hasFree(): boolean {
-    return this.#free.size > 0 || this.#exactlyOnce.size > 0;
+    return this.#free.length > 0 || this.#exactlyOnce.length > 0;
   }
 
   get isEmpty(): boolean {
-    return !this.hasFree && this.#held.size === 0;
+    return !this.hasFree && this.#held.length === 0;
   }
 
   add(exchange: Exchange<Client>): void {
-    const owner = this.#ownerOf(exchange);
-    const own = this.#free.get(owner) ?? this.#exactlyOnce.get(owner) ?? this.#held.get(owner);
-    if (own) own.push(exchange);
-    else this.#place(owner, [exchange]);
+    const name = this.#nameOf(exchange);
+    let line = this.#lines.get(name);
+    if (!line) {
+      line = { packets: [], row: undefined };
+      this.#lines.set(name, line);
+      this.#empty++;
+    }
+    line.packets.push(exchange);
+    if (!line.row) this.#place(line);
   }
 
   /** In which this one waits, or would wait. */
   lineOf(exchange: Exchange<Client>): readonly Exchange<Client>[] {
-    const owner = this.#ownerOf(exchange);
-    return this.#free.get(owner) ?? this.#exactlyOnce.get(owner) ?? this.#held.get(owner) ?? nothing;
+    return this.#lines.get(this.#nameOf(exchange))?.packets ?? nothing;
   }
 
   clear(): void {
-    this.#free.clear();
-    this.#exactlyOnce.clear();
-    this.#held.clear();
+    this.#lines.clear();
+    this.#empty = 0;
+    for (const row of [this.#free, this.#exactlyOnce, this.#held]) row.clear();
   }
 
   /** The next that may be sent now; it is taken out of its line. */
   next(mayExactlyOnce: boolean): Exchange<Client> | undefined {
-    for (const lines of mayExactlyOnce ? [this.#exactlyOnce, this.#free] : [this.#free]) {
-      for (const [owner, own] of lines) {
-        lines.delete(owner);
-        while (own[0] && !this.#waits(own[0])) own.shift();
-        const [first] = own;
-        if (!first) continue;
-        if (first.suspicion?.isSuspect) {
-          this.#held.set(owner, own);
-          continue;
-        }
-        if (!mayExactlyOnce && first.kind === "publish" && first.publication.qos === 2) {
-          this.#exactlyOnce.set(owner, own);
-          continue;
-        }
-        own.shift();
-        if (own.length > 0) this.#place(owner, own);
-        return first;
+    return (
+      (mayExactlyOnce ? this.#nextOf(this.#exactlyOnce, true) : undefined) ?? this.#nextOf(this.#free, mayExactlyOnce)
+    );
+  }
+
+  #nextOf(row: Queue<Line<Client>>, mayExactlyOnce: boolean): Exchange<Client> | undefined {
+    for (let line = row.shift(); line; line = row.shift()) {
+      this.#leave(line);
+      const first = this.#firstOf(line);
+      if (!first) continue;
+      if (first.suspicion?.isSuspect) {
+        this.#stand(line, this.#held);
+        continue;
       }
+      if (!mayExactlyOnce && first.kind === "publish" && first.publication.qos === 2) {
+        this.#stand(line, this.#exactlyOnce);
+        continue;
+      }
+      line.packets.shift();
+      if (line.packets.length > 0) this.#place(line);
+      else this.#tidy();
+      return first;
     }
     return undefined;
   }
 
   /** It is sent out of its turn, for a test. */
   take(exchange: Exchange<Client>): void {
-    const owner = this.#ownerOf(exchange);
-    for (const lines of [this.#held, this.#free, this.#exactlyOnce]) {
-      const own = lines.get(owner);
-      const at = own?.indexOf(exchange) ?? -1;
-      if (!own || at < 0) continue;
-      own.splice(at, 1);
-      lines.delete(owner);
-      if (own.length > 0) this.#place(owner, own);
-      return;
-    }
+    const line = this.#lines.get(this.#nameOf(exchange));
+    const at = line?.packets.indexOf(exchange) ?? -1;
+    if (!line?.row || at < 0) return;
+    line.packets.splice(at, 1);
+    line.row.remove(line);
+    this.#leave(line);
+    if (line.packets.length > 0) this.#place(line);
   }
 
   /** Those that a suspect held, and holds no more, go on; what was given up is not looked at again. */
   sift(): void {
-    if (this.#held.size === 0) return;
-    for (const [owner, own] of [...this.#held]) {
-      while (own[0] && !this.#waits(own[0])) own.shift();
-      if (own[0]?.suspicion?.isSuspect) continue;
-      this.#held.delete(owner);
-      if (own.length > 0) this.#free.set(owner, own);
+    for (let left = this.#held.length; left > 0; left--) {
+      const line = this.#held.shift();
+      if (!line) return;
+      this.#leave(line);
+      const first = this.#firstOf(line);
+      if (first) this.#stand(line, first.suspicion?.isSuspect ? this.#held : this.#free);
     }
   }
 
   /** Somebody really waits who is not held. */
   hasOthers(): boolean {
-    for (const lines of [this.#free, this.#exactlyOnce]) {
-      for (const [owner, own] of [...lines]) {
-        while (own[0] && !this.#waits(own[0])) own.shift();
-        if (own.length > 0) return true;
-        lines.delete(owner);
+    for (const row of [this.#free, this.#exactlyOnce]) {
+      for (let line = row.first; line; line = row.first) {
+        if (this.#firstOf(line)) return true;
+        row.shift();
+        this.#leave(line);
       }
     }
     return false;
   }
 
   held(): Iterable<readonly Exchange<Client>[]> {
-    return this.#held.values();
+    return Array.from(this.#held, ({ packets }) => packets);
   }
 
   /** What really waits, line by line. */
   all(): (readonly Exchange<Client>[])[] {
-    return [...this.#held.values(), ...this.#exactlyOnce.values(), ...this.#free.values()]
-      .map((own) => own.filter(this.#waits))
+    return [...this.#held, ...this.#exactlyOnce, ...this.#free]
+      .map(({ packets }) => packets.filter(this.#waits))
       .filter((own) => own.length > 0);
   }
 
@@ -136,13 +153,39 @@ export class SendLines<Client extends ExchangeClient> {
     return own?.[(place + Math.floor(turn / lines.length)) % Math.min(own.length, each)];
   }
 
-  #place(owner: Owner<Client>, own: Exchange<Client>[]): void {
-    if (own[0]?.suspicion?.isSuspect) this.#held.set(owner, own);
-    else this.#free.set(owner, own);
+  /** The first that still waits; what was given up before it is taken out. */
+  #firstOf({ packets }: Line<Client>): Exchange<Client> | undefined {
+    while (packets[0] && !this.#waits(packets[0])) packets.shift();
+    return packets[0];
   }
 
-  #ownerOf(exchange: Exchange<Client>): Owner<Client> {
-    if (!this.#isShared) return undefined;
-    return exchange.kind === "publish" ? exchange.owner : exchange.filter;
+  /** At the end of the row that its first one belongs to. */
+  #place(line: Line<Client>): void {
+    this.#stand(line, line.packets[0]?.suspicion?.isSuspect ? this.#held : this.#free);
+  }
+
+  #stand(line: Line<Client>, row: Queue<Line<Client>>): void {
+    line.row = row;
+    row.push(line);
+    this.#empty--;
+  }
+
+  /** It was taken out of its row. */
+  #leave(line: Line<Client>): void {
+    line.row = undefined;
+    this.#empty++;
+  }
+
+  #tidy(): void {
+    if (this.#empty <= emptyMax + (this.#lines.size >> 1)) return;
+    for (const [name, { row }] of this.#lines) if (!row) this.#lines.delete(name);
+    this.#empty = 0;
+  }
+
+  /** Client ids have no U+0000, so a filter is never taken for one. */
+  #nameOf(exchange: Exchange<Client>): string {
+    if (!this.#isShared) return "";
+    if (exchange.kind !== "publish") return `\u0000${exchange.filter}`;
+    return exchange.owner?.clientId ?? "";
   }
 }

@@ -4,6 +4,8 @@
  * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
  * another client, a takeover or a move. [interpretation 5]
  */
+
+import { IdMap } from "../../id-map.ts";
 import type { AccessPolicy, Rights } from "../access.ts";
 import { Deadline } from "../deadlines.ts";
 import type { PredefinedTopics } from "../input.ts";
@@ -76,9 +78,9 @@ export class Session {
   predefined: PredefinedTopics;
   readonly outbox: Outbox;
   /** Publications of the client on their way to the broker, by the client's MsgId. */
-  readonly publishesInFlight = new SmallMap<number, PublishExchange<Session>>();
+  readonly publishesInFlight = new IdMap<PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
-  readonly subscribesInFlight = new SmallMap<number, SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
+  readonly subscribesInFlight = new IdMap<SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** A CONNECT under way for this session, from whatever address. */
   pendingConnect: PendingConnect<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
@@ -92,7 +94,7 @@ export class Session {
   /** Publications of the client that are done: to know a repetition that comes late. */
   readonly recentPublishes = new RecentPublishes();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
-  readonly inboundQoS2 = new SmallMap<number, Taken>();
+  readonly inboundQoS2 = new IdMap<Taken>();
   /** What it was last sent of each name. */
   readonly shown = new Shown();
   // How these go together is in standing.ts.

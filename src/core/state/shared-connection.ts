@@ -11,6 +11,8 @@
  * MQTT session of its own, by which nothing but deliveries come. Each copy then goes to those who subscribed to its filter,
  * as over a connection of theirs.
  */
+
+import { IdMap } from "../../id-map.ts";
 import type { Deadline } from "../deadlines.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { lanesMax, ownId } from "../own-ids.ts";
@@ -48,7 +50,7 @@ export class SharedConnection<Client extends ExchangeClient> {
   /** Of a lane of an earlier run: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
-  readonly recentDeliveries = new Map<number, { readonly received: Received; readonly hash: number }>();
+  readonly recentDeliveries = new IdMap<{ readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
   ackAwaitingStore: Received[] = [];
   /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */

@@ -1,0 +1,54 @@
+/**
+ * First in, first out, also with 100,000 that wait: an array's own `shift` moves all that is behind, once an array is large. What was
+ * taken out is known by nobody here.
+ */
+export class Queue<Value extends object> {
+  #values: (Value | undefined)[] = [];
+  /** Where the first stands. */
+  #head = 0;
+
+  get length(): number {
+    return this.#values.length - this.#head;
+  }
+
+  get first(): Value | undefined {
+    return this.#values[this.#head];
+  }
+
+  push(value: Value): void {
+    this.#values.push(value);
+  }
+
+  /** Takes the first out. */
+  shift(): Value | undefined {
+    const { first } = this;
+    if (!first) return undefined;
+    this.#values[this.#head++] = undefined;
+    if (this.#head === this.#values.length) this.clear();
+    else if (this.#head >= 32 && this.#head * 2 >= this.#values.length) {
+      this.#values.copyWithin(0, this.#head);
+      this.#values.length -= this.#head;
+      this.#head = 0;
+    }
+    return first;
+  }
+
+  /** Takes this one out, wherever it stands. */
+  remove(value: Value): void {
+    const at = this.#values.indexOf(value, this.#head);
+    if (at >= 0) this.#values.splice(at, 1);
+  }
+
+  clear(): void {
+    this.#values.length = 0;
+    this.#head = 0;
+  }
+
+  /** All, in their order; to be looked at, not changed meanwhile. */
+  *[Symbol.iterator](): IterableIterator<Value> {
+    for (let at = this.#head; at < this.#values.length; at++) {
+      const value = this.#values[at];
+      if (value) yield value;
+    }
+  }
+}
