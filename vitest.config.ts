@@ -76,11 +76,16 @@ const quick: typeof kinds = {
     include: ["test/{unit,vectors,property,architecture}/**/*.test.ts", "test/simulation/simulation.test.ts"],
     exclude: [
       "test/unit/upstream/password-command.test.ts", // starts programs
-      // Seconds of CPU each.
+      // A second of CPU each, or more.
       "test/property/{store-records,mqtt-packets,secure,payloads}.test.ts",
-      "test/unit/core/{suspects-trial,topic-rights}.test.ts",
-      "test/unit/secure/handshake.test.ts",
+      "test/unit/core/{check,poison,suspects-trial,topic-rights}.test.ts",
+      "test/unit/secure/{certificates,handshake}.test.ts",
+      "test/unit/script/sandbox.test.ts",
+      "test/unit/payload/bthome.test.ts",
+      "test/unit/home-assistant/{home,add-on}.test.ts",
+      "test/unit/{console-api,managed,settings,topic-rights}.test.ts",
     ],
+    setupFiles: ["test/helpers/few-runs.ts"],
     isolate: false,
     testTimeout: 60_000,
   },
