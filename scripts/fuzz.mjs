@@ -1,6 +1,6 @@
 /**
  * npm run test:fuzz -- --datagrams 1000000 [--dtls 0.3]: random and mutated datagrams at the real gateway, over UDP and, as this share
- * of them, over DTLS: hellos, handshakes and records, and messages that were sealed well. It must live, serve a witness on each, and
+ * of them, over DTLS: hellos, handshakes and records, and messages that were sealed well. It must live, serve another device on each, and
  * its memory must not grow.
  */
 import { createSocket } from "node:dgram";
@@ -139,7 +139,7 @@ for (let i = 0; i < total; i++) {
 await new Promise((done) => setTimeout(done, 1_000));
 
 /** QoS 2 to the end; `openWay` gives what sends, and calls back with what comes. */
-function witness(clientId, openWay) {
+function another(clientId, openWay) {
   return new Promise((done) => {
     const device = new Device({ clientId, retryMs: 1_000 });
     let send = () => {};
@@ -178,11 +178,11 @@ const inClear = (heard) =>
     socket.on("message", heard);
     socket.bind(0, "127.0.0.1", () => done((bytes) => socket.send(bytes, port, "127.0.0.1")));
   });
-const served = (await witness("witness", inClear)) && (await witness("sealed-witness", dtls.open));
+const served = (await another("another", inClear)) && (await another("another-sealed", dtls.open));
 const { contexts, setups, counters } = gateway.secureReports()[0];
 process.stdout.write(
   `${total} datagrams in ${((Date.now() - began) / 1000).toFixed(0)} s; RSS in MB on the way: ${memory.join(" ")}; ` +
-    `clients left: ${gateway.health().clients}; a witness over each is ${served ? "served" : "NOT served"}\n` +
+    `clients left: ${gateway.health().clients}; another device over each is ${served ? "served" : "NOT served"}\n` +
     `DTLS: ${dtls.counts.sent} datagrams, ${counters.handshakesDone} handshakes done, ${counters.badKeys} with wrong keys, ` +
     `${counters.badRecords} records dropped, ${counters.replays} replays; contexts ${contexts}, half-open ${setups}\n`,
 );

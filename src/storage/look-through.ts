@@ -11,7 +11,7 @@ export interface Findings {
   /** How many are of a later version, by what they are. */
   readonly later: ReadonlyMap<string, number>;
   /** Clients with records but none of a session, and how many of each kind. */
-  readonly orphans: ReadonlyMap<string, ReadonlyMap<RecordName["of"], number>>;
+  readonly withoutSession: ReadonlyMap<string, ReadonlyMap<RecordName["of"], number>>;
   /** Numbers of the commits that left a mark. */
   readonly marks: readonly number[];
   /** The highest that a record names. */
@@ -61,7 +61,7 @@ export async function lookThrough(entries: Entries, progress: (records: number) 
     }
   }
   for (const clientId of sessions) belongings.delete(clientId);
-  return { wrong, later, orphans: belongings, marks, latest, highest };
+  return { wrong, later, withoutSession: belongings, marks, latest, highest };
 }
 
 const namedMax = 20;
@@ -70,7 +70,7 @@ const namedMax = 20;
 const outlives: ReadonlySet<string> = new Set(["uplink", "backlog", "suspect", "kind"]);
 
 /** What an operator should know of it, in plain sentences. */
-export function noticesOf({ wrong, later, orphans }: Findings, missing: number): string[] {
+export function noticesOf({ wrong, later, withoutSession }: Findings, missing: number): string[] {
   const notices: string[] = [];
   if (wrong.length > 0) {
     const named = wrong.slice(0, namedMax).map(({ key, why }) => `${describe(key)} (${plain(why)})`);
@@ -86,7 +86,7 @@ export function noticesOf({ wrong, later, orphans }: Findings, missing: number):
     notices.push(`${all} records are of a later version, and left as they are: ${what.join(", ")}`);
   }
   let named = 0;
-  for (const [clientId, counts] of orphans) {
+  for (const [clientId, counts] of withoutSession) {
     const belongings = [...counts].filter(([of]) => !outlives.has(of));
     const lost = belongings.reduce((sum, [, count]) => sum + count, 0);
     if (lost === 0 || named++ >= namedMax) continue;

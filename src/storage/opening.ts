@@ -44,13 +44,13 @@ export async function checkRecords(
   progress: (records: number) => void = () => {},
 ): Promise<Checked> {
   const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }), progress);
-  const { wrong, orphans, marks, latest, highest } = findings;
+  const { wrong, withoutSession, marks, latest, highest } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);
   for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
   let commit = Math.max(last, latest);
   const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
-  for (const [clientId, counts] of orphans) {
+  for (const [clientId, counts] of withoutSession) {
     const change = { of: "session", clientId, id: 0, record: standIn(clientId, counts.has("queued")) } as const;
     repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit) });
   }

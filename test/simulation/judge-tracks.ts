@@ -41,8 +41,8 @@ export class ClientTrack {
   readonly everReceived = new Set<string>();
   /** MsgIds of QoS 2 exchanges that are not over; and of those the ones that a dead gateway took with it. */
   readonly open = new Set<number>();
-  readonly orphaned = new Set<number>();
-  /** Sent under an orphaned MsgId: the device may take it for a repetition. */
+  readonly detached = new Set<number>();
+  /** Sent under an detached MsgId: the device may take it for a repetition. */
   readonly swallowed = new Set<string>();
   /** When the gateway got a message of it last. */
   heardAt = Number.NEGATIVE_INFINITY;

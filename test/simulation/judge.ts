@@ -77,8 +77,8 @@ export class Judge {
   deviceReset(clientId: string): void {
     this.#excuse(clientId);
     this.#uncertain.add(clientId); // what it had not been acknowledged it does not send again, and forgets what it took
-    const { received, open, orphaned } = this.#client(clientId);
-    for (const forgotten of [received, open, orphaned]) forgotten.clear();
+    const { received, open, detached } = this.#client(clientId);
+    for (const forgotten of [received, open, detached]) forgotten.clear();
   }
 
   cleanConnect(clientId: string): void {
@@ -100,7 +100,7 @@ export class Judge {
       this.#uncertain.add(clientId);
       client.filters.clear();
       client.retained.clear();
-      for (const msgId of client.open) client.orphaned.add(msgId);
+      for (const msgId of client.open) client.detached.add(msgId);
       client.open.clear();
     }
   }

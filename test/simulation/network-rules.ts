@@ -147,7 +147,7 @@ export class NetworkRules {
         if (peer.connects && message.type !== "PUBREC") peer.answeredLate.add(message.msgId);
         if (message.type !== "PUBCOMP") return;
         this.#clients.of(clientAt(from)).open.delete(message.msgId);
-        this.#clients.of(clientAt(from)).orphaned.delete(message.msgId);
+        this.#clients.of(clientAt(from)).detached.delete(message.msgId);
         return;
       default:
         return;
@@ -262,9 +262,9 @@ export class NetworkRules {
   }
 
   #noteOpen(clientId: string, { msgId, data }: Extract<Message, { type: "PUBLISH" }>): void {
-    const { open, orphaned, swallowed } = this.#clients.of(clientId);
+    const { open, detached, swallowed } = this.#clients.of(clientId);
     open.add(msgId);
-    if (orphaned.has(msgId)) swallowed.add(Buffer.from(data).toString());
+    if (detached.has(msgId)) swallowed.add(Buffer.from(data).toString());
   }
 
   /** What is retained goes to who has just subscribed, and to nobody else who shares the connection. */

@@ -1,4 +1,4 @@
-/** Faults of a gateway whose clients share one connection, each put between core and edges: judge or witness find them. */
+/** Faults of a gateway whose clients share one connection, each put between core and edges: judge or observer finds them. */
 import { expect, test } from "vitest";
 import type { Core } from "../../src/core/core.ts";
 import type { Effect } from "../../src/core/effect.ts";

@@ -131,7 +131,7 @@ export class HubLinks {
   }
 
   /** It may connect, but not as it is. Nothing is tried. */
-  turnAway(device: Device, why: string, now: Instant): void {
+  refuseDevice(device: Device, why: string, now: Instant): void {
     this.#voice.counters.insecure.refused++;
     this.enter(device, "idle", now);
     this.#failed(device, why, now, refusingPause);

@@ -252,7 +252,7 @@ export class BleHub {
 
   #link(device: Device, now: Instant): void {
     const verdict = this.#bonds.verdict(device);
-    if ("refusal" in verdict) return this.#links.turnAway(device, verdict.refusal, now);
+    if ("refusal" in verdict) return this.#links.refuseDevice(device, verdict.refusal, now);
     const { security } = verdict;
     this.#scan(false, now);
     this.#links.enter(device, "linking", now);

@@ -39,7 +39,7 @@ const intervalUnitMs = 1.25;
 const supervisionUnitMs = 10;
 /** A system's own adapter tells when it goes; one that we have alone just answers no more. */
 const silentScansMax = 3;
-const farewellMs = 100;
+const lastWordMs = 100;
 
 interface Link {
   readonly peripheral: NoblePeripheral;
@@ -213,7 +213,7 @@ export class NobleCentral {
       this.#control?.want(address, undefined);
       peripheral.removeAllListeners();
       // The device is told why before it is hung up on.
-      if (error instanceof Insecure) await new Promise((resolve) => setTimeout(resolve, farewellMs));
+      if (error instanceof Insecure) await new Promise((resolve) => setTimeout(resolve, lastWordMs));
       if (peripheral.state === "connected") peripheral.disconnect();
       else this.#control?.hangUp(address);
       const why = error instanceof Error ? error.message : String(error);

@@ -173,7 +173,7 @@ export class DtlsTransport implements Transport {
     if (effect.kind === "badCertificate") {
       const place = placeIn(effect.address);
       const { say } = certificateRefusals[effect.refusal];
-      this.#turnAway(undefined, place, say);
+      this.#refuse(undefined, place, say);
       const line = this.#badKeys.once(
         `${hostOf(place)} ${effect.refusal}`,
         `a device at ${place}: ${say}`,
@@ -190,13 +190,13 @@ export class DtlsTransport implements Transport {
     else {
       const { identity, address, isKnown } = effect;
       const why = isKnown ? "its key does not match" : "there is no key for this identity";
-      this.#turnAway(identity, placeIn(address), why, !isKnown);
+      this.#refuse(identity, placeIn(address), why, !isKnown);
       const line = this.#badKeys.line({ identity, place: placeIn(address), isKnown }, this.#timers.now());
       if (line !== undefined) this.#notice("info", line);
     }
   }
 
-  #turnAway(identity: string | undefined, place: string, why: string, isUnknown = false): void {
+  #refuse(identity: string | undefined, place: string, why: string, isUnknown = false): void {
     this.#events?.turnedAway?.({ identity, from: `${this.name}/${place}`, why, isUnknown });
   }
 
