@@ -7,15 +7,16 @@ import type { Input } from "../input.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { Received } from "../state/exchanges.ts";
 import type { Link } from "../state/link.ts";
-import { unbindDelivery } from "../state/outbox-entry.ts";
+import { type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { admitDeferred, enqueue } from "./admission.ts";
 import { encodedFor, entryFor } from "./contents.ts";
+import { takeCustody } from "./custody.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
-import { isRepeatedRetained } from "./repeated-retained.ts";
+import { repeatedRetained } from "./repeated-retained.ts";
 
 /** Deliveries remembered per client for which there is no room. */
 const outsideMax = 1_000;
@@ -32,7 +33,8 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const expiresAt = topicName === undefined ? undefined : expiryOf(context, clientId, topicName, input.expirySeconds);
   if (input.publication.qos === 0) {
     if (topicName === undefined) return;
-    if (isAgain(context, session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
+    if (isAgain(context, session, input, topicName) !== undefined)
+      return leaveAtBroker(context, session, input, "retained-again");
     const entry = entryFor(context, session, { ...input.publication, topicName }, { expiresAt });
     if (entry) enqueue(context, session, entry);
     return;
@@ -44,7 +46,9 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
     const entry = session.outbox.find(({ received }) => received === known);
     if (entry) unbindDelivery(entry);
   }
-  if (isAgain(context, session, input, topicName)) return leaveAtBroker(context, session, input, "retained-again");
+  const again = isAgain(context, session, input, topicName);
+  if (again === "shown" || (again && holdsAsOurs(context, session, again)))
+    return leaveAtBroker(context, session, input, "retained-again", again === "shown" ? undefined : again);
   const received = newReceived(broker, input, expiresAt);
   broker.received.set(input.packetId, received);
   enqueueOrDefer(context, session, received);
@@ -55,11 +59,21 @@ function isAgain(
   session: Session,
   { publication, dup }: Delivered,
   topicName: string | undefined,
-): boolean {
-  if (!publication.retain || dup || topicName === undefined) return false;
+): ReturnType<typeof repeatedRetained> {
+  if (!publication.retain || dup || topicName === undefined) return undefined;
   // What a client was sent is remembered as it was sent.
   const encoded = encodedFor(context, session, { ...publication, topicName });
-  return encoded !== "unfit" && isRepeatedRetained(session, encoded);
+  return encoded === "unfit" ? undefined : repeatedRetained(session, encoded);
+}
+
+/**
+ * What waits for the client is the same message. That it comes again is acknowledged only when it is in our custody: the delivery that it
+ * was may be of a connection that the broker has forgotten, and a later run would know nothing of it.
+ */
+function holdsAsOurs(context: Context, session: Session, entry: OutboxEntry): boolean {
+  if (entry.publication.qos === 0) return false;
+  if (entry.received) takeCustody(context, session, entry);
+  return entry.received === undefined;
 }
 
 /** Of a filter that the client has ended, and the broker could not be told: nothing else of the client's asks for it. */
@@ -70,19 +84,29 @@ function isUnwanted({ broker, subscriptions }: Session, topicName: string | unde
   return false;
 }
 
-/** The session that this was for is over, only its link is still needed; or the client has it. */
+/** The session that this was for is over, only its link is still needed; or the client has it, or what waits for it is the same. */
 function leaveAtBroker(
   context: Context,
   session: Session,
   input: Delivered,
   why: "session-ended" | "retained-again",
+  same?: OutboxEntry,
 ): void {
   context.counters.dropped[why]++;
   if (input.publication.qos === 0) return;
   const { broker } = session;
   const received = newReceived(broker, input, undefined);
   broker.received.set(input.packetId, received);
-  acknowledge(context, broker, received, undefined);
+  if (!same) return acknowledge(context, broker, received, undefined);
+  // Also where its commit is still under way.
+  const kept = context.journal.keep(session.clientId, same.seq, queuedRecord(context, same));
+  same.seq = kept.seq;
+  if (kept.after !== undefined)
+    context.journal.promised(kept.after, () => {
+      received.stage = "open";
+      received.after = undefined;
+    });
+  acknowledge(context, broker, received, kept.after);
 }
 
 function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt: Received["expiresAt"]): Received {

@@ -8,23 +8,29 @@
 import { matches } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";
+import type { OutboxEntry } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 import type { Publication } from "../types.ts";
 import { noteChanged } from "./session-record.ts";
 
-/** Does the client have this, and has it asked for nothing that brought it? `publication`: as the client knows the topic. */
-export function isRepeatedRetained(session: Session, publication: Publication): boolean {
+/**
+ * Does the client have this, or is it on its way to it as the entry that is answered, and has it asked for nothing that brought
+ * it? `publication`: as the client knows the topic.
+ */
+export function repeatedRetained(session: Session, publication: Publication): "shown" | OutboxEntry | undefined {
   const { broker, subscriptions, shown } = session;
-  if (broker.askedAgain.size === 0 || !(shown.has(publication) || waits(session, publication))) return false;
+  if (broker.askedAgain.size === 0) return undefined;
+  const where = shown.has(publication) ? "shown" : waiting(session, publication);
+  if (!where) return undefined;
   for (const filter of subscriptions.keys())
-    if (!broker.askedAgain.has(filter) && matches(filter, publication.topicName)) return false;
-  return true;
+    if (!broker.askedAgain.has(filter) && matches(filter, publication.topicName)) return undefined;
+  return where;
 }
 
 /** It is on its way to the client already. */
-function waits({ outbox }: Session, { topicName, payload }: Publication): boolean {
+function waiting({ outbox }: Session, { topicName, payload }: Publication): OutboxEntry | undefined {
   const isSame = (other: Publication) => other.topicName === topicName && sameBytes(other.payload, payload);
-  return outbox.find((entry) => isSame(entry.publication)) !== undefined;
+  return outbox.find((entry) => isSame(entry.publication));
 }
 
 /** The client has this, or it was sent and wants no answer. What is not known to be retained is written with the next change, or at the end. */

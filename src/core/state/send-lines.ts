@@ -133,8 +133,9 @@ export class SendLines<Client extends ExchangeClient> {
     return false;
   }
 
+  /** What really waits in the lines whose first is a suspect: what was given up behind it is not to be sent as a test. */
   held(): Iterable<readonly Exchange<Client>[]> {
-    return Array.from(this.#held, ({ packets }) => packets);
+    return Array.from(this.#held, ({ packets }) => packets.filter(this.#waits));
   }
 
   /** What really waits, line by line. */

@@ -123,3 +123,16 @@ test("of many names the oldest are forgotten [6.9]", () => {
   shown(next, { ...command, topicName: "v0" });
   next.keep(next.bench.link().delivers({ ...command, topicName: "v39" })).gets();
 });
+
+test("one that waits for the client is not acknowledged a second time before it is ours: a later run delivers it [6.9]", () => {
+  const run = restarted(subscriber(), "killed");
+  const { bench } = run;
+  run.keep(bench.link().delivers(command)).gets("REGISTER"); // and nobody answers
+  const turn = run.keep(bench.link().delivers(command));
+  const acks = turn.effects.flatMap((effect) => (effect.kind === "ackBroker" ? [effect.after] : []));
+  expect(acks).toEqual([expect.any(Number), expect.any(Number)]); // of both deliveries, behind their commit
+  expect(bench.core.counters.dropped["retained-again"]).toBe(1);
+  const next = run.next();
+  const states = [...next.table.states()].flatMap(({ queued }) => queued.map(([, { publication }]) => publication));
+  expect(states).toMatchObject([{ topicName: "valve", payload: octets("open") }]);
+});

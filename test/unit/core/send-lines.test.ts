@@ -1,0 +1,28 @@
+/** What waits to be sent over one connection. */
+import { expect, test } from "vitest";
+import { newSubscribe, type SubscribeExchange } from "../../../src/core/state/exchanges.ts";
+import { SendLines } from "../../../src/core/state/send-lines.ts";
+import type { Session } from "../../../src/core/state/session.ts";
+import { type Suspicion, Suspicions } from "../../../src/core/state/suspicion.ts";
+
+type Request = SubscribeExchange<Session>;
+
+function request(packetId: number): Request {
+  return newSubscribe<Session>({ packetId, filter: `f/${packetId}`, qos: 1, origin: undefined });
+}
+
+function suspected(of: Request): void {
+  const suspicion = new Suspicions().remember({ key: of.filter, client: "c1" });
+  if (suspicion) of.suspicion = { ...suspicion, isSuspect: true } as unknown as Suspicion<Request>;
+}
+
+test("what was given up behind a suspect is not shown as waiting: it would be sent as a test, and counted for ever", () => {
+  const given = new Set<unknown>();
+  const lines = new SendLines<Session>(false, (exchange) => !given.has(exchange));
+  const [first, second, third] = [request(1), request(2), request(3)];
+  suspected(first);
+  for (const each of [first, second, third]) lines.add(each);
+  given.add(second);
+  lines.sift();
+  expect([...lines.held()]).toEqual([[first, third]]);
+});
