@@ -428,7 +428,8 @@ export class Observer {
     }
     address.spoke = false;
     if (!client) return;
-    client.state = asked && client.leaving === true ? "asleep" : "gone";
+    // Where the gateway has ended the session, it answers a stranger, who is not asleep.
+    client.state = asked && client.leaving === true && !client.hasEnded ? "asleep" : "gone";
     client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated goodbye means the same
     client.inFlight = undefined;
     client.handedOver = 0;

@@ -28,6 +28,11 @@ export const searchFigures = {
    * of those dies and the broker counts as sick.
    */
   witnessAwaitedMs: 30_000,
+  /**
+   * Where the broker is sick and all that waits has died: so long the connection is left alone before one of them is tried again. Otherwise
+   * it would never stand long enough for a client to connect, whose packets could show that the broker is not sick.
+   */
+  sickHoldMs: 15_000,
   /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
   turnsMax: 64,
   deathsBeforeWalk: 2,

@@ -67,6 +67,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   #testSince: Instant = 0;
   #testAt: Instant = 0;
   #isUp = false;
+  /** Of the present connection, or the last one. */
+  #upSince: Instant = 0;
   #isAlive = false;
   #isPinged = false;
   /** On this connection: packets sent, and answered. */
@@ -170,6 +172,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** The broker accepted a connection. */
   connected(now: Instant): void {
     this.#isUp = true;
+    this.#upSince = now;
     this.#mark = now;
     this.#sent = 0;
     this.#answered = 0;
@@ -363,6 +366,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (untried) return this.#test(now, [untried]);
     const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
     if (!packet) return nothing;
+    const heldUntil = this.#upSince + figures.sickHoldMs;
+    if (now < heldUntil) return { kind: "hold", until: heldUntil };
     if (fits(waiting, packet)) return this.#test(now, [packet]);
     // It waits for its client, and others do not wait for that.
     for (let turn = 1; turn < figures.turnsMax; turn++) {

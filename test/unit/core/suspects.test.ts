@@ -1,5 +1,7 @@
 /** The rule by which a packet is blamed for the end of a connection, line by line. */
+
 import { describe, expect, test } from "vitest";
+import { searchFigures } from "../../../src/core/state/search-figures.ts";
 import { type Choice, type EndOfConnection, Suspects } from "../../../src/core/state/suspects.ts";
 import type { Suspicion } from "../../../src/core/state/suspicion.ts";
 
@@ -402,16 +404,40 @@ test("7: three different ones died and nothing was answered: the broker is sick,
   expect(bench.suspects.isSick).toBe(true);
   expect(bench.names()).toEqual([]);
   const turns = [];
+  const sendAtLast = () => {
+    if (bench.upAndSend(5_000) === "hold") bench.now += searchFigures.sickHoldMs;
+    return bench.send();
+  };
   for (let i = 0; i < 6; i++) {
-    turns.push(bench.upAndSend(5_000));
+    turns.push(sendAtLast());
     bench.down();
   }
   expect(new Set(turns).size).toBeGreaterThan(3); // another each time
   expect(bench.end.pause).toBe("next");
-  const last = bench.upAndSend().replace("test ", "");
-  bench.answer(last);
+  bench.answer(sendAtLast().replace("test ", ""));
   expect(bench.suspects.isSick).toBe(false);
   expect(bench.send()).toMatch(/^flow/);
+});
+
+test("7: all that waits has died: the connection stands for a while, so that somebody can connect and be the witness", () => {
+  const bench = new Bench();
+  bench.add("a1", "b1", "c1");
+  bench.suspectAll();
+  for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
+    bench.upAndSend(5_000);
+    bench.down();
+  }
+  for (let i = 0; i < 3; i++) {
+    bench.upAndSend(5_000);
+    if (bench.outside.length > 0) bench.down();
+  }
+  expect(bench.upAndSend(5_000)).toBe("hold");
+  const { now } = bench;
+  expect(bench.choose()).toEqual({ kind: "hold", until: now + searchFigures.sickHoldMs });
+  bench.add("d1"); // its client has connected meanwhile
+  expect(bench.send()).toBe("test d1");
+  bench.answer("d1");
+  expect(bench.suspects.isSick).toBe(false);
 });
 
 test("8: an answer clears it, whatever it had", () => {
