@@ -135,13 +135,13 @@ export class SendLines<Client extends ExchangeClient> {
 
   /** What really waits in the lines whose first is a suspect: what was given up behind it is not to be sent as a test. */
   held(): Iterable<readonly Exchange<Client>[]> {
-    return Array.from(this.#held, ({ packets }) => packets.filter(this.#waits));
+    return Array.from(this.#held, (line) => this.#triable(line));
   }
 
   /** What really waits, line by line. */
   all(): (readonly Exchange<Client>[])[] {
     return [...this.#held, ...this.#exactlyOnce, ...this.#free]
-      .map(({ packets }) => packets.filter(this.#waits))
+      .map((line) => this.#triable(line))
       .filter((own) => own.length > 0);
   }
 
@@ -152,6 +152,21 @@ export class SendLines<Client extends ExchangeClient> {
     const place = turn % lines.length;
     const own = lines[place];
     return own?.[(place + Math.floor(turn / lines.length)) % Math.min(own.length, each)];
+  }
+
+  /**
+   * What really waits, and may be sent out of its turn: not a request behind another one for the same filter, or an UNSUBSCRIBE
+   * would end what the SUBSCRIBE after it began.
+   */
+  #triable({ packets }: Line<Client>): Exchange<Client>[] {
+    const filters = new Set<string>();
+    return packets.filter((exchange) => {
+      if (!this.#waits(exchange)) return false;
+      if (exchange.kind === "publish") return true;
+      const isFirst = !filters.has(exchange.filter);
+      filters.add(exchange.filter);
+      return isFirst;
+    });
   }
 
   /** The first that still waits; what was given up before it is taken out. */

@@ -1,6 +1,6 @@
 /** What waits to be sent over one connection. */
 import { expect, test } from "vitest";
-import { newSubscribe, type SubscribeExchange } from "../../../src/core/state/exchanges.ts";
+import { newSubscribe, newUnsubscribe, type SubscribeExchange } from "../../../src/core/state/exchanges.ts";
 import { SendLines } from "../../../src/core/state/send-lines.ts";
 import type { Session } from "../../../src/core/state/session.ts";
 import { type Suspicion, Suspicions } from "../../../src/core/state/suspicion.ts";
@@ -25,4 +25,16 @@ test("what was given up behind a suspect is not shown as waiting: it would be se
   given.add(second);
   lines.sift();
   expect([...lines.held()]).toEqual([[first, third]]);
+});
+
+test("a request behind another one for the same filter is not shown: sent before it, it would be ended by it", () => {
+  const lines = new SendLines<Session>(false, () => true);
+  const unsubscribe = newUnsubscribe<Session>({ packetId: 1, filter: "a/#", origin: undefined });
+  const subscribe = newSubscribe<Session>({ packetId: 2, filter: "a/#", qos: 1, origin: undefined });
+  const [other, last] = [request(3), request(4)];
+  for (const each of [unsubscribe, subscribe, other, last]) lines.add(each);
+  expect(lines.all()).toEqual([[unsubscribe, other, last]]);
+  suspected(other); // by what it is: also where the first of the line is a suspect
+  lines.take(unsubscribe);
+  expect(lines.all()).toEqual([[subscribe, other, last]]);
 });
