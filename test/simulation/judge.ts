@@ -340,6 +340,8 @@ export class Judge {
   #notTheOldWill(publication: Publication): void {
     const payload = textOf(publication);
     if (this.#expectedWills.delete(payload)) return;
+    // It was on its way before, and the broker closed the connection for it.
+    if (this.#poison?.hasClosedFor(payload)) return;
     const clientId = willOf(publication);
     const client = this.#client(clientId);
     // Decided before the client, which is back by now, had a new one; it is on its way a little longer.

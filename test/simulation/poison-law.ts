@@ -141,6 +141,11 @@ export class PoisonLaw {
     this.#holdsUp(packet);
   }
 
+  /** Has the broker closed for a publication of this content? */
+  hasClosedFor(text: string): boolean {
+    return this.#seen.some((seen) => seen.kind === "publish" && seen.text === text);
+  }
+
   /** The broker is sick, and closes for anything. */
   closedWhileSick(packet: SeenPacket): void {
     this.broke(packet.connection);

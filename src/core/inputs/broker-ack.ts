@@ -63,7 +63,7 @@ export function onSharedSubscribed(
   noteAnswered(context, waits);
   for (const request of requests) {
     const { origin } = request;
-    if (!origin || origin.session.subscribesInFlight.get(origin.msgId) !== request) continue; // answered already, or gone
+    if (!origin || !isAwaited(request)) continue;
     const granted = code < 0x80 ? Math.min(code, request.qos) : code;
     onSubscribeAck(context, origin.session, request, granted);
   }
@@ -76,13 +76,23 @@ export function onSharedSubscribed(
     if (entry.next.length === 0) shared.filters.remove(entry);
   }
   if (entry.next.length > 0) {
-    for (const { origin, qos } of entry.next) if (origin) entry.members.set(origin.session, qos);
+    for (const request of entry.next) {
+      const { origin, qos } = request;
+      // Who was told "congestion" meanwhile is a member as before.
+      if (origin && isAwaited(request)) entry.members.set(origin.session, qos);
+    }
     ask(context, shared, entry);
   }
   for (const waiting of shared.unasked) {
     shared.unasked.delete(waiting);
     if (waiting.members.size > 0) return ask(context, shared, waiting);
   }
+}
+
+/** Its client has had no answer, and is not gone. */
+function isAwaited(request: SubscribeExchange<Session>): boolean {
+  const { origin } = request;
+  return origin !== undefined && origin.session.subscribesInFlight.get(origin.msgId) === request;
 }
 
 /** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
