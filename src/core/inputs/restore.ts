@@ -16,6 +16,7 @@ import type { Input } from "../input.ts";
 import type { SessionRecord, StoredState, TopicRecord, UplinkRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { disconnectClient } from "../session/departure.ts";
+import { endSession } from "../session/end.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
 import { beginProof } from "../session/proof.ts";
@@ -101,6 +102,9 @@ function restoreSession(context: Context, stored: StoredState): void {
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   session.isUnasked = true;
+  // Its session was over: only something that it had under way was not, over a connection that it shared.
+  if (isIdle && session.clean && !session.willPending && !session.awaitsForwarding)
+    return endSession(context, session, "it was over before the restart");
   // The transports are not open yet: who is sent away hears so when it next speaks.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session))
