@@ -105,6 +105,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
     return sendLines(context, broker);
   }
   const choice = broker.choose(context.now, link.limits);
+  storeExperience(context, broker); // that the broker is sick may have been seen only now, and nobody is a suspect any more
   switch (choice.kind) {
     case "ping":
       return ping(context, broker, undefined);
