@@ -199,8 +199,8 @@ function wrongUnion(issue: Extract<Issue, { code: "invalid_union" }>, key: strin
 }
 
 function typeOf(found: unknown): string {
-  const types = ["udp", "ble", "serial"];
-  if (found === undefined) return 'is missing: type "type": "udp" (or "ble", "serial")';
+  const types = ["udp", "dtls", "ble", "serial"];
+  if (found === undefined) return 'is missing: type "type": "udp" (or "dtls", "ble", "serial")';
   return oneOf(types, "type", found);
 }
 

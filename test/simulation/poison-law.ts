@@ -446,11 +446,17 @@ export class PoisonLaw {
 
   // ---------------------------------------------------------------- silence
 
+  /** It asks for what the broker has closed for, when somebody else had asked. */
+  #waitsForPoison({ waiting }: Client): boolean {
+    for (const key of waiting) if (this.#ends.has(key)) return true;
+    return false;
+  }
+
   everyStep(): void {
     for (const [clientId, client] of this.#clients) {
       if (client.waiting.size === 0 || client.connects) continue;
       const silentMs = this.#line(this.#lineOf(clientId)).stood(this.#now()) - client.since;
-      if (silentMs <= this.longestSilenceMs || isItsOwnFault(client)) continue;
+      if (silentMs <= this.longestSilenceMs || isItsOwnFault(client) || this.#waitsForPoison(client)) continue;
       this.longestSilenceMs = silentMs;
       if (silentMs <= this.#silenceMaxMs) continue;
       const [what] = client.waiting;
