@@ -129,7 +129,9 @@ export const bleOptions = z.strictObject({
       memoryMegabytesMax: z.int().min(80).max(4_096).default(200).describe("It has grown beyond: the same."),
       quietMinutes: seconds(1, 1_440)
         .default(15)
-        .describe("No advertisement at all for so long, though there were some: the same."),
+        .describe(
+          "No advertisement at all for so long, and nothing from a device, though there were advertisements: the same.",
+        ),
       pauseSecondsMax: seconds(1, 3_600).default(60).describe("Longest pause before it is started again."),
     })
     .prefault({})
