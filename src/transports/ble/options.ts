@@ -34,6 +34,12 @@ export const bleOptions = z.strictObject({
     .describe(
       "raw: shares the adapter with the system. user: has it alone; it must be down, and the right CAP_NET_ADMIN is needed too.",
     ),
+  extendedAdvertising: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Hears extended advertising too, so that a broadcast may have 255 octets instead of 31. Needs an adapter of Bluetooth 5 that has it: many have not, and then hear nothing.",
+    ),
   allow: z
     .array(match)
     .optional()
