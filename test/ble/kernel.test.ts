@@ -2,15 +2,13 @@
  * The same runs on a kernel's own Bluetooth: a virtual machine with Debian's kernel, btvirt on /dev/vhci, noble with its
  * native part on hci0. Devices stay on emulated controllers of the same btvirt.
  */
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { expect, test } from "vitest";
 import { findMosquitto } from "../helpers/mosquitto.ts";
 import { findBtvirt } from "./lab/find-btvirt.mjs";
 import { findVm } from "./lab/find-vm.mjs";
+import { runInVm } from "./lab/run-vm.ts";
 
 const limitMs = 600_000 * Number(process.env["PATIENCE"] ?? 1);
 /**
@@ -52,7 +50,6 @@ test.skipIf(missing !== "")(
   `on the kernel's own Bluetooth, in a virtual machine${missing === "" ? "" : ` (skipped: ${missing})`}`,
   async () => {
     if ("missing" in vm || "missing" in btvirt) return;
-    const job = mkdtempSync(join(tmpdir(), "vm-"));
     const project = resolve(import.meta.dirname, "../..");
     const script = `
 export HOME=/root TERM=dumb PATH=${vm.tools}/bin:${vm.tools}/usr/bin:${process.execPath.replace(/\/[^/]*$/, "")}:$PATH
@@ -101,42 +98,12 @@ export BLE_LAB_AIR=/run/air/bt-server-le BLE_LAB_PLUG=/run/plug PATIENCE=6 BLE_D
 node node_modules/vitest/vitest.mjs run --project ble --root . --no-isolate test/ble/userland.test.ts test/ble/links.test.ts test/ble/hci-socket.test.ts test/ble/pairing.test.ts -t "${chosen.join("|")}" --reporter=verbose --bail 1 2>&1 | cat
 exit \${PIPESTATUS[0]}
 `;
-    writeFileSync(join(job, "run"), script);
-    const qemu = spawn(
-      vm.qemu,
-      [
-        ...vm.arguments,
-        ...["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048"],
-        ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-        ...["-kernel", vm.kernel, "-initrd", vm.initrd],
-        ...["-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check random.trust_cpu=on"],
-        ...["-serial", `file:${join(job, "kernel.log")}`, "-serial", `file:${join(job, "output")}`],
-        ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
-        ...["-virtfs", `local,path=${job},mount_tag=job,security_model=none`, "-device", "virtio-rng-pci"],
-      ],
-      { env: { ...process.env, ...vm.env }, stdio: ["ignore", "ignore", "pipe"] },
-    );
-    let complaints = "";
-    qemu.stderr.on("data", (text) => {
-      complaints += text;
-    });
-    const timer = setTimeout(() => qemu.kill("SIGKILL"), limitMs);
-    await new Promise((done) => qemu.once("exit", done));
-    clearTimeout(timer);
-    const read = (name: string) => {
-      try {
-        return readFileSync(join(job, name), "utf8");
-      } catch {
-        return "";
-      }
-    };
-    const output = read("output");
+    const { output, exit, said, read, forget } = await runInVm(vm, script, limitMs);
     console.log(output);
-    const said = `${output}\n${read("kernel.log")}\n${complaints}`;
-    expect(read("exit").trim(), said).toBe("0");
+    expect(exit, said).toBe("0");
     expect(output).toMatch(new RegExp(`Tests .*${chosen.length} passed`));
     console.log(read("plugs").trim());
-    rmSync(job, { recursive: true });
+    forget();
   },
   limitMs + 20_000,
 );

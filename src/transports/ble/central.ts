@@ -76,6 +76,8 @@ export interface ChildOptions {
   readonly connection: ConnectionOptions;
   /** The adapter is nobody else's, not even the kernel's. */
   readonly isAlone: boolean;
+  /** Extended advertising is heard too. */
+  readonly extended: boolean;
   /** Every advertisement is told, not only those of interest. */
   readonly tellAll: boolean;
 }

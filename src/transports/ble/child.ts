@@ -6,7 +6,7 @@ import { performance } from "node:perf_hooks";
 import process from "node:process";
 import { StallWatch, stallCheckMs } from "../stall-watch.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
-import { loadDriver } from "./driver.ts";
+import { loadDriver, loadPackage } from "./driver.ts";
 import { DropWatch } from "./drop-watch.ts";
 import { loadHciNative } from "./hci-native.ts";
 import { missingPiece } from "./missing.ts";
@@ -51,7 +51,7 @@ async function run(options: ChildOptions): Promise<void> {
     const { advertisements, addresses } = central ?? { advertisements: 0, addresses: 0 };
     tell({ is: "alive", rssBytes: process.memoryUsage.rss(), advertisements, addresses });
   }, aliveMs);
-  const loaded = await loadDriver(options.driver);
+  const loaded = await loadDriver(options.driver, (driver) => loadPackage(driver, options.extended));
   if ("unavailable" in loaded) return tell({ is: "unavailable", why: loaded.unavailable });
   const { noble, driver, because } = loaded;
   central = new NobleCentral(noble, { ...options, driver }, (report) =>

@@ -21,7 +21,7 @@ export type Loaded =
 /** `load` throws what the package throws. */
 export async function loadDriver(
   choice: DriverChoice,
-  load: (driver: Driver) => Promise<Noble> = loadPackage,
+  load: (driver: Driver) => Promise<Noble> = (driver) => loadPackage(driver, false),
 ): Promise<Loaded> {
   if (choice !== "auto") {
     try {
@@ -60,15 +60,29 @@ interface HciSocket {
 
 /**
  * One edition keeps to itself why it cannot open a socket, and says that the adapter has no Bluetooth LE. So a socket is
- * opened here first, and the kernel asked for its adapters: whatever is wrong with that is thrown.
+ * opened here first, and the kernel asked for its adapters: whatever is wrong with that is thrown. `extended`: it uses the
+ * controller's commands for extended advertising, and no others.
  */
-async function loadPackage(driver: Driver): Promise<Noble> {
+export async function loadPackage(driver: Driver, extended: boolean): Promise<Noble> {
   const sockets = createRequire(import.meta.url)(
     driver.replace("noble", "bluetooth-hci-socket"),
   ) as new () => HciSocket;
   if (new sockets().getDeviceList().length === 0) {
     throw Object.assign(new Error("ENODEV, No such device"), { code: "ENODEV" });
   }
+  if (extended) return withExtendedAdvertising(driver);
   const module = (await import(driver)) as { default: Noble };
   return module.default;
+}
+
+/** The two editions are told by different functions. */
+function withExtendedAdvertising(driver: Driver): Noble {
+  const require = createRequire(import.meta.url);
+  const options = { extended: true };
+  if (driver === "@stoprocent/noble") {
+    const { withBindings } = require(driver) as { withBindings: (kind: "default", options: object) => Noble };
+    return withBindings("default", options);
+  }
+  const withOptions = require(`${driver}/with-custom-binding`) as (options: object) => Noble;
+  return withOptions(options);
 }

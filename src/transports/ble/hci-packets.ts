@@ -51,6 +51,7 @@ export const opcodes = {
   startEncryption: 0x2019,
   acceptParameters: 0x2020,
   refuseParameters: 0x2021,
+  extendedScan: 0x2041,
 } as const;
 
 const packetTypes = { command: 1, data: 2, event: 4 } as const;
@@ -178,6 +179,11 @@ export function startEncryption(
   const head = Buffer.of(handle & 0xff, handle >> 8);
   const found = Buffer.of(diversifier & 0xff, diversifier >> 8);
   return command(opcodes.startEncryption, Buffer.concat([head, random, found, Buffer.from(key).reverse()]));
+}
+
+/** Active, on the usual PHY alone, all the time; addresses as they are, of everybody. [4.E.7.8.64] */
+export function extendedScan(): Buffer {
+  return command(opcodes.extendedScan, Buffer.from([0, 0, 0x01, 1, 0x12, 0, 0x12, 0]));
 }
 
 export function acceptParameters(handle: number, wanted: WantedParameters): Buffer {

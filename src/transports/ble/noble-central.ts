@@ -109,9 +109,9 @@ export class NobleCentral {
     if (state !== "poweredOn") return this.#tell({ is: "unavailable", why: stateInWords(state) });
     if (this.#ready) return;
     this.#ready = true;
-    const { connection, supervisionMs, isAlone } = this.#options;
+    const { connection, supervisionMs, isAlone, extended } = this.#options;
     const own = () => ({ address: (this.#noble.address ?? "").toLowerCase(), type: "public" as const });
-    const controlled = { connection, supervisionMs, isAlone, own, crypto: pairingCrypto };
+    const controlled = { connection, supervisionMs, isAlone, extended, own, crypto: pairingCrypto };
     this.#control = controlLinks(this.#noble, controlled, (news) => this.#onNews(news));
     if (!this.#control) console.error(`${this.#options.driver} is not as expected: links are as it makes them`);
     // The adapter's address comes with the next answers of the controller.

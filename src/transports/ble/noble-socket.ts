@@ -3,7 +3,8 @@
  * where it is not there, links are as noble makes them, and that is said.
  */
 import type { EventEmitter } from "node:events";
-import { command, isAnswerTo, opcodes } from "./hci-packets.ts";
+import { ExtendedReports } from "./extended-reports.ts";
+import { command, extendedScan, isAnswerTo, opcodes } from "./hci-packets.ts";
 import { LinkControl, type LinkControlOptions, type LinkNews } from "./link-control.ts";
 
 interface NobleController {
@@ -15,7 +16,7 @@ interface NobleController {
 /** To be called when the adapter is on, and before the first link. undefined: this noble has no such place. */
 export function controlLinks(
   noble: unknown,
-  options: LinkControlOptions,
+  options: LinkControlOptions & { readonly extended: boolean },
   tell: (news: LinkNews) => void,
 ): LinkControl | undefined {
   const controller = controllerOf(noble);
@@ -27,15 +28,21 @@ export function controlLinks(
     data: (handle, channel, payload) => void controller.writeAclDataPkt(handle, channel, payload)?.catch(() => {}),
     tell,
   });
+  const reports = new ExtendedReports();
   const emit = socket.emit.bind(socket);
   socket.emit = (event: string | symbol, ...values: unknown[]): boolean => {
     const [packet] = values;
     if (event !== "data" || !Buffer.isBuffer(packet)) return emit(event, ...values);
-    const { pass, after } = control.take(packet);
-    const isHeard = pass === undefined || emit("data", pass);
-    after?.();
+    let isHeard = true;
+    for (const each of reports.take(packet)) {
+      const { pass, after } = control.take(each);
+      if (pass !== undefined) isHeard = emit("data", pass);
+      after?.();
+    }
     return isHeard;
   };
+  // noble asks for the coded PHY as well; a controller that does not have it refuses all of that.
+  if (options.extended) socket.write(extendedScan());
   if (options.isAlone) takeOver(controller);
   return control;
 }

@@ -34,6 +34,12 @@ export const bleOptions = z.strictObject({
     .describe(
       "raw: shares the adapter with the system. user: has it alone; it must be down, and the right CAP_NET_ADMIN is needed too.",
     ),
+  extendedAdvertising: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Hears extended advertising too, so that a broadcast may have 255 octets instead of 31. Needs an adapter of Bluetooth 5 that has it: many have not, and then hear nothing.",
+    ),
   allow: z
     .array(match)
     .optional()
@@ -129,7 +135,9 @@ export const bleOptions = z.strictObject({
       memoryMegabytesMax: z.int().min(80).max(4_096).default(200).describe("It has grown beyond: the same."),
       quietMinutes: seconds(1, 1_440)
         .default(15)
-        .describe("No advertisement at all for so long, though there were some: the same."),
+        .describe(
+          "No advertisement at all for so long, and nothing from a device, though there were advertisements: the same.",
+        ),
       pauseSecondsMax: seconds(1, 3_600).default(60).describe("Longest pause before it is started again."),
     })
     .prefault({})

@@ -19,6 +19,7 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       supervisionMs: options.supervisionSeconds * 1_000,
       connection: options.connection,
       isAlone: options.channel === "user",
+      extended: options.extendedAdvertising,
       tellAll,
     },
     env: {

@@ -42,7 +42,8 @@ export class Supervisor implements Central {
   #ready = false;
   #startedAt = 0;
   #heardAt = 0;
-  #advertisementAt = 0;
+  /** When something last came by radio: an advertisement, or octets of a device. */
+  #radioAt = 0;
   #advertisementsOfChild = 0;
   #advertisementsBefore = 0;
   #rssBytes = 0;
@@ -116,7 +117,7 @@ export class Supervisor implements Central {
     this.#lastWords = "";
     this.#startedAt = this.#timers.now();
     this.#heardAt = this.#startedAt;
-    this.#advertisementAt = this.#startedAt;
+    this.#radioAt = this.#startedAt;
     const child = this.#spawn();
     this.#child = child;
     child.on("message", (said) => {
@@ -138,13 +139,18 @@ export class Supervisor implements Central {
     this.#heardAt = this.#timers.now();
     switch (report.is) {
       case "alive":
-        if (report.advertisements > this.#advertisementsOfChild) this.#advertisementAt = this.#heardAt;
+        if (report.advertisements > this.#advertisementsOfChild) this.#radioAt = this.#heardAt;
         this.#advertisementsOfChild = report.advertisements;
         this.#rssBytes = report.rssBytes;
         return;
       case "ready":
         this.#ready = true;
         return this.#onEvent(report);
+      case "data":
+        // Where all devices have links nobody advertises, and yet the adapter works.
+        this.#radioAt = this.#heardAt;
+        if (this.#ready) this.#onEvent(report);
+        return;
       case "unavailable":
         return this.#end(report.why, false);
       default:
@@ -166,8 +172,8 @@ export class Supervisor implements Central {
     if (!this.#ready && now - this.#startedAt >= startMs) {
       return this.#end(`the adapter did not answer within ${seconds(startMs)} s${seeCheck}`, false);
     }
-    if (this.#advertisementsOfChild > 0 && now - this.#advertisementAt >= quietMs) {
-      this.#renew(`not one advertisement for ${seconds(now - this.#advertisementAt)} s`);
+    if (this.#advertisementsOfChild > 0 && now - this.#radioAt >= quietMs) {
+      this.#renew(`no advertisement, and nothing from a device, for ${seconds(now - this.#radioAt)} s`);
     }
   }
 

@@ -15,6 +15,11 @@ export class Air {
     return join(this.#folder, "bt-server-le");
   }
 
+  /** Where one with extended advertising is. */
+  get extendedSocket(): string {
+    return join(this.#folder, "bt-server-bredrle");
+  }
+
   async start(): Promise<void> {
     const found = findBtvirt();
     if ("missing" in found) throw new Error(found.missing);

@@ -40,6 +40,14 @@ const changes = [
     from: "\tmainloop_init();",
     to: "\tsignal(SIGPIPE, SIG_IGN);\n\tmainloop_init();",
   },
+  // Controllers with extended advertising at bt-server-bredrle, and as many octets in a report as an event holds.
+  { file: "emulator/server.c", from: "type = BTDEV_TYPE_BREDRLE;", to: "type = BTDEV_TYPE_BREDRLE52;" },
+  {
+    file: "emulator/btdev.c",
+    after: "static void send_ext_adv(",
+    from: "uint8_t raw[24 + 31];",
+    to: "uint8_t raw[24 + 229];",
+  },
   // Sockets in the working directory, so that several run side by side.
   { file: "emulator/main.c", from: '"/tmp/bt-server-', to: '"bt-server-', all: true },
 ];

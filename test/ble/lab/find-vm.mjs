@@ -3,6 +3,7 @@
  * qemu without any help of the processor. Everything is unpacked into `.cache/tools/vm`; nothing is installed.
  */
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
@@ -30,6 +31,13 @@ const wanted = [
   "cmac",
   "ecb",
   "ccm",
+  // Random numbers for its keys of LE Secure Connections.
+  "hmac",
+  "sha512_generic",
+  "sha256_generic",
+  "ctr",
+  "jitterentropy_rng",
+  "drbg",
   "ecdh_generic",
   "algif_hash",
   "algif_skcipher",
@@ -105,7 +113,8 @@ function findKernel() {
 
 /** busybox, the modules in the order in which they load, and our own first process. */
 function initrd(kernel) {
-  const file = `${kernel}.initrd`;
+  const digest = createHash("sha256").update(wanted.join(" ")).digest("hex").slice(0, 12);
+  const file = `${kernel}-${digest}.initrd`;
   const init = join(here, "vm-init.sh");
   if (existsSync(file) && statSync(file).mtimeMs > statSync(init).mtimeMs) return file;
   const busybox = join(unpacked("busybox", ["busybox-static"]), "bin/busybox");

@@ -39,6 +39,19 @@ export class Injector {
     for (const client of this.#clients) client.write(packet);
   }
 
+  /** One piece of a report of extended advertising, not connectable. */
+  advertiseExtended(address: string, data: Uint8Array, state: "complete" | "more"): void {
+    const head = Buffer.alloc(24);
+    head.writeUInt16LE(state === "more" ? 0x20 : 0, 0);
+    head[2] = 1;
+    Buffer.from(address.replaceAll(":", ""), "hex").reverse().copy(head, 3);
+    head.set([1, 1], 9);
+    head[23] = data.length;
+    const body = Buffer.concat([Buffer.of(0x0d, 1), head, data]);
+    const packet = Buffer.concat([Buffer.from([0x04, 0x3e, body.length]), body]);
+    for (const client of this.#clients) client.write(packet);
+  }
+
   /** Octets that the child has not taken yet. */
   get backlog(): number {
     let most = 0;

@@ -19,6 +19,8 @@ import { BleDevice, type BleDeviceOptions } from "./ble-device.ts";
 import { findBtvirt } from "./find-btvirt.mjs";
 
 const kernelAir = process.env["BLE_LAB_AIR"];
+/** The kernel has an adapter, and it is not the gateway's: it plays a device. */
+const kernelIsDevice = process.env["BLE_LAB_INDEX"] !== undefined;
 const kernelPlug = process.env["BLE_LAB_PLUG"] ?? "";
 /** Forced, so that no run is one of the other edition by accident: that is BLE_DRIVER=@stoprocent/noble. */
 const driver = process.env["BLE_DRIVER"] || "@abandonware/noble";
@@ -69,7 +71,9 @@ export class BleLab {
     const air = kernelAir === undefined ? new Air() : undefined;
     if (air) {
       await air.start();
-      process.env["BLE_LAB_HCI"] = await between(air.socket);
+    }
+    if (air || kernelIsDevice) {
+      process.env["BLE_LAB_HCI"] = await between(air?.socket ?? kernelAir ?? "");
       process.env["NODE_OPTIONS"] = `--require ${stand}`;
     }
     const program = findMosquitto();

@@ -51,6 +51,10 @@ const opcodes = {
   setAdvertisingData: 0x2008,
   setScanResponse: 0x2009,
   enableAdvertising: 0x200a,
+  setExtendedAddress: 0x2035,
+  setExtendedAdvertising: 0x2036,
+  setExtendedData: 0x2037,
+  enableExtended: 0x2039,
   updateConnection: 0x2013,
   acceptParameters: 0x2020,
   keyForGateway: 0x201a,
@@ -160,6 +164,26 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
   /** Not connectable, with these data; with a scan response, scannable. */
   async broadcast(data: Uint8Array, scanResponse: Uint8Array = Buffer.alloc(0)): Promise<void> {
     await this.#advertise(scanResponse.length > 0 ? 2 : 3, Buffer.from(data), Buffer.from(scanResponse));
+  }
+
+  /** The same by extended advertising, up to 229 octets. */
+  async broadcastExtended(data: Uint8Array): Promise<void> {
+    const { address } = this.#options;
+    const parameters = Buffer.alloc(25);
+    parameters[0] = 1; // its number; not connectable, not scannable
+    parameters.writeUIntLE(0xa0, 3, 3);
+    parameters.writeUIntLE(0xa0, 6, 3);
+    parameters.set([7, address === undefined ? 0 : 1], 9);
+    parameters.set([0x7f, 1, 0, 1, 1, 0], 19);
+    await this.#command(opcodes.setExtendedAdvertising, parameters);
+    if (address !== undefined) {
+      await this.#command(opcodes.setExtendedAddress, Buffer.concat([Buffer.of(1), littleEndian(address)]));
+    }
+    await this.#command(
+      opcodes.setExtendedData,
+      Buffer.concat([Buffer.of(1, 3, 1, data.length), data, Buffer.alloc(251 - data.length)]),
+    );
+    await this.#command(opcodes.enableExtended, Buffer.of(1, 1, 1, 0, 0, 0));
   }
 
   async stopAdvertising(): Promise<void> {

@@ -106,6 +106,19 @@ test("the pause doubles up to a minute while none comes to work, and is short ag
   expect(children).toHaveLength(10);
 });
 
+test("where all devices have links and nobody advertises, what they send shows that the adapter works", () => {
+  const { events, child, lives } = bench({ quietMinutes: 10 });
+  child().says(ready);
+  lives(5, (s) => s);
+  for (let minute = 0; minute < 30; minute++) {
+    child().says({ is: "data", address: "c0:00:00:00:00:01", bytes: Uint8Array.of(2, 0x16) });
+    lives(60, () => 5);
+  }
+  expect(events.filter(({ is }) => is === "unavailable")).toEqual([]);
+  lives(560, () => 5);
+  expect(events.at(-1)).toMatchObject({ is: "unavailable", why: expect.stringMatching(/no advertisement/) });
+});
+
 test("one that never gets as far as working is not waited for without end", () => {
   const { timers, events, child } = bench();
   for (let s = 0; s < 30; s++) {
@@ -127,7 +140,7 @@ test("too much memory, and no advertisement for long though there were some, end
   expect(quiet.events).toHaveLength(1); // there never was one: perhaps there is no device
   quiet.lives(5, (s) => s);
   quiet.lives(601, () => 5);
-  expect(quiet.events.at(-1)).toMatchObject({ is: "unavailable", why: expect.stringMatching(/not one advertisement/) });
+  expect(quiet.events.at(-1)).toMatchObject({ is: "unavailable", why: expect.stringMatching(/no advertisement/) });
   expect(quiet.supervisor.counters.advertisements).toBe(5);
 });
 
