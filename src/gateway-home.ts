@@ -58,8 +58,8 @@ export class HomeAssistant {
   watching(policy: PayloadPolicy | undefined): PayloadPolicy | undefined {
     if (!policy) return undefined;
     return {
-      up: (clientId, topicName, payload) => {
-        const made = policy.up(clientId, topicName, payload);
+      up: (clientId, topicName, payload, origin) => {
+        const made = policy.up(clientId, topicName, payload, origin);
         if (made?.is === "made" && clientId !== undefined) this.#home.saw(clientId, topicName);
         return made;
       },

@@ -134,6 +134,7 @@ export class Gateway {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       identityOf: (peer) => transport(peer).identityOf(peer),
+      rssiOf: (peer) => transport(peer).rssiOf?.(peer),
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });

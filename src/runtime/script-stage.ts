@@ -10,7 +10,7 @@
  */
 import type { GatewayCore } from "../core/gateway-core.ts";
 import type { Input } from "../core/input.ts";
-import type { Decoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import type { PayloadPolicy, Unfit } from "../core/payloads.ts";
 import type { LinkId, PeerId } from "../core/types.ts";
 import type { Answer, Question, ScriptEntries, ScriptEntry } from "../script/question.ts";
 import type { ScriptRunner } from "../script/runner.ts";
@@ -374,10 +374,11 @@ function withUp(
   answer: Answer | undefined,
 ): PayloadPolicy {
   return {
-    up: (clientId, topicName, payload) => {
+    up: (clientId, topicName, payload, origin) => {
       if (!answer || topicName !== asked || up(clientId, topicName) !== entry)
-        return policy.up(clientId, topicName, payload);
-      return decodedBy(answer, entry, clientId, topicName);
+        return policy.up(clientId, topicName, payload, origin);
+      if (answer.is === "asItIs") return undefined;
+      return answer.is === "unfit" ? answer : entry.made(clientId, topicName, answer.payload, origin);
     },
     down: policy.down,
   };
@@ -392,16 +393,6 @@ function withDown({ down, policy }: ScriptEntries, asked: string, answers: Answe
       return answer ? encodedBy(answer) : policy.down(clientId, topicName, payload);
     },
   };
-}
-
-function decodedBy(
-  answer: Answer,
-  entry: ScriptEntry,
-  clientId: string | undefined,
-  topicName: string,
-): Decoded | Unfit | undefined {
-  if (answer.is === "asItIs") return undefined;
-  return answer.is === "unfit" ? answer : entry.made(clientId, topicName, answer.payload);
 }
 
 function encodedBy(answer: Answer): ReturnType<PayloadPolicy["down"]> {

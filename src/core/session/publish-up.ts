@@ -79,7 +79,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
   }
   const decoded = context.payloads && decodedOf(context, session, topicName, message.data);
   const { qos, retain } = message;
-  const meta = metaFor(session.upstream.options, session, decoded);
+  const meta = metaFor(context, session.upstream.options, session, decoded);
   const name = toBroker(topicPrefix, decoded?.topicName ?? topicName);
   const payload = decoded?.payload ?? message.data;
   const publication: Publication = meta
@@ -188,7 +188,7 @@ export function onPublishWithoutAnswer(
   const sender = { clientId: session?.clientId, peer };
   const decoded = decodedOf(context, sender, named.topicName, named.payload);
   const { topicName, payload } = decoded ?? named;
-  const meta = metaFor(upstream.options, sender, decoded);
+  const meta = metaFor(context, upstream.options, sender, decoded);
   const publication: Publication = { topicName, payload, qos: 0, retain: message.retain, ...(meta && { meta }) };
   const rights = session ? context.rightsOf(session) : context.rightsAt(undefined, peer);
   if (rights?.mayPublish(publication.topicName) === false) {
