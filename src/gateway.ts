@@ -264,6 +264,7 @@ export class Gateway {
       config,
       version: ownVersion(),
       core: () => this.#core,
+      handle: (input) => this.#driver.handle(input),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
     });

@@ -2,9 +2,8 @@
  * What Home Assistant finds at a real broker: devices with characters, from first to last. At every change the retained
  * messages are judged by its own rules; who sleeps is available, who is lost is not.
  */
-import mqtt from "mqtt";
 import { afterEach, describe, expect, test } from "vitest";
-import { deviceDiscovery, discoveryTopicOf } from "../helpers/home-assistant-schema.ts";
+import { HomeAssistant } from "../helpers/home-assistant.ts";
 import { Listener } from "../helpers/listener.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
 import { startGateway, until } from "../helpers/test-gateway.ts";
@@ -12,60 +11,6 @@ import { startGateway, until } from "../helpers/test-gateway.ts";
 const program = findMosquitto();
 const missing = "missing" in program ? program.missing : undefined;
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
-
-/** Home Assistant, as far as this needs it: it keeps the last of each topic, and judges each as it comes. */
-class HomeAssistant {
-  readonly kept = new Map<string, string>();
-  readonly wrong: string[] = [];
-  readonly #client: mqtt.MqttClient;
-
-  constructor(port: number) {
-    this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { clientId: "home", reconnectPeriod: 200 });
-    this.#client.on("connect", () => {
-      this.kept.clear();
-      this.#client.subscribe(["homeassistant/#", "mqtt-sn/#", "barn/#"]);
-    });
-    this.#client.on("message", (topicName, payload) => {
-      const text = payload.toString();
-      if (text === "") this.kept.delete(topicName);
-      else this.kept.set(topicName, text);
-      if (text !== "" && topicName.startsWith("homeassistant/device/")) this.#judge(topicName, text);
-    });
-  }
-
-  #judge(topicName: string, text: string): void {
-    const judged = deviceDiscovery.safeParse(JSON.parse(text));
-    if (!judged.success || !discoveryTopicOf("homeassistant").test(topicName))
-      this.wrong.push(`${topicName}: ${judged.error?.message}`);
-  }
-
-  get devices(): string[] {
-    return [...this.kept].flatMap(([topicName, text]) =>
-      topicName.startsWith("homeassistant/device/") ? [deviceDiscovery.parse(JSON.parse(text)).device.name] : [],
-    );
-  }
-
-  /** As Home Assistant reckons it: the gateway and the client, both. */
-  isAvailable(name: string): boolean {
-    const text = [...this.kept].find(([, each]) => each.includes(`"serial_number":"${name}"`))?.[1];
-    if (text === undefined) return false;
-    const { availability = [] } = deviceDiscovery.parse(JSON.parse(text));
-    return availability.every(({ topic, value_template, payload_available }) => {
-      const state = this.kept.get(topic);
-      if (value_template === undefined) return state === payload_available;
-      const [, list = ""] = /in \[(.*?)\]/.exec(value_template) ?? [];
-      return list.includes(`'${state}'`);
-    });
-  }
-
-  say(topicName: string, text: string): void {
-    this.#client.publish(topicName, text);
-  }
-
-  close(): Promise<void> {
-    return this.#client.endAsync(true);
-  }
-}
 
 describe.skipIf(missing !== undefined)(`Home Assistant${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   const atEnd: (() => unknown)[] = [];
