@@ -165,8 +165,11 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
   const isAsHeard = publication.payload === message.data;
-  const origin = { session, msgId, topicId };
-  bindUplink(exchange, isAsHeard ? origin : { ...origin, heard: hashOf(message.data) });
+  // Without a spread: it would cost as much as the rest of the procedure.
+  bindUplink(
+    exchange,
+    isAsHeard ? { session, msgId, topicId } : { session, msgId, topicId, heard: hashOf(message.data) },
+  );
   if (qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
   return true;
