@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { UdpDevice } from "../../src/cli/udp-device.ts";
 import { HomeAssistant, homeFilters } from "../helpers/home-assistant.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
@@ -139,13 +139,14 @@ class Judge {
 describe.skipIf(missing !== undefined)(
   `twenty devices and Home Assistant${missing === undefined ? "" : ` (skipped: ${missing})`}`,
   () => {
-    const atEnd: (() => unknown)[] = [];
-    afterEach(async () => {
-      for (const end of atEnd.splice(0).reverse()) await end();
-    });
-
-    test.each(["transparent", "aggregating"] as const)(`seed ${seed}: %s`, { timeout: 300_000 }, async (mode) => {
+    const modes = ["transparent", "aggregating"] as const;
+    // They wait most of the time.
+    test.concurrent.for(modes)(`seed ${seed}: %s`, { timeout: 300_000 }, async (mode, context) => {
       if ("missing" in program) return;
+      const atEnd: (() => unknown)[] = [];
+      context.onTestFinished(async () => {
+        for (const end of atEnd.reverse()) await end();
+      });
       const broker = await Mosquitto.create(program);
       atEnd.push(() => broker.dispose());
       const folder = mkdtempSync(join(tmpdir(), "twenty-"));
