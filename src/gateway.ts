@@ -173,6 +173,7 @@ export class Gateway {
       file,
       now: () => this.#clock.now(),
       config: () => this.#config,
+      scriptValue: (way, clientId, topicName, payload) => this.#scripts?.values.of(way, clientId, topicName, payload),
       accessChanged: () => this.#accessChanged(),
       predefinedChanged: () => this.#predefinedChanged(this.#config),
       wakingsOf: (clientId) => this.#wakings.of(clientId),
