@@ -2,10 +2,14 @@
  * What Home Assistant finds at a real broker: devices with characters, from first to last. At every change the retained
  * messages are judged by its own rules; who sleeps is available, who is lost is not.
  */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { HomeAssistant } from "../helpers/home-assistant.ts";
 import { Listener } from "../helpers/listener.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { freePorts } from "../helpers/ports.ts";
 import { startGateway, until } from "../helpers/test-gateway.ts";
 
 const program = findMosquitto();
@@ -16,6 +20,35 @@ describe.skipIf(missing !== undefined)(`Home Assistant${missing === undefined ? 
   const atEnd: (() => unknown)[] = [];
   afterEach(async () => {
     for (const end of atEnd.splice(0).reverse()) await end();
+  });
+
+  test("compose: mosquitto takes its file, and the gateway with its own reaches it", async () => {
+    if ("missing" in program) return;
+    const compose = new URL("../../hardware/home-assistant/compose/", import.meta.url);
+    const [port = 0] = await freePorts(1);
+    const folder = mkdtempSync(join(tmpdir(), "compose-"));
+    atEnd.push(() => rmSync(folder, { recursive: true, force: true }));
+    const lines = readFileSync(new URL("mosquitto.conf", compose), "utf8")
+      .replace("listener 1883", `listener ${port} 127.0.0.1`)
+      .replace("/mosquitto/data/", `${folder}/`);
+    expect(lines).toContain(`${port}`);
+    // Persistence is there already, for all listeners.
+    const broker = await Mosquitto.create(
+      program,
+      lines.split("\n").filter((line) => !line.startsWith("persistence")),
+    );
+    atEnd.push(() => broker.dispose());
+    const given = JSON.parse(readFileSync(new URL("gateway.config.json", compose), "utf8")) as Record<string, object>;
+    const { gateway } = await startGateway({
+      ...given,
+      upstream: { ...given["upstream"], url: `mqtt://127.0.0.1:${port}` },
+      transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
+      api: { enabled: false },
+      store: { kind: "disk", folder },
+      log: { level: "silent" },
+    });
+    atEnd.push(() => gateway.stop());
+    await until("the connection", () => gateway.health().broker === "connected");
   });
 
   test.each(["transparent", "aggregating"] as const)("finds devices, and loses none asleep: %s", async (mode) => {
