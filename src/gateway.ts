@@ -187,6 +187,7 @@ export class Gateway {
       whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
       clientAt: (peer) => this.#core.clientAt(peer),
       payloadStart,
+      saidIn: (way, clientId, bytes) => this.#lookout.live.valueIn(way, clientId, bytes),
       page: this.#lookout.live,
     });
     const edges = {

@@ -103,6 +103,14 @@ export class Live {
     this.#wallClock = wallClock;
   }
 
+  /** What this datagram says by a declaration, as JSON; undefined: nothing that is known. */
+  valueIn(way: "in" | "out", clientId: string | undefined, bytes: Uint8Array): string | undefined {
+    const decoded = decode(bytes);
+    if (!decoded.ok || decoded.message.type !== "PUBLISH") return undefined;
+    const topic = this.#topicOf(clientId, decoded.message);
+    return topic === undefined ? undefined : this.#saidBy(way, clientId, topic, decoded.message.data);
+  }
+
   get watched(): number {
     return this.#watches.size;
   }
