@@ -42,6 +42,8 @@ export interface LookoutParts {
   /** Monotonic milliseconds. */
   readonly now: () => number;
   readonly config: () => GatewayConfig;
+  /** What a script made of a payload lately. */
+  readonly scriptValue: Shown;
   /** Who was admitted by hand changed: everybody is asked once more. */
   readonly accessChanged: () => void;
   /** Topic ids that were given by hand changed. */
@@ -82,7 +84,7 @@ export class Lookout {
     this.#startedAt = now();
     this.#settings = new SettingsFile(parts.file, parts.config);
     this.#knocks = new Knocks(wallClock);
-    const shown = valuesBy(parts.config);
+    const shown = valuesBy(parts.config, parts.scriptValue);
     this.live = new Live(core, wallClock, shown);
     this.#logIn = new LogIn(
       {
@@ -329,12 +331,12 @@ function configuredTokens({ api }: GatewayConfig) {
   return api.tokens.map(({ name, role, sha256 }) => ({ name, role, hash: sha256 }));
 }
 
-/** By the declarations that count now. */
-function valuesBy(config: () => GatewayConfig): Shown {
+/** By the declarations that count now; what scripts are for, by what they said. */
+function valuesBy(config: () => GatewayConfig, scriptValue: Shown): Shown {
   let [payloads, shown] = [config().payloads, shownBy(config().payloads)];
   return (way, clientId, topicName, payload) => {
     if (config().payloads !== payloads) [payloads, shown] = [config().payloads, shownBy(config().payloads)];
-    return shown(way, clientId, topicName, payload);
+    return shown(way, clientId, topicName, payload) ?? scriptValue(way, clientId, topicName, payload);
   };
 }
 

@@ -4,6 +4,7 @@ import { Declarations } from "./config/payloads.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
+import type { Input } from "./core/input.ts";
 import { homeId } from "./core/own-ids.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
 import { Home } from "./home-assistant/home.ts";
@@ -14,6 +15,7 @@ export interface HomeParts {
   readonly version: string;
   /** Made after this: asked when it is there. */
   readonly core: () => GatewayCore;
+  readonly handle: (input: Input) => void;
   readonly told: Told;
   readonly random: () => number;
 }
@@ -24,7 +26,7 @@ export class HomeAssistant {
   readonly #connection: OwnConnection;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
-  constructor({ config, version, core, told, random }: HomeParts) {
+  constructor({ config, version, core, handle, told, random }: HomeParts) {
     const { upstream, homeAssistant, payloads } = config;
     this.#declarations = new Declarations(payloads);
     const isDeclaring = () => this.#declarations.isSayingSomething;
@@ -48,6 +50,7 @@ export class HomeAssistant {
           return isDeclaring();
         },
         counts: () => countsOf(core()),
+        forgetState: (clientId) => handle({ kind: "stateUnwanted", clientId }),
       },
       { set: (callback, ms) => endOf(setTimeout(callback, ms)) },
     );
@@ -58,8 +61,8 @@ export class HomeAssistant {
   watching(policy: PayloadPolicy | undefined): PayloadPolicy | undefined {
     if (!policy) return undefined;
     return {
-      up: (clientId, topicName, payload) => {
-        const made = policy.up(clientId, topicName, payload);
+      up: (clientId, topicName, payload, origin) => {
+        const made = policy.up(clientId, topicName, payload, origin);
         if (made?.is === "made" && clientId !== undefined) this.#home.saw(clientId, topicName);
         return made;
       },

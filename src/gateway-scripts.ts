@@ -7,6 +7,7 @@ import type { PayloadPolicy } from "./core/payloads.ts";
 import { ScriptStage } from "./runtime/script-stage.ts";
 import type { ScriptSource } from "./script/question.ts";
 import { type RunnerCounters, ScriptRunner, type Told } from "./script/runner.ts";
+import { ScriptValues } from "./script/values.ts";
 import { systemTimers } from "./transports/timers.ts";
 
 export interface ScriptParts {
@@ -19,12 +20,13 @@ export interface ScriptParts {
 
 export class Scripts {
   readonly stage: ScriptStage;
+  readonly values = new ScriptValues();
   readonly #runner: ScriptRunner;
 
   constructor({ scripts }: GatewayConfig, parts: ScriptParts) {
     const limits = { runMs: scripts.runMsMax, memoryBytes: scripts.memoryMegabytesMax * 2 ** 20 };
     this.#runner = new ScriptRunner(limits, systemTimers, parts.told);
-    this.stage = new ScriptStage({ ...parts, scripts: this.#runner }, undefined);
+    this.stage = new ScriptStage({ ...parts, scripts: this.#runner, values: this.values }, undefined);
   }
 
   get counters(): RunnerCounters {

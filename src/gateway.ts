@@ -134,6 +134,7 @@ export class Gateway {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
       identityOf: (peer) => transport(peer).identityOf(peer),
+      rssiOf: (peer) => transport(peer).rssiOf?.(peer),
       wallClock: () => this.#wallClock.trusted(),
       random: randomShare,
     });
@@ -172,6 +173,7 @@ export class Gateway {
       file,
       now: () => this.#clock.now(),
       config: () => this.#config,
+      scriptValue: (way, clientId, topicName, payload) => this.#scripts?.values.of(way, clientId, topicName, payload),
       accessChanged: () => this.#accessChanged(),
       predefinedChanged: () => this.#predefinedChanged(this.#config),
       wakingsOf: (clientId) => this.#wakings.of(clientId),
@@ -185,6 +187,7 @@ export class Gateway {
       whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
       clientAt: (peer) => this.#core.clientAt(peer),
       payloadStart,
+      saidIn: (way, clientId, bytes) => this.#lookout.live.valueIn(way, clientId, bytes),
       page: this.#lookout.live,
     });
     const edges = {
@@ -263,6 +266,7 @@ export class Gateway {
       config,
       version: ownVersion(),
       core: () => this.#core,
+      handle: (input) => this.#driver.handle(input),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
     });

@@ -26,6 +26,8 @@ export interface Datagram {
   readonly wholeBytes: number;
   /** What a person may want to know of it; "" = nothing. */
   readonly comment: string;
+  /** What its payload says, as JSON; absent: it is not known. */
+  readonly value?: string;
 }
 
 export const gatewayPort = 1883;
@@ -49,7 +51,7 @@ export class CaptureWriter {
   }
 
   datagram(datagram: Datagram, transport: string): Uint8Array {
-    const { atUs, direction, peer, bytes, wholeBytes, comment } = datagram;
+    const { atUs, direction, peer, bytes, wholeBytes, comment, value } = datagram;
     const device = peer === "" ? everybody : endpointOf(peer);
     const gateway = { address: device.address.length === 4 ? gatewayV4 : gatewayV6, port: gatewayPort };
     const [from, to] = direction === "in" ? [device, gateway] : [gateway, device];
@@ -59,6 +61,7 @@ export class CaptureWriter {
       atUs,
       direction,
       comment,
+      ...(value !== undefined && { value }),
       bytes: packet,
       originalBytes: packet.length + Math.max(0, wholeBytes - bytes.length),
     });
@@ -82,6 +85,8 @@ export interface ReadDatagram {
   /** More than `payload` has where contents were left out. */
   readonly wholeBytes: number;
   readonly comment: string;
+  /** What its payload says, if the gateway said it. */
+  readonly value?: string;
 }
 
 /**
@@ -89,7 +94,7 @@ export interface ReadDatagram {
  * packet went.
  */
 export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatagram | undefined {
-  const { atUs, comment } = packet;
+  const { atUs, comment, value } = packet;
   const datagram = unwrapped(packet.bytes, packet.interface.linkType);
   if (!datagram) return undefined;
   const { from, to, payload, payloadBytes } = datagram;
@@ -104,6 +109,7 @@ export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatag
     payload,
     wholeBytes: payloadBytes,
     comment,
+    ...(value !== undefined && { value }),
   };
 }
 

@@ -22,6 +22,8 @@ export interface CapturePacket {
   readonly direction: Direction | undefined;
   /** "" where there is none. */
   readonly comment: string;
+  /** What its contents mean, in a comment of its own; absent: nobody said it. */
+  readonly value?: string;
   readonly bytes: Uint8Array;
   /** More than there are in `bytes` where the packet was cut. */
   readonly originalBytes: number;
@@ -64,13 +66,16 @@ export function interfaceBlock({ name, linkType }: CaptureInterface): Uint8Array
   return block(blocks.interface, [body, option(options.interfaceName, utf8.encode(name)), resolution, endOfOptions]);
 }
 
+/** A comment that begins so says what the contents mean. */
+const valueMark = "value: ";
+
 export interface PacketToWrite extends Omit<CapturePacket, "interface"> {
   /** The interface's number. */
   readonly interfaceIndex: number;
 }
 
 export function packetBlock(packet: PacketToWrite): Uint8Array {
-  const { interfaceIndex, atUs, direction, comment, bytes, originalBytes } = packet;
+  const { interfaceIndex, atUs, direction, comment, value, bytes, originalBytes } = packet;
   const body = new Uint8Array(20);
   const view = new DataView(body.buffer);
   view.setUint32(0, interfaceIndex, true);
@@ -79,7 +84,8 @@ export function packetBlock(packet: PacketToWrite): Uint8Array {
   view.setUint32(16, originalBytes, true);
   const flags = new Uint8Array(4);
   flags[0] = Math.max(0, directions.indexOf(direction));
-  const said = comment === "" ? [] : [option(options.comment, utf8.encode(comment))];
+  const comments = [...(comment === "" ? [] : [comment]), ...(value === undefined ? [] : [valueMark + value])];
+  const said = comments.map((each) => option(options.comment, utf8.encode(each)));
   return block(blocks.packet, [body, padded(bytes), ...said, option(options.flags, flags), endOfOptions]);
 }
 
@@ -245,19 +251,21 @@ export class PcapngReader {
     const length = view.getUint32(20, little);
     if (length > end - 28) return this.#fail("a packet is longer than its block");
     const start = view.byteOffset + 28;
-    let comment = "";
+    const comments: string[] = [];
     let direction: Direction | undefined;
     for (const [code, value] of optionsIn(view, 28 + upToFour(length), end, little)) {
-      if (code === options.comment && comment === "") comment = readUtf8.decode(value);
+      if (code === options.comment) comments.push(readUtf8.decode(value));
       if (code === options.flags && value.length === 4)
         direction = directions[((little ? value[0] : value[3]) ?? 0) & 3];
     }
+    const value = comments.slice(1).find((each) => each.startsWith(valueMark));
     const ticks = (BigInt(view.getUint32(12, little)) << 32n) | BigInt(view.getUint32(16, little));
     return {
       interface: { name: from.name, linkType: from.linkType },
       atUs: microseconds(ticks, from.resolution),
       direction,
-      comment,
+      comment: comments[0] ?? "",
+      ...(value !== undefined && { value: value.slice(valueMark.length) }),
       bytes: new Uint8Array(view.buffer as ArrayBuffer, start, length).slice(),
       originalBytes: view.getUint32(24, little),
     };

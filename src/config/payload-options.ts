@@ -106,6 +106,11 @@ export const payloadOptions = z
       raw: template
         .optional()
         .describe("The octets themselves go here, too, as a message of their own. Absent: they do not."),
+      sender: fieldName
+        .optional()
+        .describe(
+          'A member of what is decoded with this name says who sent it and when: { "client", "transport", "rssi", "accepted" }, each where it is known. Absent: none. With MQTT 5 see `upstream.tellsSender`.',
+        ),
     }),
   )
   .max(1_000)

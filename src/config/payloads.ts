@@ -1,15 +1,23 @@
 /** Declarations of payloads as the core asks them. Compiled once; each message costs a look-up and a walk over its fields. */
-import type { Decoded, Encoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import type { Decoded, Encoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 import { compileFields, type Field, isNumberField, type NumberField, wrongBits } from "../payload/fields.ts";
 import { formats } from "../payload/formats.ts";
 import { jsonOctets, parseJson } from "../payload/json.ts";
-import type { PayloadCodec } from "../payload/value.ts";
+import { isObject, type PayloadCodec, type PayloadValue } from "../payload/value.ts";
 import type { ScriptEntries, ScriptEntry } from "../script/question.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { isTopicName, matches } from "../wire/topic.ts";
 import type { PayloadDeclaration } from "./payload-options.ts";
 
-interface Rule {
+/** What a publication becomes, besides what it says. */
+interface Shape {
+  readonly to: string;
+  readonly raw: string | undefined;
+  /** The member that says who sent it. */
+  readonly sender: string | undefined;
+}
+
+interface Rule extends Shape {
   readonly topics: string;
   readonly isForAll: boolean;
   readonly clients: RegExp;
@@ -17,8 +25,6 @@ interface Rule {
   readonly codec: PayloadCodec | undefined;
   readonly script: ScriptEntry | undefined;
   readonly fields: readonly Field[] | undefined;
-  readonly to: string;
-  readonly raw: string | undefined;
 }
 
 /** Topic names whose rules are remembered; beyond, all are forgotten and looked for anew. */
@@ -36,9 +42,9 @@ export function payloadPolicy(declarations: readonly PayloadDeclaration[]): Payl
   const up = new Rules(declarations.filter(({ direction }) => direction !== "down"));
   const down = new Rules(declarations.filter(({ direction }) => direction !== "up"));
   return {
-    up: (clientId, topicName, payload) => {
+    up: (clientId, topicName, payload, origin) => {
       const rule = up.of(clientId, topicName);
-      return rule && decoded(rule, clientId, topicName, payload);
+      return rule && decoded(rule, clientId, topicName, payload, origin);
     },
     down: (clientId, topicName, payload) => {
       const rule = down.of(clientId, topicName);
@@ -122,10 +128,10 @@ class Rules {
   constructor(declarations: readonly PayloadDeclaration[]) {
     this.#rules = declarations.flatMap((each) => {
       const codec = codecOf(each);
-      const { topics, clients, fields, to, raw } = each;
+      const { topics, clients, fields, to, raw, sender } = each;
       const script = scriptEntry(each);
       const isForAll = clients === "*";
-      const rule = { topics, isForAll, clients: globToRegExp(clients), codec, script, fields, to, raw };
+      const rule = { topics, isForAll, clients: globToRegExp(clients), codec, script, fields, to, raw, sender };
       return codec || script ? [rule] : [];
     });
   }
@@ -153,28 +159,53 @@ class Rules {
 }
 
 function decoded(
-  { codec, script, to, raw }: Rule,
+  rule: Rule,
   clientId: string | undefined,
   topicName: string,
   payload: Uint8Array,
+  origin: (() => Origin) | undefined,
 ): Decoded | Unfit | undefined {
+  const { codec, script, sender } = rule;
   if (!codec) return script && notAsked(script);
   const reading = codec.read(payload);
   if (!reading.ok) return { is: "unfit", why: reading.why };
-  return published({ to, raw }, clientId, topicName, jsonOctets(reading.value));
+  const value = sender === undefined ? reading.value : withSender(reading.value, sender, clientId, origin?.());
+  return published(rule, clientId, topicName, jsonOctets(value));
 }
 
-function scriptEntry({ script, fPort = 1, to, raw }: PayloadDeclaration): ScriptEntry | undefined {
+/** Beside what the device says; what it calls so itself is not believed. A value that is no object has no place for it. */
+function withSender(
+  value: PayloadValue,
+  name: string,
+  clientId: string | undefined,
+  { transport, rssi, acceptedAt }: Origin = {},
+): PayloadValue {
+  if (!isObject(value)) return value;
+  const about = {
+    ...(clientId !== undefined && { client: clientId }),
+    ...(transport !== undefined && { transport }),
+    ...(rssi !== undefined && { rssi }),
+    ...(acceptedAt !== undefined && { accepted: new Date(acceptedAt).toISOString() }),
+  };
+  return { ...value, [name]: about };
+}
+
+function scriptEntry({ script, fPort = 1, to, raw, sender }: PayloadDeclaration): ScriptEntry | undefined {
   if (script === undefined) return undefined;
   return {
     file: script,
     fPort,
-    made: (clientId, topicName, json) => published({ to, raw }, clientId, topicName, json),
+    made: (clientId, topicName, json, origin) => {
+      const parsed = sender === undefined ? undefined : parseJson(json);
+      const octets =
+        sender !== undefined && parsed?.ok ? jsonOctets(withSender(parsed.value, sender, clientId, origin?.())) : json;
+      return published({ to, raw, sender }, clientId, topicName, octets);
+    },
   };
 }
 
 function published(
-  { to, raw }: { readonly to: string; readonly raw: string | undefined },
+  { to, raw }: Shape,
   clientId: string | undefined,
   topicName: string,
   json: Uint8Array,
@@ -213,7 +244,7 @@ export function checkPayloads(declarations: readonly PayloadDeclaration[]): stri
   const problems: string[] = [];
   const files = new Set(declarations.flatMap(({ script }) => script ?? []));
   if (files.size > scriptsMax) problems.push(`payloads: at most ${scriptsMax} different scripts can be used`);
-  for (const [i, { fields, format, script, fPort, direction, to, raw }] of declarations.entries()) {
+  for (const [i, { fields, format, script, fPort, direction, to, raw, sender }] of declarations.entries()) {
     const path = `payloads.${i}`;
     const given = [fields, format, script].filter((each) => each !== undefined).length;
     if (given !== 1) problems.push(`${path}: give "fields", "format" or "script"${given > 1 ? ", one of them" : ""}`);
@@ -223,6 +254,8 @@ export function checkPayloads(declarations: readonly PayloadDeclaration[]): stri
       problems.push(`${path}.format: ${format} is for reading only; set "direction": "up"`);
     if (raw !== undefined && raw === to)
       problems.push(`${path}.raw: is the topic of what is decoded; type "{topic}/raw", or leave it out`);
+    if (fields?.some((field) => namesOf(field).includes(sender ?? "")))
+      problems.push(`${path}.sender: is the name of a field; give it another`);
     problems.push(...checkFields(path, fields ?? []));
   }
   return problems;

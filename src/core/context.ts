@@ -253,6 +253,11 @@ export class Context {
     return verified ? `${by}:${name}` : undefined;
   }
 
+  /** dBm with which a node was heard last. Of one behind a forwarder nobody here knows it. */
+  rssiAt(peer: PeerId): number | undefined {
+    return forwardedNodeOf(peer) ? undefined : this.environment.rssiOf?.(peer);
+  }
+
   isInside(peer: PeerId): boolean {
     return this.access.isInside(peer, this.neighbourAt(peer));
   }

@@ -9,7 +9,7 @@ import { purge } from "./broker/dead-letters.ts";
 import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
-import { advertise } from "./broker/service.ts";
+import { advertise, removeClientStatus } from "./broker/service.ts";
 import { ask, sessionsOf } from "./broker/shared-subscriptions.ts";
 import { fromBroker } from "./broker/topic-prefix.ts";
 import { Context, type GatewayDeadline } from "./context.ts";
@@ -362,6 +362,8 @@ export class GatewayCore implements Core {
       case "payloadsChanged":
         context.declaredPayloads = input.payloads;
         return;
+      case "stateUnwanted":
+        return removeClientStatus(context, input.clientId);
       case "accessChanged":
         return onAccessChanged(context, input.access);
       case "dropSession":

@@ -97,6 +97,8 @@ export type Input =
   | { readonly kind: "accessChanged"; readonly access: AccessPolicy }
   /** For what is accepted from now on; what was made stays. */
   | { readonly kind: "payloadsChanged"; readonly payloads: PayloadPolicy | undefined }
+  /** The retained state of a client without a session is to be removed at the broker. Who has a session keeps it. */
+  | { readonly kind: "stateUnwanted"; readonly clientId: string }
   /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
   | { readonly kind: "dropSession"; readonly clientId: string }
   /** The operator wants dead letters sent again, or gone. */

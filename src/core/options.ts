@@ -127,7 +127,7 @@ export interface UpstreamPolicy {
   readonly topicPrefix: string;
   /** Own connection for QoS -1, status and "is the broker there". */
   readonly serviceClientId: string;
-  /** MQTT 5: publications say in user properties who sent them, and when they were accepted if they waited. */
+  /** MQTT 5: publications say in user properties who sent them with which signal strength, and when they were accepted if they waited. */
   readonly tellsSender?: boolean;
   readonly will: {
     readonly held: "broker" | "gateway";
@@ -196,6 +196,8 @@ export interface CoreEnvironment {
   hostOf(peer: PeerId): string;
   /** Who this peer is, as its network knows it. */
   identityOf(peer: PeerId): PeerIdentity;
+  /** Signal strength with which this peer was heard last, in dBm; undefined where its network does not know it. */
+  rssiOf?(peer: PeerId): number | undefined;
   /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
   wallClock(): number | undefined;
   /** 0 <= x < 1; seeded in tests. */

@@ -4,10 +4,28 @@
  */
 
 export interface PayloadPolicy {
-  /** What a device says, as the broker is to hear it. Undefined: as it is. `clientId` is undefined at QoS -1. */
-  up(clientId: string | undefined, topicName: string, payload: Uint8Array): Decoded | Unfit | undefined;
+  /**
+   * What a device says, as the broker is to hear it. Undefined: as it is. `clientId` is undefined at QoS -1.
+   * @param origin asked only where it is to be told; absent for a will, which is published at another time
+   */
+  up(
+    clientId: string | undefined,
+    topicName: string,
+    payload: Uint8Array,
+    origin?: () => Origin,
+  ): Decoded | Unfit | undefined;
   /** What a device is told, as it understands it. Undefined: as it is. */
   down(clientId: string, topicName: string, payload: Uint8Array): Encoded | Unfit | undefined;
+}
+
+/** Where a publication came from, and when it was accepted; each as far as it is known. */
+export interface Origin {
+  /** The name of the network. */
+  readonly transport?: string;
+  /** dBm. */
+  readonly rssi?: number;
+  /** Milliseconds since 1970. */
+  readonly acceptedAt?: number;
 }
 
 export interface Decoded {

@@ -46,6 +46,8 @@ export interface Knowledge {
   /** Is anything declared at all? */
   readonly isDeclaring: boolean;
   counts(): Counts;
+  /** This client has no session any more: its retained state is to be removed at the broker, if that is still so. */
+  forgetState(clientId: string): void;
 }
 
 /** The broker. Everything is retained and at QoS 1. */
@@ -179,6 +181,7 @@ export class Home {
   happened(event: GatewayEvent): void {
     if (event.event !== "session_ended") return;
     this.#devices.delete(event.clientId);
+    this.#knowledge.forgetState(event.clientId);
     this.#lookSoon(event.clientId);
   }
 
@@ -246,8 +249,11 @@ export class Home {
     const topicName = discoveryTopic(prefix, gateway, clientId);
     const wanted = this.#wantedOf(clientId);
     if (wanted === "as it is") return;
-    if (wanted) this.#compare(topicName, wanted);
-    else if (this.#kept.has(topicName)) this.#say(topicName, "");
+    if (wanted) return this.#compare(topicName, wanted);
+    if (!this.#kept.has(topicName)) return;
+    this.#say(topicName, "");
+    // Its session may have ended in an earlier run, or while the broker was away.
+    if (this.#knowledge.client(clientId) === undefined) this.#knowledge.forgetState(clientId);
   }
 
   #compare(topicName: string, wanted: DevicePayload): void {

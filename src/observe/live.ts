@@ -43,6 +43,8 @@ export interface DatagramEntry {
 interface Kept {
   readonly entry: DatagramEntry;
   readonly isKnown: boolean;
+  /** Asked when somebody takes it: a script may have answered by then. */
+  readonly value: () => string | undefined;
 }
 
 export interface Wanted {
@@ -101,6 +103,14 @@ export class Live {
     this.#wallClock = wallClock;
   }
 
+  /** What this datagram says by a declaration, as JSON; undefined: nothing that is known. */
+  valueIn(way: "in" | "out", clientId: string | undefined, bytes: Uint8Array): string | undefined {
+    const decoded = decode(bytes);
+    if (!decoded.ok || decoded.message.type !== "PUBLISH") return undefined;
+    const topic = this.#topicOf(clientId, decoded.message);
+    return topic === undefined ? undefined : this.#saidBy(way, clientId, topic, decoded.message.data);
+  }
+
   get watched(): number {
     return this.#watches.size;
   }
@@ -148,7 +158,13 @@ export class Live {
     const takers = [...this.#watches].filter(({ wanted }) => wants(wanted, client));
     const withRoom = takers.filter((watch) => watch.hasRoom());
     if (withRoom.length === 0) return; // nobody would see it: it is not even put into words
-    const kept = { entry: this.#entry(way, peer, bytes, client, message), isKnown: known !== undefined };
+    const topic = message && this.#topicOf(client, message);
+    const said = topic !== undefined && message?.type === "PUBLISH" ? message.data : undefined;
+    const kept: Kept = {
+      entry: this.#entry(way, peer, bytes, { client, message, topic }),
+      isKnown: known !== undefined,
+      value: () => (topic === undefined || said === undefined ? undefined : this.#saidBy(way, client, topic, said)),
+    };
     for (const ring of [one, all]) {
       if (!ring) continue;
       ring.push(kept);
@@ -161,14 +177,14 @@ export class Live {
     way: "in" | "out",
     peer: PeerId,
     bytes: Uint8Array,
-    client: string | undefined,
-    message: Message | undefined,
+    known: {
+      readonly client: string | undefined;
+      readonly message: Message | undefined;
+      readonly topic: string | undefined;
+    },
   ): DatagramEntry {
+    const { client, message, topic } = known;
     this.#number++;
-    const topic = message && this.#topicOf(client, message);
-    const isSaying = topic !== undefined && message?.type === "PUBLISH";
-    const value = isSaying ? this.#saidBy(way, client, topic, message.data) : undefined;
-    const words = [...describe(bytes), ...(value === undefined ? [] : [`value: ${value}`])];
     return {
       number: this.#number,
       at: this.#wallClock(),
@@ -178,7 +194,7 @@ export class Live {
       type: message?.type ?? "malformed",
       topic,
       bytes: bytes.byteLength,
-      words: words.map((line) => line.slice(0, lineCharactersMax)),
+      words: describe(bytes).map((line) => line.slice(0, lineCharactersMax)),
       octets: Buffer.from(bytes.subarray(0, octetsShownMax)).toString("hex"),
     };
   }
@@ -208,7 +224,7 @@ export class Watch {
   #clients: Set<string> | undefined = new Set();
   #knocks = false;
   #surroundings = false;
-  #datagrams: DatagramEntry[] = [];
+  #datagrams: Kept[] = [];
   #lost = 0;
 
   constructor(wanted: Wanted, onClose: () => void) {
@@ -246,10 +262,10 @@ export class Watch {
     return false;
   }
 
-  add({ entry, isKnown }: Kept): void {
-    if (!isKnown && !this.wanted.seesStrangers) return;
+  add(kept: Kept): void {
+    if (!kept.isKnown && !this.wanted.seesStrangers) return;
     if (this.#datagrams.length >= heldMax) this.#lost++;
-    else this.#datagrams.push(this.wanted.seesPayloads ? entry : withoutPayload(entry));
+    else this.#datagrams.push(kept);
   }
 
   /** What is new since the last look; undefined: nothing. */
@@ -260,7 +276,9 @@ export class Watch {
       clients: this.#clients && [...this.#clients],
       knocks: this.#knocks,
       surroundings: this.#surroundings,
-      datagrams: this.#datagrams,
+      datagrams: this.#datagrams.map((kept) =>
+        this.wanted.seesPayloads ? withValue(kept) : withoutPayload(kept.entry),
+      ),
       lost: this.#lost,
     };
     this.#clients = new Set();
@@ -279,6 +297,12 @@ export class Watch {
     this.#clients?.add(clientId);
     if (this.#clients && this.#clients.size > clientsNamedMax) this.#clients = undefined;
   }
+}
+
+function withValue({ entry, value }: Kept): DatagramEntry {
+  const said = value();
+  if (said === undefined) return entry;
+  return { ...entry, words: [...(entry.words ?? []), `value: ${said}`.slice(0, lineCharactersMax)] };
 }
 
 function ringOf({ datagrams }: Wanted): string | undefined {

@@ -10,10 +10,11 @@
  */
 import type { GatewayCore } from "../core/gateway-core.ts";
 import type { Input } from "../core/input.ts";
-import type { Decoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import type { PayloadPolicy, Unfit } from "../core/payloads.ts";
 import type { LinkId, PeerId } from "../core/types.ts";
 import type { Answer, Question, ScriptEntries, ScriptEntry } from "../script/question.ts";
 import type { ScriptRunner } from "../script/runner.ts";
+import type { ScriptValues } from "../script/values.ts";
 import type { StoredLetter } from "../storage/store.ts";
 
 type Datagram = Extract<Input, { kind: "datagram" }>;
@@ -27,6 +28,8 @@ export interface StageParts {
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
   readonly limits?: StageLimits;
+  /** Hears what scripts made of what was accepted. */
+  readonly values?: Pick<ScriptValues, "note">;
 }
 
 export interface StageLimits {
@@ -244,7 +247,7 @@ export class ScriptStage {
     const entry = publication && entries?.up(publication.clientId, publication.topicName);
     if (!entries || !publication || !entry) return { payloads: undefined };
     const { clientId, topicName } = publication;
-    const policyFor = (answers: Answers) => withUp(entries, topicName, entry, answers.get(entry));
+    const policyFor = (answers: Answers) => withUp(entries, topicName, entry, answers.get(entry), this.#parts.values);
     const isOfStranger = clientId === undefined;
     if (isOfStranger && this.#strangers >= this.#limits.strangersMax)
       return { payloads: policyFor(new Map([[entry, tooManyStrangers]])) };
@@ -271,9 +274,10 @@ export class ScriptStage {
       (entry) => [entry, this.#question(entry, "down", { clientId, topicName, payload })] as const,
     );
     const wish = this.#inquire(questions, `broker ${topicName}`, (answers) =>
-      this.#answered(line, withDown(entries, topicName, answers)),
+      this.#answered(line, withDown(entries, topicName, answers, this.#parts.values)),
     );
-    return wish instanceof Map ? { payloads: withDown(entries, topicName, wish) } : { cancel: wish };
+    if (!(wish instanceof Map)) return { cancel: wish };
+    return { payloads: withDown(entries, topicName, wish, this.#parts.values) };
   }
 
   /** All of them at once. Answers at once where nobody is asked; `done` is not called then. */
@@ -372,36 +376,35 @@ function withUp(
   asked: string,
   entry: ScriptEntry,
   answer: Answer | undefined,
+  values?: Pick<ScriptValues, "note">,
 ): PayloadPolicy {
   return {
-    up: (clientId, topicName, payload) => {
+    up: (clientId, topicName, payload, origin) => {
       if (!answer || topicName !== asked || up(clientId, topicName) !== entry)
-        return policy.up(clientId, topicName, payload);
-      return decodedBy(answer, entry, clientId, topicName);
+        return policy.up(clientId, topicName, payload, origin);
+      if (answer.is === "asItIs") return undefined;
+      if (answer.is === "made") values?.note("in", clientId, topicName, payload, answer.payload);
+      return answer.is === "unfit" ? answer : entry.made(clientId, topicName, answer.payload, origin);
     },
     down: policy.down,
   };
 }
 
-function withDown({ down, policy }: ScriptEntries, asked: string, answers: Answers): PayloadPolicy {
+function withDown(
+  { down, policy }: ScriptEntries,
+  asked: string,
+  answers: Answers,
+  values?: Pick<ScriptValues, "note">,
+): PayloadPolicy {
   return {
     up: policy.up,
     down: (clientId, topicName, payload) => {
       const entry = topicName === asked ? down(clientId, topicName) : undefined;
       const answer = entry && answers.get(entry);
+      if (answer?.is === "made") values?.note("out", clientId, topicName, answer.payload, payload);
       return answer ? encodedBy(answer) : policy.down(clientId, topicName, payload);
     },
   };
-}
-
-function decodedBy(
-  answer: Answer,
-  entry: ScriptEntry,
-  clientId: string | undefined,
-  topicName: string,
-): Decoded | Unfit | undefined {
-  if (answer.is === "asItIs") return undefined;
-  return answer.is === "unfit" ? answer : entry.made(clientId, topicName, answer.payload);
 }
 
 function encodedBy(answer: Answer): ReturnType<PayloadPolicy["down"]> {

@@ -30,6 +30,8 @@ export interface TapOptions {
   /** How many octets come before the contents of a message. */
   readonly payloadStart: (bytes: Uint8Array) => number;
   /** The page of who looks; `tap` is undefined while nobody does. */
+  /** What the message of this client says by its declaration, as JSON; undefined: not known. Asked for captures with payloads. */
+  readonly saidIn?: (way: "in" | "out", clientId: string | undefined, bytes: Uint8Array) => string | undefined;
   readonly page?: { readonly tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined };
   readonly limits?: Partial<TapLimits>;
 }
@@ -93,8 +95,8 @@ export class Tap {
   /** A pcapng file without an end; undefined: as many as there may be capture already. */
   capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined {
     if (this.#isClosed || this.#readers.size >= this.#limits.readersMax) return undefined;
-    const { transports, timers, wallClockUs, payloadStart } = this.#options;
-    const reader = new Reader(options, { transports, wallClockUs, payloadStart }, this.#limits, () => {
+    const { timers } = this.#options;
+    const reader = new Reader(options, this.#options, this.#limits, () => {
       endSigns();
       this.#readers.delete(reader);
       if (this.#readers.size === 0) this.#names.clear();
@@ -136,6 +138,8 @@ interface Taken {
   readonly clientId: string;
 }
 
+type ReaderWorld = Pick<TapOptions, "transports" | "wallClockUs" | "payloadStart" | "saidIn">;
+
 interface Waiting {
   readonly datagram: Datagram;
   readonly transport: string;
@@ -146,7 +150,7 @@ interface Waiting {
  */
 class Reader implements AsyncIterator<Uint8Array, undefined> {
   readonly #options: CaptureOptions;
-  readonly #world: Pick<TapOptions, "transports" | "wallClockUs" | "payloadStart">;
+  readonly #world: ReaderWorld;
   readonly #limits: TapLimits;
   readonly #onEnd: () => void;
   readonly #writer: CaptureWriter;
@@ -160,12 +164,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
   #isEnded = false;
   #wanted: ((result: IteratorResult<Uint8Array, undefined>) => void) | undefined;
 
-  constructor(
-    options: CaptureOptions,
-    world: Pick<TapOptions, "transports" | "wallClockUs" | "payloadStart">,
-    limits: TapLimits,
-    onEnd: () => void,
-  ) {
+  constructor(options: CaptureOptions, world: ReaderWorld, limits: TapLimits, onEnd: () => void) {
     this.#options = options;
     this.#world = world;
     this.#limits = limits;
@@ -180,11 +179,10 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     // A copy: what leaves may be written in a buffer that is used again, and a view would hold the whole of one that came.
     const kept = bytes.slice(0, payload ? bytes.length : this.#world.payloadStart(bytes));
     const comment = peer === undefined ? "to everybody" : commentOf(peer, clientId);
-    this.#waiting.push({
-      datagram: { atUs, direction, peer: neighbour(peer), bytes: kept, wholeBytes: bytes.length, comment },
-      transport,
-    });
-    this.#waitingBytes += kept.length + entryBytes;
+    const value = payload ? this.#world.saidIn?.(direction, clientId === "" ? undefined : clientId, bytes) : undefined;
+    const datagram = { atUs, direction, peer: neighbour(peer), bytes: kept, wholeBytes: bytes.length, comment };
+    this.#waiting.push({ datagram: value === undefined ? datagram : { ...datagram, value }, transport });
+    this.#waitingBytes += bytesOf(kept, value);
     while (this.#waitingBytes > this.#limits.waitingBytesMax && this.#waiting.length - this.#first > 1) {
       this.#shift();
       this.#lost++;
@@ -256,7 +254,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     const first = this.#waiting[this.#first];
     if (!first) return undefined;
     this.#first++;
-    this.#waitingBytes -= first.datagram.bytes.length + entryBytes;
+    this.#waitingBytes -= bytesOf(first.datagram.bytes, first.datagram.value);
     // Moved together now and then, so that neither many are moved for each nor those handed over are kept.
     if (this.#first > 1_000 && this.#first * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#first);
@@ -267,6 +265,10 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     }
     return first;
   }
+}
+
+function bytesOf(octets: Uint8Array, value = ""): number {
+  return octets.length + 2 * value.length + entryBytes;
 }
 
 function neighbour(peer: PeerId | undefined): string {

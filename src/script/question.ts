@@ -4,7 +4,7 @@
  * own (runner.ts), in an interpreter (sandbox.ts): a script that hangs, throws or eats memory costs its own message and
  * nothing else.
  */
-import type { Decoded, PayloadPolicy, Unfit } from "../core/payloads.ts";
+import type { Decoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 
 /** A file as it is given to the process. */
 export interface ScriptSource {
@@ -40,7 +40,7 @@ export interface ScriptEntry {
   readonly file: string;
   readonly fPort: number;
   /** What a publication becomes of which the script has made this JSON. */
-  made(clientId: string | undefined, topicName: string, json: Uint8Array): Decoded | Unfit;
+  made(clientId: string | undefined, topicName: string, json: Uint8Array, origin?: () => Origin): Decoded | Unfit;
 }
 
 /** What declarations say of messages that scripts are for; and the policy for all others. */

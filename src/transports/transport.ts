@@ -113,6 +113,8 @@ export interface Transport {
   hostOf(peer: PeerId): string;
   /** Who this peer is, as far as this network can tell; by its address where it cannot tell more. */
   identityOf(peer: PeerId): PeerIdentity;
+  /** Signal strength with which this peer was heard last, in dBm. Absent where the network has none, or does not tell it. */
+  rssiOf?(peer: PeerId): number | undefined;
   /** Opens the network. @throws {GatewayError} ERR_TRANSPORT_OPEN when it cannot. */
   start(events: TransportEvents): Promise<void>;
   /** Sends one message. Never throws: a failed send counts as a lost datagram. */

@@ -85,7 +85,7 @@ const fields = {
     .boolean()
     .default(false)
     .describe(
-      "MQTT 5: each publication says who sent it, in the user properties `client` and `transport`; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs 25 octets and the two names for each message, and 37 for `accepted`.",
+      "MQTT 5: each publication says who sent it, in the user properties `client`, `transport` and, where the network knows it (Bluetooth), `rssi` in dBm; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs 25 octets and the two names for each message, 13 more for `rssi`, and 37 for `accepted`.",
     ),
   keepAliveSeconds: seconds(65_535)
     .min(5)

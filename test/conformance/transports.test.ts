@@ -65,6 +65,18 @@ transportSuite("ble, with a scripted adapter", (instance) => {
   return { transport, node: async () => central.add(`c0:00:00:00:00:0${++nodes}`) };
 });
 
+test("Bluetooth knows how loud a device was heard, under the name of its readings, too", async () => {
+  const central = new ScriptedCentral();
+  const transport = new BleTransport(bleOptions.parse({ type: "ble", name: "radio" }), fastTimers, central);
+  await transport.start(silent);
+  central.add("c0:00:00:00:00:01");
+  await until("it is heard", () => transport.rssiOf("radio/c0:00:00:00:00:01") !== undefined);
+  expect(transport.rssiOf("radio/c0:00:00:00:00:01")).toBe(-60);
+  expect(transport.rssiOf("radio/bthome:c0:00:00:00:00:01")).toBe(-60);
+  expect(transport.rssiOf("radio/c0:00:00:00:00:02")).toBeUndefined();
+  await transport.close();
+});
+
 transportSuite("serial, with scripted ports", (instance) => {
   const ports = new ScriptedPorts();
   const names = ["/dev/ttyUSB1", "/dev/ttyUSB2"];

@@ -139,7 +139,7 @@ export class Bench {
   readonly links = new Map<string, LinkId>();
   #packetId = 0;
 
-  /** `states`: what a store kept of an earlier run. `identityOf`: what its network knows of a peer. */
+  /** `states`: what a store kept of an earlier run. `identityOf`, `rssiOf`: what its network knows of a peer. */
   constructor(
     options: Partially<CoreOptions> = {},
     states: readonly StoredState[] = [],
@@ -148,6 +148,7 @@ export class Bench {
       by: "address",
       verified: false,
     }),
+    rssiOf?: CoreEnvironment["rssiOf"],
   ) {
     const all = merged(testOptions, options) as CoreOptions;
     // A test that does not speak of it is of a broker that sends one copy, and nobody has to find that out.
@@ -159,6 +160,7 @@ export class Bench {
         maxMessageBytes: () => 1_024,
         hostOf: (peer) => peer.split(":")[0] ?? peer,
         identityOf,
+        ...(rssiOf && { rssiOf }),
         wallClock: () => (this.wallAhead === undefined ? undefined : this.wallAhead + this.now),
         random: () => 0,
       },

@@ -31,5 +31,19 @@ export function findMosquitto() {
   });
 }
 
+/**
+ * mosquitto_sub; mosquitto_pub is beside it.
+ * @returns {{ path: string, libraries: string | undefined } | { missing: string }}
+ */
+export function findMosquittoClients() {
+  return findProgram({
+    name: "mosquitto_sub",
+    cache: "mosquitto-clients",
+    packages: ["mosquitto-clients", "libmosquitto1", "libcjson1"],
+    asks: ["--help"],
+    works: ({ stdout }) => stdout?.includes("mosquitto_sub version") === true,
+  });
+}
+
 /** `-h` prints the help and ends with 3: everything that it links to is there. */
 const isHelp = (run) => run.stdout?.includes("mosquitto version") === true;

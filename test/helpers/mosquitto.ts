@@ -18,6 +18,13 @@ interface Program {
   readonly libraries: string | undefined;
 }
 
+/** For a file of passwords: PBKDF2-SHA512, as mosquitto stores it. */
+export function passwordLine(user: string, password: string): string {
+  const salt = Buffer.from("0123456789ab");
+  const hash = pbkdf2Sync(password, salt, 101, 64, "sha512");
+  return `${user}:$7$101$${salt.toString("base64")}$${hash.toString("base64")}\n`;
+}
+
 /** mosquitto with a plain and a TLS listener; what it stores survives `stop` and `start`. */
 export class Mosquitto {
   readonly #program: Program;
@@ -71,14 +78,7 @@ export class Mosquitto {
       "allow_anonymous true",
     ];
     writeFileSync(join(this.#folder, "psk"), "gateway:0123456789abcdef\n");
-    // The password is "barn"; PBKDF2-SHA512, as mosquitto stores it.
-    const salt = Buffer.from("0123456789ab");
-    const hash = pbkdf2Sync("barn", salt, 101, 64, "sha512");
-    writeFileSync(
-      join(this.#folder, "passwords"),
-      `user:$7$101$${salt.toString("base64")}$${hash.toString("base64")}\n`,
-      { mode: 0o600 },
-    );
+    writeFileSync(join(this.#folder, "passwords"), passwordLine("user", "barn"), { mode: 0o600 });
     writeFileSync(join(this.#folder, "mosquitto.conf"), `${lines.join("\n")}\n`);
   }
 

@@ -2,75 +2,53 @@
  * What Home Assistant finds at a real broker: devices with characters, from first to last. At every change the retained
  * messages are judged by its own rules; who sleeps is available, who is lost is not.
  */
-import mqtt from "mqtt";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { deviceDiscovery, discoveryTopicOf } from "../helpers/home-assistant-schema.ts";
+import { HomeAssistant } from "../helpers/home-assistant.ts";
 import { Listener } from "../helpers/listener.ts";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { freePorts } from "../helpers/ports.ts";
 import { startGateway, until } from "../helpers/test-gateway.ts";
 
 const program = findMosquitto();
 const missing = "missing" in program ? program.missing : undefined;
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
-/** Home Assistant, as far as this needs it: it keeps the last of each topic, and judges each as it comes. */
-class HomeAssistant {
-  readonly kept = new Map<string, string>();
-  readonly wrong: string[] = [];
-  readonly #client: mqtt.MqttClient;
-
-  constructor(port: number) {
-    this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, { clientId: "home", reconnectPeriod: 200 });
-    this.#client.on("connect", () => {
-      this.kept.clear();
-      this.#client.subscribe(["homeassistant/#", "mqtt-sn/#", "barn/#"]);
-    });
-    this.#client.on("message", (topicName, payload) => {
-      const text = payload.toString();
-      if (text === "") this.kept.delete(topicName);
-      else this.kept.set(topicName, text);
-      if (text !== "" && topicName.startsWith("homeassistant/device/")) this.#judge(topicName, text);
-    });
-  }
-
-  #judge(topicName: string, text: string): void {
-    const judged = deviceDiscovery.safeParse(JSON.parse(text));
-    if (!judged.success || !discoveryTopicOf("homeassistant").test(topicName))
-      this.wrong.push(`${topicName}: ${judged.error?.message}`);
-  }
-
-  get devices(): string[] {
-    return [...this.kept].flatMap(([topicName, text]) =>
-      topicName.startsWith("homeassistant/device/") ? [deviceDiscovery.parse(JSON.parse(text)).device.name] : [],
-    );
-  }
-
-  /** As Home Assistant reckons it: the gateway and the client, both. */
-  isAvailable(name: string): boolean {
-    const text = [...this.kept].find(([, each]) => each.includes(`"serial_number":"${name}"`))?.[1];
-    if (text === undefined) return false;
-    const { availability = [] } = deviceDiscovery.parse(JSON.parse(text));
-    return availability.every(({ topic, value_template, payload_available }) => {
-      const state = this.kept.get(topic);
-      if (value_template === undefined) return state === payload_available;
-      const [, list = ""] = /in \[(.*?)\]/.exec(value_template) ?? [];
-      return list.includes(`'${state}'`);
-    });
-  }
-
-  say(topicName: string, text: string): void {
-    this.#client.publish(topicName, text);
-  }
-
-  close(): Promise<void> {
-    return this.#client.endAsync(true);
-  }
-}
-
 describe.skipIf(missing !== undefined)(`Home Assistant${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   const atEnd: (() => unknown)[] = [];
   afterEach(async () => {
     for (const end of atEnd.splice(0).reverse()) await end();
+  });
+
+  test("compose: mosquitto takes its file, and the gateway with its own reaches it", async () => {
+    if ("missing" in program) return;
+    const compose = new URL("../../hardware/home-assistant/compose/", import.meta.url);
+    const [port = 0] = await freePorts(1);
+    const folder = mkdtempSync(join(tmpdir(), "compose-"));
+    atEnd.push(() => rmSync(folder, { recursive: true, force: true }));
+    const lines = readFileSync(new URL("mosquitto.conf", compose), "utf8")
+      .replace("listener 1883", `listener ${port} 127.0.0.1`)
+      .replace("/mosquitto/data/", `${folder}/`);
+    expect(lines).toContain(`${port}`);
+    // Persistence is there already, for all listeners.
+    const broker = await Mosquitto.create(
+      program,
+      lines.split("\n").filter((line) => !line.startsWith("persistence")),
+    );
+    atEnd.push(() => broker.dispose());
+    const given = JSON.parse(readFileSync(new URL("gateway.config.json", compose), "utf8")) as Record<string, object>;
+    const { gateway } = await startGateway({
+      ...given,
+      upstream: { ...given["upstream"], url: `mqtt://127.0.0.1:${port}` },
+      transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
+      api: { enabled: false },
+      store: { kind: "disk", folder },
+      log: { level: "silent" },
+    });
+    atEnd.push(() => gateway.stop());
+    await until("the connection", () => gateway.health().broker === "connected");
   });
 
   test.each(["transparent", "aggregating"] as const)("finds devices, and loses none asleep: %s", async (mode) => {

@@ -21,7 +21,9 @@ const datagram = fc.record({
   direction: fc.constantFrom("in" as const, "out" as const),
   where: peer,
   bytes: fc.uint8Array({ maxLength: 2_000 }),
-  comment: fc.string({ unit: "grapheme", maxLength: 40 }),
+  // What comes first is the comment, whatever it says.
+  comment: fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }),
+  value: fc.option(fc.json(), { nil: undefined }),
   missing: fc.nat(100),
 });
 
@@ -43,8 +45,9 @@ test("any datagrams, written and read in pieces of any size, are the same datagr
   fc.assert(
     fc.property(fc.array(datagram, { maxLength: 20 }), fc.integer({ min: 1, max: 5_000 }), (all, size) => {
       const file = written(
-        all.map(({ where, missing, ...rest }) => ({
+        all.map(({ where, missing, value, ...rest }) => ({
           ...rest,
+          ...(value !== undefined && { value }),
           peer: where.peer,
           wholeBytes: rest.bytes.length + missing,
         })),
@@ -53,7 +56,7 @@ test("any datagrams, written and read in pieces of any size, are the same datagr
       expect([reader.fault, reader.dropped]).toEqual([undefined, 7]);
       expect(packets.map((packet) => datagramIn(packet))).toEqual(
         all.map(
-          ({ atUs, direction, where, bytes, comment, missing }): ReadDatagram => ({
+          ({ atUs, direction, where, bytes, comment, value, missing }): ReadDatagram => ({
             atUs,
             direction,
             device: where.device,
@@ -61,6 +64,7 @@ test("any datagrams, written and read in pieces of any size, are the same datagr
             payload: bytes,
             wholeBytes: bytes.length + missing,
             comment,
+            ...(value !== undefined && { value }),
           }),
         ),
       );

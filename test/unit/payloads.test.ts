@@ -23,6 +23,38 @@ const climate = {
   ],
 };
 
+describe("who said it, within what is decoded", () => {
+  const accepted = Date.UTC(2026, 0, 2, 3, 4, 5);
+  const about = { client: "c1", transport: "radio", rssi: -61, accepted: "2026-01-02T03:04:05.000Z" };
+  const origin = () => ({ transport: "radio", rssi: -61, acceptedAt: accepted });
+
+  test("each as far as it is known; what the device calls so is not believed", () => {
+    const policy = policyOf([
+      { ...climate, sender: "from" },
+      { topics: "j", format: "json", sender: "from" },
+      { topics: "plain", format: "json" },
+    ]);
+    const said = (topic: string, hex: string, clientId: string | undefined, known?: typeof origin) => {
+      const made = policy?.up(clientId, topic, octets(hex), known);
+      return made?.is === "made" && JSON.parse(text(made.payload));
+    };
+    expect(said("barn/1/climate", "00d730", "c1", origin)).toEqual({ temperature: 21.5, humidity: 48, from: about });
+    expect(said("barn/1/climate", "00d730", undefined)).toEqual({ temperature: 21.5, humidity: 48, from: {} });
+    const liar = Buffer.from('{"t":1,"from":{"client":"boss"}}').toString("hex");
+    expect(said("j", liar, "c1", origin)).toEqual({ t: 1, from: about });
+    expect(said("j", Buffer.from("[1]").toString("hex"), "c1", origin)).toEqual([1]);
+    expect(said("plain", liar, "c1", origin)).toEqual({ t: 1, from: { client: "boss" } });
+  });
+
+  test("of scripts, too", () => {
+    const { payloads } = parseConfig({ payloads: [{ topics: "t", script: "a.js", sender: "from" }] });
+    const made = scriptEntries(payloads, payloadPolicy(payloads))
+      ?.up("c1", "t")
+      ?.made("c1", "t", Buffer.from('{"t":1}'), origin);
+    expect(made?.is === "made" && JSON.parse(text(made.payload))).toEqual({ t: 1, from: about });
+  });
+});
+
 describe("which declaration is used", () => {
   test("none: the core does not ask", () => {
     expect(policyOf([])).toBeUndefined();
@@ -118,6 +150,7 @@ describe("what is refused", () => {
     [{ topics: "t", format: "json", script: "a.js" }, "one of them"],
     [{ topics: "t", format: "json", fPort: 3 }, "payloads.0.fPort"],
     [{ topics: "t", script: "a.js", fPort: 0 }, "payloads.0.fPort"],
+    [{ ...climate, sender: "humidity" }, "payloads.0.sender: is the name of a field"],
   ])("%j: %s", (declaration, problem) => {
     const parse = () => parseConfig({ payloads: [declaration] });
     expect(parse).toThrow(GatewayError);

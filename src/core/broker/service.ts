@@ -67,6 +67,16 @@ export function publishClientStatus(context: Context, session: Session): void {
   publishStatus(context, session.upstream, `clients/${topicLevel(session.clientId)}`, session.state);
 }
 
+/** An empty retained message removes it, behind all that was said of the client before. [MQTT-3.3.1-10] */
+export function removeClientStatus(context: Context, clientId: string): void {
+  const { topic } = context.options.status;
+  if (topic === undefined || context.sessions.byClientId(clientId) !== undefined) return;
+  const general = context.upstreams.default;
+  if (general.service.link?.limits.retainAvailable !== true) return;
+  const topicName = `${topic}/clients/${topicLevel(clientId)}`;
+  publishByService(context, general, { topicName, payload: new Uint8Array(0), qos: 0, retain: true });
+}
+
 /** Says that the gateway is going, while it still can. */
 export function publishOffline(context: Context): void {
   for (const upstream of context.upstreams.all) publishStatus(context, upstream, "gateway", "offline");

@@ -4,7 +4,7 @@ import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import type { UpstreamPolicy } from "../options.ts";
-import type { Decoded, Unfit } from "../payloads.ts";
+import type { Decoded, Origin, Unfit } from "../payloads.ts";
 import { transportNameOf } from "../peer-id.ts";
 import { newPublishExchange } from "../state/exchanges.ts";
 import type { OutboxEntry } from "../state/outbox-entry.ts";
@@ -29,14 +29,25 @@ export function decodedOf(
   topicName: string,
   payload: Uint8Array,
 ): Decoded | undefined {
-  const decoded = context.payloads?.up(clientId, topicName, payload);
+  const decoded = context.payloads?.up(clientId, topicName, payload, () => originOf(context, peer));
   if (decoded?.is !== "unfit") return decoded;
   noteUnfit(context, { clientId, peer, topicName, direction: "up" }, payload, decoded);
   return undefined;
 }
 
+function originOf(context: Context, peer: PeerId | undefined): Origin {
+  const rssi = peer === undefined ? undefined : context.rssiAt(peer);
+  const acceptedAt = context.environment.wallClock();
+  return {
+    ...(peer !== undefined && { transport: transportNameOf(peer) }),
+    ...(rssi !== undefined && { rssi }),
+    ...(acceptedAt !== undefined && { acceptedAt }),
+  };
+}
+
 /** What a publication of a device says of itself beside topic and payload; undefined: nothing. [MQTT-5 3.3.2.3] */
 export function metaFor(
+  context: Context,
   { protocol, tellsSender }: UpstreamPolicy,
   { clientId, peer }: Sender,
   decoded: Decoded | undefined,
@@ -44,7 +55,11 @@ export function metaFor(
   if (protocol !== "5" || (!tellsSender && !decoded)) return undefined;
   const sender: [string, string][] = [];
   if (tellsSender && clientId !== undefined) sender.push(["client", clientId]);
-  if (tellsSender && peer !== undefined) sender.push(["transport", transportNameOf(peer)]);
+  if (tellsSender && peer !== undefined) {
+    sender.push(["transport", transportNameOf(peer)]);
+    const rssi = context.rssiAt(peer);
+    if (rssi !== undefined) sender.push(["rssi", String(rssi)]);
+  }
   return {
     ...(decoded && { contentType: decoded.contentType }),
     ...(sender.length > 0 && { userProperties: sender }),
@@ -124,7 +139,7 @@ export function publishRaw(
   const { broker, clientId } = session;
   const topicName = toBroker(session.upstream.options.topicPrefix, raw.topicName);
   const { qos, retain } = made;
-  const meta = metaFor(session.upstream.options, session, undefined);
+  const meta = metaFor(context, session.upstream.options, session, undefined);
   const copy: Publication = { topicName, payload: raw.payload, qos, retain, ...(meta && { meta }) };
   const isLive = broker.link?.up === true && !broker.link.congested;
   const about = { clientId, detail: `QoS ${copy.qos} ${topicName}: the octets as they came` };

@@ -15,6 +15,7 @@ import { BthomeReceiver } from "./bthome.ts";
 import { addressOfPeer } from "./bthome-peer.ts";
 import type { Central } from "./central.ts";
 import { CountersFile } from "./counters-file.ts";
+import type { Device } from "./device.ts";
 import { BleHub, tickMs } from "./hub.ts";
 import { type HubCounters, type HubOutput, printable } from "./hub-output.ts";
 import { readBindKeys, readKeys, readPasskey } from "./keys.ts";
@@ -80,6 +81,11 @@ export class BleTransport implements Transport {
     const { clients } = this.#options.bonding;
     if (bond) return { name: bond.identity.address, by: "bond", verified: true, clients };
     return { name: this.hostOf(peer), by: "address", verified: false };
+  }
+
+  /** Of its last advertisement: a device that is connected may send none. */
+  rssiOf(peer: PeerId): number | undefined {
+    return rssiIn(this.#hub.device(addressOfPeer(this.#addressOf(peer) ?? "")));
   }
 
   keepBondsIn(folder: string): void {
@@ -158,7 +164,7 @@ export class BleTransport implements Transport {
         peer: `${this.name}/${device.address}`,
         name: printable(device.name ?? ""),
         linked: device.phase === "linked",
-        rssi: device.rssi === 127 ? undefined : device.rssi,
+        rssi: rssiIn(device),
         secondsSinceSeen: Math.max(0, (now - device.lastSeen) / 1_000),
         failures: device.failures,
         lastFailure: device.lastFailure,
@@ -210,6 +216,11 @@ export class BleTransport implements Transport {
     const start = this.name.length + 1;
     return peer.length > start ? peer.slice(start) : undefined;
   }
+}
+
+/** 127: the controller does not know it. [Core 7.7.65.2] */
+function rssiIn(device: Device | undefined): number | undefined {
+  return device === undefined || device.rssi === 127 ? undefined : device.rssi;
 }
 
 function flat(hub: HubCounters, central: Central["counters"]): Record<string, number> {

@@ -74,6 +74,11 @@ export class BleHub {
     return this.#devices.all();
   }
 
+  /** Undefined: it was not heard, or is forgotten. */
+  device(address: string): Device | undefined {
+    return this.#devices.get(address);
+  }
+
   get links(): number {
     let links = 0;
     for (const device of this.#devices.all()) if (device.phase === "linked") links++;

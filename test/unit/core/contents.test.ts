@@ -1,8 +1,11 @@
 /** Payloads by declaration in the core: asked once, when a publication is accepted; what was made is what is stored and sent. */
 import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
-import type { PayloadPolicy } from "../../../src/core/payloads.ts";
-import { connect, octets, pubAck, publish, sleep, type Turn, wake } from "../../helpers/bench.ts";
+import type { Origin, PayloadPolicy } from "../../../src/core/payloads.ts";
+import type { PeerId } from "../../../src/core/types.ts";
+import { toHex } from "../../../src/payload/value.ts";
+import { encode } from "../../../src/wire/v12/codec.ts";
+import { Bench, connect, octets, pubAck, publish, register, sleep, type Turn, wake } from "../../helpers/bench.ts";
 import { GatewayRun } from "../../helpers/gateway-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
@@ -14,6 +17,7 @@ const text = (payload: Uint8Array) => new TextDecoder().decode(payload);
 /** Upper case up; down what is between braces; "bad" fits nothing. Counts how often it was asked. */
 class Shouting implements PayloadPolicy {
   asked = 0;
+  readonly origins: ((() => Origin) | undefined)[] = [];
   readonly mark: string;
   readonly raw: string | undefined;
 
@@ -22,8 +26,9 @@ class Shouting implements PayloadPolicy {
     this.raw = raw;
   }
 
-  up(_clientId: string | undefined, topicName: string, payload: Uint8Array) {
+  up(_clientId: string | undefined, topicName: string, payload: Uint8Array, origin?: () => Origin) {
     this.asked++;
+    this.origins.push(origin);
     if (topicName !== "t" && topicName !== "ab") return undefined;
     if (text(payload) === "bad") return { is: "unfit", why: "it is bad" } as const;
     return {
@@ -264,6 +269,29 @@ describe.each(modes)("who and when, MQTT 5, %s", (mode) => {
     ]);
     const [bad] = published(run.keep(bench.client(publish({ qos: 1, msgId: 8, data: octets("bad") }))));
     expect(bad?.meta).toEqual({ userProperties: sender });
+  });
+
+  test("how loud it was heard, where its network knows it; of a node behind a forwarder nobody does", () => {
+    const loudness = (peer: string) => (peer.startsWith("udp/192.0.2.1:") ? -61 : undefined);
+    const payloads = new Shouting();
+    const bench = new Bench({ upstream, payloads }, [], undefined, loudness);
+    if (mode === "aggregating") bench.link("gateway").up();
+    const metaOf = (clientId: string, from: PeerId, wrap = (hex: string) => hex) => {
+      bench.datagram(wrap(toHex(encode(connect({ clientId })))), from);
+      if (mode === "transparent") bench.link(clientId).up();
+      bench.datagram(wrap(toHex(encode(register("t")))), from);
+      const [sent] = published(bench.datagram(wrap(toHex(encode(publish({ qos: 1, data: octets("bad") })))), from));
+      return sent?.meta?.userProperties?.slice(2);
+    };
+    const behind = (hex: string) => `04fe0007${hex}`;
+    expect(metaOf("near", "udp/192.0.2.1:7")).toEqual([["rssi", "-61"]]);
+    expect(metaOf("far", "udp/192.0.2.2:7")).toEqual([]);
+    expect(metaOf("node", "udp/192.0.2.1:8", behind)).toEqual([]);
+    expect(payloads.origins.map((origin) => origin?.())).toEqual([
+      { transport: "udp", rssi: -61 },
+      { transport: "udp" },
+      { transport: "udp" },
+    ]);
   });
 
   test("without the option, and with MQTT 3.1.1, it says nothing", () => {

@@ -126,6 +126,21 @@ describe("the broker comes and goes", () => {
     expect(bench.client(sleep(60)).effect("publish").publication.payload).toEqual(octets("asleep"));
   });
 
+  test("the retained state of who has no session any more is removed on demand; who has one keeps it", () => {
+    const bench = new Bench({ status: { topic: "gw" } });
+    bench.client(connect({ clientId: "a/b" }));
+    bench.link("a/b").up();
+    expect(bench.input({ kind: "stateUnwanted", clientId: "a/b" }).effects).toEqual([]);
+    bench.client({ type: "DISCONNECT", duration: undefined });
+    expect(bench.input({ kind: "stateUnwanted", clientId: "a/b" }).effect("publish").publication).toMatchObject({
+      topicName: "gw/clients/a%2Fb",
+      payload: octets(""),
+      retain: true,
+    });
+    bench.link("gateway").down();
+    expect(bench.input({ kind: "stateUnwanted", clientId: "a/b" }).effects).toEqual([]);
+  });
+
   test("prefixes are put on and taken off", () => {
     const bench = new Bench({ upstream: { topicPrefix: "site/", clientIdPrefix: "gw-" } });
     const { link } = bench.client(connect()).effect("openLink");

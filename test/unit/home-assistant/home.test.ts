@@ -64,6 +64,8 @@ class World {
   now = 0;
   readonly clients = new Map<string, ClientFacts>();
   readonly broker = new Broker();
+  /** Whose retained state was to be removed. */
+  readonly forgotten: string[] = [];
   declarations = new Declarations(parseConfig({ payloads: [climate, ...commands] }).payloads);
   home = this.begun();
   #due: { at: number; callback: () => void }[] = [];
@@ -81,6 +83,7 @@ class World {
           return world.declarations.isSayingSomething;
         },
         counts: () => ({ clients: this.clients.size, asleep: 0, lost: 0, waiting: 0 }),
+        forgetState: (clientId) => this.forgotten.push(clientId),
       },
       {
         set: (callback, ms) => {
@@ -252,6 +255,7 @@ describe("what goes", () => {
     world.home.happened({ event: "session_ended", clientId: "c", why: "expired" });
     world.pass(1_000);
     expect(world.broker.kept.has(topicOf("c"))).toBe(false);
+    expect(world.forgotten).toContain("c");
   });
 
   test("a session that ended while the gateway, or the broker, was away, too", () => {
@@ -259,6 +263,7 @@ describe("what goes", () => {
     world.clients.delete("c");
     world.connect();
     expect(world.broker.kept.has(topicOf("c"))).toBe(false);
+    expect(world.forgotten).toEqual(["c"]);
   });
 
   test("after a restart a device stays as it is until it has said something", () => {

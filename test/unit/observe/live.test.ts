@@ -147,6 +147,28 @@ test("the hour is told in messages per second; a clock that was set back draws n
   expect(totals.perSecond().at.every((when, i, all) => i === 0 || when > (all[i - 1] ?? 0))).toBe(true);
 });
 
+test("a value that is known only when somebody looks is shown all the same", () => {
+  let answer: string | undefined;
+  const looked = new Live(
+    { clientAt: () => "c1", topicName: () => "t" },
+    () => 5,
+    () => answer,
+  );
+  const watch = looked.watch({ datagrams: "all", ...sees });
+  const head = {
+    type: "PUBLISH",
+    dup: false,
+    qos: 0,
+    retain: false,
+    topicIdType: "normal",
+    topicId: 1,
+    msgId: 0,
+  } as const;
+  looked.tap?.("in", peer, encode({ ...head, data: Uint8Array.of(43) }));
+  answer = '{"temperature":21.5}';
+  expect(watch.take()?.datagrams[0]?.words?.at(-1)).toBe('value: {"temperature":21.5}');
+});
+
 test("a payload that a declaration is for is shown as what it says, to who sees payloads", () => {
   const names = { clientAt: () => "c1", topicName: () => "barn/1" };
   const { payloads } = parseConfig({

@@ -1,6 +1,7 @@
 /** Formats that have a name: vectors worked out by hand from their public descriptions. */
 import { describe, expect, test } from "vitest";
 import { type FormatName, formats } from "../../../src/payload/formats.ts";
+import { jsonOctets } from "../../../src/payload/json.ts";
 import { fromHex, type PayloadValue, toHex } from "../../../src/payload/value.ts";
 
 const octetsOf = (text: string) => new TextEncoder().encode(text);
@@ -130,6 +131,13 @@ describe("BTHome v2, JSON", () => {
     expect(read("bthome", "016102660802ca09")).toEqual({ battery: 97, temperature: 21.5, temperature_2: 25.06 });
     expect(read("bthome", "0161ff")).toBe("an object that is not known, or that is cut off, after 1 good ones");
   });
+
+  test.each(["a", "x".repeat(62), "x".repeat(63), "ü", "日本", "\ud800", `${"x".repeat(61)}ü`])(
+    "JSON of %s is UTF-8",
+    (text) => {
+      expect(jsonOctets(text)).toEqual(octetsOf(JSON.stringify(text)));
+    },
+  );
 
   test("JSON comes out in its shortest form", () => {
     expect(said("json", octetsOf(' { "a" : 1 } '))).toEqual({ a: 1 });

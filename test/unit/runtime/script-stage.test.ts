@@ -6,6 +6,7 @@ import type { Input } from "../../../src/core/input.ts";
 import type { LinkId, PeerId, Publication, QoS } from "../../../src/core/types.ts";
 import { ScriptStage, type StageLimits } from "../../../src/runtime/script-stage.ts";
 import type { Answer, Question } from "../../../src/script/question.ts";
+import { ScriptValues } from "../../../src/script/values.ts";
 import { encode } from "../../../src/wire/v12/codec.ts";
 import type { Message } from "../../../src/wire/v12/messages.ts";
 import {
@@ -79,6 +80,7 @@ function world(mode: "transparent" | "aggregating" = "transparent", declarations
   const buffer = { ...testOptions.buffer, messagesMax: bufferMax };
   const bench = new Bench({ payloads: policy, buffer, upstream: { ...testOptions.upstream, mode } });
   const scripts = new Asked();
+  const values = new ScriptValues();
   const turns: Turn[] = [];
   const stage = new ScriptStage(
     {
@@ -87,6 +89,7 @@ function world(mode: "transparent" | "aggregating" = "transparent", declarations
       scripts,
       wallClock: () => 7,
       limits,
+      values,
     },
     scriptEntries(payloads, policy),
   );
@@ -121,7 +124,7 @@ function world(mode: "transparent" | "aggregating" = "transparent", declarations
       ),
     };
   };
-  return { bench, stage, scripts, says, delivers, came, link, turns };
+  return { bench, stage, scripts, values, says, delivers, came, link, turns };
 }
 
 function begun(mode: "transparent" | "aggregating" = "transparent", declarations: unknown[] = declared) {
@@ -142,6 +145,32 @@ const data = (said: string, msgId: number, more: Partial<Extract<Message, { type
   publish({ data: octets(said), msgId, ...more });
 
 describe("what devices say", () => {
+  test("who looks on sees what the script made of it, of this client and topic alone, once it has", () => {
+    const { says, scripts, values } = begun();
+    const seen = (clientId: string, said: string) => values.of("in", clientId, "s/1", octets(said));
+    says(data("one", 1));
+    expect(seen("c1", "one")).toBeUndefined();
+    scripts.answers('{"n":1}');
+    expect(seen("c1", "one")).toBe('{"n":1}');
+    expect([seen("c2", "one"), seen("c1", "two"), values.of("out", "c1", "s/1", octets("one"))]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    says(data("two", 2));
+    scripts.answers({ is: "unfit", why: "no" });
+    expect(seen("c1", "two")).toBeUndefined();
+  });
+
+  test("of what scripts said a thousand are remembered", () => {
+    const values = new ScriptValues();
+    for (let i = 0; i < 1_001; i++) values.note("in", "c", `t/${i}`, octets("x"), octets("{}"));
+    expect(values.of("in", "c", "t/0", octets("x"))).toBeUndefined();
+    expect(values.of("in", "c", "t/1", octets("x"))).toBe("{}");
+    values.note("in", "c", "long", octets("x"), new Uint8Array(5_000));
+    expect(values.of("in", "c", "long", octets("x"))).toBeUndefined();
+  });
+
   test("waits for its script, and so does all that comes after it from the same device; others go on", () => {
     const { says, scripts, came, stage } = begun();
     says(data("one", 1));
@@ -318,7 +347,7 @@ describe("what devices are told", () => {
   test.each(["transparent", "aggregating"] as const)(
     "%s: a command waits, and is octets before it is a message",
     (mode) => {
-      const { delivers, scripts, came, stage } = told(mode);
+      const { delivers, scripts, came, stage, values } = told(mode);
       delivers("s/1", json({ level: 1 }), 0);
       delivers("s/1", json({ level: 2 }), 0);
       expect(scripts.payloads).toEqual(['{"level":1}']);
@@ -326,6 +355,7 @@ describe("what devices are told", () => {
       expect(came().told).toEqual([]);
       scripts.answers("A");
       scripts.answers("B");
+      expect(values.of("out", "c1", "s/1", octets("A"))).toBe('{"level":1}');
       const everybody = mode === "aggregating" ? 2 : 1;
       expect(came().told).toEqual(["A", "B"].flatMap((each) => Array<string>(everybody).fill(each)));
       expect(stage.waiting).toBe(0);

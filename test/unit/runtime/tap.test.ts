@@ -28,6 +28,7 @@ function tapped(limits: Partial<TapLimits> = {}) {
     },
     clientAt: (peer) => bench.core.clientAt(peer),
     payloadStart,
+    saidIn: (way, clientId, bytes) => (bytes[1] === 0x0c ? `{"${way} ${clientId}":1}` : undefined),
     limits,
   });
   const begin = (options: Partial<CaptureOptions> = {}) => {
@@ -90,6 +91,18 @@ test("a datagram is there with its direction, its device and its client, from th
     ["out", "255.255.255.255:1883", "to everybody"],
   ]);
   expect(all.at(-1)).toMatchObject({ transport: "ble" });
+});
+
+test("what a payload says by its declaration is beside it, and nowhere in a capture without contents", async () => {
+  const { begin, says } = tapped();
+  const capture = begin();
+  const bare = begin({ payload: false });
+  says(connect());
+  says(publish({ qos: 0 }));
+  const all = (await capture?.read()) ?? [];
+  expect(all.map(({ value }) => value)).toEqual([undefined, '{"in c1":1}', undefined]);
+  expect(all[1]?.comment).toBe("client c1 at udp/192.0.2.1:1000");
+  expect(((await bare?.read()) ?? []).map(({ value }) => value)).toEqual([undefined, undefined, undefined]);
 });
 
 test("one client, one transport, without contents", async () => {

@@ -1,0 +1,35 @@
+/**
+ * What scripts have made of payloads lately, for who looks on: a script is not asked again for that. Bounded; the oldest is
+ * forgotten.
+ */
+
+const keptMax = 1_000;
+/** What nobody could see in one line is not kept. */
+const charactersMax = 4_096;
+
+export class ScriptValues {
+  readonly #values = new Map<string, string>();
+
+  /** @param octets as the device says or is told them; `json`: what they say */
+  note(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array, json: Uint8Array): void {
+    if (json.byteLength > charactersMax || octets.byteLength > charactersMax) return;
+    const key = keyOf(way, clientId, topicName, octets);
+    this.#values.delete(key);
+    this.#values.set(key, Buffer.from(json).toString("utf8"));
+    if (this.#values.size <= keptMax) return;
+    for (const oldest of this.#values.keys()) {
+      this.#values.delete(oldest);
+      return;
+    }
+  }
+
+  /** JSON; undefined: no script was asked for this, or it is forgotten. */
+  of(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array): string | undefined {
+    return this.#values.get(keyOf(way, clientId, topicName, octets));
+  }
+}
+
+/** No client id is empty, and none holds a zero. */
+function keyOf(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array): string {
+  return `${way}\0${clientId ?? ""}\0${topicName}\0${Buffer.from(octets).toString("latin1")}`;
+}
