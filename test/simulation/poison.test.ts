@@ -33,3 +33,11 @@ test.each(["transparent", "aggregating"] as const)(
     if (count >= enough && mode === "transparent") expect(leftOut).toBeGreaterThan(0);
   },
 );
+
+/** Worlds in which a fault of the core was found that no step test shows. */
+test.each([
+  [805_200, "aggregating", "who was told congestion stays a member of a filter as before"],
+  [806_144, "transparent", "that the broker is sick, and nobody a suspect, is stored when it is seen"],
+] as const)("seed %i, %s: %s", { timeout: 60_000 }, (seed, mode, _found) => {
+  livePoisoned(poisonedWorld(seed, mode));
+});
