@@ -1,9 +1,17 @@
-/** Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once. */
+/**
+ * Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once.
+ *
+ * What was never accepted, and what was accepted and came to nothing, are counted apart. After a long outage the broker is
+ * there again: the first connection that it ends is then followed by the first pause, not by the long one of the outage.
+ */
 export class BackOff {
   readonly #minMs: number;
   readonly #maxMs: number;
   readonly #random: () => number;
-  #failures = 0;
+  /** Attempts in a row that no CONNACK accepted. */
+  #refused = 0;
+  /** Connections in a row that were accepted, and ended with nothing answered. */
+  #useless = 0;
 
   constructor(options: { minSeconds: number; maxSeconds: number }, random: () => number) {
     this.#minMs = options.minSeconds * 1_000;
@@ -11,29 +19,36 @@ export class BackOff {
     this.#random = random;
   }
 
-  /** The next pause in milliseconds. */
-  next(): number {
-    const full = Math.min(this.#maxMs, this.#minMs * 2 ** Math.min(this.#failures++, 30));
-    return full * (0.5 + this.#random() / 2);
+  /** The next pause in milliseconds, after an attempt that failed, or after a connection that had been accepted. */
+  next(wasAccepted: boolean): number {
+    if (!wasAccepted) return this.#grown(this.#refused++);
+    this.#refused = 0;
+    return this.#grown(this.#useless++);
   }
 
   /** Instead of the pause that was just begun: from the beginning, or the shortest, as if there had been none. */
   again(pause: "first" | "least"): number {
     if (pause === "first") {
       this.reset();
-      return this.next();
+      return this.next(true);
     }
-    this.#failures = Math.max(0, this.#failures - 1);
+    this.#useless = Math.max(0, this.#useless - 1);
     return this.shortest();
   }
 
   /** The first pause, whatever has failed. */
   shortest(): number {
-    return this.#minMs * (0.5 + this.#random() / 2);
+    return this.#grown(0);
   }
 
   /** It worked: the next failure starts from the beginning. */
   reset(): void {
-    this.#failures = 0;
+    this.#refused = 0;
+    this.#useless = 0;
+  }
+
+  #grown(times: number): number {
+    const full = Math.min(this.#maxMs, this.#minMs * 2 ** Math.min(times, 30));
+    return full * (0.5 + this.#random() / 2);
   }
 }

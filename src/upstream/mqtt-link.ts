@@ -173,7 +173,7 @@ export class MqttLink implements AttemptOwner {
     const end = attempt.end;
     const isNextOfRound = this.#noteFailure(attempt, end);
     if (attempt.isRetriedAtOnce) this.#scheduleRetry(0);
-    else this.#scheduleRetry(isNextOfRound ? this.#backOff.shortest() : this.#backOff.next());
+    else this.#scheduleRetry(isNextOfRound ? this.#backOff.shortest() : this.#backOff.next(attempt.accepted));
     if (!attempt.told && (!attempt.answered || attempt.accepted)) this.events.down(this.request.linkId, end);
   }
 

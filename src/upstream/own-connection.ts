@@ -163,7 +163,7 @@ export class OwnConnection {
     if (this.#isClosed) return;
     if (why !== this.#lastTrouble) this.#told("warn", `${this.#speaker.words.fails}: ${why}`);
     this.#lastTrouble = why;
-    this.#timer = setTimeout(() => this.start(), this.#backOff.next());
+    this.#timer = setTimeout(() => this.start(), this.#backOff.next(false));
     this.#timer.unref();
   }
 }

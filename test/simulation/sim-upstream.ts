@@ -14,7 +14,7 @@ export class SimUpstream implements Upstream {
   readonly #time: Plans;
   readonly #rng: Rng;
   #events: UpstreamEvents | undefined;
-  readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined }>();
+  readonly #links = new Map<LinkId, { request: LinkRequest; connection: Connection | undefined; accepted?: boolean }>();
   readonly #closingUntil = new Map<string, number>();
   readonly #reconnectMs: readonly [number, number] | undefined;
   readonly #backOffs = new Map<LinkId, { backOff: BackOff; attempt: number }>();
@@ -120,8 +120,10 @@ export class SimUpstream implements Upstream {
     return of;
   }
 
-  #pauseMs(linkId: LinkId): number {
-    return this.#reconnectMs ? this.#rng.between(...this.#reconnectMs) : this.#backOffOf(linkId).backOff.next();
+  #pauseMs(linkId: LinkId, wasAccepted: boolean): number {
+    return this.#reconnectMs
+      ? this.#rng.between(...this.#reconnectMs)
+      : this.#backOffOf(linkId).backOff.next(wasAccepted);
   }
 
   #with(linkId: LinkId, what: (connection: Connection) => void): void {
@@ -141,13 +143,13 @@ export class SimUpstream implements Upstream {
       if (will && this.#broker.faults.closesForWill?.(will) && !this.#broker.faults.away) {
         const reason = "closed by the broker";
         events.down(linkId, { reason, takenOver: false, cause: "peer", showedLife: false });
-        return this.#attempt(linkId, this.#pauseMs(linkId));
+        return this.#attempt(linkId, this.#pauseMs(linkId, false));
       }
       const connection = this.#broker.connect(link.request, this.#guarded(linkId, events));
       link.connection = connection;
       if (connection) return;
       events.down(linkId, { reason: "connection refused", takenOver: false, cause: "network", showedLife: false });
-      this.#attempt(linkId, this.#pauseMs(linkId));
+      this.#attempt(linkId, this.#pauseMs(linkId, false));
     });
   }
 
@@ -155,14 +157,23 @@ export class SimUpstream implements Upstream {
   #guarded(linkId: LinkId, events: UpstreamEvents): UpstreamEvents {
     const open = () => !this.dead && this.#links.has(linkId);
     return {
-      up: (id, present, limits) => open() && events.up(id, present, limits),
+      up: (id, present, limits) => {
+        if (!open()) return;
+        const link = this.#links.get(linkId);
+        if (link) link.accepted = true;
+        events.up(id, present, limits);
+      },
       refused: (id, refusal, reason, code) => open() && events.refused(id, refusal, reason, code),
       pong: (id) => open() && events.pong(id),
       down: (id, end) => {
         if (!open()) return;
         const link = this.#links.get(linkId);
-        if (link) link.connection = undefined;
-        this.#attempt(linkId, this.#pauseMs(linkId));
+        const wasAccepted = link?.accepted ?? false;
+        if (link) {
+          link.connection = undefined;
+          link.accepted = false;
+        }
+        this.#attempt(linkId, this.#pauseMs(linkId, wasAccepted));
         events.down(id, end);
       },
       congested: (id, congested) => open() && events.congested(id, congested),
