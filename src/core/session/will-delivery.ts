@@ -95,7 +95,8 @@ export function onWillSettled(context: Context, { owner: session }: PublishExcha
 
 /** The client is back, or the time is over: what was written is written. */
 export function giveUpWill(context: Context, session: Session): void {
-  if (!session.broker.link?.up) {
+  const goesOn = session.shared && isUnderWay(session);
+  if (!session.broker.link?.up && !goesOn) {
     context.drop("link-down", {
       clientId: session.clientId,
       detail: "will not published: the broker was away too long",

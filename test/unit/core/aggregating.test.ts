@@ -303,6 +303,18 @@ describe("wills [4.2]", () => {
     gateway.after(90_000).asks();
     shared(gateway).up(true).asks("publish");
   });
+
+  test("sent, and not answered when the client is back and the broker away: it goes on, and nothing is dropped", () => {
+    const gateway = willing(bench());
+    gateway.after(90_000).asks("publish");
+    shared(gateway).down();
+    gateway.client(connect({ clientId: "a", will: true }), a);
+    gateway.client({ type: "WILLTOPIC", willTopic: "w", qos: 1, retain: false }, a);
+    const turn = gateway.client({ type: "WILLMSG", willMsg: octets("gone again") }, a).gets("CONNACK");
+    expect(turn.events.filter(({ event }) => event === "drop")).toEqual([]);
+    const { publication } = shared(gateway).up(true).effect("publish");
+    expect(publication.payload).toEqual(octets("gone"));
+  });
 });
 
 describe("a later run [4.2]", () => {
