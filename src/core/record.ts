@@ -141,6 +141,8 @@ export interface KindRecord {
   readonly spanMs: number;
   readonly shortest: number;
   readonly hasShorterAnswered: boolean;
+  /** Octets of the longest of those; not in the oldest records. */
+  readonly longestAnswered?: number;
   /** When one was taken out last, by the wall clock; 0 = unknown. This and the next are not in the oldest records. */
   readonly lastTaken?: number;
   /** What those that were taken out contained. */

@@ -212,6 +212,7 @@ const schemas: { readonly [Of in Kind]: z.ZodType<RecordOf[Of]> } = {
     spanMs: count,
     shortest: count,
     hasShorterAnswered: z.boolean(),
+    longestAnswered: count.exactOptional(),
     lastTaken: wall.exactOptional(),
     contents: z.array(text).exactOptional(),
   }),

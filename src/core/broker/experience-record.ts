@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import type { KindRecord, SuspectRecord } from "../record.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
-import { isForgotten } from "../state/learnt-kinds.ts";
+import { hasShorterAnswered, isForgotten } from "../state/learnt-kinds.ts";
 import { searchFigures } from "../state/search-figures.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText } from "../state/shared-connection.ts";
@@ -25,7 +25,7 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
     context.journal.remember({ of: "suspect", clientId, id, record: deaths > 0 ? record : undefined });
   }
   for (const kind of kinds.takeChanged()) {
-    const { taken, until, spanMs, shortest, hasShorterAnswered, lastTaken, contents } = kind;
+    const { taken, until, spanMs, shortest, longestAnswered, lastTaken, contents } = kind;
     const clientId = kind.client || key;
     if (clientId === "") continue;
     const record: KindRecord = {
@@ -34,7 +34,8 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
       until: until === 0 ? 0 : wallClockOf(context, until),
       spanMs,
       shortest,
-      hasShorterAnswered,
+      hasShorterAnswered: hasShorterAnswered(kind),
+      ...(hasShorterAnswered(kind) && { longestAnswered }),
       lastTaken: wallClockOf(context, lastTaken),
       contents: [...contents],
     };
@@ -115,11 +116,12 @@ export function restoreExperience(
       });
   }
   for (const [, record] of stored.kinds ?? []) {
-    const { key, taken, until, spanMs, shortest, hasShorterAnswered, lastTaken: last = 0, contents = [] } = record;
+    const { key, taken, until, spanMs, shortest, lastTaken: last = 0, contents = [] } = record;
     const isLearnt = until !== 0 || spanMs > 0;
     const end = isLearnt ? (instantOf(context, until) ?? context.now + searchFigures.kindFirstMs) : 0;
     const lastTaken = instantOf(context, last) ?? context.now;
-    const rest = { taken, spanMs, shortest, hasShorterAnswered, lastTaken, contents: [...contents] };
+    const longestAnswered = record.longestAnswered ?? (record.hasShorterAnswered ? shortest - 1 : -1);
+    const rest = { taken, spanMs, shortest, longestAnswered, lastTaken, contents: [...contents] };
     broker.kinds.restore({ key, client: clientId, until: end, ...rest });
   }
 }

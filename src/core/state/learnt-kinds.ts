@@ -21,7 +21,8 @@ export interface LearntKind {
   lastTaken: Instant;
   /** Octets of the shortest that was taken out. */
   shortest: number;
-  hasShorterAnswered: boolean;
+  /** Octets of the longest that was answered since, of those shorter than that; -1 = none. */
+  longestAnswered: number;
   /** Contents of those that were taken out of late (`contentKey`): what is just the same is not asked again. */
   readonly contents: string[];
 }
@@ -32,6 +33,11 @@ const contentsMax = 20;
 /** Nothing is held against it: its record goes. */
 export function isForgotten({ taken, contents }: LearntKind): boolean {
   return taken === 0 && contents.length === 0;
+}
+
+/** Its length is at fault: only those at least as long as the shortest that was taken out are meant. */
+export function hasShorterAnswered({ longestAnswered }: LearntKind): boolean {
+  return longestAnswered >= 0;
 }
 
 export class LearntKinds {
@@ -65,6 +71,11 @@ export class LearntKinds {
   ): void {
     const { key, client, content, octets, isSure } = of;
     const kind = this.#kinds.get(key) ?? this.#add(key, client, octets);
+    if (octets <= kind.longestAnswered) {
+      kind.taken = 0; // one as long was answered between: length is not at fault
+      kind.spanMs = 0;
+      kind.longestAnswered = -1;
+    }
     kind.taken++;
     kind.lastTaken = now;
     kind.shortest = Math.min(kind.shortest, octets);
@@ -80,8 +91,8 @@ export class LearntKinds {
     const kind = this.#kinds.get(key);
     if (!kind) return;
     if (octets < kind.shortest) {
-      if (kind.hasShorterAnswered) return;
-      kind.hasShorterAnswered = true;
+      if (octets <= kind.longestAnswered) return;
+      kind.longestAnswered = octets;
     } else {
       if (kind.taken === 0 && kind.until === 0) return;
       kind.taken = 0; // only what is just the same as one of them is still refused
@@ -106,7 +117,7 @@ export class LearntKinds {
   /** May one of the kind come in? `suspect`: it may, and is tested alone before it meets others. */
   verdict(now: Instant, of: { key: string; content: string; octets: number }): "refuse" | "suspect" | undefined {
     const kind = this.#kinds.get(of.key);
-    if (!kind || (kind.hasShorterAnswered && of.octets < kind.shortest)) return undefined;
+    if (!kind || (hasShorterAnswered(kind) && of.octets < kind.shortest)) return undefined;
     if (kind.until === 0) {
       const isRecent = now - kind.lastTaken < figures.kindFirstMs;
       if (isRecent && kind.contents.includes(of.content)) return "refuse";
@@ -134,7 +145,7 @@ export class LearntKinds {
       spanMs: 0,
       lastTaken: 0,
       shortest: octets,
-      hasShorterAnswered: false,
+      longestAnswered: -1,
       contents: [],
     };
     this.#kinds.set(key, kind);
