@@ -53,6 +53,8 @@ export class ClientTrack {
   will: string | undefined;
   /** Version of its will when the gateway last said that it publishes it. */
   willWhenDue = Number.POSITIVE_INFINITY;
+  /** Those of which the gateway said that they are published. */
+  readonly willsDue = new Set<number>();
   goneByGoodbye = false;
   /** The gateway said that its session ended, and nothing of a new one; and when it last said so. */
   hasEnded = false;

@@ -168,9 +168,10 @@ export class Judge {
     if (event.event === "client_state") this.#refusedForWills.delete(event.clientId);
     if (event.event === "client_state") this.#notForOurPause(event);
     if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
-    if (event.event === "will_published" && event.by === "gateway") {
+    if (event.event === "will_published") {
       const client = this.#client(event.clientId);
       client.willWhenDue = versionOf(client.will);
+      client.willsDue.add(client.willWhenDue);
     }
     if (event.event === "client_state") {
       if (event.state === "disconnected" || event.state === "lost") this.#keepsItsPlace(event.clientId, event.why);
@@ -344,7 +345,8 @@ export class Judge {
     if (this.#poison?.hasClosedFor(payload)) return;
     const clientId = willOf(publication);
     const client = this.#client(clientId);
-    // Decided before the client, which is back by now, had a new one; it is on its way a little longer.
+    // Decided before the client, which is back by now, had a new one; it is on its way longer, over a shared connection by itself.
+    if (client.willsDue.has(versionOf(payload))) return;
     if (versionOf(payload) < Math.min(versionOf(client.will), client.willWhenDue))
       throw new Violation(`old will "${payload}" published, it is "${client.will}" now`);
   }

@@ -7,6 +7,7 @@ import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
 import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
 import { Repeated } from "./repeated.ts";
+import { clientAt } from "./sim-address.ts";
 import { willOf } from "./texts.ts";
 
 export class BrokenRule extends Error {}
@@ -299,7 +300,7 @@ export class Observer {
   /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it, or the gateway on disk. [§6.6] */
   acknowledgementsAreTrue(to: PeerId, address: Address, message: Message): void {
     if (message.type !== "PUBACK" && message.type !== "PUBREC") return;
-    const published = address.published.get(message.msgId);
+    const published = address.published.get(message.msgId) ?? this.#publishedElsewhere(to, message.msgId);
     if (!published) throw new BrokenRule(`${message.type} ${message.msgId} to ${to}, which published no such thing`);
     const { topicIds, payload, qos } = published;
     if (message.type === "PUBACK" && !topicIds.has(message.topicId)) {
@@ -309,6 +310,12 @@ export class Observer {
     if (qos > 0 && !this.#arrived.has(payload) && !this.#limits.isKept?.(payload)) {
       throw new BrokenRule(`${message.type} for "${payload}" to ${to}, which neither the broker has nor the disk`);
     }
+  }
+
+  /** Before it moved: the answer may be a late one. */
+  #publishedElsewhere(to: PeerId, msgId: number): Published | undefined {
+    const earlier = [...this.#addresses].filter(([peer]) => clientAt(peer) === clientAt(to));
+    return earlier.findLast(([, { published }]) => published.has(msgId))?.[1].published.get(msgId);
   }
 
   /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [interpretation 13] */

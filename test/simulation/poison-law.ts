@@ -291,7 +291,9 @@ export class PoisonLaw {
     const all = this.#seen.filter(
       (seen) => isThis(seen) && isOurs(seen) && (this.#ends.get(keyOf(seen)) ?? 0) >= proofMin,
     );
-    const proved = all.find(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#hasMoreCopies(text));
+    // The report does not say whether it was retained: it is the one that was seen last.
+    const proved =
+      all.findLast(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#hasMoreCopies(text));
     if (proved) this.#copiesOf(proved.text).reported++;
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;
