@@ -72,7 +72,11 @@ function isAgain(
  */
 function holdsAsOurs(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.publication.qos === 0) return false;
-  if (entry.received) takeCustody(context, session, entry);
+  // What waits before it under this name comes with it: a later run hands over first what is stored. [MQTT-3.1.1 4.6]
+  for (const other of session.outbox) {
+    if (other.publication.topicName === entry.publication.topicName) takeCustody(context, session, other);
+    if (other === entry) break;
+  }
   return entry.received === undefined;
 }
 

@@ -136,3 +136,14 @@ test("one that waits for the client is not acknowledged a second time before it 
   const states = [...next.table.states()].flatMap(({ queued }) => queued.map(([, { publication }]) => publication));
   expect(states).toMatchObject([{ topicName: "valve", payload: octets("open") }]);
 });
+
+test("what waits before it under the same name becomes ours with it: a later run keeps their order [6.9]", () => {
+  const run = restarted(subscriber(), "killed");
+  const { bench } = run;
+  run.keep(bench.link().delivers({ ...command, payload: octets("shut") })).gets("REGISTER"); // and nobody answers
+  run.keep(bench.link().delivers(command));
+  run.keep(bench.link().delivers(command));
+  const next = run.next();
+  const states = [...next.table.states()].flatMap(({ queued }) => queued.map(([, { publication }]) => publication));
+  expect(states).toMatchObject([{ payload: octets("shut") }, { payload: octets("open") }]);
+});
