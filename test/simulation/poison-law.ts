@@ -246,7 +246,7 @@ export class PoisonLaw {
       if (change.of === "suspect" && !change.record) this.#forget(change);
       if (change.of !== "letter" || change.record?.reason !== "refused-by-broker") continue;
       const text = textOf(change.record.publication);
-      this.#mayBeTakenOut(text, "is a dead letter");
+      if (!this.#isWillOfKnownKind(change.record.publication)) this.#mayBeTakenOut(text, "is a dead letter");
       this.#letters.add(text);
       this.#takenOut(text);
     }
@@ -381,6 +381,12 @@ export class PoisonLaw {
     if (!this.#out.has(text) && taken !== undefined && taken >= takenToLearn) return;
     this.#mayBeTakenOut(text, "is refused");
     this.#takenOut(text);
+  }
+
+  /** One will that the broker closed for teaches the gateway its kind: topic, QoS, retain. */
+  #isWillOfKnownKind({ topicName, qos, retain }: Publication): boolean {
+    const isOfKind = (seen: SeenPacket) => seen.topic === topicName && seen.qos === qos && seen.retain === retain;
+    return topicName.startsWith("w/") && this.#seen.filter(isOfKind).length >= proofMin;
   }
 
   #mayBeTakenOut(text: string, how: string): void {

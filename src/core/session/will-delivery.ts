@@ -6,6 +6,8 @@
  * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
  * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
  */
+import { keepDeadLetter } from "../broker/dead-letters.ts";
+import { verdictOn } from "../broker/door.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
 import { detach } from "../broker/links.ts";
@@ -68,6 +70,8 @@ export function publishWill(context: Context, session: Session): void {
     qos: Math.min(will.qos, link.limits.maximumQoS) as QoS,
     retain: will.retain && link.limits.retainAvailable,
   };
+  if (verdictOn(context, session.broker, session.clientId, publication) === "refuse")
+    return refuseWill(context, session, publication);
   context.out.report({ event: "will_published", clientId: session.clientId, by: "gateway" });
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
@@ -80,6 +84,15 @@ export function publishWill(context: Context, session: Session): void {
   const exchange = newPublishExchange(packetId, publication, session, { isWill: true });
   session.broker.add(exchange);
   sendOrWait(context, session.broker, exchange);
+}
+
+/** The broker closed the connection for one like it, less than an hour ago or so: it would for this one. */
+function refuseWill(context: Context, session: Session, publication: Publication): void {
+  const { clientId } = session;
+  const detail = `will, QoS ${publication.qos} ${publication.topicName}`;
+  context.drop("refused-by-broker", { clientId, detail });
+  keepDeadLetter(context, { clientId, direction: "up", reason: "refused-by-broker", publication, mayBeThere: false });
+  closeAfterWill(context, session, "disconnect");
 }
 
 function isUnderWay(session: Session): boolean {

@@ -382,6 +382,25 @@ describe("over a shared connection", () => {
     expect(broker.ends).toBeLessThanOrEqual(6);
   });
 
+  test("a will for which the broker closed is not tried again each time that its device is lost", () => {
+    const broker = shared();
+    const { run, bench } = broker;
+    const peer = "udp/192.0.2.3:3" as PeerId;
+    for (let i = 0; i < 5; i++) {
+      run.keep(bench.client(connect({ clientId: "w", will: true, duration: 60 }), peer));
+      run.keep(bench.client({ type: "WILLTOPIC", willTopic: "w", qos: 1, retain: false }, peer));
+      run.keep(bench.client({ type: "WILLMSG", willMsg: octets(bad) }, peer)).gets("CONNACK");
+      for (let tick = 0; tick < 60; tick++) {
+        broker.after(5);
+        broker.take(bench.client(publish({ data: octets(`d ${i} ${tick}`), msgId: 1 + tick }), "udp/192.0.2.2:2"));
+      }
+    }
+    expect(broker.events.filter(({ event }) => event === "packet_taken_out")).toHaveLength(1);
+    expect(broker.ends).toBeLessThanOrEqual(6);
+    expect(bench.core.counters.dropped["refused-by-broker"]).toBe(5);
+    expect([...run.table.letters.values()]).toHaveLength(5);
+  });
+
   test("where each client has a poison in front it is no sick broker: all are found, and what is good flows", () => {
     const broker = shared();
     const { run, bench } = broker;
