@@ -144,7 +144,7 @@ export class NetworkRules {
       case "PUBREC":
       case "PUBCOMP":
         if (message.type !== "PUBREC") peer.inFlight.delete(`p${message.msgId}`);
-        if (peer.connects && message.type !== "PUBREC") peer.answeredLate.add(message.msgId);
+        if ((peer.connects || this.#hasJustGoneOn()) && message.type !== "PUBREC") peer.answeredLate.add(message.msgId);
         if (message.type !== "PUBCOMP") return;
         this.#clients.of(clientAt(from)).open.delete(message.msgId);
         this.#clients.of(clientAt(from)).detached.delete(message.msgId);
@@ -211,7 +211,7 @@ export class NetworkRules {
         if (!message.dup) this.#options.law?.sent(clientAt(to), Buffer.from(message.data).toString());
         if (message.retain && !message.dup) this.#retainedWhenAsked(clientAt(to), Buffer.from(message.data).toString());
         if (message.qos === 2) this.#noteOpen(clientAt(to), message);
-        // The copy stood behind the CONNACK when the answer to the one before came, as if they had met on the network.
+        // The copy stood behind the CONNACK, or behind a commit, when the answer to the one before came, as if they had met on the network.
         if (message.dup && peer.answeredLate.delete(message.msgId)) return;
         if (message.qos > 0) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
@@ -228,6 +228,11 @@ export class NetworkRules {
       default:
         return;
     }
+  }
+
+  /** What waited in the sockets while it stood still is read in one go, and answered behind one commit. */
+  #hasJustGoneOn(): boolean {
+    return this.#time.now() - this.#wentOnAt < commitMs;
   }
 
   /** Who is not let in any more hears that, and nothing else, whatever session it had. */

@@ -51,6 +51,8 @@ interface Published {
 const owedMax = 32;
 /** A commit takes no longer than this. */
 const undoneMs = 5_000;
+/** A commit takes no longer. */
+const commitMs = 500;
 const begunMax = 20;
 
 /** One client, by its client id. */
@@ -221,7 +223,9 @@ export class Observer {
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
-    if (awaitsConnack && (message.type === "PUBACK" || message.type === "PUBCOMP"))
+    // What is read when it goes on from a stand-still is answered behind one commit, copies with it.
+    const standsBehind = awaitsConnack || this.#now() - this.#wentOnAt < commitMs;
+    if (standsBehind && (message.type === "PUBACK" || message.type === "PUBCOMP"))
       client?.answeredLate.add(`PUBLISH ${message.msgId}`);
     if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are a stranger's
     switch (message.type) {
