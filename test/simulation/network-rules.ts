@@ -219,7 +219,7 @@ export class NetworkRules {
         if (peer.inFlight.has(`p${message.msgId}`)) this.#oneInFlight(to, peer, `p${message.msgId}`);
         return;
       case "PUBACK":
-        if (message.returnCode === 0 && peer.publishing.get(message.msgId) !== message.topicId) {
+        if (message.returnCode === 0 && this.#publishedUnder(to, peer, message.msgId) !== message.topicId) {
           throw new Violation(
             `PUBACK ${message.msgId} to ${to} carries topic id ${message.topicId}, published was ${peer.publishing.get(message.msgId)}`,
           );
@@ -248,6 +248,14 @@ export class NetworkRules {
     const sinceMs = this.#time.now() - connectsSince;
     if (connects && sinceMs > commitMs && sinceMs < dialogueMs)
       throw new Violation(`${type} to ${to} ${sinceMs} ms after its CONNECT, before CONNACK`);
+  }
+
+  /** The topic id; it may have been published from an address that the device had before. */
+  #publishedUnder(to: PeerId, { publishing }: PeerTrack, msgId: number): number | undefined {
+    const earlier = [...this.#peers].filter(([address]) => clientAt(address) === clientAt(to));
+    return (
+      publishing.get(msgId) ?? earlier.findLast(([, each]) => each.publishing.has(msgId))?.[1].publishing.get(msgId)
+    );
   }
 
   /** Nothing goes to a sleeping client but answers to what it sent. [§6.14] */
