@@ -256,6 +256,7 @@ export class TrialWorld {
       hasOthers: this.#waitingLines().some(([next]) => next?.suspicion?.isSuspect !== true),
       held: () => this.#waitingLines().filter(([next]) => next?.suspicion?.isSuspect),
       lines: () => this.#waitingLines(),
+      heads: () => this.#waitingLines().flatMap((line) => line.slice(0, 1)),
       inTurn: (turn, each) => {
         const lines = this.#waitingLines();
         const line = lines[turn % lines.length] ?? [];

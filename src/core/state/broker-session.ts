@@ -218,6 +218,7 @@ export class BrokerSession<Client extends ExchangeClient> {
       hasOthers: this.#lines.hasOthers() || now < this.expectsMoreUntil,
       held: () => this.#lines.held(),
       lines: () => this.#lines.all(),
+      heads: () => this.#lines.heads(),
       inTurn: (turn, each) => this.#lines.inTurn(turn, each),
     };
     const choice = this.search.choose(now, waiting);

@@ -145,6 +145,16 @@ export class SendLines<Client extends ExchangeClient> {
       .filter((own) => own.length > 0);
   }
 
+  /** Of each line, those that no publication waits before: of requests for different filters none has to be the first. */
+  *heads(): Iterable<Exchange<Client>> {
+    for (const line of this.all()) {
+      for (const exchange of line) {
+        yield exchange;
+        if (exchange.kind === "publish") break;
+      }
+    }
+  }
+
   /** The n-th when owners take turns, each with its first few. */
   inTurn(turn: number, each: number): Exchange<Client> | undefined {
     const lines = this.all();

@@ -296,6 +296,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.timed++;
     if (suspicion.deaths++ === 0) suspicion.firstDeath = now;
     if (suspicion.witnessed) suspicion.epochs++;
+    suspicion.unwitnessed = suspicion.witnessed ? 0 : suspicion.unwitnessed + 1;
     suspicion.witnessed = false;
     suspicion.ordinal = this.#sent;
     suspicion.named ||= isNamed;
@@ -402,6 +403,8 @@ export class Suspects<Packet extends Searched<Packet>> {
       if (scout && waiting.outside > 0) return { kind: "hold", until: undefined };
       if (scout) return this.#test(now, [scout]);
     }
+    const first = this.#firstOfConnection(waiting);
+    if (first) return this.#test(now, [first]);
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
     const isAlone = !hasOthers && fresh.length === 0;
@@ -434,6 +437,20 @@ export class Suspects<Packet extends Searched<Packet>> {
     const among = ofGroup.length > 0 ? ofGroup : dueFresh;
     const size = this.#rounds === 0 ? 1 : Math.ceil(among.length / 2);
     return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
+  }
+
+  /**
+   * It died without a witness, behind others that are answered on each connection: what is asked for anew at the beginning, of a
+   * client that says nothing else. So it is to be the first itself. A broker that closes after every n packets answers it then;
+   * for one that closes for it the others are witnesses from then on.
+   */
+  #firstOfConnection(waiting: Waiting<Packet>): Packet | undefined {
+    if (this.#sent > 0 || !this.suspects.some(diedBehindOthers)) return undefined;
+    for (const packet of waiting.heads()) {
+      const { suspicion } = packet;
+      if (suspicion?.isSuspect && diedBehindOthers(suspicion) && fits(waiting, packet)) return packet;
+    }
+    return undefined;
   }
 
   /**
@@ -517,6 +534,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (suspicion) this.#suspicions.bind(packet, suspicion);
     return suspicion;
   }
+}
+
+function diedBehindOthers<Packet>({ unwitnessed, ordinal, witnessed }: Suspicion<Packet>): boolean {
+  return unwitnessed > 0 && ordinal > 1 && !witnessed;
 }
 
 /** Until it is tried again without a witness. */

@@ -27,6 +27,8 @@ export interface Suspicion<Packet> {
   /** How many packets went out on the connection of its last death, up to it. */
   ordinal: number;
   witnessed: boolean;
+  /** Its last deaths in a row that had no witness before them. */
+  unwitnessed: number;
   /** The broker said that a packet was at fault. */
   named: boolean;
   /** When it is tried again: with a witness, and without any. */
@@ -113,6 +115,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
       timed: 0,
       ordinal: 0,
       witnessed: true,
+      unwitnessed: 0,
       named: false,
       nextTry: 0,
       nextBlindTry: 0,

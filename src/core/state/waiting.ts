@@ -13,6 +13,8 @@ export interface Waiting<Packet> {
   held(): Iterable<readonly Packet[]>;
   /** All lines, each from its first on. */
   lines(): Iterable<readonly Packet[]>;
+  /** Of each line, those that no publication waits before. */
+  heads(): Iterable<Packet>;
   /** The n-th when clients take turns, each with its first few. */
   inTurn(turn: number, each: number): Packet | undefined;
 }

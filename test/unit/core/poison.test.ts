@@ -396,7 +396,7 @@ describe("over a shared connection", () => {
       }
     }
     expect(broker.events.filter(({ event }) => event === "packet_taken_out")).toHaveLength(1);
-    expect(broker.ends).toBeLessThanOrEqual(6);
+    expect(broker.ends).toBeLessThanOrEqual(8);
     expect(bench.core.counters.dropped["refused-by-broker"]).toBe(5);
     expect([...run.table.letters.values()]).toHaveLength(5);
   });
