@@ -11,7 +11,7 @@
 import type { GatewayEvent } from "./event.ts";
 import type { Change } from "./record.ts";
 import type { Speech } from "./speech.ts";
-import type { CommitToken, LinkId, PeerId, Publication, QoS, Will } from "./types.ts";
+import type { CommitToken, KnownPause, LinkId, PeerId, Publication, QoS, Will } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
 export type Effect =
@@ -75,7 +75,7 @@ export type Effect =
    * How long this link waits before its next attempt, instead of twice as long as the last time: as after one that worked
    * (`first`), or the shortest, although it came to nothing (`least`).
    */
-  | { readonly kind: "pause"; readonly linkId: LinkId; readonly pause: "first" | "least" }
+  | { readonly kind: "pause"; readonly linkId: LinkId; readonly pause: KnownPause }
   /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
   | {
       readonly kind: "ackBroker";

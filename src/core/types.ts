@@ -36,6 +36,12 @@ export type CommitToken = number;
 
 export type QoS = 0 | 1 | 2;
 
+/**
+ * What the core knows better of the pause before the next attempt. `first`: from the beginning, the connection was of use. `least`: the
+ * shortest, and not counted. `bounded`: twice the last one, but short enough that others do not wait long: suspects are looked for.
+ */
+export type KnownPause = "first" | "least" | "bounded";
+
 /** How a client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
 export type SubscribedBy = "name" | "predefined" | "short";
 

@@ -1,3 +1,8 @@
+import type { KnownPause } from "../core/types.ts";
+
+/** Longer than that nobody waits for a connection while suspects are looked for. */
+const boundedMs = 15_000;
+
 /**
  * Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once.
  *
@@ -26,8 +31,9 @@ export class BackOff {
     return this.#grown(this.#useless++);
   }
 
-  /** Instead of the pause that was just begun: from the beginning, or the shortest, as if there had been none. */
-  again(pause: "first" | "least"): number {
+  /** Instead of the pause that was just begun. */
+  again(pause: KnownPause): number {
+    if (pause === "bounded") return this.#grown(this.#useless - 1, boundedMs);
     if (pause === "first") {
       this.reset();
       return this.next(true);
@@ -47,8 +53,8 @@ export class BackOff {
     this.#useless = 0;
   }
 
-  #grown(times: number): number {
-    const full = Math.min(this.#maxMs, this.#minMs * 2 ** Math.min(times, 30));
+  #grown(times: number, longestMs = this.#maxMs): number {
+    const full = Math.min(this.#maxMs, longestMs, this.#minMs * 2 ** Math.min(times, 30));
     return full * (0.5 + this.#random() / 2);
   }
 }

@@ -7,7 +7,7 @@
  */
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd, LinkRefusal } from "../core/input.ts";
-import type { BrokerLimits, Copies, LinkId, Publication, QoS } from "../core/types.ts";
+import type { BrokerLimits, Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
 
 /** For the operator's log. Of one `kind` one line in a minute is enough; absent: what is said is the kind. */
 export type Notice = (level: "info" | "warn", say: string, kind?: string) => void;
@@ -59,7 +59,7 @@ export interface Upstream {
   subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
   /** The next attempt comes after the first or the least pause, instead of twice the last one. While the link is down. */
-  pause(linkId: LinkId, pause: "first" | "least"): void;
+  pause(linkId: LinkId, pause: KnownPause): void;
   /** PINGREQ; the link answers with `pong`. */
   ping(linkId: LinkId): void;
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */

@@ -17,7 +17,7 @@ import type { IClientOptions } from "mqtt";
 import { generate, type IConnackPacket, type Packet, writeToStream } from "mqtt-packet";
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd } from "../core/input.ts";
-import type { BrokerLimits, Publication, QoS } from "../core/types.ts";
+import type { BrokerLimits, KnownPause, Publication, QoS } from "../core/types.ts";
 import { Attempt, type AttemptOwner } from "./attempt.ts";
 import { BackOff } from "./back-off.ts";
 import type { BrokerList } from "./broker-list.ts";
@@ -267,7 +267,7 @@ export class MqttLink implements AttemptOwner {
   }
 
   /** The connection has just ended, and the core says how soon the next attempt is to come. */
-  pause(pause: "first" | "least"): void {
+  pause(pause: KnownPause): void {
     if (this.#closed || this.#attempt) return;
     this.#scheduleRetry(this.#backOff.again(pause));
   }

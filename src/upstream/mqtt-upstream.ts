@@ -1,7 +1,7 @@
 /** All links to the broker. What they carry is the core's business; see mqtt-link.ts for how they carry it. */
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
-import type { Copies, LinkId, Publication, QoS } from "../core/types.ts";
+import type { Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
 import { Durations } from "../durations.ts";
 import { GatewayError } from "../errors.ts";
 import { BrokerList } from "./broker-list.ts";
@@ -115,7 +115,7 @@ export class MqttUpstream implements Upstream {
     this.#links.get(linkId)?.unsubscribe(packetId, topicFilter);
   }
 
-  pause(linkId: LinkId, pause: "first" | "least"): void {
+  pause(linkId: LinkId, pause: KnownPause): void {
     this.#links.get(linkId)?.pause(pause);
   }
 

@@ -1,6 +1,6 @@
 /** Several upstreams as one: each link goes to the one that its request names. */
 import type { LinkRequest } from "../core/effect.ts";
-import type { Copies, LinkId, Publication, QoS } from "../core/types.ts";
+import type { Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
 import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 
 export class Upstreams implements Upstream {
@@ -44,7 +44,7 @@ export class Upstreams implements Upstream {
     this.#ofLink.get(linkId)?.unsubscribe(linkId, packetId, topicFilter);
   }
 
-  pause(linkId: LinkId, pause: "first" | "least"): void {
+  pause(linkId: LinkId, pause: KnownPause): void {
     this.#ofLink.get(linkId)?.pause(linkId, pause);
   }
 

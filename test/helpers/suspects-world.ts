@@ -190,7 +190,8 @@ export class TrialWorld {
 
   #retry(pause: Pause): void {
     if (pause === "first") this.#failures = 0;
-    const seconds = pause === "least" ? 1 : Math.min(60, 2 ** this.#failures);
+    const longest = pause === "bounded" ? 15 : 60;
+    const seconds = pause === "least" ? 1 : Math.min(longest, 2 ** this.#failures);
     if (pause !== "least") this.#failures = Math.min(30, this.#failures + 1);
     this.#in(seconds * 1_000 * (0.5 + this.#random.next() / 2), () => this.#connect());
   }

@@ -1,6 +1,6 @@
 /** The connections to the broker of one run of the gateway: they are made, break and are made again. */
 import type { LinkRequest } from "../../src/core/effect.ts";
-import type { Copies, LinkId, Publication, QoS } from "../../src/core/types.ts";
+import type { Copies, KnownPause, LinkId, Publication, QoS } from "../../src/core/types.ts";
 import { BackOff } from "../../src/upstream/back-off.ts";
 import type { Upstream, UpstreamEvents } from "../../src/upstream/link.ts";
 import type { Connection, Plans, SimBroker } from "./broker.ts";
@@ -73,7 +73,7 @@ export class SimUpstream implements Upstream {
     this.#with(linkId, (connection) => this.#broker.onUnsubscribe(connection, packetId, topicFilter));
   }
 
-  pause(linkId: LinkId, pause: "first" | "least"): void {
+  pause(linkId: LinkId, pause: KnownPause): void {
     const link = this.#links.get(linkId);
     if (this.#reconnectMs === undefined && link && !link.connection)
       this.#attempt(linkId, this.#backOffOf(linkId).backOff.again(pause));

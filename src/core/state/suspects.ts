@@ -14,7 +14,7 @@
  * there is no suspect it costs two additions for each packet.
  */
 import { SmallMap } from "../small-map.ts";
-import type { Instant } from "../types.ts";
+import type { Instant, KnownPause } from "../types.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, fits, type Waiting } from "./waiting.ts";
@@ -26,8 +26,8 @@ export type Choice<Packet> =
   | { readonly kind: "flow"; readonly until: Instant | undefined }
   | { readonly kind: "test"; readonly packets: readonly Packet[] };
 
-/** Until the next attempt: from the beginning, twice the last one, or the shortest although it came to nothing. */
-export type Pause = "first" | "next" | "least";
+/** Until the next attempt: twice the last one, as after any that came to nothing, or what is known better here. */
+export type Pause = "next" | KnownPause;
 
 export interface EndOfConnection {
   /** The broker ended it. */
@@ -244,7 +244,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     const takenOut = testing
       ? this.#testDied(now, testing, outside, end, identify)
       : this.#endedInFlow(now, outside, identify);
-    return { takenOut, pause: isUseful ? "first" : isQuick ? "least" : "next" };
+    if (isUseful) return { takenOut, pause: "first" };
+    if (isQuick) return { takenOut, pause: "least" };
+    const isSearch = outside.length > 0 && wasAlive && this.#suspicions.active > 0;
+    return { takenOut, pause: isSearch ? "bounded" : "next" };
   }
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {

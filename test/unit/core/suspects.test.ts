@@ -495,7 +495,7 @@ test("9: the pause grows without an answer, and starts anew after one; a search 
     bench.down();
     pauses.push(bench.end.pause);
   }
-  expect(pauses).toEqual([...Array(5).fill("least"), "next"]);
+  expect(pauses).toEqual([...Array(5).fill("least"), "bounded"]);
 });
 
 test("a suspect of an earlier run is tested alone before it meets others", () => {

@@ -30,6 +30,10 @@ test("a broker that is away in between is not asked sooner for what it answers b
 test("what the core knows better: from the beginning, or the shortest as if there had been none", () => {
   const backOff = new BackOff({ minSeconds: 1, maxSeconds: 60 }, () => 1);
   for (let i = 0; i < 4; i++) backOff.next(true);
+  expect(backOff.again("bounded") / 1_000).toBe(8);
+  for (let i = 0; i < 4; i++) backOff.next(true);
+  expect(backOff.again("bounded") / 1_000).toBe(15);
+  for (let i = 0; i < 4; i++) backOff.again("least");
   expect(backOff.again("least") / 1_000).toBe(1);
   expect(seconds(backOff, true)).toBe(8);
   expect(backOff.again("first") / 1_000).toBe(1);
