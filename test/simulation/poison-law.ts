@@ -366,6 +366,9 @@ export class PoisonLaw {
     const client = this.#client(clientId);
     if (!client.connects || type === "WILLTOPICREQ" || type === "WILLMSGREQ") return;
     client.connects = false;
+    // What it had asked for before is not answered any more. It asks again for what it still wants.
+    if (type === "CONNACK")
+      for (const key of [...client.waiting]) if (!key.startsWith("publish ")) client.waiting.delete(key);
     client.since = this.#line(this.#lineOf(clientId)).stood(this.#now());
   }
 
@@ -454,9 +457,17 @@ export class PoisonLaw {
 
   // ---------------------------------------------------------------- silence
 
-  /** It asks for what the broker has closed for, when somebody else had asked. */
+  /**
+   * It asks for what the broker has closed for, when somebody else had asked; or waits behind that: requests for one filter go in
+   * their order.
+   */
   #waitsForPoison({ waiting }: Client): boolean {
-    for (const key of waiting) if (this.#ends.has(key)) return true;
+    for (const key of waiting) {
+      const [kind, filter] = key.split(" ");
+      const before =
+        kind === "subscribe" ? `unsubscribe ${filter}` : kind === "unsubscribe" ? `subscribe ${filter}` : key;
+      if (this.#ends.has(key) || this.#ends.has(before)) return true;
+    }
     return false;
   }
 
