@@ -162,7 +162,8 @@ export class PoisonLaw {
 
   /** Over a shared connection it is everybody's who waits for its answer. */
   #asks(clientId: string, { waiting }: Client, packet: SeenPacket): boolean {
-    return packet.connection === clientId || waiting.has(keyOf(packet));
+    const isForFilter = (key: string) => !key.startsWith("publish ") && key.endsWith(` ${packet.topic}`);
+    return packet.connection === clientId || [...waiting].some(isForFilter);
   }
 
   saved(publication: Publication): void {

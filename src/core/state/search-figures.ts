@@ -47,6 +47,8 @@ export const searchFigures = {
   testFirstMs: 1_000,
   testMaxMs: 8_000,
   afterPassMs: 200,
+  /** A connection that stood so long, and had nothing to answer, was of use: the next pause is the first. */
+  usefulMs: 5_000,
   /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
   quickEnds: 6,
   /**

@@ -232,7 +232,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     identify: (packet: Packet) => Identity,
   ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
     this.#account(now);
-    const isUseful = this.#answered > 0 || (outside.length === 0 && end.showedLife);
+    const stood = this.#isUp && now - this.#upSince >= figures.usefulMs;
+    const isUseful = this.#answered > 0 || (outside.length === 0 && (end.showedLife || stood));
     const wasAlive = this.#isAlive;
     const testing = this.#testing;
     this.#isUp = false;

@@ -498,6 +498,16 @@ test("9: the pause grows without an answer, and starts anew after one; a search 
   expect(pauses).toEqual([...Array(5).fill("least"), "bounded"]);
 });
 
+test("9: a connection that had nothing to answer was of use if it stood for some seconds", () => {
+  const bench = new Bench();
+  bench.up();
+  bench.down({ ...cut, showedLife: false }, 4_000);
+  expect(bench.end.pause).toBe("next");
+  bench.up();
+  bench.down({ ...cut, showedLife: false }, 6_000);
+  expect(bench.end.pause).toBe("first");
+});
+
 test("a suspect of an earlier run is tested alone before it meets others", () => {
   const bench = new Bench();
   bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
