@@ -365,11 +365,11 @@ export class PoisonLaw {
   /** Between a CONNECT and its CONNACK a client hears nothing else, also where the CONNECT was an old copy. */
   #endsDialogue(clientId: string, { type }: Message): void {
     const client = this.#client(clientId);
-    if (!client.connects || type === "WILLTOPICREQ" || type === "WILLMSGREQ") return;
-    client.connects = false;
     // What it had asked for before is not answered any more. It asks again for what it still wants.
     if (type === "CONNACK")
       for (const key of [...client.waiting]) if (!key.startsWith("publish ")) client.waiting.delete(key);
+    if (!client.connects || type === "WILLTOPICREQ" || type === "WILLMSGREQ") return;
+    client.connects = false;
     client.since = this.#line(this.#lineOf(clientId)).stood(this.#now());
   }
 
