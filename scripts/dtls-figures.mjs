@@ -39,7 +39,14 @@ class Bench {
   delivered = 0;
   constructor(clock = () => 1_000 * performance.now(), crypto = withNativeAead(compiled)) {
     this.clock = clock;
-    const limits = { contextsMax: 1e6, setupsMax: 1e6, setupsPerHostMax: 1e6, idleMs: 1e12, storeTopEveryMs: 1_000 };
+    const limits = {
+      contextsMax: 1e6,
+      setupsMax: 1e6,
+      setupsPerHostMax: 1e6,
+      hellosPerSecondMax: 1e9,
+      idleMs: 1e12,
+      storeTopEveryMs: 1_000,
+    };
     const all = [...Object.values(suites), ...Object.values(certificateSuites)];
     this.server = new SecureServer(crypto, { ...limits, suites: all, cidOctets: 8, credentials: () => credentials }, 0);
   }
