@@ -272,10 +272,6 @@ async function wild() {
     const dropped = (reason) => thousands(said(`mqttsn_dropped_total{reason="${reason}"`));
     return [
       ...kinds.map(([title], i) => row(title, found[i])),
-      once(
-        "its messages answered, each turn of the last row",
-        found[2].map(({ counted }) => counted.answers).join(" "),
-      ),
       once("dropped beyond its limit; put off", `${dropped("over-limit")}; ${dropped("quarantined")}`),
     ];
   });
