@@ -2,11 +2,12 @@
  * The library in C with a key, over mbed TLS, against the shipped gateway with a DTLS transport: hardware/device/ports and the
  * programs that use them. With this Debian's mbed TLS, which has no connection ids, and with one that has.
  */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { findCompiler, measurePort } from "../../hardware/device/size.mjs";
 import type { QoS } from "../../src/wire/fields.ts";
@@ -133,6 +134,25 @@ for (const { of, hasCid } of libraries) {
       expect(device.dtls).toEqual([isOpen]);
       expect(device.count("connected")).toBe(1);
       await device.ends();
+    });
+
+    test.concurrent("too little memory is told as that, however little; and one allocation that fails leaves nothing behind", async () => {
+      makeWith("device", "dtls_memory");
+      // It ends with 0, or this throws what a sanitizer said.
+      const run = await promisify(execFile)(join(hardware, "device", build, "dtls_memory"));
+      expect(run.stderr).toBe("");
+      const told = (how: string) =>
+        [...run.stdout.matchAll(new RegExp(`^${how} \\d+: (\\D*?)(?: -0x.*)?$`, "gm"))].map(([, what]) => what);
+      expect(told("enough")).toEqual(["open"]);
+      const limits = told("limit");
+      expect(limits.length).toBeGreaterThan(50);
+      expect(new Set(limits.slice(0, -3))).toEqual(new Set(["no memory"]));
+      expect(limits.at(-1)).toBe("open");
+      // A moment later there was enough again: what was calculated wrongly meanwhile cannot be told from a wrong key.
+      const once = told("once");
+      expect(once.filter((what) => what === "no memory").length).toBeGreaterThan(20);
+      expect(once.filter((what) => !["no memory", "open", "wrong key"].includes(what ?? ""))).toEqual([]);
+      expect(run.stdout).not.toContain("left behind");
     });
 
     const goesOn = hasCid ? "it goes on" : "it shakes hands again";
