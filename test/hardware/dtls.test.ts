@@ -86,6 +86,19 @@ for (const { of, hasCid } of libraries) {
       return own;
     }
 
+    /** A device that has published before kill -9 of its gateway, and after it. */
+    async function overKill(own: SecureWorld) {
+      await own.start();
+      const device = own.device(program, "dev1");
+      device.tell("connect", "publish up/x 1 before");
+      await device.says("published");
+      await own.kill();
+      await own.start();
+      device.tell("publish up/x 1 after");
+      await own.arrives("after");
+      return device;
+    }
+
     test.concurrent("QoS 0, 1 and 2 both ways; asleep it hears nothing, awake what waited; goodbye ends the context", async () => {
       // Nothing is lost, so nothing has to be said twice: not even what began the handshake.
       const device = at.device(program, "talker", { more: ["60"] });
@@ -122,15 +135,7 @@ for (const { of, hasCid } of libraries) {
     });
 
     test.concurrent("kill -9 of the gateway: the device goes on without a handshake", async (context) => {
-      const own = await alone(context);
-      await own.start();
-      const device = own.device(program, "dev1");
-      device.tell("connect", "publish up/x 1 before");
-      await device.says("published");
-      await own.kill();
-      await own.start();
-      device.tell("publish up/x 1 after");
-      await own.arrives("after");
+      const device = await overKill(await alone(context));
       expect(device.dtls).toEqual([isOpen]);
       expect(device.count("connected")).toBe(1);
       await device.ends();
@@ -290,15 +295,7 @@ for (const { of, hasCid } of libraries) {
     });
 
     test.concurrent("a gateway that has forgotten it says nothing: it shakes hands again by itself", async (context) => {
-      const own = await alone(context, "memory");
-      await own.start();
-      const device = own.device(program, "dev1");
-      device.tell("connect", "publish up/x 1 before");
-      await device.says("published");
-      await own.kill();
-      await own.start();
-      device.tell("publish up/x 1 after");
-      await own.arrives("after");
+      const device = await overKill(await alone(context, "memory"));
       expect(device.dtls).toEqual([isOpen, isOpen]);
       await device.ends();
     });
