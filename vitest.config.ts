@@ -83,7 +83,7 @@ const quick: typeof kinds = {
       "test/unit/script/sandbox.test.ts",
       "test/unit/payload/bthome.test.ts",
       "test/unit/home-assistant/{home,add-on}.test.ts",
-      "test/unit/{console-api,managed,settings,topic-rights}.test.ts",
+      "test/unit/{console-answers,console-api,console-ingress,console-tokens,managed,settings,topic-rights}.test.ts",
     ],
     setupFiles: ["test/helpers/few-runs.ts"],
     isolate: false,

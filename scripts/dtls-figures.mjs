@@ -1,11 +1,9 @@
 // What DTLS costs: a handshake and a record on the gateway's side, a context in memory, contexts taken up at a start, and QoS 1 up in
 // aggregating mode as a share of plain UDP, by the CPU time of the whole gateway. Prints a table in the form of
 // docs/measurements/figures. Usage: node --expose-gc scripts/dtls-figures.mjs [messages] [rounds]     (after npm run build)
-import { spawn } from "node:child_process";
 import { createPrivateKey, createSign, X509Certificate } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { SecureDevice } from "../dist/device/secure.js";
@@ -14,9 +12,9 @@ import { certificateSuites, suites } from "../dist/secure/suites.js";
 import { readCertificateRing } from "../dist/transports/dtls/certificates.js";
 import { loadNativeAead, withNativeAead } from "../dist/transports/dtls/native-crypto.js";
 import { nodeCrypto } from "../dist/transports/dtls/node-crypto.js";
-import { startTryOutBroker } from "../dist/tryout-broker.js";
 import { decode, encode } from "../dist/wire/v12/codec.js";
 import { certificates, psk } from "./fuzz-dtls.mjs";
+import { cpuOf, median, withGateway } from "./own-gateway.mjs";
 
 const messages = Number(process.argv[2] ?? 60_000);
 const rounds = Number(process.argv[3] ?? 3);
@@ -28,7 +26,6 @@ const certificate = {
   trusts: () => () => true,
 };
 const key = Buffer.from(psk, "hex");
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const { credentials } = readCertificateRing(certificates);
 const compiled = loadNativeAead();
 
@@ -39,7 +36,14 @@ class Bench {
   delivered = 0;
   constructor(clock = () => 1_000 * performance.now(), crypto = withNativeAead(compiled)) {
     this.clock = clock;
-    const limits = { contextsMax: 1e6, setupsMax: 1e6, setupsPerHostMax: 1e6, idleMs: 1e12, storeTopEveryMs: 1_000 };
+    const limits = {
+      contextsMax: 1e6,
+      setupsMax: 1e6,
+      setupsPerHostMax: 1e6,
+      hellosPerSecondMax: 1e9,
+      idleMs: 1e12,
+      storeTopEveryMs: 1_000,
+    };
     const all = [...Object.values(suites), ...Object.values(certificateSuites)];
     this.server = new SecureServer(crypto, { ...limits, suites: all, cidOctets: 8, credentials: () => credentials }, 0);
   }
@@ -158,12 +162,6 @@ function contexts(count) {
   };
 }
 
-/** CPU time of a process so far, in milliseconds. */
-function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return 10 * (Number(fields[11]) + Number(fields[12]));
-}
-
 const devices = 64;
 
 /** QoS 1 up of 64 devices, each with one message on its way: CPU time of the gateway for a message, in microseconds. */
@@ -266,47 +264,28 @@ async function upMicroseconds(port, suite, gateway) {
 const without =
   "require('node:module')._load = ((load) => (name, ...more) => { if (name.endsWith('aead.node')) throw new Error(name); return load(name, ...more); })(require('node:module')._load);";
 
-async function withGateway(isCompiled, what) {
-  const folder = mkdtempSync(join(tmpdir(), "dtls-figures-"));
-  const [brokerPort, udpPort, dtlsPort] = [0, 1, 2].map((i) => 21_000 + 3 * Math.floor(Math.random() * 3_000) + i);
-  const broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
+const configure = ([udpPort, dtlsPort], folder) => {
   const keys = Object.fromEntries(Array.from({ length: devices }, (_, i) => [`dev${i}`, psk]));
   writeFileSync(join(folder, "keys.json"), JSON.stringify(keys), { mode: 0o600 });
-  const transports = [
-    { type: "udp", host: "127.0.0.1", port: udpPort },
-    { type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file: "keys.json" }, handshakesPerHostMax: 1_000 },
-  ];
-  const upstream = { url: `mqtt://127.0.0.1:${brokerPort}`, mode: "aggregating", receiveMaximum: 1_000 };
-  const more = { topics: { predefined: { 1: "up/1" } }, api: { enabled: false }, log: { level: "info" } };
-  writeFileSync(join(folder, "gateway.config.json"), JSON.stringify({ transports, upstream, ...more }));
-  const main = new URL("../dist/main.js", import.meta.url).pathname;
-  writeFileSync(join(folder, "without.cjs"), without);
-  const words = isCompiled ? [] : ["--require", join(folder, "without.cjs")];
-  const gateway = spawn(process.execPath, [...words, main, "start"], {
-    cwd: folder,
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let printed = "";
-  await new Promise((done, fail) => {
-    gateway.once("exit", () => fail(new Error(printed)));
-    gateway.stdout.on("data", (text) => {
-      printed += text;
-      if (/ready: devices/.test(printed) && printed.includes("connected to the broker")) done();
-    });
-  });
-  // It connects a second time once it has ended the broker's session of an earlier store.
-  await new Promise((done) => setTimeout(done, 2_000));
-  try {
-    return await what({ gateway, udpPort, dtlsPort });
-  } finally {
-    gateway.removeAllListeners("exit");
-    await new Promise((done) => gateway.once("exit", done).kill("SIGKILL"));
-    await broker.close();
-    rmSync(folder, { recursive: true });
-  }
+  return {
+    transports: [
+      { type: "udp", host: "127.0.0.1", port: udpPort },
+      { type: "dtls", host: "127.0.0.1", port: dtlsPort, keys: { file: "keys.json" }, handshakesPerHostMax: 1_000 },
+    ],
+    upstream: { receiveMaximum: 1_000 },
+    topics: { predefined: { 1: "up/1" } },
+    api: { enabled: false },
+  };
+};
+
+/** Words for Node that make it not find the compiled part. */
+function uncompiled(folder) {
+  const file = join(folder, "without.cjs");
+  writeFileSync(file, without);
+  return ["--require", file];
 }
 
-const upBy = async ({ gateway, udpPort, dtlsPort }) => {
+const upBy = async ({ gateway, ports: [udpPort, dtlsPort] }) => {
   const kinds = { udp: [udpPort, undefined], ccm8: [dtlsPort, suites.ccm8], gcm: [dtlsPort, suites.gcm] };
   const found = { udp: [], ccm8: [], gcm: [] };
   // The first round warms up.
@@ -317,8 +296,8 @@ const upBy = async ({ gateway, udpPort, dtlsPort }) => {
     }
   return Object.fromEntries(Object.entries(found).map(([name, values]) => [name, median(values)]));
 };
-const up = await withGateway(true, upBy);
-const upNode = compiled ? await withGateway(false, upBy) : up;
+const up = await withGateway({ configure, ports: 2 }, upBy);
+const upNode = compiled ? await withGateway({ configure, ports: 2, words: uncompiled }, upBy) : up;
 const records = Object.fromEntries(["ccm8", "gcm"].map((name) => [name, recordMicroseconds(suites[name])]));
 const memory = contexts(10_000);
 const us = (value) => `${value} µs`;

@@ -13,6 +13,7 @@ import { Device } from "../dist/device/device.js";
 import { Gateway } from "../dist/gateway.js";
 import { createLog } from "../dist/observe/log.js";
 import { encode } from "../dist/wire/v12/codec.js";
+import { diceOf } from "./dice.mjs";
 import { certificates, openDtls, psk } from "./fuzz-dtls.mjs";
 
 const { values } = parseArgs({
@@ -24,14 +25,7 @@ const { values } = parseArgs({
 });
 const total = Number(values.datagrams);
 const dtlsShare = Number(values.dtls);
-let state = Number(values.seed) >>> 0;
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0;
-  let t = Math.imul(state ^ (state >>> 15), 1 | state);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-};
-const int = (max) => Math.floor(random() * max);
+const { random, int } = diceOf(values.seed);
 
 const brokerPort = 20_000 + int(5_000);
 const folder = mkdtempSync(join(tmpdir(), "fuzz-"));

@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { compileFields } from "../dist/payload/fields.js";
 import { formatNames, formats } from "../dist/payload/formats.js";
 import { numberTypes } from "../dist/payload/numbers.js";
+import { diceOf } from "./dice.mjs";
 
 const { values } = parseArgs({
   options: { payloads: { type: "string", default: "1000000" }, seed: { type: "string", default: "1" } },
@@ -25,14 +26,7 @@ const elementsMax = 4_096;
 const fieldsMax = 8;
 const perLayout = 1_000;
 
-let state = Number(values.seed) >>> 0;
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0;
-  let t = Math.imul(state ^ (state >>> 15), 1 | state);
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-};
-const int = (max) => Math.floor(random() * max);
+const { random, int } = diceOf(values.seed);
 const pick = (from) => from[int(from.length)];
 
 /** What was asked for by its length while a payload was read. */

@@ -42,7 +42,7 @@ export interface LookoutParts {
   /** Monotonic milliseconds. */
   readonly now: () => number;
   readonly config: () => GatewayConfig;
-  /** What a script made of a payload lately. */
+  /** What a script made of a payload recently. */
   readonly scriptValue: Shown;
   /** Who was admitted by hand changed: everybody is asked once more. */
   readonly accessChanged: () => void;

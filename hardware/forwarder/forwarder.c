@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "serial.h"
+#include "signals.h"
 #include "stream.h"
 
 enum {
@@ -50,18 +50,6 @@ struct forwarder {
     uint64_t up, down, no_node, not_ours, lost_up, lost_down;
   } count;
 };
-
-static volatile sig_atomic_t ending, asked;
-
-static void on_end(int signal_number) {
-  (void)signal_number;
-  ending = 1;
-}
-
-static void on_ask(int signal_number) {
-  (void)signal_number;
-  asked = 1;
-}
 
 static void say(const char *format, ...) {
   va_list arguments;
@@ -249,7 +237,7 @@ static int milliseconds_to(uint64_t at, uint64_t now) {
 }
 
 static void run(struct forwarder *f) {
-  while (!ending) {
+  while (!signals_ending) {
     uint64_t now = now_ms();
     if (f->line < 0 && now >= f->line_again) line_open(f);
     if (f->gateway < 0 && now >= f->gateway_again) gateway_open(f);
@@ -264,8 +252,7 @@ static void run(struct forwarder *f) {
         {.fd = f->gateway, .events = POLLIN},
     };
     int ready = poll(watched, 2, wait);
-    if (asked) {
-      asked = 0;
+    if (signals_asked()) {
       report(f);
     }
     if (ready <= 0) continue;
@@ -333,10 +320,7 @@ static int parse(struct forwarder *f, int count, char **words) {
 int main(int count, char **words) {
   static struct forwarder f = {.port = "1883", .baud = 115200, .line = -1, .gateway = -1};
   if (!parse(&f, count, words)) return usage();
-  struct sigaction end = {.sa_handler = on_end}, ask = {.sa_handler = on_ask};
-  sigaction(SIGTERM, &end, NULL);
-  sigaction(SIGINT, &end, NULL);
-  sigaction(SIGUSR1, &ask, NULL);
+  signals_catch();
   run(&f);
   report(&f);
   return 0;

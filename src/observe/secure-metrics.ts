@@ -54,6 +54,11 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
     ["reason"],
   );
   plain("cookies_total", "Hellos that were answered with a cookie", ({ cookies }) => cookies);
+  plain(
+    "hellos_beyond_total",
+    "Hellos that came faster than hellosPerSecondMax, and were dropped",
+    ({ hellosBeyond }) => hellosBeyond,
+  );
   plain("moved_total", "Devices that went on from another address", ({ moved }) => moved);
   plain("replays_total", "Records that came a second time, or too late", ({ replays }) => replays);
   plain("bad_records_total", "What was no record, or not authentic, or nobody's", ({ badRecords }) => badRecords);

@@ -18,7 +18,7 @@ export interface Bond {
   /** Resolves its private addresses; absent: it always has the same one. */
   readonly identityKey?: Uint8Array;
   readonly longTermKey: Uint8Array;
-  /** With these it finds its key again; all zero with Secure Connections. `random`: eight octets, as on the air. */
+  /** With these it finds its key again; all zero with Secure Connections. `random`: eight octets, as transmitted. */
   readonly random: Uint8Array;
   readonly diversifier: number;
   readonly secureConnections: boolean;

@@ -1,4 +1,4 @@
-/** What is done to octets in pairing. On the air the low octet comes first; in the functions of the standard, the high one. */
+/** What is done to octets in pairing. A packet has the low octet first; in the functions of the standard, the high one. */
 
 export function joined(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   return Uint8Array.from(parts.flatMap((part) => [...part]));

@@ -9,14 +9,12 @@
  * A sender whose payloads use up a script's time again and again is not asked for, for a pause that grows: so it costs the
  * others no more than the time of a call now and then.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { fork } from "node:child_process";
 import type { Timers } from "../transports/timers.ts";
-import { type ChildCommand, type ChildReport, parseReport } from "./child-words.ts";
+import { childFile, type Gone, type Spawned, WatchedChild } from "../watched-child.ts";
+import { type ChildReport, parseReport } from "./child-words.ts";
 import type { Answer, Direction, Question, ScriptSource } from "./question.ts";
 import type { Limits, Loaded, Ran } from "./sandbox.ts";
-
-/** The part of a child process that is used. */
-export type Spawned = Pick<ChildProcess, "pid" | "on" | "send" | "kill" | "connected" | "stderr">;
 
 export type Told = (level: "info" | "warn" | "error", say: string) => void;
 
@@ -28,7 +26,7 @@ export interface RunnerCounters {
   /** Not asked: too much waited, there was no process, or the sender's payloads used up the time before. */
   turnedAway: number;
   /** Processes that ended by themselves, or were killed. */
-  restarts: number;
+  readonly restarts: number;
 }
 
 /** Questions that wait for their turn, and the octets in them. */
@@ -42,13 +40,10 @@ const hungMs = 500;
 const startMs = 30_000;
 const firstPauseMs = 1_000;
 const pauseMsMax = 60_000;
-/** A process that worked for so long is replaced without a longer pause. */
-const worksMs = 60_000;
 /** Senders whose payloads used up their time are remembered, so many; beyond, the oldest is forgotten. */
 const sendersMax = 10_000;
 /** In a row, before a sender pauses. */
 const patience = 2;
-const closeMs = 2_000;
 
 interface Call {
   readonly question: Question;
@@ -68,41 +63,41 @@ interface Trouble {
 }
 
 export class ScriptRunner {
-  readonly counters: RunnerCounters = { asked: 0, overTime: 0, turnedAway: 0, restarts: 0 };
+  readonly #counts = { asked: 0, overTime: 0, turnedAway: 0 };
   readonly #limits: Limits;
   readonly #timers: Timers;
   readonly #told: Told;
-  readonly #spawn: () => Spawned;
+  readonly #child: WatchedChild;
   #scripts: readonly ScriptSource[] = [];
   #loaded = new Map<string, Loaded>();
-  #child: Spawned | undefined;
   /** starting: nothing can be asked; loading: questions wait. */
   #state: "none" | "starting" | "loading" | "idle" | "asking" = "none";
   /** Scripts changed while one was asked. */
   #isStale = false;
-  #startedAt = 0;
-  #pauseMs = firstPauseMs;
-  #lastWords = "";
   readonly #waiting: Call[] = [];
   #waitingBytes = 0;
   #asked: Call | undefined;
   #lastId = 0;
   #stopDeadline: (() => void) | undefined;
-  #stopPause: (() => void) | undefined;
   readonly #troubles = new Map<string, Trouble>();
   #onWorking: (() => void) | undefined;
-  #onGone: (() => void) | undefined;
-  #closed = false;
 
   constructor(limits: Limits, timers: Timers, told: Told, spawn?: () => Spawned) {
     this.#limits = limits;
     this.#timers = timers;
     this.#told = told;
-    this.#spawn = spawn ?? (() => spawnChild(limits));
+    this.#child = new WatchedChild(
+      { timers, spawn: spawn ?? (() => spawnChild(limits)), firstPauseMs, pauseMsMax },
+      { began: () => this.#began(), said: (message) => this.#said(message), gone: (gone) => this.#gone(gone) },
+    );
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid;
+    return this.#child.pid;
+  }
+
+  get counters(): RunnerCounters {
+    return { ...this.#counts, restarts: this.#child.restarts };
   }
 
   /** Of each script, what became of it; empty until the process has read them. */
@@ -116,7 +111,7 @@ export class ScriptRunner {
     const working = new Promise<void>((resolve) => {
       this.#onWorking = resolve;
     });
-    this.#begin();
+    this.#child.begin();
     return working;
   }
 
@@ -139,7 +134,7 @@ export class ScriptRunner {
    */
   ask(question: Question, sender: string, done: (answer: Answer) => void): Answer | (() => void) {
     const refuse = (why: string): Answer => {
-      this.counters.turnedAway++;
+      this.#counts.turnedAway++;
       return { is: "unfit", why: `${question.file} was not asked: ${why}` };
     };
     if (this.#state === "none" || this.#state === "starting") return refuse("the process for scripts is not there");
@@ -159,46 +154,28 @@ export class ScriptRunner {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#stopPause?.();
+    this.#state = "none";
     this.#stopDeadline?.();
     this.#answerAll("the gateway ends");
     this.#onWorking?.();
-    const child = this.#child;
-    if (!child) return;
-    const gone = new Promise<void>((resolve) => {
-      this.#onGone = resolve;
-    });
-    child.kill("SIGTERM");
-    const stopWaiting = this.#timers.after(closeMs, () => child.kill("SIGKILL"));
-    await gone;
-    stopWaiting();
+    await this.#child.close();
   }
 
-  #begin(): void {
-    if (this.#closed) return;
+  #began(): void {
     this.#state = "starting";
-    this.#lastWords = "";
-    this.#startedAt = this.#timers.now();
-    const child = this.#spawn();
-    this.#child = child;
-    child.on("message", (said) => {
-      if (child !== this.#child) return;
-      const report = parseReport(said);
-      if (report) this.#onReport(report);
-      else this.#end("what it says makes no sense");
-    });
-    child.on("error", (error) => this.#onExit(child, error.message));
-    child.on("exit", (code, signal) => this.#onExit(child, signal ? `it got ${signal}` : `it exited with ${code}`));
-    child.stderr?.on("data", (text: Buffer) => {
-      this.#lastWords = (this.#lastWords + text.toString("utf8")).slice(-2_000);
-    });
-    this.#deadline(startMs, () => this.#end(`it was not ready within ${startMs / 1_000} s`));
+    this.#deadline(startMs, () => this.#child.end(`it was not ready within ${startMs / 1_000} s`));
+  }
+
+  #said(message: unknown): void {
+    const report = parseReport(message);
+    if (report) this.#onReport(report);
+    else this.#child.end("what it says makes no sense");
   }
 
   #onReport(report: ChildReport): void {
     switch (report.is) {
       case "ready":
+        this.#child.ready();
         return this.#loadNow();
       case "loaded": {
         this.#loaded = new Map(report.scripts.map((each) => [each.file, each]));
@@ -209,7 +186,8 @@ export class ScriptRunner {
         return this.#next();
       }
       case "answered":
-        if (this.#state !== "asking" || report.id !== this.#lastId) return this.#end("it answers what nobody asked");
+        if (this.#state !== "asking" || report.id !== this.#lastId)
+          return this.#child.end("it answers what nobody asked");
         return this.#onAnswer(report.answer);
     }
   }
@@ -217,8 +195,8 @@ export class ScriptRunner {
   #loadNow(): void {
     this.#isStale = false;
     this.#state = "loading";
-    this.#deadline(startMs, () => this.#end(`scripts were not loaded within ${startMs / 1_000} s`));
-    this.#tell({ do: "load", scripts: this.#scripts });
+    this.#deadline(startMs, () => this.#child.end(`scripts were not loaded within ${startMs / 1_000} s`));
+    this.#child.send({ do: "load", scripts: this.#scripts });
   }
 
   #onAnswer(ran: Ran): void {
@@ -241,7 +219,7 @@ export class ScriptRunner {
     for (let call = this.#waiting.shift(); call; call = this.#waiting.shift()) {
       this.#leaveQueue(call);
       if (this.#timers.now() - call.since > waitMsMax) {
-        this.counters.turnedAway++;
+        this.#counts.turnedAway++;
         this.#answer(call, unfit(call, "was not asked: too many questions wait for scripts"));
         continue;
       }
@@ -251,21 +229,21 @@ export class ScriptRunner {
 
   #put(call: Call): void {
     const { runMs } = this.#limits;
-    this.counters.asked++;
+    this.#counts.asked++;
     this.#state = "asking";
     this.#asked = call;
     this.#lastId++;
     this.#deadline(runMs, () => {
       this.#blame(call);
-      this.#deadline(hungMs, () => this.#end(`${call.question.file} did not come to an end`));
+      this.#deadline(hungMs, () => this.#child.end(`${call.question.file} did not come to an end`));
       this.#answer(call, unfit(call, `took more than ${runMs} ms`));
     });
-    this.#tell({ do: "ask", id: this.#lastId, question: call.question });
+    this.#child.send({ do: "ask", id: this.#lastId, question: call.question });
   }
 
   /** `isHung`: the process had to be killed for it, which costs everybody. */
   #blame(call: Call, isHung = false): void {
-    if (!call.isLate) this.counters.overTime++;
+    if (!call.isLate) this.#counts.overTime++;
     else if (!isHung) return;
     call.isLate = true;
     const key = keyOf(call.question, call.sender);
@@ -315,44 +293,15 @@ export class ScriptRunner {
     this.#stopDeadline = this.#timers.after(ms, call);
   }
 
-  #tell(command: ChildCommand): void {
-    const child = this.#child;
-    if (child?.connected) child.send(command, () => {}); // that it is gone, its exit says
-  }
-
-  /** Ends the process: it is not waited for, what it still says is not heard. */
-  #end(why: string): void {
-    const child = this.#child;
-    if (!child) return;
-    child.kill("SIGKILL");
-    this.#gone(why);
-  }
-
-  #onExit(child: Spawned, why: string): void {
-    if (child === this.#child) {
-      const words = this.#lastWords.trim().split("\n").at(-1) ?? "";
-      this.#gone(words === "" ? why : `${why}: ${words.slice(0, 200)}`);
-    }
-    this.#onGone?.();
-  }
-
-  #gone(why: string): void {
-    const now = this.#timers.now();
+  #gone({ why, pauseMs }: Gone): void {
     const call = this.#asked;
-    const isWorking = this.#state !== "starting" && now - this.#startedAt >= worksMs;
-    this.#child = undefined;
     this.#state = "none";
     this.#stopDeadline?.();
-    if (this.#closed) return;
     if (call) this.#blame(call, true); // it was this one, as far as one can know
-    this.counters.restarts++;
-    const pauseMs = isWorking ? firstPauseMs : this.#pauseMs;
-    this.#pauseMs = Math.min(pauseMs * 2, pauseMsMax);
     this.#told(
       "warn",
       `the process for scripts ended: ${why}. Payloads go as they are; it is started again in ${pauseMs / 1_000} s`,
     );
-    this.#stopPause = this.#timers.after(pauseMs, () => this.#begin());
     this.#answerAll("the process for scripts ended");
     this.#onWorking?.();
   }
@@ -370,10 +319,7 @@ function unfit({ question }: Call, why: string): Answer {
 const heapMegabytes = 64;
 
 function spawnChild(limits: Limits): Spawned {
-  // Run from its source, as tests do, the gateway takes the built child: Node 20 does not read TypeScript.
-  const isSource = import.meta.url.endsWith(".ts");
-  const file = new URL(isSource ? "../../dist/script/child.js" : "./child.js", import.meta.url);
-  return fork(file, [JSON.stringify(limits)], {
+  return fork(childFile("script/child.js"), [JSON.stringify(limits)], {
     // Nothing of ours: what the gateway knows by its environment is no business of scripts.
     env: {},
     serialization: "advanced",

@@ -1,5 +1,5 @@
 /**
- * What scripts have made of payloads lately, for who looks on: a script is not asked again for that. Bounded; the oldest is
+ * What scripts have made of payloads recently, for who looks on: a script is not asked again for that. Bounded; the oldest is
  * forgotten.
  */
 

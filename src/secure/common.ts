@@ -16,6 +16,8 @@ export interface SecureOptions {
   /** Handshakes under way, in all and from one host. */
   readonly setupsMax: number;
   readonly setupsPerHostMax: number;
+  /** ClientHellos that are looked at, with a cookie and without one: each kind so many. Beyond: dropped, and counted. */
+  readonly hellosPerSecondMax: number;
   /** A context that is not heard for so long is dropped. */
   readonly idleMs: number;
   /** How old what is stored of the numbers that came may be: so much can be replayed once after a crash. */

@@ -30,6 +30,14 @@ export interface ClientHello {
   readonly extensions: Extensions;
 }
 
+const randomEnd = 34;
+
+/** Does this ClientHello bring a cookie, if it is one? At the cost of two octets. */
+export function hasCookie(body: Uint8Array): boolean {
+  const cookieAt = randomEnd + 1 + (body[randomEnd] ?? 0);
+  return (body[cookieAt] ?? 0) > 0;
+}
+
 /** undefined: it is none. */
 export function readClientHello(body: Uint8Array): ClientHello | undefined {
   const reader = new Reader(body);

@@ -68,6 +68,8 @@ export interface SecureCounters {
   badKeys: number;
   certificatesRefused: Record<CertificateRefusal, number>;
   cookies: number;
+  /** ClientHellos that came too fast. */
+  hellosBeyond: number;
   /** Addresses that contexts moved to. */
   moved: number;
   replays: number;
@@ -87,6 +89,7 @@ export function newCounters(): SecureCounters {
     badKeys: 0,
     certificatesRefused: noRefusals(),
     cookies: 0,
+    hellosBeyond: 0,
     moved: 0,
     replays: 0,
     badRecords: 0,

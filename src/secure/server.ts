@@ -12,7 +12,8 @@ import { Contexts } from "./contexts.ts";
 import { CookieMaker } from "./cookie.ts";
 import type { Crypto } from "./crypto.ts";
 import { encodeMessage, type Fragment, messageTypes, readFragments } from "./handshake.ts";
-import { encodeHelloVerifyRequest, readClientHello } from "./hello.ts";
+import { encodeHelloVerifyRequest, hasCookie, readClientHello } from "./hello.ts";
+import { HelloBudget } from "./hello-budget.ts";
 import {
   type ClosedReason,
   type Instant,
@@ -44,6 +45,8 @@ export class SecureServer {
   readonly #common: Common;
   readonly #contexts = new Contexts();
   readonly #cookies: CookieMaker;
+  readonly #firstHellos: HelloBudget;
+  readonly #secondHellos: HelloBudget;
   /** Heard since it was stored. */
   readonly #dirty = new Set<SecureContext>();
   #storeTopsAt: Instant | undefined;
@@ -53,6 +56,8 @@ export class SecureServer {
   constructor(crypto: Crypto, options: SecureOptions, now: Instant) {
     this.#common = new Common(crypto, options, this.#contexts, this.counters);
     this.#cookies = new CookieMaker(crypto, now);
+    this.#firstHellos = new HelloBudget(options.hellosPerSecondMax, now);
+    this.#secondHellos = new HelloBudget(options.hellosPerSecondMax, now);
   }
 
   /** Devices with a context. */
@@ -165,6 +170,10 @@ export class SecureServer {
   /** Nothing is kept before the cookie came back; so a ClientHello in fragments is none. */
   #hello(address: string, record: RecordIn, fragment: Fragment, now: Instant): void {
     const { body, total, type, seq } = fragment;
+    if (!(hasCookie(body) ? this.#secondHellos : this.#firstHellos).take(now)) {
+      this.counters.hellosBeyond++;
+      return;
+    }
     const hello = body.length === total ? readClientHello(body) : undefined;
     if (!hello) {
       this.counters.badRecords++;

@@ -15,19 +15,21 @@ const rules: Record<string, readonly string[]> = {
   wire: [],
   // A table of ids, for whoever gives or gets them.
   "id-map.ts": [],
+  // A child process and the pauses between two of them, for whoever has one.
+  "watched-child.ts": ["types:transports", "pkg"],
   core: ["id-map.ts", "wire", "node:assert"],
   device: ["wire", "secure", "types:core"],
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
   payload: ["node:crypto", "cborg"],
   // Scripts for payloads, in a process of their own.
-  script: ["types:core", "types:transports", "pkg"],
+  script: ["watched-child.ts", "types:core", "types:transports", "pkg"],
   // A file format: it knows nothing of the gateway.
   capture: [],
   // DTLS, as pure as the core: cryptography is handed in.
   secure: [],
   // Pairing of Bluetooth LE, in the same way.
   pairing: [],
-  transports: ["errors.ts", "payload", "pairing", "secure", "types:core", "pkg"],
+  transports: ["errors.ts", "watched-child.ts", "payload", "pairing", "secure", "types:core", "pkg"],
   upstream: ["errors.ts", "durations.ts", "id-map.ts", "types:core", "pkg"],
   storage: ["errors.ts", "wire", "types:core", "pkg"],
   // live.ts decodes what passes, for people.

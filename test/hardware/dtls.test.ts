@@ -2,11 +2,12 @@
  * The library in C with a key, over mbed TLS, against the shipped gateway with a DTLS transport: hardware/device/ports and the
  * programs that use them. With this Debian's mbed TLS, which has no connection ids, and with one that has.
  */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { findCompiler, measurePort } from "../../hardware/device/size.mjs";
 import type { QoS } from "../../src/wire/fields.ts";
@@ -85,6 +86,19 @@ for (const { of, hasCid } of libraries) {
       return own;
     }
 
+    /** A device that has published before kill -9 of its gateway, and after it. */
+    async function overKill(own: SecureWorld) {
+      await own.start();
+      const device = own.device(program, "dev1");
+      device.tell("connect", "publish up/x 1 before");
+      await device.says("published");
+      await own.kill();
+      await own.start();
+      device.tell("publish up/x 1 after");
+      await own.arrives("after");
+      return device;
+    }
+
     test.concurrent("QoS 0, 1 and 2 both ways; asleep it hears nothing, awake what waited; goodbye ends the context", async () => {
       // Nothing is lost, so nothing has to be said twice: not even what began the handshake.
       const device = at.device(program, "talker", { more: ["60"] });
@@ -121,18 +135,29 @@ for (const { of, hasCid } of libraries) {
     });
 
     test.concurrent("kill -9 of the gateway: the device goes on without a handshake", async (context) => {
-      const own = await alone(context);
-      await own.start();
-      const device = own.device(program, "dev1");
-      device.tell("connect", "publish up/x 1 before");
-      await device.says("published");
-      await own.kill();
-      await own.start();
-      device.tell("publish up/x 1 after");
-      await own.arrives("after");
+      const device = await overKill(await alone(context));
       expect(device.dtls).toEqual([isOpen]);
       expect(device.count("connected")).toBe(1);
       await device.ends();
+    });
+
+    test.concurrent("too little memory is told as that, however little; and one allocation that fails leaves nothing behind", async () => {
+      makeWith("device", "dtls_memory");
+      // It ends with 0, or this throws what a sanitizer said.
+      const run = await promisify(execFile)(join(hardware, "device", build, "dtls_memory"));
+      expect(run.stderr).toBe("");
+      const told = (how: string) =>
+        [...run.stdout.matchAll(new RegExp(`^${how} \\d+: (\\D*?)(?: -0x.*)?$`, "gm"))].map(([, what]) => what);
+      expect(told("enough")).toEqual(["open"]);
+      const limits = told("limit");
+      expect(limits.length).toBeGreaterThan(50);
+      expect(new Set(limits.slice(0, -3))).toEqual(new Set(["no memory"]));
+      expect(limits.at(-1)).toBe("open");
+      // A moment later there was enough again: what was calculated wrongly meanwhile cannot be told from a wrong key.
+      const once = told("once");
+      expect(once.filter((what) => what === "no memory").length).toBeGreaterThan(20);
+      expect(once.filter((what) => !["no memory", "open", "wrong key"].includes(what ?? ""))).toEqual([]);
+      expect(run.stdout).not.toContain("left behind");
     });
 
     const goesOn = hasCid ? "it goes on" : "it shakes hands again";
@@ -270,15 +295,7 @@ for (const { of, hasCid } of libraries) {
     });
 
     test.concurrent("a gateway that has forgotten it says nothing: it shakes hands again by itself", async (context) => {
-      const own = await alone(context, "memory");
-      await own.start();
-      const device = own.device(program, "dev1");
-      device.tell("connect", "publish up/x 1 before");
-      await device.says("published");
-      await own.kill();
-      await own.start();
-      device.tell("publish up/x 1 after");
-      await own.arrives("after");
+      const device = await overKill(await alone(context, "memory"));
       expect(device.dtls).toEqual([isOpen, isOpen]);
       await device.ends();
     });

@@ -19,6 +19,7 @@ export const testOptions: SecureOptions = {
   contextsMax: 1_000,
   setupsMax: 100,
   setupsPerHostMax: 20,
+  hellosPerSecondMax: 2_000,
   idleMs: 30 * 86_400_000,
   storeTopEveryMs: 1_000,
 };

@@ -158,7 +158,14 @@ export class SecureNetwork extends Network {
     const { keeper: between = (each) => each, restored = (each) => each, random } = this.#habits;
     const crypto = { ...this.nonces.crypto };
     if (random) crypto.random = (octets) => random(octets) ?? this.nonces.crypto.random(octets);
-    const options = { cidOctets: 8, contextsMax: 1_000, setupsMax: 100, setupsPerHostMax: 20, storeTopEveryMs: 1_000 };
+    const options = {
+      cidOctets: 8,
+      contextsMax: 1_000,
+      setupsMax: 100,
+      setupsPerHostMax: 20,
+      hellosPerSecondMax: 2_000,
+      storeTopEveryMs: 1_000,
+    };
     const all = { ...options, suites: Object.values(suites), idleMs: 30 * 86_400_000 };
     const server = new SecureServer(crypto, all, process.now());
     const keeper = between(secureKeeper("sim", store, commit));

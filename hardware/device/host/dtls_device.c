@@ -89,12 +89,13 @@ static void on_message(void *context, const uint8_t *message, size_t bytes) {
 
 static void on_change(void *context, mqttsn_dtls_result_t result) {
   static unsigned wrong_keys; /* in a row */
-  static const char *const words[] = {"open", "no answer", "wrong key or identity", "refused", "put out", "goodbye", "too long", "trouble"};
+  static const char *const words[] = {"open",    "no answer", "wrong key or identity", "refused",  "put out",
+                                      "goodbye", "too long",  "trouble",               "no memory"};
   (void)context;
   printf("dtls %s", words[result]);
   if (result == MQTTSN_DTLS_OK && dtls.has_cid) printf(", with a connection id");
   if (result == MQTTSN_DTLS_REFUSED) printf(" by alert %u", dtls.alert);
-  if (result == MQTTSN_DTLS_TROUBLE) printf(" -0x%04x", (unsigned)-dtls.library_error);
+  if (result == MQTTSN_DTLS_TROUBLE || result == MQTTSN_DTLS_NO_MEMORY) printf(" -0x%04x", (unsigned)-dtls.library_error);
   printf("\n");
   wrong_keys = result == MQTTSN_DTLS_WRONG_KEY ? wrong_keys + 1 : 0;
   if (wrong_keys == 2) exit(3); /* no accident: trying again changes nothing */

@@ -64,7 +64,8 @@ typedef enum {
   MQTTSN_DTLS_PUT_OUT,    /* what was agreed on was ended by the gateway: the key was taken away, or is another */
   MQTTSN_DTLS_GOODBYE,    /* … was ended by close_notify */
   MQTTSN_DTLS_TOO_LONG,   /* for MQTTSN_MESSAGE_BYTES or MQTTSN_DTLS_DATAGRAM_BYTES */
-  MQTTSN_DTLS_TROUBLE,    /* of mbed TLS itself (no memory, no random octets): `library_error` */
+  MQTTSN_DTLS_TROUBLE,    /* of mbed TLS itself (no random octets): `library_error` */
+  MQTTSN_DTLS_NO_MEMORY,  /* mbed TLS got less memory than it needs: give it more. `library_error` */
 } mqttsn_dtls_result_t;
 
 typedef struct {
@@ -89,8 +90,9 @@ typedef struct {
   mqttsn_dtls_state_t state; /* may be read */
   bool has_cid;              /* may be read when open: an address that changes does no harm */
   uint8_t alert;             /* may be read after MQTTSN_DTLS_REFUSED */
-  int library_error;         /* may be read after MQTTSN_DTLS_TROUBLE: mbed TLS's */
+  int library_error;         /* may be read after MQTTSN_DTLS_TROUBLE and NO_MEMORY: mbed TLS's */
   bool key_used;             /* in this handshake */
+  bool lacks_memory;         /* … so that what the key was used for may be wrong */
   bool heard;                /* since the handshake */
   uint8_t asked;             /* CONNECTs that left since something came */
   uint32_t now;

@@ -4,6 +4,10 @@
 
 #include "mqttsn_dtls.h"
 
+#include <mbedtls/cipher.h>
+#include <mbedtls/md.h>
+#include <mbedtls/platform.h>
+
 #if defined(MBEDTLS_USE_PSA_CRYPTO) || defined(MBEDTLS_SSL_PROTO_TLS1_3)
 #include <psa/crypto.h>
 #endif
@@ -34,9 +38,31 @@ static void note_key_use(mqttsn_dtls_t *dtls, const uint8_t *bytes, size_t count
   }
 }
 
+/* What mbed TLS needs for Finished: a copy of its hash, then a working space and an HMAC. It does not look whether it got the
+ * first, so that with too little memory its Finished is a wrong one, and silence follows as after a wrong key. */
+static bool has_memory(void) {
+  enum { WORKING_BYTES = 128 };
+  const mbedtls_md_info_t *sha256 = mbedtls_md_info_from_type(MBEDTLS_MD_SHA256);
+  mbedtls_md_context_t hash;
+  void *space;
+  bool is_enough;
+  mbedtls_md_init(&hash);
+  is_enough = mbedtls_md_setup(&hash, sha256, 0) == 0;
+  mbedtls_md_free(&hash);
+  space = mbedtls_calloc(1, WORKING_BYTES);
+  mbedtls_md_init(&hash);
+  is_enough = is_enough && space != NULL && mbedtls_md_setup(&hash, sha256, 1) == 0;
+  mbedtls_md_free(&hash);
+  mbedtls_free(space);
+  return is_enough;
+}
+
 static int on_library_send(void *context, const unsigned char *bytes, size_t count) {
   mqttsn_dtls_t *dtls = context;
-  if (dtls->state == MQTTSN_DTLS_SHAKING) note_key_use(dtls, bytes, count);
+  if (dtls->state == MQTTSN_DTLS_SHAKING) {
+    note_key_use(dtls, bytes, count);
+    if (dtls->key_used && !has_memory()) dtls->lacks_memory = true;
+  }
   dtls->config.send(dtls->config.context, bytes, count);
   return (int)count; /* one that is lost is repeated like any other */
 }
@@ -81,12 +107,34 @@ static void end(mqttsn_dtls_t *dtls, mqttsn_dtls_result_t result) {
   dtls->config.on_change(dtls->config.context, result);
 }
 
+static bool is_of_memory(int error) {
+  switch (error) {
+    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
+    case MBEDTLS_ERR_MD_ALLOC_FAILED:
+    case MBEDTLS_ERR_CIPHER_ALLOC_FAILED: return true;
+    default: return false;
+  }
+}
+
+/* The gateway's Finished is authentic and does not fit: it is our own hash that is wrong, for want of memory. */
+static bool is_wrong_hash(int error) {
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+  return error == MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE;
+#else
+  return error == MBEDTLS_ERR_SSL_BAD_HS_FINISHED;
+#endif
+}
+
+/* mbed TLS's memory is looked at as it is now: before `end`. */
 static void end_with(mqttsn_dtls_t *dtls, int error) {
+  bool was_open = dtls->state == MQTTSN_DTLS_OPEN;
+  bool lacked = !was_open && dtls->key_used && (dtls->lacks_memory || is_wrong_hash(error) || !has_memory());
   dtls->library_error = error;
-  if (error == MBEDTLS_ERR_SSL_TIMEOUT) end(dtls, dtls->key_used ? MQTTSN_DTLS_WRONG_KEY : MQTTSN_DTLS_NO_ANSWER);
+  if (lacked || is_of_memory(error)) end(dtls, MQTTSN_DTLS_NO_MEMORY);
+  else if (error == MBEDTLS_ERR_SSL_TIMEOUT) end(dtls, dtls->key_used ? MQTTSN_DTLS_WRONG_KEY : MQTTSN_DTLS_NO_ANSWER);
   else if (error == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) end(dtls, MQTTSN_DTLS_GOODBYE);
   else if (error != MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) end(dtls, MQTTSN_DTLS_TROUBLE);
-  else end(dtls, dtls->state == MQTTSN_DTLS_OPEN ? MQTTSN_DTLS_PUT_OUT : MQTTSN_DTLS_REFUSED);
+  else end(dtls, was_open ? MQTTSN_DTLS_PUT_OUT : MQTTSN_DTLS_REFUSED);
 }
 
 /* The form with a Length of three octets is no CONNECT's: a client id has 23 at most. */
@@ -100,7 +148,7 @@ static mqttsn_dtls_result_t write_message(mqttsn_dtls_t *dtls, const uint8_t *me
   }
   if (written == MBEDTLS_ERR_SSL_BAD_INPUT_DATA) return MQTTSN_DTLS_TOO_LONG;
   end_with(dtls, written);
-  return MQTTSN_DTLS_TROUBLE;
+  return is_of_memory(written) ? MQTTSN_DTLS_NO_MEMORY : MQTTSN_DTLS_TROUBLE;
 }
 
 static void opened(mqttsn_dtls_t *dtls) {
@@ -136,6 +184,7 @@ static void start(mqttsn_dtls_t *dtls) {
 #endif
   dtls->state = MQTTSN_DTLS_SHAKING;
   dtls->key_used = false;
+  dtls->lacks_memory = false;
   dtls->alert = 0;
   dtls->datagram = NULL;
   if (result != 0) end_with(dtls, result);
@@ -206,7 +255,8 @@ static mqttsn_dtls_result_t set_up(mqttsn_dtls_t *dtls) {
     dtls->config.identity = NULL;
   }
   dtls->library_error = result;
-  return result == 0 ? MQTTSN_DTLS_OK : MQTTSN_DTLS_TROUBLE;
+  if (result == 0) return MQTTSN_DTLS_OK;
+  return is_of_memory(result) ? MQTTSN_DTLS_NO_MEMORY : MQTTSN_DTLS_TROUBLE;
 }
 
 mqttsn_dtls_result_t mqttsn_dtls_init(mqttsn_dtls_t *dtls, const mqttsn_dtls_config_t *config, uint32_t now) {

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,24 +21,13 @@
 #include "central.h"
 #include "controller.h"
 #include "radio.h"
+#include "signals.h"
 #include "stream.h"
 
 static radio_t radio;
 static struct stream stream;
 static int gateway = -1;
 static bool is_line;
-static volatile sig_atomic_t ending, asked;
-
-static void on_end(int signal_number) {
-  (void)signal_number;
-  ending = 1;
-}
-
-static void on_ask(int signal_number) {
-  (void)signal_number;
-  asked = 1;
-}
-
 static uint32_t now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -96,14 +84,12 @@ static void report(void) {
 
 int main(int count, char **words) {
   radio_config_t config;
-  struct sigaction end = {.sa_handler = on_end}, ask = {.sa_handler = on_ask};
   int controller;
   if (count != 3 && count != 4) {
     fprintf(stderr, "usage: radio SOCKET GATEWAY PORT | radio SOCKET LINE\n");
     return 2;
   }
-  sigaction(SIGTERM, &end, NULL);
-  sigaction(SIGUSR1, &ask, NULL);
+  signals_catch();
   is_line = count == 3;
   gateway = is_line ? open_line(words[2]) : open_udp(words[2], words[3]);
   controller = controller_open(words[1]);
@@ -120,12 +106,11 @@ int main(int count, char **words) {
   config.up = up;
   radio_init(&radio, &config);
   central_start(&radio);
-  while (!ending) {
+  while (!signals_ending) {
     struct pollfd ready[2] = {{.fd = controller, .events = POLLIN}, {.fd = gateway, .events = POLLIN}};
     int events = poll(ready, 2, RADIO_TICK_MS);
     central_poll(now_ms());
-    if (asked) {
-      asked = 0;
+    if (signals_asked()) {
       report();
     }
     if (events > 0 && ready[0].revents != 0 && !controller_read(central_event, central_data)) return 1;

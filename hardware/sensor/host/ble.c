@@ -15,11 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../app/board.h"
 #include "../app/sensor.h"
+#include "pc.h"
 #include "mqttsn_framing.h"
 
 enum { MTU_MIN = 23, MTU_HEAD = 3 };
@@ -28,12 +28,6 @@ static sensor_t sensor;
 static size_t piece_bytes_max = MTU_MIN - MTU_HEAD;
 static mqttsn_framing_t framing;
 static uint8_t assembly[1024];
-
-static uint32_t now_ms(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint32_t)(time.tv_sec * 1000 + time.tv_nsec / 1000000);
-}
 
 /* A message in notifications of at most MTU - 3 octets. */
 void board_send(const uint8_t *message, size_t bytes, bool to_everybody) {
@@ -48,23 +42,13 @@ void board_send(const uint8_t *message, size_t bytes, bool to_everybody) {
 
 void board_gateway_is_sender(void) {}
 
-void board_radio(bool on) { printf("radio %s\n", on ? "on" : "off"); }
-
-bool board_measure(int16_t *centidegrees) {
-  static int16_t warming = 2137;
-  *centidegrees = warming++;
-  return true;
-}
-
-void board_led(bool on) { printf("led %s\n", on ? "on" : "off"); }
-
 static void on_message(void *context, const uint8_t *message, size_t bytes) {
   (void)context;
-  sensor_receive(&sensor, message, bytes, now_ms());
+  sensor_receive(&sensor, message, bytes, pc_millis());
 }
 
 static void on_line(char *line) {
-  uint32_t now = now_ms();
+  uint32_t now = pc_millis();
   if (strncmp(line, "up ", 3) == 0) {
     int mtu = atoi(line + 3);
     piece_bytes_max = (size_t)(mtu < MTU_MIN ? MTU_MIN : mtu) - MTU_HEAD;
@@ -97,10 +81,10 @@ int main(int argc, char **argv) {
   config.sleeps = argc > 3 && strcmp(argv[3], "sleeps") == 0;
   config.seed = (uint32_t)getpid();
   mqttsn_framing_init(&framing, assembly, sizeof assembly, 8000);
-  sensor_start(&sensor, &config, now_ms());
+  sensor_start(&sensor, &config, pc_millis());
   for (;;) {
     struct pollfd ready = {.fd = 0, .events = POLLIN};
-    uint32_t wait = sensor_wait(&sensor, now_ms());
+    uint32_t wait = sensor_wait(&sensor, pc_millis());
     if (poll(&ready, 1, wait > 1000 ? 1000 : (int)wait) > 0) {
       ssize_t bytes = read(0, text + count, sizeof text - 1 - count);
       char *end;
@@ -112,10 +96,10 @@ int main(int argc, char **argv) {
         on_line(text);
         count -= (size_t)(end + 1 - text);
         memmove(text, end + 1, count + 1);
-        sensor_poll(&sensor, now_ms());
+        sensor_poll(&sensor, pc_millis());
       }
       if (count == sizeof text - 1) count = 0; /* no line is that long */
     }
-    sensor_poll(&sensor, now_ms());
+    sensor_poll(&sensor, pc_millis());
   }
 }

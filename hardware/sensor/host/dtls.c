@@ -9,43 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../app/board.h"
 #include "../app/secure_link.h"
 #include "../app/sensor.h"
+#include "pc.h"
 
 static sensor_t sensor;
-static bool radio_is_on;
-
-static uint32_t now_ms(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint32_t)(time.tv_sec * 1000 + time.tv_nsec / 1000000);
-}
 
 void board_send(const uint8_t *message, size_t bytes, bool to_everybody) {
-  if (radio_is_on && !to_everybody) secure_link_send(message, bytes);
+  if (pc_radio_is_on() && !to_everybody) secure_link_send(message, bytes);
 }
 
 void board_gateway_is_sender(void) {}
 
-void board_radio(bool on) {
-  radio_is_on = on;
-  printf("radio %s\n", on ? "on" : "off");
-}
-
-bool board_measure(int16_t *centidegrees) {
-  static int16_t warming = 2137;
-  *centidegrees = warming++;
-  return true;
-}
-
-void board_led(bool on) { printf("led %s\n", on ? "on" : "off"); }
-
 static void on_message(const uint8_t *message, size_t bytes) {
-  if (radio_is_on) sensor_receive(&sensor, message, bytes, now_ms());
+  if (pc_radio_is_on()) sensor_receive(&sensor, message, bytes, pc_millis());
 }
 
 /* The sensor itself goes on trying, less and less often. */
@@ -63,7 +43,7 @@ static int on_random(void *context, unsigned char *to, size_t count) {
 int main(int argc, char **argv) {
   char key[130] = "";
   sensor_config_t config = {.retry_seconds = 2};
-  secure_link_config_t link = {.key = key, .now = now_ms, .random = on_random, .on_message = on_message, .on_change = on_change};
+  secure_link_config_t link = {.key = key, .now = pc_millis, .random = on_random, .on_message = on_message, .on_change = on_change};
   FILE *file = argc > 5 ? fopen(argv[2], "r") : NULL;
   if (file == NULL || fscanf(file, "%129s", key) != 1 || strlen(argv[1]) > SENSOR_ID_BYTES_MAX) {
     fprintf(stderr, "sensor-dtls ID KEY-FILE GATEWAY PORT INTERVAL [sleeps]\n");
@@ -77,13 +57,13 @@ int main(int argc, char **argv) {
   config.interval_seconds = (uint16_t)atoi(argv[5]);
   config.sleeps = argc > 6;
   if (on_random(NULL, (unsigned char *)&config.seed, sizeof config.seed) != 0 || !secure_link_open(&link)) return 1;
-  sensor_start(&sensor, &config, now_ms());
+  sensor_start(&sensor, &config, pc_millis());
   for (;;) {
     uint32_t wait;
-    sensor_link(&sensor, radio_is_on, now_ms()); /* this radio is on at once */
-    sensor_poll(&sensor, now_ms());
-    sensor_link(&sensor, radio_is_on, now_ms());
-    wait = sensor_wait(&sensor, now_ms());
+    sensor_link(&sensor, pc_radio_is_on(), pc_millis()); /* this radio is on at once */
+    sensor_poll(&sensor, pc_millis());
+    sensor_link(&sensor, pc_radio_is_on(), pc_millis());
+    wait = sensor_wait(&sensor, pc_millis());
     secure_link_wait(wait > 1000 ? 1000 : wait);
   }
 }

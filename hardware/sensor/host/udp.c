@@ -11,44 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../app/board.h"
 #include "../app/sensor.h"
+#include "pc.h"
 
 static sensor_t sensor;
 static int udp;
 static struct sockaddr_in gateway;
 static struct sockaddr_in everybody;
 static struct sockaddr_in sender;
-static bool radio_is_on;
-
-static uint32_t now_ms(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint32_t)(time.tv_sec * 1000 + time.tv_nsec / 1000000);
-}
 
 void board_send(const uint8_t *message, size_t bytes, bool to_everybody) {
   const struct sockaddr_in *to = to_everybody ? &everybody : &gateway;
-  if (radio_is_on) (void)sendto(udp, message, bytes, 0, (const struct sockaddr *)to, sizeof *to);
+  if (pc_radio_is_on()) (void)sendto(udp, message, bytes, 0, (const struct sockaddr *)to, sizeof *to);
 }
 
 void board_gateway_is_sender(void) { gateway = sender; }
-
-void board_radio(bool on) {
-  radio_is_on = on;
-  printf("radio %s\n", on ? "on" : "off");
-}
-
-bool board_measure(int16_t *centidegrees) {
-  static int16_t warming = 2137;
-  *centidegrees = warming++;
-  return true;
-}
-
-void board_led(bool on) { printf("led %s\n", on ? "on" : "off"); }
 
 static bool has(int argc, char **argv, const char *word) {
   for (int i = 5; i < argc; i++) {
@@ -75,19 +55,19 @@ int main(int argc, char **argv) {
   config.sleeps = has(argc, argv, "sleeps");
   config.searches = has(argc, argv, "searches");
   config.seed = (uint32_t)getpid();
-  sensor_start(&sensor, &config, now_ms());
+  sensor_start(&sensor, &config, pc_millis());
   for (;;) {
     struct pollfd ready = {.fd = udp, .events = POLLIN};
     uint32_t wait;
-    sensor_link(&sensor, radio_is_on, now_ms()); /* this radio is on at once */
-    sensor_poll(&sensor, now_ms());
-    sensor_link(&sensor, radio_is_on, now_ms());
-    wait = sensor_wait(&sensor, now_ms());
+    sensor_link(&sensor, pc_radio_is_on(), pc_millis()); /* this radio is on at once */
+    sensor_poll(&sensor, pc_millis());
+    sensor_link(&sensor, pc_radio_is_on(), pc_millis());
+    wait = sensor_wait(&sensor, pc_millis());
     if (poll(&ready, 1, wait > 1000 ? 1000 : (int)wait) > 0) {
       uint8_t datagram[1500];
       socklen_t from_bytes = sizeof sender;
       ssize_t bytes = recvfrom(udp, datagram, sizeof datagram, 0, (struct sockaddr *)&sender, &from_bytes);
-      if (bytes > 0 && radio_is_on) sensor_receive(&sensor, datagram, (size_t)bytes, now_ms());
+      if (bytes > 0 && pc_radio_is_on()) sensor_receive(&sensor, datagram, (size_t)bytes, pc_millis());
     }
   }
 }

@@ -171,7 +171,7 @@ export function disconnect(handle: number): Buffer {
   return command(opcodes.disconnect, Buffer.of(handle & 0xff, handle >> 8, authenticationFailure));
 }
 
-/** `key` with the high octet first, `random` as it came on the air. [4.E.7.8.24] */
+/** `key` with the high octet first, `random` as it was received. [4.E.7.8.24] */
 export function startEncryption(
   handle: number,
   { key, random, diversifier }: { readonly key: Uint8Array; readonly random: Uint8Array; readonly diversifier: number },

@@ -51,7 +51,8 @@ export class DtlsTransport implements Transport {
     this.#timers = timers;
     this.#udp = udp ?? new UdpTransport(udpOptions.parse({ type: "udp", name, host, port, receiveBufferBytes }));
     const spoken = options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]);
-    const setups = { setupsMax: options.handshakesMax, setupsPerHostMax: options.handshakesPerHostMax };
+    const { handshakesMax, handshakesPerHostMax, hellosPerSecondMax } = options;
+    const setups = { setupsMax: handshakesMax, setupsPerHostMax: handshakesPerHostMax, hellosPerSecondMax };
     const idleMs = options.idleDays * dayMs;
     const credentials = () => this.#certificates?.credentials;
     const all = { suites: spoken, credentials, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };

@@ -108,6 +108,14 @@ export const dtlsOptions = z.strictObject({
     .default(1_000)
     .describe("Handshakes under way. Beyond: new ones are not answered."),
   handshakesPerHostMax: z.int().min(1).max(100_000).default(20).describe("Of those, from one address."),
+  hellosPerSecondMax: z
+    .int()
+    .min(10)
+    .max(1_000_000)
+    .default(2_000)
+    .describe(
+      "Handshakes that may begin a second, and those that may go on. Beyond: dropped and counted, so that a flood costs devices that are in nothing; a device that begins repeats itself.",
+    ),
   idleDays: z
     .number()
     .min(0.01)

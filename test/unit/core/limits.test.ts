@@ -111,6 +111,26 @@ describe("who takes no notice", () => {
     expect(bench.core.session("c1")?.view.state).toBe("active");
   });
 
+  test("costs nobody else an answer, and itself no more than its refusals: 10,000 messages, each beyond its limit", () => {
+    const bench = gateway({ upPerSecond: 1, upBurst: 1, refusalsMax: 50, quarantineSeconds: 60 }).connected();
+    bench.connected({ clientId: "d1" }, elsewhere);
+    const { packetId } = bench.client(reading(1)).effect("publish");
+    bench.link().acks("puback", packetId);
+    const before = { sizes: bench.core.sizes, buffered: { ...bench.core.counters.buffered } };
+    const answers = { congestion: 0, none: 0 };
+    for (let i = 0; i < 10_000; i++) {
+      const { effects, sent } = bench.client(reading(2 + i));
+      if (sent.length > 0) answers.congestion++;
+      else if (effects.length === 0) answers.none++;
+      if (i % 1_000 !== 0) continue;
+      const other = bench.client(reading(1 + i), elsewhere).effect("publish");
+      bench.link("d1").acks("puback", other.packetId).gets("PUBACK");
+    }
+    expect(answers).toEqual({ congestion: 50, none: 9_950 });
+    expect(bench.core.counters.dropped).toMatchObject({ "over-limit": 50, quarantined: 9_950 });
+    expect({ sizes: bench.core.sizes, buffered: { ...bench.core.counters.buffered } }).toEqual(before);
+  });
+
   test("does not get out of it with a CONNECT, from anywhere", () => {
     const { bench } = wild();
     for (const peer of [here, elsewhere]) {

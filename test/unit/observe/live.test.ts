@@ -147,6 +147,9 @@ test("the hour is told in messages per second; a clock that was set back draws n
   expect(totals.perSecond().at.every((when, i, all) => i === 0 || when > (all[i - 1] ?? 0))).toBe(true);
 });
 
+const publishOf = (data: Uint8Array) =>
+  encode({ type: "PUBLISH", dup: false, qos: 0, retain: false, topicIdType: "normal", topicId: 1, msgId: 0, data });
+
 test("a value that is known only when somebody looks is shown all the same", () => {
   let answer: string | undefined;
   const looked = new Live(
@@ -155,16 +158,7 @@ test("a value that is known only when somebody looks is shown all the same", () 
     () => answer,
   );
   const watch = looked.watch({ datagrams: "all", ...sees });
-  const head = {
-    type: "PUBLISH",
-    dup: false,
-    qos: 0,
-    retain: false,
-    topicIdType: "normal",
-    topicId: 1,
-    msgId: 0,
-  } as const;
-  looked.tap?.("in", peer, encode({ ...head, data: Uint8Array.of(43) }));
+  looked.tap?.("in", peer, publishOf(Uint8Array.of(43)));
   answer = '{"temperature":21.5}';
   expect(watch.take()?.datagrams[0]?.words?.at(-1)).toBe('value: {"temperature":21.5}');
 });
@@ -177,17 +171,8 @@ test("a payload that a declaration is for is shown as what it says, to who sees 
   const looked = new Live(names, () => 5, shownBy(payloads));
   const watch = looked.watch({ datagrams: "all", ...sees });
   const hidden = looked.watch({ datagrams: "all", ...sees, seesPayloads: false });
-  const message = {
-    type: "PUBLISH",
-    dup: false,
-    qos: 0,
-    retain: false,
-    topicIdType: "normal",
-    topicId: 1,
-    msgId: 0,
-  } as const;
-  looked.tap?.("in", peer, encode({ ...message, data: Uint8Array.of(43) }));
-  looked.tap?.("in", peer, encode({ ...message, data: Uint8Array.of(43, 1) })); // does not fit
+  looked.tap?.("in", peer, publishOf(Uint8Array.of(43)));
+  looked.tap?.("in", peer, publishOf(Uint8Array.of(43, 1))); // does not fit
   const [fits, unfit] = watch.take()?.datagrams ?? [];
   expect(fits?.words?.at(-1)).toBe('value: {"temperature":21.5}');
   expect(unfit?.words?.join()).not.toContain("value");

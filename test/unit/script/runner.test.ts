@@ -1,32 +1,13 @@
 /** The watch over the process in which scripts run, with processes that only pretend, and time that is moved. */
-import { EventEmitter } from "node:events";
 import { describe, expect, test } from "vitest";
-import type { ChildCommand, ChildReport } from "../../../src/script/child-words.ts";
+import type { ChildCommand } from "../../../src/script/child-words.ts";
 import type { Answer, Question } from "../../../src/script/question.ts";
-import { ScriptRunner, type Spawned, waitingMax } from "../../../src/script/runner.ts";
+import { ScriptRunner, waitingMax } from "../../../src/script/runner.ts";
+import type { Spawned } from "../../../src/watched-child.ts";
+import { FakeChild } from "../../helpers/fake-child.ts";
 import { ScriptedTimers } from "../../helpers/scripted-central.ts";
 
-class FakeChild extends EventEmitter {
-  connected = true;
-  readonly pid = 1;
-  readonly stderr = null;
-  readonly signals: string[] = [];
-  readonly sent: ChildCommand[] = [];
-
-  send(message: ChildCommand): boolean {
-    this.sent.push(message);
-    return true;
-  }
-
-  kill(signal: string): boolean {
-    this.signals.push(signal);
-    return true;
-  }
-
-  says(report: ChildReport | { is: "rubbish" }): void {
-    this.emit("message", report);
-  }
-
+class ScriptChild extends FakeChild<ChildCommand> {
   /** The question that was asked last. */
   get asked(): Extract<ChildCommand, { do: "ask" }> {
     const last = this.sent.at(-1);
@@ -50,7 +31,7 @@ const scripts = [{ file: "a.js", text: "" }];
 
 function bench() {
   const timers = new ScriptedTimers();
-  const children: FakeChild[] = [];
+  const children: ScriptChild[] = [];
   const told: string[] = [];
   const limits = { runMs: 50, memoryBytes: 2 ** 24 };
   const runner = new ScriptRunner(
@@ -58,7 +39,7 @@ function bench() {
     timers,
     (_level, say) => told.push(say),
     () => {
-      const child = new FakeChild();
+      const child = new ScriptChild();
       children.push(child);
       return child as unknown as Spawned;
     },
@@ -90,7 +71,7 @@ function bench() {
 }
 
 const refused = (why: string) => ({ is: "unfit", why: `a.js was not asked: ${why}` });
-const named = (child: FakeChild) => child.asked.question.variables["name"];
+const named = (child: ScriptChild) => child.asked.question.variables["name"];
 
 describe("asking", () => {
   test("one question at a time, in order", () => {
@@ -233,10 +214,10 @@ describe("the process", () => {
 
   test("one that dies answers for all that waits, and so does one that talks nonsense", () => {
     for (const trouble of [
-      (child: FakeChild) => child.emit("exit", 1, null),
-      (child: FakeChild) => child.emit("error", new Error("no memory")),
-      (child: FakeChild) => child.says({ is: "rubbish" }),
-      (child: FakeChild) => child.says({ is: "answered", id: 99, answer: made }),
+      (child: ScriptChild) => child.emit("exit", 1, null),
+      (child: ScriptChild) => child.emit("error", new Error("no memory")),
+      (child: ScriptChild) => child.says({ is: "rubbish" }),
+      (child: ScriptChild) => child.says({ is: "answered", id: 99, answer: made }),
     ]) {
       const { child, answers, ask, begun } = bench();
       begun();

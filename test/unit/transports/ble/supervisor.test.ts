@@ -1,36 +1,12 @@
 /** The watch over the process that has the adapter, with processes that only pretend, and time that is moved. */
-import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
 import type { CentralEvent, ChildReport } from "../../../../src/transports/ble/central.ts";
 import { bleOptions } from "../../../../src/transports/ble/options.ts";
-import { type Spawned, Supervisor } from "../../../../src/transports/ble/supervisor.ts";
+import { Supervisor } from "../../../../src/transports/ble/supervisor.ts";
 import { supervisorOptions } from "../../../../src/transports/ble/supervisor-options.ts";
+import type { Spawned } from "../../../../src/watched-child.ts";
+import { FakeChild } from "../../../helpers/fake-child.ts";
 import { ScriptedTimers } from "../../../helpers/scripted-central.ts";
-
-class FakeChild extends EventEmitter {
-  connected = true;
-  readonly pid = 1;
-  readonly stderr = null;
-  readonly stdout = null;
-  readonly signals: string[] = [];
-  readonly sent: unknown[] = [];
-  takes = true;
-
-  send(message: unknown, done?: unknown): boolean {
-    this.sent.push(message);
-    if (this.takes && typeof done === "function") done(null);
-    return true;
-  }
-
-  kill(signal: string): boolean {
-    this.signals.push(signal);
-    return true;
-  }
-
-  says(report: ChildReport): void {
-    this.emit("message", report);
-  }
-}
 
 const ready: ChildReport = { is: "ready", adapter: "a", driver: "d" };
 const alive = (more: Partial<Extract<ChildReport, { is: "alive" }>> = {}): ChildReport => ({

@@ -1,0 +1,17 @@
+/* Signals of a program that runs until it is told to end: SIGTERM and SIGINT end it, SIGUSR1 asks what it has counted. */
+#ifndef SIGNALS_H
+#define SIGNALS_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* To end. */
+extern volatile sig_atomic_t signals_ending;
+
+/* From now on; a system call that waits is interrupted. */
+void signals_catch(void);
+
+/* Was SIGUSR1 sent since the last call? */
+bool signals_asked(void);
+
+#endif

@@ -1,0 +1,35 @@
+/**
+ * How many ClientHellos are looked at. A cookie costs two or three times what an opened record costs, and anybody may ask for one: without
+ * a limit a flood of hellos takes the time of devices that have a context. Those with a cookie are counted apart, so that a flood without
+ * one does not keep out who has answered. What is beyond costs a comparison, and is said again by its client: after a second, two, four.
+ * [RFC 6347 4.2.4]
+ */
+import type { Instant } from "./messages.ts";
+
+/** At once: what so many ms allow. */
+const burstMs = 100;
+
+export class HelloBudget {
+  readonly #perMs: number;
+  readonly #most: number;
+  #left: number;
+  #at: Instant;
+
+  constructor(perSecond: number, now: Instant) {
+    this.#perMs = perSecond / 1_000;
+    this.#most = Math.max(1, this.#perMs * burstMs);
+    this.#left = this.#most;
+    this.#at = now;
+  }
+
+  /** One more; false: it is beyond. */
+  take(now: Instant): boolean {
+    if (now > this.#at) {
+      this.#left = Math.min(this.#most, this.#left + (now - this.#at) * this.#perMs);
+      this.#at = now;
+    }
+    if (this.#left < 1) return false;
+    this.#left--;
+    return true;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Keeps a child process running: one that ends is followed by the next after a pause, which doubles while none comes to work. Its owner
+ * says what it expects of the process, and ends one that does not do it. Nothing here waits for a process but `close`.
+ */
+import type { ChildProcess } from "node:child_process";
+import type { Timers } from "./transports/timers.ts";
+
+/** The part of a child process that is used. */
+export type Spawned = Pick<ChildProcess, "pid" | "on" | "send" | "kill" | "connected" | "stderr"> &
+  Partial<Pick<ChildProcess, "stdout">>;
+
+export interface WatchedChildOptions {
+  readonly timers: Timers;
+  readonly spawn: () => Spawned;
+  /** Before a process is followed by the next: at first, and at most. */
+  readonly firstPauseMs: number;
+  readonly pauseMsMax: number;
+}
+
+export interface Gone {
+  /** For a sentence: "it got SIGKILL", with the last line that the process wrote. */
+  readonly why: string;
+  /** It did not answer. */
+  readonly isHung: boolean;
+  /** The next one begins after so long. */
+  readonly pauseMs: number;
+}
+
+export interface ChildEvents {
+  /** A process was begun. */
+  began(): void;
+  /** What the process of now said; nothing of an earlier one. */
+  said(message: unknown): void;
+  /** It ended, or was ended. Not called after `close`. */
+  gone(gone: Gone): void;
+}
+
+/** A process that worked for so long is followed by the next without a longer pause. */
+const worksMs = 60_000;
+/** Between SIGTERM and SIGKILL. */
+const closeMs = 2_000;
+/** Of what it writes to standard output and standard error, the last octets. */
+const wordsMax = 2_000;
+const reasonMax = 200;
+
+export class WatchedChild {
+  readonly #options: WatchedChildOptions;
+  readonly #events: ChildEvents;
+  #child: Spawned | undefined;
+  #startedAt = 0;
+  #isReady = false;
+  #pauseMs: number;
+  #restarts = 0;
+  #lastWords = "";
+  #stopPause: (() => void) | undefined;
+  #onGone: (() => void) | undefined;
+  #closed = false;
+
+  constructor(options: WatchedChildOptions, events: ChildEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#pauseMs = options.firstPauseMs;
+  }
+
+  /** Undefined: there is none now. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  get isThere(): boolean {
+    return this.#child !== undefined;
+  }
+
+  /** When the process of now, or the last one, was begun. */
+  get startedAt(): number {
+    return this.#startedAt;
+  }
+
+  /** Processes that ended by themselves, or were ended. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  begin(): void {
+    if (this.#closed) return;
+    this.#isReady = false;
+    this.#lastWords = "";
+    this.#startedAt = this.#options.timers.now();
+    const child = this.#options.spawn();
+    this.#child = child;
+    child.on("message", (said) => {
+      if (child === this.#child) this.#events.said(said);
+    });
+    child.on("error", (error) => this.#onExit(child, error.message));
+    child.on("exit", (code, signal) => this.#onExit(child, signal ? `it got ${signal}` : `it exited with ${code}`));
+    const keepWords = (text: Buffer) => {
+      this.#lastWords = (this.#lastWords + text.toString("utf8")).slice(-wordsMax);
+    };
+    child.stderr?.on("data", keepWords);
+    child.stdout?.on("data", keepWords);
+    this.#events.began();
+  }
+
+  /** It has come to work: if it goes on for a minute, the pause behind it is a short one. */
+  ready(): void {
+    this.#isReady = true;
+  }
+
+  /** False: there is no process that hears it. `taken` is called when the process of now has taken it from the pipe. */
+  send(message: Parameters<Spawned["send"]>[0], taken?: () => void): boolean {
+    const child = this.#child;
+    if (!child?.connected) return false;
+    child.send(message, () => {
+      if (child === this.#child) taken?.();
+    });
+    return true;
+  }
+
+  /** Ends the process: it is not waited for, what it still says is not heard. Without effect where there is none. */
+  end(why: string, isHung = false): void {
+    const child = this.#child;
+    if (!child) return;
+    child.kill("SIGKILL");
+    this.#gone(why, isHung);
+  }
+
+  /** The same, where it worked and would not for much longer: no reason to wait long with the next one. */
+  renew(why: string): void {
+    this.#pauseMs = this.#options.firstPauseMs;
+    this.end(why);
+  }
+
+  /** SIGTERM, then SIGKILL; answers when the process is gone. None is begun any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopPause?.();
+    const child = this.#child;
+    if (!child) return;
+    const gone = new Promise<void>((resolve) => {
+      this.#onGone = resolve;
+    });
+    child.kill("SIGTERM");
+    const stopWaiting = this.#options.timers.after(closeMs, () => child.kill("SIGKILL"));
+    await gone;
+    stopWaiting();
+  }
+
+  #onExit(child: Spawned, why: string): void {
+    if (child === this.#child) {
+      const words = this.#lastWords.trim().split("\n").at(-1) ?? "";
+      this.#gone(words === "" ? why : `${why}: ${words.slice(0, reasonMax)}`, false);
+    }
+    this.#onGone?.();
+  }
+
+  #gone(why: string, isHung: boolean): void {
+    const { timers, firstPauseMs, pauseMsMax } = this.#options;
+    const worked = this.#isReady && timers.now() - this.#startedAt >= worksMs;
+    this.#child = undefined;
+    this.#isReady = false;
+    if (this.#closed) return;
+    this.#restarts++;
+    const pauseMs = worked ? firstPauseMs : this.#pauseMs;
+    this.#pauseMs = Math.min(pauseMs * 2, pauseMsMax);
+    this.#stopPause = timers.after(pauseMs, () => this.begin());
+    this.#events.gone({ why, isHung, pauseMs });
+  }
+}
+
+/** The file of a child, by its place in src. Run from its source, as tests do, the gateway takes the built one: Node 20 reads no TypeScript. */
+export function childFile(place: string): URL {
+  return new URL(import.meta.url.endsWith(".ts") ? `../dist/${place}` : `./${place}`, import.meta.url);
+}
