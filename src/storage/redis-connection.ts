@@ -3,6 +3,7 @@
  * not have it.
  */
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import type { Redis } from "ioredis";
 import { GatewayError } from "../errors.ts";
 import type { RedisOptions } from "./options.ts";
@@ -62,7 +63,8 @@ export class RedisConnection {
       ...(password !== undefined && { password }),
       ...(protocol === "rediss:" && {
         tls: {
-          servername: tls?.serverName ?? host,
+          // An address is verified as well, and is no name to ask for. [RFC 6066 3]
+          ...(isIP(tls?.serverName ?? host) === 0 && { servername: tls?.serverName ?? host }),
           ...(tls?.ca !== undefined && { ca: file(tls.ca) }),
           ...(tls?.cert !== undefined && { cert: file(tls.cert) }),
           ...(tls?.key !== undefined && { key: file(tls.key) }),
@@ -83,7 +85,7 @@ export class RedisConnection {
       return connection;
     } catch (error) {
       redis.disconnect();
-      throw new Error(connection.#lastError || messageOf(error));
+      throw new Error(inWords(connection.#lastError || messageOf(error), options));
     }
   }
 
@@ -175,6 +177,26 @@ async function loadPackage(): Promise<Pick<typeof import("ioredis"), "Redis">> {
     const say = 'store.kind "redis" needs the package ioredis, which is not installed; type: npm install ioredis';
     throw new GatewayError("ERR_STORE_OPEN", { package: "ioredis" }, { cause, say });
   }
+}
+
+/** What Node and OpenSSL say of a connection that could not be made, and what to look at. */
+function inWords(why: string, { url, tls }: RedisOptions): string {
+  if (/altnames/.test(why))
+    return `the server's certificate is for another name (${why}): see store.redis.url and store.redis.tls.serverName`;
+  if (/certificate has expired|not yet valid/.test(why))
+    return `the server's certificate is not valid now (${why}): renew it, or set the clock of this machine`;
+  if (/certificate required|alert (bad|unknown|handshake|certificate)/i.test(why)) return wantsOurs(why);
+  if (/certificate|self.signed/i.test(why))
+    return `the server's certificate is not trusted (${why}): name the authority that signed it in store.redis.tls.ca`;
+  if (!/ECONNRESET|EPIPE|Connection is closed/.test(why)) return why;
+  if (!url.startsWith("rediss:"))
+    return `the server closed the connection (${why}): if it speaks TLS, type rediss:// in store.redis.url`;
+  // With TLS 1.3 it says why behind what it has closed already.
+  return tls?.cert === undefined ? wantsOurs(why) : why;
+}
+
+function wantsOurs(why: string): string {
+  return `the server closed the connection (${why}): if it wants to see who connects, see store.redis.tls.cert and store.redis.tls.key`;
 }
 
 function asBuffer(octets: Uint8Array): Buffer {

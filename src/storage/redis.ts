@@ -380,7 +380,7 @@ export class RedisStore implements Store {
     if (cause instanceof GatewayError) return cause;
     const why = messageOf(cause);
     const isRefused =
-      /^(WRONGPASS|NOAUTH|NOPERM|ERR Client sent AUTH|MOVED|ERR invalid DB)|certificate|self.signed/i.test(why);
+      /^(WRONGPASS|NOAUTH|NOPERM|ERR Client sent AUTH|MOVED|ERR invalid DB)|the server's certificate is/i.test(why);
     const say = `the store at ${this.#place} cannot be opened: ${why}`;
     // What may pass is waited for, as a full disk is.
     const details = { place: this.#place, ailment: isRefused ? "rights" : "disk" };

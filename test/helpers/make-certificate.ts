@@ -30,6 +30,8 @@ export interface Wanted {
   readonly curve?: "prime256v1" | "secp384r1";
   readonly uses?: readonly ("client" | "server")[];
   readonly dnsNames?: readonly string[];
+  /** IPv4. */
+  readonly addresses?: readonly string[];
   /** Not the one whose name and certificate it bears. */
   readonly signedBy?: KeyObject;
 }
@@ -54,12 +56,14 @@ let serial = 1;
 export function makeCertificate(wanted: Wanted): Made {
   const { name, by, from = "2020-01-01T00:00:00", to = "2040-01-01T00:00:00", isAuthority = false } = wanted;
   const pair = generateKeyPairSync("ec", { namedCurve: wanted.curve ?? "prime256v1" });
+  const names = [
+    ...(wanted.dnsNames ?? []).map((each) => der(0x82, Buffer.from(each))),
+    ...(wanted.addresses ?? []).map((each) => der(0x87, Uint8Array.from(each.split("."), Number))),
+  ];
   const extensions = [
     ...(isAuthority ? [extension("551d13", sequence(der(1, Uint8Array.of(0xff))))] : []),
     ...(wanted.uses ? [extension("551d25", sequence(...wanted.uses.map((use) => oid(useOids[use]))))] : []),
-    ...(wanted.dnsNames
-      ? [extension("551d11", sequence(...wanted.dnsNames.map((each) => der(0x82, Buffer.from(each)))))]
-      : []),
+    ...(names.length > 0 ? [extension("551d11", sequence(...names))] : []),
   ];
   const toSign = sequence(
     der(0xa0, der(2, Uint8Array.of(2))),

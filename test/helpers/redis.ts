@@ -41,15 +41,20 @@ export class RedisServer {
     }
   }
 
+  /** With `tls-cert-file` among its settings it speaks nothing but TLS. */
+  get #isTls(): boolean {
+    return this.#settings["tls-cert-file"] !== undefined;
+  }
+
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`;
+    return this.#isTls ? `rediss://localhost:${this.port}` : `redis://127.0.0.1:${this.port}`;
   }
 
   async start(): Promise<void> {
     const { path, libraries } = this.#program;
     const env = libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: libraries };
     const settings = {
-      port: String(this.port),
+      ...(this.#isTls ? { port: "0", "tls-port": String(this.port) } : { port: String(this.port) }),
       bind: "127.0.0.1",
       dir: this.folder,
       save: "",
