@@ -331,9 +331,7 @@ export const commands = {
     isPayloads: true,
     run: (operator) => {
       const octets = operator.backup();
-      return octets
-        ? done(octets)
-        : { kind: "not-possible", say: "only a store on disk can be backed up here (store.kind)" };
+      return octets ? done(octets) : { kind: "not-possible", say: "a store in memory keeps nothing (store.kind)" };
     },
   }),
   capture: stream({

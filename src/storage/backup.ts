@@ -3,6 +3,7 @@
  *
  * A line of JSON that says what it is; then for each record the lengths of key (2) and value (4), key and value; a
  * record without a key ends it, followed by SHA-256 over all before. Nothing is restored from a file that is not whole.
+ * An empty value takes back what came before under its key: it went while the backup was made (`redis-export.ts`).
  */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
@@ -11,8 +12,9 @@ import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import type { Change } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
-import { decodeRecord } from "./encoding.ts";
-import { isForBackup, isOfStoreItself } from "./keys.ts";
+import { type Decoded, decodeRecord } from "./encoding.ts";
+import { isForBackup, isOfStoreItself, nameOf, type RecordName } from "./keys.ts";
+import type { Operation } from "./opening.ts";
 import { dropCopy } from "./place.ts";
 import type { Store } from "./store.ts";
 
@@ -85,10 +87,10 @@ export async function restoreBackup(
   if (existsSync(place)) await closeToOthers(place);
   const fresh = `${place}.restored-${process.pid}`;
   const database = new ClassicLevel<string, Uint8Array>(fresh, { valueEncoding: "view", errorIfExists: true });
-  let batch: { type: "put"; key: string; value: Uint8Array }[] = [];
+  let batch: Operation[] = [];
   for await (const [key, value] of backupRecords(file)) {
     if (!isForBackup(key)) continue;
-    batch.push({ type: "put", key, value });
+    batch.push(value.byteLength === 0 ? { type: "del", key } : { type: "put", key, value });
     progress(++written, records);
     if (batch.length < 1_000) continue;
     await database.batch(batch);
@@ -117,7 +119,7 @@ export async function restoreInto(
 ): Promise<{ records: number; leftOut: readonly string[] }> {
   let total = 0;
   for await (const [key, value] of backupRecords(file)) {
-    const found = isForBackup(key) && !isOfStoreItself(key) ? decodeRecord(key, value) : undefined;
+    const found = decodedFor(key, value);
     if (found?.is === "wrong")
       throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is none: ${found.why}` });
     progress(++total);
@@ -140,18 +142,30 @@ export async function restoreInto(
       });
     for await (const [key, value] of backupRecords(file)) {
       progress(++read, total);
-      const found = isForBackup(key) && !isOfStoreItself(key) ? decodeRecord(key, value) : undefined;
+      const found = decodedFor(key, value);
+      if (found?.is === "gone") changes.push({ ...found.name, record: undefined } as Change);
       if (found?.is === "later") leftOut.add(found.what);
-      if (found?.is !== "record") continue;
-      records++;
-      changes.push(found.change);
-      if (changes.length === inOneCommit) await write();
+      if (found?.is === "record") {
+        records++;
+        changes.push(found.change);
+      }
+      if (changes.length >= inOneCommit) await write();
     }
     await write();
     return { records, leftOut: [...leftOut] };
   } finally {
     await store.close();
   }
+}
+
+/** undefined: it belongs to the store that it came from. */
+function decodedFor(
+  key: string,
+  value: Uint8Array,
+): Decoded | { readonly is: "gone"; readonly name: RecordName } | undefined {
+  if (!isForBackup(key) || isOfStoreItself(key)) return undefined;
+  const name = nameOf(key);
+  return value.byteLength === 0 && typeof name !== "string" ? { is: "gone", name } : decodeRecord(key, value);
 }
 
 async function isEmpty(store: Store): Promise<boolean> {

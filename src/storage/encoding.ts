@@ -66,6 +66,12 @@ export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   return { is: "record", change: { of, clientId, id, record: parsed.record } as Change, commit };
 }
 
+/** The same record as of another commit, also one of a later version; undefined: it is damaged. */
+export function resealed(stored: Uint8Array, commit: number): Uint8Array | undefined {
+  const opened = open(stored);
+  return opened && sealed(opened.body, commit);
+}
+
 function sealed(body: Buffer, commit: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(headBytes + body.length);
   bytes.writeUIntBE(commit, 4, 6);

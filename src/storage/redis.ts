@@ -10,9 +10,11 @@ import { randomBytes } from "node:crypto";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { decodeRecord, encodeRecord } from "./encoding.ts";
-import { keyOf, nameOf } from "./keys.ts";
+import { isForBackup, keyOf, nameOf } from "./keys.ts";
 import type { RedisOptions } from "./options.ts";
+import { behindName, listOf, numberOf, sayOlder, textOf } from "./redis-answers.ts";
 import { type Answer, messageOf, RedisConnection } from "./redis-connection.ts";
+import { Meanwhile, recordsAt } from "./redis-export.ts";
 import {
   backlogScript,
   commitScript,
@@ -25,7 +27,7 @@ import {
   secureScript,
   sessionsScript,
 } from "./redis-scripts.ts";
-import { octetsOf, StateTable } from "./state-table.ts";
+import { StateTable } from "./state-table.ts";
 import type {
   CommitOptions,
   Fetched,
@@ -68,6 +70,8 @@ export class RedisStore implements Store {
   /** Changes of commits that failed, the latest per key: they go with the next one. */
   readonly #owed = new Map<string, Operation>();
   readonly #damaged = new Set<string>();
+  /** Backups that are being read. */
+  readonly #noting = new Set<Meanwhile>();
 
   /** `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. */
   constructor(
@@ -196,24 +200,35 @@ export class RedisStore implements Store {
     });
   }
 
-  /** A server has no picture of one moment to read from while others write. */
-  snapshot(): undefined {
-    return undefined;
+  async *snapshot(): AsyncGenerator<readonly [key: string, value: Uint8Array]> {
+    const meanwhile = new Meanwhile();
+    this.#noting.add(meanwhile);
+    try {
+      yield* recordsAt((script, words) => this.#read(script, words));
+      await new Promise<void>((done) => this.#behindAll(() => done(this.#noted(meanwhile))));
+      for (const each of meanwhile.entries()) if (isForBackup(each[0])) yield each;
+    } finally {
+      this.#noted(meanwhile);
+    }
+  }
+
+  #noted(meanwhile: Meanwhile): void {
+    this.#noting.delete(meanwhile);
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
-    this.#waiting.push({
-      changes: undefined,
-      epoch: undefined,
-      done: (error) => {
-        if (error) done([], error);
-        else
-          this.#backlog(clientId, from, limit).then(
-            (entries) => done(entries, undefined),
-            (failure: unknown) => done([], failure instanceof GatewayError ? failure : this.#openError(failure)),
-          );
-      },
+    this.#behindAll((error) => {
+      if (error) return done([], error);
+      this.#backlog(clientId, from, limit).then(
+        (entries) => done(entries, undefined),
+        (failure: unknown) => done([], failure instanceof GatewayError ? failure : this.#openError(failure)),
+      );
     });
+  }
+
+  /** When all commits are answered that came before. */
+  #behindAll(done: (error: GatewayError | undefined) => void): void {
+    this.#waiting.push({ changes: undefined, epoch: undefined, done });
     this.#writing ??= this.#writeAll();
   }
 
@@ -268,7 +283,10 @@ export class RedisStore implements Store {
       }
       this.#epoch = epoch;
       if (outcome?.code === "ERR_STORE_WRITE") for (const [key, each] of operations) this.#owed.set(key, each);
-      else this.#owed.clear();
+      else {
+        this.#owed.clear();
+        for (const each of this.#noting) for (const [key, { change }] of operations) each.note(key, change);
+      }
       return { refused, error: outcome };
     }
   }
@@ -386,32 +404,4 @@ export class RedisStore implements Store {
     const details = { place: this.#place, ailment: isRefused ? "rights" : "disk" };
     return new GatewayError("ERR_STORE_OPEN", details, { cause, say });
   }
-}
-
-/** For the script: when a queued message is due, what a backlog record counts. */
-function numberOf(change: Change): string {
-  if (change.of === "queued") return change.record?.due === undefined ? "" : String(change.record.due);
-  if (change.of === "backlog") return String(change.record ? octetsOf(change.record) : 0);
-  return "";
-}
-
-function behindName(after: string | undefined): string {
-  return after === undefined ? "-" : `(${encodeURIComponent(after)}`;
-}
-
-function sayOlder(acknowledged: number, stored: string): string {
-  const what = stored === "0" ? "came back empty" : `came back with older data (commit ${stored})`;
-  return (
-    `the server ${what}: commit ${acknowledged} was acknowledged, and it is not there. Nothing is written over it. ` +
-    "Put the newer data back, or start the gateway again to go on with what is there"
-  );
-}
-
-function textOf(answer: Answer | undefined): string {
-  if (Buffer.isBuffer(answer)) return answer.toString("utf8");
-  return typeof answer === "number" ? String(answer) : "";
-}
-
-function listOf(answer: Answer | undefined): readonly Answer[] {
-  return Array.isArray(answer) ? answer : [];
 }

@@ -71,15 +71,18 @@ describe.skipIf(missing !== undefined)(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    test.each(["localhost", "127.0.0.1"])("rediss://%s: keeps sessions, and Node has nothing to warn of", async (host) => {
-      const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
-      const there = store(`rediss://${host}:${shared.port}`, { tls: { ca } }, "barn-secret");
-      await there.open();
-      await commit(there, session("a"));
-      expect((await stored(there)).map((each) => each.session.clientId)).toEqual(["a"]);
-      expect(warned.mock.calls).toEqual([]);
-      warned.mockRestore();
-    });
+    test.each(["localhost", "127.0.0.1"])(
+      "rediss://%s: keeps sessions, and Node has nothing to warn of",
+      async (host) => {
+        const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+        const there = store(`rediss://${host}:${shared.port}`, { tls: { ca } }, "barn-secret");
+        await there.open();
+        await commit(there, session("a"));
+        expect((await stored(there)).map((each) => each.session.clientId)).toEqual(["a"]);
+        expect(warned.mock.calls).toEqual([]);
+        warned.mockRestore();
+      },
+    );
 
     test("a server of another authority is refused, in a sentence that says what to do", async () => {
       const error = await errorOf(store(shared.url, { tls: { ca: otherCa } }, "barn-secret").open());

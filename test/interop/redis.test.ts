@@ -11,7 +11,7 @@ import { lookAtStore } from "../../src/cli/doctor/machine.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import type { Change, StoredState } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
-import { backupOctets, restoreInto, writeBackup } from "../../src/storage/backup.ts";
+import { backupOctets, restoreBackup, restoreInto, writeBackup } from "../../src/storage/backup.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf } from "../../src/storage/keys.ts";
@@ -397,6 +397,74 @@ describe.skipIf(missing !== undefined)(
         const other = randomUUID();
         await expect(restoreInto(file, store(shared, { prefix: other }))).rejects.toThrow(/not a whole backup/);
         expect(await names(await opened(shared, { prefix: other }))).toEqual([]);
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
+
+    test("a backup of Redis is of one moment, though commits go on, and is restored to a disk", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "from-redis-"));
+      const file = join(folder, "backup");
+      try {
+        const there = await opened(shared, { prefix: randomUUID() });
+        const publication = { topicName: "t", payload: Uint8Array.of(0, 1), qos: 1, retain: false } as const;
+        const backlog = (id: number): Change => ({
+          of: "backlog",
+          clientId: "device-3",
+          id,
+          record: { publication, at: 1 },
+        });
+        const letter = { direction: "up", reason: "r", publication, at: 1 } as const;
+        const names = [...Array(120).keys()].map((i) => `device-${i}`);
+        await commit(there, ...names.map((name) => session(name)), queued("device-0", 4), queued("device-99", 5));
+        await commit(there, ...[...Array(450).keys()].map((i) => backlog(i + 1)));
+        await commit(
+          there,
+          { of: "known", clientId: "device-3", id: 0, record: {} },
+          { of: "letter", clientId: "device-5", id: 9, record: letter },
+          { of: "letter", clientId: "device-6", id: 10, record: letter },
+          { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(1) } },
+        );
+        const snapshot = there.snapshot();
+        let read = 0;
+        const whileRead = async function* () {
+          for await (const each of snapshot) {
+            yield each;
+            if (++read !== 60) continue;
+            // Some of these were read already, some were not; the last is under way when the reading is over.
+            await commit(
+              there,
+              { of: "session", clientId: "device-0", id: 0, record: undefined },
+              { of: "queued", clientId: "device-0", id: 4, record: undefined },
+              { of: "queued", clientId: "device-99", id: 5, record: undefined },
+              { of: "letter", clientId: "device-5", id: 9, record: undefined },
+              { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(2) } },
+              session("device-1", { sleepSeconds: 1 }),
+              session("new", { sleepSeconds: 2 }),
+            );
+          }
+        };
+        await writeBackup(file, backupOctets(whileRead()));
+        const byName = (a: StoredState, b: StoredState) => (a.session.clientId < b.session.clientId ? -1 : 1);
+        const wanted = (await stored(there)).sort(byName);
+        expect(wanted).toHaveLength(120);
+        await commit(there, session("later"));
+        await restoreBackup(file, folder);
+        const disk = new DiskStore(storeOptions.parse({ kind: "disk", folder }));
+        try {
+          expect((await disk.open()).notices).toEqual([]);
+          expect((await stored(disk)).sort(byName)).toEqual(wanted);
+          expect(await disk.known(undefined, 10)).toEqual(["device-3"]);
+          expect((await disk.letters(0, 10)).map(({ id }) => id)).toEqual([10]);
+          expect(await disk.secure(undefined, 10)).toEqual([]);
+        } finally {
+          await disk.close();
+        }
+        const again = store(shared, { prefix: randomUUID() });
+        await restoreInto(file, again);
+        await again.open();
+        expect((await stored(again)).sort(byName)).toEqual(wanted);
+        expect((await again.letters(0, 10)).map(({ id }) => id)).toEqual([10]);
       } finally {
         rmSync(folder, { recursive: true, force: true });
       }
