@@ -74,6 +74,17 @@ export function crossCheck(config: GatewayConfig): string[] {
       'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
     );
   }
+  problems.push(...checkPair(config));
+  return problems;
+}
+
+function checkPair({ store, tryOutBroker }: GatewayConfig): string[] {
+  if (!store.pair.enabled) return [];
+  const problems: string[] = [];
+  if (store.kind !== "redis")
+    problems.push('store.pair.enabled: a pair has its sessions in one place; set store.kind to "redis"');
+  if (tryOutBroker)
+    problems.push("store.pair.enabled: the try-out broker ends with its gateway; set tryOutBroker to false");
   return problems;
 }
 

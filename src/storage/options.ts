@@ -30,7 +30,7 @@ const redisOptions = z.strictObject({
     .regex(/^[^{}\s]+$/, "must not hold a brace or a space")
     .default("mqtt-sn-gateway")
     .describe(
-      "All keys begin with it, in braces. One gateway per prefix: a second one takes the store from the first.",
+      "All keys begin with it, in braces. One gateway per prefix, or the two of a pair: any other takes the store from the first.",
     ),
   waitReplicas: z
     .int()
@@ -58,6 +58,32 @@ const redisOptions = z.strictObject({
 });
 
 export type RedisOptions = z.infer<typeof redisOptions>;
+
+const pairOptions = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Two gateways with the same store.redis and the same configuration: one is active, the other stands by, answers nobody, and takes over when the first one ends or is silent. Needs kind redis.",
+    ),
+  name: z
+    .string()
+    .min(1)
+    .max(100)
+    .regex(/^[^\p{C}]*$/u, "must not hold a control character")
+    .optional()
+    .describe("How this gateway is called in logs, `status` and metrics of both; default: the name of the machine."),
+  leaseSeconds: z
+    .number()
+    .min(1)
+    .max(60)
+    .default(3)
+    .describe(
+      "How long the active one may be silent before the other takes over. It renews this lease at a third, and gives up a tenth before its end. The same for both.",
+    ),
+});
+
+export type PairOptions = z.infer<typeof pairOptions>;
 
 export const storeOptions = z.strictObject({
   kind: z
@@ -88,6 +114,7 @@ export const storeOptions = z.strictObject({
       "How long a commit waits for others. More spares an SD card, and every acknowledgement is so much later.",
     ),
   redis: redisOptions.prefault({}).describe("For kind redis; durability and groupMilliseconds are for disk alone."),
+  pair: pairOptions.prefault({}).describe("Two gateways, of which one is active."),
 });
 
 const uplinkPolicy = {

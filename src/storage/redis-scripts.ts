@@ -7,7 +7,7 @@
  *
  * | Key | What |
  * | --- | --- |
- * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server |
+ * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, lease (ms), until (ms since 1970), renewals |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
  * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
@@ -32,16 +32,67 @@ const begin = `
 local meta = KEYS[1]
 local base = string.sub(meta, 1, -5)
 local call = redis.call
+local function now()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 `;
 
-/** ARGV: name of this run, of the server. */
+/**
+ * ARGV: name of this run, of the server, and of a pair the epoch of its lease ('' = no pair). Where a pair has the store, nobody else
+ * opens it while its lease runs, by the clock of the server; among the pair it is whoever has claimed the lease.
+ */
 export const openScript = script(`${begin}
-local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter')
+local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter', 'life', 'until', 'owner')
 if m[1] and m[1] ~= '1' then return {'later', m[1]} end
+if ARGV[3] ~= '' then
+  if m[7] ~= ARGV[1] or m[4] ~= ARGV[3] then return {'other'} end
+else
+  if (tonumber(m[8]) or 0) > now() then return {'held', m[9]} end
+  call('HDEL', meta, 'until', 'owner', 'lease', 'renewals')
+end
 if m[2] ~= ARGV[2] then call('DEL', base .. 'secure', base .. 'secure:n') end
 local commit = string.format('%.0f', (tonumber(m[3]) or 0) + 1)
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'server', ARGV[2], 'commit', commit)
 return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
+`);
+
+/** Run, name of the owner, epoch, renewals, until when ('0' = given back, '' = there was none), length. */
+export const lookScript = script(`${begin}
+local m = call('HMGET', meta, 'life', 'owner', 'epoch', 'renewals', 'until', 'lease')
+return {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0'}
+`);
+
+/**
+ * ARGV: name of this run, of the gateway, length of the lease in ms, and how it was seen: run ('' = it was free) and renewals.
+ * Where it is free, or as it was seen, it is this run's, and each commit of another run is refused from now on.
+ */
+export const claimScript = script(`${begin}
+local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch')
+if m[1] and m[1] ~= '1' then return {'later', m[1]} end
+local free = not m[4] or m[4] == '0'
+if not free and (m[2] ~= ARGV[4] or (m[3] or '0') ~= ARGV[5]) then return {'held'} end
+local epoch = string.format('%.0f', (tonumber(m[5]) or 0) + 1)
+local ends = string.format('%.0f', now() + tonumber(ARGV[3]))
+call('HSET', meta, 'format', '1', 'life', ARGV[1], 'owner', ARGV[2], 'lease', ARGV[3], 'epoch', epoch, 'renewals', '0', 'until', ends)
+return {'claimed', epoch}
+`);
+
+/** ARGV: name of this run, epoch, length of the lease in ms. */
+export const renewScript = script(`${begin}
+local m = call('HMGET', meta, 'life', 'epoch')
+if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
+call('HINCRBY', meta, 'renewals', 1)
+call('HSET', meta, 'until', string.format('%.0f', now() + tonumber(ARGV[3])))
+return {'renewed'}
+`);
+
+/** ARGV: name of this run, epoch. Its commits are refused from now on. */
+export const releaseScript = script(`${begin}
+local m = call('HMGET', meta, 'life', 'epoch')
+if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
+call('HSET', meta, 'life', '', 'until', '0')
+return {'released'}
 `);
 
 /**

@@ -44,6 +44,16 @@ const answerMsUsual = 5_000;
 /** Damaged records that are told of, each once. */
 const toldMax = 1_000;
 
+/** Of a pair: what the lease says. */
+export interface PairMember {
+  /** The run that claims the lease. */
+  readonly run: string;
+  /** With which it did. */
+  epoch(): number;
+  /** Another one has claimed it since. */
+  fenced(): void;
+}
+
 interface Operation {
   readonly change: Change;
   /** Of the commit that it came with. */
@@ -58,7 +68,8 @@ export class RedisStore implements Store {
   readonly #place: string;
   readonly #meta: string;
   /** By which the server knows whose the store is: the last one that opened it. */
-  readonly #run = randomBytes(12).toString("hex");
+  readonly #run: string;
+  readonly #member: PairMember | undefined;
   #connection: RedisConnection | undefined;
   /** Numbers of commits: the last that is as safe as configured, and the last that was tried. */
   #acknowledged = 0;
@@ -73,12 +84,16 @@ export class RedisStore implements Store {
   /** Backups that are being read. */
   readonly #noting = new Set<Meanwhile>();
 
-  /** `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. */
+  /**
+   * `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. `member`: it belongs to a
+   * pair, and is opened when the lease is claimed; each commit bears the epoch of that.
+   */
   constructor(
     options: RedisOptions,
     password: () => string | undefined = () => undefined,
     told: (notice: string) => void = () => {},
     answerMsMax = answerMsUsual,
+    member?: PairMember,
   ) {
     this.#options = options;
     this.#password = password;
@@ -86,6 +101,8 @@ export class RedisStore implements Store {
     this.#answerMsMax = answerMsMax;
     this.#place = `${options.url}, prefix ${options.prefix}`;
     this.#meta = `{${options.prefix}}:meta`;
+    this.#member = member;
+    this.#run = member?.run ?? newRun();
   }
 
   async open(): Promise<StoreReport> {
@@ -117,7 +134,13 @@ export class RedisStore implements Store {
     const [is, commit, ...numbers] = await connection.run(openScript, this.#meta, [
       this.#run,
       facts?.server ?? this.#run,
+      this.#member ? String(this.#member.epoch()) : "",
     ]);
+    if (textOf(is) === "held") {
+      const say = `the store at ${this.#place} is that of a pair, of which ${textOf(commit)} is active: set store.pair.enabled here too, or stop the pair`;
+      throw new GatewayError("ERR_STORE_OPEN", { place: this.#place, ailment: "disk" }, { say });
+    }
+    if (textOf(is) === "other") throw this.#taken();
     if (textOf(is) === "later") {
       const say = `the store at ${this.#place} was written by a later version (format ${textOf(commit)}); this one reads up to 1`;
       throw new GatewayError("ERR_STORE_OPEN", { place: this.#place }, { say });
@@ -131,7 +154,7 @@ export class RedisStore implements Store {
   commit(
     changes: readonly Change[],
     done: (error: GatewayError | undefined) => void,
-    { epoch }: CommitOptions = {},
+    { epoch = this.#member?.epoch() }: CommitOptions = {},
   ): void {
     this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
@@ -276,6 +299,7 @@ export class RedisStore implements Store {
       const lowest = epochs.reduce((min, each) => Math.min(min, each), Number.POSITIVE_INFINITY);
       const outcome = await this.#send(operations, epochs.length > 0 ? { lowest, highest: epoch } : undefined);
       if (typeof outcome === "number") {
+        this.#member?.fenced();
         // Another writer's: what is older is refused, and the rest tried again.
         this.#epoch = outcome;
         for (const [key, { epoch: of }] of this.#owed) if (of !== undefined && of < outcome) this.#owed.delete(key);
@@ -342,6 +366,7 @@ export class RedisStore implements Store {
   }
 
   #taken(): GatewayError {
+    this.#member?.fenced();
     const say =
       `another gateway has opened the store at ${this.#place} since: this one writes nothing there any more; ` +
       "stop the one that is not to serve, or give each a store.redis.prefix of its own";
@@ -404,4 +429,9 @@ export class RedisStore implements Store {
     const details = { place: this.#place, ailment: isRefused ? "rights" : "disk" };
     return new GatewayError("ERR_STORE_OPEN", details, { cause, say });
   }
+}
+
+/** By which the server knows whose the store is: each run of a gateway has its own. */
+export function newRun(): string {
+  return randomBytes(12).toString("hex");
 }

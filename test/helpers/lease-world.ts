@@ -1,0 +1,167 @@
+/** A lease on virtual time: a server that may be away, slow or wrong, and gateways that may stand still. */
+import {
+  Lease,
+  type LeaseMemory,
+  type LeaseServer,
+  type LeaseState,
+  type LeaseTimers,
+} from "../../src/storage/lease.ts";
+
+interface Planned {
+  readonly at: number;
+  readonly call: () => void;
+}
+
+export class VirtualTime {
+  now = 0;
+  readonly #planned = new Set<Planned>();
+
+  after(ms: number, call: () => void): () => void {
+    const planned = { at: this.now + ms, call };
+    this.#planned.add(planned);
+    return () => this.#planned.delete(planned);
+  }
+
+  /** What is due is called in its order; promises go on in between. */
+  async pass(ms: number): Promise<void> {
+    const end = this.now + ms;
+    for (;;) {
+      await settled();
+      const [next] = [...this.#planned].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (!next) break;
+      this.#planned.delete(next);
+      this.now = Math.max(this.now, next.at);
+      next.call();
+    }
+    this.now = end;
+    await settled();
+  }
+}
+
+async function settled(): Promise<void> {
+  for (let i = 0; i < 30; i++) await Promise.resolve();
+}
+
+/** As the scripts of `redis-scripts.ts`: `test/interop/redis-pair.test.ts` holds one against the other. */
+export class ModelServer {
+  life = "";
+  owner = "";
+  epoch = 0;
+  renewals = 0;
+  leaseMs = 0;
+  isFree = true;
+  /** Each taking over, and each write that was taken. */
+  readonly log: {
+    readonly at: number;
+    readonly what: "claim" | "write" | "renew";
+    readonly run: string;
+    readonly epoch: number;
+  }[] = [];
+  /** A planted fault. */
+  checksEpoch = true;
+
+  look(): LeaseState {
+    const { owner, life: run, epoch, renewals, leaseMs, isFree } = this;
+    return { owner, run, epoch, renewals, leaseMs, isFree };
+  }
+
+  claim(at: number, by: { name: string; run: string; leaseMs: number }, seen: LeaseState): number | undefined {
+    if (!this.isFree && (this.life !== seen.run || this.renewals !== seen.renewals)) return undefined;
+    Object.assign(this, { life: by.run, owner: by.name, leaseMs: by.leaseMs, renewals: 0, isFree: false });
+    this.epoch++;
+    this.log.push({ at, what: "claim", run: by.run, epoch: this.epoch });
+    return this.epoch;
+  }
+
+  renew(at: number, run: string, epoch: number): boolean {
+    if (this.life !== run || this.epoch !== epoch) return false;
+    this.renewals++;
+    this.log.push({ at, what: "renew", run, epoch });
+    return true;
+  }
+
+  write(at: number, run: string, epoch: number): boolean {
+    if (this.checksEpoch && (this.life !== run || this.epoch !== epoch)) return false;
+    this.log.push({ at, what: "write", run, epoch });
+    return true;
+  }
+}
+
+export interface Member {
+  readonly lease: Lease;
+  /** Of each start. */
+  readonly ends: string[];
+  readonly said: string[];
+  /** Its way to the server: how long a question takes there, and its answer back; `cut`: it never arrives. */
+  readonly way: { ms: number; backMs: number; cut: boolean };
+  /** It does nothing until then. */
+  standStill(ms: number): void;
+}
+
+export function member(
+  time: VirtualTime,
+  server: ModelServer,
+  name: string,
+  more: { leaseMs?: number; memory?: LeaseMemory } = {},
+): Member {
+  const { leaseMs = 3_000 } = more;
+  const run = `run of ${name} ${Math.random()}`;
+  const way = { ms: 1, backMs: 1, cut: false };
+  let stillUntil = 0;
+  const ends: string[] = [];
+  const said: string[] = [];
+  // Whoever stands still is called late, and looks at the clock then.
+  const after = (ms: number, call: () => void): (() => void) => {
+    let cancel = () => {};
+    const called = () => {
+      if (time.now < stillUntil) cancel = time.after(stillUntil - time.now, called);
+      else call();
+    };
+    cancel = time.after(ms, called);
+    return () => cancel();
+  };
+  const timers: LeaseTimers = { now: () => time.now, after };
+  const asked = <T>(what: () => T): Promise<T> =>
+    new Promise((resolve, reject) => {
+      if (way.cut) return void after(leaseMs / 3, () => reject(new Error("no answer")));
+      time.after(way.ms, () => {
+        const answer = what();
+        if (way.cut) after(leaseMs / 3, () => reject(new Error("no answer")));
+        else after(way.backMs, () => resolve(answer));
+      });
+    });
+  const holder = { name, run, leaseMs };
+  const there: LeaseServer = {
+    look: () => asked(() => server.look()),
+    claim: (seen) => asked(() => server.claim(time.now, holder, seen)),
+    renew: (epoch) => asked(() => server.renew(time.now, run, epoch)),
+    release: (epoch) =>
+      asked(() => {
+        if (server.life === run && server.epoch === epoch) Object.assign(server, { life: "", isFree: true });
+      }),
+  };
+  let highest = 0;
+  const memory: LeaseMemory = more.memory ?? {
+    highest: () => highest,
+    keep: (epoch) => {
+      highest = epoch;
+    },
+  };
+  const lease = new Lease({
+    server: there,
+    timers,
+    memory,
+    ...holder,
+    told: (_level, say) => said.push(say),
+    lost: (why) => ends.push(why),
+  });
+  return {
+    lease,
+    ends,
+    said,
+    way,
+    standStill: (ms) => {
+      stillUntil = time.now + ms;
+    },
+  };
+}
