@@ -118,7 +118,7 @@ describe("the lease of a pair", () => {
 
   test("a claim whose answer is lost is made again, and blocks nobody", async () => {
     const { time, server, a, b } = pair();
-    a.way.ms = 20;
+    Object.assign(a.way, { ms: 20, backMs: 20 });
     void a.lease.acquire();
     await time.pass(50); // the claim is on its way
     a.way.cut = true;
