@@ -53,6 +53,7 @@ export interface LookoutParts {
   readonly reload: (config: GatewayConfig) => readonly string[];
   /** `http://127.0.0.1:9464`, or "" if nothing is served. */
   readonly place: () => string;
+  readonly pair: Installation["pair"];
 }
 
 interface BrokerState {
@@ -184,6 +185,7 @@ export class Lookout {
       knocks: this.#knocks,
       totals: this.#totals,
       storeKind: config().store.kind,
+      pair: () => this.#parts.pair(),
       keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
       predefined: () => {
         const topics = withManagedTopics(config().topics, managed.state);

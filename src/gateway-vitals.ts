@@ -10,6 +10,7 @@ import type { CommitWatch } from "./runtime/commit-watch.ts";
 import { oldestBacklogAt } from "./runtime/operator.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
 import type { RunnerCounters } from "./script/runner.ts";
+import type { PairFacts } from "./storage/lease.ts";
 import type { Store } from "./storage/store.ts";
 import type { LinkReport, SecureReport, Transport } from "./transports/transport.ts";
 import type { MqttUpstream } from "./upstream/mqtt-upstream.ts";
@@ -34,6 +35,8 @@ export interface VitalsParts {
   readonly scripts: () => RunnerCounters | undefined;
   /** Devices are answered. */
   readonly serves: () => boolean;
+  /** Undefined: it is none of a pair. */
+  readonly pair: () => PairFacts | undefined;
 }
 
 export type Health = {
@@ -44,6 +47,8 @@ export type Health = {
   uptimeSeconds: number;
   clients: number;
   transports: string[];
+  /** Of one of a pair: whether it is the active one, and who is. */
+  pair?: PairFacts;
 };
 
 export type NamedSecureReport = SecureReport & { readonly transport: string };
@@ -63,8 +68,11 @@ export class Vitals {
     const { core, transports, now } = this.#parts;
     const fails = core.storeFails;
     const there = core.brokerThere;
+    const pair = this.#parts.pair();
+    // Whoever stands by has no connection to a broker, and needs none.
+    const works = pair && pair.role !== "active" ? pair.role === "standby" : there && !fails;
     return {
-      ok: there && !fails,
+      ok: works && (pair?.trouble ?? "") === "",
       broker: there ? "connected" : "away",
       upstreams: Object.fromEntries(
         this.#upstreamSources().map(({ name, isThere, linksUp }) => [name, { ok: isThere, connections: linksUp }]),
@@ -73,6 +81,7 @@ export class Vitals {
       uptimeSeconds: Math.floor((now() - this.#startedAt) / 1_000),
       clients: core.sizes.sessions,
       transports: [...transports.values()].map(({ name, place }) => `${name} ${place}`),
+      ...(pair && { pair }),
     };
   }
 
@@ -119,6 +128,7 @@ export class Vitals {
       wakings: wakings.durations,
       scripts: () => scripts(),
       oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
+      pair: () => this.#parts.pair(),
     });
     return {
       health: () => this.health(),

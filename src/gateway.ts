@@ -22,6 +22,7 @@ import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
+import { Pair, saysStandby } from "./gateway-pair.ts";
 import { RemoteControl } from "./gateway-remote.ts";
 import { Scripts } from "./gateway-scripts.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
@@ -41,6 +42,7 @@ import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { DiskStore } from "./storage/disk.ts";
+import type { PairFacts } from "./storage/lease.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import { RedisStore } from "./storage/redis.ts";
 import { secureKeeper } from "./storage/secure-keeper.ts";
@@ -60,6 +62,8 @@ import { Upstreams } from "./upstream/upstreams.ts";
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
 const storePauseMs = 2_000;
+/** One of a pair that is alone serves by then, as a rule; else it stands by. */
+const firstLookMs = 1_000;
 
 /** From 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
@@ -86,7 +90,9 @@ export class Gateway {
   readonly #tap: Tap;
   readonly #clock = new SystemClock();
   readonly #wallClock = new WallClock();
-  readonly #turnEnd = new TurnEnd();
+  readonly #turnEnd: TurnEnd;
+  readonly #pair: Pair | undefined;
+  #takingOver: Promise<void> = Promise.resolve();
   readonly #ring: TcpRing | undefined;
   readonly #commits = new CommitWatch(() => this.#clock.now());
   readonly #wakings = new Wakings(() => this.#clock.now());
@@ -104,10 +110,21 @@ export class Gateway {
 
   /**
    * @param file where the configuration is from, for people
+   * @param lost hears, once, that this gateway of a pair is not the active one any more, nor stands by: its process is to end at once,
+   * without a word to anybody, and to be started again
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
-  constructor(config: GatewayConfig, log: Log, file?: string) {
+  constructor(config: GatewayConfig, log: Log, file?: string, lost: (why: string) => void = () => {}) {
     this.#config = config;
+    this.#pair = Pair.of(config, {
+      told: (level, say) => log[level](`pair: ${say}`),
+      lost: (why) => {
+        this.#serves = false;
+        this.#driver.stop();
+        lost(why);
+      },
+    });
+    this.#turnEnd = new TurnEnd(this.#pair?.owns);
     this.#managed = new Managed(config.store);
     this.#log = log;
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
@@ -145,6 +162,7 @@ export class Gateway {
         : this.#lastingStore(config.store, (say) => log.error(`store: ${say}`));
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
+      if (this.#pair) each.sendsWhile?.(this.#pair.owns);
       each.takeKeys?.(() => managedKeys(this.#managed));
       if (config.store.kind !== "memory") each.keepBondsIn?.(config.store.folder);
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
@@ -163,6 +181,7 @@ export class Gateway {
       wakings: this.#wakings,
       scripts: () => this.#scripts?.counters,
       serves: () => this.#serves,
+      pair: () => this.pair(),
     });
     this.#lookout = new Lookout({
       core: this.#core,
@@ -179,6 +198,7 @@ export class Gateway {
       wakingsOf: (clientId) => this.#wakings.of(clientId),
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
+      pair: () => this.pair(),
     });
     this.#tap = new Tap({
       transports: [...this.#transports.keys()],
@@ -203,33 +223,74 @@ export class Gateway {
         this.#remote?.happened(event);
       },
     };
-    this.#driver = new Driver(this.#core, edges, this.#clock);
+    this.#driver = new Driver(this.#core, edges, this.#clock, this.#pair?.owns);
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config);
   }
 
-  /** @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then. */
+  /**
+   * Serves when it is done; one of a pair may stand by then, and serves when `takenOver` is done.
+   * @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then.
+   */
   async start(progress: StartProgress = () => {}): Promise<void> {
     this.#progress = progress;
     try {
+      if (this.#pair) {
+        await this.#startApi();
+        await this.#startControl();
+        this.#takingOver = this.#takeOver(this.#pair);
+        // Whoever is alone serves soon: it is waited for that long.
+        await Promise.race([this.#takingOver, sleep(firstLookMs)]);
+        return;
+      }
       await this.#startTryOutBroker();
-      const highest = await this.#openStore();
-      await this.#scripts?.start(readScripts(this.#config.payloads));
-      await this.#startUpstream();
-      await this.#restore(highest);
-      this.#driver.start();
-      this.#watchClock();
-      for (const transport of this.#transports.values()) await this.#startTransport(transport);
-      this.#serves = true;
-      this.#home?.start();
-      this.#remote?.start();
+      await this.#serve();
       await this.#startApi();
       await this.#startControl();
     } catch (error) {
       await this.stop();
       throw error;
     }
+  }
+
+  /** Done when this gateway serves: at once, or for one of a pair when it has become the active one. Fails as `start`. */
+  takenOver(): Promise<void> {
+    return this.#takingOver;
+  }
+
+  /** undefined: it is none of a pair. */
+  pair(): PairFacts | undefined {
+    return this.#pair?.facts();
+  }
+
+  /** Devices are answered. */
+  get serves(): boolean {
+    return this.#serves;
+  }
+
+  async #takeOver(pair: Pair): Promise<void> {
+    const epoch = await pair.acquire();
+    if (epoch === undefined) return;
+    const began = this.#clock.now();
+    this.#log.info(`pair: ${pair.facts().name} is active now, epoch ${epoch}: it reads all sessions, then it serves`);
+    await this.#serve();
+    this.#log.info(`pair: it serves ${Math.round(this.#clock.now() - began)} ms after it became the active one`);
+  }
+
+  async #serve(): Promise<void> {
+    const highest = await this.#openStore();
+    await this.#scripts?.start(readScripts(this.#config.payloads));
+    await this.#startUpstream();
+    await this.#restore(highest);
+    // One of a pair may be told to end while it reads.
+    if (this.#stopping) return;
+    this.#driver.start();
+    this.#watchClock();
+    for (const transport of this.#transports.values()) await this.#startTransport(transport);
+    this.#serves = true;
+    this.#home?.start();
+    this.#remote?.start();
   }
 
   /** Undefined where nobody wants it, or it cannot be had. */
@@ -374,7 +435,10 @@ export class Gateway {
 
   #lastingStore(options: GatewayConfig["store"], told: (notice: string) => void): Store {
     const { kind, redis } = options;
-    if (kind === "redis") return new RedisStore(redis, () => redis.password && readSecret(redis.password), told);
+    if (kind === "redis") {
+      const password = () => redis.password && readSecret(redis.password);
+      return new RedisStore(redis, password, told, undefined, this.#pair?.member);
+    }
     return new DiskStore(options, told, undefined, (records) => this.#progress("looking through the store", records));
   }
 
@@ -527,7 +591,11 @@ export class Gateway {
       answersFor: async (letters) => this.#scripts?.stage.answersFor(letters),
     };
     const operator = createOperator(this.#core, this.#store, orders, now, backupOctets, devices, installation);
-    this.#desk = new OperatorDesk(operator, (entry) => logAudit(this.#log, entry));
+    this.#desk = new OperatorDesk(
+      operator,
+      (entry) => logAudit(this.#log, entry),
+      () => saysStandby(this.pair()),
+    );
     return this.#desk;
   }
 
@@ -553,6 +621,7 @@ export class Gateway {
     await this.#api?.close();
     await this.#control?.close();
     await this.#store.close();
+    await this.#pair?.release();
     this.#ring?.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
   }

@@ -14,6 +14,7 @@ import { type PlaceOptions, placeOf, withPlace } from "./place.ts";
 import { sayProblems } from "./problems.ts";
 import { Progress, watched } from "./progress.ts";
 import { again, type Choice, chosenSessions, sessionOrders, sessionStates } from "./session-list.ts";
+import { statusLines } from "./status.ts";
 import { say, table } from "./table.ts";
 
 interface ListOptions extends Choice, PlaceOptions {
@@ -29,6 +30,15 @@ type ConfigOption = readonly [string, string];
 export function addOperatorCommands(program: Command, configFile: ConfigOption, defaultConfigFile: () => string): void {
   const socketOf = ({ config }: { config?: string }) => socketIn(config ?? defaultConfigFile());
   const placeIn = (options: PlaceOptions) => placeOf(options, defaultConfigFile);
+  withPlace(program.command("status"), configFile)
+    .description("how the running gateway is, in a few lines; of a pair: who is active")
+    .option("--json", "all of it, as JSON")
+    .action(
+      plainly(async (options: PlaceOptions & { json?: boolean }) => {
+        const overview = await ask(placeIn(options), "overview.show", {});
+        say(options.json ? JSON.stringify(overview, undefined, 2) : statusLines(overview).join("\n"));
+      }),
+    );
   const sessions = program.command("sessions").description("who is known to the running gateway");
   withPlace(sessions.command("list", { isDefault: true }), configFile)
     .description(commands["sessions.list"].description)

@@ -16,6 +16,9 @@ import { Progress } from "./progress.ts";
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
 
+/** The exit status of one of a pair that is not the active one any more: it is to be started again. */
+const notActive = 75;
+
 export async function start(configFile: string): Promise<void> {
   let config: GatewayConfig;
   let gateway: Gateway;
@@ -26,7 +29,7 @@ export async function start(configFile: string): Promise<void> {
     log = await createLog(config.log);
     warnOfOldNode(log);
     for (const say of warningsOf(config)) log.warn(say);
-    gateway = new Gateway(config, log, resolve(configFile));
+    gateway = new Gateway(config, log, resolve(configFile), (why) => endAtOnce(log, why));
     manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
     const told = progressOfStart(log, manager);
     await gateway.start(told.progress).finally(told.end);
@@ -35,11 +38,42 @@ export async function start(configFile: string): Promise<void> {
   }
   // Before it says that it is ready: who waits for that may end it at once.
   obeySignals(gateway, manager, log, configFile);
+  if (!gateway.serves && !(await standBy(gateway, manager, log))) return;
   // Everybody on the machine can see what systemd is told.
   const brokers = shownBrokers(config.upstream);
   manager.ready(`devices to ${brokers}`);
   sayConsole(gateway);
   log.info(`ready: devices to ${brokers}, configured by ${resolve(configFile)}`);
+}
+
+/**
+ * One of a pair, until it is the active one. False: it cannot be.
+ * For a service manager it is ready: it does what it is there for.
+ */
+async function standBy(gateway: Gateway, manager: ServiceManager, log: Log): Promise<boolean> {
+  const pair = gateway.pair();
+  manager.ready("stands by");
+  log.info(`standby: ${pair?.name} answers nobody, and takes over when the active one ends or is silent`);
+  try {
+    await gateway.takenOver();
+    return gateway.serves;
+  } catch (error) {
+    // What it has claimed is given back first: the other one may be able to.
+    await gateway.stop();
+    sayProblems(error);
+    process.exit(1);
+  }
+}
+
+/**
+ * Of a pair, and not the active one any more. What this process has in memory is out of date, and whatever it would say to devices or
+ * brokers on its way out would be said beside the other one: so it ends here, and the next start stands by. [EX_TEMPFAIL]
+ */
+function endAtOnce(log: Log, why: string): never {
+  log.error(
+    `pair: this gateway is not the active one any more: ${why}. It ends without a word to anybody (exit status ${notActive}), and stands by when it is started again`,
+  );
+  process.exit(notActive);
 }
 
 function obeySignals(gateway: Gateway, manager: ServiceManager, log: Log, configFile: string): void {

@@ -24,6 +24,16 @@ export interface ServiceSources {
   scripts(): ScriptCounts | undefined;
   /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none does. */
   oldestBacklogSeconds(): number;
+  /** Of one of a pair; undefined: it is alone. */
+  pair?():
+    | {
+        readonly role: string;
+        readonly epoch: number;
+        readonly name: string;
+        readonly owner: string;
+        readonly trouble: string;
+      }
+    | undefined;
 }
 
 export interface ScriptCounts {
@@ -137,6 +147,31 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     "How often the process in which scripts run ended, or was killed",
     [],
     ofScripts(({ restarts }) => [[{}, restarts]]),
+  );
+  const ofPair =
+    (value: (facts: NonNullable<ReturnType<NonNullable<ServiceSources["pair"]>>>) => number): Rows =>
+    () => {
+      const facts = sources.pair?.();
+      return facts ? [[{ name: facts.name, owner: facts.owner }, value(facts)]] : [];
+    };
+  const names = ["name", "owner"];
+  gauge(
+    "pair_active",
+    "1 while this gateway is the active one of its pair, 0 while it stands by; absent: it is alone",
+    names,
+    ofPair(({ role }) => (role === "active" ? 1 : 0)),
+  );
+  gauge(
+    "pair_epoch",
+    "How often one of the pair has become the active one, as far as this one knows",
+    names,
+    ofPair(({ epoch }) => epoch),
+  );
+  gauge(
+    "pair_trouble",
+    "1 while the lease of the pair cannot be asked for or claimed",
+    names,
+    ofPair(({ trouble }) => (trouble === "" ? 0 : 1)),
   );
   const registers = [registry];
   new Durational(

@@ -36,6 +36,9 @@ const textMax = 200;
 const notPrivate =
   "a key is answered only on the gateway's own machine or by https, since others could read it on the way: `mqtt-sn-gateway device` there does the same";
 
+/** They are about this gateway, not about devices: also where it stands by. */
+const ofTheMachine = /^(overview|totals|radio|settings|console|token)\./;
+
 /** Every command, and how it is asked for. */
 export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(
   ([command, { method, path, isLocal = false }]) => ({ command: command as CommandName, method, path, isLocal }),
@@ -46,9 +49,17 @@ export class OperatorDesk {
   readonly #operator: Operator;
   readonly #audit: (entry: AuditEntry) => void;
 
-  constructor(operator: Operator, audit: (entry: AuditEntry) => void) {
+  readonly #standsBy: () => string | undefined;
+
+  /** `standsBy`: in a pair, why nothing can be asked here of devices; undefined: it can. */
+  constructor(
+    operator: Operator,
+    audit: (entry: AuditEntry) => void,
+    standsBy: () => string | undefined = () => undefined,
+  ) {
     this.#operator = operator;
     this.#audit = audit;
+    this.#standsBy = standsBy;
   }
 
   /** All that may be asked from elsewhere than this machine, as an OpenAPI document. */
@@ -65,7 +76,8 @@ export class OperatorDesk {
       if (command.audited) this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
     };
     try {
-      const answer = await this.#answer(who, command, query);
+      const standby = ofTheMachine.test(name) ? undefined : this.#standsBy();
+      const answer: Answer = standby ? { kind: "not-possible", say: standby } : await this.#answer(who, command, query);
       if (answer.kind === "stream") return { ...answer, octets: counted(answer.octets, note) };
       note(command.isSecret && answer.kind === "done" ? "done" : outcomeOf(answer));
       return answer;

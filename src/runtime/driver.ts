@@ -45,6 +45,7 @@ export class Driver {
   readonly #edges: Edges;
   readonly #clock: Clock;
   readonly #waiting: Input[] = [];
+  readonly #owns: () => boolean;
   readonly #answer = (input: Input): void => this.handle(input);
   /** Effects that wait for a commit, by that commit. The core counts its commits up by one. */
   readonly #held = new Map<CommitToken, Held[]>();
@@ -71,7 +72,9 @@ export class Driver {
   #started = false;
   #stopped = false;
 
-  constructor(core: Core, edges: Edges, clock: Clock) {
+  /** `owns`: asked before each step. Once it says no, another gateway serves, and nothing is done here any more. */
+  constructor(core: Core, edges: Edges, clock: Clock, owns: () => boolean = () => true) {
+    this.#owns = owns;
     this.#core = core;
     this.#edges = edges;
     this.#clock = clock;
@@ -111,6 +114,7 @@ export class Driver {
   }
 
   #one(input: Input): void {
+    if (!this.#mayGoOn()) return;
     const now = this.#clock.now();
     this.#inputs++;
     this.#look(now);
@@ -251,8 +255,14 @@ export class Driver {
     this.#run(this.#core.handle({ kind: "stoodStill", ms }, now));
   }
 
+  /** Before `start` sessions are read, and nothing leaves. */
+  #mayGoOn(): boolean {
+    if (!this.#stopped && this.#started && !this.#owns()) this.stop();
+    return !this.#stopped;
+  }
+
   #due = (): void => {
-    if (this.#stopped) return;
+    if (!this.#mayGoOn()) return;
     const now = this.#clock.now();
     const isLate = now - this.#expected >= lateMs;
     if (isLate) this.#turn(() => this.#look(now));
@@ -266,7 +276,7 @@ export class Driver {
   #readFirst(until: Instant): void {
     const before = this.#inputs;
     this.#clock.afterReading(() => {
-      if (this.#stopped) return;
+      if (!this.#mayGoOn()) return;
       if (this.#inputs > before && this.#clock.now() < until) return this.#readFirst(until);
       this.#reading = false;
       this.#timeout();

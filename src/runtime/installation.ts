@@ -21,6 +21,18 @@ export interface Installation {
   readonly knocks: Knocks;
   readonly totals: TotalsOfTheHour;
   readonly storeKind: "disk" | "memory" | "redis";
+  /** undefined: this gateway is none of a pair. */
+  pair():
+    | {
+        readonly role: "active" | "standby" | "ended";
+        readonly name: string;
+        readonly owner: string;
+        readonly epoch: number;
+        readonly leaseSeconds: number;
+        readonly sinceSeconds: number;
+        readonly trouble: string;
+      }
+    | undefined;
   /** Publications of devices are kept on disk while the broker is away. */
   readonly keepsWhenAway: boolean;
   /** Predefined topic names: for all clients, and by client id. */
@@ -151,6 +163,7 @@ export const emptyInstallation: Installation = {
   knocks: new Knocks(() => 0),
   totals: new TotalsOfTheHour(),
   storeKind: "memory",
+  pair: () => undefined,
   keepsWhenAway: false,
   predefined: () => ({ forAll: {}, byClient: {}, byHand: [] }),
   predefine: async () => "there is nothing here to keep it in",

@@ -14,6 +14,7 @@ export interface NeedFacts {
   readonly brokers: readonly BrokerFacts[];
   readonly transports: readonly TransportFacts[];
   readonly storeFails: boolean;
+  readonly pair?: { readonly role: string; readonly trouble: string } | undefined;
   readonly keepsWhenAway: boolean;
   readonly owedToBroker: number;
   readonly deadLetters: number;
@@ -24,7 +25,12 @@ export interface NeedFacts {
 }
 
 export function needsOf(facts: NeedFacts): Need[] {
-  return [...ofStore(facts), ...facts.brokers.flatMap((broker) => ofBroker(broker, facts)), ...ofRest(facts)];
+  return [
+    ...ofStore(facts),
+    ...ofPair(facts),
+    ...facts.brokers.flatMap((broker) => ofBroker(broker, facts)),
+    ...ofRest(facts),
+  ];
 }
 
 function ofStore({ storeFails }: NeedFacts): Need[] {
@@ -32,6 +38,17 @@ function ofStore({ storeFails }: NeedFacts): Need[] {
   const says = "The disk does not take what it is given: publications at QoS 1 and 2 that need it are refused.";
   const advice = "Free some space, or see what the kernel's log says of the disk. It is tried again every two seconds.";
   return [{ level: "bad", says, advice, view: "" }];
+}
+
+function ofPair({ pair }: NeedFacts): Need[] {
+  if (!pair || pair.trouble === "") return [];
+  const says =
+    pair.role === "active"
+      ? "The lease of the pair cannot be renewed: soon this gateway gives up, and the other one takes over."
+      : "This gateway stands by, and cannot take over.";
+  return [
+    { level: "bad", says: `${says} ${pair.trouble}`, advice: "Look at the Redis server of `store.redis`.", view: "" },
+  ];
 }
 
 function ofBroker({ name, url, isThere, sinceSeconds, why }: BrokerFacts, facts: NeedFacts): Need[] {

@@ -97,8 +97,11 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
       const transports = installation.transports();
       const clock = installation.clock();
       const owedToBroker = all.reduce((sum, { owed }) => sum + owed, 0);
+      const pair = installation.pair();
       const needs = needsOf({
-        brokers,
+        // Whoever stands by connects to none.
+        brokers: pair && pair.role !== "active" ? [] : brokers,
+        pair,
         transports,
         storeFails,
         keepsWhenAway: installation.keepsWhenAway,
@@ -121,6 +124,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         waiting: { forClients: counters.bufferedMessages, forBroker: owedToBroker, deadLetters: letters },
         storeKind: installation.storeKind,
         storeFails,
+        ...(pair && { pair }),
         dropped: Object.entries(counters.dropped)
           .filter(([, count]) => count > 0)
           .sort(([, a], [, b]) => b - a)

@@ -101,13 +101,14 @@ export class Lease {
     this.#since = parts.timers.now();
   }
 
-  /** Waits until it is ours; answers the epoch. Never, when it is given back meanwhile. */
-  async acquire(): Promise<number> {
-    for (;;) {
+  /** Waits until it is ours; answers the epoch. undefined: it was given back, or lost, meanwhile. */
+  async acquire(): Promise<number | undefined> {
+    while (this.#role === "standby") {
       const epoch = await this.#tried();
       if (epoch !== undefined) return epoch;
       await new Promise<void>((resolve) => this.#parts.timers.after(this.#pollMs, resolve));
     }
+    return undefined;
   }
 
   /** Asked before anything leaves. When our own clock says no, it is lost before this answers. */

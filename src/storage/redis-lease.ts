@@ -76,7 +76,7 @@ export class RedisLease implements LeaseServer {
   }
 
   async #open(): Promise<RedisConnection> {
-    this.#opening ??= RedisConnection.open(this.#options, this.#password(), this.#holder.leaseMs / 3).finally(() => {
+    this.#opening ??= RedisConnection.open(this.#options, this.#password(), this.#holder.leaseMs / 2).finally(() => {
       this.#opening = undefined;
     });
     const connection = await this.#opening;

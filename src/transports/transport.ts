@@ -143,6 +143,8 @@ export interface Transport {
   reserves?(clientId: string): boolean;
   /** Before `start`: where it keeps what survives. Absent where nothing does. */
   keepBy?(keeper: SecureKeeper): void;
+  /** Before `start`: nothing leaves from when this says no. Asked for each send. Absent where the network is one machine's own. */
+  sendsWhile?(mayLeave: () => boolean): void;
   /** Reads again what files say. @throws {GatewayError} when it cannot; all then stays as it was. */
   reload?(): void;
   /** Absent where nothing is encrypted here. */

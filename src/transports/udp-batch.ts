@@ -43,6 +43,8 @@ export interface BatchEvents extends PeerNames {
   notSent(count: number): void;
   /** The socket is of no use any more. */
   failed(error: Error): void;
+  /** Asked before each system call that sends; absent = always. */
+  mayLeave?(): boolean;
 }
 
 /** Of a socket that is bound to all addresses: to which of them datagrams came, and from which they leave. */
@@ -229,6 +231,7 @@ export class UdpBatch {
     if (count === 0 || this.#closed) return;
     this.#out = 0;
     this.#outBytes = 0;
+    if (this.#events.mayLeave?.() === false) return this.#events.notSent(count);
     const words = this.#outWords;
     const done = this.#native.send(this.#fd, this.#outArena, words, count, this.#locals?.leave);
     let refused = 0;

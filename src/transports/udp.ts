@@ -58,6 +58,7 @@ export class UdpTransport implements Transport {
   #perAddress: AddressSockets | undefined;
   #events: TransportEvents | undefined;
   #closed = false;
+  #mayLeave: () => boolean = () => true;
   #pauseMs = firstPauseMs;
   #reopening: NodeJS.Timeout | undefined;
   #bound: Address | undefined;
@@ -99,7 +100,12 @@ export class UdpTransport implements Transport {
     await this.#open();
   }
 
+  sendsWhile(mayLeave: () => boolean): void {
+    this.#mayLeave = mayLeave;
+  }
+
   send(to: PeerId, bytes: Uint8Array): void {
+    if (!this.#mayLeave()) return;
     if (this.#batch) return this.#count(this.#batch.send(to, bytes), bytes);
     const address = this.#addressOf(to);
     if (!this.#socket || !address) {
@@ -226,6 +232,7 @@ export class UdpTransport implements Transport {
         this.#stats.datagramsOut -= count; // it was counted when it was queued
       },
       failed: (error) => this.#recover(error),
+      mayLeave: () => this.#mayLeave(),
     });
   }
 

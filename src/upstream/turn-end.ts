@@ -7,14 +7,25 @@ export class TurnEnd {
   #spare: (() => void)[] = [];
   #held = false;
   readonly #last: (() => void)[] = [];
+  readonly #mayLeave: () => boolean;
   readonly #run = (): void => {
     const now = this.#waiting;
     this.#waiting = this.#spare;
+    if (!this.#mayLeave()) {
+      now.length = 0;
+      this.#spare = now;
+      return;
+    }
     for (const call of now) call();
     now.length = 0;
     this.#spare = now;
     for (const call of this.#last) call();
   };
+
+  /** `mayLeave` is asked at each end: where it says no, nobody is called. */
+  constructor(mayLeave: () => boolean = () => true) {
+    this.#mayLeave = mayLeave;
+  }
 
   /** Called whenever all who asked have been called. */
   last(call: () => void): void {

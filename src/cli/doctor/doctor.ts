@@ -9,6 +9,7 @@ import type { GatewayConfig } from "../../config/schema.ts";
 import { shownConfig } from "../../config/shown.ts";
 import { warningsOf } from "../../config/warnings.ts";
 import { GatewayError } from "../../errors.ts";
+import type { OutputOf } from "../../runtime/commands.ts";
 import { ask } from "../ask.ts";
 import { out } from "../output.ts";
 import { lookAtUpstream } from "./broker.ts";
@@ -45,8 +46,10 @@ export async function examine(
   const findings: Finding[] = [];
   const config = lookAtConfiguration(configFile, findings);
   if (!config) return { findings, config };
-  const isRunning = config.store.kind !== "memory" && (await answers(config));
+  const running = config.store.kind === "memory" ? undefined : await answerOf(config);
+  const isRunning = running !== undefined;
   findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
+  if (config.store.pair.enabled) findings.push(lookAtPair(running?.pair));
   for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
   findings.push(...(await lookAtApi(config, isRunning)), ...(await lookAtStore(config)), lookAtClock());
   const all = [
@@ -81,14 +84,24 @@ function lookAtConfiguration(file: string, findings: Finding[]): GatewayConfig |
   }
 }
 
-async function answers({ store }: GatewayConfig): Promise<boolean> {
+async function answerOf({ store }: GatewayConfig): Promise<OutputOf<"overview.show"> | undefined> {
   try {
-    await ask(join(store.folder, "control.sock"), "queue.depth", {});
-    return true;
+    return await ask(join(store.folder, "control.sock"), "overview.show", {});
   } catch (error) {
-    if (error instanceof GatewayError) return false;
+    if (error instanceof GatewayError) return undefined;
     throw error;
   }
+}
+
+/** Who of the pair is active, as the running one says. */
+export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
+  const about = "pair";
+  if (!pair) return skipped(about, "who is active is known while a gateway runs here");
+  const { role, name, owner, epoch, trouble } = pair;
+  if (trouble !== "") return wrong(about, `${name} (${role}): ${trouble}`, "look at the server of store.redis");
+  if (role === "active") return ok(about, `${name} is active, epoch ${epoch}`);
+  if (owner === "") return doubtful(about, `${name} stands by, and nobody is active`, "mqtt-sn-gateway status");
+  return ok(about, `${name} stands by; ${owner} is active, epoch ${epoch}`);
 }
 
 const words = { ok: "ok      ", doubtful: "DOUBTFUL", wrong: "WRONG   ", skipped: "-       " } as const;

@@ -107,6 +107,10 @@ export class DtlsTransport implements Transport {
     this.#keeper = keeper;
   }
 
+  sendsWhile(mayLeave: () => boolean): void {
+    this.#udp.sendsWhile?.(mayLeave);
+  }
+
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
     if (this.#isSlow)

@@ -1,0 +1,33 @@
+/** `status`: what matters of the overview, in a few lines. */
+import type { OutputOf } from "../runtime/commands.ts";
+import { duration } from "../runtime/state-words.ts";
+
+type Overview = OutputOf<"overview.show">;
+
+export function statusLines(overview: Overview): string[] {
+  const { version, uptimeSeconds, sessions, brokers, transports, waiting, storeKind, storeFails, needs, pair } =
+    overview;
+  const isActive = !pair || pair.role === "active";
+  return [
+    `version ${version}, up for ${duration(uptimeSeconds)}`,
+    ...(pair ? pairLines(pair) : []),
+    ...(isActive
+      ? [
+          `sessions: ${sessions.total} (${sessions.active} active, ${sessions.asleep} asleep, ${sessions.lost} lost)`,
+          `waiting: ${waiting.forClients} for devices, ${waiting.forBroker} for the broker, ${waiting.deadLetters} dead letters`,
+          ...brokers.map(
+            ({ name, url, isThere }) => `broker${name === "" ? "" : ` ${name}`}: ${url} ${isThere ? "there" : "away"}`,
+          ),
+          ...transports.map(({ name, place }) => `transport ${name}: ${place}`),
+          `store: ${storeKind}${storeFails ? ", fails" : ""}`,
+        ]
+      : []),
+    ...needs.map(({ level, says }) => `${level}: ${says}`),
+  ];
+}
+
+function pairLines({ role, name, owner, epoch, sinceSeconds }: NonNullable<Overview["pair"]>): string[] {
+  const who =
+    role === "active" ? `${name} is active` : `${name} stands by, ${owner === "" ? "nobody" : owner} is active`;
+  return [`pair: ${who}, epoch ${epoch}, since ${duration(sinceSeconds)}`];
+}

@@ -1,0 +1,195 @@
+/**
+ * Between gateways and one Redis: a witness who sees each command and its answer, one after the other, in the order in which the
+ * server carries them out, since it lets the next one through when the last one is answered. It can cut one gateway off, and
+ * brings what that one said meanwhile later, as a network may.
+ */
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as scripts from "../../src/storage/redis-scripts.ts";
+
+const names = new Map(
+  Object.entries(scripts).flatMap(([name, script]) =>
+    typeof script === "object" ? [[script.digest, name] as const, [script.text, name] as const] : [],
+  ),
+);
+
+export interface Seen {
+  readonly gateway: string;
+  readonly script: string;
+  /** Of the run that asked. */
+  readonly run: string;
+  /** Of a commit: what it bears; of a claim: what it got. */
+  readonly epoch: number;
+  /** The first word of the answer. */
+  readonly answer: string;
+  readonly at: number;
+}
+
+interface Visit {
+  readonly gateway: string;
+  readonly client: Socket;
+  readonly server: Socket;
+  readonly waiting: { words: Buffer[]; raw: Buffer }[];
+}
+
+export class RedisWitness {
+  readonly #port: number;
+  readonly #servers = new Map<string, Server>();
+  readonly #visits = new Set<Visit>();
+  readonly #cut = new Set<string>();
+  readonly #answers = new Map<Socket, (raw: Buffer) => void>();
+  #pumping = false;
+  #isClosed = false;
+  readonly seen: Seen[] = [];
+  /** Called when a lease was claimed, before anybody hears of it. */
+  claimed: (by: string, epoch: number) => void = () => {};
+  /** How many writes of an epoch were taken after a claim of a later one. */
+  late: Seen[] = [];
+  #latest = 0;
+
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  /** Answers the port for one gateway. */
+  async listen(gateway: string): Promise<number> {
+    const server = createServer((client) => this.#visit(gateway, client));
+    this.#servers.set(gateway, server);
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const address = server.address();
+    return typeof address === "object" && address ? address.port : 0;
+  }
+
+  /** Nothing passes either way; what is said meanwhile comes when it is over, also of connections that were given up. */
+  cut(gateway: string): void {
+    this.#cut.add(gateway);
+  }
+
+  heal(gateway: string): void {
+    this.#cut.delete(gateway);
+    void this.#pump();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { client, server } of this.#visits) {
+      client.destroy();
+      server.destroy();
+    }
+    for (const server of this.#servers.values()) await new Promise<void>((done) => server.close(() => done()));
+  }
+
+  #visit(gateway: string, client: Socket): void {
+    const server = connect({ port: this.#port, host: "127.0.0.1" });
+    const visit: Visit = { gateway, client, server, waiting: [] };
+    this.#visits.add(visit);
+    for (const socket of [client, server]) socket.on("error", () => socket.destroy());
+    let asked: Buffer = Buffer.alloc(0);
+    client.on("data", (data) => {
+      asked = Buffer.concat([asked, data]);
+      for (;;) {
+        const end = endOf(asked, 0);
+        if (end === undefined) break;
+        const raw = asked.subarray(0, end);
+        asked = asked.subarray(end);
+        visit.waiting.push({ raw, words: wordsOf(raw) });
+      }
+      void this.#pump();
+    });
+    let answered: Buffer = Buffer.alloc(0);
+    server.on("data", (data) => {
+      answered = Buffer.concat([answered, data]);
+      const end = endOf(answered, 0);
+      const take = this.#answers.get(server);
+      if (end === undefined || !take) return;
+      const raw = answered.subarray(0, end);
+      answered = answered.subarray(end);
+      this.#answers.delete(server);
+      take(raw);
+    });
+    // What was said by whoever is gone is still on its way.
+    client.on("close", () => void this.#pump());
+    server.on("close", () => {
+      client.destroy();
+      this.#visits.delete(visit);
+      this.#answers.get(server)?.(Buffer.alloc(0));
+      this.#answers.delete(server);
+    });
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      for (;;) {
+        const next = [...this.#visits].find(({ gateway, waiting }) => waiting.length > 0 && !this.#cut.has(gateway));
+        if (!next || this.#isClosed) break;
+        await this.#pass(next);
+      }
+    } finally {
+      this.#pumping = false;
+    }
+    for (const visit of this.#visits) if (visit.client.destroyed && visit.waiting.length === 0) visit.server.destroy();
+  }
+
+  async #pass(visit: Visit): Promise<void> {
+    const { words, raw } = visit.waiting.shift() ?? { words: [], raw: Buffer.alloc(0) };
+    const script = /^eval(sha)?$/i.test(words[0]?.toString() ?? "") ? names.get(words[1]?.toString() ?? "") : undefined;
+    // What the one before said until it gave up is heard by whoever listens in this process, before this is judged.
+    if (script === "claimScript") await sleep(20);
+    const answer = new Promise<Buffer>((done) => this.#answers.set(visit.server, done));
+    visit.server.write(raw);
+    const said = await answer;
+    if (script) this.#judge(visit.gateway, script, words.slice(4).map(String), said);
+    if (!this.#cut.has(visit.gateway) && visit.client.writable) visit.client.write(said);
+  }
+
+  #judge(gateway: string, script: string, words: readonly string[], said: Buffer): void {
+    const [answer = "", second = ""] = said.toString("latin1").startsWith("*") ? wordsOf(said).map(String) : ["error"];
+    const epoch = Number(script === "commitScript" ? words[3] : script === "claimScript" ? second : words[1]);
+    const seen: Seen = { gateway, script, run: words[0] ?? "", epoch, answer, at: performance.now() };
+    this.seen.push(seen);
+    if (script === "claimScript" && answer === "claimed") {
+      this.#latest = epoch;
+      this.claimed(gateway, epoch);
+    }
+    if (script === "commitScript" && answer === "done" && !(epoch >= this.#latest)) this.late.push(seen);
+  }
+}
+
+/** Where a value of RESP3 ends that begins there; undefined: it is not there as a whole. */
+function endOf(octets: Buffer, from: number): number | undefined {
+  const line = octets.indexOf("\r\n", from);
+  if (line < 0) return undefined;
+  const count = Number(octets.toString("latin1", from + 1, line));
+  const after = line + 2;
+  switch (String.fromCharCode(octets[from] ?? 0)) {
+    case "$":
+    case "=":
+      return count < 0 ? after : octets.length >= after + count + 2 ? after + count + 2 : undefined;
+    case "*":
+    case "~":
+    case ">":
+    case "%": {
+      const values = octets[from] === 0x25 ? count * 2 : count;
+      let at: number | undefined = after;
+      for (let i = 0; i < values && at !== undefined; i++) at = endOf(octets, at);
+      return at;
+    }
+    default:
+      return after;
+  }
+}
+
+/** The simple values in a list, as they follow one another. */
+function wordsOf(octets: Buffer): Buffer[] {
+  const words: Buffer[] = [];
+  for (let at = octets.indexOf("\r\n") + 2; at > 1 && at < octets.length; ) {
+    const end = endOf(octets, at);
+    if (end === undefined) break;
+    const line = octets.indexOf("\r\n", at);
+    words.push(octets[at] === 0x24 ? octets.subarray(line + 2, end - 2) : octets.subarray(at + 1, line));
+    at = end;
+  }
+  return words;
+}

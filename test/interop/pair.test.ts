@@ -1,0 +1,280 @@
+/**
+ * Two gateways over one Redis, of which one is active: killed, stopped and continued, cut off from Redis, told to end, again and again,
+ * under traffic both ways with sleepers. EVENTS says how often in all (12), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
+ * gateways go, PAIR_REPORT one for what became of each event.
+ *
+ * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
+ * QoS 2 once; nobody has to CONNECT again. After another one has the lease, Redis takes no write of the one before (a witness in front of Redis
+ * says so, not the gateways), and it says nothing to devices and brokers any more.
+ */
+import { writeFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { QoS } from "../../src/wire/fields.ts";
+import { Sleeper } from "../crash/sleeper.ts";
+import { BrokerWay, OneAddress } from "../helpers/one-address.ts";
+import { PairGateway } from "../helpers/pair-gateway.ts";
+import { freePorts } from "../helpers/ports.ts";
+import { RecordingBroker } from "../helpers/recording-broker.ts";
+import { findRedis, RedisServer } from "../helpers/redis.ts";
+import { RedisWitness } from "../helpers/redis-witness.ts";
+import { Publisher, until } from "../helpers/test-gateway.ts";
+import { Rng } from "../simulation/rng.ts";
+
+const program = findRedis();
+const missing = "missing" in program ? program.missing : undefined;
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+const events = Number(process.env["EVENTS"] ?? 12);
+const leaseMs = 3_000;
+/** Messages for one device that are on their way; beyond, no more are published for it. */
+const behindMax = 100;
+
+const troubles = [
+  "killed",
+  "stopped",
+  "stopped shortly",
+  "cut from Redis",
+  "told to end",
+  "standby killed",
+  "standby cut",
+] as const;
+type Trouble = (typeof troubles)[number];
+
+interface Event {
+  readonly trouble: Trouble;
+  readonly from: string;
+  /** From the trouble until the other one serves; absent: nobody had to take over. */
+  takenOverMs?: number;
+  /** How the one before ended. */
+  end?: string | undefined;
+}
+
+describe.skipIf(missing !== undefined)(`a pair${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  for (const mode of ["transparent", "aggregating"] as const)
+    test(
+      `${mode}: nothing lost, nothing doubled, nobody connects again, the one before is silent`,
+      { timeout: events * 15_000 + 120_000 },
+      ({ onTestFinished }) =>
+        trial(mode, Math.ceil(events / 2), (close) => onTestFinished(async () => void (await close()))),
+    );
+});
+
+async function trial(
+  mode: "transparent" | "aggregating",
+  count: number,
+  atEnd: (close: () => unknown) => void,
+): Promise<void> {
+  if ("missing" in program) throw new Error(program.missing);
+  const random = new Rng(Number(process.env["PAIR_SEED"] ?? 7));
+  const redis = await RedisServer.create(program, { appendfsync: "always" });
+  atEnd(() => redis.close());
+  const witness = new RedisWitness(redis.port);
+  atEnd(() => witness.close());
+  const broker = await RecordingBroker.start(7);
+  atEnd(() => broker.close());
+  const [portA = 0, portB = 0] = await freePorts(2);
+  const address = new OneAddress(
+    new Map([
+      [portA, "a"],
+      [portB, "b"],
+    ]),
+  );
+  const port = await address.open();
+  atEnd(() => address.close());
+  const ways = new Map<string, BrokerWay>();
+  const gateway = async (name: string, udp: number) => {
+    const way = new BrokerWay(Number(new URL(broker.url).port));
+    ways.set(name, way);
+    atEnd(() => way.close());
+    const made = new PairGateway(name, {
+      transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
+      upstream: {
+        url: `mqtt://127.0.0.1:${await way.listen()}`,
+        mode,
+        protocol: "5",
+        reconnect: { minSeconds: 0.05, maxSeconds: 0.2 },
+        will: { held: "gateway" },
+      },
+      retry: { intervalSeconds: 0.5, limit: 40 },
+      store: {
+        kind: "redis",
+        redis: { url: `redis://127.0.0.1:${await witness.listen(name)}` },
+        pair: { enabled: true, name, leaseSeconds: leaseMs / 1_000 },
+      },
+      api: { enabled: false },
+      log: { level: "info", format: "json" },
+    });
+    atEnd(() => made.remove());
+    return made;
+  };
+  const gateways = { a: await gateway("a", portA), b: await gateway("b", portB) };
+  witness.claimed = (by) => {
+    address.speaker = by;
+    for (const [name, way] of ways) way.mustBeSilent = name !== by;
+  };
+  gateways.a.start();
+  await gateways.a.serves();
+  gateways.b.start();
+  await gateways.b.standsBy();
+
+  const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
+  const devices = Array.from({ length: 4 }, (_, i) => {
+    const topics = { topic: `t/${i}`, subscribeTo: `d/${i}`, will: will(`w/${i}`) };
+    return new Publisher({ clientId: `c${i}`, port, retryLimit: 240, ...topics });
+  });
+  const sleepers = [0, 1].map((i) => new Sleeper(`s${i}`, port, `s/${i}`, false, 240));
+  const receivedBy = new Map<string, readonly string[]>([
+    ...devices.map((device, i) => [`d/${i}`, device.received] as const),
+    ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
+  ]);
+  for (const each of [...devices, ...sleepers]) {
+    await each.start();
+    atEnd(() => each.stop());
+  }
+  await until("everybody is connected", () => devices.every((device) => device.idle));
+  const sent = new Map<string, QoS>();
+  const perTopic = new Map<string, number>();
+  let [down, ticks] = [0, 0];
+  const traffic = setInterval(() => {
+    for (const device of devices) device.publish((1 + (device.sent % 2)) as QoS);
+    const qos = (1 + (++ticks % 2)) as QoS;
+    for (const [topicName, texts] of receivedBy) {
+      if ((perTopic.get(topicName) ?? 0) - texts.length > behindMax) continue;
+      perTopic.set(topicName, (perTopic.get(topicName) ?? 0) + 1);
+      const text = `${topicName} ${++down} QoS ${qos}`;
+      sent.set(text, qos);
+      broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
+    }
+  }, 25);
+  atEnd(() => clearInterval(traffic));
+
+  const report: Event[] = [];
+  const both = [gateways.a, gateways.b];
+  /** One serves and one stands by: who it is. On a machine with too much to do the lease may wander by itself. */
+  const settled = async (): Promise<[active: PairGateway, other: PairGateway]> => {
+    await until(
+      "one serves, and one stands by",
+      () => both.some((each) => each.isServing) && both.some((each) => each.isStandby),
+      60_000,
+    );
+    return gateways.a.isServing ? [gateways.a, gateways.b] : [gateways.b, gateways.a];
+  };
+  for (let i = 0; i < count; i++) {
+    await sleep(random.int(100, 700));
+    const [active, other] = await settled();
+    // Each in its turn first, then by chance.
+    const trouble = troubles[i < troubles.length ? i : random.int(0, troubles.length - 1)] ?? "killed";
+    const began = performance.now();
+    const takenOver = async (): Promise<number> => {
+      await other.serves(leaseMs + 30_000);
+      return Math.round(performance.now() - began);
+    };
+    const from = active.name;
+    const event: Event = { trouble, from };
+    report.push(event);
+    const runs = active.ends.length;
+    switch (trouble) {
+      case "killed":
+        await active.end("SIGKILL");
+        event.takenOverMs = await takenOver();
+        active.start();
+        break;
+      case "stopped":
+        active.signal("SIGSTOP");
+        event.takenOverMs = await takenOver();
+        await sleep(random.int(0, 500));
+        active.signal("SIGCONT");
+        await until("it has ended", () => active.ends.length > runs);
+        event.end = active.ends.at(-1);
+        break;
+      case "stopped shortly":
+        active.signal("SIGSTOP");
+        await sleep(leaseMs / 4);
+        active.signal("SIGCONT");
+        await sleep(leaseMs / 2);
+        break;
+      case "cut from Redis":
+        witness.cut(from);
+        event.takenOverMs = await takenOver();
+        // What it wrote in vain arrives now.
+        witness.heal(from);
+        await until("it has ended", () => active.ends.length > runs);
+        event.end = active.ends.at(-1);
+        break;
+      case "told to end": {
+        const ended = active.end("SIGTERM");
+        event.takenOverMs = await takenOver();
+        event.end = await ended;
+        active.start();
+        break;
+      }
+      case "standby killed":
+        await other.end("SIGKILL");
+        other.start();
+        break;
+      case "standby cut":
+        witness.cut(other.name);
+        await sleep(leaseMs * 1.5);
+        witness.heal(other.name);
+        break;
+    }
+  }
+  await settled();
+  if (process.env["PAIR_REPORT"]) writeFileSync(`${process.env["PAIR_REPORT"]}-${mode}.json`, JSON.stringify(report));
+  await sleep(500);
+  clearInterval(traffic);
+
+  expect(witness.late, "Redis took writes after another epoch").toEqual([]);
+  expect(address.wrong, "said to devices after another one had the lease").toEqual([]);
+  expect(
+    [...ways.values()].flatMap(({ wrong }) => wrong),
+    "said to the broker after another one had the lease",
+  ).toEqual([]);
+  for (const { trouble, end } of report) {
+    if (trouble === "stopped" || trouble === "cut from Redis") expect(end).toBe("75");
+    if (trouble === "told to end") expect(end).toBe("0");
+  }
+  const received = new Map<string, Set<string>>();
+  const missingTexts = () => {
+    for (const [topic, texts] of receivedBy) received.set(topic, new Set(texts));
+    return [...sent.keys()].filter((text) => !received.get(text.slice(0, 3))?.has(text));
+  };
+  await until("everybody is idle", () => devices.every((device) => device.idle));
+  expect(sleepers.filter(({ gaveUp }) => gaveUp)).toEqual([]);
+  await until("all is delivered", () => missingTexts().length === 0, 60_000).catch(() => {});
+  expect(missingTexts(), "at the broker, and not delivered").toEqual([]);
+  const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
+  await until("all is at the broker", () => told.every(([text]) => broker.saved.has(text)), 60_000).catch(() => {});
+  expect(
+    told.filter(([text]) => !broker.saved.has(text)),
+    "acknowledged, and not at the broker",
+  ).toEqual([]);
+  // Every second one that a device sends is at QoS 2, acknowledged or not.
+  const isQoS2Up = (text: string) => /^c\d#\d*[02468]$/.test(text);
+  const doubledUp = [...broker.saved].filter(([text, times]) => times > 1 && isQoS2Up(text));
+  expect(doubledUp, "twice at the broker, at QoS 2").toEqual([]);
+  for (const [topic, texts] of receivedBy) {
+    const once = new Set<string>();
+    const doubled = texts.filter((text) => sent.get(text) === 2 && (once.has(text) || !once.add(text)));
+    expect(doubled, `twice at ${topic}, at QoS 2`).toEqual([]);
+  }
+  expect(
+    [...devices, ...sleepers].map(({ connects }) => connects),
+    "CONNECTs",
+  ).toEqual([1, 1, 1, 1, 1, 1]);
+  expect(broker.wills, "wills").toEqual([]);
+  expect(told.length).toBeGreaterThan(count * 10);
+  expect(told.filter(([, qos]) => qos === 2).length).toBeGreaterThan(told.length / 4);
+  const writes = witness.seen.filter(({ script, answer }) => script === "commitScript" && answer === "done").length;
+  const refused = witness.seen.filter(({ script, answer }) => script === "commitScript" && answer !== "done").length;
+  console.log(
+    [
+      `a pair, ${mode}: ${count} events, ${witness.seen.filter(({ answer }) => answer === "claimed").length} times taken over`,
+      `${writes} writes, ${refused} of the one before refused, 0 taken`,
+      `up ${told.length} acknowledged, down ${sent.size} sent: 0 lost, 0 QoS 2 twice, 0 connected again`,
+      `taken over after ${report.flatMap(({ trouble, takenOverMs }) => (takenOverMs === undefined ? [] : [`${takenOverMs} ms (${trouble})`])).join(", ")}`,
+    ].join("; "),
+  );
+}
