@@ -29,7 +29,7 @@ export function withPlace(command: Command, configFile: readonly [string, string
 export function placeOf({ config, url, tokenFile }: PlaceOptions, defaultConfigFile: () => string): Place {
   if (url) return { url, token: tokenOf(tokenFile) };
   const { store, api } = loadConfig(config ?? defaultConfigFile());
-  if (store.kind === "disk" && tokenFile === undefined) return join(store.folder, "control.sock");
+  if (store.kind !== "memory" && tokenFile === undefined) return join(store.folder, "control.sock");
   return { url: localUrl(api), token: tokenOf(tokenFile) };
 }
 
