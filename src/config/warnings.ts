@@ -29,6 +29,7 @@ export function warningsOf(config: GatewayConfig): string[] {
     warnings.push(
       'uplink.whenAway: "store" needs a disk, and store.kind is "memory": devices hear "congestion" while the broker is away; set store.kind to "disk", or this to "refuse"',
     );
+  if (store.pair.enabled) warnings.push(...aboutPair(config));
   if (buffer.bytesMax > buffer.totalBytesMax)
     warnings.push(
       `buffer.bytesMax: one client may have ${buffer.bytesMax} octets, all together ${buffer.totalBytesMax} (totalBytesMax): raise totalBytesMax, or set this to ${buffer.totalBytesMax} at most`,
@@ -39,6 +40,27 @@ export function warningsOf(config: GatewayConfig): string[] {
     );
   warnings.push(...namedTwice("topics.predefined", topics.predefined), ...aboutNetworks(config));
   return warnings;
+}
+
+/** What a second machine cannot take over. */
+function aboutPair({ transports, upstream, upstreams }: GatewayConfig): string[] {
+  const all = [["upstream", upstream] as const, ...upstreams.map((each, i) => [`upstreams.${i}`, each] as const)];
+  return [
+    ...transports.flatMap(({ type, name }, i) =>
+      type === "udp" || type === "dtls"
+        ? []
+        : [
+            `transports.${i}: "${name}" is a ${type} transport: its devices are near one machine, and the other one of the pair does not hear them`,
+          ],
+    ),
+    ...all.flatMap(([path, { mode, will }]) =>
+      mode === "transparent" && will.held === "broker"
+        ? [
+            `${path}.will.held: "broker" publishes the wills of living devices when the other one of the pair takes over (MQTT 5: if that takes longer than delaySeconds); type "gateway"`,
+          ]
+        : [],
+    ),
+  ];
 }
 
 function aboutUpstream(path: string, options: UpstreamOptions): string[] {

@@ -15,6 +15,8 @@ export class OneAddress {
   readonly said = new Map<string, number>();
   /** What another one said. */
   readonly wrong: string[] = [];
+  /** Hears what each gateway says. */
+  heard: (gateway: string, bytes: Buffer) => void = () => {};
 
   /** `gateways`: names by port. */
   constructor(gateways: ReadonlyMap<number, string>) {
@@ -45,6 +47,7 @@ export class OneAddress {
       const name = this.#gateways.get(from.port) ?? "?";
       this.said.set(name, (this.said.get(name) ?? 0) + 1);
       if (this.speaker !== "" && name !== this.speaker) this.wrong.push(`${name}: ${bytes.toString("hex")}`);
+      this.heard(name, bytes);
       this.#socket.send(bytes, port, "127.0.0.1");
     });
     return socket;

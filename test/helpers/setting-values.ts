@@ -51,6 +51,7 @@ const special: Readonly<Record<string, unknown>> = {
   "status.topic": "gateway/status",
   "deadLetters.topic": "gateway/dead",
   "store.folder": "other-data",
+  "store.kind": "redis",
   "store.redis.url": "redis://127.0.0.1:6380/1",
   "store.redis.tls.ca": fixture("ca.pem"),
   "store.redis.tls.cert": fixture("client.pem"),
