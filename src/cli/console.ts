@@ -82,7 +82,7 @@ async function addToken(store: StoreOptions, name: string, role: Role): Promise<
   const token = `mqttsn_${randomBytes(32).toString("base64url")}`;
   const hash = createHash("sha256").update(token).digest("hex");
   const entry = JSON.stringify({ name, role, sha256: hash });
-  const isKept = store.kind === "disk";
+  const isKept = store.kind !== "memory";
   if (isKept) await ask(join(store.folder, "control.sock"), "token.add", { name, role, hash });
   out(`${token}\n`);
   err(

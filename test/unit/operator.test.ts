@@ -207,6 +207,27 @@ test("a viewer sees, and changes nothing", async () => {
   expect(await operator.queue()).toMatchObject({ forClients: { messages: 2 }, deadLetters: 1 });
 });
 
+test("one of a pair that stands by answers for itself, and sends to the other one for all else", async () => {
+  const { operator } = threeForTwo(fullHouse());
+  let say: string | undefined = "barn-a is active, ask there";
+  const desk = new OperatorDesk(
+    operator,
+    () => {},
+    () => say,
+  );
+  const local = { name: "control socket", role: "operator", isLocal: true } as const;
+  const asked = async (name: CommandName) => (await desk.ask(local, name, new URLSearchParams())).kind;
+  const names = Object.keys(commands) as CommandName[];
+  const own = names.filter((name) => /^(overview|totals|radio|settings|console|token)\./.test(name));
+  for (const name of names)
+    if (!own.includes(name))
+      expect(await desk.ask(local, name, new URLSearchParams())).toEqual({ kind: "not-possible", say });
+  expect(await asked("overview.show")).toBe("done");
+  expect(await asked("settings.show")).toBe("done");
+  say = undefined;
+  expect(await asked("sessions.list")).toBe("done");
+});
+
 test("a viewer hears that the broker is away, not where it is and what it says", async () => {
   const { operator } = threeForTwo(fullHouse());
   const desk = new OperatorDesk(operator, () => {});

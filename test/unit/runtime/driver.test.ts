@@ -9,7 +9,7 @@ import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
 
 /** A driver whose core says what it is told to say, and what left it. */
-function bench() {
+function bench(owns: () => boolean = () => true) {
   const left: string[] = [];
   const next: Effect[][] = [];
   const connecting = new Set<string>();
@@ -29,8 +29,9 @@ function bench() {
   const store = { commit: () => {} };
   const udp = { send: (to: string, bytes: Uint8Array) => left.push(`${to} ${Buffer.from(bytes).toString("hex")}`) };
   const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
-  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} });
+  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} }, owns);
   return {
+    start: () => driver.start(),
     connecting,
     /** One turn of the core, and what left in it. */
     turn(input: Partial<Input>, ...effects: Effect[]): string[] {
@@ -177,4 +178,15 @@ test("each commit lets go what waits for it, and nothing overtakes on its way to
   expect(turn({ kind: "datagram" }, publish("b~1", 1, 7), publish("a~1", 1, 8))).toEqual(["b~1 QoS 1 #7"]);
   expect(turn({ kind: "persisted", token: 3 })).toEqual(["a~1 QoS 1 #4", "a~1 QoS 1 #5", "a~1 QoS 1 #8"]);
   expect(turn({ kind: "datagram" }, publish("a~1", 1, 9), after(publish("a~1", 1, 10), 3))).toHaveLength(2);
+});
+
+test("one of a pair: when it owns no more, nothing leaves, whatever comes, and for good", () => {
+  let owns = false;
+  const { turn, start } = bench(() => owns);
+  // Before it serves it reads, and nobody is asked.
+  expect(turn({ kind: "datagram" }, publish("c|1" as LinkId, 1, 1))).toHaveLength(1);
+  start();
+  expect(turn({ kind: "datagram" }, publish("c|1" as LinkId, 1, 2))).toEqual([]);
+  owns = true;
+  expect(turn({ kind: "datagram" }, publish("c|1" as LinkId, 1, 3))).toEqual([]);
 });

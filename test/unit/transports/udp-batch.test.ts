@@ -281,6 +281,23 @@ describe("the batch", () => {
     expect(came).toEqual([isForAll ? expect.any(Uint32Array) : undefined]);
   });
 
+  test("where nothing may leave any more, what waits for the end of the turn does not either", () => {
+    let may = true;
+    events.mayLeave = () => may;
+    const batch = open();
+    inbox = 3;
+    events.datagram = () => {
+      batch.send("udp/0.0.0.1:1", one);
+      may = false; // it stood still in the middle
+    };
+    wake(1);
+    expect(sent).toEqual([]);
+    expect(unsent).toBe(3);
+    batch.close();
+    expect(sent).toEqual([]);
+    delete events.mayLeave;
+  });
+
   test("an error of the socket is told", () => {
     open();
     wake(-9);
@@ -309,6 +326,17 @@ test("the end of a turn: who asks within `around` is called after it, others by 
   };
   expect(() => turnEnd.around(fails)).toThrow("no");
   expect(order.at(-1)).toBe("still");
+});
+
+test("the end of a turn where nothing may leave any more: nobody is called", async () => {
+  let may = true;
+  const turnEnd = new TurnEnd(() => may);
+  const order: string[] = [];
+  turnEnd.add(() => order.push("a"));
+  may = false;
+  await new Promise((done) => setImmediate(done));
+  turnEnd.around(() => turnEnd.add(() => order.push("b")));
+  expect(order).toEqual([]);
 });
 
 test("a map of what was asked for recently: bounded, and what is used stays", () => {

@@ -1,0 +1,137 @@
+/** What a pair says of itself, and what is said of its configuration. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Registry } from "prom-client";
+import { expect, test } from "vitest";
+import { lookAtPair } from "../../src/cli/doctor/doctor.ts";
+import { statusLines } from "../../src/cli/status.ts";
+import { parseConfig } from "../../src/config/load.ts";
+import { warningsOf } from "../../src/config/warnings.ts";
+import { saysStandby } from "../../src/gateway-pair.ts";
+import { addServiceMetrics } from "../../src/observe/service-metrics.ts";
+import { needsOf } from "../../src/runtime/needs.ts";
+import type { PairFacts } from "../../src/storage/lease.ts";
+import { LeaseFile } from "../../src/storage/lease-memory.ts";
+import { quietServiceSources } from "../helpers/metric-sources.ts";
+import { threeForTwo } from "../helpers/waiting.ts";
+
+const facts = (more: Partial<PairFacts> = {}): PairFacts => ({
+  role: "standby",
+  name: "barn-b",
+  owner: "barn-a",
+  epoch: 4,
+  leaseSeconds: 3,
+  sinceSeconds: 60,
+  trouble: "",
+  ...more,
+});
+
+const config = (more: object = {}) => ({
+  upstream: { url: "mqtt://127.0.0.1:1884", will: { held: "gateway" } },
+  store: { kind: "redis", pair: { enabled: true } },
+  ...more,
+});
+
+test("a pair needs a store that both have, and a broker that outlives either", () => {
+  expect(warningsOf(parseConfig(config()))).toEqual([]);
+  expect(parseConfig(config()).store.pair).toEqual({ enabled: true, leaseSeconds: 3 });
+  expect(() => parseConfig(config({ store: { pair: { enabled: true } } }))).toThrow();
+  expect(() => parseConfig(config({ store: { kind: "redis", pair: { leaseSeconds: 0.5 } } }))).toThrow();
+  expect(() => parseConfig(config({ tryOutBroker: true, upstream: { url: "mqtt://127.0.0.1:1884" } }))).toThrow();
+});
+
+test("what the other one cannot take over is warned of", () => {
+  const radio = { transports: [{ type: "udp" }, { type: "ble", name: "radio" }] };
+  expect(warningsOf(parseConfig(config(radio)))).toEqual([expect.stringMatching(/"radio" is a ble transport/)]);
+  const held = { upstream: { url: "mqtt://127.0.0.1:1884" } };
+  expect(warningsOf(parseConfig(config(held)))).toEqual([
+    expect.stringMatching(/upstream.will.held: "broker" publishes the wills of living devices/),
+  ]);
+  expect(warningsOf(parseConfig(config({ upstream: { ...held.upstream, mode: "aggregating" } })))).toEqual([]);
+});
+
+test("whoever stands by says who is active", () => {
+  expect(saysStandby(undefined)).toBeUndefined();
+  expect(saysStandby(facts({ role: "active" }))).toBeUndefined();
+  expect(saysStandby(facts())).toBe(
+    "this gateway (barn-b) stands by: barn-a is active, and has the sessions; ask there",
+  );
+  expect(saysStandby(facts({ owner: "" }))).toMatch(/nobody is active/);
+});
+
+test("doctor: who is active, and what is wrong with the lease", () => {
+  expect(lookAtPair(undefined)).toMatchObject({ is: "skipped" });
+  expect(lookAtPair(facts())).toMatchObject({ is: "ok", what: "barn-b stands by; barn-a is active, epoch 4" });
+  expect(lookAtPair(facts({ role: "active", name: "barn-a" }))).toMatchObject({
+    is: "ok",
+    what: "barn-a is active, epoch 4",
+  });
+  expect(lookAtPair(facts({ owner: "" }))).toMatchObject({ is: "doubtful" });
+  expect(lookAtPair(facts({ trouble: "no answer" }))).toMatchObject({
+    is: "wrong",
+    what: "barn-b (standby): no answer",
+  });
+});
+
+test("metrics: absent for whoever is alone", async () => {
+  const text = async (pair?: PairFacts) => {
+    const registry = new Registry();
+    addServiceMetrics(registry, { ...quietServiceSources(), pair: () => pair });
+    return (await registry.metrics()).split("\n").filter((line) => line.startsWith("mqttsn_pair"));
+  };
+  expect(await text()).toEqual([]);
+  expect(await text(facts({ trouble: "no answer" }))).toEqual([
+    'mqttsn_pair_active{name="barn-b",owner="barn-a"} 0',
+    'mqttsn_pair_epoch{name="barn-b",owner="barn-a"} 4',
+    'mqttsn_pair_trouble{name="barn-b",owner="barn-a"} 1',
+  ]);
+});
+
+test("needs and status: of one that stands by nothing is said of brokers, only what keeps it from taking over", () => {
+  const quiet = {
+    brokers: [],
+    transports: [],
+    storeFails: false,
+    keepsWhenAway: true,
+    owedToBroker: 0,
+    deadLetters: 0,
+    late: 0,
+    lost: 0,
+    knocks: 0,
+    clockIsTrusted: true,
+  };
+  expect(needsOf({ ...quiet, pair: facts() })).toEqual([]);
+  expect(needsOf({ ...quiet, pair: facts({ trouble: "no answer" }) })).toMatchObject([
+    { level: "bad", says: "This gateway stands by, and cannot take over. no answer" },
+  ]);
+  const { operator } = threeForTwo();
+  const lines = (pair: PairFacts | undefined) => statusLines({ ...operator.overview(true), needs: [], ...(pair && { pair }) });
+  expect(lines(undefined).join("\n")).not.toMatch(/pair/);
+  expect(lines(facts()).slice(1)).toEqual(["pair: barn-b stands by, barn-a is active, epoch 4, since 1 min"]);
+  expect(lines(facts({ role: "active", name: "barn-a" })).slice(1, 3)).toEqual([
+    "pair: barn-a is active, epoch 4, since 1 min",
+    expect.stringMatching(/^sessions: /),
+  ]);
+});
+
+test("the highest epoch outlives the process; a file that says nothing counts as none, and one that cannot be written is spoken of", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pair-epoch-"));
+  const said: string[] = [];
+  const open = (path = join(folder, "data", "pair-epoch")) => new LeaseFile(path, (say) => said.push(say));
+  try {
+    expect(open().highest()).toBe(0);
+    open().keep(7);
+    expect(open().highest()).toBe(7);
+    expect(readFileSync(join(folder, "data", "pair-epoch"), "utf8")).toBe("7\n");
+    writeFileSync(join(folder, "data", "pair-epoch"), "seven");
+    expect(open().highest()).toBe(0);
+    expect(said).toEqual([]);
+    const nowhere = open(join(folder, "data", "pair-epoch", "below"));
+    nowhere.keep(3);
+    expect(nowhere.highest()).toBe(3);
+    expect(said).toEqual([expect.stringMatching(/cannot be written/)]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
