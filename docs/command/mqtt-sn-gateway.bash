@@ -23,6 +23,7 @@ _mqtt_sn_gateway() {
       "console token list") path="console token list" ;;
       "console token add") path="console token add" ;;
       "console token remove") path="console token remove" ;;
+      " status") path="status" ;;
       " sessions") path="sessions" ;;
       "sessions list") path="sessions list" ;;
       "sessions show") path="sessions show" ;;
@@ -51,7 +52,7 @@ _mqtt_sn_gateway() {
     esac
   done
   case "$path" in
-    "") words="start check doctor decode replay try-device demo ble console sessions queue join topic device backup capture restore pub sub -V --version --version --help" ;;
+    "") words="start check doctor decode replay try-device demo ble console status sessions queue join topic device backup capture restore pub sub -V --version --version --help" ;;
     "start") words="-c --config --help" ;;
     "check") words="-c --config --export --help" ;;
     "doctor") words="-c --config --json --no-try --bundle --help" ;;
@@ -71,6 +72,7 @@ _mqtt_sn_gateway() {
     "console token list") words="-c --config --help" ;;
     "console token add") words="--role -c --config --help" ;;
     "console token remove") words="-c --config --help" ;;
+    "status") words="-c --config --url --token-file --json --help" ;;
     "sessions") words="list show drop --help" ;;
     "sessions list") words="-c --config --url --token-file --json --state --match --sort --watch --help" ;;
     "sessions show") words="-c --config --url --token-file --help" ;;

@@ -106,11 +106,12 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
     { level: "bad", says: "This gateway stands by, and cannot take over. no answer" },
   ]);
   const { operator } = threeForTwo();
-  const lines = (pair: PairFacts | undefined) => statusLines({ ...operator.overview(true), needs: [], ...(pair && { pair }) });
+  const lines = (pair: PairFacts | undefined) =>
+    statusLines({ ...operator.overview(true), needs: [], ...(pair && { pair }) });
   expect(lines(undefined).join("\n")).not.toMatch(/pair/);
-  expect(lines(facts()).slice(1)).toEqual(["pair: barn-b stands by, barn-a is active, epoch 4, since 1 min"]);
+  expect(lines(facts()).slice(1)).toEqual(["pair: barn-b stands by, barn-a is active, epoch 4, since 60 s"]);
   expect(lines(facts({ role: "active", name: "barn-a" })).slice(1, 3)).toEqual([
-    "pair: barn-a is active, epoch 4, since 1 min",
+    "pair: barn-a is active, epoch 4, since 60 s",
     expect.stringMatching(/^sessions: /),
   ]);
 });
