@@ -100,6 +100,8 @@ const rules: Record<string, readonly string[]> = {
     "errors.ts",
     "observe",
     "runtime/commands.ts",
+    // The words for how long something lasts.
+    "runtime/state-words.ts",
     "runtime/wall-clock.ts",
     "pkg",
   ],
@@ -108,6 +110,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway.ts": ["*"],
   "gateway-console.ts": ["*"],
   "gateway-home.ts": ["*"],
+  "gateway-pair.ts": ["*"],
   "gateway-remote.ts": ["*"],
   "gateway-scripts.ts": ["*"],
   "gateway-vitals.ts": ["*"],
