@@ -180,7 +180,8 @@ async function loadPackage(): Promise<Pick<typeof import("ioredis"), "Redis">> {
 }
 
 /** What Node and OpenSSL say of a connection that could not be made, and what to look at. */
-function inWords(why: string, { url, tls }: RedisOptions): string {
+function inWords(said: string, { url, tls }: RedisOptions): string {
+  const why = said.replaceAll(/\s+/g, " ").trim();
   if (/altnames/.test(why))
     return `the server's certificate is for another name (${why}): see store.redis.url and store.redis.tls.serverName`;
   if (/certificate has expired|not yet valid/.test(why))
