@@ -141,7 +141,8 @@ export class RedisWitness {
     visit.server.write(raw);
     const said = await answer;
     if (script) this.#judge(visit.gateway, script, words.slice(4).map(String), said);
-    if (!this.#cut.has(visit.gateway) && visit.client.writable) visit.client.write(said);
+    // Whoever is cut off in between hears it still, and says the next thing, which comes late.
+    if (visit.client.writable) visit.client.write(said);
   }
 
   #judge(gateway: string, script: string, words: readonly string[], said: Buffer): void {
