@@ -149,6 +149,8 @@ export class PoisonLaw {
   /** The broker is sick, and closes for anything. */
   closedWhileSick(packet: SeenPacket): void {
     this.broke(packet.connection);
+    for (const [id, client] of this.#clients)
+      if (this.#lineOf(id) === packet.connection) client.since = this.#line(packet.connection).stood(this.#now());
     this.#holdsUp(packet);
   }
 
