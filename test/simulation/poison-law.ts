@@ -370,7 +370,12 @@ export class PoisonLaw {
     // What it had asked for before is not answered any more. It asks again for what it still wants.
     if (type === "CONNACK")
       for (const key of [...client.waiting]) if (!key.startsWith("publish ")) client.waiting.delete(key);
-    if (!client.connects || type === "WILLTOPICREQ" || type === "WILLMSGREQ") return;
+    if (type === "WILLTOPICREQ" || type === "WILLMSGREQ")
+      client.connects = true; // also behind what waited for a commit
+    else if (client.connects) this.#endsConnecting(client, clientId);
+  }
+
+  #endsConnecting(client: Client, clientId: string): void {
     client.connects = false;
     client.since = this.#line(this.#lineOf(clientId)).stood(this.#now());
   }
