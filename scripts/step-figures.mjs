@@ -43,12 +43,17 @@ async function main() {
   let running;
   try {
     const filling = child("fill", folder);
-    await new Promise((done) => filling.once("exit", done));
+    const code = await new Promise((done) => filling.once("exit", done));
+    if (code !== 0) throw new Error("the sessions could not be made");
     running = child("gateway", JSON.stringify(configOf(folder, broker.port, await freePort())));
     const ask = (question) =>
       new Promise((done, failed) => {
-        running.once("message", done);
-        running.once("exit", () => failed(new Error("the gateway ended")));
+        const ended = () => failed(new Error("the gateway ended"));
+        running.once("exit", ended);
+        running.once("message", (answer) => {
+          running.off("exit", ended);
+          done(answer);
+        });
         running.send(question);
       });
     const { udp, api } = await new Promise((done) => running.once("message", done));
@@ -79,7 +84,7 @@ async function main() {
     process.kill(running.pid, "SIGCONT");
     await pause(500);
     await show("stood still for 2 s");
-    for (let left = 120; left > 0 && (await ask("active")).active > 0; left--) await pause(1_000);
+    for (let left = 40; left > 0 && (await ask("active")).active > 0; left--) await pause(3_000);
     await show("all lost at once");
     console.error(
       `${((Date.now() - restarted) / 1_000).toFixed(0)} s after the restart; ${JSON.stringify(await ask("active"))}`,
@@ -95,6 +100,7 @@ async function main() {
 
 /** Writes the sessions as the gateway itself would: through core and store, with a clock that stands. */
 async function fill(folder) {
+  const { createAccessPolicy } = await dist("config/access.js");
   const { coreOptions } = await dist("config/core-options.js");
   const { gatewayConfig } = await dist("config/schema.js");
   const { GatewayCore } = await dist("core/gateway-core.js");
@@ -118,15 +124,11 @@ async function fill(folder) {
   };
   const answers = new Map();
   const transport = { send: (to, bytes) => answers.get(to)?.(bytes), broadcast: nothing, releaseLink: nothing };
-  const admitted = {
-    client: () => ({ admitted: true }),
-    forwarder: () => ({ admitted: true }),
-    qosMinusOne: () => ({ admitted: true }),
-  };
-  const core = new GatewayCore(coreOptions(config, admitted), {
+  const hostOf = (peer) => peer;
+  const core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
     maxMessageBytes: () => 1_024,
-    hostOf: (peer) => peer,
-    identityOf: () => undefined,
+    hostOf,
+    identityOf: () => ({ name: undefined, verified: false }),
     random: () => 0.5,
     wallClock: () => Date.now(),
   });
@@ -171,12 +173,11 @@ async function gateway(given) {
       process.send({ active: Number(/^mqttsn_sessions\{state="active"\} (\d+)/m.exec(text)?.[1] ?? -1) });
     }
     if (question === "backup") {
-      const out = spawn(
-        process.execPath,
-        [join(version, "dist/main.js"), "backup", join(given.store.folder, "b"), "--folder", given.store.folder],
-        { stdio: ["ignore", "ignore", "inherit"] },
-      );
-      out.once("exit", (code) => process.send({ code }));
+      const file = join(given.store.folder, "gateway.config.json");
+      writeFileSync(file, JSON.stringify(given));
+      const args = [join(version, "dist/main.js"), "backup", join(given.store.folder, "all.backup"), "-c", file];
+      const copying = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+      copying.once("exit", (code) => process.send({ code }));
     }
     if (question === "stop") running.stop().then(() => process.exit(0));
   });

@@ -36,6 +36,7 @@ import { Driver } from "./runtime/driver.ts";
 import { createOperator, type Devices, type Orders } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
+import { Steps } from "./runtime/steps.ts";
 import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
@@ -89,6 +90,7 @@ export class Gateway {
   readonly #turnEnd = new TurnEnd();
   readonly #ring: TcpRing | undefined;
   readonly #commits = new CommitWatch(() => this.#clock.now());
+  readonly #steps = new Steps(() => this.#clock.now());
   readonly #wakings = new Wakings(() => this.#clock.now());
   #serves = false;
   #progress: StartProgress = () => {};
@@ -161,6 +163,7 @@ export class Gateway {
       wallClock: this.#wallClock,
       commits: this.#commits,
       wakings: this.#wakings,
+      steps: this.#steps,
       scripts: () => this.#scripts?.counters,
       serves: () => this.#serves,
     });
@@ -203,7 +206,7 @@ export class Gateway {
         this.#remote?.happened(event);
       },
     };
-    this.#driver = new Driver(this.#core, edges, this.#clock);
+    this.#driver = new Driver(this.#core, edges, this.#clock, this.#steps);
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config);
@@ -442,7 +445,7 @@ export class Gateway {
         this.#tap.heard(from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
-      batch: (work) => this.#turnEnd.around(work),
+      batch: (work) => this.#steps.measure("datagrams", () => this.#turnEnd.around(work)),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
       notice: (level, say) => this.#log[level](say),

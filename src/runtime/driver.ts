@@ -19,6 +19,7 @@ import type { CommitToken, Instant, LinkId, PeerId } from "../core/types.ts";
 import type { ToClient } from "../core/words.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
+import type { Steps } from "./steps.ts";
 
 /** After these a client may sleep. */
 const endsListening: ReadonlySet<ToClient["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
@@ -44,6 +45,7 @@ export class Driver {
   readonly #core: Core;
   readonly #edges: Edges;
   readonly #clock: Clock;
+  readonly #steps: Steps | undefined;
   readonly #waiting: Input[] = [];
   readonly #answer = (input: Input): void => this.handle(input);
   /** Effects that wait for a commit, by that commit. The core counts its commits up by one. */
@@ -71,7 +73,9 @@ export class Driver {
   #started = false;
   #stopped = false;
 
-  constructor(core: Core, edges: Edges, clock: Clock) {
+  /** `steps`: where it is noted how long things take. */
+  constructor(core: Core, edges: Edges, clock: Clock, steps?: Steps) {
+    this.#steps = steps;
     this.#core = core;
     this.#edges = edges;
     this.#clock = clock;
@@ -92,6 +96,7 @@ export class Driver {
       return;
     }
     this.#busy = true;
+    const began = this.#steps?.begin();
     try {
       let next: Input | undefined = input;
       while (next) {
@@ -100,6 +105,7 @@ export class Driver {
       }
     } finally {
       this.#busy = false;
+      this.#steps?.end("input", began);
     }
     this.#rearm();
   }
@@ -285,11 +291,13 @@ export class Driver {
   /** What edges answer meanwhile waits its turn. */
   #turn(work: () => void): void {
     this.#busy = true;
+    const began = this.#steps?.begin();
     try {
       work();
       for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) this.#one(next);
     } finally {
       this.#busy = false;
+      this.#steps?.end("deadlines", began);
     }
   }
 
