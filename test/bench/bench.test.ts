@@ -110,12 +110,13 @@ describe("bench:quick judges", () => {
     ratios.map((ratio) => ({ echo: 70_000, ratios: new Map([[line.id, ratio]]) }));
 
   test("by the median: one bad turn does not make a line slow, and a loss of 15 % does", () => {
-    expect(judge(segments(0.97, 0.4, 1.02), line, bounds).isSlow).toBe(false);
-    expect(judge(segments(0.83, 0.85, 0.97), line, bounds).isSlow).toBe(true);
+    expect(judge(segments(0.97, 0.4, 1.02), line, bounds).isDoubtful).toBe(false);
+    expect(judge(segments(0.83, 0.85, 0.97), line, bounds).isDoubtful).toBe(true);
   });
 
-  test("a line that was not measured is slow", () => {
-    expect(judge([], line, bounds).isSlow).toBe(true);
+  test("a line that was not measured is doubtful, and one for which the bounds are far too low", () => {
+    expect(judge([], line, bounds).isDoubtful).toBe(true);
+    expect(judge(segments(1.2, 1.3), line, bounds).isDoubtful).toBe(true);
   });
 
   test("beside an earlier version: clear when all likely values are on one side", () => {

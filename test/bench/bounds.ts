@@ -50,6 +50,8 @@ export interface Bounds {
 
 /** Half of a loss of 15 %: both errors are equally far. */
 const allowed = 0.925;
+/** So much above the stored ratio, the bounds say nothing of this machine: the earlier version is asked. */
+const farAbove = 1.08;
 
 export function readBounds(file: string): Bounds {
   return JSON.parse(readFileSync(file, "utf8")) as Bounds;
@@ -86,7 +88,8 @@ export function compare(shares: readonly number[], least: number): Beside {
 export interface Verdict {
   readonly ratio: number;
   readonly perCpuSecond: number;
-  readonly isSlow: boolean;
+  /** The bounds alone do not say that all is well: slower, or so much faster that they are of another machine. */
+  readonly isDoubtful: boolean;
   readonly words: string;
 }
 
@@ -102,9 +105,16 @@ export function judge(segments: readonly Segment[], line: QuickLine, bounds: Bou
   const perCpuSecond = Math.round(ratio * median(segments.map(({ echo }) => echo)));
   const before = bounds?.lines[line.id]?.ratio;
   const isSlow = before !== undefined && !(ratio >= before * (bounds?.allowed ?? allowed));
-  const beside = before === undefined ? "" : `, stored ${before.toFixed(3)}: ${isSlow ? "slow" : "well"}`;
+  const isFar = before !== undefined && ratio > before * farAbove;
+  const verdict = isSlow ? "slow" : isFar ? "far above" : "well";
+  const beside = before === undefined ? "" : `, stored ${before.toFixed(3)}: ${verdict}`;
   const all = segments.map(({ ratios }) => ratios.get(line.id)?.toFixed(2)).join(" ");
-  return { ratio, perCpuSecond, isSlow, words: `${line.title}: ${ratio.toFixed(3)} of the echo${beside} (${all})` };
+  return {
+    ratio,
+    perCpuSecond,
+    isDoubtful: isSlow || isFar,
+    words: `${line.title}: ${ratio.toFixed(3)} of the echo${beside} (${all})`,
+  };
 }
 
 /** The file: a table for the document, and what `readBounds` reads. */

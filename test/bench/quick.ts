@@ -75,7 +75,7 @@ test("bench:quick", async () => {
       say(`the bounds are in ${file}; npm run docs writes them into the document`);
       return;
     }
-    const slow = results.filter(({ isSlow }) => isSlow).map(({ line }) => line);
+    const slow = results.filter(({ isDoubtful }) => isDoubtful).map(({ line }) => line);
     const failed = slow.length === 0 ? [] : await lookAgain(slow, bounds, broker, echo);
     expect(failed, "slower than the bounds allow").toEqual([]);
   } finally {
@@ -86,12 +86,12 @@ test("bench:quick", async () => {
 
 /** Once more against the echo; then beside the version that the bounds are of. */
 async function lookAgain(slow: readonly QuickLine[], bounds: Bounds, broker: Mosquitto, echo: Target) {
-  say(`seems slow: ${slow.map(({ title }) => title).join("; ")}. Once more.`);
+  say(`not as stored: ${slow.map(({ title }) => title).join("; ")}. Once more.`);
   const again = await measure(slow, broker, echo, Math.ceil(segments / 2));
   const still = slow.filter((line) => {
-    const { words, isSlow } = judge(again, line, bounds);
+    const { words, isDoubtful } = judge(again, line, bounds);
     say(words);
-    return isSlow;
+    return isDoubtful;
   });
   if (still.length === 0) return [];
   const earlier = await earlierVersion(root, bounds.commit, say);
