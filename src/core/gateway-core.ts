@@ -51,7 +51,7 @@ import { type PacketView, packetsOf, type SessionView, viewOf } from "./session/
 import { moveOn } from "./session/turn-end.ts";
 import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
-import type { Instant, LinkId, PeerId } from "./types.ts";
+import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
 
 export type { PacketView, SessionView } from "./session/session-view.ts";
 
