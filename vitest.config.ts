@@ -63,7 +63,7 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
   crash: { ...inTurn, include: ["test/crash/**/*.test.ts"], hookTimeout: 60_000, maxConcurrency: 3 },
   /** The bench on a small scale; with BENCH set, the bench (npm run bench). Both need a C compiler and mosquitto. */
   bench: {
-    include: env["BENCH"] ? ["test/bench/run.ts"] : ["test/bench/*.test.ts"],
+    include: env["BENCH"] ? [`test/bench/${env["BENCH"] === "quick" ? "quick" : "run"}.ts`] : ["test/bench/*.test.ts"],
     testTimeout: env["BENCH"] ? 7_200_000 : 30_000,
     hookTimeout: 30_000,
     disableConsoleIntercept: true,

@@ -8,6 +8,7 @@ import { addServiceMetrics, type UpstreamSource } from "./observe/service-metric
 import type { Wakings } from "./observe/wakings.ts";
 import type { CommitWatch } from "./runtime/commit-watch.ts";
 import { oldestBacklogAt } from "./runtime/operator.ts";
+import type { Steps } from "./runtime/steps.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
 import type { RunnerCounters } from "./script/runner.ts";
 import type { PairFacts } from "./storage/lease.ts";
@@ -31,6 +32,7 @@ export interface VitalsParts {
   readonly wallClock: WallClock;
   readonly commits: CommitWatch;
   readonly wakings: Wakings;
+  readonly steps: Steps;
   /** Undefined: there are no scripts. */
   readonly scripts: () => RunnerCounters | undefined;
   /** Devices are answered. */
@@ -103,14 +105,10 @@ export class Vitals {
 
   /** What is served to probes and to Prometheus; the metrics are made here, once. */
   sources(): ApiSources {
-    const { core, transports, commits, wakings, scripts, version, serves } = this.#parts;
+    const { core, transports, commits, wakings, steps, scripts, version, serves } = this.#parts;
     const metrics = createMetrics({
       core: core.counters,
-      sessionsByState: () => {
-        const states: Record<string, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
-        for (const { state } of core.sessions()) states[state] = (states[state] ?? 0) + 1;
-        return states;
-      },
+      sessionsByState: () => core.sessionsByState,
       transports: () =>
         [...transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
       links: () => this.links(),
@@ -126,6 +124,7 @@ export class Vitals {
       upstreams: () => this.#upstreamSources(),
       commits: commits.durations,
       wakings: wakings.durations,
+      steps: steps.durations,
       scripts: () => scripts(),
       oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
       pair: () => this.#parts.pair(),

@@ -37,6 +37,7 @@ import { Driver } from "./runtime/driver.ts";
 import { createOperator, type Devices, type Orders } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
+import { Steps } from "./runtime/steps.ts";
 import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
@@ -95,6 +96,7 @@ export class Gateway {
   #takingOver: Promise<void> = Promise.resolve();
   readonly #ring: TcpRing | undefined;
   readonly #commits = new CommitWatch(() => this.#clock.now());
+  readonly #steps = new Steps(() => this.#clock.now());
   readonly #wakings = new Wakings(() => this.#clock.now());
   #serves = false;
   #progress: StartProgress = () => {};
@@ -179,6 +181,7 @@ export class Gateway {
       wallClock: this.#wallClock,
       commits: this.#commits,
       wakings: this.#wakings,
+      steps: this.#steps,
       scripts: () => this.#scripts?.counters,
       serves: () => this.#serves,
       pair: () => this.pair(),
@@ -223,7 +226,7 @@ export class Gateway {
         this.#remote?.happened(event);
       },
     };
-    this.#driver = new Driver(this.#core, edges, this.#clock, this.#pair?.owns);
+    this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#pair?.owns, steps: this.#steps });
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config);
@@ -506,7 +509,7 @@ export class Gateway {
         this.#tap.heard(from, bytes);
         this.#handle({ kind: "datagram", from, bytes });
       },
-      batch: (work) => this.#turnEnd.around(work),
+      batch: (work) => this.#steps.measure("datagrams", () => this.#turnEnd.around(work)),
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#log.error({ code: error.code, ...error.details }, error.message),
       notice: (level, say) => this.#log[level](say),

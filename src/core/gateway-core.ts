@@ -51,12 +51,12 @@ import { type PacketView, packetsOf, type SessionView, viewOf } from "./session/
 import { moveOn } from "./session/turn-end.ts";
 import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
-import type { Instant, LinkId, PeerId } from "./types.ts";
+import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
 
 export type { PacketView, SessionView } from "./session/session-view.ts";
 
-/** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits long. */
-const deadlinesPerTimeout = 500;
+/** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits longer than some ms. */
+const deadlinesPerTimeout = 50;
 
 export class GatewayCore implements Core {
   readonly #context: Context;
@@ -159,6 +159,11 @@ export class GatewayCore implements Core {
   /** Did the store refuse the last commit? */
   get storeFails(): boolean {
     return this.#context.storeFails;
+  }
+
+  /** How many sessions are in each state; counted as they change, for they may be many. */
+  get sessionsByState(): Readonly<Record<ClientState, number>> {
+    return this.#context.sessions.byState;
   }
 
   /** Sizes of the tables, for metrics and tests. */

@@ -20,6 +20,8 @@ export interface ServiceSources {
   upstreams(): readonly UpstreamSource[];
   readonly commits: Durations;
   readonly wakings: Durations;
+  /** How long the gateway did one thing and nothing else, by what it was. */
+  readonly steps: Readonly<Record<string, Durations>>;
   /** What was asked of scripts; undefined: there are none. */
   scripts(): ScriptCounts | undefined;
   /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none does. */
@@ -190,6 +192,15 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
       registers,
     },
     () => [[{}, sources.wakings]],
+  );
+  new Durational(
+    {
+      name: "mqttsn_step_seconds",
+      help: "How long the gateway did one thing and nothing else: the datagrams of a wake-up, another input, deadlines that were due",
+      labelNames: ["step"],
+      registers,
+    },
+    () => Object.entries(sources.steps).map(([step, durations]) => [{ step }, durations]),
   );
   new Durational(
     {

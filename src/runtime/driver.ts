@@ -19,6 +19,7 @@ import type { CommitToken, Instant, LinkId, PeerId } from "../core/types.ts";
 import type { ToClient } from "../core/words.ts";
 import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
+import type { Steps } from "./steps.ts";
 
 /** After these a client may sleep. */
 const endsListening: ReadonlySet<ToClient["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
@@ -40,10 +41,18 @@ interface Held {
   isVoid: boolean;
 }
 
+export interface DriverWatches {
+  /** Asked before each step. Once it says no, another gateway serves, and nothing is done here any more. */
+  readonly owns?: (() => boolean) | undefined;
+  /** Where it is noted how long things take. */
+  readonly steps?: Steps | undefined;
+}
+
 export class Driver {
   readonly #core: Core;
   readonly #edges: Edges;
   readonly #clock: Clock;
+  readonly #steps: Steps | undefined;
   readonly #waiting: Input[] = [];
   readonly #owns: () => boolean;
   readonly #answer = (input: Input): void => this.handle(input);
@@ -72,9 +81,9 @@ export class Driver {
   #started = false;
   #stopped = false;
 
-  /** `owns`: asked before each step. Once it says no, another gateway serves, and nothing is done here any more. */
-  constructor(core: Core, edges: Edges, clock: Clock, owns: () => boolean = () => true) {
-    this.#owns = owns;
+  constructor(core: Core, edges: Edges, clock: Clock, { owns, steps }: DriverWatches = {}) {
+    this.#owns = owns ?? (() => true);
+    this.#steps = steps;
     this.#core = core;
     this.#edges = edges;
     this.#clock = clock;
@@ -95,6 +104,7 @@ export class Driver {
       return;
     }
     this.#busy = true;
+    const began = this.#steps?.begin();
     try {
       let next: Input | undefined = input;
       while (next) {
@@ -103,6 +113,7 @@ export class Driver {
       }
     } finally {
       this.#busy = false;
+      this.#steps?.end("input", began);
     }
     this.#rearm();
   }
@@ -295,11 +306,13 @@ export class Driver {
   /** What edges answer meanwhile waits its turn. */
   #turn(work: () => void): void {
     this.#busy = true;
+    const began = this.#steps?.begin();
     try {
       work();
       for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) this.#one(next);
     } finally {
       this.#busy = false;
+      this.#steps?.end("deadlines", began);
     }
   }
 

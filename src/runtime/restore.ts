@@ -10,8 +10,9 @@ import { transportNameOf } from "../core/peer-id.ts";
 import type { SessionRecord, StoredState } from "../core/record.ts";
 import type { Store, StoreReport } from "../storage/store.ts";
 
-/** Sessions, each with all that waits for its client. */
+/** Sessions, each with all that waits for its client: so many are read at once, and handed over. */
 const sessionsAtOnce = 50;
+const handedAtOnce = 10;
 const namesAtOnce = 1_000;
 
 export interface Restored {
@@ -59,7 +60,11 @@ export async function restore(
   let last: string | undefined;
   for (let isMore = true; isMore; ) {
     const states = await store.sessions(last, sessionsAtOnce);
-    to.handle({ kind: "restored", states: states.map((state) => withKnownPeer(state, to.hasTransport)) });
+    for (let first = 0; first < states.length; first += handedAtOnce) {
+      const some = states.slice(first, first + handedAtOnce);
+      if (first > 0) await to.pause();
+      to.handle({ kind: "restored", states: some.map((state) => withKnownPeer(state, to.hasTransport)) });
+    }
     for (const { queued, backlog, uplink } of states) {
       restored.sessions++;
       restored.down += queued.length;

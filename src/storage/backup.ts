@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { ClassicLevel } from "classic-level";
 import type { Change } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -20,6 +21,8 @@ import type { Store } from "./store.ts";
 
 const kind = "mqtt-sn-gateway backup";
 const digestBytes = 32;
+/** Octets that leave at once; between two pieces everything else has its turn. */
+const pieceBytes = 16_384;
 const recordBytesMax = 64 * 1_048_576;
 
 type Snapshot = AsyncIterable<readonly [key: string, value: Uint8Array]>;
@@ -30,20 +33,38 @@ export async function* backupOctets(snapshot: Snapshot): AsyncGenerator<Uint8Arr
   const head = Buffer.from(`${JSON.stringify({ kind, format: 1 })}\n`);
   hash.update(head);
   yield head;
+  let records: Buffer[] = [];
+  let bytes = 0;
   for await (const [key, value] of snapshot) {
-    const name = Buffer.from(key, "utf8");
-    const record = Buffer.allocUnsafe(6 + name.length + value.byteLength);
-    record.writeUInt16BE(name.length, 0);
-    record.writeUInt32BE(value.byteLength, 2);
-    name.copy(record, 6);
-    record.set(value, 6 + name.length);
-    hash.update(record);
-    yield record;
+    const record = recordOf(key, value);
+    records.push(record);
+    bytes += record.length;
+    if (bytes < pieceBytes) continue;
+    const piece = Buffer.concat(records);
+    [records, bytes] = [[], 0];
+    hash.update(piece);
+    yield piece;
+    await nextTurn(); // what was read ahead would else come in one turn of the event loop
+  }
+  if (records.length > 0) {
+    const rest = Buffer.concat(records);
+    hash.update(rest);
+    yield rest;
   }
   const end = Buffer.alloc(6);
   hash.update(end);
   yield end;
   yield hash.digest();
+}
+
+function recordOf(key: string, value: Uint8Array): Buffer {
+  const name = Buffer.from(key, "utf8");
+  const record = Buffer.allocUnsafe(6 + name.length + value.byteLength);
+  record.writeUInt16BE(name.length, 0);
+  record.writeUInt32BE(value.byteLength, 2);
+  name.copy(record, 6);
+  record.set(value, 6 + name.length);
+  return record;
 }
 
 /** Writes beside the file first: there is never half a backup under its name. */

@@ -42,6 +42,8 @@ import type {
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
+/** Octets that a backup reads ahead: they become records in one turn of the event loop. */
+const snapshotAhead = 32_768;
 /** Between two looks at the folder while nothing is written. */
 const watchMs = 5_000;
 
@@ -184,7 +186,7 @@ export class DiskStore implements Store {
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
-    return forBackup(this.#open().iterator({ highWaterMarkBytes: 262_144 }));
+    return forBackup(this.#open().iterator({ highWaterMarkBytes: snapshotAhead }));
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {

@@ -1,6 +1,7 @@
 /** The bench itself, on a small scale: a figure that comes out here is no figure, but it comes out, and nothing is lost. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
+import { compare, judge, quickLines } from "./bounds.ts";
 import { faultsOf, lines } from "./lines.ts";
 import { type GatewayTarget, generator, idleDevices, load, startEcho, startGateway } from "./parts.ts";
 import { median, plot, summary, table } from "./report.ts";
@@ -99,4 +100,28 @@ test("medians, and a plot with every point", () => {
   expect([median([3, 1, 2]), median([4, 1, 2, 3])]).toEqual([2, 2.5]);
   const svg = plot("t", new Map([["a", [10, 100].map((sessions) => ({ sessions, cost: 5 }))]]));
   expect(svg.match(/<circle/g)).toHaveLength(2);
+});
+
+describe("bench:quick judges", () => {
+  const [line] = quickLines;
+  if (line === undefined) throw new Error("there is no line");
+  const bounds = { commit: "0123456", allowed: 0.925, lines: { [line.id]: { ratio: 1, perCpuSecond: 60_000 } } };
+  const segments = (...ratios: number[]) =>
+    ratios.map((ratio) => ({ echo: 70_000, ratios: new Map([[line.id, ratio]]) }));
+
+  test("by the median: one bad turn does not make a line slow, and a loss of 15 % does", () => {
+    expect(judge(segments(0.97, 0.4, 1.02), line, bounds).isDoubtful).toBe(false);
+    expect(judge(segments(0.83, 0.85, 0.97), line, bounds).isDoubtful).toBe(true);
+  });
+
+  test("a line that was not measured is doubtful, and one for which the bounds are far too low", () => {
+    expect(judge([], line, bounds).isDoubtful).toBe(true);
+    expect(judge(segments(1.2, 1.3), line, bounds).isDoubtful).toBe(true);
+  });
+
+  test("beside an earlier version: clear when all likely values are on one side", () => {
+    expect(compare([0.84, 0.85, 0.86, 0.85, 0.84, 0.87], 0.925)).toMatchObject({ isSlower: true, isClear: true });
+    expect(compare([0.98, 1.02, 1, 0.99, 1.01, 1], 0.925)).toMatchObject({ isSlower: false, isClear: true });
+    expect(compare([0.8, 1.1, 0.9, 1, 0.85, 0.95], 0.925)).toMatchObject({ isClear: false });
+  });
 });

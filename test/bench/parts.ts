@@ -77,6 +77,47 @@ export function load(
   return finished(startLoad(target, brokerPort, args, by));
 }
 
+/**
+ * The same, side by side and by turns: each load runs for `sliceMs` while the others are stopped (SIGSTOP), so that other
+ * work on the machine meets all of them alike. A stopped load leaves its target with nothing to do. What is measured of time
+ * (rates, latencies) is worth nothing; messages per CPU second are. @throws as `load`, when all have ended.
+ */
+export async function loadByTurns(
+  brokerPort: number,
+  loads: readonly { readonly target: Target; readonly args: readonly string[] }[],
+  sliceMs: number,
+): Promise<Measured[]> {
+  const children: ChildProcess[] = [];
+  const ends: Promise<Measured>[] = [];
+  let isOver = false;
+  for (const { target, args } of loads) {
+    const child = startLoad(target, brokerPort, args, generator);
+    const end = finished(child);
+    const over = () => {
+      isOver = true;
+    };
+    end.then(over, over);
+    children.push(child);
+    ends.push(end);
+    await pause(150); // its devices connect
+    child.kill("SIGSTOP");
+  }
+  while (!isOver) {
+    for (const child of children) {
+      child.kill("SIGCONT");
+      await pause(sliceMs);
+      child.kill("SIGSTOP");
+    }
+  }
+  for (const child of children) child.kill("SIGCONT");
+  return (await Promise.allSettled(ends)).map((end) => {
+    if (end.status === "rejected") throw end.reason;
+    return end.value;
+  });
+}
+
+const pause = (milliseconds: number) => new Promise<void>((done) => setTimeout(done, milliseconds));
+
 function startLoad(target: Target, brokerPort: number, args: readonly string[], by: Generator): ChildProcess {
   const places = ["-g", `127.0.0.1:${target.port}`, "-b", `127.0.0.1:${brokerPort}`, "-p", String(target.pid)];
   const [program, script] = by === "c" ? [compiledGenerator(), []] : [process.execPath, [join(here, "load.mjs")]];
@@ -134,11 +175,24 @@ export interface GatewayTarget extends Target {
   memory(): Promise<Memory>;
 }
 
+export interface GatewayOptions {
+  readonly tls?: boolean;
+  readonly store?: boolean;
+  /** The folder of another built version of the project, and what that one is called at the broker. */
+  readonly root?: string;
+  readonly name?: string;
+  readonly logLevel?: "warn" | "error";
+  /** A planted loss of speed: so many turns of a loop that does nothing, for each input of the core. See gateway.mjs. */
+  readonly burden?: number;
+}
+
+let gateways = 0;
+
 /** The built gateway; sessions on disk where `store` says so. */
 export async function startGateway(
   mode: Mode,
   broker: { readonly plainPort: number; readonly tlsPort: number },
-  options: { readonly tls?: boolean; readonly store?: boolean } = {},
+  options: GatewayOptions = {},
 ): Promise<GatewayTarget> {
   const folder = options.store ? mkdtempSync(join(tmpdir(), "bench-")) : undefined;
   const tls = { ca: fixture("ca.pem"), cert: fixture("client.pem"), key: fixture("client-key.pem") };
@@ -146,17 +200,18 @@ export async function startGateway(
     transports: [{ type: "udp", host: "127.0.0.1", port: 0 }],
     upstream: {
       ...(mode === "aggregating" && { mode }),
-      serviceClientId: `bench-${mode}`, // two gateways at one broker must not take each other over
+      serviceClientId: options.name ?? `bench-${mode}-${gateways++}`, // two gateways at one broker must not take each other over
       url: options.tls ? `mqtts://localhost:${broker.tlsPort}` : `mqtt://127.0.0.1:${broker.plainPort}`,
       ...(options.tls && { tls }),
     },
     clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 200_000, sessionsPerHostMax: 0 },
     api: { enabled: false },
     store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
-    log: { level: "warn", format: "json" },
+    log: { level: options.logLevel ?? "warn", format: "json" },
   };
-  const child = fork(join(here, "gateway.mjs"), [JSON.stringify(config)], {
+  const child = fork(join(options.root ?? resolve(here, "../.."), "test/bench/gateway.mjs"), [JSON.stringify(config)], {
     execArgv: ["--expose-gc"],
+    env: { ...process.env, BENCH_BURDEN: String(options.burden ?? 0) },
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   const { ready } = await answerOf<{ ready: string }>(child);

@@ -22,6 +22,7 @@ export const quietServiceSources = (): ServiceSources => ({
   upstreams: () => [],
   commits: new Durations(),
   wakings: new Durations(),
+  steps: {},
   scripts: () => ({ asked: 0, overTime: 0, turnedAway: 0, restarts: 0 }),
   oldestBacklogSeconds: () => 0,
 });

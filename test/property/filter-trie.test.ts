@@ -31,6 +31,7 @@ test("finds exactly the filters that match, each once, whatever was added and re
         if (!adds && entry) trie.remove(entry);
         if (adds) present.add(each);
         else present.delete(each);
+        trie.check((finding) => expect.fail(finding));
       }
       expect(trie.size).toBe(present.size);
       for (const topicName of names) {

@@ -102,6 +102,7 @@ test("metrics of upstreams, durations, certificates and the build", async () => 
     ],
     commits: acknowledgement,
     wakings: new Durations(),
+    steps: { deadlines: new Durations() },
     scripts: () => undefined,
     oldestBacklogSeconds: () => 7,
   });

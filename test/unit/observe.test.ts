@@ -369,6 +369,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_dtls_cookies_total counter: Hellos that were answered with a cookie",
     "mqttsn_dtls_handshakes_open gauge: Handshakes under way",
     "mqttsn_dtls_handshakes_total counter: Handshakes by how they ended: done, expired (the device did not go on, or has another key), unsuitable (nothing in common), refused (too many), not_stored",
+    "mqttsn_dtls_hellos_beyond_total counter: Hellos that came faster than hellosPerSecondMax, and were dropped",
     "mqttsn_dtls_moved_total counter: Devices that went on from another address",
     "mqttsn_dtls_replays_total counter: Records that came a second time, or too late",
     "mqttsn_dtls_unsent_total counter: Messages to devices without a context, or without a number that may be used",

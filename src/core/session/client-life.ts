@@ -15,7 +15,7 @@ export function changeState(context: Context, session: Session, event: ClientEve
   const next = nextState(session.state, event);
   if (!next) return false;
   const before = session.state;
-  session.state = next;
+  context.sessions.setState(session, next);
   context.sessions.setIdle(session, next === "disconnected" || next === "lost");
   supervise(context, session);
   markChanged(context, session);

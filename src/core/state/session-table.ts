@@ -5,7 +5,7 @@
 import { assert, type Found } from "../assert.ts";
 import type { CoreEnvironment } from "../options.ts";
 import { forwardedNodeOf } from "../peer-id.ts";
-import type { Instant, PeerId } from "../types.ts";
+import type { ClientState, Instant, PeerId } from "../types.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -36,6 +36,7 @@ export class SessionTable {
   readonly #idle = { vouched: new Set<Session>(), others: new Set<Session>() };
   /** Nobody has vouched for them, and they have not spoken; longest first. */
   readonly #silent = new Set<Session>();
+  readonly #byState: Record<ClientState, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
   readonly #perHost = new Map<string, number>();
   /** Next topic id for clients whose session ended; oldest first. */
   readonly #topicIdStarts = new Map<string, number>();
@@ -47,6 +48,11 @@ export class SessionTable {
 
   get size(): number {
     return this.#byClientId.size;
+  }
+
+  /** How many are in each state. */
+  get byState(): Readonly<Record<ClientState, number>> {
+    return this.#byState;
   }
 
   all(): IterableIterator<Session> {
@@ -69,8 +75,18 @@ export class SessionTable {
   add(session: Session): void {
     assert(!this.#byClientId.has(session.clientId), "a client has one session");
     this.#byClientId.set(session.clientId, session);
+    this.#byState[session.state]++;
     this.setIdle(session, isIdle(session));
     this.noteStanding(session);
+  }
+
+  /** The session's state is this from now on; whether it is in the table or not yet. */
+  setState(session: Session, state: ClientState): void {
+    if (this.#byClientId.get(session.clientId) === session) {
+      this.#byState[session.state]--;
+      this.#byState[state]++;
+    }
+    session.state = state;
   }
 
   /** `spoke` or `vouched` may have changed. */
@@ -100,6 +116,7 @@ export class SessionTable {
 
   remove(session: Session): void {
     this.unbind(session);
+    if (this.#byClientId.get(session.clientId) === session) this.#byState[session.state]--;
     this.#byClientId.delete(session.clientId);
     this.#idle.vouched.delete(session);
     this.#idle.others.delete(session);
@@ -187,6 +204,11 @@ export class SessionTable {
       if (this.#byClientId.get(session.clientId) !== session)
         found(`${peer} stands for a session of client ${session.clientId} that is over`);
     }
+    const states: Record<string, number> = {};
+    for (const { state } of this.#byClientId.values()) states[state] = (states[state] ?? 0) + 1;
+    for (const [state, count] of Object.entries(this.#byState))
+      if ((states[state] ?? 0) !== count)
+        found(`${states[state] ?? 0} sessions are ${state}, and ${count} are counted`);
     const hosts = new Map<string, number>();
     for (const { host } of this.#byClientId.values())
       if (host !== undefined) hosts.set(host, (hosts.get(host) ?? 0) + 1);

@@ -29,7 +29,7 @@ function bench(owns: () => boolean = () => true) {
   const store = { commit: () => {} };
   const udp = { send: (to: string, bytes: Uint8Array) => left.push(`${to} ${Buffer.from(bytes).toString("hex")}`) };
   const edges = { transports: new Map([["udp", udp]]), upstream, store, report: () => {} } as unknown as Edges;
-  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} }, owns);
+  const driver = new Driver(core, edges, { now: () => 0, wakeAt: () => {}, afterReading: () => {} }, { owns });
   return {
     start: () => driver.start(),
     connecting,

@@ -1,0 +1,48 @@
+/**
+ * How long the gateway does one thing, and nothing else: the datagrams of one wake-up, another input with what follows from it,
+ * the deadlines that are due. While such a step lasts no device is answered, so `/metrics` has a histogram of each kind.
+ */
+import type { Instant } from "../core/types.ts";
+import { Durations } from "../durations.ts";
+
+/** `input`: one of the broker, the store or a person, or a datagram that came by itself. */
+export const stepKinds = ["datagrams", "input", "deadlines"] as const;
+export type StepKind = (typeof stepKinds)[number];
+
+export class Steps {
+  readonly durations: Readonly<Record<StepKind, Durations>> = {
+    datagrams: new Durations(),
+    input: new Durations(),
+    deadlines: new Durations(),
+  };
+  readonly #now: () => Instant;
+  #isInside = false;
+
+  /** `now`: monotonic milliseconds. */
+  constructor(now: () => Instant) {
+    this.#now = now;
+  }
+
+  /** A step begins; undefined: it is a part of one that began before. Hand over to `end` what this answers. */
+  begin(): Instant | undefined {
+    if (this.#isInside) return undefined;
+    this.#isInside = true;
+    return this.#now();
+  }
+
+  end(kind: StepKind, began: Instant | undefined): void {
+    if (began === undefined) return;
+    this.#isInside = false;
+    this.durations[kind].add((this.#now() - began) / 1_000);
+  }
+
+  /** A whole step. */
+  measure(kind: StepKind, work: () => void): void {
+    const began = this.begin();
+    try {
+      work();
+    } finally {
+      this.end(kind, began);
+    }
+  }
+}
