@@ -11,6 +11,7 @@ import type { CommitToken } from "../types.ts";
 import type { AnsweredPublish, Reason } from "../words.ts";
 import { persistReleased } from "./custody.ts";
 import { finish, giveUp, stopInFlight } from "./drop.ts";
+import { watchExpiry } from "./expiry.ts";
 import { armRetry, finishWaking, newRound, noteDelivered, sendInFlight, wasJustTold } from "./publish-down.ts";
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
@@ -115,6 +116,7 @@ function putBackQoS0(context: Context, session: Session, topic: Topic): boolean 
   for (const entry of refused.reverse()) {
     entry.waitedForId = true;
     outbox.putFirst(entry);
+    watchExpiry(context, session, entry.expiresAt);
   }
   if (!outbox.inFlight) waitForClient(context, session);
   return true;

@@ -54,6 +54,18 @@ describe("'invalid topic id' right behind the SUBACK that told the id [6.10]", (
     bench.link().delivers({ qos: 0 }).gets("REGISTER");
   });
 
+  test("what waits to go once more at QoS 0 is dropped when its time is over", () => {
+    const bench = new Bench().connected({ duration: 600 }).subscribed("t", 0);
+    bench.link().delivers({ qos: 0, expirySeconds: 1 });
+    const last = bench.link().delivers({ qos: 0, expirySeconds: 10 }).message("PUBLISH");
+    bench.after(1_100); // a look at what has waited too long: nothing waits
+    bench.client(pubAck(last, 2)).gets();
+    bench.client(sleep(600));
+    bench.after(9_000);
+    expect(bench.core.counters.dropped.expired).toBe(2);
+    bench.client(wake()).gets("PINGRESP");
+  });
+
   test("long after the SUBACK it is registered at once", () => {
     const bench = new Bench().connected({ duration: 600 }).subscribed("t", 1);
     bench.after(60_000);
