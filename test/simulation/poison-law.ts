@@ -176,6 +176,7 @@ export class PoisonLaw {
     if (!of) return;
     this.#suspects.delete(publicationKey(of.clientId, of.publication));
     this.#answered(of.clientId, `publish ${text}`);
+    this.#client(of.clientId).since = this.#line(this.#lineOf(of.clientId)).stood(this.#now()); // also what nobody waits for any more
     const kind = this.#kindOf(text);
     if (!kind) return;
     if (publication.payload.byteLength < kind.shortest) return;

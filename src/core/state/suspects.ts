@@ -141,10 +141,15 @@ export class Suspects<Packet extends Searched<Packet>> {
       firstDeath = 0,
       ofKnownKind = false,
     } = init;
-    const suspicion = this.#suspicions.find(key) ?? this.#suspicions.remember({ key, client, isKind });
+    const known = this.#suspicions.find(key);
+    const suspicion = known ?? this.#suspicions.remember({ key, client, isKind });
     if (!suspicion) return;
-    Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, ofKnownKind });
-    suspicion.witnessed = deaths === 0;
+    suspicion.ofKnownKind ||= ofKnownKind;
+    // What is held against it stays, if nothing else is known of it here.
+    if (!known || deaths > 0) {
+      Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath });
+      suspicion.witnessed = deaths === 0;
+    }
     this.#suspicions.setSuspect(suspicion, true);
   }
 

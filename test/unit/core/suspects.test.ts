@@ -520,6 +520,13 @@ test("a suspect of an earlier run is tested alone before it meets others", () =>
   expect(bench.end.takenOut).toBe("a1");
 });
 
+test("a suspect of an earlier run that comes in again as one of a known kind keeps its deaths", () => {
+  const bench = new Bench();
+  bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
+  bench.suspects.suspect({ key: "a1", client: "a", ofKnownKind: true });
+  expect(bench.suspects.find("a1")).toMatchObject({ deaths: 2, epochs: 2, ofKnownKind: true });
+});
+
 test("a packet that is over in the middle of its test leaves the way free", () => {
   const bench = new Bench();
   bench.add("a1");
