@@ -55,6 +55,8 @@ export type InFlight = Round &
  * MsgIds towards clients are below 0x8000: a client that keeps them in 16 signed bits dies of more.
  */
 const msgIdMax = 0x7fff;
+/** More than are given between a commit and the end of the process; MsgIds come round after eight such starts. */
+const givenSince = 4_096;
 
 /** Wake-ups in a row in which fresh messages may leave no turn for what stands aside. */
 const passedOverMax = 3;
@@ -123,9 +125,12 @@ export class Outbox {
     return this.#byPolicy[Symbol.iterator]();
   }
 
-  /** MsgIds go on behind this one (after a restart). */
+  /**
+   * After a restart MsgIds go on far behind this one, which was stored. Some were given since then, and a client that has just taken
+   * a message of QoS 2 under one of them would take a repetition of a new message for that one.
+   */
   skipMsgId(msgId: number): void {
-    if (msgId !== 0) this.#lastMsgId = msgId;
+    if (msgId !== 0) this.#lastMsgId = (msgId + givenSince) % msgIdMax;
   }
 
   head(): OutboxEntry | undefined {

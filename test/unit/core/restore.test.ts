@@ -133,6 +133,18 @@ test("QoS 2 down: a delivery that comes again is known, and goes on under its Ms
   expect(third.records).toBe(0);
 });
 
+test("MsgIds go on far behind one that was stored: those given since the last commit are not given anew [6.3]", () => {
+  const { run } = withClient();
+  const { msgId } = run.keep(run.bench.link().delivers({ qos: 2, packetId: 5 })).message("PUBLISH");
+  run.keep(run.bench.client({ type: "PUBREC", msgId })).gets("PUBREL");
+  const second = run.next();
+  second.keep(second.bench.link().up(true));
+  second.keep(second.bench.client({ type: "PUBREC", msgId })).gets("PUBREL");
+  second.keep(second.bench.client({ type: "PUBCOMP", msgId }));
+  const next = second.keep(second.bench.link().delivers({ qos: 2, packetId: 6 })).message("PUBLISH");
+  expect(next.msgId - msgId).toBeGreaterThan(1_000);
+});
+
 test("a client that left for good leaves nothing [6.3]", () => {
   const { run } = withClient();
   run.keep(run.bench.link().delivers({ qos: 2, packetId: 3 }));
