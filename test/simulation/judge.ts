@@ -161,7 +161,8 @@ export class Judge {
 
   onReport(event: GatewayEvent): void {
     this.#poison?.reported(event);
-    if (event.event === "packet_taken_out" && event.qos === 2) this.#hasTakenOut2 = true;
+    if (event.event === "packet_taken_out" && event.qos === 2 && event.packet !== "subscribe")
+      this.#hasTakenOut2 = true;
     if (event.event === "will_refused" && !this.#closedForWills.has(event.topic))
       throw new Violation(`the will of ${event.clientId} was left out, and the broker never closed for it`);
     if (event.event === "connect_refused" && event.why.includes("its will")) this.#refusedForWills.add(event.clientId);

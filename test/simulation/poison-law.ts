@@ -34,6 +34,8 @@ const proofMin = 1;
 /** Taken out of one kind before others of it may be refused. */
 const takenToLearn = 2;
 /** Until what the broker said has come to the gateway, and what that says has come to a device. */
+/** A commit takes no longer. */
+const commitMs = 500;
 const onTheWayMs = 5_000;
 
 /** A connection to the broker, and how long it has stood. */
@@ -92,6 +94,8 @@ export class PoisonLaw {
   /** How often the broker has closed for it. */
   readonly #ends = new Map<string, number>();
   readonly #seen: SeenPacket[] = [];
+  /** What the gateway of now has reported as taken out. */
+  readonly #reports: { readonly text: string; readonly at: Instant }[] = [];
   readonly #published = new Map<string, { readonly clientId: string; readonly publication: Publication }>();
   readonly #kinds = new Map<string, Kind>();
   readonly #saved = new Set<string>();
@@ -195,6 +199,10 @@ export class PoisonLaw {
 
   /** It ended, and not for a packet of the predicate's. */
   broke(connection: string): void {
+    // Where the gateway does not go on without the broker, an UNSUBSCRIBE has no answer: its device asks again.
+    for (const [id, { waiting }] of this.#clients)
+      if (this.#lineOf(id) === connection)
+        for (const key of [...waiting]) if (key.startsWith("unsubscribe ")) waiting.delete(key);
     const line = this.#line(connection);
     line.stop(this.#now());
     this.#paused = this.#paused.filter((other) => other !== line);
@@ -222,6 +230,9 @@ export class PoisonLaw {
     this.#paused = [];
     for (const line of this.#lines.values()) line.stop(this.#now());
     for (const client of this.#clients.values()) client.waiting.clear();
+    // What it took out at the last moment may not stand on disk yet.
+    for (const { text, at } of this.#reports) if (this.#now() - at < commitMs) this.#copiesOf(text).reported--;
+    this.#reports.length = 0;
   }
 
   /** The gateway sends it now. */
@@ -299,6 +310,7 @@ export class PoisonLaw {
     const proved =
       all.findLast(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#hasMoreCopies(text));
     if (proved) this.#copiesOf(proved.text).reported++;
+    if (proved) this.#reports.push({ text: proved.text, at: this.#now() });
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;
     if (!isProved)
