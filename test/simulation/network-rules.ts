@@ -112,6 +112,8 @@ export class NetworkRules {
         return;
       case "DISCONNECT":
         peer.wantsSleep = (message.duration ?? 0) > 0;
+        // An old copy of a CONNECT was read behind its CONNACK; the device has gone on.
+        if (this.#hasJustGoneOn()) peer.connects = false;
         return;
       case "PINGREQ":
         // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.

@@ -474,7 +474,9 @@ export class Observer {
     client.peer = to;
     if (!before) return;
     before.clientId = undefined;
-    const { published } = this.#address(to);
+    const now = this.#address(to);
+    const { published } = now;
+    now.unaskedAt = Number.NEGATIVE_INFINITY; // there it was a stranger; it has a connection now
     for (const [msgId, what] of before.published) if (!published.has(msgId)) published.set(msgId, what);
   }
 

@@ -508,6 +508,19 @@ test("9: a connection that had nothing to answer was of use if it stood for some
   expect(bench.end.pause).toBe("first");
 });
 
+test("9: a connection that stood for long is followed by the first pause, also where a suspect ended it", () => {
+  const bench = new Bench();
+  bench.add("a1");
+  bench.suspectAll();
+  for (let i = 0; i < 8; i++) {
+    bench.upAndSend();
+    bench.now += 70_000;
+    bench.send();
+    bench.down();
+  }
+  expect(bench.end.pause).toBe("first");
+});
+
 test("a suspect of an earlier run is tested alone before it meets others", () => {
   const bench = new Bench();
   bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
