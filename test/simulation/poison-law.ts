@@ -194,8 +194,15 @@ export class PoisonLaw {
   up(connection: string): void {
     const line = this.#line(connection);
     line.outside.clear();
-    if (line.row.size < differentMin) line.standsSince ??= this.#now();
+    if (line.row.size < differentMin) this.#stands(line);
   }
+
+  /** From now on it counts; while the gateway stands still, from when it goes on. */
+  #stands(line: Line): void {
+    if (!this.#isStill) line.standsSince ??= this.#now();
+    else if (!this.#paused.includes(line)) this.#paused.push(line);
+  }
+  #isStill = false;
 
   /** It ended, and not for a packet of the predicate's. */
   broke(connection: string): void {
@@ -214,6 +221,7 @@ export class PoisonLaw {
   }
 
   stops(): void {
+    this.#isStill = true;
     for (const line of this.#lines.values()) {
       if (line.standsSince === undefined) continue;
       line.stop(this.#now());
@@ -222,11 +230,13 @@ export class PoisonLaw {
   }
 
   goesOn(): void {
+    this.#isStill = false;
     for (const line of this.#paused.splice(0)) line.standsSince ??= this.#now();
   }
 
   /** The gateway is dead: what it was asked and has not answered is asked again, or it is lost. */
   died(): void {
+    this.#isStill = false;
     this.#paused = [];
     for (const line of this.#lines.values()) line.stop(this.#now());
     for (const client of this.#clients.values()) client.waiting.clear();
@@ -251,7 +261,7 @@ export class PoisonLaw {
     this.#isOver(line.outside.get(packetId) ?? "");
     line.outside.delete(packetId);
     line.row.clear();
-    line.standsSince ??= this.#now();
+    this.#stands(line);
   }
 
   // ---------------------------------------------------------------- the disk

@@ -50,7 +50,7 @@ export const searchFigures = {
   /** A connection that stood so long, and had nothing to answer, was of use: the next pause is the first. */
   usefulMs: 5_000,
   /** One that stood so long left the broker in peace, whatever came of it: the next pause is the first. */
-  restMs: 30_000,
+  restMs: 10_000,
   /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
   quickEnds: 6,
   /**

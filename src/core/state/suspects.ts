@@ -245,7 +245,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#account(now);
     const stoodMs = this.#isUp ? now - this.#upSince : 0;
     const hadNothing = outside.length === 0 && (end.showedLife || stoodMs >= figures.usefulMs);
-    const isUseful = this.#answered > 0 || hadNothing || stoodMs >= figures.restMs;
+    const isUseful = this.#answered > 0 || hadNothing || (!this.#isSick && stoodMs >= figures.restMs);
     const wasAlive = this.#isAlive;
     const testing = this.#testing;
     this.#isUp = false;
