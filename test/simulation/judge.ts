@@ -17,7 +17,7 @@ import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** So long after it goes on, copies that left at once may be on the network, and answered. */
-const crossMs = 2_000;
+const crossMs = 5_000;
 
 export class Judge {
   readonly #time: VirtualTime;

@@ -263,7 +263,7 @@ export class Observer {
       (message.type === "PUBACK" || message.type === "PUBREC") && address.published.has(message.msgId);
     this.silenceForSleepers(to, client, message, owed > 0 || isLateAnswer);
     this.acknowledgementsAreTrue(to, address, message);
-    if (!client) return;
+    if (!client) return this.#toWhereItWas(to, message);
     switch (message.type) {
       case "PINGRESP":
         this.pingRespComesLast(to, client);
@@ -292,6 +292,14 @@ export class Observer {
       default:
         return;
     }
+  }
+
+  /** The client has moved, and this waited for a commit: it leaves for where the client was. What follows is a repetition. */
+  #toWhereItWas(to: PeerId, message: Message): void {
+    const client = message.type === "PUBLISH" && message.qos > 0 ? this.#clients.get(clientAt(to)) : undefined;
+    if (!client || message.type !== "PUBLISH" || client.peer === to) return;
+    const key = sentAs(message);
+    if (!client.sent.has(key)) client.sent.set(key, { msgId: message.msgId, order: 0, received: false });
   }
 
   // ---------------------------------------------------------------- the rules
@@ -508,8 +516,7 @@ export class Observer {
     this.oneInFlight(to, client, `PUBLISH ${message.msgId}`);
     if (message.dup && client.answeredLate.delete(`PUBLISH ${message.msgId}`)) client.inFlight = undefined;
     const payload = words(message.data);
-    // Each copy of what is retained is a message of its own.
-    const key = message.retain ? `${payload} as ${message.msgId}` : payload;
+    const key = sentAs(message);
     const before = client.sent.get(key);
     client.completed.delete(message.msgId);
     this.repetitionsAreMarked(to, message, before, client.uncertain);
@@ -521,6 +528,11 @@ export class Observer {
 
 function landed(client: Client, what: string): void {
   if (client.inFlight?.what === what) client.inFlight = undefined;
+}
+
+/** Each copy of what is retained is a message of its own. */
+function sentAs({ data, retain, msgId }: Extract<Message, { type: "PUBLISH" }>): string {
+  return retain ? `${words(data)} as ${msgId}` : words(data);
 }
 
 function words(bytes: Uint8Array): string {
