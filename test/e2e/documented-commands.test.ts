@@ -23,8 +23,16 @@ const placeholders: Readonly<Record<string, string>> = {
 };
 /** They go on until somebody ends them. */
 const endless = ["sub", "capture", "demo"];
-/** They need what this machine need not have, or a terminal, and say so. */
-const mayRefuse = ["ble", "doctor", "queue republish", "device add", "console --lan", "pub -h gateway.local"];
+/** They need what this machine need not have, or a terminal, or a gateway that is stopped, and say so. */
+const mayRefuse = [
+  "restore",
+  "ble",
+  "doctor",
+  "queue republish",
+  "device add",
+  "console --lan",
+  "pub -h gateway.local",
+];
 /** Far more than any of them needs. */
 const patienceMs = 60_000;
 /** The first example of docs/guide/payloads.md. */
