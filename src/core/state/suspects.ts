@@ -64,8 +64,6 @@ export class Suspects<Packet extends Searched<Packet>> {
   #testing: Packet[] | undefined;
   /** A group that died: one of them it is, whoever has become a suspect since. */
   #group: ReadonlySet<Suspicion<Packet> | undefined> | undefined;
-  /** After a group had died the rest was cleared, and flowed, and the connection ended over it: there is more than one. */
-  #areSeveral = false;
   #testSince: Instant = 0;
   #testAt: Instant = 0;
   #isUp = false;
@@ -186,10 +184,6 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#isAlive = false;
     this.#isPinged = false;
     this.#testing = undefined;
-    if (this.#suspicions.active === 0) {
-      this.#group = undefined;
-      this.#areSeveral = false;
-    }
     this.#testAt = this.#rounds === 0 ? now : now + grown(figures.testFirstMs, this.#rounds - 1, figures.testMaxMs);
   }
 
@@ -265,7 +259,6 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
     this.#cleanEnds++;
-    if (this.#group && outside.length > 0) this.#areSeveral = true;
     for (const packet of outside) {
       const suspicion = packet.suspicion ?? this.#identified(packet, identify);
       if (!suspicion) continue;
@@ -301,7 +294,6 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (!only) return undefined;
     const blamed = new Set(group.map(({ suspicion }) => suspicion));
     this.#group = blamed;
-    if (this.#areSeveral) return undefined;
     for (const other of this.#suspicions.all()) {
       if (other.deaths === 0 && !blamed.has(other)) this.#suspicions.setSuspect(other, false);
     }
