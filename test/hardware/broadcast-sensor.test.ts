@@ -26,8 +26,8 @@ interface OnAir {
 describe.skipIf(missing !== undefined)(`broadcast sensor${named}`, () => {
   const scratch = mkdtempSync(join(tmpdir(), "sensor-"));
   const open: { close(): unknown }[] = [];
-  beforeAll(() => {
-    make("nrf52-broadcast-sensor");
+  beforeAll(async () => {
+    await make("nrf52-broadcast-sensor");
     return () => rmSync(scratch, { recursive: true });
   });
   afterEach(async () => {

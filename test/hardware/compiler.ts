@@ -1,6 +1,7 @@
 /** The C compiler of this machine. Where there is none, what needs it is skipped by name; in CI that is an error. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { resolve } from "node:path";
+import { promisify } from "node:util";
 
 export const hardware = resolve(import.meta.dirname, "../../hardware");
 
@@ -13,10 +14,13 @@ export function missingCompiler(): string | undefined {
   return why;
 }
 
-/** Runs make in a folder of hardware/. @throws with the compiler's words. */
-export function make(folder: string, ...targets: string[]): void {
+/**
+ * Runs make in a folder of hardware/. What runs beside it in this process goes on meanwhile: a router that stands still
+ * for some seconds is a network that loses everything. @throws with the compiler's words.
+ */
+export async function make(folder: string, ...targets: string[]): Promise<void> {
   try {
-    execFileSync("make", ["-s", "-C", resolve(hardware, folder), ...targets], { stdio: "pipe" });
+    await promisify(execFile)("make", ["-s", "-C", resolve(hardware, folder), ...targets]);
   } catch (error) {
     const words = error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
     throw new Error(`${folder}: ${words}`);

@@ -47,8 +47,8 @@ const text = (words: string) => Buffer.from(words);
 describe.skipIf(missing !== undefined)(`device library${named}`, () => {
   beforeAll(() => make("device"));
 
-  test("no symbol of it can be another one's in a firmware: all begin with mqttsn_ or sn_", () => {
-    make("device", "build/symbols");
+  test("no symbol of it can be another one's in a firmware: all begin with mqttsn_ or sn_", async () => {
+    await make("device", "build/symbols");
     const symbols = readFileSync(join(folder, "build/symbols"), "utf8").match(/\S+$/gm) ?? [];
     expect(symbols).toContain("mqttsn_init");
     expect(symbols.filter((name) => !/^(mqttsn|sn)_/.test(name))).toEqual([]);
@@ -161,9 +161,9 @@ describe.skipIf(missing !== undefined)(`device library${named}`, () => {
     }
   });
 
-  test("the smallest sizes compile without a warning, and stand the fuzzer", () => {
+  test("the smallest sizes compile without a warning, and stand the fuzzer", async () => {
     const sizes = ["MESSAGE_BYTES=32", "TOPICS=1", "TOPIC_BYTES=8", "TAKEN=1"].map((each) => `-DMQTTSN_${each}`);
-    make("device", "BUILD=build/small", `SIZES=${sizes.join(" ")}`, "build/small/fuzz");
+    await make("device", "BUILD=build/small", `SIZES=${sizes.join(" ")}`, "build/small/fuzz");
     const run = spawnSync(join(folder, "build/small/fuzz"), ["4", "30000"], { encoding: "utf8" });
     expect(run.stdout + run.stderr).toBe("30000 runs\n");
   });

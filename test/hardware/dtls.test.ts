@@ -2,14 +2,11 @@
  * The library in C with a key, over mbed TLS, against the shipped gateway with a DTLS transport: hardware/device/ports and the
  * programs that use them. With this Debian's mbed TLS, which has no connection ids, and with one that has.
  */
-import { execFile, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
-import { findCompiler, measurePort } from "../../hardware/device/size.mjs";
 import type { QoS } from "../../src/wire/fields.ts";
 import { findMbedtls } from "../helpers/find-mbedtls.mjs";
 import { until } from "../helpers/test-gateway.ts";
@@ -27,29 +24,6 @@ const libraries = [
   { of: "trixie", hasCid: true },
 ] as const;
 
-/** As much of ESP-IDF as those files use that need little of it. */
-const espHeaders = {
-  "sdkconfig.h": `
-    #define CONFIG_SENSOR_ID "barn-1"
-    #define CONFIG_SENSOR_KEY "00112233445566778899aabbccddeeff"
-    #define CONFIG_SENSOR_GATEWAY "192.0.2.1"
-    #define CONFIG_SENSOR_PORT 8883
-  `,
-  "esp_log.h": `
-    void esp_said(const char *tag, const char *format, ...);
-    #define ESP_LOGE(...) esp_said(__VA_ARGS__)
-    #define ESP_LOGW(...) esp_said(__VA_ARGS__)
-    #define ESP_LOGI(...) esp_said(__VA_ARGS__)
-  `,
-  "esp_random.h": "#include <stddef.h>\nvoid esp_fill_random(void *to, size_t count);\n",
-  "esp_timer.h": "#include <stdint.h>\nint64_t esp_timer_get_time(void);\n",
-};
-
-const readme = () => readFileSync(join(hardware, "device/README.md"), "utf8");
-
-const arm = findCompiler();
-const noArm = "missing" in arm ? ` (skipped: ${arm.missing})` : "";
-if (noArm !== "" && process.env["CI"]) throw new Error(noArm);
 const noCompiler = missingCompiler();
 
 for (const { of, hasCid } of libraries) {
@@ -65,16 +39,16 @@ for (const { of, hasCid } of libraries) {
     /** One gateway for all that do not kill it; each has an identity and topics of its own. */
     let at: SecureWorld;
 
-    const makeWith = (folder: string, target: string) => {
+    const makeWith = async (folder: string, target: string) => {
       if ("missing" in found) return;
       const { include, libraries: files } = found;
-      make(
+      await make(
         ...[folder, `${build}/${target}`, `BUILD=${build}`, `SIZES=${times}`],
         ...[`MBEDTLS=-isystem ${include}`, `MBEDTLS_LIBS=${files.join(" ")}`],
       );
     };
     beforeAll(async () => {
-      makeWith("device", "dtls_device");
+      await makeWith("device", "dtls_device");
       at = await SecureWorld.make(["talker", "owner", "mover", "knower", "loser", "gambler", "sensor"]);
       await at.start();
     });
@@ -142,7 +116,7 @@ for (const { of, hasCid } of libraries) {
     });
 
     test.concurrent("too little memory is told as that, however little; and one allocation that fails leaves nothing behind", async () => {
-      makeWith("device", "dtls_memory");
+      await makeWith("device", "dtls_memory");
       // It ends with 0, or this throws what a sanitizer said.
       const run = await promisify(execFile)(join(hardware, "device", build, "dtls_memory"));
       expect(run.stderr).toBe("");
@@ -208,7 +182,7 @@ for (const { of, hasCid } of libraries) {
     // The rest is the same whichever mbed TLS it is: once with each will do.
     if (hasCid) {
       test.concurrent("the sensor with a lamp: readings, sleep with its radio off, and the lamp hears when it wakes", async () => {
-        makeWith("sensor", "sensor-dtls");
+        await makeWith("sensor", "sensor-dtls");
         const sensor = at.device(join(hardware, "sensor", build, "sensor-dtls"), "sensor", { more: ["2", "sleeps"] });
         await at.arrives("21.37");
         await sensor.says("radio off");
@@ -242,44 +216,6 @@ for (const { of, hasCid } of libraries) {
         router.adds = () => [];
         await device.ends();
       });
-
-      const compiles = (words: readonly string[], input?: string) => {
-        const folders = ["device/include", "device/ports"].flatMap((each) => ["-I", join(hardware, each)]);
-        const system = "missing" in found ? [] : ["-isystem", found.include];
-        const all = ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-fsyntax-only", ...folders, ...system, ...words];
-        const run = spawnSync("cc", all, { encoding: "utf8", input });
-        expect(run.stderr).toBe("");
-        expect(run.status).toBe(0);
-      };
-
-      test.concurrent("what of the ESP32's two sensors needs no ESP-IDF compiles without a warning", ({
-        onTestFinished,
-      }) => {
-        const stubs = mkdtempSync(join(tmpdir(), "esp-"));
-        onTestFinished(() => rmSync(stubs, { recursive: true }));
-        for (const [name, text] of Object.entries(espHeaders)) writeFileSync(join(stubs, name), text);
-        const folders = [stubs, ...["esp32-udp-sensor/main", "sensor/app"].map((each) => join(hardware, each))];
-        const includes = folders.flatMap((each) => ["-I", each]);
-        for (const file of ["esp32-udp-sensor/main/udp.c", "esp32-dtls-sensor/main/dtls.c", "sensor/app/secure_link.c"])
-          compiles(["-std=gnu17", ...includes, join(hardware, file)]);
-      });
-
-      test.concurrent("the example with a key in README.md compiles without a warning", () => {
-        const examples = readme().match(/```c\n[\s\S]*?```/g) ?? [];
-        const example = examples.find((each) => each.includes("mqttsn_dtls.h")) ?? "";
-        expect(example.split("\n").length).toBeGreaterThan(30);
-        compiles(["-std=c99", "-Wpedantic", "-xc", "-"], example.replaceAll("```c", "").replaceAll("```", ""));
-      });
-
-      test
-        .skipIf(noArm !== "")
-        .concurrent(`the port's sizes in README.md are those of today, flash within 3 %${noArm}`, () => {
-          if ("missing" in arm) throw new Error(arm.missing);
-          const { text, ram } = measurePort(arm, "missing" in found ? "" : found.include);
-          const said = (what: string) => Number(new RegExp(`${what}[^\\n]*\\| \\*\\*(\\d+)`).exec(readme())?.[1]);
-          expect(Math.abs(said("flash, the port") / text - 1)).toBeLessThan(0.03);
-          expect(said("RAM for a device")).toBe(ram);
-        });
 
       return;
     }

@@ -162,7 +162,7 @@ describe.skipIf(missing !== undefined)(`the library in C and the gateway${named}
     const folder = mkdtempSync(join(tmpdir(), "forwarded-"));
     open.push(() => rmSync(folder, { recursive: true }));
     PtyLine.build(folder);
-    make("forwarder", "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", "OUT=build");
+    await make("forwarder", "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all", "OUT=build");
     const { broker, gateway, send } = await bench();
     const port = gateway.places()[0]?.split(":").at(-1) ?? "";
     const line = await PtyLine.plug(folder, join(folder, "radio"));

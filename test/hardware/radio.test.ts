@@ -191,8 +191,8 @@ if (noRadio !== undefined && process.env["CI"]) throw new Error(noRadio);
 const noteRadio = noRadio === undefined ? "" : ` (skipped: ${noRadio})`;
 describe.skipIf(noRadio !== undefined)(`sensors behind a remote radio${noteRadio}`, () => {
   const scratch = mkdtempSync(join(tmpdir(), "radio-"));
-  beforeAll(() => {
-    make("radio");
+  beforeAll(async () => {
+    await make("radio");
     PtyLine.build(scratch);
     return () => rmSync(scratch, { recursive: true });
   });
