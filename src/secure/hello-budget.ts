@@ -14,6 +14,8 @@ export class HelloBudget {
   readonly #most: number;
   #left: number;
   #at: Instant;
+  /** How many came, those beyond included. */
+  asked = 0;
 
   constructor(perSecond: number, now: Instant) {
     this.#perMs = perSecond / 1_000;
@@ -24,6 +26,7 @@ export class HelloBudget {
 
   /** One more; false: it is beyond. */
   take(now: Instant): boolean {
+    this.asked++;
     if (now > this.#at) {
       this.#left = Math.min(this.#most, this.#left + (now - this.#at) * this.#perMs);
       this.#at = now;

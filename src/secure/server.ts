@@ -124,6 +124,11 @@ export class SecureServer {
     return this.#common.take();
   }
 
+  /** ClientHellos that came since the start: without a cookie, and with one. */
+  get hellos(): { readonly first: number; readonly second: number } {
+    return { first: this.#firstHellos.asked, second: this.#secondHellos.asked };
+  }
+
   /** When `timeout` is to be called; earlier does no harm. */
   nextDeadline(): Instant | undefined {
     if (this.size > this.#common.options.contextsMax) return 0;

@@ -129,6 +129,12 @@ export class UdpBatch {
     return isTaken;
   }
 
+  /** Of DTLS ClientHellos the kernel lets in these shares, 0 to 1, of those without a cookie and with one. False: it cannot. */
+  thinHellos(first: number, second: number): boolean {
+    const of65536 = (share: number) => Math.round(65_536 * Math.min(1, Math.max(0, share)));
+    return !this.#closed && this.#native.thin(this.#fd, of65536(first), of65536(second)) === 0;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#flush();

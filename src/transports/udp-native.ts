@@ -13,6 +13,7 @@ export interface NativeBatch {
   address(host: string, port: number, words: Uint32Array, index: number): number;
   receive(fd: number, arena: Uint8Array, words: Uint32Array, count: number, locals?: Uint32Array): number;
   send(fd: number, arena: Uint8Array, words: Uint32Array, count: number, locals?: Uint32Array): number;
+  thin(fd: number, first: number, second: number): number;
   hops(fd: number, count: number): number;
   watch(fd: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
   wake(watch: unknown, whenWritable: boolean): number;
@@ -24,7 +25,7 @@ export function loadNativeBatch(): NativeBatch | undefined {
   if (process.platform !== "linux") return undefined;
   try {
     const native = createRequire(import.meta.url)("../../native/build/udp-batch.node") as Partial<NativeBatch>;
-    return native.locals === undefined ? undefined : (native as NativeBatch); // compiled from an earlier version
+    return native.thin === undefined ? undefined : (native as NativeBatch); // compiled from an earlier version
   } catch {
     return undefined; // not compiled: no compiler, or the package was installed without running scripts
   }

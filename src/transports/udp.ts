@@ -133,6 +133,11 @@ export class UdpTransport implements Transport {
     }
   }
 
+  /** Of DTLS ClientHellos the kernel lets in these shares, 0 to 1, of those without a cookie and with one. False: it cannot. */
+  thinHellos(first: number, second: number): boolean {
+    return this.#batch?.thinHellos(first, second) ?? false;
+  }
+
   stats(): TransportStats {
     const drops = this.#kernelDrops();
     return { ...this.#stats, ...(drops !== undefined && { kernelDrops: drops }) };

@@ -16,6 +16,7 @@ import { UdpTransport } from "../udp.ts";
 import { udpOptions } from "../udp-options.ts";
 import { BadKeyLog } from "./bad-keys.ts";
 import { type CertificateRing, readCertificateRing } from "./certificates.ts";
+import { type Hellos, HelloThinning } from "./hello-thinning.ts";
 import { DtlsJoin, type JoinEdges } from "./join.ts";
 import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
 import { loadNativeAead, withNativeAead } from "./native-crypto.ts";
@@ -24,15 +25,26 @@ import { identityIn, peerOf } from "./peers.ts";
 
 const dayMs = 86_400_000;
 const storeTopEveryMs = 1_000;
+/** So often it is looked whether there is a flood of ClientHellos, while some are beyond the limit. */
+const floodLookMs = 250;
+const floodSaidEveryMs = 3_600_000;
+
+/** What carries the datagrams; a UDP socket of our own can do more than others. */
+type Carrier = Transport & Partial<Pick<UdpTransport, "thinHellos">>;
 
 export class DtlsTransport implements Transport {
   readonly name: string;
   readonly #options: DtlsOptions;
   readonly #timers: Timers;
-  readonly #udp: Transport;
+  readonly #udp: Carrier;
   readonly #server: SecureServer;
   readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
+  readonly #thinning: HelloThinning;
+  /** Beyond the limit, when it was looked last. */
+  #beyondBefore = 0;
+  #endLooking: (() => void) | undefined;
+  #floodSaidAt = Number.NEGATIVE_INFINITY;
   /** node:crypto does all. */
   readonly #isSlow: boolean;
   #keys: KeyRing | undefined;
@@ -42,7 +54,7 @@ export class DtlsTransport implements Transport {
   #events: TransportEvents | undefined;
   #closed = false;
 
-  constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto?: Crypto, udp?: Transport) {
+  constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto?: Crypto, udp?: Carrier) {
     const { name, host, port, receiveBufferBytes, cidOctets, contextsMax } = options;
     const native = loadNativeAead();
     this.#isSlow = !crypto && !native;
@@ -52,6 +64,7 @@ export class DtlsTransport implements Transport {
     this.#udp = udp ?? new UdpTransport(udpOptions.parse({ type: "udp", name, host, port, receiveBufferBytes }));
     const spoken = options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]);
     const { handshakesMax, handshakesPerHostMax, hellosPerSecondMax } = options;
+    this.#thinning = new HelloThinning(hellosPerSecondMax);
     const setups = { setupsMax: handshakesMax, setupsPerHostMax: handshakesPerHostMax, hellosPerSecondMax };
     const idleMs = options.idleDays * dayMs;
     const credentials = () => this.#certificates?.credentials;
@@ -119,7 +132,10 @@ export class DtlsTransport implements Transport {
     this.#join.handle({ kind: "restored", records: await this.#keeper.kept() });
     this.#putOut();
     await this.#udp.start({
-      datagram: (address, bytes) => this.#join.handle({ kind: "datagram", address, bytes }),
+      datagram: (address, bytes) => {
+        this.#join.handle({ kind: "datagram", address, bytes });
+        if (!this.#endLooking && this.#server.counters.hellosBeyond > this.#beyondBefore) this.#lookForFlood();
+      },
       ...(events.batch && { batch: (work) => events.batch?.(work) }),
       peerGone: () => {},
       failed: (error) => events.failed(error),
@@ -154,14 +170,47 @@ export class DtlsTransport implements Transport {
   }
 
   secureReport(): SecureReport {
-    return { contexts: this.#server.size, setups: this.#server.setups, counters: this.#server.counters };
+    const { size, setups, counters } = this.#server;
+    const hellosBeyond = counters.hellosBeyond + this.#thinning.dropped;
+    return { contexts: size, setups, counters: { ...counters, hellosBeyond } };
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#endLooking?.();
     this.#join.close();
     await this.#udp.close();
+  }
+
+  /** Until none is beyond the limit any more. */
+  #lookForFlood(): void {
+    const { counters } = this.#server;
+    if (this.#closed) return;
+    let [before, at] = [this.#server.hellos, this.#timers.now()];
+    this.#endLooking = this.#timers.every(floodLookMs, () => {
+      const [hellos, now] = [this.#server.hellos, this.#timers.now()];
+      const came = { first: hellos.first - before.first, second: hellos.second - before.second };
+      const isOver = counters.hellosBeyond === this.#beyondBefore && !this.#thinning.isOn;
+      this.#beyondBefore = counters.hellosBeyond;
+      this.#thin(came, Math.max(1, now - at));
+      [before, at] = [hellos, now];
+      if (!isOver || this.#thinning.isOn) return;
+      this.#endLooking?.();
+      this.#endLooking = undefined;
+    });
+  }
+
+  #thin(came: Hellos, ms: number): void {
+    const wasOn = this.#thinning.isOn;
+    const { first, second } = this.#thinning.judge(came, ms);
+    if (!wasOn && !this.#thinning.isOn) return;
+    if (this.#udp.thinHellos?.(first, second) !== true) return this.#thinning.cannot();
+    const now = this.#timers.now();
+    if (wasOn || now - this.#floodSaidAt < floodSaidEveryMs) return;
+    this.#floodSaidAt = now;
+    const perSecond = Math.round((1_000 * (came.first + came.second)) / ms);
+    this.#notice("info", `a flood of ${perSecond} ClientHellos a second or more: the kernel drops most of them`);
   }
 
   /** Whose key is gone, or is another. What a program knows is asked at the next handshake. */

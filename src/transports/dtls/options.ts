@@ -114,7 +114,7 @@ export const dtlsOptions = z.strictObject({
     .max(1_000_000)
     .default(2_000)
     .describe(
-      "Handshakes that may begin a second, and those that may go on. Beyond: dropped and counted, so that a flood costs devices that are in nothing; a device that begins repeats itself.",
+      "Handshakes that may begin a second, and those that may go on. Beyond: dropped and counted, so that a flood costs devices that are in nothing; a device that begins repeats itself. Of more than twice as many the kernel drops most, by chance, where the compiled part is there.",
     ),
   idleDays: z
     .number()

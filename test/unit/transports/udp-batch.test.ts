@@ -46,6 +46,10 @@ const native: NativeBatch = {
     for (let i = 0; i < taken; i++) sent.push(words[i * 8 + 7] ?? 0);
     return taken;
   },
+  thin: (_fd, first, second) => {
+    calls.push(`thin ${first} ${second}`);
+    return 0;
+  },
   hops: (_fd, count) => {
     calls.push(`hops ${count}`);
     return 0;
