@@ -15,6 +15,7 @@
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
+import { EndRate } from "./end-rate.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, fits, type Waiting } from "./waiting.ts";
@@ -74,9 +75,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** On this connection: packets sent, and answered. */
   #sent = 0;
   #answered = 0;
-  /** Connected without a suspect outside, and how many ends there were then. */
-  #cleanMs = 0;
-  #cleanEnds = 0;
+  /** Of ends while no suspect is tried. */
+  readonly #rate = new EndRate<Suspicion<Packet>>();
   #mark: Instant = 0;
   /** Clients of which one was taken out without a witness, and nothing was answered since. */
   readonly #spent = new SmallMap<string, true>();
@@ -195,6 +195,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** A packet went out. */
   noteSent(): void {
     this.#sent++;
+    if (!this.#testing) this.#rate.noteSent();
   }
 
   /** A packet was answered, with whatever code. */
@@ -258,16 +259,18 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
-    this.#cleanEnds++;
+    const there = new Set<Suspicion<Packet>>();
     for (const packet of outside) {
       const suspicion = packet.suspicion ?? this.#identified(packet, identify);
       if (!suspicion) continue;
+      there.add(suspicion);
       suspicion.ends++;
       if (suspicion.ends >= figures.endsToSuspect) {
         suspicion.nextTry = Math.min(suspicion.nextTry, now);
         this.#suspicions.setSuspect(suspicion, true);
       }
     }
+    this.#rate.noteEnd(there);
     if (![...this.#suspicions.all()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
     return undefined;
   }
@@ -324,14 +327,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.nextBlindTry = now + blindWait(suspicion);
     if (!this.#isProof(now, suspicion)) return undefined;
     this.#rounds = 0;
+    this.#rate.explain(suspicion);
     return suspicion;
   }
 
   #isProof(now: Instant, suspicion: Suspicion<Packet>): boolean {
-    const { deaths, epochs, ends, exposureMs, timed, named, firstDeath, client } = suspicion;
-    const endsPerMs = (Math.max(0, this.#cleanEnds - ends) + 0.5) / Math.max(this.#cleanMs, 1_000);
-    const chance = (1 - Math.exp(-endsPerMs * Math.max(1, exposureMs / timed))) ** deaths;
-    if (chance >= figures.chanceMax) return false;
+    if (this.#rate.chanceOf(suspicion) >= figures.chanceMax) return false;
+    const { deaths, epochs, named, firstDeath, client } = suspicion;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
     // As the first on its connection: of a broker that closes after every n packets nothing else is known.
@@ -531,11 +533,8 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   /** Time in which no suspect is outside counts for the rate of ends. */
   #account(now: Instant): void {
-    if (this.#isUp && !this.#testing) this.#cleanMs += now - this.#mark;
+    if (this.#isUp && !this.#testing) this.#rate.noteTime(now - this.#mark);
     this.#mark = now;
-    if (this.#cleanMs <= figures.rateSpanMs) return;
-    this.#cleanMs /= 2;
-    this.#cleanEnds /= 2;
   }
 
   #identified(packet: Packet, identify: (packet: Packet) => Identity): Suspicion<Packet> | undefined {
