@@ -56,6 +56,8 @@ export class Suspects<Packet extends Searched<Packet>> {
    * next is somebody else, if there is one.
    */
   readonly #died = new WeakSet<Packet>();
+  /** At how many ends it was outside. */
+  readonly #endsOf = new WeakMap<Packet, number>();
   /** When one more different packet died. */
   #dyingSince: Instant = 0;
   /** Ends since the last answer. */
@@ -248,6 +250,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testing = undefined;
     if (!end.blames) return { takenOut: undefined, pause: isUseful ? "first" : "next" };
     this.#quick++;
+    for (const packet of outside) this.#endsOf.set(packet, (this.#endsOf.get(packet) ?? 0) + 1);
     const isQuick = outside.length > 0 && wasAlive && this.#quick <= figures.quickEnds;
     const takenOut = testing
       ? this.#testDied(now, testing, outside, end, identify)
@@ -377,17 +380,28 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     const untried = this.#untried(waiting);
     if (untried) return this.#test(now, [untried]);
-    const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
-    if (!packet) return nothing;
+    if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
     const heldUntil = this.#upSince + figures.sickHoldMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
-    if (fits(waiting, packet)) return this.#test(now, [packet]);
-    // It waits for its client, and others do not wait for that.
-    for (let turn = 1; turn < figures.turnsMax; turn++) {
-      const other = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
-      if (other && fits(waiting, other)) return this.#test(now, [other]);
+    const packet = this.#leastStruck(waiting);
+    return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
+  }
+
+  /**
+   * Of those whose turn comes soon, the one that was outside at the fewest ends: a good one that died by chance among forbidden
+   * ones is not to wait for a whole round of them. What waits for its client is passed by.
+   */
+  #leastStruck(waiting: Waiting<Packet>): Packet | undefined {
+    let least: Packet | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let turn = 0; turn < figures.turnsMax; turn++) {
+      const packet = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
+      const ends = packet && (this.#endsOf.get(packet) ?? 0);
+      if (!packet || ends === undefined || ends >= fewest || !fits(waiting, packet)) continue;
+      least = packet;
+      fewest = ends;
     }
-    return { kind: "hold", until: undefined };
+    return least;
   }
 
   /**
