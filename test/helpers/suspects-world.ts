@@ -27,6 +27,8 @@ export interface Trial {
   readonly roundTripSeconds?: number;
   /** How long a connection lasts, in seconds; undefined = for ever. */
   readonly cut?: (random: Rng) => number;
+  /** Of the packets, with how many the line is cut. */
+  readonly cutShare?: number;
   readonly health?: (seconds: number) => Health;
   /** Mean delay of an acknowledgement, exponentially distributed; 0 = at once. */
   readonly lateSeconds?: number;
@@ -312,7 +314,8 @@ export class TrialWorld {
     this.#arrived++;
     const closes =
       health === "closesPackets" || health === "down" || (typeof health === "number" && this.#arrived >= health);
-    if (packet.isPoison || closes) {
+    const { cutShare = 0 } = this.#trial;
+    if (packet.isPoison || closes || (cutShare > 0 && this.#random.chance(cutShare))) {
       this.#isDying = true;
       return this.#in(this.#roundTripMs / 2, () => this.#end(connection));
     }

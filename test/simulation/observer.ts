@@ -147,7 +147,9 @@ export class Observer {
       if (address.connecting !== undefined) this.#client(address.connecting).state = "unknown";
     }
     for (const client of this.#clients.values()) {
-      if (client.state === "gone" && this.#now() - client.goneAt < undoneMs) client.state = client.stateBefore;
+      if (this.#now() - client.goneAt >= undoneMs) continue;
+      client.hasEnded = false;
+      if (client.state === "gone") client.state = client.stateBefore;
     }
     for (const client of this.#clients.values()) {
       client.inFlight = undefined;
@@ -296,8 +298,11 @@ export class Observer {
 
   /** The client has moved, and this waited for a commit: it leaves for where the client was. What follows is a repetition. */
   #toWhereItWas(to: PeerId, message: Message): void {
-    const client = message.type === "PUBLISH" && message.qos > 0 ? this.#clients.get(clientAt(to)) : undefined;
-    if (!client || message.type !== "PUBLISH" || client.peer === to) return;
+    const client = this.#clients.get(clientAt(to));
+    if (!client || client.peer === to) return;
+    if (message.type === "REGISTER") client.repeated.sent(`REGISTER of ${message.topicId}`);
+    if (message.type !== "PUBLISH" || message.qos <= 0) return;
+    client.repeated.sent(`PUBLISH ${message.msgId}`);
     const key = sentAs(message);
     if (!client.sent.has(key)) client.sent.set(key, { msgId: message.msgId, order: 0, received: false });
   }

@@ -153,6 +153,7 @@ export class PoisonLaw {
   /** The broker is sick, and closes for anything. */
   closedWhileSick(packet: SeenPacket): void {
     this.broke(packet.connection);
+    this.#line(packet.connection).row.add(keyOf(packet)); // the gateway cannot tell it from the others
     for (const [id, client] of this.#clients)
       if (this.#lineOf(id) === packet.connection) client.since = this.#line(packet.connection).stood(this.#now());
     this.#holdsUp(packet);

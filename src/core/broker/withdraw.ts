@@ -1,10 +1,13 @@
-/** A SUBSCRIBE that nobody wants any more is taken out of everything, also where it is suspected. */
+/** A SUBSCRIBE or UNSUBSCRIBE that nobody wants any more is taken out of everything, also where it is suspected. */
 import type { BrokerSession } from "../state/broker-session.ts";
-import type { SubscribeExchange } from "../state/exchanges.ts";
+import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
 
-export function withdraw(broker: BrokerSession<Session>, exchange: SubscribeExchange<Session>): void {
+export function withdraw(
+  broker: BrokerSession<Session>,
+  exchange: SubscribeExchange<Session> | UnsubscribeExchange<Session>,
+): void {
   broker.search.forget(identityOf(exchange, broker.key).key);
   broker.finish(exchange);
 }

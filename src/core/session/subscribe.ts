@@ -58,6 +58,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     });
     return refuse("congestion");
   }
+  takeBackUnsubscribe(context, session, what.filter);
   const packetId = session.shared ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
@@ -216,6 +217,23 @@ function takeBackSubscribe(context: Context, session: Session, filter: string): 
   }
   storeExperience(context, broker);
   return wasSuspect;
+}
+
+/**
+ * An UNSUBSCRIBE of this filter that waits, because the broker closes for it, would hold up the SUBSCRIBE behind it. The broker keeps
+ * what it was to end, and what is asked for now takes its place: so its answer is that it is done.
+ */
+function takeBackUnsubscribe(context: Context, session: Session, filter: string): void {
+  for (const { broker } of session.shared?.all() ?? [session]) {
+    if (!broker.search.isOn) continue;
+    for (const exchange of [...broker.inFlight.values()]) {
+      if (exchange.kind !== "unsubscribe" || exchange.filter !== filter || exchange.isSent) continue;
+      withdraw(broker, exchange);
+      broker.deafTo.set(filter, true); // until it is granted
+      onUnsubscribeAck(context, exchange);
+    }
+    storeExperience(context, broker);
+  }
 }
 
 /** The id meant another topic when the client subscribed to it before: that is over, as one id has one topic. */

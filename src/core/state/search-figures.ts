@@ -10,6 +10,12 @@ export const searchFigures = {
   epochsWhereNamed: 2,
   /** That all its deaths were chance must be less likely than this. */
   chanceMax: 1e-6,
+  /** The share of packets whose connection ends by chance is taken as if so many had gone before. */
+  packetsBefore: 100,
+  /** Of so many ends it is known what was outside: when that is found guilty, they were no chance. */
+  endsRemembered: 32,
+  /** One that has died alone so often explains those at which it was outside. */
+  deathsToExplain: 2,
   /** Without any witness: so many deaths over so long a time. */
   unwitnessedDeaths: 6,
   unwitnessedSpanMs: 120_000,

@@ -15,6 +15,7 @@
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
+import { EndRate } from "./end-rate.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, fits, type Waiting } from "./waiting.ts";
@@ -55,6 +56,8 @@ export class Suspects<Packet extends Searched<Packet>> {
    * next is somebody else, if there is one.
    */
   readonly #died = new WeakSet<Packet>();
+  /** At how many ends it was outside. */
+  readonly #endsOf = new WeakMap<Packet, number>();
   /** When one more different packet died. */
   #dyingSince: Instant = 0;
   /** Ends since the last answer. */
@@ -74,9 +77,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** On this connection: packets sent, and answered. */
   #sent = 0;
   #answered = 0;
-  /** Connected without a suspect outside, and how many ends there were then. */
-  #cleanMs = 0;
-  #cleanEnds = 0;
+  /** Of ends while no suspect is tried. */
+  readonly #rate = new EndRate<Suspicion<Packet>>();
   #mark: Instant = 0;
   /** Clients of which one was taken out without a witness, and nothing was answered since. */
   readonly #spent = new SmallMap<string, true>();
@@ -195,6 +197,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** A packet went out. */
   noteSent(): void {
     this.#sent++;
+    if (!this.#testing) this.#rate.noteSent();
   }
 
   /** A packet was answered, with whatever code. */
@@ -247,6 +250,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testing = undefined;
     if (!end.blames) return { takenOut: undefined, pause: isUseful ? "first" : "next" };
     this.#quick++;
+    for (const packet of outside) this.#endsOf.set(packet, (this.#endsOf.get(packet) ?? 0) + 1);
     const isQuick = outside.length > 0 && wasAlive && this.#quick <= figures.quickEnds;
     const takenOut = testing
       ? this.#testDied(now, testing, outside, end, identify)
@@ -258,16 +262,18 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
-    this.#cleanEnds++;
+    const there = new Set<Suspicion<Packet>>();
     for (const packet of outside) {
       const suspicion = packet.suspicion ?? this.#identified(packet, identify);
       if (!suspicion) continue;
+      there.add(suspicion);
       suspicion.ends++;
       if (suspicion.ends >= figures.endsToSuspect) {
         suspicion.nextTry = Math.min(suspicion.nextTry, now);
         this.#suspicions.setSuspect(suspicion, true);
       }
     }
+    this.#rate.noteEnd(there);
     if (![...this.#suspicions.all()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
     return undefined;
   }
@@ -324,14 +330,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.nextBlindTry = now + blindWait(suspicion);
     if (!this.#isProof(now, suspicion)) return undefined;
     this.#rounds = 0;
+    this.#rate.explain(suspicion);
     return suspicion;
   }
 
   #isProof(now: Instant, suspicion: Suspicion<Packet>): boolean {
-    const { deaths, epochs, ends, exposureMs, timed, named, firstDeath, client } = suspicion;
-    const endsPerMs = (Math.max(0, this.#cleanEnds - ends) + 0.5) / Math.max(this.#cleanMs, 1_000);
-    const chance = (1 - Math.exp(-endsPerMs * Math.max(1, exposureMs / timed))) ** deaths;
-    if (chance >= figures.chanceMax) return false;
+    if (this.#rate.chanceOf(suspicion) >= figures.chanceMax) return false;
+    const { deaths, epochs, named, firstDeath, client } = suspicion;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
     // As the first on its connection: of a broker that closes after every n packets nothing else is known.
@@ -375,17 +380,28 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     const untried = this.#untried(waiting);
     if (untried) return this.#test(now, [untried]);
-    const packet = waiting.inTurn(this.#sickTurn, figures.walkMax);
-    if (!packet) return nothing;
+    if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
     const heldUntil = this.#upSince + figures.sickHoldMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
-    if (fits(waiting, packet)) return this.#test(now, [packet]);
-    // It waits for its client, and others do not wait for that.
-    for (let turn = 1; turn < figures.turnsMax; turn++) {
-      const other = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
-      if (other && fits(waiting, other)) return this.#test(now, [other]);
+    const packet = this.#leastStruck(waiting);
+    return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
+  }
+
+  /**
+   * Of those whose turn comes soon, the one that was outside at the fewest ends: a good one that died by chance among forbidden
+   * ones is not to wait for a whole round of them. What waits for its client is passed by.
+   */
+  #leastStruck(waiting: Waiting<Packet>): Packet | undefined {
+    let least: Packet | undefined;
+    let fewest = Number.POSITIVE_INFINITY;
+    for (let turn = 0; turn < figures.turnsMax; turn++) {
+      const packet = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
+      const ends = packet && (this.#endsOf.get(packet) ?? 0);
+      if (!packet || ends === undefined || ends >= fewest || !fits(waiting, packet)) continue;
+      least = packet;
+      fewest = ends;
     }
-    return { kind: "hold", until: undefined };
+    return least;
   }
 
   /**
@@ -531,11 +547,8 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   /** Time in which no suspect is outside counts for the rate of ends. */
   #account(now: Instant): void {
-    if (this.#isUp && !this.#testing) this.#cleanMs += now - this.#mark;
+    if (this.#isUp && !this.#testing) this.#rate.noteTime(now - this.#mark);
     this.#mark = now;
-    if (this.#cleanMs <= figures.rateSpanMs) return;
-    this.#cleanMs /= 2;
-    this.#cleanEnds /= 2;
   }
 
   #identified(packet: Packet, identify: (packet: Packet) => Identity): Suspicion<Packet> | undefined {

@@ -103,6 +103,19 @@ function transparent(isPoison = isBad, run = new GatewayRun(stored)): PoisonBrok
   return new PoisonBroker(run, "c1", isPoison);
 }
 
+function shared(isPoison = isBad, more: Partial<CoreOptions> = {}): PoisonBroker {
+  const run = new GatewayRun({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
+  const { bench } = run;
+  run.keep(bench.link("gateway").up());
+  run.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
+  run
+    .keep(bench.client(connect({ clientId: "d", cleanSession: false, duration: 0 }), "udp/192.0.2.2:2"))
+    .gets("CONNACK");
+  run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
+  run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "d" }, "udp/192.0.2.2:2"));
+  return new PoisonBroker(run, "gateway", isPoison);
+}
+
 const say = (broker: PoisonBroker, text: string, msgId: number, qos: 0 | 1 | 2 = 1) =>
   broker.take(broker.bench.client(publish({ data: octets(text), msgId, qos })));
 
@@ -353,20 +366,27 @@ describe("a SUBSCRIBE", () => {
   });
 });
 
-describe("over a shared connection", () => {
-  function shared(isPoison = isBad, more: Partial<CoreOptions> = {}): PoisonBroker {
-    const run = new GatewayRun({ ...stored, ...more, upstream: { ...testOptions.upstream, mode: "aggregating" } });
-    const { bench } = run;
-    run.keep(bench.link("gateway").up());
-    run.keep(bench.client(connect({ cleanSession: false, duration: 0 }), here)).gets("CONNACK");
-    run
-      .keep(bench.client(connect({ clientId: "d", cleanSession: false, duration: 0 }), "udp/192.0.2.2:2"))
-      .gets("CONNACK");
-    run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 9, topicName: "t" }));
-    run.keep(bench.client({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "d" }, "udp/192.0.2.2:2"));
-    return new PoisonBroker(run, "gateway", isPoison);
-  }
+describe("an UNSUBSCRIBE", () => {
+  test.each(["transparent", "aggregating"] as const)(
+    "that waits does not hold up a SUBSCRIBE behind it (%s)",
+    (mode) => {
+      const isUnsubscribe = (effect: Turn["effects"][number]) => effect.kind === "unsubscribe";
+      const broker = mode === "transparent" ? transparent(isUnsubscribe) : shared(isUnsubscribe);
+      broker.take(broker.bench.client(subscribe("x/#")));
+      broker.take(broker.bench.client({ ...subscribe("x/#", 1, 2), type: "UNSUBSCRIBE" } as never));
+      broker.after(12);
+      const { ends } = broker;
+      broker.take(broker.bench.client(subscribe("x/#", 2, 3)));
+      broker.after(3);
+      expect(broker.answers("SUBACK")).toEqual([0, 0]);
+      expect(broker.sent.filter(({ type }) => type === "UNSUBACK")).toHaveLength(1);
+      broker.after(200);
+      expect(broker.ends).toBe(ends);
+    },
+  );
+});
 
+describe("over a shared connection", () => {
   test("the others get through, and hear of it nothing but a pause", () => {
     const broker = shared();
     say(broker, bad, 1);

@@ -112,6 +112,17 @@ describe("nobody is taken out, and all goes on,", () => {
     expect(worst({ clients: 1, cut: flapping, roundTripSeconds: 0.5, untilSeconds: 1_800 })).toMatchObject({ good: 0 });
   });
 
+  test("on lines that are cut with what is sent, as by a router that has forgotten the connection", () => {
+    const rare = { clients: 5, rate: 0.2, roundTripSeconds: 0.04, untilSeconds: 1_800 };
+    for (const cutShare of [0.05, 0.2]) {
+      for (let seed = 1; seed <= 15; seed++) {
+        const world = new TrialWorld({ ...rare, seed, cutShare, poison: [[0, 100]] }).run();
+        expect(world.goodTakenOut, `${cutShare}, seed ${seed}`).toBe(0);
+        expect(world.poisonTakenOut).toBe(1);
+      }
+    }
+  });
+
   test.each(["down", "closesAll", "closesPackets"] as const)("at a broker that is %s for ten minutes", (sickness) => {
     const health = (seconds: number): Health => (seconds > 50 && seconds < 650 ? sickness : "ok");
     for (const clients of [1, 20]) {
