@@ -114,7 +114,8 @@ async function run(line: string, words: readonly string[]): Promise<string | und
   const hangs = setTimeout(() => child.kill("SIGKILL"), patienceMs);
   child.stdin.end(line === "decode" ? "0216\n" : "");
   if (endless.includes(words[0] ?? "")) {
-    const isHeard = () => output !== "" || child.exitCode !== null;
+    // With `-C` it ends when messages came; that it has subscribed is said before.
+    const isHeard = () => child.exitCode !== null || (output !== "" && !words.includes("-C"));
     const topic = (words[words.indexOf("-t") + 1] ?? "").replace(/#$/, "temp");
     for (let tries = 0; tries < 30 && !isHeard(); tries++) {
       // A capture that begins within a session cannot be replayed.
