@@ -300,6 +300,7 @@ export class Observer {
   #toWhereItWas(to: PeerId, message: Message): void {
     const client = this.#clients.get(clientAt(to));
     if (!client || client.peer === to) return;
+    if (this.#wasRepeated(client)) client.inFlight = undefined;
     if (message.type === "REGISTER") client.repeated.sent(`REGISTER of ${message.topicId}`);
     if (message.type !== "PUBLISH" || message.qos <= 0) return;
     client.repeated.sent(`PUBLISH ${message.msgId}`);
