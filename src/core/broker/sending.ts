@@ -85,7 +85,10 @@ export function sendOrWait(context: Context, broker: BrokerSession<Session>, exc
   const { link } = broker;
   if (!broker.search.isOn) {
     if (exchange.kind !== "publish") {
-      if (link?.up) sendRequest(context, broker, exchange); // else with all that the next connection begins with
+      if (!link?.up) return; // with all that the next connection begins with
+      sendWaiting(context, broker); // what a search held that is just over goes before it
+      if (broker.waitsBefore(exchange)) broker.queue(exchange);
+      else sendRequest(context, broker, exchange);
       return;
     }
     if (link?.up && !broker.hasLine && broker.hasRoom(exchange.publication.qos, link.limits))

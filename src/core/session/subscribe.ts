@@ -8,7 +8,7 @@ import { hasPlaceFor } from "../broker/lanes.ts";
 import { takesFilter } from "../broker/limits.ts";
 import { awaitCustody } from "../broker/links.ts";
 import { mayHave } from "../broker/rights.ts";
-import { reasonOf, sendOrWait } from "../broker/sending.ts";
+import { reasonOf, sendOrWait, sendWaiting } from "../broker/sending.ts";
 import { leaveFilter, settleMembership, subscribeOverShared } from "../broker/shared-subscriptions.ts";
 import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
@@ -216,6 +216,7 @@ function takeBackSubscribe(context: Context, session: Session, filter: string): 
     withdraw(broker, exchange);
   }
   storeExperience(context, broker);
+  sendWaiting(context, broker); // what it held up
   return wasSuspect;
 }
 

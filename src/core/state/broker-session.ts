@@ -12,7 +12,15 @@ import type { Found } from "../assert.ts";
 import type { UpstreamPolicy } from "../options.ts";
 import { SmallMap } from "../small-map.ts";
 import type { BrokerLimits, Instant, LinkId, QoS, Will } from "../types.ts";
-import { type Exchange, type ExchangeClient, isOutside, type PublishExchange, type Received } from "./exchanges.ts";
+import {
+  type Exchange,
+  type ExchangeClient,
+  isOutside,
+  type PublishExchange,
+  type Received,
+  type SubscribeExchange,
+  type UnsubscribeExchange,
+} from "./exchanges.ts";
 import { LearntKinds } from "./learnt-kinds.ts";
 import { identityOf, kindKey } from "./packet-key.ts";
 import { searchFigures } from "./search-figures.ts";
@@ -237,6 +245,11 @@ export class BrokerSession<Client extends ExchangeClient> {
       return ++open > limits.receiveMaximum || exactlyOnce > exactlyOnceMaximum;
     });
     return tooMany < 0 ? packets : packets.slice(0, tooMany);
+  }
+
+  /** Does a request for the same filter wait, which this one is not to overtake? */
+  waitsBefore({ filter }: SubscribeExchange<Client> | UnsubscribeExchange<Client>): boolean {
+    return !this.isIdle && this.#lines.hasRequestFor(filter);
   }
 
   /** No suspect holds anybody any more. */

@@ -21,6 +21,8 @@ const emptyMax = 256;
 
 const nothing: readonly never[] = [];
 
+const nameOfRequest = (filter: string) => `\u0000${filter}`;
+
 export class SendLines<Client extends ExchangeClient> {
   readonly #isShared: boolean;
   /** It still waits, and was not given up meanwhile. */
@@ -63,6 +65,13 @@ export class SendLines<Client extends ExchangeClient> {
   /** In which this one waits, or would wait. */
   lineOf(exchange: Exchange<Client>): readonly Exchange<Client>[] {
     return this.#lines.get(this.#nameOf(exchange))?.packets ?? nothing;
+  }
+
+  /** Does a request for this filter wait? */
+  hasRequestFor(filter: string): boolean {
+    const line = this.#lines.get(this.#isShared ? nameOfRequest(filter) : "");
+    const isFor = (exchange: Exchange<Client>) => exchange.kind !== "publish" && exchange.filter === filter;
+    return line?.packets.some((exchange) => isFor(exchange) && this.#waits(exchange)) === true;
   }
 
   clear(): void {
@@ -211,7 +220,7 @@ export class SendLines<Client extends ExchangeClient> {
   /** Client ids have no U+0000, so a filter is never taken for one. */
   #nameOf(exchange: Exchange<Client>): string {
     if (!this.#isShared) return "";
-    if (exchange.kind !== "publish") return `\u0000${exchange.filter}`;
+    if (exchange.kind !== "publish") return nameOfRequest(exchange.filter);
     return exchange.owner?.clientId ?? "";
   }
 }

@@ -25,6 +25,10 @@ class PoisonBroker {
   limits: BrokerLimits = noLimits;
   /** Payloads whose PUBLISH it does not answer. */
   readonly unanswered = new Set<string>();
+  /** Requests that reached it, in their order. */
+  readonly asked: string[] = [];
+  /** It answers neither PINGREQ nor requests. */
+  isMute = false;
   /** Packet ids of what was published, in their order. */
   readonly ids: number[] = [];
 
@@ -54,6 +58,9 @@ class PoisonBroker {
         this.take(link.down(false, closed));
         continue; // what the turn asked of the disk is answered all the same
       }
+      if (effect.kind === "subscribe" || effect.kind === "unsubscribe")
+        this.asked.push(`${effect.kind} ${effect.topicFilter}`);
+      if (this.isMute && ["ping", "subscribe", "unsubscribe"].includes(effect.kind)) continue;
       if (effect.kind === "ping") this.take(this.bench.input({ kind: "pong", linkId: effect.linkId }));
       else if (effect.kind === "publish") {
         this.got.push(Buffer.from(effect.publication.payload).toString());
@@ -387,6 +394,23 @@ describe("an UNSUBSCRIBE", () => {
 });
 
 describe("over a shared connection", () => {
+  test("a request does not overtake one for its filter that a search had held, which has come to nothing", () => {
+    const broker = shared(isForbidden);
+    broker.take(broker.bench.client(subscribe("a/#")));
+    broker.take(broker.bench.client(subscribe("no/#", 1, 2)));
+    broker.after(1); // the second end: it is a suspect
+    broker.isMute = true;
+    broker.after(2);
+    const unsubscribe = (filter: string, msgId: number) =>
+      broker.take(broker.bench.client({ ...subscribe(filter, 1, msgId), type: "UNSUBSCRIBE" } as never));
+    broker.asked.length = 0;
+    unsubscribe("a/#", 3);
+    expect(broker.asked).toEqual([]); // nothing before the sign of life
+    unsubscribe("no/#", 4);
+    broker.take(broker.bench.client(subscribe("a/#", 1, 5)));
+    expect(broker.asked.filter((each) => each.endsWith(" a/#"))).toEqual(["unsubscribe a/#", "subscribe a/#"]);
+  });
+
   test("the others get through, and hear of it nothing but a pause", () => {
     const broker = shared();
     say(broker, bad, 1);

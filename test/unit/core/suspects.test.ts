@@ -458,27 +458,30 @@ test("7: all that waits has died: the connection stands for a while, so that som
   expect(bench.suspects.isSick).toBe(false);
 });
 
-test.each([0, 1, 2])("7: all that waits has died: whoever was outside at the fewest ends is tried first (%i)", (more) => {
-  const bench = new Bench();
-  bench.add("a1", "b1", "c1");
-  bench.suspectAll();
-  for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
-    bench.upAndSend(5_000);
-    bench.down();
-  }
-  const sendAtLast = () => {
-    if (bench.upAndSend(5_000) === "hold") bench.now += searchFigures.sickHoldMs;
-    return bench.send();
-  };
-  for (let i = 0; i < more; i++) {
-    sendAtLast();
-    bench.down();
-  }
-  bench.add("d1");
-  expect(bench.upAndSend(5_000)).toBe("test d1");
-  bench.down(); // by chance
-  expect(sendAtLast()).toBe("test d1");
-});
+test.each([0, 1, 2])(
+  "7: all that waits has died: whoever was outside at the fewest ends is tried first (%i)",
+  (more) => {
+    const bench = new Bench();
+    bench.add("a1", "b1", "c1");
+    bench.suspectAll();
+    for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
+      bench.upAndSend(5_000);
+      bench.down();
+    }
+    const sendAtLast = () => {
+      if (bench.upAndSend(5_000) === "hold") bench.now += searchFigures.sickHoldMs;
+      return bench.send();
+    };
+    for (let i = 0; i < more; i++) {
+      sendAtLast();
+      bench.down();
+    }
+    bench.add("d1");
+    expect(bench.upAndSend(5_000)).toBe("test d1");
+    bench.down(); // by chance
+    expect(sendAtLast()).toBe("test d1");
+  },
+);
 
 test("8: an answer clears it, whatever it had", () => {
   const bench = new Bench();
