@@ -423,8 +423,9 @@ export class Observer {
   /** At most one unasked DISCONNECT per sender and second: two ends must not play ping-pong. */
   noPingPong(to: PeerId, address: Address): void {
     const since = this.#now() - address.unaskedAt;
-    // Decided a second apart; a commit may have delayed the first.
-    if (since < 700) throw new BrokenRule(`a second unasked DISCONNECT to ${to} within ${since} ms`);
+    // Decided a second apart; a commit may have delayed the first, and so may a stand-still.
+    const isDelayed = this.#now() - this.#wentOnAt < commitMs;
+    if (since < 700 && !isDelayed) throw new BrokenRule(`a second unasked DISCONNECT to ${to} within ${since} ms`);
     address.unaskedAt = this.#now();
   }
 
