@@ -58,7 +58,6 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     });
     return refuse("congestion");
   }
-  takeBackUnsubscribe(context, session, what.filter);
   const packetId = session.shared ? 0 : broker.freePacketId();
   const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
@@ -85,6 +84,7 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }
+  takeBackUnsubscribe(context, session, what.filter);
   const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
   const origin = { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId };
   const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });

@@ -393,6 +393,24 @@ describe("an UNSUBSCRIBE", () => {
   );
 });
 
+test("an UNSUBSCRIBE that waits goes on where the SUBSCRIBE of its filter is refused", () => {
+  const broker = shared(isBad, { uplink: testOptions.uplink });
+  broker.take(broker.bench.client(subscribe("a/#")));
+  say(broker, bad, 1);
+  broker.after(1);
+  broker.isMute = true;
+  broker.after(2);
+  broker.take(broker.bench.client({ ...subscribe("a/#", 1, 3), type: "UNSUBSCRIBE" } as never));
+  broker.up = false;
+  broker.take(broker.bench.link("gateway").down(false, closed));
+  broker.take(broker.bench.client(subscribe("a/#", 1, 4)));
+  expect(broker.answers("SUBACK")).toEqual([0, 1]); // congestion: there is no broker
+  broker.isMute = false;
+  broker.asked.length = 0;
+  broker.after(30);
+  expect(broker.asked).toContain("unsubscribe a/#");
+});
+
 describe("over a shared connection", () => {
   test("a request does not overtake one for its filter that a search had held, which has come to nothing", () => {
     const broker = shared(isForbidden);
