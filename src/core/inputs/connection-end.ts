@@ -5,6 +5,7 @@ import { sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { LinkEnd } from "../input.ts";
 import { isStoreAndForward } from "../session/backlog.ts";
+import { failPendingConnects } from "../session/connect-outcome.ts";
 import { acceptInFlight } from "../session/store-and-forward.ts";
 import { grantPendingRequests } from "../session/subscribe.ts";
 import type { Link } from "../state/link.ts";
@@ -43,6 +44,7 @@ export function answerWithoutBroker(context: Context, link: Link, sessions: Iter
 
 export function onCustodyDeadline(context: Context, link: Link): void {
   if (link.up) return;
+  if (link.shared) failPendingConnects(context, link.shared, "the broker is away");
   const all = link.shared ? [...sessionsOf(context, link.shared)] : link.session ? [link.session] : [];
   answerWithoutBroker(
     context,

@@ -15,12 +15,11 @@ import { recordOfShared } from "../broker/shared-record.ts";
 import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
-import { completeOrFail, completePendingConnect } from "../session/connect-outcome.ts";
+import { completePendingConnect, failPendingConnects, pendingConnectsOf } from "../session/connect-outcome.ts";
 import { onAllForwarded } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
 import { publishWill } from "../session/will-delivery.ts";
 import type { Link } from "../state/link.ts";
-import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 import { brokerForgot } from "./broker-forgot.ts";
@@ -85,9 +84,7 @@ export function onSharedAway(context: Context, shared: SharedConnection<Session>
     else failPendingRequests(context, session);
   }
   if (link && stored.length > 0) answerWithoutBroker(context, link, stored);
-  for (const pending of pendingConnectsOf(context, shared)) {
-    if (pending.session) completeOrFail(context, pending.session, pending, reason);
-  }
+  failPendingConnects(context, shared, reason);
   if (isService(shared)) onServiceDown(context);
 }
 
@@ -101,10 +98,4 @@ function tellHeldBack(context: Context, left: SharedConnection<Session>, reason:
 /** By the first one goes what is the gateway's own. */
 function isService(shared: SharedConnection<Session>): boolean {
   return shared.index === 0 && !shared.isLane;
-}
-
-function pendingConnectsOf(context: Context, shared: SharedConnection<Session>): PendingConnect<Session>[] {
-  return [...context.pendingConnects.values()].filter(
-    ({ stage, session }) => stage === "broker" && session?.shared === shared,
-  );
 }

@@ -3,7 +3,7 @@
  *
  * The CONNACK says what the broker said. Where the client's policy is to store, it goes on without the broker.
  */
-import { detach } from "../broker/links.ts";
+import { awaitCustody, detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";
 import { connAck } from "../messages.ts";
 import type { Caller, PendingConnect } from "../state/pending-connect.ts";
@@ -56,8 +56,37 @@ export function connectOverShared(
   pending: PendingConnect<Session>,
 ): void {
   if (shared.broker.link?.up) return completePendingConnect(context, session, pending);
+  if (waitsForNext(context, shared, session)) return;
   if (shared.isAway) completeOrFail(context, session, pending, "the broker is away");
   else if (isStoreAndForward(context, session.clientId)) completePendingConnect(context, session, pending); // at the start of the gateway
+}
+
+/**
+ * The broker has just closed the connection, which may be for a packet of somebody else, and no attempt to connect has failed since: who
+ * cannot go on without the broker waits for the next connection, a few seconds at most.
+ */
+export function waitsForNext(context: Context, shared: SharedConnection<Session>, session: Session): boolean {
+  const id = shared.broker.link?.id;
+  const link = id && context.links.get(id);
+  if (!link?.wasUp || link.isMissed || context.now >= link.answersFrom) return false;
+  if (isStoreAndForward(context, session.clientId)) return false;
+  awaitCustody(context, link);
+  return true;
+}
+
+/** Those who wait for the broker hear that it is away, unless it has just closed and may be there again in a moment. */
+export function failPendingConnects(context: Context, shared: SharedConnection<Session>, reason: string): void {
+  for (const pending of pendingConnectsOf(context, shared)) {
+    const { session } = pending;
+    if (session && !waitsForNext(context, shared, session)) completeOrFail(context, session, pending, reason);
+  }
+}
+
+/** Set-ups that wait for the broker of this connection. */
+export function pendingConnectsOf(context: Context, shared: SharedConnection<Session>): PendingConnect<Session>[] {
+  return [...context.pendingConnects.values()].filter(
+    ({ stage, session }) => stage === "broker" && session?.shared === shared,
+  );
 }
 
 export function completeOrFail(

@@ -393,6 +393,36 @@ describe("an UNSUBSCRIBE", () => {
   );
 });
 
+describe("a CONNECT just after the broker has closed the shared connection, of a client that cannot go on without it", () => {
+  function closedNow() {
+    const { run, bench } = shared(isBad, { uplink: testOptions.uplink });
+    const link = bench.link("gateway");
+    run.keep(link.down(false, closed));
+    const peer = "udp/192.0.2.7:7" as PeerId;
+    run.keep(bench.client(connect({ clientId: "new" }), peer)).gets();
+    return { run, bench, link };
+  }
+  const codes = (turn: Turn) => turn.sent.map((message) => "returnCode" in message && message.returnCode);
+
+  test("is answered over the next connection", () => {
+    const { run, bench, link } = closedNow();
+    run.keep(bench.after(1_000)).gets();
+    expect(codes(run.keep(link.up(true)))).toEqual([0]);
+  });
+
+  test("is refused when an attempt to connect has failed", () => {
+    const { run, bench, link } = closedNow();
+    run.keep(bench.after(1_000)).gets();
+    expect(codes(run.keep(link.down(false, { cause: "network" })))).toEqual([1]);
+  });
+
+  test("is refused after five seconds", () => {
+    const { run, bench } = closedNow();
+    run.keep(bench.after(4_900)).gets();
+    expect(codes(run.keep(bench.after(200)))).toEqual([1]);
+  });
+});
+
 test("an UNSUBSCRIBE that waits goes on where the SUBSCRIBE of its filter is refused", () => {
   const broker = shared(isBad, { uplink: testOptions.uplink });
   broker.take(broker.bench.client(subscribe("a/#")));
