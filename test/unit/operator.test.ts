@@ -245,6 +245,17 @@ test("one of a pair that stands by answers for itself, and sends to the other on
   expect(await asked("sessions.list")).toBe("done");
 });
 
+test("why a gateway does not hand over is an answer, and noted with who asked", async () => {
+  const { operator } = threeForTwo({ ...fullHouse(), drain: async () => "nobody stands by" });
+  const audited: unknown[] = [];
+  const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
+  const asked = await desk.ask({ name: "console", role: "operator" }, "fleet.drain", new URLSearchParams());
+  expect(asked).toEqual({ kind: "not-possible", say: "nobody stands by" });
+  expect(audited).toEqual([
+    { who: "console", command: "fleet.drain", input: "{}", outcome: "refused: nobody stands by" },
+  ]);
+});
+
 test("a viewer hears that the broker is away, not where it is and what it says", async () => {
   const { operator } = threeForTwo(fullHouse());
   const desk = new OperatorDesk(operator, () => {});
