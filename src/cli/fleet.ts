@@ -1,6 +1,7 @@
 /** `fleet`: the gateways that share one store, so far a pair: how they are, and handing over from one to the other. */
 import type { Command } from "commander";
 import { commands, type OutputOf } from "../runtime/commands.ts";
+import { handoverWords } from "../runtime/fleet-words.ts";
 import { duration } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
 import { type PlaceOptions, placeOf, withPlace } from "./place.ts";
@@ -77,19 +78,3 @@ function leaseWords({ role, leaseSeconds, leaseLeftSeconds }: Omit<Fleet, "versi
     ? `${lease}; if it is not renewed, this gateway gives up in ${leaseLeftSeconds} s`
     : `${lease}; if it is not renewed, this gateway takes over in ${leaseLeftSeconds} s`;
 }
-
-/** How the lease came to whoever has it, in words; also on the console's page. */
-export function handoverWords({ owner, epoch, handover }: Pick<Fleet, "owner" | "epoch" | "handover">): string {
-  const who = owner === "" ? "" : ` to ${owner}`;
-  if (!handover) return `epoch ${epoch}; how it came${who} is not known`;
-  const { from, cause, secondsAgo } = handover;
-  const whence = from === "" ? "" : ` from ${from}`;
-  return `epoch ${epoch}, ${duration(Math.floor(secondsAgo))} ago${whence}${who}: ${causeWords[cause]}`;
-}
-
-const causeWords = {
-  first: "nobody was active before",
-  drained: "it was drained",
-  ended: "it ended in order",
-  silent: "it did not renew the lease",
-} as const;
