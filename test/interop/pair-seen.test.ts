@@ -1,11 +1,12 @@
 /** What is to be seen of a pair: by devices, probes, operators and other gateways, while one stands by and when it takes over. */
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { suites } from "../../src/secure/suites.ts";
 import { backupOctets, restoreInto, writeBackup } from "../../src/storage/backup.ts";
 import { storeOptions } from "../../src/storage/options.ts";
@@ -28,6 +29,20 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 const main = resolve(import.meta.dirname, "../../dist/main.js");
 const key = "00112233445566778899aabbccddeeff";
 
+/** What hardware/pair gives to Docker: the gateways' configuration, and how its Redis is started. */
+const deployed = new URL("../../hardware/pair/", import.meta.url);
+const given = JSON.parse(readFileSync(new URL("compose/gateway.config.json", deployed), "utf8")) as Record<
+  "upstream" | "store",
+  Record<string, object>
+>;
+const { services } = parse(readFileSync(new URL("compose.yaml", deployed), "utf8"), { merge: true }) as {
+  services: { redis: { command: string[] } };
+};
+const [, ...redisWords] = services.redis.command;
+const redisSettings = Object.fromEntries(
+  redisWords.flatMap((word, i) => (word.startsWith("--") ? [[word.slice(2), redisWords[i + 1] ?? ""]] : [])),
+);
+
 let redis: RedisServer;
 let broker: RecordingBroker;
 let ports: number[];
@@ -36,7 +51,7 @@ const closes: (() => unknown)[] = [];
 
 beforeEach(async () => {
   if ("missing" in program) return;
-  redis = await RedisServer.create(program, { appendfsync: "always" });
+  redis = await RedisServer.create(program, redisSettings);
   broker = await RecordingBroker.start();
   ports = await freePorts(6);
 });
@@ -47,19 +62,21 @@ afterEach(async () => {
   await redis?.close();
 });
 
-/** Number 0 or 1: UDP, DTLS and API ports of its own. */
+/** Number 0 or 1: UDP, DTLS and API ports of its own. With the configuration of hardware/pair, but for addresses, names and a shorter lease. */
 function gateway(name: string, number: number, store: Record<string, unknown> = {}): PairGateway {
   const made = new PairGateway(name, {
+    ...given,
     transports: [
       { type: "udp", host: "127.0.0.1", port: ports[number] },
       { type: "dtls", host: "127.0.0.1", port: ports[2 + number], keys: { file: "keys.json" } },
     ],
-    upstream: { url: broker.url, mode: "aggregating" },
+    upstream: { ...given.upstream, url: broker.url },
     topics: { predefined: { "1": "plain/1" } },
     store: {
-      kind: "redis",
-      redis: { url: redis.url },
-      pair: { enabled: true, name, leaseSeconds: 2 },
+      ...given.store,
+      folder: "data",
+      redis: { ...given.store["redis"], url: redis.url },
+      pair: { ...given.store["pair"], name, leaseSeconds: 2 },
       ...store,
     },
     api: { port: ports[4 + number], console: false },
