@@ -1,8 +1,7 @@
 /** `fleet`: the gateways that share one store, so far a pair: how they are, and handing over from one to the other. */
 import type { Command } from "commander";
 import { commands, type OutputOf } from "../runtime/commands.ts";
-import { handoverWords } from "../runtime/fleet-words.ts";
-import { duration } from "../runtime/state-words.ts";
+import { duration, handoverWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
 import { type PlaceOptions, placeOf, withPlace } from "./place.ts";
 import { sayProblems } from "./problems.ts";

@@ -1,7 +1,6 @@
 /** How it goes, at a glance; first whatever needs a hand. */
 import type { OutputOf } from "../runtime/commands.ts";
-import { handoverWords } from "../runtime/fleet-words.ts";
-import { duration } from "../runtime/state-words.ts";
+import { duration, handoverWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
 import { type Asked, hrefOf, useAsked } from "./hooks.ts";
 import { Empty, Loaded, octets } from "./parts.tsx";

@@ -1,6 +1,5 @@
 /** Commands about the gateways that share one store: so far a pair, of which one is active. */
 import { z } from "zod";
-import { handoverCauses } from "../storage/lease.ts";
 import { json, type Refusal } from "./command.ts";
 import { count, done, nothing } from "./command-shapes.ts";
 
@@ -25,7 +24,7 @@ export const pairShape = z.object({
     .object({
       from: z.string().describe('Who was active before; "" = nobody.'),
       cause: z
-        .enum(handoverCauses)
+        .enum(["first", "drained", "ended", "silent"])
         .describe(
           "first: nobody was active before; drained, ended: it gave the lease back; silent: it did not renew it.",
         ),
