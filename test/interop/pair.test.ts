@@ -1,6 +1,6 @@
 /**
  * Two gateways over one Redis, of which one is active: killed, stopped and continued, cut off from Redis, told to end, again and again,
- * under traffic both ways with sleepers. Both modes run side by side. EVENTS says how often in all (20), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
+ * under traffic both ways with sleepers. Both modes run side by side. EVENTS says how often in all (16: each trouble once in each mode), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
  * gateways go, PAIR_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
@@ -26,7 +26,7 @@ const program = findRedis();
 const missing = "missing" in program ? program.missing : undefined;
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
-const events = Number(process.env["EVENTS"] ?? 20);
+const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
 const behindMax = 100;
