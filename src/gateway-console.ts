@@ -54,6 +54,7 @@ export interface LookoutParts {
   /** `http://127.0.0.1:9464`, or "" if nothing is served. */
   readonly place: () => string;
   readonly pair: Installation["pair"];
+  readonly drain: Installation["drain"];
 }
 
 interface BrokerState {
@@ -186,6 +187,7 @@ export class Lookout {
       totals: this.#totals,
       storeKind: config().store.kind,
       pair: () => this.#parts.pair(),
+      drain: () => this.#parts.drain(),
       keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
       predefined: () => {
         const topics = withManagedTopics(config().topics, managed.state);

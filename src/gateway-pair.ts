@@ -10,14 +10,27 @@ import { systemTimers } from "./transports/timers.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
 export interface PairParts {
+  /** Of this program. */
+  readonly version: string;
   readonly told: (level: "info" | "warn" | "error", say: string) => void;
   /** Another one is active from now on, or may be: nothing may leave any more. Called before anything else is done. */
   readonly lost: (why: string) => void;
 }
 
+/** What became of handing over. */
+export interface Drained {
+  readonly from: string;
+  /** Who has the lease now. */
+  readonly to: string;
+  readonly epoch: number;
+  /** From when this gateway fell silent until the other one had the lease. */
+  readonly milliseconds: number;
+}
+
 export class Pair {
   readonly #lease: Lease;
   readonly #server: RedisLease;
+  #isDraining = false;
   /** What the store is told. */
   readonly member: PairMember;
 
@@ -26,8 +39,8 @@ export class Pair {
     return store.pair.enabled && store.kind === "redis" ? new Pair(store, parts) : undefined;
   }
 
-  private constructor({ folder, redis, pair }: GatewayConfig["store"], { told, lost }: PairParts) {
-    const holder = { name: pair.name ?? hostname(), run: newRun(), leaseMs: pair.leaseSeconds * 1_000 };
+  private constructor({ folder, redis, pair }: GatewayConfig["store"], { version, told, lost }: PairParts) {
+    const holder = { name: pair.name ?? hostname(), run: newRun(), leaseMs: pair.leaseSeconds * 1_000, version };
     this.#server = new RedisLease(redis, () => redis.password && readSecret(redis.password), holder);
     const memory = new LeaseFile(join(folder, "pair-epoch"), (say) => told("warn", say));
     this.#lease = new Lease({ server: this.#server, timers: systemTimers, memory, ...holder, told, lost });
@@ -50,6 +63,58 @@ export class Pair {
     return this.#lease.facts();
   }
 
+  /** Why a command about sessions cannot be carried out here; undefined: it can. */
+  saysWhyNot(): string | undefined {
+    const facts = this.facts();
+    return this.#isDraining ? `this gateway (${facts.name}) hands over; ask the other one` : saysStandby(facts);
+  }
+
+  /**
+   * Hands over to the one that stands by, or answers in one sentence why not; then nothing has changed. `silence` is called once it is
+   * sure that somebody is there: when it is done, everything has left and is stored, and nothing comes in any more. After that the
+   * process is to end, whatever came of it: `ended` hears a sentence for the log.
+   */
+  async drain(silence: () => Promise<void>, ended: (say: string) => void): Promise<Drained | string> {
+    const { role, name, owner } = this.facts();
+    if (this.#isDraining) return "this gateway is handing over already";
+    if (role !== "active") return `${name} stands by${owner === "" ? "" : `: ${owner} is active, drain it there`}`;
+    // Before anything is awaited: a second one shall not begin.
+    this.#isDraining = true;
+    const refused = await this.#nobody();
+    if (refused !== undefined) {
+      this.#isDraining = false;
+      return refused;
+    }
+    const began = performance.now();
+    try {
+      await silence();
+      const next = await this.#lease.handOver();
+      const milliseconds = Math.round(performance.now() - began);
+      if (next) {
+        ended(
+          `drained: ${next.to} has the lease, epoch ${next.epoch}, ${milliseconds} ms after this gateway fell silent`,
+        );
+        return { from: name, ...next, milliseconds };
+      }
+    } catch (error) {
+      ended(`handing over failed: ${error instanceof Error ? error.message : String(error)}`);
+      throw error;
+    }
+    const say = `${name} has given the lease back, and nobody has taken it since: it ends now, and whoever is started next takes it`;
+    ended(say);
+    return say;
+  }
+
+  async #nobody(): Promise<string | undefined> {
+    const { name } = this.facts();
+    const start = "Start the other gateway, and see that it reaches Redis: mqtt-sn-gateway fleet status";
+    try {
+      return (await this.#lease.whoStandsBy()) ? undefined : `nobody stands by, so ${name} goes on. ${start}`;
+    } catch (error) {
+      return `whether somebody stands by is not known (${error instanceof Error ? error.message : String(error)}), so ${name} goes on`;
+    }
+  }
+
   /** Its work is done: the other one takes over at once. */
   async release(): Promise<void> {
     await this.#lease.release();
@@ -60,6 +125,7 @@ export class Pair {
 /** Why a command cannot be carried out here; undefined: it can. */
 export function saysStandby(facts: PairFacts | undefined): string | undefined {
   if (!facts || facts.role === "active") return undefined;
+  if (facts.role === "ended") return `this gateway (${facts.name}) is not active any more, and ends; ask the other one`;
   const who = facts.owner === "" ? "nobody is active" : `${facts.owner} is active`;
   return `this gateway (${facts.name}) stands by: ${who}, and has the sessions; ask there`;
 }

@@ -22,7 +22,7 @@ import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
-import { Pair, saysStandby } from "./gateway-pair.ts";
+import { type Drained, Pair } from "./gateway-pair.ts";
 import { RemoteControl } from "./gateway-remote.ts";
 import { Scripts } from "./gateway-scripts.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
@@ -63,6 +63,8 @@ import { Upstreams } from "./upstream/upstreams.ts";
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
 const storePauseMs = 2_000;
+/** For whoever asked to read the answer, before the process ends. */
+const answerMs = 200;
 /** One of a pair that is alone serves by then, as a rule; else it stands by. */
 const firstLookMs = 1_000;
 
@@ -109,16 +111,28 @@ export class Gateway {
   #control: ControlServer | undefined;
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
+  #silence: Promise<void> | undefined;
+  readonly #drained: (say: string) => void;
 
   /**
    * @param file where the configuration is from, for people
    * @param lost hears, once, that this gateway of a pair is not the active one any more, nor stands by: its process is to end at once,
    * without a word to anybody, and to be started again
+   * @param drained hears, once, that this gateway of a pair has handed over: its process is to stop, and to be started again
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
-  constructor(config: GatewayConfig, log: Log, file?: string, lost: (why: string) => void = () => {}) {
+  constructor(
+    config: GatewayConfig,
+    log: Log,
+    file?: string,
+    lost: (why: string) => void = () => {},
+    drained: (say: string) => void = () => {},
+  ) {
     this.#config = config;
+    this.#drained = drained;
+    const version = ownVersion();
     this.#pair = Pair.of(config, {
+      version,
       told: (level, say) => log[level](`pair: ${say}`),
       lost: (why) => {
         this.#serves = false;
@@ -169,7 +183,6 @@ export class Gateway {
       if (config.store.kind !== "memory") each.keepBondsIn?.(config.store.folder);
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
     }
-    const version = ownVersion();
     this.#vitals = new Vitals({
       core: this.#core,
       transports: this.#transports,
@@ -202,6 +215,7 @@ export class Gateway {
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
       pair: () => this.pair(),
+      drain: () => this.#drain(),
     });
     this.#tap = new Tap({
       transports: [...this.#transports.keys()],
@@ -265,6 +279,18 @@ export class Gateway {
   /** undefined: it is none of a pair. */
   pair(): PairFacts | undefined {
     return this.#pair?.facts();
+  }
+
+  /** Hands over to the other one of the pair, or says why not. */
+  async #drain(): Promise<Drained | string> {
+    if (!this.#pair) return "this gateway is none of a pair (store.pair)";
+    if (this.#pair.owns() && !this.#serves)
+      return "this gateway has just taken over, and reads the sessions; try again";
+    const silence = async () => {
+      await this.#fallSilent();
+      await this.#store.close();
+    };
+    return this.#pair.drain(silence, (say) => setTimeout(() => this.#drained(say), answerMs));
   }
 
   /** Devices are answered. */
@@ -597,7 +623,7 @@ export class Gateway {
     this.#desk = new OperatorDesk(
       operator,
       (entry) => logAudit(this.#log, entry),
-      () => saysStandby(this.pair()),
+      () => this.#pair?.saysWhyNot(),
     );
     return this.#desk;
   }
@@ -607,10 +633,15 @@ export class Gateway {
     else this.#driver.handle(input);
   }
 
-  async #stop(): Promise<void> {
+  /** Everything leaves that may, and nothing comes in any more. */
+  #fallSilent(): Promise<void> {
+    this.#silence ??= this.#becomeSilent();
+    return this.#silence;
+  }
+
+  async #becomeSilent(): Promise<void> {
     this.#serves = false;
     this.#wallClock.stop();
-    this.#lookout.stop();
     this.#handle({ kind: "shutdown" });
     this.#driver.stop();
     await Promise.all([
@@ -621,6 +652,11 @@ export class Gateway {
     ]);
     for (const transport of this.#transports.values()) await transport.close();
     this.#tap.close();
+  }
+
+  async #stop(): Promise<void> {
+    this.#lookout.stop();
+    await this.#fallSilent();
     await this.#api?.close();
     await this.#control?.close();
     await this.#store.close();

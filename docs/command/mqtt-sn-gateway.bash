@@ -47,12 +47,15 @@ _mqtt_sn_gateway() {
       " backup") path="backup" ;;
       " capture") path="capture" ;;
       " restore") path="restore" ;;
+      " fleet") path="fleet" ;;
+      "fleet status") path="fleet status" ;;
+      "fleet drain") path="fleet drain" ;;
       " pub") path="pub" ;;
       " sub") path="sub" ;;
     esac
   done
   case "$path" in
-    "") words="start check doctor decode replay try-device demo ble console status sessions queue join topic device backup capture restore pub sub -V --version --version --help" ;;
+    "") words="start check doctor decode replay try-device demo ble console status sessions queue join topic device backup capture restore fleet pub sub -V --version --version --help" ;;
     "start") words="-c --config --help" ;;
     "check") words="-c --config --export --help" ;;
     "doctor") words="-c --config --json --no-try --bundle --help" ;;
@@ -96,6 +99,9 @@ _mqtt_sn_gateway() {
     "backup") words="-c --config --help" ;;
     "capture") words="-w --write --client --transport --no-payload -c --config --help" ;;
     "restore") words="-c --config --help" ;;
+    "fleet") words="status drain --help" ;;
+    "fleet status") words="-c --config --url --token-file --json --help" ;;
+    "fleet drain") words="-c --config --url --token-file --help" ;;
     "pub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -m --message -f --file -s --stdin -l --stdin-line -n --null-message -q --qos -r --retain --repeat --repeat-delay --help" ;;
     "sub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -q --qos --sleep --wakes -C --count -W --timeout -v --verbose --hex --help" ;;
   esac

@@ -46,6 +46,10 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
     { type: `${program} queue dead`, does: "what was given up, and why" },
     { type: `${program} queue republish 3 4`, does: "send two of them once more" },
   ],
+  fleet: [
+    { type: `${program} fleet status`, does: "both gateways of a pair, the lease, and the last hand-over" },
+    { type: `${program} fleet drain`, does: "hand over to the other one, before an upgrade of this one" },
+  ],
   backup: [{ type: `${program} backup sessions.backup`, does: "while the gateway runs" }],
   restore: [{ type: `${program} restore sessions.backup`, does: "while it does not" }],
   capture: [

@@ -10,6 +10,7 @@ import type { DemoOptions } from "./demo/command.ts";
 import { wholeNumber } from "./device-options.ts";
 import type { DoctorOptions } from "./doctor/doctor.ts";
 import { addExamples } from "./examples.ts";
+import { addFleetCommands } from "./fleet.ts";
 import { addOperatorCommands } from "./operator.ts";
 import { ownConfigFile } from "./own-config.ts";
 import type { PayloadOptions } from "./payload.ts";
@@ -128,6 +129,7 @@ export function commandLine(): Command {
   program.addCommand(bleCommand(configFile));
   addConsoleCommand(program, configFile, defaultConfigFile);
   addOperatorCommands(program, configFile, defaultConfigFile);
+  addFleetCommands(program, configFile, defaultConfigFile);
   program.addCommand(pubCommand());
   program.addCommand(subCommand());
   addExamples(program);

@@ -29,7 +29,8 @@ export async function start(configFile: string): Promise<void> {
     log = await createLog(config.log);
     warnOfOldNode(log);
     for (const say of warningsOf(config)) log.warn(say);
-    gateway = new Gateway(config, log, resolve(configFile), (why) => endAtOnce(log, why));
+    const lost = (why: string) => endAtOnce(log, why);
+    gateway = new Gateway(config, log, resolve(configFile), lost, (say) => endDrained(gateway, manager, log, say));
     manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
     const told = progressOfStart(log, manager);
     await gateway.start(told.progress).finally(told.end);
@@ -74,6 +75,19 @@ function endAtOnce(log: Log, why: string): never {
     `pair: this gateway is not the active one any more: ${why}. It ends without a word to anybody (exit status ${notActive}), and stands by when it is started again`,
   );
   process.exit(notActive);
+}
+
+/** It has handed over: what is left is to close what only this machine sees. It ends as one that is to be started again. */
+function endDrained(gateway: Gateway, manager: ServiceManager, log: Log, say: string): void {
+  log.info(`pair: ${say}. It ends (exit status ${notActive}), and stands by when it is started again`);
+  manager.stopping();
+  gateway.stop().then(
+    () => process.exit(notActive),
+    (error: unknown) => {
+      log.error(error);
+      process.exit(notActive);
+    },
+  );
 }
 
 function obeySignals(gateway: Gateway, manager: ServiceManager, log: Log, configFile: string): void {

@@ -26,8 +26,8 @@ export function statusLines(overview: Overview): string[] {
   ];
 }
 
-function pairLines({ role, name, owner, epoch, sinceSeconds }: NonNullable<Overview["pair"]>): string[] {
-  const who =
-    role === "active" ? `${name} is active` : `${name} stands by, ${owner === "" ? "nobody" : owner} is active`;
+function pairLines({ role, name, owner, epoch, sinceSeconds, other }: NonNullable<Overview["pair"]>): string[] {
+  const active = `${name} is active, ${other ? `${other.name} stands by` : "nobody stands by"}`;
+  const who = role === "active" ? active : `${name} stands by, ${owner === "" ? "nobody" : owner} is active`;
   return [`pair: ${who}, epoch ${epoch}, since ${duration(sinceSeconds)}`];
 }

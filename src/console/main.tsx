@@ -127,9 +127,13 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
         <p class="signs">
           {data && (
             <>
-              <span class={`sign ${away.length === 0 ? "good" : "warn"}`}>
-                {away.length === 0 ? "broker there" : "broker away"}
-              </span>
+              {data.pair && data.pair.role !== "active" ? (
+                <span class="sign">stands by</span>
+              ) : (
+                <span class={`sign ${away.length === 0 ? "good" : "warn"}`}>
+                  {away.length === 0 ? "broker there" : "broker away"}
+                </span>
+              )}
               {data.storeKind !== "memory" && (
                 <span class={`sign ${data.storeFails ? "bad" : "good"}`}>
                   {data.storeKind === "redis" ? "Redis" : "disk"} {data.storeFails ? "fails" : "works"}

@@ -1,6 +1,6 @@
 /** How it goes, at a glance; first whatever needs a hand. */
 import type { OutputOf } from "../runtime/commands.ts";
-import { duration } from "../runtime/state-words.ts";
+import { duration, handoverWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
 import { type Asked, hrefOf, useAsked } from "./hooks.ts";
 import { Empty, Loaded, octets } from "./parts.tsx";
@@ -15,7 +15,8 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
       {(data) => (
         <>
           <Needs needs={data.needs} />
-          {data.sessions.total === 0 && <NoDevice facts={data} />}
+          {data.pair && <Pair pair={data.pair} />}
+          {data.sessions.total === 0 && isActive(data) && <NoDevice facts={data} />}
           <section aria-label="Sessions" class="tiles">
             {(["active", "asleep", "awake", "late", "lost", "disconnected"] as const).map((state) => (
               <a key={state} class={`tile ${state}`} href={hrefOf("devices", { state })}>
@@ -82,6 +83,37 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
       )}
     </Loaded>
   );
+}
+
+/** Alone, or the active one of a pair: it has the sessions and the brokers. */
+export function isActive({ pair }: OverviewFacts): boolean {
+  return !pair || pair.role === "active";
+}
+
+function Pair({ pair }: { readonly pair: NonNullable<OverviewFacts["pair"]> }) {
+  const { role, name, owner, epoch, sinceSeconds, other } = pair;
+  const isGood = role === "active" ? other !== undefined : role === "standby" && owner !== "";
+  return (
+    <section aria-label="Pair">
+      <h2>Pair</h2>
+      <ul class="plain">
+        <li>
+          <span class={`dot ${isGood ? "good" : "warn"}`} aria-hidden="true" />
+          <b>{name}</b> {roleWords[role]}, epoch {epoch}, for {duration(sinceSeconds)}
+          {role === "standby" && "; sessions and devices are at the active one"}
+        </li>
+        <li>{otherWords(pair)}</li>
+        {epoch > 0 && <li>Last hand-over: {handoverWords(pair)}</li>}
+      </ul>
+    </section>
+  );
+}
+
+const roleWords = { active: "is active", standby: "stands by", ended: "has handed over, and ends" } as const;
+
+function otherWords({ role, owner, other }: NonNullable<OverviewFacts["pair"]>): string {
+  if (role === "active") return other ? `${other.name} stands by, version ${other.version}` : "Nobody stands by";
+  return owner === "" ? "Nobody is active" : `${owner} is active${other ? `, version ${other.version}` : ""}`;
 }
 
 function storeWords({ storeKind, storeFails }: OverviewFacts): string {

@@ -34,6 +34,9 @@ export interface ServiceSources {
         readonly name: string;
         readonly owner: string;
         readonly trouble: string;
+        readonly leaseLeftSeconds: number;
+        readonly other?: object;
+        readonly handover?: { readonly cause: string; readonly secondsAgo: number };
       }
     | undefined;
 }
@@ -174,6 +177,29 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     "1 while the lease of the pair cannot be asked for or claimed",
     names,
     ofPair(({ trouble }) => (trouble === "" ? 0 : 1)),
+  );
+  gauge(
+    "pair_other_seen",
+    "1 while the other one of the pair is seen: somebody stands by, or somebody is active",
+    names,
+    ofPair(({ other }) => (other ? 1 : 0)),
+  );
+  gauge(
+    "pair_lease_left_seconds",
+    "Until the active one of the pair gives up, or the one that stands by takes over, if the lease is not renewed; 0: nobody has it",
+    names,
+    ofPair(({ leaseLeftSeconds }) => leaseLeftSeconds),
+  );
+  gauge(
+    "pair_handover_seconds",
+    "Since the lease of the pair came to whoever has it, by cause: first, drained, ended, silent",
+    ["name", "owner", "cause"],
+    () => {
+      const facts = sources.pair?.();
+      if (!facts?.handover) return [];
+      const { cause, secondsAgo } = facts.handover;
+      return [[{ name: facts.name, owner: facts.owner, cause }, secondsAgo]];
+    },
   );
   const registers = [registry];
   new Durational(

@@ -1,6 +1,7 @@
 /** The rows of the list of commands that people look by. */
 import { admissionCommands } from "./admission-commands.ts";
 import { deviceCommands } from "./device-commands.ts";
+import { fleetCommands } from "./fleet-commands.ts";
 import { overviewCommands } from "./overview-commands.ts";
 import { settingsCommands } from "./settings-commands.ts";
 import { signInCommands } from "./sign-in-commands.ts";
@@ -8,6 +9,7 @@ import { topicCommands } from "./topic-commands.ts";
 
 export const consoleCommands = {
   ...overviewCommands,
+  ...fleetCommands,
   ...deviceCommands,
   ...topicCommands,
   ...admissionCommands,

@@ -37,7 +37,7 @@ const notPrivate =
   "a key is answered only on the gateway's own machine or by https, since others could read it on the way: `mqtt-sn-gateway device` there does the same";
 
 /** They are about this gateway, not about devices: also where it stands by. */
-const ofTheMachine = /^(overview|totals|radio|settings|console|token)\./;
+const ofTheMachine = /^(overview|totals|radio|settings|console|token|fleet)\./;
 
 /** Every command, and how it is asked for. */
 export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(

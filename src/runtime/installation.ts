@@ -4,6 +4,7 @@
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { PayloadsFor, Role } from "../roles.ts";
+import type { PairFacts } from "../storage/lease.ts";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
 import { Knocks } from "./knocks.ts";
 import { TotalsOfTheHour } from "./totals.ts";
@@ -22,17 +23,11 @@ export interface Installation {
   readonly totals: TotalsOfTheHour;
   readonly storeKind: "disk" | "memory" | "redis";
   /** undefined: this gateway is none of a pair. */
-  pair():
-    | {
-        readonly role: "active" | "standby" | "ended";
-        readonly name: string;
-        readonly owner: string;
-        readonly epoch: number;
-        readonly leaseSeconds: number;
-        readonly sinceSeconds: number;
-        readonly trouble: string;
-      }
-    | undefined;
+  pair(): PairFacts | undefined;
+  /** Hands over to the other one of the pair, then this gateway ends. A sentence: why not. */
+  drain(): Promise<
+    { readonly from: string; readonly to: string; readonly epoch: number; readonly milliseconds: number } | string
+  >;
   /** Publications of devices are kept on disk while the broker is away. */
   readonly keepsWhenAway: boolean;
   /** Predefined topic names: for all clients, and by client id. */
@@ -164,6 +159,7 @@ export const emptyInstallation: Installation = {
   totals: new TotalsOfTheHour(),
   storeKind: "memory",
   pair: () => undefined,
+  drain: async () => "this gateway is none of a pair (store.pair)",
   keepsWhenAway: false,
   predefined: () => ({ forAll: {}, byClient: {}, byHand: [] }),
   predefine: async () => "there is nothing here to keep it in",

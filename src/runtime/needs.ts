@@ -14,7 +14,9 @@ export interface NeedFacts {
   readonly brokers: readonly BrokerFacts[];
   readonly transports: readonly TransportFacts[];
   readonly storeFails: boolean;
-  readonly pair?: { readonly role: string; readonly trouble: string } | undefined;
+  readonly pair?:
+    | { readonly role: string; readonly trouble: string; readonly sinceSeconds: number; readonly other?: object }
+    | undefined;
   readonly keepsWhenAway: boolean;
   readonly owedToBroker: number;
   readonly deadLetters: number;
@@ -33,6 +35,9 @@ export function needsOf(facts: NeedFacts): Need[] {
   ];
 }
 
+/** The one before is started again meanwhile. */
+const aloneSeconds = 30;
+
 function ofStore({ storeFails }: NeedFacts): Need[] {
   if (!storeFails) return [];
   const says = "The disk does not take what it is given: publications at QoS 1 and 2 that need it are refused.";
@@ -41,6 +46,15 @@ function ofStore({ storeFails }: NeedFacts): Need[] {
 }
 
 function ofPair({ pair }: NeedFacts): Need[] {
+  if (pair?.trouble === "" && pair.role === "active" && !pair.other && pair.sinceSeconds >= aloneSeconds)
+    return [
+      {
+        level: "warn",
+        says: "Nobody stands by: when this gateway ends, nobody takes over.",
+        advice: "Start the other gateway of the pair, and see that it reaches Redis.",
+        view: "",
+      },
+    ];
   if (!pair || pair.trouble === "") return [];
   const says =
     pair.role === "active"

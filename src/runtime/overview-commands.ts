@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { json } from "./command.ts";
 import { count, done, moment, nothing, states } from "./command-shapes.ts";
+import { pairShape } from "./fleet-commands.ts";
 
 const broker = z.object({
   name: z.string().describe('"" = the one of every client that `upstreams` names no other for.'),
@@ -23,18 +24,7 @@ const overview = z.object({
   waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
   storeKind: z.enum(["disk", "memory", "redis"]),
   storeFails: z.boolean(),
-  pair: z
-    .object({
-      role: z.enum(["active", "standby", "ended"]),
-      name: z.string(),
-      owner: z.string().describe('Who is active, as far as this one knows; "" = nobody.'),
-      epoch: count,
-      leaseSeconds: z.number(),
-      sinceSeconds: count,
-      trouble: z.string().describe('Why the lease cannot be had just now; "" = it can.'),
-    })
-    .optional()
-    .describe("Of one of a pair."),
+  pair: pairShape.optional().describe("Of one of a pair."),
   dropped: z
     .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
     .describe("Since the gateway started; the most first."),

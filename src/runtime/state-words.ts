@@ -69,3 +69,28 @@ function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
       return `lost${cause}, ${since}`;
   }
 }
+
+export interface HandoverFacts {
+  /** "": nobody. */
+  readonly owner: string;
+  readonly epoch: number;
+  readonly handover?:
+    | { readonly from: string; readonly cause: keyof typeof causeWords; readonly secondsAgo: number }
+    | undefined;
+}
+
+/** How the lease came to whoever has it, in words. */
+export function handoverWords({ owner, epoch, handover }: HandoverFacts): string {
+  const who = owner === "" ? "" : ` to ${owner}`;
+  if (!handover) return `epoch ${epoch}; how it came${who} is not known`;
+  const { from, cause, secondsAgo } = handover;
+  const whence = from === "" ? "" : ` from ${from}`;
+  return `epoch ${epoch}, ${duration(Math.floor(secondsAgo))} ago${whence}${who}: ${causeWords[cause]}`;
+}
+
+const causeWords = {
+  first: "nobody was active before",
+  drained: "it was drained",
+  ended: "it ended in order",
+  silent: "it did not renew the lease",
+} as const;

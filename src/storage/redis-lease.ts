@@ -1,16 +1,18 @@
 /** The lease of a pair in Redis, beside the sessions: in the same hash, so that each commit is checked against it. */
 
-import type { LeaseServer, LeaseState } from "./lease.ts";
+import { type Handover, handoverCauses, type LeaseServer, type LeaseState, type OtherOne } from "./lease.ts";
 import type { RedisOptions } from "./options.ts";
 import { textOf } from "./redis-answers.ts";
 import { RedisConnection } from "./redis-connection.ts";
-import { claimScript, lookScript, releaseScript, renewScript, type Script } from "./redis-scripts.ts";
+import { claimScript, lookScript, releaseScript, renewScript, type Script, standScript } from "./redis-scripts.ts";
 
 export interface LeaseHolder {
   /** How this gateway is called. */
   readonly name: string;
   readonly run: string;
   readonly leaseMs: number;
+  /** Of this program. */
+  readonly version: string;
 }
 
 export class RedisLease implements LeaseServer {
@@ -31,7 +33,9 @@ export class RedisLease implements LeaseServer {
   }
 
   async look(): Promise<LeaseState> {
-    const [life, owner, epoch, renewals, until, lease] = (await this.#ask(lookScript, [])).map(textOf);
+    const [life, owner, epoch, renewals, until, lease, version, last, now] = (await this.#ask(lookScript, [])).map(
+      textOf,
+    );
     return {
       run: life ?? "",
       owner: owner ?? "",
@@ -39,25 +43,35 @@ export class RedisLease implements LeaseServer {
       renewals: Number(renewals),
       leaseMs: Number(lease),
       isFree: until === "" || until === "0",
+      version: version ?? "",
+      handover: handoverOf(last ?? "", Number(epoch), Number(now)),
     };
   }
 
-  async claim({ run, renewals, isFree }: LeaseState): Promise<number | undefined> {
-    const { run: own, name, leaseMs } = this.#holder;
-    const words = [own, name, String(leaseMs), isFree ? "" : run, String(renewals)];
-    const [is, epoch] = await this.#ask(claimScript, words);
+  async claim({ run, renewals, isFree }: LeaseState) {
+    const { run: own, name, leaseMs, version } = this.#holder;
+    const words = [own, name, String(leaseMs), isFree ? "" : run, String(renewals), version];
+    const [is, epoch, last] = await this.#ask(claimScript, words);
     if (textOf(is) === "later") throw new Error(`the store was written by a later version (format ${textOf(epoch)})`);
-    return textOf(is) === "claimed" ? Number(textOf(epoch)) : undefined;
+    if (textOf(is) !== "claimed") return undefined;
+    return { epoch: Number(textOf(epoch)), handover: handoverOf(textOf(last), Number(textOf(epoch))) };
   }
 
-  async renew(epoch: number): Promise<boolean> {
+  async renew(epoch: number): Promise<{ isOurs: boolean; standby: OtherOne | undefined }> {
     const { run, leaseMs } = this.#holder;
-    const [is] = await this.#ask(renewScript, [run, String(epoch), String(leaseMs)]);
-    return textOf(is) === "renewed";
+    const answer = await this.#ask(renewScript, [run, String(epoch), String(leaseMs)]);
+    const [is, name, version = "", ms] = answer.map(textOf);
+    const standby = name === undefined ? undefined : { name, version, secondsAgo: Number(ms) / 1_000 };
+    return { isOurs: is === "renewed", standby };
   }
 
-  async release(epoch: number): Promise<void> {
-    await this.#ask(releaseScript, [this.#holder.run, String(epoch)]);
+  async release(epoch: number, cause: "drained" | "ended"): Promise<void> {
+    await this.#ask(releaseScript, [this.#holder.run, String(epoch), cause]);
+  }
+
+  async stand(isThere: boolean): Promise<void> {
+    const { run, name, version, leaseMs } = this.#holder;
+    await this.#ask(standScript, [run, name, version, isThere ? String(leaseMs) : "0"]);
   }
 
   close(): void {
@@ -83,4 +97,12 @@ export class RedisLease implements LeaseServer {
     if (this.#isClosed) connection.close();
     return connection;
   }
+}
+
+/** undefined: it is of another epoch; a version that does not write it has taken the lease since. */
+function handoverOf(last: string, epoch: number, now?: number): Handover | undefined {
+  const [, of, at, word, from = ""] = /^(\d+) (\d+) (\w+) (.*)$/s.exec(last) ?? [];
+  const cause = handoverCauses.find((each) => each === word);
+  if (cause === undefined || Number(of) !== epoch) return undefined;
+  return { from, cause, secondsAgo: now === undefined ? 0 : Math.max(0, (now - Number(at)) / 1_000) };
 }

@@ -7,7 +7,8 @@
  *
  * | Key | What |
  * | --- | --- |
- * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, lease (ms), until (ms since 1970), renewals |
+ * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, who had it before) |
+ * | `standby` | hash: run, name and version of the one of a pair that stood by last, and at (ms since 1970); gone a lease later |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
  * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
@@ -49,7 +50,7 @@ if ARGV[3] ~= '' then
   if m[7] ~= ARGV[1] or m[4] ~= ARGV[3] then return {'other'} end
 else
   if (tonumber(m[8]) or 0) > now() then return {'held', m[9]} end
-  call('HDEL', meta, 'until', 'owner', 'lease', 'renewals')
+  call('HDEL', meta, 'until', 'owner', 'lease', 'renewals', 'version', 'gave', 'last')
 end
 if m[2] ~= ARGV[2] then call('DEL', base .. 'secure', base .. 'secure:n') end
 local commit = string.format('%.0f', (tonumber(m[3]) or 0) + 1)
@@ -57,41 +58,61 @@ call('HSET', meta, 'format', '1', 'life', ARGV[1], 'server', ARGV[2], 'commit', 
 return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
 `);
 
-/** Run, name of the owner, epoch, renewals, until when ('0' = given back, '' = there was none), length. */
+/**
+ * Run, name of the owner, epoch, renewals, until when ('0' = given back, '' = there was none), length, version of the owner, how the lease
+ * came to it ('' = not known), and what time it is.
+ */
 export const lookScript = script(`${begin}
-local m = call('HMGET', meta, 'life', 'owner', 'epoch', 'renewals', 'until', 'lease')
-return {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0'}
+local m = call('HMGET', meta, 'life', 'owner', 'epoch', 'renewals', 'until', 'lease', 'version', 'last')
+return {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0', m[7] or '', m[8] or '', string.format('%.0f', now())}
 `);
 
 /**
- * ARGV: name of this run, of the gateway, length of the lease in ms, and how it was seen: run ('' = it was free) and renewals.
+ * ARGV: name of this run, of the gateway, length of the lease in ms, how it was seen: run ('' = it was free) and renewals; version.
  * Where it is free, or as it was seen, it is this run's, and each commit of another run is refused from now on.
  */
 export const claimScript = script(`${begin}
-local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch')
+local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch', 'gave', 'owner')
 if m[1] and m[1] ~= '1' then return {'later', m[1]} end
 local free = not m[4] or m[4] == '0'
 if not free and (m[2] ~= ARGV[4] or (m[3] or '0') ~= ARGV[5]) then return {'held'} end
 local epoch = string.format('%.0f', (tonumber(m[5]) or 0) + 1)
 local ends = string.format('%.0f', now() + tonumber(ARGV[3]))
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'owner', ARGV[2], 'lease', ARGV[3], 'epoch', epoch, 'renewals', '0', 'until', ends)
-return {'claimed', epoch}
+local cause = 'silent'
+if not m[4] then cause = 'first' elseif free then cause = m[6] or 'ended' end
+local last = string.format('%s %.0f %s %s', epoch, now(), cause, m[7] or '')
+call('HSET', meta, 'version', ARGV[6], 'last', last)
+if call('HGET', base .. 'standby', 'run') == ARGV[1] then call('DEL', base .. 'standby') end
+return {'claimed', epoch, last}
 `);
 
-/** ARGV: name of this run, epoch, length of the lease in ms. */
+/** ARGV: name of this run, epoch, length of the lease in ms. Behind the first word: who stands by, its version, and for how many ms it was not heard of. */
 export const renewScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'epoch')
 if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
 call('HINCRBY', meta, 'renewals', 1)
 call('HSET', meta, 'until', string.format('%.0f', now() + tonumber(ARGV[3])))
-return {'renewed'}
+local s = call('HMGET', base .. 'standby', 'name', 'version', 'at')
+if not s[1] then return {'renewed'} end
+return {'renewed', s[1], s[2], string.format('%.0f', now() - tonumber(s[3]))}
 `);
 
-/** ARGV: name of this run, epoch. Its commits are refused from now on. */
+/** ARGV: name of this run, of the gateway, version, and for how many ms this holds (0 = it does not stand by any more). */
+export const standScript = script(`${begin}
+local key = base .. 'standby'
+if ARGV[4] ~= '0' then
+  call('HSET', key, 'run', ARGV[1], 'name', ARGV[2], 'version', ARGV[3], 'at', string.format('%.0f', now()))
+  call('PEXPIRE', key, ARGV[4])
+elseif call('HGET', key, 'run') == ARGV[1] then call('DEL', key) end
+return {'done'}
+`);
+
+/** ARGV: name of this run, epoch, and why: drained or ended. Its commits are refused from now on. */
 export const releaseScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'epoch')
 if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
-call('HSET', meta, 'life', '', 'until', '0')
+call('HSET', meta, 'life', '', 'until', '0', 'gave', ARGV[3])
 return {'released'}
 `);
 

@@ -151,6 +151,8 @@ export class MqttLink implements AttemptOwner {
     this.#attempt = attempt;
     this.#credentials.of(this.request.identity, url, (identity) => {
       if (this.#attempt !== attempt || this.#closed) return;
+      // It would take the MQTT session from whoever has it now.
+      if (!this.#turnEnd.mayLeave()) return;
       if ("failed" in identity) {
         attempt.reason = identity.failed;
         attempt.isOurs = true;
@@ -372,7 +374,7 @@ export class MqttLink implements AttemptOwner {
   /** PINGREQ: something was written, and nothing has come for a while. */
   askForLife(): void {
     const stream = this.#attempt?.connection?.stream;
-    if (!this.#up || !stream || stream.destroyed) return;
+    if (!this.#up || !stream || stream.destroyed || !this.#turnEnd.mayLeave()) return;
     this.#writeOut();
     stream.write(pingReq);
     this.#attempt?.notePing("life");

@@ -7,11 +7,12 @@ export class TurnEnd {
   #spare: (() => void)[] = [];
   #held = false;
   readonly #last: (() => void)[] = [];
-  readonly #mayLeave: () => boolean;
+  /** Asked by whoever writes at another time than a turn's end, too. */
+  readonly mayLeave: () => boolean;
   readonly #run = (): void => {
     const now = this.#waiting;
     this.#waiting = this.#spare;
-    if (!this.#mayLeave()) {
+    if (!this.mayLeave()) {
       now.length = 0;
       this.#spare = now;
       return;
@@ -24,7 +25,7 @@ export class TurnEnd {
 
   /** `mayLeave` is asked at each end: where it says no, nobody is called. */
   constructor(mayLeave: () => boolean = () => true) {
-    this.#mayLeave = mayLeave;
+    this.mayLeave = mayLeave;
   }
 
   /** Called whenever all who asked have been called. */

@@ -27,6 +27,7 @@ const endless = ["sub", "capture", "demo"];
 const mayRefuse = [
   "restore",
   "ble",
+  "fleet",
   "doctor",
   "queue republish",
   "device add",

@@ -1,4 +1,5 @@
 /** Why a connection ended, and pings of the core: over real TCP, against a broker that does what the test says. */
+import { connect } from "node:net";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ScriptedBroker } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -32,6 +33,27 @@ describe.each(waysToConnect)("connected by $name", (each) => {
       await up();
       broker.last.socket.end();
       expect(await end()).toEqual({ reason: "connection closed", takenOver: false, cause: "peer", showedLife: false });
+    });
+
+    test("of a pair, and not the active one any more: no further attempt to connect", async () => {
+      let [isActive, asked] = [true, 0];
+      const { broker, up, end } = await setUp(protocol, {}, {}, () => {
+        asked++;
+        return isActive;
+      });
+      await up();
+      isActive = false;
+      broker.last.socket.end();
+      await end();
+      const before = asked;
+      await until("it would connect again", () => asked > before);
+      isActive = true;
+      // Whoever connects after it comes after it.
+      const other = connect(broker.port, "127.0.0.1");
+      toClose.push(async () => void other.destroy());
+      await until("somebody has connected", () => broker.visits.length > 1);
+      expect(broker.visits).toHaveLength(2);
+      expect(broker.last.socket.remotePort).toBe(other.localPort);
     });
 
     test("the broker closes without having read all (RST) after CONNACK: peer too", async () => {

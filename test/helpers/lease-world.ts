@@ -1,10 +1,12 @@
 /** A lease on virtual time: a server that may be away, slow or wrong, and gateways that may stand still. */
 import {
+  type Handover,
   Lease,
   type LeaseMemory,
   type LeaseServer,
   type LeaseState,
   type LeaseTimers,
+  type OtherOne,
 } from "../../src/storage/lease.ts";
 
 interface Planned {
@@ -50,6 +52,11 @@ export class ModelServer {
   renewals = 0;
   leaseMs = 0;
   isFree = true;
+  /** Why it was given back last. */
+  gave: "drained" | "ended" = "ended";
+  #handover: (Omit<Handover, "secondsAgo"> & { readonly at: number }) | undefined;
+  /** Who stands by, until when that holds. */
+  #standby: { readonly run: string; readonly name: string; readonly at: number; readonly until: number } | undefined;
   /** Each taking over, and each write that was taken. */
   readonly log: {
     readonly at: number;
@@ -60,17 +67,36 @@ export class ModelServer {
   /** A planted fault. */
   checksEpoch = true;
 
-  look(): LeaseState {
+  look(at = 0): LeaseState {
     const { owner, life: run, epoch, renewals, leaseMs, isFree } = this;
-    return { owner, run, epoch, renewals, leaseMs, isFree };
+    return { owner, run, epoch, renewals, leaseMs, isFree, version: "1", handover: this.#last(at) };
   }
 
-  claim(at: number, by: { name: string; run: string; leaseMs: number }, seen: LeaseState): number | undefined {
+  #last(at: number): Handover | undefined {
+    if (!this.#handover) return undefined;
+    const { from, cause, at: then } = this.#handover;
+    return { from, cause, secondsAgo: (at - then) / 1_000 };
+  }
+
+  stand(at: number, { name, run, leaseMs }: { name: string; run: string; leaseMs: number }, isThere: boolean): void {
+    if (isThere) this.#standby = { run, name, at, until: at + leaseMs };
+    else if (this.#standby?.run === run) this.#standby = undefined;
+  }
+
+  standby(at: number): OtherOne | undefined {
+    if (!this.#standby || at >= this.#standby.until) return undefined;
+    return { name: this.#standby.name, version: "1", secondsAgo: (at - this.#standby.at) / 1_000 };
+  }
+
+  claim(at: number, by: { name: string; run: string; leaseMs: number }, seen: LeaseState) {
     if (!this.isFree && (this.life !== seen.run || this.renewals !== seen.renewals)) return undefined;
+    const cause = !this.isFree ? "silent" : this.leaseMs === 0 ? "first" : this.gave;
+    this.#handover = { from: this.owner, cause, at };
+    this.stand(at, by, false);
     Object.assign(this, { life: by.run, owner: by.name, leaseMs: by.leaseMs, renewals: 0, isFree: false });
     this.epoch++;
     this.log.push({ at, what: "claim", run: by.run, epoch: this.epoch });
-    return this.epoch;
+    return { epoch: this.epoch, handover: this.#last(at) };
   }
 
   renew(at: number, run: string, epoch: number): boolean {
@@ -132,13 +158,14 @@ export function member(
     });
   const holder = { name, run, leaseMs };
   const there: LeaseServer = {
-    look: () => asked(() => server.look()),
+    look: () => asked(() => server.look(time.now)),
     claim: (seen) => asked(() => server.claim(time.now, holder, seen)),
-    renew: (epoch) => asked(() => server.renew(time.now, run, epoch)),
-    release: (epoch) =>
+    renew: (epoch) => asked(() => ({ isOurs: server.renew(time.now, run, epoch), standby: server.standby(time.now) })),
+    release: (epoch, gave) =>
       asked(() => {
-        if (server.life === run && server.epoch === epoch) Object.assign(server, { life: "", isFree: true });
+        if (server.life === run && server.epoch === epoch) Object.assign(server, { life: "", isFree: true, gave });
       }),
+    stand: (isThere) => asked(() => server.stand(time.now, holder, isThere)),
   };
   let highest = 0;
   const memory: LeaseMemory = more.memory ?? {

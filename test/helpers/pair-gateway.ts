@@ -89,9 +89,9 @@ export class PairGateway {
   }
 
   /** A command by the control socket. */
-  ask(path: string): Promise<{ readonly status: number; readonly body: string }> {
+  ask(path: string, method = "GET"): Promise<{ readonly status: number; readonly body: string }> {
     return new Promise((done, failed) => {
-      const asked = request({ socketPath: join(this.folder, "data/control.sock"), path }, (response) => {
+      const asked = request({ socketPath: join(this.folder, "data/control.sock"), path, method }, (response) => {
         let body = "";
         response.on("data", (data) => {
           body += data;

@@ -10,14 +10,19 @@ export async function watchedLink(
   protocol: "3.1.1" | "5",
   script: ScriptedBrokerOptions = {},
   over: Record<string, unknown> = {},
+  mayLeave: () => boolean = () => true,
 ) {
   const broker = await ScriptedBroker.start(script);
-  const upstream = upstreamBy(way, {
-    url: broker.url,
-    protocol,
-    reconnect: { minSeconds: 0.05, maxSeconds: 0.1 },
-    ...over,
-  });
+  const upstream = upstreamBy(
+    way,
+    {
+      url: broker.url,
+      protocol,
+      reconnect: { minSeconds: 0.05, maxSeconds: 0.1 },
+      ...over,
+    },
+    mayLeave,
+  );
   const ends: LinkEnd[] = [];
   const seen: string[] = [];
   const events: UpstreamEvents = {

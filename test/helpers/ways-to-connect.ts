@@ -16,9 +16,14 @@ export const waysToConnect: readonly Way[] = [
   { name: "the gateway, with io_uring where it can be had", connectBy: "gateway", ioUring: true },
 ];
 
-export function upstreamBy({ connectBy, ioUring }: Way, options: Record<string, unknown>): MqttUpstream {
+/** `mayLeave`: of one of a pair, whether it is the active one. */
+export function upstreamBy(
+  { connectBy, ioUring }: Way,
+  options: Record<string, unknown>,
+  mayLeave: () => boolean = () => true,
+): MqttUpstream {
   const parsed = upstreamOptions.parse({ connectBy, ioUring, ...options });
-  const turnEnd = new TurnEnd();
+  const turnEnd = new TurnEnd(mayLeave);
   const ring = ioUring ? TcpRing.open(turnEnd, () => {}) : undefined;
   return new MqttUpstream(parsed, undefined, undefined, turnEnd, ring instanceof TcpRing ? ring : undefined);
 }

@@ -1,11 +1,12 @@
 /** What is to be seen of a pair: by devices, probes, operators and other gateways, while one stands by and when it takes over. */
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { suites } from "../../src/secure/suites.ts";
 import { backupOctets, restoreInto, writeBackup } from "../../src/storage/backup.ts";
 import { storeOptions } from "../../src/storage/options.ts";
@@ -19,7 +20,7 @@ import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
 import { SecureSocket } from "../helpers/secure-socket.ts";
-import { until } from "../helpers/test-gateway.ts";
+import { Publisher, until } from "../helpers/test-gateway.ts";
 
 const program = findRedis();
 const missing = "missing" in program ? program.missing : undefined;
@@ -27,6 +28,20 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const main = resolve(import.meta.dirname, "../../dist/main.js");
 const key = "00112233445566778899aabbccddeeff";
+
+/** What hardware/pair gives to Docker: the gateways' configuration, and how its Redis is started. */
+const deployed = new URL("../../hardware/pair/", import.meta.url);
+const given = JSON.parse(readFileSync(new URL("compose/gateway.config.json", deployed), "utf8")) as Record<
+  "upstream" | "store",
+  Record<string, object>
+>;
+const { services } = parse(readFileSync(new URL("compose.yaml", deployed), "utf8"), { merge: true }) as {
+  services: { redis: { command: string[] } };
+};
+const [, ...redisWords] = services.redis.command;
+const redisSettings = Object.fromEntries(
+  redisWords.flatMap((word, i) => (word.startsWith("--") ? [[word.slice(2), redisWords[i + 1] ?? ""]] : [])),
+);
 
 let redis: RedisServer;
 let broker: RecordingBroker;
@@ -36,7 +51,7 @@ const closes: (() => unknown)[] = [];
 
 beforeEach(async () => {
   if ("missing" in program) return;
-  redis = await RedisServer.create(program, { appendfsync: "always" });
+  redis = await RedisServer.create(program, redisSettings);
   broker = await RecordingBroker.start();
   ports = await freePorts(6);
 });
@@ -47,19 +62,21 @@ afterEach(async () => {
   await redis?.close();
 });
 
-/** Number 0 or 1: UDP, DTLS and API ports of its own. */
+/** Number 0 or 1: UDP, DTLS and API ports of its own. With the configuration of hardware/pair, but for addresses, names and a shorter lease. */
 function gateway(name: string, number: number, store: Record<string, unknown> = {}): PairGateway {
   const made = new PairGateway(name, {
+    ...given,
     transports: [
       { type: "udp", host: "127.0.0.1", port: ports[number] },
       { type: "dtls", host: "127.0.0.1", port: ports[2 + number], keys: { file: "keys.json" } },
     ],
-    upstream: { url: broker.url, mode: "aggregating" },
+    upstream: { ...given.upstream, url: broker.url },
     topics: { predefined: { "1": "plain/1" } },
     store: {
-      kind: "redis",
-      redis: { url: redis.url },
-      pair: { enabled: true, name, leaseSeconds: 2 },
+      ...given.store,
+      folder: "data",
+      redis: { ...given.store["redis"], url: redis.url },
+      pair: { ...given.store["pair"], name, leaseSeconds: 2 },
       ...store,
     },
     api: { port: ports[4 + number], console: false },
@@ -95,6 +112,8 @@ const cli = async (at: PairGateway, ...words: string[]) =>
     (error: { stdout: string; stderr: string; code: number }) => error,
   );
 
+const fleet = async (at: PairGateway) => (await at.ask("/fleet")).body;
+
 /** Answers to SEARCHGW within a while. */
 async function searched(port: number): Promise<string[]> {
   const socket = createSocket("udp4");
@@ -117,7 +136,7 @@ describe.skipIf(missing !== undefined)(
   `a pair is seen${missing === undefined ? "" : ` (skipped: ${missing})`}`,
   patience,
   () => {
-    test("one is active and one stands by: for devices, probes, metrics, `status` and `doctor`; then the other way round", async () => {
+    test("one is active and one stands by: for devices, probes, metrics, `status` and `doctor`; drained, the other one serves, and nothing is lost; alone, it is not drained", async () => {
       const { a, b } = await pair();
       expect(await searched(ports[0] ?? 0)).toEqual(["GWINFO"]);
       expect(await searched(ports[1] ?? 0)).toEqual([]);
@@ -133,9 +152,14 @@ describe.skipIf(missing !== undefined)(
       // By this one a load balancer, or keepalived, finds the active one.
       expect([(await http(0, "/readyz")).status, (await http(1, "/readyz")).status]).toEqual([200, 503]);
       expect((await http(1, "/livez")).status).toBe(200);
+      await until("the standby is seen", async () =>
+        /pair_other_seen\S* 1$/.test((await metric(0, "pair_other_seen")) ?? ""),
+      );
+      const seen = JSON.parse((await a.ask("/fleet")).body);
+      expect(seen).toMatchObject({ role: "active", other: { name: "barn-b" }, handover: { cause: "first", from: "" } });
       expect(await metric(0, "pair_active")).toBe('mqttsn_pair_active{name="barn-a",owner="barn-a"} 1');
       expect(await metric(1, "pair_active")).toBe('mqttsn_pair_active{name="barn-b",owner="barn-a"} 0');
-      expect((await cli(a, "status")).stdout).toMatch(/pair: barn-a is active, epoch 1/);
+      expect((await cli(a, "status")).stdout).toMatch(/pair: barn-a is active, barn-b stands by, epoch 1/);
       const standby = (await cli(b, "status")).stdout;
       expect(standby).toMatch(/pair: barn-b stands by, barn-a is active, epoch 1/);
       expect(standby).not.toMatch(/broker/);
@@ -146,14 +170,77 @@ describe.skipIf(missing !== undefined)(
         /barn-b\) stands by: barn-a is active, and has the sessions; ask there/,
       );
 
-      expect(await a.end("SIGTERM")).toBe("0");
+      const address = new OneAddress(
+        new Map([
+          [ports[0] ?? 0, "a"],
+          [ports[1] ?? 0, "b"],
+        ]),
+      );
+      const port = await address.open();
+      closes.push(() => address.close());
+      const device = new Publisher({ clientId: "dev", port, retryLimit: 240, topic: "up", subscribeTo: "down" });
+      await device.start();
+      closes.push(() => device.stop());
+      await until("it is connected", () => device.idle);
+      // Messages go both ways all the time.
+      let down = 0;
+      const traffic = setInterval(() => {
+        device.publish((1 + (device.sent % 2)) as 1 | 2);
+        if (down - device.received.length < 50)
+          broker.broker.publish({ topicName: "down", payload: Buffer.from(`${++down}`), qos: 1, retain: false });
+      }, 20);
+      closes.push(() => clearInterval(traffic));
+      /** More went both ways since. */
+      const goesOn = async () => {
+        const [up, before] = [device.acknowledged.size, device.received.length];
+        await until("more goes up", () => device.acknowledged.size > up + 5);
+        await until("more comes down", () => device.received.length > before + 5);
+      };
+      await goesOn();
+      expect((await cli(a, "fleet", "status")).stdout).toMatch(
+        /barn-a \(asked\) +active .*\nbarn-b +stands by .*\nlease: 2 s; if it is not renewed, this gateway gives up in [\d.]+ s\nepoch 1, .* ago to barn-a: nobody was active before\n/,
+      );
+      expect(await b.ask("/fleet/drain", "POST")).toEqual({
+        status: 409,
+        body: '{"error":"barn-b stands by: barn-a is active, drain it there"}\n',
+      });
+
+      const drained = await cli(a, "fleet", "drain");
+      expect(drained.stderr).toBe("");
+      expect(drained.stdout).toMatch(
+        /^barn-b is active now, epoch 2: it had the lease \d+ ms after barn-a fell silent\n/,
+      );
       await b.serves();
+      await until("it has ended, and is started again", () => a.ends.length > 0);
+      expect(a.ends).toEqual(["75"]);
+      await goesOn();
       expect(await searched(ports[1] ?? 0)).toEqual(["GWINFO"]);
       expect(await metric(1, "pair_epoch")).toBe('mqttsn_pair_epoch{name="barn-b",owner="barn-b"} 2');
-      a.start();
       await a.standsBy();
       await until("it has seen the other one", () => a.has("barn-b is active, epoch 2"));
       expect(await searched(ports[0] ?? 0)).toEqual([]);
+      await until("it sees why", async () =>
+        (await fleet(a)).includes('"handover":{"from":"barn-a","cause":"drained"'),
+      );
+      await a.end("SIGTERM");
+      await until("nobody is seen", async () => !(await fleet(b)).includes('"other"'));
+      const refused = await cli(b, "fleet", "drain");
+      expect(refused.stderr).toMatch(/nobody stands by, so barn-b goes on\. Start the other gateway/);
+      expect(b.isServing).toBe(true);
+      expect(b.ends).toEqual([]);
+      await goesOn();
+      clearInterval(traffic);
+      await until("it is idle", () => device.idle);
+      await until("all is delivered", () => new Set(device.received).size === down);
+      expect(device.connects).toBe(1);
+      expect([...device.acknowledged.keys()].filter((text) => !broker.saved.has(text))).toEqual([]);
+      const twice = [...broker.saved].filter(([text, times]) => times > 1 && /#\d*[02468]$/.test(text));
+      expect(twice, "twice at the broker, at QoS 2").toEqual([]);
+      expect(b.has("operator_command")).toBe(true);
+      // What is asked of one that is alone.
+      expect((await cli(b, "doctor", "--no-try")).stdout).toMatch(
+        /DOUBTFUL +pair: barn-b is active, epoch 2, and nobody/,
+      );
     });
 
     test("a DTLS device goes on without a handshake, and no record number comes twice", async () => {

@@ -1,6 +1,6 @@
 /**
  * Two gateways over one Redis, of which one is active: killed, stopped and continued, cut off from Redis, told to end, again and again,
- * under traffic both ways with sleepers. EVENTS says how often in all (10), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
+ * under traffic both ways with sleepers. Both modes run side by side. EVENTS says how often in all (16: each trouble once in each mode), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
  * gateways go, PAIR_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
@@ -26,7 +26,7 @@ const program = findRedis();
 const missing = "missing" in program ? program.missing : undefined;
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
-const events = Number(process.env["EVENTS"] ?? 10);
+const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
 const behindMax = 100;
@@ -37,6 +37,7 @@ const troubles = [
   "stopped shortly",
   "cut from Redis",
   "told to end",
+  "drained",
   "standby killed",
   "standby cut",
 ] as const;
@@ -53,7 +54,7 @@ interface Event {
 
 describe.skipIf(missing !== undefined)(`a pair${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   for (const mode of ["transparent", "aggregating"] as const)
-    test(
+    test.concurrent(
       `${mode}: nothing lost, nothing doubled, nobody connects again, the one before is silent`,
       { timeout: events * 15_000 + 120_000 },
       ({ onTestFinished }) =>
@@ -165,7 +166,7 @@ async function trial(
     await sleep(random.int(100, 700));
     const [active, other] = await settled();
     // Each in its turn first, then by chance.
-    const inTurn = (i + (mode === "transparent" ? 0 : 3)) % troubles.length;
+    const inTurn = (i + (mode === "transparent" ? 0 : 4)) % troubles.length;
     const trouble = troubles[i < troubles.length ? inTurn : random.int(0, troubles.length - 1)] ?? "killed";
     const began = performance.now();
     const takenOver = async (): Promise<number> => {
@@ -211,6 +212,16 @@ async function trial(
         active.start();
         break;
       }
+      case "drained":
+        // As soon as it has seen that the other one stands by; and nobody else drains it meanwhile.
+        await until("it is drained", async () => {
+          const { status, body } = await active.ask("/fleet/drain", "POST");
+          return status === 200 || body.includes("drain it there");
+        });
+        event.takenOverMs = await takenOver();
+        await until("it has ended", () => active.ends.length > runs);
+        event.end = active.ends.at(-1);
+        break;
       case "standby killed":
         await other.end("SIGKILL");
         other.start();
@@ -234,7 +245,7 @@ async function trial(
     "said to the broker after another one had the lease",
   ).toEqual([]);
   for (const { trouble, end } of report) {
-    if (trouble === "stopped" || trouble === "cut from Redis") expect(end).toBe("75");
+    if (trouble === "stopped" || trouble === "cut from Redis" || trouble === "drained") expect(end).toBe("75");
     if (trouble === "told to end") expect(end).toBe("0");
   }
   const received = new Map<string, Set<string>>();

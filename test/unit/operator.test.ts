@@ -49,6 +49,8 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "queue.purge": { ids: [1, 2] },
   "overview.show": {},
   "totals.show": {},
+  "fleet.show": {},
+  "fleet.drain": {},
   "devices.list": { search: "c", limit: 10 },
   "devices.show": { client: "c1" },
   "devices.send": { client: "c1", topic: "a/b", payload: "x", qos: "1" },
@@ -133,6 +135,19 @@ function fullHouse(): Installation {
     tokens: () => [{ name: "graphs", role: "viewer", added: "2026-11-28T10:00:00.000Z", isManaged: true }],
     addToken: async () => undefined,
     removeToken: async () => true,
+    pair: () => ({
+      role: "active",
+      name: "barn-a",
+      owner: "barn-a",
+      epoch: 4,
+      leaseSeconds: 3,
+      leaseLeftSeconds: 2.1,
+      sinceSeconds: 60,
+      trouble: "",
+      other: { name: "barn-b", version: "1.0.0", secondsAgo: 0.4 },
+      handover: { from: "barn-b", cause: "drained", secondsAgo: 60 },
+    }),
+    drain: async () => ({ from: "barn-a", to: "barn-b", epoch: 5, milliseconds: 150 }),
   };
 }
 
@@ -177,6 +192,8 @@ test("a viewer sees, and changes nothing", async () => {
     "ble.unbond": "not-allowed",
     "overview.show": "done",
     "totals.show": "done",
+    "fleet.show": "not-there", // it is alone
+    "fleet.drain": "not-allowed",
     "devices.list": "done",
     "devices.show": "done",
     "devices.send": "not-allowed",
@@ -218,7 +235,7 @@ test("one of a pair that stands by answers for itself, and sends to the other on
   const local = { name: "control socket", role: "operator", isLocal: true } as const;
   const asked = async (name: CommandName) => (await desk.ask(local, name, new URLSearchParams())).kind;
   const names = Object.keys(commands) as CommandName[];
-  const own = names.filter((name) => /^(overview|totals|radio|settings|console|token)\./.test(name));
+  const own = names.filter((name) => /^(overview|totals|radio|settings|console|token|fleet)\./.test(name));
   for (const name of names)
     if (!own.includes(name))
       expect(await desk.ask(local, name, new URLSearchParams())).toEqual({ kind: "not-possible", say });
@@ -226,6 +243,17 @@ test("one of a pair that stands by answers for itself, and sends to the other on
   expect(await asked("settings.show")).toBe("done");
   say = undefined;
   expect(await asked("sessions.list")).toBe("done");
+});
+
+test("why a gateway does not hand over is an answer, and noted with who asked", async () => {
+  const { operator } = threeForTwo({ ...fullHouse(), drain: async () => "nobody stands by" });
+  const audited: unknown[] = [];
+  const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
+  const asked = await desk.ask({ name: "console", role: "operator" }, "fleet.drain", new URLSearchParams());
+  expect(asked).toEqual({ kind: "not-possible", say: "nobody stands by" });
+  expect(audited).toEqual([
+    { who: "console", command: "fleet.drain", input: "{}", outcome: "refused: nobody stands by" },
+  ]);
 });
 
 test("a viewer hears that the broker is away, not where it is and what it says", async () => {

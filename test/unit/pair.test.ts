@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Registry } from "prom-client";
 import { expect, test } from "vitest";
 import { lookAtPair } from "../../src/cli/doctor/doctor.ts";
+import { fleetLines } from "../../src/cli/fleet.ts";
 import { statusLines } from "../../src/cli/status.ts";
 import { parseConfig } from "../../src/config/load.ts";
 import { warningsOf } from "../../src/config/warnings.ts";
@@ -22,10 +23,22 @@ const facts = (more: Partial<PairFacts> = {}): PairFacts => ({
   owner: "barn-a",
   epoch: 4,
   leaseSeconds: 3,
+  leaseLeftSeconds: 2.4,
   sinceSeconds: 60,
   trouble: "",
+  other: { name: "barn-a", version: "1.0.0", secondsAgo: 0.6 },
+  handover: { from: "barn-b", cause: "drained", secondsAgo: 62.4 },
   ...more,
 });
+
+/** The same, as the active one sees it. */
+const active = (more: Partial<PairFacts> = {}): PairFacts =>
+  facts({ role: "active", name: "barn-a", other: { name: "barn-b", version: "1.0.0", secondsAgo: 0.4 }, ...more });
+
+/** Nobody else is seen. */
+function alone({ other: _, ...rest }: PairFacts): PairFacts {
+  return rest;
+}
 
 const config = (more: object = {}) => ({
   upstream: { url: "mqtt://127.0.0.1:1884", will: { held: "gateway" } },
@@ -58,14 +71,20 @@ test("whoever stands by says who is active", () => {
     "this gateway (barn-b) stands by: barn-a is active, and has the sessions; ask there",
   );
   expect(saysStandby(facts({ owner: "" }))).toMatch(/nobody is active/);
+  expect(saysStandby(facts({ role: "ended" }))).toMatch(/is not active any more, and ends/);
 });
 
 test("doctor: who is active, and what is wrong with the lease", () => {
   expect(lookAtPair(undefined)).toMatchObject({ is: "skipped" });
   expect(lookAtPair(facts())).toMatchObject({ is: "ok", what: "barn-b stands by; barn-a is active, epoch 4" });
-  expect(lookAtPair(facts({ role: "active", name: "barn-a" }))).toMatchObject({
-    is: "ok",
-    what: "barn-a is active, epoch 4",
+  expect(lookAtPair(active())).toMatchObject({ is: "ok", what: "barn-a is active, epoch 4; barn-b stands by" });
+  expect(lookAtPair(alone(active()))).toMatchObject({
+    is: "doubtful",
+    what: "barn-a is active, epoch 4, and nobody stands by: when it ends, nobody takes over",
+  });
+  expect(lookAtPair(facts({ name: "barn-a" }))).toMatchObject({
+    is: "doubtful",
+    what: "both are called barn-a, so logs and metrics mix them up",
   });
   expect(lookAtPair(facts({ owner: "" }))).toMatchObject({ is: "doubtful" });
   expect(lookAtPair(facts({ trouble: "no answer" }))).toMatchObject({
@@ -85,7 +104,13 @@ test("metrics: absent for whoever is alone", async () => {
     'mqttsn_pair_active{name="barn-b",owner="barn-a"} 0',
     'mqttsn_pair_epoch{name="barn-b",owner="barn-a"} 4',
     'mqttsn_pair_trouble{name="barn-b",owner="barn-a"} 1',
+    'mqttsn_pair_other_seen{name="barn-b",owner="barn-a"} 1',
+    'mqttsn_pair_lease_left_seconds{name="barn-b",owner="barn-a"} 2.4',
+    'mqttsn_pair_handover_seconds{name="barn-b",owner="barn-a",cause="drained"} 62.4',
   ]);
+  const { handover: _, ...unknown } = alone(active());
+  expect(await text(unknown)).toContain('mqttsn_pair_other_seen{name="barn-a",owner="barn-a"} 0');
+  expect((await text(unknown)).join("\n")).not.toMatch(/handover/);
 });
 
 test("needs and status: of one that stands by nothing is said of brokers, only what keeps it from taking over", () => {
@@ -105,15 +130,45 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
   expect(needsOf({ ...quiet, pair: facts({ trouble: "no answer" }) })).toMatchObject([
     { level: "bad", says: "This gateway stands by, and cannot take over. no answer" },
   ]);
+  expect(needsOf({ ...quiet, pair: active() })).toEqual([]);
+  expect(needsOf({ ...quiet, pair: alone(active({ sinceSeconds: 29 })) })).toEqual([]);
+  expect(needsOf({ ...quiet, pair: alone(active()) })).toMatchObject([
+    { level: "warn", says: "Nobody stands by: when this gateway ends, nobody takes over." },
+  ]);
   const { operator } = threeForTwo();
   const lines = (pair: PairFacts | undefined) =>
     statusLines({ ...operator.overview(true), needs: [], ...(pair && { pair }) });
   expect(lines(undefined).join("\n")).not.toMatch(/pair/);
   expect(lines(facts()).slice(1)).toEqual(["pair: barn-b stands by, barn-a is active, epoch 4, since 60 s"]);
-  expect(lines(facts({ role: "active", name: "barn-a" })).slice(1, 3)).toEqual([
-    "pair: barn-a is active, epoch 4, since 60 s",
+  expect(lines(active()).slice(1, 3)).toEqual([
+    "pair: barn-a is active, barn-b stands by, epoch 4, since 60 s",
     expect.stringMatching(/^sessions: /),
   ]);
+  expect(lines(alone(active()))[1]).toBe("pair: barn-a is active, nobody stands by, epoch 4, since 60 s");
+});
+
+test("fleet status: a line for each of the two, the lease, and the last hand-over", () => {
+  const lines = (pair: PairFacts) =>
+    fleetLines({ ...pair, version: "1.0.1" }).flatMap((line) =>
+      line.split("\n").map((each) => each.replace(/ {2,}/g, " | ")),
+    );
+  expect(lines(active())).toEqual([
+    "gateway | role | version | seen | since",
+    "barn-a (asked) | active | 1.0.1 | now | 60 s",
+    "barn-b | stands by | 1.0.0 | 0.4 s ago",
+    "lease: 3 s; if it is not renewed, this gateway gives up in 2.4 s",
+    "epoch 4, 62 s ago from barn-b to barn-a: it was drained",
+  ]);
+  expect(lines(facts({ trouble: "no answer" })).slice(1)).toEqual([
+    "barn-b (asked) | stands by | 1.0.1 | now | 60 s",
+    "barn-a | active | 1.0.0 | 0.6 s ago",
+    "lease: 3 s; if it is not renewed, this gateway takes over in 2.4 s",
+    "epoch 4, 62 s ago from barn-b to barn-a: it was drained",
+    "trouble: no answer",
+  ]);
+  expect(lines(alone(active())).slice(2, 3)).toEqual(["nobody stands by: when this gateway ends, nobody takes over"]);
+  const nobody = alone(facts({ owner: "", epoch: 0, leaseLeftSeconds: 0 }));
+  expect(lines(nobody).slice(2)).toEqual(["nobody is active", "lease: 3 s, nobody has it"]);
 });
 
 test("the highest epoch outlives the process; a file that says nothing counts as none, and one that cannot be written is spoken of", () => {

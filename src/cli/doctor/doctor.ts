@@ -97,9 +97,17 @@ async function answerOf({ store }: GatewayConfig): Promise<OutputOf<"overview.sh
 export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   const about = "pair";
   if (!pair) return skipped(about, "who is active is known while a gateway runs here");
-  const { role, name, owner, epoch, trouble } = pair;
+  const { role, name, owner, epoch, trouble, other } = pair;
   if (trouble !== "") return wrong(about, `${name} (${role}): ${trouble}`, "look at the server of store.redis");
-  if (role === "active") return ok(about, `${name} is active, epoch ${epoch}`);
+  if (other?.name === name)
+    return doubtful(about, `both are called ${name}, so logs and metrics mix them up`, "set store.pair.name of each");
+  if (role === "active" && !other)
+    return doubtful(
+      about,
+      `${name} is active, epoch ${epoch}, and nobody stands by: when it ends, nobody takes over`,
+      "start the other gateway; there: mqtt-sn-gateway doctor",
+    );
+  if (role === "active") return ok(about, `${name} is active, epoch ${epoch}; ${other?.name} stands by`);
   if (owner === "") return doubtful(about, `${name} stands by, and nobody is active`, "mqtt-sn-gateway status");
   return ok(about, `${name} stands by; ${owner} is active, epoch ${epoch}`);
 }

@@ -40,6 +40,17 @@ async function untilActive(
   throw new Error("nobody took over");
 }
 
+/** Time passes until this is done, a minute at most. */
+async function settled<Result>(time: VirtualTime, work: Promise<Result>): Promise<Result> {
+  let isDone = false;
+  const done = () => {
+    isDone = true;
+  };
+  work.then(done, done);
+  for (let i = 0; i < 6_000 && !isDone; i++) await time.pass(10);
+  return work;
+}
+
 describe("the lease of a pair", () => {
   test("the first one to ask has it, and renews it at a third", async () => {
     const { time, server, a, b } = await running();
@@ -188,6 +199,88 @@ describe("the lease of a pair", () => {
     await time.pass(18_000);
     expect(b.lease.owns()).toBe(false);
     await untilActive({ time }, b, a, 4_000);
+  });
+
+  test("who stands by is seen by the active one, and a lease after its last word it is not", async () => {
+    const { time, a, b } = await running();
+    expect(a.lease.facts()).toMatchObject({ other: { name: "b", version: "1" } });
+    expect(a.lease.facts().other?.secondsAgo).toBeLessThan(leaseMs / 1_000);
+    expect(b.lease.facts()).toMatchObject({ other: { name: "a", version: "1" } });
+    expect(await settled(time, a.lease.whoStandsBy())).toMatchObject({ name: "b" });
+    b.standStill(1e9);
+    await time.pass(leaseMs * 1.5);
+    expect(a.lease.facts()).not.toHaveProperty("other");
+    expect(await settled(time, a.lease.whoStandsBy())).toBeUndefined();
+  });
+
+  test("whoever stands by and ends takes its trace along; whoever takes over stands by no more", async () => {
+    const { time, a, b } = await running();
+    await settled(time, b.lease.release());
+    expect(await settled(time, a.lease.whoStandsBy())).toBeUndefined();
+    const again = await running();
+    await settled(again.time, again.a.lease.release());
+    await again.time.pass(leaseMs);
+    expect(await settled(again.time, again.b.lease.whoStandsBy())).toBeUndefined();
+  });
+
+  test("a trace that cannot take over is none: the server has less than it saw", async () => {
+    const { time, server, a, b } = await running();
+    await settled(time, b.lease.release());
+    const c = member(time, server, "c", { memory: { highest: () => 9, keep: () => {} } });
+    void c.lease.acquire();
+    await time.pass(leaseMs);
+    expect(await settled(time, a.lease.whoStandsBy())).toBeUndefined();
+  });
+
+  test("how long the lease holds: until it is given up where it is active, until it is claimed where one stands by", async () => {
+    const { time, a, b } = await running();
+    expect(a.lease.facts().leaseLeftSeconds).toBeGreaterThan(1);
+    expect(a.lease.facts().leaseLeftSeconds).toBeLessThanOrEqual((leaseMs * 0.9) / 1_000);
+    expect(b.lease.facts().leaseLeftSeconds).toBeGreaterThan(1);
+    a.way.cut = true;
+    await time.pass(300); // until the other one has seen the last renewal
+    const [left, gave] = [b.lease.facts().leaseLeftSeconds * 1_000, a.lease.facts().leaseLeftSeconds * 1_000];
+    expect(gave).toBeLessThan(left);
+    await time.pass(gave + leaseMs / 30);
+    expect(a.ends).toHaveLength(1);
+    expect(a.lease.facts()).toMatchObject({ role: "ended", leaseLeftSeconds: 0 });
+    await time.pass(left - gave + 300);
+    expect(b.lease.owns()).toBe(true);
+  });
+
+  test("handed over: the other one has it before that is done, and both know why", async () => {
+    const { time, a, b } = await running();
+    expect(a.lease.facts().handover).toMatchObject({ cause: "first", from: "" });
+    expect(await settled(time, a.lease.handOver())).toEqual({ to: "b", epoch: 2 });
+    expect(b.lease.owns()).toBe(true);
+    expect(a.ends).toEqual([]);
+    await time.pass(5_000);
+    expect(b.lease.facts().handover).toMatchObject({ cause: "drained", from: "a" });
+    expect(b.lease.facts().handover?.secondsAgo).toBeCloseTo(5, 0);
+  });
+
+  test("given back to nobody: that is known a lease and two seconds later", async () => {
+    const { time, a, b } = await running();
+    b.standStill(1e9);
+    const began = time.now;
+    expect(await settled(time, a.lease.handOver())).toBeUndefined();
+    expect(time.now - began).toBeLessThanOrEqual(leaseMs + 2_100);
+  });
+
+  test("the cause is kept for whoever comes later", async () => {
+    const { time, server, a, b } = await running();
+    await settled(time, a.lease.release());
+    await untilActive({ time }, b, a, leaseMs);
+    expect(b.lease.facts().handover).toMatchObject({ cause: "ended", from: "a" });
+    b.standStill(1e9);
+    const c = member(time, server, "c");
+    void c.lease.acquire();
+    await untilActive({ time }, c, b, leaseMs * 2);
+    const d = member(time, server, "d");
+    void d.lease.acquire();
+    await time.pass(leaseMs);
+    for (const each of [c, d]) expect(each.lease.facts().handover).toMatchObject({ cause: "silent", from: "b" });
+    expect(d.lease.facts().handover?.secondsAgo).toBeGreaterThan(2.5);
   });
 
   /** Random trouble; every owner writes all the time, and looks before. */
