@@ -5,9 +5,9 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
-import { resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { encode } from "../dist/wire/v12/codec.js";
+import { connectClients, inProcess, partOf } from "./in-process.mjs";
 
 const rounds = Number(process.argv[2] ?? 41);
 const earlier = process.argv[3];
@@ -34,14 +34,8 @@ const source = {
 
 /** A gateway of its own, of the version in this folder, whose broker answers at once. */
 async function gateway(dist, payloads) {
-  const part = (path) => import(pathToFileURL(resolve(dist, path)).href);
-  const { createAccessPolicy } = await part("config/access.js");
-  const { coreOptions } = await part("config/core-options.js");
+  const part = (path) => partOf(dist, path);
   const { gatewayConfig } = await part("config/schema.js");
-  const { GatewayCore } = await part("core/gateway-core.js");
-  const { SystemClock } = await part("runtime/clock.js");
-  const { Driver } = await part("runtime/driver.js");
-  const { MemoryStore } = await part("storage/memory.js");
   const config = gatewayConfig.parse({
     upstream: { mode: "aggregating" },
     topics: { predefined: { 1: "up/1" } },
@@ -50,49 +44,21 @@ async function gateway(dist, payloads) {
     ...(payloads && { payloads, scripts: { runMsMax: 1_000 } }),
   });
   const policy = payloads && (await part("config/payloads.js")).payloadPolicy(config.payloads);
-  const hostOf = () => "192.0.2.1";
   let [acknowledged, made, wantedCount] = [0, 0, 0];
   let reached = () => {};
   const waiting = [];
-  const nothing = () => {};
-  const limits = { receiveMaximum: 65_535, maximumQoS: 2, retainAvailable: true, maximumPacketBytes: undefined };
-  const upstream = {
-    open: ({ linkId }) => setImmediate(() => driver.handle({ kind: "linkUp", linkId, sessionPresent: false, limits })),
-    close: nothing,
-    publish: (linkId, { payload }, packetId) => {
-      if (payload[0] === 0x7b) made++;
-      waiting.push({ linkId, packetId });
-      if (scripts && waiting.length === 1) setImmediate(settle);
-    },
-    release: nothing,
-    subscribe: nothing,
-    unsubscribe: nothing,
-    ack: nothing,
-    ping: nothing,
+  const publish = (linkId, { payload }, packetId) => {
+    if (payload[0] === 0x7b) made++;
+    waiting.push({ linkId, packetId });
+    if (scripts && waiting.length === 1) setImmediate(settle);
   };
-  const transport = {
-    send: (_to, bytes) => {
-      if (bytes[1] !== 0x0d || bytes[6] !== 0) return;
-      acknowledged++;
-      if (acknowledged === wantedCount) reached();
-    },
-    broadcast: nothing,
+  const send = (_to, bytes) => {
+    if (bytes[1] !== 0x0d || bytes[6] !== 0) return;
+    acknowledged++;
+    if (acknowledged === wantedCount) reached();
   };
-  const core = new GatewayCore(
-    { ...coreOptions(config, createAccessPolicy(config.access, hostOf)), payloads: policy },
-    {
-      maxMessageBytes: () => 1_024,
-      hostOf,
-      identityOf: () => ({ name: "192.0.2.1", by: "address", verified: false }),
-      random: () => 0.5,
-      wallClock: () => Date.now(),
-    },
-  );
-  const driver = new Driver(
-    core,
-    { transports: new Map([["x", transport]]), upstream, store: new MemoryStore(), report: nothing },
-    new SystemClock(),
-  );
+  const edges = { upstream: { publish }, transport: { send } };
+  const { core, driver } = await inProcess(dist, config, edges, { payloads: policy });
   let handle = (input) => driver.handle(input);
   let scripts;
   if (payloads?.some(({ script }) => script)) {
@@ -105,11 +71,7 @@ async function gateway(dist, payloads) {
   }
   driver.handle({ kind: "restored", known: [] });
   driver.start();
-  const say = (message, i) => handle({ kind: "datagram", from: `x/${i}`, bytes: encode(message) });
-  await new Promise((done) => setTimeout(done, 100));
-  for (let i = 0; i < clients; i++)
-    say({ type: "CONNECT", will: false, cleanSession: true, protocolId: 1, duration: 6_000, clientId: `c${i}` }, i);
-  await new Promise((done) => setTimeout(done, 100));
+  await connectClients(clients, handle, encode);
   const settle = () => {
     for (const { linkId, packetId } of waiting.splice(0))
       driver.handle({ kind: "brokerAck", linkId, ack: "puback", packetId, code: 0 });

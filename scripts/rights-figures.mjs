@@ -2,15 +2,12 @@
 // without, by turns, in CPU time; and that as a share of what the whole gateway needs for such a message (given in microseconds, as
 // scripts/dtls-figures.mjs measures it). Prints a table in the form of docs/measurements/figures.
 // Usage: node --expose-gc scripts/rights-figures.mjs [microseconds of a message] [rounds]     (after npm run build)
-import { createAccessPolicy } from "../dist/config/access.js";
-import { coreOptions } from "../dist/config/core-options.js";
+import { fileURLToPath } from "node:url";
 import { gatewayConfig } from "../dist/config/schema.js";
-import { GatewayCore } from "../dist/core/gateway-core.js";
-import { SystemClock } from "../dist/runtime/clock.js";
-import { Driver } from "../dist/runtime/driver.js";
-import { MemoryStore } from "../dist/storage/memory.js";
 import { encode } from "../dist/wire/v12/codec.js";
+import { connectClients, inProcess } from "./in-process.mjs";
 
+const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const whole = Number(process.argv[2] ?? 17);
 const rounds = Number(process.argv[3] ?? 60);
 const clients = 64;
@@ -19,7 +16,7 @@ const names = ["site/{clientId}/temp", "site/{clientId}/hum", "all/alarm", "up/1
 const filters = ["site/{clientId}/#", "cfg/+/state", "all/alarm", "a/b/c", "a/b/d", "x/#", "up/+", "log/{clientId}"];
 
 /** A gateway of its own, whose broker answers at once. */
-function gateway(rules) {
+async function gateway(rules) {
   const predefined = Object.fromEntries(names.map((name, i) => [i + 1, name.replace("{clientId}", "c")]));
   const config = gatewayConfig.parse({
     upstream: { mode: "aggregating" },
@@ -27,48 +24,17 @@ function gateway(rules) {
     access: { rules },
     clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0 },
   });
-  const hostOf = () => "192.0.2.1";
   let acknowledged = 0;
   const waiting = [];
-  const nothing = () => {};
-  const limits = { receiveMaximum: 65_535, maximumQoS: 2, retainAvailable: true, maximumPacketBytes: undefined };
-  const upstream = {
-    open: ({ linkId }) => setImmediate(() => driver.handle({ kind: "linkUp", linkId, sessionPresent: false, limits })),
-    close: nothing,
-    publish: (linkId, _publication, packetId) => waiting.push({ linkId, packetId }),
-    release: nothing,
-    subscribe: nothing,
-    unsubscribe: nothing,
-    ack: nothing,
-    ping: nothing,
-  };
-  const transport = {
-    send: (_to, bytes) => void (bytes[1] === 0x0d && bytes[6] === 0 && acknowledged++),
-    broadcast: nothing,
-  };
-  const core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
-    maxMessageBytes: () => 1_024,
-    hostOf,
-    identityOf: () => ({ name: "192.0.2.1", by: "address", verified: false }),
-    random: () => 0.5,
-    wallClock: () => Date.now(),
+  const { driver } = await inProcess(dist, config, {
+    upstream: { publish: (linkId, _publication, packetId) => waiting.push({ linkId, packetId }) },
+    transport: { send: (_to, bytes) => void (bytes[1] === 0x0d && bytes[6] === 0 && acknowledged++) },
   });
-  const driver = new Driver(
-    core,
-    { transports: new Map([["x", transport]]), upstream, store: new MemoryStore(), report: nothing },
-    new SystemClock(),
-  );
   driver.handle({ kind: "restored", known: [] });
   driver.start();
-  const say = (message, i) => driver.handle({ kind: "datagram", from: `x/${i}`, bytes: encode(message) });
   return {
     stop: () => driver.stop(),
-    connect: async () => {
-      await new Promise((done) => setTimeout(done, 100));
-      for (let i = 0; i < clients; i++)
-        say({ type: "CONNECT", will: false, cleanSession: true, protocolId: 1, duration: 6_000, clientId: `c${i}` }, i);
-      await new Promise((done) => setTimeout(done, 100));
-    },
+    connect: () => connectClients(clients, (input) => driver.handle(input), encode),
     /** CPU time for a message, in microseconds; of `topics` topics, one after the other. */
     round: (datagrams) => {
       const before = acknowledged;
@@ -97,8 +63,8 @@ function datagramsOf(topics) {
 }
 
 const allowed = filters.map((filter) => filter.replace("{clientId}", "c"));
-const free = gateway([]);
-const limited = gateway([{ allow: "c*", publish: [...filters, ...allowed], subscribe: filters }]);
+const free = await gateway([]);
+const limited = await gateway([{ allow: "c*", publish: [...filters, ...allowed], subscribe: filters }]);
 for (const each of [free, limited]) await each.connect();
 const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const rows = [];

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { findMosquitto } from "../test/helpers/find-mosquitto.mjs";
+import { inProcess } from "./in-process.mjs";
 
 const sessions = Number(process.argv[2] ?? 100_000);
 const mode = process.argv[3] ?? "aggregating";
@@ -100,40 +101,25 @@ async function main() {
 
 /** Writes the sessions as the gateway itself would: through core and store, with a clock that stands. */
 async function fill(folder) {
-  const { createAccessPolicy } = await dist("config/access.js");
-  const { coreOptions } = await dist("config/core-options.js");
   const { gatewayConfig } = await dist("config/schema.js");
-  const { GatewayCore } = await dist("core/gateway-core.js");
-  const { Driver } = await dist("runtime/driver.js");
   const { DiskStore } = await dist("storage/disk.js");
   const { encode } = await dist("wire/v12/codec.js");
   const config = gatewayConfig.parse(configOf(folder, 1, 0));
   const store = new DiskStore(config.store);
   await store.open();
-  const limits = { receiveMaximum: 65_535, maximumQoS: 2, retainAvailable: true, maximumPacketBytes: undefined };
-  const nothing = () => {};
-  const soon = (input) => setImmediate(() => driver.handle(input));
-  const upstream = {
-    open: ({ linkId }) => soon({ kind: "linkUp", linkId, sessionPresent: false, limits }),
-    close: nothing,
-    publish: nothing,
-    release: nothing,
-    ack: nothing,
-    unsubscribe: (linkId, packetId) => soon({ kind: "brokerAck", linkId, ack: "unsuback", packetId }),
-    subscribe: (linkId, packetId) => soon({ kind: "brokerAck", linkId, ack: "suback", packetId, code: 1 }),
-  };
   const answers = new Map();
-  const transport = { send: (to, bytes) => answers.get(to)?.(bytes), broadcast: nothing, releaseLink: nothing };
-  const hostOf = (peer) => peer;
-  const core = new GatewayCore(coreOptions(config, createAccessPolicy(config.access, hostOf)), {
-    maxMessageBytes: () => 1_024,
-    hostOf,
-    identityOf: () => ({ name: undefined, verified: false }),
-    random: () => 0.5,
-    wallClock: () => Date.now(),
+  const soon = (input) => setImmediate(() => driver.handle(input));
+  const { driver } = await inProcess(join(version, "dist"), config, {
+    network: "udp",
+    store,
+    clock: { now: () => 1, wakeAt: () => {}, afterReading: setImmediate },
+    hostOf: (peer) => peer,
+    upstream: {
+      unsubscribe: (linkId, packetId) => soon({ kind: "brokerAck", linkId, ack: "unsuback", packetId }),
+      subscribe: (linkId, packetId) => soon({ kind: "brokerAck", linkId, ack: "suback", packetId, code: 1 }),
+    },
+    transport: { send: (to, bytes) => answers.get(to)?.(bytes) },
   });
-  const edges = { transports: new Map([["udp", transport]]), upstream, store, report: nothing };
-  const driver = new Driver(core, edges, { now: () => 1, wakeAt: nothing, afterReading: setImmediate });
   driver.start();
   const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
   const begin = (i) =>

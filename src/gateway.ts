@@ -20,11 +20,13 @@ import type { Input } from "./core/input.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
+import { openRing, openTryOutBroker, upstreamInputs } from "./gateway-brokers.ts";
 import { Lookout } from "./gateway-console.ts";
 import { HomeAssistant } from "./gateway-home.ts";
 import { type Drained, Pair } from "./gateway-pair.ts";
 import { RemoteControl } from "./gateway-remote.ts";
 import { Scripts } from "./gateway-scripts.ts";
+import { createStore, openStore } from "./gateway-store.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
 import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
@@ -42,27 +44,22 @@ import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
 import { backupOctets } from "./storage/backup.ts";
-import { DiskStore } from "./storage/disk.ts";
 import type { PairFacts } from "./storage/lease.ts";
-import { MemoryStore } from "./storage/memory.ts";
-import { RedisStore } from "./storage/redis.ts";
 import { secureKeeper } from "./storage/secure-keeper.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
 import { systemTimers } from "./transports/timers.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
-import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
-import { readSecret } from "./upstream/credentials.ts";
-import type { Upstream } from "./upstream/link.ts";
+import type { TryOutBroker } from "./tryout-broker.ts";
+import type { Upstream, UpstreamEvents } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
-import { shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.ts";
-import { TcpRing } from "./upstream/tcp-ring.ts";
+import type { UpstreamOptions } from "./upstream/options.ts";
+import type { TcpRing } from "./upstream/tcp-ring.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
-const storePauseMs = 2_000;
 /** For whoever asked to read the answer, before the process ends. */
 const answerMs = 200;
 /** One of a pair that is alone serves by then, as a rule; else it stands by. */
@@ -146,7 +143,7 @@ export class Gateway {
     for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
-    this.#ring = this.#openRing([config.upstream, ...config.upstreams]);
+    this.#ring = openRing([config.upstream, ...config.upstreams], this.#turnEnd, log);
     const upstream = (options: UpstreamOptions) =>
       new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd, this.#ring);
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
@@ -172,10 +169,8 @@ export class Gateway {
       random: randomShare,
     });
     this.#reports = new ReportLog(log);
-    this.#store =
-      config.store.kind === "memory"
-        ? new MemoryStore()
-        : this.#lastingStore(config.store, (say) => log.error(`store: ${say}`));
+    const looked = (records: number) => this.#progress("looking through the store", records);
+    this.#store = createStore(config.store, log, this.#pair?.member, looked);
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
       if (this.#pair) each.sendsWhile?.(this.#pair.owns);
@@ -261,7 +256,7 @@ export class Gateway {
         await Promise.race([this.#takingOver, sleep(firstLookMs)]);
         return;
       }
-      await this.#startTryOutBroker();
+      this.#broker = await openTryOutBroker(this.#config, this.#log);
       await this.#serve();
       await this.#startApi();
       await this.#startControl();
@@ -308,9 +303,10 @@ export class Gateway {
   }
 
   async #serve(): Promise<void> {
-    const highest = await this.#openStore();
+    const highest = await openStore(this.#store, this.#log);
     await this.#scripts?.start(readScripts(this.#config.payloads));
-    await this.#startUpstream();
+    const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#reports.notice(level, say, kind);
+    await this.#upstream.start(upstreamInputs((input) => this.#handle(input), notice));
     await this.#restore(highest);
     // One of a pair may be told to end while it reads.
     if (this.#stopping) return;
@@ -320,17 +316,6 @@ export class Gateway {
     this.#serves = true;
     this.#home?.start();
     this.#remote?.start();
-  }
-
-  /** Undefined where nobody wants it, or it cannot be had. */
-  #openRing(upstreams: readonly UpstreamOptions[]): TcpRing | undefined {
-    const isWanted = upstreams.some((each) => each.ioUring && urlsOf(each).some((url) => url.startsWith("mqtt:")));
-    if (!isWanted) return undefined;
-    const instead = "each connection to the broker is written to by itself";
-    const ring = TcpRing.open(this.#turnEnd, (why) => this.#log.warn(`${why}: ${instead}`));
-    if (ring instanceof TcpRing) return ring;
-    this.#log.debug(`${ring.missing}: ${instead}`);
-    return undefined;
   }
 
   /** The console or the operator changed who gets in: a client, or a device's key. */
@@ -462,30 +447,6 @@ export class Gateway {
     return this.#api?.place ?? "";
   }
 
-  #lastingStore(options: GatewayConfig["store"], told: (notice: string) => void): Store {
-    const { kind, redis } = options;
-    if (kind === "redis") {
-      const password = () => redis.password && readSecret(redis.password);
-      return new RedisStore(redis, password, told, undefined, this.#pair?.member);
-    }
-    return new DiskStore(options, told, undefined, (records) => this.#progress("looking through the store", records));
-  }
-
-  /** A full or read-only disk is waited for: to end would only mean to be started again. */
-  async #openStore(): Promise<StoreReport["highest"]> {
-    for (;;) {
-      try {
-        const { notices, highest } = await this.#store.open();
-        for (const notice of notices) this.#log.error(`store: ${notice}`);
-        return highest;
-      } catch (error) {
-        if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
-        this.#log.error(`${error.message}; tried again in ${storePauseMs / 1_000} s, no device is answered until then`);
-      }
-      await sleep(storePauseMs);
-    }
-  }
-
   /** Takes up the sessions of an earlier run. */
   async #restore(highest: StoreReport["highest"]): Promise<void> {
     const { sessions, down, up } = await restore(this.#store, highest, {
@@ -496,37 +457,6 @@ export class Gateway {
     });
     if (sessions > 0)
       this.#log.info(`${sessions} sessions are back, ${down} messages for them and ${up} for the broker`);
-  }
-
-  async #startTryOutBroker(): Promise<void> {
-    if (!this.#config.tryOutBroker) return;
-    const { hostname, port } = new URL(this.#config.upstream.url);
-    const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
-    this.#broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
-    const url = shownBrokers(this.#config.upstream);
-    if (this.#broker.kind === "found") this.#log.info(`a broker answers at ${url}: using that one`);
-    else {
-      this.#log.warn(
-        `the built-in broker serves ${url}: for trying out only, it stores and protects nothing. ` +
-          'For a real broker set "tryOutBroker": false and "upstream": { "url": "mqtts://your-broker:8883" }',
-      );
-    }
-  }
-
-  async #startUpstream(): Promise<void> {
-    await this.#upstream.start({
-      up: (linkId, sessionPresent, limits, elsewhere = false) =>
-        this.#handle({ kind: "linkUp", linkId, sessionPresent, limits, elsewhere }),
-      notice: (level, say, kind) => this.#reports.notice(level, say, kind),
-      refused: (linkId, refusal, reason, reasonCode) =>
-        this.#handle({ kind: "linkRefused", linkId, refusal, reason, ...(reasonCode !== undefined && { reasonCode }) }),
-      down: (linkId, end) => this.#handle({ kind: "linkDown", linkId, ...end }),
-      pong: (linkId) => this.#handle({ kind: "pong", linkId }),
-      congested: (linkId, congested) => this.#handle({ kind: "linkCongested", linkId, congested }),
-      delivered: (linkId, delivery) => this.#handle({ kind: "delivered", linkId, ...delivery }),
-      released: (linkId, packetId) => this.#handle({ kind: "released", linkId, packetId }),
-      acked: (linkId, ack, packetId, code) => this.#handle({ kind: "brokerAck", linkId, ack, packetId, code }),
-    });
   }
 
   async #startTransport(transport: Transport): Promise<void> {

@@ -1,4 +1,4 @@
-/** Who gets in. The rules are in the configuration; the core only asks. */
+/** Who is admitted. The rules are in the configuration; the core only asks. */
 import type { PeerId, PeerIdentity } from "./types.ts";
 
 export type Admission =

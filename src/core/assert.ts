@@ -1,4 +1,4 @@
-/** Our own mistakes stop the process loudly; nothing a peer, broker or disk does may end here. */
+/** A mistake of our own ends the process. Nothing that a peer, a broker or a disk does may lead here. */
 import nodeAssert from "node:assert";
 
 export function assert(condition: unknown, message: string): asserts condition {

@@ -1,7 +1,8 @@
 /**
- * What every procedure works on: the tables, the clock's reading of this turn, and where effects go.
+ * The state that every procedure uses: the tables, the time of this turn, and the list of effects.
  *
- * One context is one gateway. `now` and the effects belong to the turn; the rest stays as long as the gateway runs.
+ * One context is one gateway. `now` and the effects belong to the turn; everything else lasts as long as the gateway
+ * runs.
  */
 
 import type { AccessPolicy, Admission, Rights, Way } from "./access.ts";

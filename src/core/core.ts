@@ -1,4 +1,4 @@
-/** The core as the runtime sees it. The one implementation is `gateway-core.ts`; tests may stand in for it. */
+/** The core as the runtime sees it. `gateway-core.ts` is the only implementation; tests may use another one. */
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
 import type { Instant, PeerId } from "./types.ts";

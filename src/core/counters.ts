@@ -1,4 +1,4 @@
-/** Plain numbers, read when somebody scrapes. Counting never costs more than an addition. */
+/** Plain numbers, which are read at a scrape. To count costs one addition. */
 import { type DropReason, dropReasons } from "./event.ts";
 
 /** A number of messages, and their size. */

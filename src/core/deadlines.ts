@@ -1,8 +1,10 @@
 /**
- * All deadlines of the gateway. A deadline belongs to somebody, has a name, and costs nothing while it waits: timers
- * that fall due in the same millisecond share a slot, a heap holds only the slots, and cancelling leaves no trace.
+ * All deadlines of the gateway. A deadline has an owner and a name, and costs nothing while it waits. Deadlines that
+ * are due in the same millisecond share a slot, a heap contains only the slots, and a cancelled deadline leaves nothing
+ * behind.
  *
- * Silence of a client is supervised lazily (session/client-life.ts), so a datagram moves no deadline.
+ * The silence of a client is checked only when its deadline is due (session/client-life.ts), so a datagram does not
+ * move a deadline.
  */
 import type { Found } from "./assert.ts";
 import type { Instant } from "./types.ts";

@@ -1,12 +1,15 @@
 /**
- * Everything the core may ask of the world. It does none of it itself.
+ * All effects that the core can request. The core itself executes none of them.
  *
- * Towards the broker the core speaks in MQTT packets and owns their packet ids, so that in-flight state, exactly-once
- * and resending after a reconnect are decisions (here, simulated and stored) and not habits of a client library.
- * An effect with `after` is a promise: it may leave the process only when that commit is done, and not at all if it
- * fails. One with `behind` waits for the commit too, but leaves also when it failed: the session then goes on without
- * a net, rather than not at all. A step of a QoS 2 exchange never does (`isExactlyOnce`): after a crash that nothing on
- * disk tells of, it would be taken twice. It stays behind until a later commit has brought what the failed one owes.
+ * Towards the broker the effects are MQTT packets, and the core chooses their packet ids. Therefore in-flight state,
+ * exactly-once delivery and resending after a reconnect are decisions of the core, which are simulated and stored, and
+ * not habits of a client library.
+ *
+ * An effect with `after` is a promise: it may leave the process only when that commit is done. If the commit fails, it
+ * does not leave at all. An effect with `behind` waits for the commit too, but it also leaves when the commit failed:
+ * the session then continues without durability. A step of a QoS 2 exchange does not (`isExactlyOnce`), because after a
+ * crash the message would be accepted twice. It waits until a later commit has written what the failed one could not
+ * write.
  */
 import type { GatewayEvent } from "./event.ts";
 import type { Change } from "./record.ts";

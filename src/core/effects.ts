@@ -1,4 +1,4 @@
-/** Collects what one turn of the core asks for. */
+/** Collects the effects of one turn. */
 import type { Counters } from "./counters.ts";
 import type { Effect } from "./effect.ts";
 import type { GatewayEvent } from "./event.ts";

@@ -1,4 +1,4 @@
-/** What the core tells about itself, for log, metrics and the live view. Facts with names, never sentences. */
+/** What the core reports about itself, for log, metrics and the live view: names and values, no sentences. */
 import type { Way } from "./access.ts";
 import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
 import type { Reason } from "./words.ts";

@@ -1,7 +1,9 @@
 /**
- * The gateway's decisions, all of them, without a device: datagrams, broker's answers and the time go in, effects come
- * out. This file takes the inputs apart; what is done about them is in dialects/ (messages of clients) and inputs/ (all
- * else). It also ends the turn: outboxes are moved on, what must survive becomes one commit, the effects leave.
+ * All decisions of the gateway, without I/O: datagrams, answers of the broker and the time go in, effects come out.
+ *
+ * This file finds the procedure for each input. The procedures are in dialects/ (messages of clients) and inputs/ (all
+ * other inputs). It also ends the turn: the outboxes are looked at, everything that must survive a crash becomes one
+ * commit, and the effects leave.
  */
 
 import { assertNever } from "./assert.ts";

@@ -1,4 +1,4 @@
-/** Everything that can happen to the core. Time comes with each input, as an argument of `GatewayCore.handle`. */
+/** All inputs of the core. The time is an argument of `GatewayCore.handle` and comes with each input. */
 
 import type { AccessPolicy } from "./access.ts";
 import type { PayloadPolicy } from "./payloads.ts";

@@ -1,8 +1,9 @@
 /**
- * Collects what must survive, one commit per turn. Nothing is written per datagram: a session is marked, and written
- * once at the end of the turn; a buffered message is written when we take custody of it.
+ * Collects everything that must survive a crash, in one commit per turn. A datagram by itself writes nothing: a session
+ * is marked, and written once at the end of the turn. A buffered message is written when the gateway takes custody of
+ * it.
  *
- * Where nothing can survive (`durable: false`) all of this is a no-op and promises wait for nothing.
+ * If nothing can survive (`durable: false`), all of this does nothing, and promises do not wait.
  */
 import type { Effects } from "./effects.ts";
 import type { Change, QueuedRecord, SessionRecord, TopicRecord } from "./record.ts";

@@ -1,4 +1,4 @@
-/** Link ids, made and taken apart: `<whose>~<number>`. Every connection gets a number of its own. */
+/** Makes and parses link ids: `<whose>~<number>`. Every connection gets a number of its own. */
 import type { LinkId } from "./types.ts";
 
 const mark = "~";

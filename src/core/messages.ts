@@ -1,4 +1,4 @@
-/** The messages a gateway sends, in one line each. */
+/** The messages that a gateway sends, one function each. */
 import type { QoS } from "./types.ts";
 import type { Reason, ToClient } from "./words.ts";
 

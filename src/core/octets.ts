@@ -1,4 +1,4 @@
-/** Octets compared, and told apart by a hash. */
+/** Compares octets, and makes a hash of them. */
 
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.byteLength === b.byteLength && a.every((octet, i) => octet === b[i]);

@@ -1,4 +1,4 @@
-/** What the core must be told: limits, timers, policies. Every limit says what happens when it is reached. */
+/** The options of the core: limits, timers, policies. Every limit says what happens when it is reached. */
 import type { AccessPolicy } from "./access.ts";
 import type { PredefinedTopics } from "./input.ts";
 import type { PayloadPolicy } from "./payloads.ts";

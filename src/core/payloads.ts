@@ -1,6 +1,6 @@
 /**
- * What the octets of a message mean is not the core's business: it asks, once for each publication, when it accepts it.
- * What was made is what is stored and sent from then on; a declaration that changes later changes nothing that waits.
+ * The core does not know what the octets of a message mean. It asks once for each publication, when it accepts it. The
+ * result is stored and sent from then on; a later change of the declaration does not change waiting messages.
  */
 
 export interface PayloadPolicy {

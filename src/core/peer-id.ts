@@ -1,6 +1,6 @@
 /**
- * Peer ids, made and taken apart. What a transport hears itself is `<transport>/<address>`; a node whose messages come
- * encapsulated is `<forwarder>#<Wireless Node Id in hex>`. [MQTT-SN 1.2 §5.5]
+ * Makes and parses peer ids. A peer that a transport hears directly is `<transport>/<address>`. A node behind a
+ * forwarder is `<forwarder>#<Wireless Node Id in hex>`. [MQTT-SN 1.2 §5.5]
  */
 import type { PeerId } from "./types.ts";
 

@@ -1,4 +1,4 @@
-/** Limits per second, with bounded memory: what is remembered is forgotten with the second it belongs to. */
+/** Limits per second, with bounded memory: the counts of a second are forgotten after it. */
 import type { Instant } from "./types.ts";
 
 /** Counts events per second, in total and per key. */

@@ -1,4 +1,6 @@
-/** What of a session survives a restart: plain data, written as deltas. Its version on disk is the store's business. */
+/**
+ * The part of a session that survives a restart: plain data, written as changes. The store adds the version on disk.
+ */
 import type { PeerId, Publication, PublicationMeta, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {

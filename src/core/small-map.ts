@@ -1,8 +1,8 @@
 /**
- * A map that costs next to nothing while it is empty, and little with one entry: of the tables that each session has, most
- * are empty nearly always, and an empty `Map` holds 200 octets. From the second entry on it is a `Map`.
+ * A map that costs almost nothing while it is empty, and little with one entry. Each session has several tables, most
+ * of them are nearly always empty, and an empty `Map` takes 200 octets. From the second entry on it is a `Map`.
  *
- * Entries come in the order in which they were set. What is set while it is iterated over may be left out.
+ * Entries are iterated in the order in which they were set. An entry that is set during an iteration may be left out.
  */
 export class SmallMap<Key, Value> {
   /** The one entry, while there is one. */

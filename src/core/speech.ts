@@ -1,6 +1,7 @@
 /**
- * How one version of MQTT-SN speaks to a client. A session knows its own, and an effect carries it, so that the edge that
- * sends has nothing to know of versions. The other half, how it is heard, is in dialects/dialect.ts: that needs the procedures.
+ * How one version of MQTT-SN encodes messages to a client. A session has its `Speech`, and an effect carries it, so the
+ * edge that sends knows no version. The other half, decoding, is in dialects/dialect.ts, because it needs the
+ * procedures.
  */
 import type { PeerId } from "./types.ts";
 import type { ToClient } from "./words.ts";

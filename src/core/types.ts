@@ -1,4 +1,4 @@
-/** The words that core and edges share. */
+/** The types that core and edges share. */
 
 /** Milliseconds on a monotonic clock. Never wall time. */
 export type Instant = number;

@@ -1,10 +1,11 @@
 /**
- * What is said between a client and the gateway, in words that every version of MQTT-SN has: named reasons, flags as fields,
- * a topic as its kind and its id or name. A dialect makes these of octets and octets of these; what only one version has (a
- * protocol id, a number for each reason) it keeps to itself. Names of messages and fields are those of MQTT-SN 1.2, which
- * most people know.
+ * The messages between a client and the gateway, in the terms that every version of MQTT-SN has: named reasons, flags
+ * as fields, a topic as its kind and its id or name. A dialect converts between these types and octets. What only one
+ * version has (a protocol id, a number for each reason) stays in the dialect. Names of messages and fields are those of
+ * MQTT-SN 1.2, which most people know.
  *
- * What a client said is what its dialect decoded: each type names the fields that a procedure reads, and no more.
+ * A message from a client is the object that its dialect decoded: each type names only the fields that a procedure
+ * reads.
  */
 import type { QoSOrMinusOne, Text, TopicReference } from "../wire/fields.ts";
 import type { QoS } from "./types.ts";

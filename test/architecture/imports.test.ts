@@ -108,11 +108,13 @@ const rules: Record<string, readonly string[]> = {
   // The page: it shares types with what it asks, and the words for how a device is.
   console: ["types:runtime", "types:observe", "runtime/state-words.ts", "pkg"],
   "gateway.ts": ["*"],
+  "gateway-brokers.ts": ["*"],
   "gateway-console.ts": ["*"],
   "gateway-home.ts": ["*"],
   "gateway-pair.ts": ["*"],
   "gateway-remote.ts": ["*"],
   "gateway-scripts.ts": ["*"],
+  "gateway-store.ts": ["*"],
   "gateway-vitals.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],

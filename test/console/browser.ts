@@ -234,3 +234,13 @@ export class PlainDevice {
     }
   }
 }
+
+/** Writes into the field of this key in Settings, and opens the field first if it is closed. */
+export async function type(page: Page, key: string, value: unknown): Promise<void> {
+  const change = page.getByRole("button", { name: `Change ${key}`, exact: true });
+  const field = page.getByLabel(key, { exact: true });
+  if ((await field.count()) === 0) await change.click();
+  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+  if ((await field.and(page.locator("select")).count()) > 0) await field.selectOption(text);
+  else await field.fill(text);
+}

@@ -1,6 +1,6 @@
 /**
- * MQTT client ids at a broker: two connections with the same one throw each other out, and who comes last gets what was
- * meant for the other. [MQTT-3.1.4-2]
+ * MQTT client ids at a broker. If two connections use the same client id, the broker closes the older one, and the
+ * newer one gets the messages that were meant for the other. [MQTT-3.1.4-2]
  */
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";

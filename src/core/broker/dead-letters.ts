@@ -1,6 +1,6 @@
 /**
- * Dead letters: messages at QoS 1 and 2 that were dropped, kept for a while so that the operator can see them and send
- * them again. On disk; here is only which there are. Beyond the limit the oldest is gone for good.
+ * Dead letters: messages at QoS 1 and 2 that were dropped. They are kept for a while, so that the operator can see them
+ * and send them again. They are on disk; only their list is here. Beyond the limit the oldest one is deleted.
  */
 import type { Context } from "../context.ts";
 import type { DeadLetter } from "../state/letters.ts";

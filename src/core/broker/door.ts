@@ -1,4 +1,7 @@
-/** What comes to the door for a broker that closes for some packets: is it known to be such, or suspected? */
+/**
+ * Checks a packet before it is sent to a broker that closes the connection for some packets: is the packet known to be
+ * one of them, or suspected?
+ */
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import { contentKey, kindKey, publicationKey } from "../state/packet-key.ts";

@@ -1,7 +1,10 @@
 /**
- * Publications at QoS 2 on their way to the broker, as they are stored: before PUBLISH leaves, and before PUBREL does.
- * After a crash the first is sent again under its packet id, the second is released again, and the device's repetition
- * finds its exchange: exactly once. At QoS 1 the device repeats, and nothing is stored.
+ * Stored publications at QoS 2 on their way to the broker. The record is written before PUBLISH leaves, and again
+ * before PUBREL leaves.
+ *
+ * After a crash, a PUBLISH is sent again under its packet id, and a PUBREL is sent again. If the device repeats its
+ * message, the gateway finds the exchange by the record, so the message arrives exactly once. At QoS 1 nothing is
+ * stored, because the device repeats the message.
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";

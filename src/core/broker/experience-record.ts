@@ -1,7 +1,7 @@
 /**
- * What was learnt of packets for which a broker closes, as it is stored: a suspect with its first death and each one after,
- * a kind that was taken out. So a restart does not begin the search anew, and no device ends everybody's connection once per
- * run of the gateway.
+ * Stores what the gateway has learnt about packets for which a broker closes the connection: suspects with the ends of
+ * connections that are held against them, and kinds that were taken out. So after a restart the search continues, and a
+ * device cannot end the shared connection again in each run of the gateway.
  */
 import type { Context } from "../context.ts";
 import type { KindRecord, SuspectRecord } from "../record.ts";

@@ -1,6 +1,7 @@
 /**
- * On which connection a filter of clients that share one stands, where the broker may send a message once for each filter:
- * see state/shared-connection.ts. Whether it does is asked when filters first overlap, and until then such a filter waits.
+ * On which connection a filter is placed, if clients share a connection and the broker may send a message once for each
+ * matching filter (state/shared-connection.ts). The gateway asks the broker how it behaves when filters overlap for the
+ * first time. Until it has the answer, such a filter waits.
  */
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";

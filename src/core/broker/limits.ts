@@ -1,6 +1,6 @@
 /**
- * What a broker takes, as far as it has said in CONNACK, or the configuration says for one that cannot. What it does not
- * take it would answer by closing the connection, with all that is under way on it.
+ * The limits of a broker, from its CONNACK or from the configuration. A broker of MQTT 3.1.1 that does not accept a
+ * packet closes the connection, and interrupts all exchanges on it.
  */
 import { utf8Bytes } from "../octets.ts";
 import { metaBytes } from "../record.ts";

@@ -1,4 +1,4 @@
-/** Opening and closing connections to brokers: one of a client's own, one that clients share, the gateway's own. */
+/** Opens and closes connections to brokers: a client's own, shared ones, and the gateway's own. */
 import type { Context } from "../context.ts";
 import { Deadline } from "../deadlines.ts";
 import type { BrokerSession } from "../state/broker-session.ts";

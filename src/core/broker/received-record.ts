@@ -1,9 +1,10 @@
 /**
- * QoS 2 deliveries as they are stored, until the broker's PUBREL: after a crash a delivery that comes again is known by
- * its packet id, whether a device has it already or it waits here.
+ * Stored QoS 2 deliveries, until the broker's PUBREL. After a crash, a delivery that the broker repeats is recognized
+ * by its packet id, whether a device already has it or it waits here.
  *
- * A broker whose state is from an older day than ours (it lost power, or began a session that nobody told us of) gives an
- * id that is open for us to another message. That one is new: by its content, for DUP says too little about it.
+ * The state of a broker may be older than the gateway's: it lost power, or it began a session and its CONNACK was lost.
+ * Such a broker may use a packet id that is open here for another message. The content shows that this message is new,
+ * because DUP is not reliable for this.
  */
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";

@@ -1,7 +1,7 @@
 /**
- * Topic rights, asked where something leaves: a publication for the broker, a subscription for the broker, a message for the
- * client. Whichever way it came there (a will, QoS -1, an earlier run, the operator), it passes here; asking already when
- * it comes in only spares the way, and lets the device hear a refusal.
+ * Topic rights. They are checked where something leaves: a publication to the broker, a subscription to the broker, a
+ * message to the client. All of them pass here, also a will, QoS -1, messages from an earlier run, and messages of the
+ * operator. An additional check where a message arrives saves work and lets the device get a refusal.
  */
 import type { Way } from "../access.ts";
 import type { Context } from "../context.ts";

@@ -1,9 +1,9 @@
 /**
- * What a connection that came up (again) has to catch up with. [MQTT-3.1.1 4.4]
+ * What is sent after a connection was made (again), and in which order. [MQTT-3.1.1 4.4]
  *
- * Everything is sent again with the packet id it had, in the order it had, within the broker's window; the broker
- * tells repetition from news by the id. Where the broker forgot the session, exactly-once cannot be known any more:
- * what it may have had is counted as uncertain, never silently downgraded.
+ * Everything is sent again with its packet id, in the old order, within the broker's window. The broker recognizes a
+ * repetition by the packet id. If the broker has lost the session, exactly-once delivery cannot be guaranteed any more.
+ * Messages that it may have had are counted as uncertain; they are never silently sent at a lower QoS.
  */
 import { assertNever } from "../assert.ts";
 import type { Context } from "../context.ts";

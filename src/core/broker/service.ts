@@ -1,6 +1,6 @@
 /**
- * The gateway's own connection to each broker: for QoS -1, for status messages, and as the answer to "is the broker
- * there?", on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
+ * The gateway's own connection to each broker. It is used for QoS -1 and for status messages. It also shows whether the
+ * broker is there, on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
 import type { Context } from "../context.ts";
 import { willKey } from "../state/packet-key.ts";

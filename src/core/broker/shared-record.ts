@@ -1,4 +1,7 @@
-/** The record of a shared connection: that the session at the broker is ours. What it received at QoS 2 belongs to it. */
+/**
+ * The record of a shared connection. It says that the session at the broker is the gateway's own, and QoS 2 messages
+ * that this session has received belong to it.
+ */
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import type { Session } from "../state/session.ts";

@@ -1,10 +1,14 @@
 /**
  * Subscriptions of clients that share a connection.
  *
- * The broker has each filter once, at the highest QoS that is asked for; a client's own QoS is applied when a message is
- * fanned out. With MQTT 3.1.1 every filter has QoS 2: of overlapping ones a broker may choose any for its one copy
- * (mosquitto does), where clients of their own connections would each have got theirs. Every SUBSCRIBE of a client asks the broker again, so that it hears what the broker says and gets what is
- * retained; those that come while one is unanswered share the next. UNSUBSCRIBE goes out when the last one leaves.
+ * The broker has each filter once, at the highest QoS that a client has requested. The QoS of each client is applied
+ * when a message is distributed to the clients. With MQTT 3.1.1 every filter has QoS 2. The reason: if filters overlap,
+ * a broker may use any of them for its one copy (mosquitto does), and over a connection of its own each client would
+ * have got its own QoS.
+ *
+ * For each SUBSCRIBE of a client the gateway sends one to the broker, so that the client gets the broker's answer and
+ * the retained messages. Those that arrive while one is unanswered share the next one. UNSUBSCRIBE is sent when the
+ * last client leaves.
  */
 import type { Context } from "../context.ts";
 import { SmallMap } from "../small-map.ts";

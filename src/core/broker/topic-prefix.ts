@@ -1,4 +1,4 @@
-/** The gateway's topics may be under a prefix at the broker; devices do not see it. */
+/** Adds and removes the prefix that the gateway's topics may have at the broker. Devices do not see it. */
 
 const share = /^\$share\/[^/]+\//;
 

@@ -1,4 +1,4 @@
-/** A will as the broker would know it. */
+/** A will in the form in which the broker gets it. */
 import type { Rights } from "../access.ts";
 import type { Context } from "../context.ts";
 import { sameBytes } from "../octets.ts";

@@ -1,4 +1,4 @@
-/** A SUBSCRIBE or UNSUBSCRIBE that nobody wants any more is taken out of everything, also where it is suspected. */
+/** Removes a SUBSCRIBE or UNSUBSCRIBE that no client needs any more from everything, also if it is a suspect. */
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";

@@ -1,6 +1,6 @@
 /**
- * One version of MQTT-SN on the wire: octets to messages, messages to procedures, and answers to octets (speech.ts). The
- * procedures in ../session know none of them.
+ * One version of MQTT-SN: octets to messages, messages to procedures, and answers to octets (speech.ts). The procedures
+ * in ../session know no version.
  */
 import type { Context } from "../context.ts";
 import type { Speech } from "../speech.ts";

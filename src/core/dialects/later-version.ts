@@ -1,6 +1,7 @@
 /**
- * What a device of MQTT-SN 2.0 says first, as the draft has it: this gateway does not speak 2.0, and can only say in its log
- * why nothing answers. In 1.2 the octet 0x01 is SEARCHGW, which has three octets. [MQTT-SN 2.0 CSD01, CONNECT]
+ * Recognizes the first message of a device of MQTT-SN 2.0, according to the draft. This gateway does not speak 2.0. It
+ * can only write to its log why the device gets no answer. In 1.2 the octet 0x01 is SEARCHGW, which has three octets.
+ * [MQTT-SN 2.0 CSD01, CONNECT]
  */
 
 /**

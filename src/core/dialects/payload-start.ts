@@ -1,4 +1,4 @@
-/** Where what a device says ends and what it measured begins: for captures that leave contents out. */
+/** Where the payload of a message begins. Captures without payloads use it. */
 import { layoutByCode } from "../../wire/v12/layout.ts";
 
 /** Of what is no message of a known type so many octets are kept: enough to see what it might be. */

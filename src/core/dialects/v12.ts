@@ -1,6 +1,6 @@
 /**
- * MQTT-SN 1.2: which procedure a message belongs to, for a client we know, for one that is connecting, and for a
- * stranger. Reading order: `onMessage`, then the procedure's file in ../session. [MQTT-SN 1.2 §5.4]
+ * MQTT-SN 1.2: which procedure a message belongs to, for a known client, for a client that is connecting, and for an
+ * unknown sender. Read `onMessage` first, then the file of the procedure in ../session. [MQTT-SN 1.2 §5.4]
  */
 
 import { type Decoded, decode, encode, encodedLength } from "../../wire/v12/codec.ts";

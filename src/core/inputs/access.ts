@@ -1,4 +1,4 @@
-/** The rules of who gets in were changed: everybody who is there is asked once more. */
+/** The access rules were changed: all clients are checked once more. */
 import type { AccessPolicy } from "../access.ts";
 import type { Context } from "../context.ts";
 

@@ -1,4 +1,4 @@
-/** An acknowledgement of the broker finds the exchange it belongs to. Anything else is not for us. */
+/** Finds the exchange that an acknowledgement of the broker belongs to. Other acknowledgements are ignored. */
 import { forgetRetired, storeExperience } from "../broker/experience-record.ts";
 import { noteAnswered } from "../broker/retained.ts";
 import { sendWaiting } from "../broker/sending.ts";

@@ -1,4 +1,7 @@
-/** A connection came up and the broker does not know the session: what it had is made anew. [MQTT-3.1.1 4.4] */
+/**
+ * A connection was made, and the broker does not know the session: subscriptions and exchanges begin again. [MQTT-3.1.1
+ * 4.4]
+ */
 
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { forgetRetired } from "../broker/experience-record.ts";

@@ -1,4 +1,4 @@
-/** A connection that stood is over: who is blamed for it, what is taken out, and how soon it is tried again. */
+/** An accepted connection has ended: which packet is blamed, what is taken out, and when the next attempt is made. */
 import { storeExperience } from "../broker/experience-record.ts";
 import { awaitCustody } from "../broker/links.ts";
 import { sessionsOf } from "../broker/shared-subscriptions.ts";

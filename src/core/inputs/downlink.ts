@@ -1,4 +1,4 @@
-/** What the operator does with the messages for one client: gives up those that wait, or sends one of his own. */
+/** What the operator does with messages for one client: gives waiting messages up, or sends a message. */
 import type { Context } from "../context.ts";
 import { handOver } from "../session/deliver.ts";
 import { giveUp } from "../session/drop.ts";

@@ -1,11 +1,11 @@
 /**
- * An MQTT session that an earlier run of the gateway had, and this one has not: clients go by another connection now, for
- * the configuration has changed. Left alone, the broker would keep it and whatever comes for it, and give all of that to who
- * takes it up in a later run, a second time.
+ * Leaves an MQTT session that an earlier run of the gateway used and this run does not use, because the configuration
+ * has changed and its clients now use another connection. If the gateway did nothing, the broker would keep the session
+ * and its messages. A later run that uses the session again would then get these messages a second time.
  *
- * So it is left in order. Its connection is made once more, as a shared connection whose members are the clients that went by it. Its
- * subscriptions are ended; only then are they made anew elsewhere at this broker, so that nothing comes twice. What waits
- * there is taken and handed over. When nothing has come for a while the session is ended.
+ * The gateway makes the old connection once more, as a shared connection whose members are the clients that used it. It
+ * ends the subscriptions there. Only then does it subscribe elsewhere at this broker, so no message is delivered twice.
+ * The messages that wait in the old session are delivered. When nothing has arrived for a while, the session is ended.
  */
 import { closeLink, openLink, openServiceLink, openShared } from "../broker/links.ts";
 import { forgetReceived } from "../broker/received-record.ts";

@@ -1,9 +1,10 @@
 /**
- * One MQTT connection per client: who the client is at the broker, its session and its acknowledgements stay its own.
+ * One MQTT connection for each client. The client has its own client id, session and acknowledgements at the broker.
  * [MQTT-SN 1.2 §4.1]
  *
- * Here: opening, losing and regaining that connection. A connection that comes back takes up where the last one ended,
- * if the broker remembers the session; if it forgot, subscriptions are made again and what is undecided is sent again.
+ * This file opens this connection and handles its loss and its return. If the broker still has the session, a new
+ * connection continues where the last one ended. If the broker has lost it, the gateway subscribes again and sends
+ * undecided messages again.
  */
 
 import { reopen } from "../broker/links.ts";

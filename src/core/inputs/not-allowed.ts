@@ -1,6 +1,7 @@
 /**
- * What a turn could not send to a broker because its client has no right to: it is over here as if the broker had refused it.
- * The device hears "not supported" where it waits for an answer; what it was answered for becomes a dead letter.
+ * Something could not be sent to a broker in this turn, because its client does not have the right. It ends here as if
+ * the broker had refused it. If the device waits for an answer, it gets "not supported". If the device already has its
+ * acknowledgement, the message becomes a dead letter.
  */
 import { sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";

@@ -1,4 +1,4 @@
-/** The operator's way out: what a client sent and the broker does not have is given up, and its device is told. */
+/** The operator gives up what a client has sent and the broker does not have yet. The device gets an answer. */
 import { matches } from "../../wire/topic.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";

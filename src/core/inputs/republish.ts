@@ -1,4 +1,4 @@
-/** The operator wants dead letters sent again, where they were going. */
+/** The operator sends dead letters again, to where they were going. */
 import { purge } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { LetterRecord } from "../record.ts";

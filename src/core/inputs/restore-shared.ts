@@ -1,4 +1,4 @@
-/** A shared connection of an earlier run: the session at the broker is ours. */
+/** Restores a shared connection of an earlier run: the session at the broker is the gateway's own. */
 import { restoreExperience } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { lanesMax } from "../own-ids.ts";

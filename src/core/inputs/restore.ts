@@ -1,8 +1,9 @@
 /**
- * A session of an earlier run of the gateway, taken up again.
+ * Restores a session of an earlier run of the gateway.
  *
- * Its time starts anew: downtime never counts against a device, so each gets one full period with grace. An active
- * client keeps its address, its topic ids and what is in flight; the broker's session is taken up with its packet ids.
+ * Each client gets its full keep-alive or sleep period again, with the tolerance, because the time while the gateway
+ * was down must not count against it. An active client keeps its address, its topic ids and the messages in flight. The
+ * session at the broker continues with its packet ids.
  */
 
 import { holderOfId } from "../broker/client-ids.ts";

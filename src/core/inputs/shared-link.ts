@@ -1,10 +1,11 @@
 /**
- * The connection of a shared connection: opened at the start, and what its coming and going means for those who share it.
+ * The link of a shared connection. This file opens it at the start, and handles its loss and its return for the clients
+ * that share it.
  *
- * A session that the broker keeps from somebody else, or from a run whose store is gone, is ended before ours begins:
- * nobody would know what it subscribed to. Ours outlives every connection and, with a store, the gateway.
- * While the broker is away nobody is told goodbye: clients stay connected, and what they ask for is stored or refused,
- * as their policy says.
+ * If the session at the broker belongs to somebody else, or to a run whose store is gone, the gateway ends it first,
+ * because its subscriptions are unknown. The gateway's own session outlives every connection and, with a store, the
+ * gateway. While the broker is away, no client gets DISCONNECT: clients stay connected, and their requests are stored
+ * or refused, as their policy says.
  */
 
 import { askForCopies } from "../broker/lanes.ts";

@@ -1,6 +1,7 @@
 /**
- * The gateway ends in order. Where sessions survive, nobody is told: the next run goes on with them. Otherwise active
- * clients are told, so that they look for a gateway at once; sleepers are not spoken to. Wills are kept from being published, or let out, as configured. [interpretation 22]
+ * The gateway is stopped. If sessions survive, no client is told, because the next run continues them. If not, active
+ * clients get DISCONNECT, so that they look for a gateway at once. Nothing is sent to sleeping clients. Wills are
+ * withheld or published, as configured. [interpretation 22]
  */
 import { closeLink, detach } from "../broker/links.ts";
 import { sendLast } from "../broker/sending.ts";

@@ -1,7 +1,8 @@
 /**
- * The process stood still: a container was frozen, a virtual machine moved, the machine swapped. What clients and the store
- * said meanwhile may wait to be read, or may be lost, for a socket holds so much and no more. So, as after a restart, that
- * silence counts against nobody: each client has its full time from now on, and what was unanswered is asked once more.
+ * The process did not run for a while: a container was frozen, a virtual machine was moved, or the machine swapped.
+ * Messages of clients and answers of the store may wait to be read, or may be lost, because the buffer of a socket is
+ * limited. So, as after a restart, this silence counts against no client: each gets its full time from now on, and
+ * unanswered requests are repeated once.
  */
 import type { Context } from "../context.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The store does not take what it is given (full, read-only, failing), or takes too long over it: what needs it is
- * refused with congestion, the rest goes on, and it is tried again until it does.
+ * The store refuses commits (it is full, read-only or fails), or it takes too long. Requests that need the store are
+ * refused with congestion, everything else continues, and the gateway tries again until the store works.
  */
 import type { Context } from "../context.ts";
 import { drainSoon } from "../session/backlog.ts";

@@ -1,6 +1,7 @@
 /**
- * A packet that is proved to end connections is taken out. Its device hears so where it waits for an answer; what it was
- * answered for becomes a dead letter, and what may be at the broker for all that is counted as uncertain.
+ * Takes out a packet that was proved to end connections. If its device waits for an answer, it gets a refusal. If its
+ * device already has an acknowledgement, the packet becomes a dead letter. If the broker may have the packet all the
+ * same, it is counted as uncertain.
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";

@@ -1,12 +1,16 @@
 /**
- * A will in CONNECT for which the broker closes the connection: MQTT 3.1.1 has no code for that, and MQTT 5 may not give one.
+ * A will in CONNECT for which the broker closes the connection. MQTT 3.1.1 has no code for this refusal, and a broker
+ * of MQTT 5 may not send one.
  *
- * Nothing else is outside then, so the search for suspects does not see it. The proof is like its proof, though: three
- * connections with the will ended before CONNACK, and between them one without it was accepted. After two such ends the
- * connection is made once without the will (the *probe*); should it be accepted, it is made anew with it. Then a device that
- * waits for its CONNACK hears "not supported"; one that is running is connected without its will, which the gateway keeps and
- * publishes itself. The same for the gateway's own status message. As with other packets, what was learnt holds for an hour, then
- * twice as long, over a restart too.
+ * At that moment no other packet is unanswered, so the search for suspects does not see it. The proof is similar: three
+ * connections with the will ended before CONNACK, and between them a connection without the will was accepted. After
+ * two such ends the gateway connects once without the will (the *probe*). If this is accepted, it connects again with
+ * the will.
+ *
+ * After the proof, a device that waits for its CONNACK gets "not supported". For a device that is already connected,
+ * the gateway connects without the will, keeps the will and publishes it itself. It does the same with the will of its
+ * own status message. As with other packets, the result is valid for an hour, then for twice as long, also after a
+ * restart.
  */
 import { storeExperience } from "../broker/experience-record.ts";
 import { reopen } from "../broker/links.ts";

@@ -1,4 +1,7 @@
-/** Into the outbox, if there is room; what found none is let in when there is. */
+/**
+ * Puts a message into the outbox if there is room. A message for which there was no room is admitted when there is room
+ * again.
+ */
 import { acknowledge } from "../broker/received-record.ts";
 import { mayHave } from "../broker/rights.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";

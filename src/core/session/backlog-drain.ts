@@ -1,9 +1,10 @@
 /**
- * From the backlog to the broker: in order per client, a window at a time, at a limited rate for all clients together,
- * beside what is live.
+ * Sends the backlog to the broker: in order for each client, at most a window at a time, and at a limited rate for all
+ * clients together. New publications are sent meanwhile.
  *
  * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
- * that of its exchange, which holds the packet id, before PUBLISH leaves: after a crash it is known by that.
+ * the record of its exchange, which contains the packet id, before PUBLISH leaves: after a crash the message is
+ * recognized by this packet id.
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";

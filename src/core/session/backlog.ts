@@ -1,4 +1,7 @@
-/** What waits for the broker on one client's behalf: put behind, counted, made room for. Sent by backlog-drain.ts. */
+/**
+ * The messages of one client that wait for the broker: they are added and counted, and others are dropped to make room.
+ * backlog-drain.ts sends them.
+ */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";

@@ -1,6 +1,7 @@
 /**
- * The limits of a client's buffer: what is dropped for one more message, and what does not come in. The first rule of
- * `buffer.rules` that fits client and topic decides. What the client may have seen is never dropped.
+ * The limits of a client's buffer: what is dropped to make room for a new message, and which messages are not admitted.
+ * The first rule of `buffer.rules` that matches client and topic is used. A message that the client may have seen is
+ * never dropped.
  */
 import type { Context } from "../context.ts";
 import type { Tally } from "../counters.ts";

@@ -1,6 +1,6 @@
 /**
- * What a client answers to what it was sent: PUBACK, PUBREC, PUBCOMP and REGACK, with their refusals. publish-down.ts sends.
- * [MQTT-SN 1.2 §6.10]
+ * The answers of a client to messages that it was sent: PUBACK, PUBREC, PUBCOMP and REGACK, with their refusals.
+ * publish-down.ts sends the messages. [MQTT-SN 1.2 §6.10]
  */
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";

@@ -1,8 +1,8 @@
 /**
  * Supervision of silence: keep alive, sleep, and the expiry of sessions without a client.
  *
- * A datagram only notes `lastHeard`; when the deadline comes up it looks again and moves on, so a busy client costs
- * one look per period. [MQTT-SN 1.2 §6.11, §6.14, §7.2]
+ * A datagram only sets `lastHeard`. When the deadline is due, it is compared with `lastHeard` and set again. So a
+ * client that sends often costs one comparison per period. [MQTT-SN 1.2 §6.11, §6.14, §7.2]
  */
 import { publishClientStatus } from "../broker/service.ts";
 import type { Context } from "../context.ts";

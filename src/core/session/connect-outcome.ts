@@ -1,7 +1,8 @@
 /**
- * What comes of a CONNECT: accepted, refused, or given up. [MQTT-SN 1.2 §6.2; interpretation 1, 4]
+ * The outcome of a CONNECT: accepted, refused, or given up. [MQTT-SN 1.2 §6.2; interpretation 1, 4]
  *
- * The CONNACK says what the broker said. Where the client's policy is to store, it goes on without the broker.
+ * The CONNACK says what the broker has answered. If the client's policy is to store, the client is accepted without the
+ * broker.
  */
 import { awaitCustody, detach } from "../broker/links.ts";
 import type { Context } from "../context.ts";

@@ -1,8 +1,9 @@
 /**
  * CONNECT: from the first datagram to CONNACK. [MQTT-SN 1.2 §6.2, §6.3; interpretation 1, 4, 5]
  *
- * The client id is the key and a CONNECT always wins. It makes a `PendingConnect`, which exists through the will dialogue; only
- * then is the session touched. A repeated CONNECT gets the last answer again. The CONNACK says what the broker said.
+ * The client id is the key, and a CONNECT always wins. It makes a `PendingConnect`, which lasts during the will
+ * dialogue. Only after the dialogue is the session changed. A repeated CONNECT gets the last answer again. The CONNACK
+ * says what the broker has answered.
  */
 
 import { isTakenByBrokers, isTopicName, utf8Length } from "../../wire/topic.ts";

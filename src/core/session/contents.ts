@@ -1,4 +1,4 @@
-/** Payloads by declaration: asked when a publication is accepted, and never again for it. See payloads.ts. */
+/** Payloads by declaration. The declaration is used once for each publication, when it is accepted. See payloads.ts. */
 import { storeExchange } from "../broker/exchange-record.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { toBroker } from "../broker/topic-prefix.ts";

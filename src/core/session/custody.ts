@@ -1,10 +1,11 @@
 /**
  * Custody: at which moment the broker, the gateway or the client is responsible for a message.
  *
- * A QoS 1 or 2 message is the broker's until it is acknowledged there. While the client is active we acknowledge when
- * the client has; once it sleeps, we take custody of what fits into the buffer (stored first, if configured) and
- * acknowledge that. What does not fit stays unacknowledged: the broker keeps it, and its window holds back the rest,
- * so nothing that was acknowledged is ever dropped for want of room, unless a rule of the operator says so (buffer-limits.ts).
+ * The broker is responsible for a QoS 1 or 2 message until the gateway acknowledges it. While the client is active, the
+ * gateway acknowledges when the client has acknowledged. When the client sleeps, the gateway takes custody of the
+ * messages that fit into the buffer (they are stored first, if so configured) and acknowledges them. Messages that do
+ * not fit are not acknowledged: the broker keeps them, and its window holds back the rest. Therefore no acknowledged
+ * message is dropped because a buffer is full, unless a rule of the operator demands it (buffer-limits.ts).
  */
 import { acknowledge, storeReceived } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";

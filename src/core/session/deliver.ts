@@ -1,4 +1,4 @@
-/** A publication came from the broker for a client: into the outbox, or it waits at the broker. See custody.ts. */
+/** A publication from the broker for a client: it goes into the outbox, or it waits at the broker. See custody.ts. */
 import { matches } from "../../wire/topic.ts";
 import { acknowledge, contentHash, forgetReceived, isSameMessage, samePublication } from "../broker/received-record.ts";
 import { fromBroker } from "../broker/topic-prefix.ts";

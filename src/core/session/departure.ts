@@ -1,5 +1,5 @@
 /**
- * Changes of a client's state that several procedures share: a change of state, being lost, the end of a session.
+ * Changes of a client's state that several procedures share: a transition, the loss of a client, the end of a session.
  * [MQTT-SN 1.2 §6.14]
  */
 

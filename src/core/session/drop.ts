@@ -1,4 +1,7 @@
-/** A message leaves the outbox: its client has it, or does not get it; then it is counted and kept as a dead letter. */
+/**
+ * A message leaves the outbox: its client has acknowledged it, or the message is dropped. A dropped message is counted
+ * and kept as a dead letter.
+ */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";

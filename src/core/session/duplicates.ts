@@ -1,4 +1,6 @@
-/** Publications of a client that it may repeat: told apart from new ones by MsgId, and by content where an id may mean another message. */
+/**
+ * Recognizes publications that a client repeats: by MsgId, and by content if the MsgId may belong to another message.
+ */
 import { storeExchange } from "../broker/exchange-record.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";

@@ -1,4 +1,4 @@
-/** The end of a session: nothing is left of it here. */
+/** The end of a session: everything that belongs to it is removed. */
 
 import { forgetExperience } from "../broker/experience-record.ts";
 import { acknowledge } from "../broker/received-record.ts";

@@ -1,6 +1,6 @@
 /**
- * Messages that have waited too long: by the time to live of their rule, or MQTT 5 message expiry. One that the client may
- * have seen is past dropping.
+ * Messages that have waited too long: longer than the time to live of their rule, or than the MQTT 5 message expiry. A
+ * message that the client may have seen does not expire.
  */
 import type { Context } from "../context.ts";
 import { isFree, type OutboxEntry } from "../state/outbox-entry.ts";

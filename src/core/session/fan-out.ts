@@ -1,9 +1,10 @@
 /**
- * From a shared connection to the clients: who gets a delivery, at which QoS, and when the broker may forget it.
+ * From a shared connection to the clients: which clients get a delivery, at which QoS, and when it is acknowledged at
+ * the broker.
  *
- * The gateway takes custody for every recipient at once (on disk, if there is one) and acknowledges the broker after that
- * commit: a slow or sleeping client delays no other client. Who has no room loses the message alone: it is dropped,
- * counted and kept as a dead letter. The payload is never copied; a publication is made once per QoS.
+ * The gateway takes custody for all recipients at once (on disk, if there is a store) and acknowledges the broker after
+ * that commit. So a slow or sleeping client delays no other client. If a client has no room, only its copy is dropped,
+ * counted and kept as a dead letter. The payload is never copied; there is one publication object for each QoS.
  */
 
 import { contentHash, isSameMessage, storeReceived } from "../broker/received-record.ts";

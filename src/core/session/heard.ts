@@ -1,4 +1,7 @@
-/** What every message of a client means, whatever it says: the client is there. For dialects, before the procedure. */
+/**
+ * What every message of a client shows, independent of its type: the client is there. A dialect calls this before the
+ * procedure.
+ */
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import { disconnectClient, sendDisconnect } from "./departure.ts";

@@ -1,6 +1,6 @@
 /**
- * A client that is gone while the gateway still owes the broker what it accepted from it: the session waits, with its
- * connection, until all of it is there. Then it ends as it would have ended at once.
+ * A client has disconnected, and some of its publications are not at the broker yet. The session waits, with its
+ * connection, until the broker has all of them. Then it ends in the way in which it would have ended at once.
  */
 import { closeLink, detach, openLink } from "../broker/links.ts";
 import type { Context } from "../context.ts";

@@ -1,7 +1,7 @@
 /**
- * Limits of one device: what it asks beyond is answered with congestion, as the standard has it for a gateway that is full;
- * one that takes no notice is not answered at all for a while. Either costs less than serving it, so a device that has run
- * wild takes nothing from the others.
+ * Limits of one device. Requests beyond them are answered with congestion, as the standard says for a gateway that is
+ * full. A device that ignores this gets no answer for a while. Both cost less than a service, so a faulty device does
+ * not slow down the others.
  */
 import type { Context } from "../context.ts";
 import { Allowance } from "../state/allowance.ts";

@@ -1,4 +1,4 @@
-/** A session that was not there before. */
+/** Creates a session for a client id that has none. */
 import type { Context } from "../context.ts";
 import type { Speech } from "../speech.ts";
 import { Account } from "../state/account.ts";

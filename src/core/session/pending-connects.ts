@@ -1,6 +1,6 @@
 /**
- * CONNECTs under way: where a set-up is noted, and where it is forgotten. What happens between is in connect.ts and
- * connect-outcome.ts.
+ * CONNECTs that are not finished: where a `PendingConnect` is recorded, and where it is removed. connect.ts and
+ * connect-outcome.ts have the steps between.
  */
 import type { Context } from "../context.ts";
 import type { PendingConnect } from "../state/pending-connect.ts";

@@ -1,7 +1,8 @@
 /**
- * An address can be forged, and what a CONNECT and a SUBSCRIBE of a few octets bring about may be large: somebody else would
- * get it. So a client outside the own site gets no more than a few octets for each that was heard from it, until it answers
- * a MsgId of ours, which only who hears us can. What does not fit waits; each message of the client makes room for more.
+ * An address can be forged, and a CONNECT and a SUBSCRIBE of a few octets can cause large messages to this address,
+ * which belongs to somebody else. So a client outside the own site gets only a few octets for each octet that it has
+ * sent, until it answers a MsgId of the gateway. Only a client that receives at its address can do that. Messages
+ * beyond the limit wait; each message of the client allows more.
  */
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";

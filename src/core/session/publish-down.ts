@@ -1,10 +1,10 @@
 /**
  * From the broker to the client. [MQTT-SN 1.2 §6.10]
  *
- * `deliver` puts a publication into the outbox, the client's acknowledgements take the head off, and at the end of each turn
- * `sendNext` moves on the outboxes that the turn touched, as far as the client's state and the one thing in flight allow. The
- * broker is acknowledged when the client has acknowledged (client-answers.ts), or when we take custody: the client sleeps and
- * the message is buffered (and stored). See custody.ts.
+ * `deliver` puts a publication into the outbox, and the client's acknowledgement removes the head. At the end of each
+ * turn, `sendNext` looks at the outboxes that the turn touched, and sends what the client's state and the limit of one
+ * message in flight allow. The gateway acknowledges at the broker when the client has acknowledged (client-answers.ts),
+ * or when it takes custody because the client sleeps and the message is buffered (and stored). See custody.ts.
  */
 import { mayHave } from "../broker/rights.ts";
 import { type Context, maxMessageBytes } from "../context.ts";

@@ -1,8 +1,9 @@
 /**
  * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8]
  *
- * The client is acknowledged only when the broker has acknowledged. A repetition finds its exchange by MsgId and is
- * published once, whatever DUP says; at QoS 2 each of the client's steps waits for the broker's.
+ * The gateway acknowledges to the client only when the broker has acknowledged. The exchange of a repetition is found
+ * by its MsgId, so the message is published once, whatever DUP says. At QoS 2 each answer to the client waits for the
+ * broker's answer.
  */
 import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import { verdictOn } from "../broker/door.ts";

@@ -1,8 +1,9 @@
 /**
- * A message that waits for a client, made, stored and taken up again.
+ * A message that waits for a client: how it is made, stored and restored.
  *
- * Its age within one run of the gateway goes by the monotonic clock. Over a restart the time between counts only where
- * the wall clock could be trusted at both ends; till then age stands still (expiry.ts catches up when the clock is set).
+ * Within one run of the gateway its age follows the monotonic clock. Over a restart, the time between the runs counts
+ * only if the wall clock was trusted before and after it. Otherwise the age does not change until the clock is set
+ * (expiry.ts then corrects it).
  */
 import type { Context } from "../context.ts";
 import type { QueuedRecord } from "../record.ts";

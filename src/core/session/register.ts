@@ -1,4 +1,4 @@
-/** The client registers a topic name and gets an id for it. Nothing goes to the broker. [MQTT-SN 1.2 §6.5] */
+/** The client registers a topic name and gets an id for it. Nothing is sent to the broker. [MQTT-SN 1.2 §6.5] */
 import { isTopicName } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import { regAck } from "../messages.ts";

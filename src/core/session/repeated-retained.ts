@@ -1,9 +1,11 @@
 /**
- * A retained message that the client has, and did not ask for again: it came because the gateway subscribed again, as it does
- * once after each start. Over MQTT 5 such a SUBSCRIBE says that it wants none; a broker of MQTT 3.1.1 sends them all.
+ * A retained message that the client already has and did not request again. The broker sent it because the gateway
+ * subscribed again, as it does once after each start. Over MQTT 5 such a SUBSCRIBE asks for no retained messages; a
+ * broker of MQTT 3.1.1 sends all of them.
  *
- * What differs from what the client was sent last goes to it: it changed meanwhile. So does what the broker marks as sent
- * before (DUP): it was on its way when the connection ended.
+ * A message that differs from the last one that was sent to the client is delivered, because it has changed meanwhile.
+ * A message that the broker marks as sent before (DUP) is delivered too, because it was on its way when the connection
+ * ended.
  */
 import { matches } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";

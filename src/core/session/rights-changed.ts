@@ -1,6 +1,6 @@
 /**
- * Rights were changed, now or while the gateway was down: what a client has of topics that are no longer its own ends. What
- * is on its way is asked about where it leaves, and needs no look here.
+ * Topic rights were changed, now or while the gateway was down: subscriptions and wills of a client on topics that it
+ * may not use any more end. Messages on their way need no check here, because rights are checked where they leave.
  */
 import { reopen } from "../broker/links.ts";
 import { brokerWill, sameWill, sayIfNotAllowed } from "../broker/will.ts";

@@ -1,4 +1,7 @@
-/** Names that would end a connection to the broker are refused here, for good: "congestion" would make a device ask for ever. */
+/**
+ * Refuses names for which a broker would close the connection, with a final answer: after "congestion" a device would
+ * try for ever.
+ */
 import { isSafeToShare, isTakenByBrokers } from "../../wire/topic.ts";
 
 /** `isShared`: over a connection that clients share. */

@@ -1,4 +1,4 @@
-/** A session as it is stored, and back. */
+/** Converts a session to its stored record, and back. */
 import type { Context } from "../context.ts";
 import type { SessionRecord } from "../record.ts";
 import { assumedDialect } from "../speech.ts";

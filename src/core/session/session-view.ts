@@ -1,4 +1,4 @@
-/** What people and metrics see of a client: its session, and what is under way to the broker for it. */
+/** The view of a client for people and metrics: its session, and its exchanges with the broker. */
 import type { Session } from "../state/session.ts";
 import type { ClientState, Instant, PeerId, QoS } from "../types.ts";
 

@@ -1,9 +1,10 @@
 /**
- * A client that was let in once, and is not any more: the rules were changed, now or while the gateway was down.
+ * A client that was admitted once and is not admitted any more, because the rules were changed, now or while the
+ * gateway was down.
  *
- * It is as if it had said goodbye: its connection to the broker closes, its will is not published, and a session that is
- * to stay is kept for as long as any other without its client, should it be let in again. What was accepted from it
- * before still goes to the broker.
+ * The gateway treats it as if it had sent DISCONNECT: its connection to the broker closes, and its will is not
+ * published. A persistent session is kept as long as any other session without its client, so that the client can be
+ * admitted again. Messages that were accepted from it before still go to the broker.
  */
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";

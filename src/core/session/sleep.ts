@@ -1,9 +1,9 @@
 /**
  * Sleeping clients. [MQTT-SN 1.2 §6.14]
  *
- * Asleep, nothing is sent but answers. PINGREQ with the client id wakes: what waits is handed over, one thing at a
- * time, and PINGRESP follows the last acknowledgement. The client id finds the session, so the client may come from
- * any address.
+ * While a client is asleep, the gateway sends it only answers. A PINGREQ with the client id wakes it: the gateway
+ * delivers the waiting messages, one at a time, and sends PINGRESP after the last acknowledgement. The session is found
+ * by the client id, so the client may have any address.
  */
 import type { Text } from "../../wire/fields.ts";
 import type { Context } from "../context.ts";

@@ -1,9 +1,10 @@
 /**
- * Publications accepted without the broker. [store and forward]
+ * Publications that are accepted without the broker. [store and forward]
  *
- * While the broker is away, and until what waits from then is sent, QoS 1 and 2 go onto disk and the client is answered
- * after the commit: its leg ends here, the broker's goes on without it (backlog-drain.ts). A QoS 2 MsgId is remembered
- * until the client's PUBREL, so that a repetition is answered and not taken twice.
+ * While the broker is away, and until the backlog is sent, QoS 1 and 2 publications are written to disk, and the client
+ * is answered after the commit. The exchange with the client ends here; the exchange with the broker follows later
+ * (backlog-drain.ts). A QoS 2 MsgId is remembered until the client's PUBREL, so a repetition is answered and not
+ * accepted twice.
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";

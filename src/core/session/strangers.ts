@@ -1,4 +1,4 @@
-/** Who has no session: no state is made, and little is answered. [interpretation 2] */
+/** Unknown senders: the gateway keeps no state for them and gives few answers. [interpretation 2] */
 import type { Context } from "../context.ts";
 import { disconnect } from "../messages.ts";
 import type { Speech } from "../speech.ts";

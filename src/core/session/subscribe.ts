@@ -1,6 +1,4 @@
-/**
- * SUBSCRIBE and UNSUBSCRIBE, answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11]
- */
+/** SUBSCRIBE and UNSUBSCRIBE. They are answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11] */
 
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import { storeExperience } from "../broker/experience-record.ts";

@@ -1,4 +1,4 @@
-/** A subscription ends without its client having asked. */
+/** A subscription ends although its client did not ask for it. */
 import { reasonOf, sendOrWait } from "../broker/sending.ts";
 import { leaveFilter } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";

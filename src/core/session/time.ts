@@ -1,6 +1,7 @@
 /**
- * The time, for a device without a clock: it publishes at `topics.timeId`, with any payload or none, and is told the seconds
- * since 1970 in four octets at the same id, most significant first. Nothing of it goes to the broker.
+ * The time, for a device without a clock. The device publishes at `topics.timeId`, with any payload or none. The answer
+ * is a message at the same id with the seconds since 1970 in four octets, most significant first. Nothing is sent to
+ * the broker.
  */
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";

@@ -1,5 +1,6 @@
 /**
- * Under which id a topic goes to a client: as the client named it, or knows it. [MQTT-SN 1.2 §6.10, §5.4.16]
+ * Under which topic id a message is sent to a client: the one that the client used in its SUBSCRIBE, or one that it
+ * knows. [MQTT-SN 1.2 §6.10, §5.4.16]
  */
 import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";

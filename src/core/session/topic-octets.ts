@@ -1,6 +1,7 @@
 /**
- * What the gateway keeps of a client in words: names that have topic ids, filters, the will. Their number alone is no limit:
- * a name may have 65,535 octets, and all of it is held in memory and on disk for as long as the session exists.
+ * Limits the octets of names that the gateway keeps for a client: topic names with ids, filters, the will. A limit on
+ * their number is not enough, because a name may have 65,535 octets, and all of them are in memory and on disk as long
+ * as the session exists.
  */
 import { utf8Length } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";

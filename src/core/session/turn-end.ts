@@ -1,9 +1,10 @@
 /**
- * What is left to do when everything that an input says is done: the outboxes that the turn touched are moved on.
+ * The last step of a turn: the outboxes of the sessions that the turn touched are looked at, and what can be sent is
+ * sent.
  *
- * An input touches the session that it is about, and a procedure every other session that gets a message or a reason to go
- * on. So no procedure has to know what it may have unblocked, and none is forgotten. What a client is answered leaves before
- * what it is sent.
+ * An input touches the session that it is about. A procedure touches every other session that gets a message or can
+ * continue. So no procedure has to know which clients can continue because of it, and no client is forgotten. Answers
+ * to a client leave before new messages to it.
  */
 import type { Context } from "../context.ts";
 import { sendNext } from "./publish-down.ts";

@@ -1,20 +1,25 @@
 /**
- * What a client does not answer though it is there: a message larger than its buffer, a REGISTER that it has no code for.
+ * A message that a client does not answer although the client is there: it is larger than the client's buffer, or the
+ * client cannot process a REGISTER.
  *
- * Nobody says that a device cannot take a message: it is silent, as it is when a datagram is lost. So one round (the first
- * copy and `retry.limit` more) proves nothing, and costs nobody anything: who was heard since the first copy is not lost,
- * the message stands aside and others go. Who said nothing at all is sent one other message first, if one waits: many devices
- * only listen for longer than a round takes. It is tried again after 1, 2, 4 ... rounds, with a sleeper in a later wake-up,
- * when nothing else waits; if fresh ones fill the wake-ups, it takes the last place of one, or after some of them the first
- * (`Outbox.next`). It is given up after three rounds, or five wake-ups, *between which something else that was sent
- * to this client was answered*: then the way was open and the client there, and still. A good message goes this way only
- * if all its copies were lost: at 30 % loss each way and `retry.limit` 5 five times in a million. A wake-up may end a round
- * early, so as many copies as three rounds have is asked for as well; once they have been sent, a round is a single copy.
+ * A device does not say that it cannot process a message: it is silent, as it is when a datagram is lost. So one round
+ * (the first copy and `retry.limit` more) proves nothing. A client that was heard since the first copy is not lost; the
+ * message stands aside, and other messages are sent. A client that was not heard at all is first sent one other
+ * message, if one waits, because many devices only listen for longer than a round takes.
  *
- * Of a REGISTER the name stands aside, with all that waits under it. Where a SUBACK, or the REGACK to the client's own
- * REGISTER, has told the id before, the client may well know it, and know no REGISTER from a gateway (RIOT's two): then
- * the id is used all the same. What it means is beyond doubt, and a client that does not know it says so. [interpretation 40]
- * One round is enough for that, once: each further connection begins with a single copy, until a REGISTER is answered.
+ * The message is tried again after 1, 2, 4 ... rounds. For a sleeping client it is tried in a later wake-up, when no
+ * other message waits; if new messages fill every wake-up, it takes the last place of one, and after some of them the
+ * first (`Outbox.next`). The message is given up after three rounds, or five wake-ups, *between which something else
+ * that was sent to this client was answered*: this shows that the client was reachable. A good message is given up only
+ * if all its copies were lost: with a loss of 30 % in each direction and `retry.limit` 5, in five cases of a million. A
+ * wake-up may end a round early, so as many copies as three rounds have must have been sent too. After that, a round is
+ * a single copy.
+ *
+ * With an unanswered REGISTER, the topic name stands aside, with all messages of this name. If a SUBACK, or the REGACK
+ * to the client's own REGISTER, has told the id before, the client may know the id but no REGISTER from a gateway (the
+ * two clients of RIOT). Then the id is used without the REGISTER. Its meaning is certain, and a client that does not
+ * know it says so. [interpretation 40] One round is enough for this, once: each further connection begins with a single
+ * copy, until a REGISTER is answered.
  */
 import type { Context } from "../context.ts";
 import { newUnanswered, type OutboxEntry, type Unanswered } from "../state/outbox-entry.ts";

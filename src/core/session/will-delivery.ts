@@ -1,10 +1,10 @@
 /**
- * How a lost client's will gets out, once.
+ * How the will of a lost client is published, once.
  *
- * Where the broker holds it, unchanged, and publishes at once (MQTT 3.1.1), the connection is closed without
- * DISCONNECT. In every other case (the will was updated, it is held here, or MQTT 5 would wait out the Will Delay) the
- * gateway publishes it over the client's own connection, waits until the broker has it, and then disconnects in
- * order, so that the broker drops what it held. [MQTT-SN 1.2 §6.4]
+ * If the broker holds the will, unchanged, and publishes it at once (MQTT 3.1.1), the gateway closes the connection
+ * without DISCONNECT. In all other cases (the will was updated, the gateway holds it, or a broker of MQTT 5 would wait
+ * for the Will Delay) the gateway publishes the will over the client's own connection and waits until the broker has
+ * it. Then it sends DISCONNECT, so that the broker drops the will that it held. [MQTT-SN 1.2 §6.4]
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { verdictOn } from "../broker/door.ts";

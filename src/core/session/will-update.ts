@@ -1,6 +1,6 @@
 /**
- * WILLTOPICUPD and WILLMSGUPD: the stored will changes at once; the broker's copy cannot, see will-delivery.ts for
- * how the old one is kept from being published. [MQTT-SN 1.2 §6.4]
+ * WILLTOPICUPD and WILLMSGUPD. The stored will changes at once. The broker's copy cannot change; will-delivery.ts says
+ * how the gateway prevents its publication. [MQTT-SN 1.2 §6.4]
  */
 import { isTopicName } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";

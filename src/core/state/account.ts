@@ -1,6 +1,6 @@
 /**
- * What the gateway owes the broker on behalf of one client: accepted from it, and not at the broker yet. It belongs to
- * the client and not to an MQTT session: several clients may share one of those.
+ * Publications of one client that the gateway has accepted for the broker and that are not at the broker yet. They
+ * belong to the client and not to an MQTT session, because several clients may share one MQTT session.
  */
 import type { Tally } from "../counters.ts";
 import { Backlog } from "./backlog.ts";

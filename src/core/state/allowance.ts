@@ -1,4 +1,7 @@
-/** What one device may still say and be sent: buckets that fill with time, and what becomes of one that takes no notice. */
+/**
+ * How much one device may still send and be sent: buckets that fill with time, and what happens to a device that
+ * ignores its limit.
+ */
 import type { DeviceLimits } from "../access.ts";
 import type { Instant } from "../types.ts";
 

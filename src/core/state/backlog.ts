@@ -1,6 +1,6 @@
 /**
- * What one client was answered for while the broker was away: on disk, in the order of its numbers. In memory there is
- * only how much it is, and the next few, read ahead.
+ * The publications of one client that were acknowledged while the broker was away. They are on disk, in the order of
+ * their numbers. In memory there are only their number and size, and the next few, which were read ahead.
  */
 import type { Tally } from "../counters.ts";
 import { backlogBytes, backlogShare } from "../record.ts";

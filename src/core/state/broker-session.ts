@@ -1,10 +1,11 @@
 /**
- * The state of one MQTT session, as [MQTT-3.1.1 4.1] defines it for a client: which of our packets the broker has not
- * finished with, and which of the broker's we have not. It outlives connections (links), so that QoS 1 is resent with
- * its packet id and QoS 2 is exactly once over any cut.
+ * The state of one MQTT session, as [MQTT-3.1.1 4.1] defines it for a client: the packets of the gateway that the
+ * broker has not completed, and the packets of the broker that the gateway has not completed. It outlives connections
+ * (links), so QoS 1 is sent again with its packet id, and QoS 2 is exactly once over any cut.
  *
- * A downward delivery is *acknowledged* when somebody has custody of it: the device, or we (buffered and stored).
- * Until then it is the broker's, which sends it again after a reconnect; `received` recognises it then.
+ * A delivery of the broker is *acknowledged* when somebody has custody of it: the device, or the gateway (buffered and
+ * stored). Until then the broker is responsible. It sends the delivery again after a reconnect, and `received`
+ * recognizes it.
  */
 
 import { IdMap } from "../../id-map.ts";

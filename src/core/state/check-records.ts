@@ -1,6 +1,6 @@
 /**
- * Is what a restart would read of a session what it is now? What changed must be marked in the turn that changed it, and
- * a mark that is forgotten costs nothing until the power fails.
+ * Checks that a restart would read the session as it is now. Each change must be marked in the turn that makes it. A
+ * forgotten mark has no effect until the power fails, so nothing else would find it.
  */
 import type { Found } from "../assert.ts";
 import type { Effect } from "../effect.ts";

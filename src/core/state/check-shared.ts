@@ -1,4 +1,7 @@
-/** The checks of what clients of a shared connection have subscribed to, and who waits for what is retained. See check.ts. */
+/**
+ * The checks of the subscriptions of clients that share a connection, and of clients that wait for retained messages.
+ * See check.ts.
+ */
 import type { Found } from "../assert.ts";
 import type { Checked } from "./checked.ts";
 import type { SharedFilter } from "./exchanges.ts";

@@ -1,9 +1,11 @@
 /**
- * What must be true of the gateway's state between any two turns: tables that agree, counters that are the sums, pairs of
- * which each half knows the other, nothing that waits for nothing, and nothing changed that is not written.
+ * The invariants of the gateway's state between two turns. Tables agree, and counters are the sums. The two halves of
+ * each pair refer to each other. Nothing waits without something that will end the wait. Everything that has changed is
+ * written.
  *
- * The simulation judges from outside, by what devices and brokers see; a fault in here may take long until it is seen
- * there. Tests and the simulation ask after each turn. A gateway at work never does, and pays nothing for it.
+ * The judge of the simulation sees only what devices and brokers see, so a fault inside may take long to become visible
+ * there. Tests and the simulation check the invariants after each turn. A running gateway never does, and has no cost
+ * from it.
  */
 import { assert, type Found } from "../assert.ts";
 import type { Effect } from "../effect.ts";

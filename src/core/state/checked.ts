@@ -1,4 +1,4 @@
-/** The gateway as check.ts and its parts read it: `Context` is such. */
+/** The parts of the gateway that check.ts and its parts read. `Context` has them. */
 import type { Found } from "../assert.ts";
 import type { Counters } from "../counters.ts";
 import type { CoreOptions } from "../options.ts";

@@ -1,9 +1,9 @@
 /**
- * The client's states, as the gateway sees them. [MQTT-SN 1.2 §6.14, Fig. 4]
+ * The states of a client, as the gateway sees them. [MQTT-SN 1.2 §6.14, Fig. 4]
  *
- * Which step follows which is data; what a step does is in the procedures' files. `docs/` draws its diagram from this
- * table. A session that is not here does not exist: an unknown sender has no state. What a session is besides (its client
- * connects, its will is on the way, something is owed for it) is in standing.ts.
+ * The transitions are data; what a transition does is in the files of the procedures. The diagram in ARCHITECTURE.md
+ * has the transitions of this table. An unknown sender has no session and no state. Further properties of a session
+ * (its client is connecting, its will is being published, publications wait for the broker) are in standing.ts.
  */
 import type { ClientState } from "../types.ts";
 

@@ -1,10 +1,10 @@
 /**
- * Copies told from messages by counting, on a shared connection of a broker of which nobody could find out how often it
- * sends a message that several filters match (see broker/lanes.ts): as many in a row as there are such filters, the same in
- * topic and payload, count as one message. A broker that sends one copy is soon recognised: where several could have come,
- * one came, again and again.
+ * Tells copies from messages by counting, on a shared connection of a broker for which the gateway could not find out
+ * how often it sends a message that several filters match (see broker/lanes.ts). As many messages in a row as there are
+ * such filters, with the same topic and payload, count as one message. A broker that sends one copy is soon recognized:
+ * several copies could have come and only one came, again and again.
  *
- * It is the second best, for two messages that are alike within a second may be taken for one.
+ * This is the second choice, because two equal messages within a second may be treated as one.
  */
 import type { Instant } from "../types.ts";
 

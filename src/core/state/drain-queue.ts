@@ -1,4 +1,4 @@
-/** Whose backlog is to be sent next, and when: for all clients together. What is sent is in session/backlog-drain.ts. */
+/** Whose backlog is sent next, and when, for all clients together. session/backlog-drain.ts decides what is sent. */
 import { Deadline } from "../deadlines.ts";
 import type { Effect } from "../effect.ts";
 import type { Session } from "./session.ts";

@@ -1,6 +1,7 @@
 /**
- * What is under way between us and a broker, packet by packet: publications and subscriptions of ours, deliveries of the
- * broker's. Plain data. Clients are a type parameter, for what a client is stands on this (session.ts fills it in).
+ * The open exchanges between the gateway and a broker, packet by packet: publications and subscriptions of the gateway,
+ * and deliveries of the broker. Plain data. The client is a type parameter, because the type of a client is built on
+ * these types (session.ts gives the parameter its type).
  */
 import type { PayloadPolicy } from "../payloads.ts";
 import type { SmallMap } from "../small-map.ts";

@@ -1,9 +1,11 @@
 /**
- * Topic filters in a tree of levels: which of many filters match a name costs by the levels of the name and not by the
- * number of filters. [MQTT-3.1.1 4.7] A shared subscription (`$share/group/filter`) stands where its filter would.
+ * Topic filters in a tree of levels. To find the filters that match a name costs a time that depends on the number of
+ * levels, not on the number of filters. [MQTT-3.1.1 4.7] A shared subscription (`$share/group/filter`) is at the place
+ * of its filter.
  *
- * Most filters are one client's own (`devices/17/commands`): below a level that leads to one filter alone there are no further
- * levels, but that filter itself (a leaf), which is then compared as a whole. So it costs a place in two tables.
+ * Most filters belong to one client (`devices/17/commands`). Below a level that leads to one filter only, there are no
+ * further levels but that filter itself (a leaf), which is compared as a whole. So such a filter needs a place in two
+ * tables.
  */
 
 import type { Found } from "../assert.ts";

@@ -1,4 +1,7 @@
-/** Clients that the broker has accepted, longest ago first, also in earlier runs: they may connect while it is away. */
+/**
+ * Clients that the broker has accepted, also in earlier runs, with the oldest first. They may connect while the broker
+ * is away.
+ */
 import type { Journal } from "../journal.ts";
 
 /** Beyond, the first is forgotten. */

@@ -1,10 +1,10 @@
 /**
- * Kinds of publications that the broker does not take: after two of one kind were taken out, later ones are refused at the
- * door for a while. Otherwise a device that says such a thing each minute would end its connection, or everybody's, several
- * times a minute for ever.
+ * Kinds of publications that the broker does not accept. After two publications of one kind were taken out, later ones
+ * are refused for a while before they are sent. Without this, a device that sends such a publication each minute would
+ * end its connection, or a shared one, several times a minute for ever.
  *
- * A kind is client, topic, QoS and retain. Where a shorter one of it was answered meanwhile, its length is at fault, and
- * only those at least as long are refused.
+ * A kind is client, topic, QoS and retain. If a shorter publication of the kind was answered meanwhile, the length is
+ * the cause, and only publications of at least this length are refused.
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";

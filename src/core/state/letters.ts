@@ -1,4 +1,4 @@
-/** Dead letters that are kept: which there are, and whose. What each holds is on disk. */
+/** The list of the dead letters that are kept, with their clients. Their contents are on disk. */
 import type { DropReason } from "../event.ts";
 import type { Publication } from "../types.ts";
 

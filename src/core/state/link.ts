@@ -1,4 +1,4 @@
-/** One MQTT connection with its reconnects, and whom it serves. */
+/** One MQTT connection with its reconnects, and for whom it is. */
 import type { Deadline } from "../deadlines.ts";
 import { type LinkId, noLimits, type Will } from "../types.ts";
 import type { BrokerSession, Connection } from "./broker-session.ts";

@@ -1,4 +1,6 @@
-/** One message that waits for a client, and what is known of its copies so far. outbox.ts keeps them in order. */
+/**
+ * One message that waits for a client, and what is known about the copies that were sent. outbox.ts keeps the order.
+ */
 import type { BufferPolicy } from "../options.ts";
 import { backlogBytes } from "../record.ts";
 import type { Instant, Publication } from "../types.ts";

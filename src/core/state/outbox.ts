@@ -1,16 +1,16 @@
 /**
- * What waits for one client, in order.
+ * The messages that wait for one client, in order.
  *
- * One thing at a time is in flight towards a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. Everything else
- * waits behind it, so order holds and the smallest client can follow. What the client does not answer in a whole round
- * (the first copy and `retry.limit` more) *stands aside*: others go before it, it alone gives up its place in the order,
- * and is tried again later. So a message that a client can never take delays no other message (session/unanswered.ts says when it
- * is tried again, and when it is given up).
+ * At most one message is in flight to a client: a REGISTER, a QoS 1 or 2 PUBLISH, or a PUBREL. All others wait behind
+ * it, so the order is kept and the smallest client can follow. A message that the client does not answer in a whole
+ * round (the first copy and `retry.limit` more) *stands aside*: others are sent first. Only this message loses its
+ * place in the order, and it is tried again later. So a message that a client can never process delays no other message
+ * (session/unanswered.ts says when it is tried again, and when it is given up).
  *
- * The MsgId that an entry was sent under stays with it for as long as it waits, wherever it stands, and means nothing else
- * meanwhile. So an acknowledgement that comes late (after a sleep, a move, a retry, or while others are in flight) still
- * finds its entry, and a QoS 2 message is never sent under a second id. A REGISTER stands aside by its topic name: every
- * message of that name would need it, so all of them wait with it. [interpretation 13, 17, 40]
+ * The MsgId under which an entry was sent stays with it as long as it waits, wherever it is, and is used for nothing
+ * else meanwhile. So a late acknowledgement (after a sleep, a move, a retry, or while others are in flight) still finds
+ * its entry, and a QoS 2 message is never sent under a second id. A REGISTER stands aside together with its topic name:
+ * every message of that name would need it, so all of them wait with it. [interpretation 13, 17, 40]
  */
 
 import { IdMap } from "../../id-map.ts";

@@ -1,7 +1,7 @@
 /**
- * What makes a packet to the broker the same as another: its content and whose it is. A device may send it again under
- * another MsgId, after a restart of the gateway, or when its client has changed between connections of its own and shared
- * ones; for the broker it is the same packet.
+ * Decides whether two packets to the broker are the same: they have the same content and belong to the same client. A
+ * device may send a packet again under another MsgId, after a restart of the gateway, or after its client has changed
+ * between its own and a shared connection. For the broker it is the same packet.
  */
 import type { Publication } from "../types.ts";
 import type { Exchange, ExchangeClient } from "./exchanges.ts";

@@ -1,4 +1,7 @@
-/** A CONNECT that is not answered yet: the will dialogue, and the wait for the broker. Forgotten when it takes too long. */
+/**
+ * A CONNECT that is not answered yet: during the will dialogue, and while waiting for the broker. It is given up when
+ * it takes too long.
+ */
 import { Deadline } from "../deadlines.ts";
 import type { Speech } from "../speech.ts";
 import type { Instant, PeerId, QoS, Will } from "../types.ts";

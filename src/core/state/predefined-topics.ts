@@ -1,4 +1,4 @@
-/** Topic ids agreed on beforehand: a client's own come before those for all. [MQTT-SN 1.2 §6.7] */
+/** Predefined topic ids: those of a client are used before those for all clients. [MQTT-SN 1.2 §6.7] */
 import type { PredefinedTopics } from "../input.ts";
 import type { SubscribedBy } from "../types.ts";
 

@@ -1,10 +1,12 @@
 /**
- * Two devices with one client id: each CONNECT takes the session from the other, many times a second, and neither is served.
+ * Two devices use one client id: each CONNECT takes the session from the other device, many times a second, and neither
+ * device is served.
  *
- * A device that comes back from elsewhere (another port after its reset, another network) does so once, or a few times where
- * its network is bad. So some takeovers a minute are let pass; then who has the session keeps it, and CONNECTs from elsewhere
- * are put off. At the end of the pause it is seen whether that one has said anything meanwhile: if not, it is gone and the
- * newcomer gets in; if so, both are there, and the pause doubles.
+ * A device that comes back from another address (another port after its reset, another network) does so once, or a few
+ * times in a bad network. So some takeovers a minute are allowed. After that the device that has the session keeps it,
+ * and CONNECTs from elsewhere get "congestion". At the end of the pause the gateway looks whether the device with the
+ * session has sent anything meanwhile. If it has not, it is gone, and the new device is accepted. If it has, both
+ * devices are there, and the pause doubles.
  */
 import type { Instant } from "../types.ts";
 

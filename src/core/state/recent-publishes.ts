@@ -1,6 +1,6 @@
 /**
- * Publications of a client that are done, the latest ones: to know a repetition that comes late. A ring, because
- * something is noted with every message and looked for only when a client repeats itself.
+ * The latest completed publications of a client, so that a late repetition is recognized. It is a ring, because every
+ * publication is recorded and the record is read only when a client repeats itself.
  */
 import type { CommitToken, Instant, QoS } from "../types.ts";
 

@@ -1,4 +1,4 @@
-/** Who waits for retained messages over a shared connection, and until when. See broker/retained.ts. */
+/** Which clients wait for retained messages over a shared connection, and until when. See broker/retained.ts. */
 import { Deadline } from "../deadlines.ts";
 import type { Instant } from "../types.ts";
 import type { RetainedWait } from "./exchanges.ts";

@@ -1,6 +1,6 @@
 /**
- * The figures of the search for packets for which a broker closes the connection (suspects.ts). They were found by trial in
- * a simulation, hang together, and are no settings.
+ * The parameters of the search for packets for which a broker closes the connection (suspects.ts). They were found by
+ * trials in a simulation. They depend on each other and are not settings.
  */
 export const searchFigures = {
   /** Ends of a connection at which a packet was outside: then it is a suspect. */

@@ -1,9 +1,10 @@
 /**
- * What waits to be sent over one connection, by whose it is. Whoever is first in the row sends one and goes to its end, so
- * that one busy client of a shared connection does not hold up the others; each client's own stay in order.
+ * The packets that wait to be sent over one connection, one line for each client. The first client in the row sends one
+ * packet and goes to the end of the row. So one busy client of a shared connection does not delay the others, and the
+ * packets of each client stay in order.
  *
- * A line that is empty stays for a while, for whoever waits once mostly waits again. It knows its client by name: nothing of a
- * session is kept here.
+ * An empty line is kept for a while, because a client that had to wait once often has to wait again. A line knows its
+ * client by name and holds nothing of a session.
  */
 import { Queue } from "../queue.ts";
 import { SmallMap } from "../small-map.ts";

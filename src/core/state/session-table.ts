@@ -1,6 +1,6 @@
 /**
- * Sessions by client id (the key), and by the address each was last heard from. Setting up and ending a session, and
- * moving it to another address, happen here and nowhere else, so the two views cannot disagree.
+ * Sessions by client id (the key), and by the address that each was last heard from. Sessions are created, ended and
+ * moved to another address only here, so the two tables cannot disagree.
  */
 import { assert, type Found } from "../assert.ts";
 import type { CoreEnvironment } from "../options.ts";

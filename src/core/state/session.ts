@@ -1,8 +1,8 @@
 /**
- * What the gateway knows of one client. Plain state: the procedures beside this file change it, each its own part.
+ * What the gateway knows about one client. Plain state: each procedure in session/ changes its own part.
  *
- * A session is found by client id; an address (peer) is only where the client was last heard, and may be taken away by
- * another client, a takeover or a move. [interpretation 5]
+ * A session is found by its client id. An address (peer) is only the place where the client was last heard. A session
+ * may lose its address to another client, by a takeover or by a move. [interpretation 5]
  */
 
 import { IdMap } from "../../id-map.ts";

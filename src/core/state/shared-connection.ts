@@ -1,15 +1,16 @@
 /**
  * One MQTT session that many clients share. [MQTT-SN 1.2 §4.2]
  *
- * The broker knows nobody but the shared connection: who wants what is in its trie, each client's session, buffer and acknowledgements
- * are the gateway's own, and a delivery of the broker is acknowledged when every recipient has it in custody (fan-out.ts).
- * Publications wait for the broker's window in a line that takes turns between clients (broker-session.ts). A client
- * keeps to one shared connection, by a hash of its id, so its order is kept.
+ * The broker knows only the shared connection. The filters of all clients are in its trie; the session, the buffer and
+ * the acknowledgements of each client are the gateway's own. A delivery of the broker is acknowledged when the gateway
+ * has custody of it for every recipient (fan-out.ts). Publications wait for the broker's window, and the clients take
+ * turns (broker-session.ts). A client always uses the same shared connection, chosen by a hash of its id, so its order
+ * is kept.
  *
- * Some brokers send a message once for each filter that matches it, and MQTT 3.1.1 does not say which copy is for which.
- * So at such a broker filters that overlap never stand on one connection: a shared connection has further *lanes*, each a shared connection with an
- * MQTT session of its own, by which nothing but deliveries come. Each copy then goes to those who subscribed to its filter,
- * as over a connection of theirs.
+ * Some brokers send a message once for each filter that matches it, and MQTT 3.1.1 does not say which copy is for which
+ * filter. So at such a broker overlapping filters are never on the same connection: a shared connection has additional
+ * *lanes*. Each lane is a shared connection with an MQTT session of its own, which is used only for deliveries. Each
+ * copy then goes to the clients that subscribed to its filter, as over a connection of their own.
  */
 
 import { IdMap } from "../../id-map.ts";

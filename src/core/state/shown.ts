@@ -1,6 +1,7 @@
 /**
- * What a client has got last of each name, as a hash: so a retained message that comes because the gateway subscribed again
- * is told from a new one. MQTT 3.1.1 has no SUBSCRIBE without retained messages. [MQTT 3.1.1 §3.8.4]
+ * A hash of the last message of each topic name that a client was sent. With it, a retained message that the broker
+ * sends because the gateway subscribed again is told from a new one. MQTT 3.1.1 has no SUBSCRIBE without retained
+ * messages. [MQTT 3.1.1 §3.8.4]
  */
 
 import type { ShownRecord } from "../record.ts";

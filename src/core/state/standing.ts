@@ -1,27 +1,31 @@
 /**
- * How a session stands: what its client's state alone does not say.
+ * The flags of a session, which its client's state alone does not show.
  *
- * The table of client-state.ts knows where the client is. Beside it a session has flags, each of a procedure of its own:
+ * The table of client-state.ts says in which state the client is. Beside it a session has these flags, each of a
+ * procedure of its own:
  *
- * - `pendingConnect`: a CONNECT waits for the broker. Set by bindPendingConnect; taken back by forgetPendingConnect, when it is answered, given up or
- *   too late. It may come at any time: while the client sleeps, from another address, or for a session that was over.
- * - `willPending`: the client is lost, and its will is on the way to the broker or waits for a connection. Set by
- *   deliverWillOrClose alone; taken back when the will is there, when the client comes back before, or when it takes too
- *   long (all by `closeAfterWill`), and by endByOperator.
- * - `awaitsForwarding`: the client is gone, and not all that was accepted from it is at the broker. Set by `awaitForwarding`; taken back by
- *   `leave` and `closeAfterWill` when nothing is owed, and by completePendingConnect, since the client is there again.
- * - `brokerRefused`: the broker will not have the client any more, which hears so when it next speaks. Set by onLinkRefused
- *   if no CONNECT waits for that answer; taken back by openLink, which asks the broker anew. It says nothing about
- *   the rest: also a session without a client may be refused. Not over a shared connection, where the broker knows no
- *   clients.
- * - `clean`: the session ends with the client. Said by the last CONNECT that was accepted, by the operator, or by endForRoom.
+ * - `pendingConnect`: a CONNECT waits for the broker. It is set by bindPendingConnect. forgetPendingConnect removes it
+ *   when the CONNECT is answered, given up or too late. It may be set at any time: while the client sleeps, from
+ *   another address, or for a session that was over.
+ * - `willPending`: the client is lost, and its will is being published or waits for a connection. Only
+ *   deliverWillOrClose sets it. `closeAfterWill` removes it when the broker has the will, when the client comes back
+ *   first, or when this takes too long; endByOperator removes it too.
+ * - `awaitsForwarding`: the client has disconnected, and some of its accepted publications are not at the broker yet.
+ *   `awaitForwarding` sets it. `leave` and `closeAfterWill` remove it when the broker has all of them;
+ *   completePendingConnect removes it because the client is there again.
+ * - `brokerRefused`: the broker does not accept the client any more. The client gets this answer when it next sends
+ *   something. onLinkRefused sets it if no CONNECT waits for that answer. openLink removes it, because it asks the
+ *   broker again. It says nothing about the other flags: a session without a client may be refused too. It is not used
+ *   over a shared connection, where the broker knows no clients.
+ * - `clean`: the session ends when the client disconnects or is lost. It is set by the last CONNECT that was accepted,
+ *   by the operator, or by endForRoom.
  *
- * A pending will and publications to be forwarded may come together: first what was accepted, then the will. Whichever
- * ends last ends the session, if it is clean. So of a clean session without a client there is always a reason why it is still there. After
- * a restart the flags are as they were: `willPending` and `clean` are stored, `awaitsForwarding` is what the account says, and nobody
- * is connecting.
+ * `willPending` and `awaitsForwarding` may be set together: first the accepted publications are sent, then the will.
+ * The last of both ends the session, if it is clean. So a clean session without a client is there only while one of
+ * these flags is set. After a restart the flags are as before: `willPending` and `clean` are stored, `awaitsForwarding`
+ * follows from the account, and no client is connecting.
  *
- * This holds at the end of a turn. Within one a procedure may be half-way.
+ * This is true at the end of a turn. Within a turn a procedure may be half done.
  */
 import type { ClientState } from "../types.ts";
 import type { Session } from "./session.ts";

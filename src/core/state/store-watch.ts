@@ -1,4 +1,4 @@
-/** How the store is doing: which commits it has answered, and whether it fails. See inputs/store-trouble.ts. */
+/** The state of the store: which commits it has answered, and whether it fails. See inputs/store-trouble.ts. */
 import { Deadline } from "../deadlines.ts";
 import type { CommitToken, Instant } from "../types.ts";
 

@@ -1,6 +1,6 @@
 /**
- * What is held against the content of a packet, while it is asked for which packet the broker closes the connection.
- * suspects.ts explains the words and decides.
+ * What is held against the content of a packet, while the gateway searches for the packet for which the broker closes
+ * the connection. suspects.ts explains the words and decides.
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";

@@ -1,14 +1,14 @@
 /**
  * The topic ids of one client.
  *
- * An id, once given to a name, keeps it for as long as the session exists: a wrong match would be "potentially disastrous"
- * (the standard's words). After a reconnect the client may have lost its table, so every id carries a bit: does the
- * client know it? If not, a REGISTER under the same id goes before the next PUBLISH. Ids are taken in ascending order
- * from a start that moves on with every session of the client, so a stale id of an earlier session is refused rather
- * than read as another topic. [MQTT-SN 1.2 §6.5, §7.3; interpretation 6]
+ * An id that was given to a name keeps this name as long as the session exists: a wrong match would be "potentially
+ * disastrous" (the standard's words). After a reconnect the client may have lost its table. So each id has a bit that
+ * says whether the client knows it. If not, a REGISTER with the same id goes before the next PUBLISH. Ids are taken in
+ * ascending order. The first number moves on with every session of the client, so an old id of an earlier session is
+ * refused and not read as another topic. [MQTT-SN 1.2 §6.5, §7.3; interpretation 6]
  *
- * Ids whose high octet is below 0x20 come first: some clients compare the number alone, whatever its type, and no
- * short topic name has such an octet in front. Predefined ids of the client are never given out.
+ * Ids whose high octet is below 0x20 are taken first. Some clients compare only the number, whatever its type, and no
+ * short topic name has such an octet in front. Predefined ids of the client are never assigned.
  */
 import { utf8Length } from "../../wire/topic.ts";
 import type { TopicRecord } from "../record.ts";

@@ -1,6 +1,7 @@
 /**
- * The brokers that the gateway serves, and which client uses which. A session keeps its upstream as long as it exists;
- * after a restart the rules are asked anew, and what is owed for the client goes where they say then.
+ * The upstreams of the gateway, and which client uses which. A session keeps its upstream as long as it exists. After a
+ * restart the rules decide again, and what the gateway has accepted for the client goes to the upstream that they
+ * choose.
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import { ownIdsOf } from "../own-ids.ts";

@@ -1,4 +1,4 @@
-/** What waits to be sent, as far as the search for suspects sees it: see suspects.ts. */
+/** The packets that wait to be sent, as far as the search for suspects sees them: see suspects.ts. */
 import type { Searched, Suspicion } from "./suspicion.ts";
 
 /** What waits to be sent, as far as the search has to see it. */

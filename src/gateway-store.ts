@@ -1,0 +1,46 @@
+/** Part of the composition root: the store of the configuration, opened also when its disk is full at first. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { GatewayConfig } from "./config/schema.ts";
+import { GatewayError } from "./errors.ts";
+import type { Log } from "./observe/log.ts";
+import { DiskStore } from "./storage/disk.ts";
+import { MemoryStore } from "./storage/memory.ts";
+import { type PairMember, RedisStore } from "./storage/redis.ts";
+import type { Store, StoreReport } from "./storage/store.ts";
+import { readSecret } from "./upstream/credentials.ts";
+
+const pauseMs = 2_000;
+
+/** @param looked hears how many records were read, while a store on disk is opened */
+export function createStore(
+  options: GatewayConfig["store"],
+  log: Log,
+  member: PairMember | undefined,
+  looked: (records: number) => void,
+): Store {
+  const { kind, redis } = options;
+  if (kind === "memory") return new MemoryStore();
+  const told = (say: string) => log.error(`store: ${say}`);
+  if (kind === "disk") return new DiskStore(options, told, undefined, looked);
+  const password = () => redis.password && readSecret(redis.password);
+  return new RedisStore(redis, password, told, undefined, member);
+}
+
+/**
+ * Opens the store. If its disk is full or read-only, tries again every 2 s until it is not: a process that ends would
+ * only be started again.
+ * @throws {GatewayError} when the store cannot be opened for another reason.
+ */
+export async function openStore(store: Store, log: Log): Promise<StoreReport["highest"]> {
+  for (;;) {
+    try {
+      const { notices, highest } = await store.open();
+      for (const notice of notices) log.error(`store: ${notice}`);
+      return highest;
+    } catch (error) {
+      if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
+      log.error(`${error.message}; tried again in ${pauseMs / 1_000} s, no device is answered until then`);
+    }
+    await sleep(pauseMs);
+  }
+}
