@@ -34,6 +34,7 @@ import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import type { RingPlace, TcpRing } from "./tcp-ring.ts";
+import type { AliasRules } from "./topic-aliases.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
 
@@ -48,6 +49,7 @@ const clockSetSpreadMs = 1_000;
 const noSubscriptionExisted = 0x11;
 /** Bad user or password, not authorised. */
 const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
+const topicAliasInvalid = 0x94;
 /** Server unavailable, busy, use another, moved: another broker of the list may do. */
 const isAboutBroker = new Set([0x88, 0x89, 0x9c, 0x9d]);
 const pingReq = Uint8Array.of(0xc0, 0);
@@ -59,6 +61,7 @@ export class MqttLink implements AttemptOwner {
   readonly #brokers: BrokerList;
   readonly #ways: BrokerWays;
   readonly #wills: WillRules;
+  readonly #aliasRules: AliasRules;
   readonly events: UpstreamEvents;
   readonly counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -84,6 +87,7 @@ export class MqttLink implements AttemptOwner {
     credentials: Credentials;
     brokers: BrokerList;
     wills: WillRules;
+    aliasRules: AliasRules;
     ways: BrokerWays;
     events: UpstreamEvents;
     counters: LinkCounters;
@@ -98,6 +102,7 @@ export class MqttLink implements AttemptOwner {
     this.#brokers = init.brokers;
     this.#ways = init.ways;
     this.#wills = init.wills;
+    this.#aliasRules = init.aliasRules;
     this.events = init.events;
     this.counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -169,6 +174,7 @@ export class MqttLink implements AttemptOwner {
     this.#pingsToWrite = 0;
     attempt.connection?.destroy();
     if (this.#attempt === attempt) this.#attempt = undefined;
+    if (attempt.disconnected && attempt.reasonCode === topicAliasInvalid) this.#aliasRules.refused();
     if (this.#closed) return;
     const end = attempt.end;
     const isNextOfRound = this.#noteFailure(attempt, end);
@@ -338,7 +344,10 @@ export class MqttLink implements AttemptOwner {
     this.#acceptedAt = attempt.index;
     this.#failuresInARow = 0;
     this.#limits = limitsOf(packet, this.isV5, this.#ways);
-    if (this.isV5) this.#wills.learn(this.#limits);
+    if (this.isV5) {
+      this.#wills.learn(this.#limits);
+      this.#writer.aliases = this.#aliasRules.of(packet);
+    }
     this.#congested = false;
     const stream = attempt.connection?.stream;
     if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);

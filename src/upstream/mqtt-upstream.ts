@@ -16,6 +16,7 @@ import { type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
 import type { TcpRing } from "./tcp-ring.ts";
+import { AliasRules } from "./topic-aliases.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { WillRules } from "./will-rules.ts";
 
@@ -25,6 +26,7 @@ export class MqttUpstream implements Upstream {
   readonly #brokers: BrokerList;
   readonly #ways: BrokerWays;
   readonly #wills: WillRules;
+  readonly #aliasRules: AliasRules;
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
@@ -59,6 +61,7 @@ export class MqttUpstream implements Upstream {
     this.#credentials = new Credentials(options, told);
     this.#ways = waysOf(options);
     this.#wills = new WillRules(this.#ways, told);
+    this.#aliasRules = new AliasRules(options.topicAliases, told);
     this.#brokers = new BrokerList({
       urls: urlsOf(options).map(parsed),
       returnSeconds: options.returnSeconds,
@@ -143,6 +146,7 @@ export class MqttUpstream implements Upstream {
       brokers: this.#brokers,
       ways: this.#ways,
       wills: this.#wills,
+      aliasRules: this.#aliasRules,
       events,
       counters: this.counters,
       turnEnd: this.#turnEnd,

@@ -87,6 +87,15 @@ const fields = {
     .describe(
       "MQTT 5: each publication says who sent it, in the user properties `client`, `transport` and, where the network knows it (Bluetooth), `rssi` in dBm; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs 25 octets and the two names for each message, 13 more for `rssi`, and 37 for `accepted`.",
     ),
+  topicAliases: z
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(64)
+    .describe(
+      "MQTT 5: so many topic names of a connection are said to the broker once, and by an alias of two octets afterwards, where the broker " +
+        "takes aliases, and no more than it takes. 0: each publication has its whole name.",
+    ),
   keepAliveSeconds: seconds(65_535)
     .min(5)
     .default(60)
