@@ -16,7 +16,9 @@ import { type ConnectionSigns, causeOf, noPingResp } from "./connection-end.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
+import { certificateEnd } from "./socket-below.ts";
 import type { RingPlace } from "./tcp-ring.ts";
+import type { TlsSession } from "./tls-session.ts";
 
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
@@ -59,6 +61,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   connection: Connection | undefined;
   /** Where what is written can leave together with what others write. */
   place: RingPlace | undefined;
+  /** What its TLS handshake may begin with. */
+  session: TlsSession | undefined;
   reason = "";
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
@@ -192,9 +196,15 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   }
 
   onSecured(socket: TLSSocket): void {
-    // With a pre-shared key there is none.
-    const until = Date.parse(socket.getPeerCertificate().valid_to);
-    if (Number.isFinite(until)) this.#owner.counters.brokerCertificateEndsAt = until;
+    const { counters } = this.#owner;
+    counters.tls[socket.isSessionReused() ? "resumed" : "full"]++;
+    const until = certificateEnd(socket);
+    if (until !== undefined) counters.brokerCertificateEndsAt = until;
+  }
+
+  onTicketRefused(): void {
+    this.isRetriedAtOnce = true;
+    this.told = true;
   }
 
   onOctets(chunk: Buffer): void {

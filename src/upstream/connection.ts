@@ -4,8 +4,8 @@
  * `mqtt-js-connection.ts` with MQTT.js over everything else.
  */
 import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
+import type { SocketBelowEvents } from "./socket-below.ts";
 
 export interface Connection {
   /** Where the link writes once CONNACK came. */
@@ -17,11 +17,9 @@ export interface Connection {
 }
 
 /** None comes before the connection was handed over. */
-export interface ConnectionEvents {
+export interface ConnectionEvents extends SocketBelowEvents {
   /** CONNECT has left. */
   onAsked(): void;
-  /** The broker's certificate was verified. */
-  onSecured(socket: TLSSocket): void;
   /** Octets of the broker, all of them. */
   onOctets(chunk: Buffer): void;
   /** CONNACK, be it a refusal; then it ends by itself. */

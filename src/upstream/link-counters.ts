@@ -10,6 +10,8 @@ export interface LinkCounters {
   /** Octets from and to the broker once it accepted CONNECT; what is written to connect and to keep alive is not counted. */
   bytesIn: number;
   bytesOut: number;
+  /** TLS handshakes: whole ones, and such as went on with an earlier one. */
+  readonly tls: { full: number; resumed: number };
   /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
   readonly acknowledgement: Durations;
   /** Of the certificate that the broker showed last, milliseconds since 1970. */

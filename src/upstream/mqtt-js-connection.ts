@@ -6,10 +6,11 @@
  */
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import type { BrokerUrl } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
+import { optionsBelow, watchHandshake } from "./socket-below.ts";
+import type { TlsSession } from "./tls-session.ts";
 
 export class MqttJsConnection implements Connection {
   readonly stream: Duplex;
@@ -18,8 +19,16 @@ export class MqttJsConnection implements Connection {
   readonly #theirs: readonly ((chunk: Buffer) => void)[];
 
   /** @throws what MQTT.js does not take. */
-  constructor(url: BrokerUrl, words: ConnectWords, identity: IClientOptions, events: ConnectionEvents) {
-    const client = mqtt.connect(clientOptions(url, words, identity));
+  constructor(
+    url: BrokerUrl,
+    words: ConnectWords,
+    identity: IClientOptions,
+    events: ConnectionEvents,
+    session?: TlsSession,
+  ) {
+    const ticket = session?.offer();
+    const watch = (socket: Socket) => watchHandshake(socket, session, ticket !== undefined, events);
+    const client = mqtt.connect(clientOptions(url, words, optionsBelow(url, identity, ticket, watch)));
     const { stream } = client;
     this.#client = client;
     this.stream = stream;
@@ -34,7 +43,7 @@ export class MqttJsConnection implements Connection {
     // As over our own connections; below a WebSocket `ws` does so, and a test by this name watches it: "no piece waits in the kernel".
     if (stream instanceof Socket) stream.once("connect", () => stream.setNoDelay(true));
     stream.on("end", () => events.onFinished());
-    if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.onSecured(stream));
+    if (stream instanceof Socket) watch(stream);
     client.on("packetsend", ({ cmd }) => {
       if (cmd === "pingreq") events.onPing();
     });

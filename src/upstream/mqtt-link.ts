@@ -154,13 +154,16 @@ export class MqttLink implements AttemptOwner {
     const { index, url } = this.#brokers.pick();
     const attempt = new Attempt(this, index, this.request.will && this.#wills.taken(this.request.will));
     this.#attempt = attempt;
-    this.#credentials.of(this.request.identity, url, (identity) => {
+    this.#credentials.of(this.request.identity, url, (identity, session) => {
       if (this.#attempt !== attempt || this.#closed) return;
       if ("failed" in identity) {
         attempt.reason = identity.failed;
         attempt.isOurs = true;
         setImmediate(() => this.onOver(attempt));
-      } else this.#begin(attempt, url, identity);
+      } else {
+        attempt.session = session;
+        this.#begin(attempt, url, identity);
+      }
     });
   }
 
@@ -204,7 +207,7 @@ export class MqttLink implements AttemptOwner {
       attempt.connection =
         url.scheme === "mqtt" && this.#options.connectBy === "gateway"
           ? new TcpConnection(url, words, attempt)
-          : new MqttJsConnection(url, words, identity, attempt);
+          : new MqttJsConnection(url, words, identity, attempt, attempt.session);
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
@@ -334,7 +337,10 @@ export class MqttLink implements AttemptOwner {
         return;
       }
       attempt.refusedWith = reasonCode;
-      if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
+      if (isAboutIdentity(reasonCode)) {
+        this.#credentials.refused(this.request.identity);
+        attempt.session?.forget(); // a broker may know us by a certificate that it sees in a whole handshake alone
+      }
       this.events.refused(this.request.linkId, refusal, reason, reasonCode);
       return;
     }

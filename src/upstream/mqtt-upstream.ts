@@ -44,6 +44,7 @@ export class MqttUpstream implements Upstream {
     packetsOut: 0,
     bytesIn: 0,
     bytesOut: 0,
+    tls: { full: 0, resumed: 0 },
     acknowledgement: new Durations(),
     brokerCertificateEndsAt: undefined,
   };

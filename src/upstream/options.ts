@@ -247,6 +247,13 @@ const fields = {
         .strictObject({ identity: z.string().min(1), key: secretReference.describe("The key in hexadecimal.") })
         .optional()
         .describe("A pre-shared key instead of certificates (TLS 1.2)."),
+      resume: z
+        .boolean()
+        .default(true)
+        .describe(
+          "A connection that is made again is resumed, with a ticket of the broker's that is kept in memory, so no certificates are sent. Once " +
+            "a day, and where the broker's certificate has ended, there is a whole handshake all the same. false: there always is.",
+        ),
       verify: z
         .enum(["on", "off-which-is-insecure"])
         .default("on")
