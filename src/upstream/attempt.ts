@@ -13,6 +13,7 @@ import type { Will } from "../core/types.ts";
 import { IdMap } from "../id-map.ts";
 import type { Connection, ConnectionEvents } from "./connection.ts";
 import { type ConnectionSigns, causeOf, noPingResp } from "./connection-end.ts";
+import { IdlePings } from "./idle-pings.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
@@ -100,6 +101,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   #askedAt = 0;
   /** What was asked for a sign of life waits in the stream behind so many octets. */
   #waitingOctets = 0;
+  /** Of a keep alive that may be stretched. */
+  #idlePings: IdlePings | undefined;
 
   constructor(owner: AttemptOwner, index: number, will: Will | undefined) {
     this.#owner = owner;
@@ -119,12 +122,23 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   noteLeft(): void {
     this.#writingAt = undefined;
     if (!this.accepted) return;
+    this.#idlePings?.noteWritten();
     this.#unheardSince ??= performance.now();
     this.#watch ??= setTimeout(lookForLife, silentMs, this);
   }
 
+  /** From now on PINGREQ is written where nothing else is: see `IdlePings`. That it is answered, is watched as for all that is written. */
+  pingWhenIdle(firstSeconds: number, mostSeconds: number): void {
+    this.#idlePings = new IdlePings(firstSeconds, mostSeconds, () => {
+      this.#owner.askForLife();
+      this.noteLeft();
+    });
+  }
+
   /** The connection is over, or being ended: nobody looks any more. */
   endWatch(): void {
+    this.#idlePings?.end();
+    this.#idlePings = undefined;
     clearTimeout(this.#watch);
     this.#watch = undefined;
   }

@@ -42,4 +42,6 @@ export interface ConnectionEvents extends SocketBelowEvents {
 export interface ConnectWords {
   readonly packet: IConnectPacket & { readonly protocolVersion: 4 | 5; readonly keepalive: number };
   readonly timeoutMs: number;
+  /** The connection writes PINGREQ every keep alive, and ends where no answer comes; false: somebody else sees to that. */
+  readonly isPinging: boolean;
 }

@@ -67,7 +67,14 @@ export class MqttJsConnection implements Connection {
   }
 }
 
-function clientOptions(url: BrokerUrl, { packet, timeoutMs }: ConnectWords, identity: IClientOptions): IClientOptions {
+/** For MQTT.js's keep-alive where it has nothing to do. */
+const noTimers = { set: () => 0, clear: () => {} };
+
+function clientOptions(
+  url: BrokerUrl,
+  { packet, timeoutMs, isPinging }: ConnectWords,
+  identity: IClientOptions,
+): IClientOptions {
   const { clientId, protocolVersion, clean, keepalive, properties, will } = packet;
   return {
     // In parts, so that MQTT.js does not read user, password and client id out of a url.
@@ -85,6 +92,7 @@ function clientOptions(url: BrokerUrl, { packet, timeoutMs }: ConnectWords, iden
     resubscribe: false,
     queueQoSZero: false,
     reschedulePings: false,
+    ...(!isPinging && { timerVariant: noTimers }),
     log: () => {},
     ...(properties && { properties }),
     ...(will && { will }),

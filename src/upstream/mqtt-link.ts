@@ -29,7 +29,7 @@ import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { MqttJsConnection } from "./mqtt-js-connection.ts";
-import type { UpstreamOptions } from "./options.ts";
+import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
 import { TcpConnection } from "./tcp-connection.ts";
@@ -357,6 +357,9 @@ export class MqttLink implements AttemptOwner {
     this.#congested = false;
     const stream = attempt.connection?.stream;
     if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);
+    const { keepAliveSeconds, keepAliveMaxSeconds } = this.#options;
+    if (keepAliveMaxSeconds !== undefined)
+      attempt.pingWhenIdle(keepAliveSeconds, packet.properties?.serverKeepAlive || keepAliveOf(this.#options));
     this.events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);
   }
@@ -433,7 +436,7 @@ export class MqttLink implements AttemptOwner {
 
   #connectWords({ index, will: atBroker }: Attempt, { username, password }: IClientOptions): ConnectWords {
     const { request } = this;
-    const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
+    const { connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
     const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
     // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
     // It ends when the core says so, with an expiry of 0 in DISCONNECT.
@@ -441,13 +444,14 @@ export class MqttLink implements AttemptOwner {
     const clean = request.clean && !(this.isV5 && (this.#acceptedAt === index || request.resume));
     return {
       timeoutMs: connectTimeoutSeconds * 1_000,
+      isPinging: this.#options.keepAliveMaxSeconds === undefined,
       packet: {
         cmd: "connect",
         protocolId: "MQTT",
         protocolVersion: this.isV5 ? 5 : 4,
         clientId: request.mqttClientId,
         clean,
-        keepalive: keepAliveSeconds,
+        keepalive: keepAliveOf(this.#options),
         ...(username !== undefined && { username }),
         ...(password !== undefined && { password: Buffer.from(password) }),
         ...(this.isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),

@@ -100,6 +100,14 @@ const fields = {
     .min(5)
     .default(60)
     .describe("MQTT keep alive of every connection, whatever the devices say."),
+  keepAliveMaxSeconds: seconds(65_535)
+    .min(5)
+    .optional()
+    .describe(
+      "For a line that is paid by the octet: PINGREQ only where nothing else was written, after keepAliveSeconds first and twice as long each time, " +
+        "up to this. The broker is told this as keep alive, and what it says itself counts more. A line that is dead is noticed later, by " +
+        "both. Absent: PINGREQ every keepAliveSeconds, whatever else is said.",
+    ),
   connectTimeoutSeconds: seconds(600)
     .min(1)
     .default(10)
@@ -293,6 +301,11 @@ export function shownBrokers(options: Pick<UpstreamOptions, "url" | "urls">): st
 /** A password in a url is in the configuration itself, where more people see it than should. */
 export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): boolean {
   return urlsOf(options).some((url) => parseBrokerUrl(url)?.password !== undefined);
+}
+
+/** The keep alive that the broker is told, in seconds. */
+export function keepAliveOf(options: Pick<UpstreamOptions, "keepAliveSeconds" | "keepAliveMaxSeconds">): number {
+  return Math.max(options.keepAliveSeconds, options.keepAliveMaxSeconds ?? 0);
 }
 
 /** The brokers, the best one first. */

@@ -4,7 +4,7 @@ import mqtt, { type IClientPublishOptions, type MqttClient } from "mqtt";
 import { BackOff } from "./back-off.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./broker-url.ts";
 import { Credentials } from "./credentials.ts";
-import { type UpstreamOptions, urlsOf } from "./options.ts";
+import { keepAliveOf, type UpstreamOptions, urlsOf } from "./options.ts";
 import { optionsBelow, watchHandshake } from "./socket-below.ts";
 import type { TlsSession } from "./tls-session.ts";
 
@@ -93,7 +93,7 @@ export class OwnConnection {
   }
 
   #connect(url: BrokerUrl, identity: object, session: TlsSession | undefined): void {
-    const { keepAliveSeconds, connectTimeoutSeconds, protocol } = this.#options;
+    const { connectTimeoutSeconds, protocol } = this.#options;
     const ticket = session?.offer();
     const watch = (socket: Socket) => watchHandshake(socket, session, ticket !== undefined, noHandshakeEvents);
     let client: MqttClient;
@@ -107,7 +107,7 @@ export class OwnConnection {
         clientId: this.#clientId,
         protocolVersion: protocol === "5" ? 5 : 4,
         clean: true,
-        keepalive: keepAliveSeconds,
+        keepalive: keepAliveOf(this.#options),
         connectTimeout: connectTimeoutSeconds * 1_000,
         reconnectPeriod: 0,
         resubscribe: false,
