@@ -20,6 +20,7 @@ import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-read
 import { certificateEnd } from "./socket-below.ts";
 import type { RingPlace } from "./tcp-ring.ts";
 import type { TlsSession } from "./tls-session.ts";
+import type { Carrier, Octets } from "./wire-octets.ts";
 
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
@@ -53,7 +54,7 @@ export interface AttemptOwner {
   sayWhy(reasonCode: number): void;
 }
 
-export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents {
+export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents, Carrier {
   readonly #owner: AttemptOwner;
   readonly #reader: PacketReader;
   /** Which broker of the list. */
@@ -192,6 +193,11 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     this.#pings.push(whose);
   }
 
+  get carried(): Octets {
+    const { in: octetsIn, out } = this.connection?.carried ?? { in: 0, out: 0 };
+    return { in: octetsIn, out: out + (this.place?.passedBytes ?? 0) };
+  }
+
   get end(): LinkEnd {
     const { reason, reasonCode, showedLife, disconnected } = this;
     return {
@@ -260,6 +266,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
 
   onClosed(): void {
     this.endWatch();
+    this.#owner.counters.wire.end(this);
     this.#owner.onOver(this);
     this.whenClosed?.();
   }

@@ -6,8 +6,9 @@
 import type { Duplex } from "node:stream";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
 import type { SocketBelowEvents } from "./socket-below.ts";
+import type { Carrier } from "./wire-octets.ts";
 
-export interface Connection {
+export interface Connection extends Carrier {
   /** Where the link writes once CONNACK came. */
   readonly stream: Duplex;
   /** A packet that carries no message, whole, in its order among the others. */

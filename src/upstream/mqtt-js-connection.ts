@@ -11,12 +11,15 @@ import type { BrokerUrl } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
 import { optionsBelow, watchHandshake } from "./socket-below.ts";
 import type { TlsSession } from "./tls-session.ts";
+import { type Octets, SocketMeter } from "./wire-octets.ts";
 
 export class MqttJsConnection implements Connection {
   readonly stream: Duplex;
   readonly #client: MqttClient;
   /** How MQTT.js reads. */
   readonly #theirs: readonly ((chunk: Buffer) => void)[];
+  /** Of the socket below. */
+  #meter: SocketMeter | undefined;
 
   /** @throws what MQTT.js does not take. */
   constructor(
@@ -27,7 +30,10 @@ export class MqttJsConnection implements Connection {
     session?: TlsSession,
   ) {
     const ticket = session?.offer();
-    const watch = (socket: Socket) => watchHandshake(socket, session, ticket !== undefined, events);
+    const watch = (socket: Socket) => {
+      this.#meter = new SocketMeter(socket);
+      watchHandshake(socket, session, ticket !== undefined, events);
+    };
     const client = mqtt.connect(clientOptions(url, words, optionsBelow(url, identity, ticket, watch)));
     const { stream } = client;
     this.#client = client;
@@ -64,6 +70,10 @@ export class MqttJsConnection implements Connection {
 
   destroy(): void {
     this.#client.end(true);
+  }
+
+  get carried(): Octets {
+    return this.#meter?.carried ?? { in: 0, out: 0 };
   }
 }
 

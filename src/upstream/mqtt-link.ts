@@ -208,6 +208,7 @@ export class MqttLink implements AttemptOwner {
         url.scheme === "mqtt" && this.#options.connectBy === "gateway"
           ? new TcpConnection(url, words, attempt)
           : new MqttJsConnection(url, words, identity, attempt, attempt.session);
+      this.counters.wire.begin(attempt);
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;

@@ -19,6 +19,7 @@ import type { TcpRing } from "./tcp-ring.ts";
 import { AliasRules } from "./topic-aliases.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { WillRules } from "./will-rules.ts";
+import { WireOctets } from "./wire-octets.ts";
 
 export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
@@ -44,6 +45,7 @@ export class MqttUpstream implements Upstream {
     packetsOut: 0,
     bytesIn: 0,
     bytesOut: 0,
+    wire: new WireOctets(),
     tls: { full: 0, resumed: 0 },
     acknowledgement: new Durations(),
     brokerCertificateEndsAt: undefined,
@@ -67,7 +69,13 @@ export class MqttUpstream implements Upstream {
       urls: urlsOf(options).map(parsed),
       returnSeconds: options.returnSeconds,
       links: () => this.#links.values(),
-      probe: (url, done) => probe(url, this.#credentials.tlsOptions(url), options.connectTimeoutSeconds * 1_000, done),
+      probe: (url, done) =>
+        probe(url, {
+          tls: this.#credentials.tlsOptions(url),
+          timeoutMs: options.connectTimeoutSeconds * 1_000,
+          wire: this.counters.wire,
+          done,
+        }),
       random,
       told,
     });

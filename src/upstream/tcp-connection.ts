@@ -8,6 +8,7 @@ import { generate, type Packet, type Parser, parser } from "mqtt-packet";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
 import { noConnAck, noPingResp } from "./connection-end.ts";
+import { carriedBy, type Octets } from "./wire-octets.ts";
 
 const pingReq = Uint8Array.of(0xc0, 0);
 
@@ -50,6 +51,10 @@ export class TcpConnection implements Connection {
 
   destroy(): void {
     this.stream.destroy();
+  }
+
+  get carried(): Octets {
+    return carriedBy(this.stream);
   }
 
   take(octets: Buffer): void {

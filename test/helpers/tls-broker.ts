@@ -54,6 +54,15 @@ export class TlsBroker {
     return (this.#tcp.address() as AddressInfo).port;
   }
 
+  /** Octets of TCP so far, over all connections, as whoever connects sees them. */
+  get carried(): { in: number; out: number } {
+    const sockets = [...this.#sockets];
+    return {
+      in: sockets.reduce((sum, { bytesWritten }) => sum + bytesWritten, 0),
+      out: sockets.reduce((sum, { bytesRead }) => sum + bytesRead, 0),
+    };
+  }
+
   /** No ticket of before is taken any more. */
   newKeys(): void {
     this.#tls.setTicketKeys(Buffer.from(Array.from({ length: 48 }, (_, i) => 255 - i)));
@@ -79,7 +88,7 @@ export class TlsBroker {
   #noteSecured(socket: TLSSocket, visit: Visit): void {
     socket.on("error", () => {});
     const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
-    const raw = [...this.#sockets].at(-1) as Socket & { readonly _handle: { bytesRead: number; bytesWritten: number } };
+    const raw = [...this.#sockets].at(-1) as Socket;
     const client = subject?.CN;
     this.secured.push({
       isResumed: socket.isSessionReused(),
