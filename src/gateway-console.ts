@@ -25,6 +25,7 @@ import { type Role, showsPayloads } from "./roles.ts";
 import type { OperatorDesk } from "./runtime/desk.ts";
 import type { BrokerFacts, Installation, TransportFacts } from "./runtime/installation.ts";
 import { Knocks } from "./runtime/knocks.ts";
+import { OctetDays, type Octets } from "./runtime/octet-days.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { TotalsOfTheHour, totalsEverySeconds } from "./runtime/totals.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
@@ -54,6 +55,8 @@ export interface LookoutParts {
   /** `http://127.0.0.1:9464`, or "" if nothing is served. */
   readonly place: () => string;
   readonly pair: Installation["pair"];
+  /** To and from the brokers since the gateway started, by upstream; "" = the general one. */
+  readonly octets: () => ReadonlyMap<string, Octets>;
 }
 
 interface BrokerState {
@@ -68,6 +71,7 @@ export class Lookout {
   readonly #parts: LookoutParts;
   readonly #knocks: Knocks;
   readonly #totals = new TotalsOfTheHour();
+  readonly #octets = new OctetDays();
   readonly #brokers = new Map<string, BrokerState>();
   readonly #logIn: LogIn;
   readonly #settings: SettingsFile;
@@ -149,6 +153,7 @@ export class Lookout {
   }
 
   #noteTotals(): void {
+    this.#noteOctets();
     const { publishedUp, acceptedUp, deliveredDown, received, sent, dropped } = this.#parts.core.counters;
     this.#totals.note(this.#parts.wallClock.now(), {
       published: publishedUp + acceptedUp,
@@ -157,6 +162,10 @@ export class Lookout {
       sent: sum(sent),
       dropped: sum(dropped),
     });
+  }
+
+  #noteOctets(): void {
+    this.#octets.note(this.#parts.wallClock.trusted(), this.#parts.octets());
   }
 
   /** The event does not say which: whichever is not as it was. */
@@ -178,7 +187,10 @@ export class Lookout {
       version,
       uptimeSeconds: () => Math.floor((now() - this.#startedAt) / 1_000),
       clock: () => ({ at: wallClock.now(), isTrusted: wallClock.trusted() !== undefined }),
-      brokers: () => core.brokers().map((broker) => this.#factsOf(broker)),
+      brokers: () => {
+        this.#noteOctets();
+        return core.brokers().map((broker) => this.#factsOf(broker));
+      },
       transports: () => [...transports.values()].map(transportFacts),
       identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
       wakingsOf: this.#parts.wakingsOf,
@@ -258,7 +270,14 @@ export class Lookout {
     const options = name === "" ? upstream : upstreams.find((each) => each.name === name);
     const { since, why = "" } = this.#brokers.get(name) ?? {};
     const sinceSeconds = since === undefined ? undefined : Math.floor((this.#parts.now() - since) / 1_000);
-    return { name, url: options ? shownBrokers(options) : "", isThere, sinceSeconds, why };
+    return {
+      name,
+      url: options ? shownBrokers(options) : "",
+      isThere,
+      sinceSeconds,
+      why,
+      octets: this.#octets.of(name),
+    };
   }
 
   async #admit(clientId: string, peer: PeerId, isAnywhere: boolean, by = "console"): Promise<string | undefined> {

@@ -59,6 +59,7 @@ import { shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.t
 import { TcpRing } from "./upstream/tcp-ring.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
+import type { WireOctets } from "./upstream/wire-octets.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
@@ -141,7 +142,7 @@ export class Gateway {
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
     this.#accessPolicy = (options) =>
       createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) => this.#hasKey(clientId));
-    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config) : undefined;
+    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config, general.counters.wire) : undefined;
     const settings = coreOptions(
       { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
       this.#accessPolicy(config.access),
@@ -202,6 +203,7 @@ export class Gateway {
       reload: (changed) => this.reload(changed),
       place: () => this.apiPlace,
       pair: () => this.pair(),
+      octets: () => new Map([...this.#mqtt].map(([name, { counters }]) => [name, counters.wire.total])),
     });
     this.#tap = new Tap({
       transports: [...this.#transports.keys()],
@@ -229,7 +231,7 @@ export class Gateway {
     this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#pair?.owns, steps: this.#steps });
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
-    this.#remote = this.#remoteControl(config);
+    this.#remote = this.#remoteControl(config, general.counters.wire);
   }
 
   /**
@@ -325,7 +327,7 @@ export class Gateway {
     return [...this.#transports.values()].some((transport) => transport.reserves?.(clientId) === true);
   }
 
-  #homeAssistant(config: GatewayConfig): HomeAssistant {
+  #homeAssistant(config: GatewayConfig, wire: WireOctets): HomeAssistant {
     return new HomeAssistant({
       config,
       version: ownVersion(),
@@ -333,10 +335,11 @@ export class Gateway {
       handle: (input) => this.#driver.handle(input),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
+      wire,
     });
   }
 
-  #remoteControl(config: GatewayConfig): RemoteControl | undefined {
+  #remoteControl(config: GatewayConfig, wire: WireOctets): RemoteControl | undefined {
     const { topic } = config.control;
     if (topic === undefined) return undefined;
     return new RemoteControl(config, topic, {
@@ -345,6 +348,7 @@ export class Gateway {
       wallClock: () => this.#wallClock.now(),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
+      wire,
     });
   }
 

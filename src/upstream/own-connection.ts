@@ -7,6 +7,7 @@ import { Credentials } from "./credentials.ts";
 import { keepAliveOf, type UpstreamOptions, urlsOf } from "./options.ts";
 import { optionsBelow, watchHandshake } from "./socket-below.ts";
 import type { TlsSession } from "./tls-session.ts";
+import { SocketMeter, type WireOctets } from "./wire-octets.ts";
 
 /** Said to people: at most once for each change. */
 export type Told = (level: "info" | "warn", say: string) => void;
@@ -51,6 +52,7 @@ export class OwnConnection {
   readonly #credentials: Credentials;
   readonly #urls: readonly BrokerUrl[];
   readonly #backOff: BackOff;
+  readonly #wire: WireOctets;
   #client: MqttClient | undefined;
   #timer: NodeJS.Timeout | undefined;
   #attempt = 0;
@@ -58,9 +60,18 @@ export class OwnConnection {
   #isClosed = false;
   #lastTrouble = "";
 
-  /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS, as for the gateway's own connection. */
-  constructor(options: UpstreamOptions, clientId: string, speaker: Speaker, told: Told, random: () => number) {
+  /**
+   * @param parts.wire where its octets are counted
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS, as for the gateway's own connection.
+   */
+  constructor(
+    options: UpstreamOptions,
+    clientId: string,
+    speaker: Speaker,
+    { told, random, wire }: { readonly told: Told; readonly random: () => number; readonly wire: WireOctets },
+  ) {
     this.#options = options;
+    this.#wire = wire;
     this.#clientId = clientId;
     this.#speaker = speaker;
     this.#told = told;
@@ -95,7 +106,12 @@ export class OwnConnection {
   #connect(url: BrokerUrl, identity: object, session: TlsSession | undefined): void {
     const { connectTimeoutSeconds, protocol } = this.#options;
     const ticket = session?.offer();
-    const watch = (socket: Socket) => watchHandshake(socket, session, ticket !== undefined, noHandshakeEvents);
+    let meter: SocketMeter | undefined;
+    const watch = (socket: Socket) => {
+      meter = new SocketMeter(socket);
+      this.#wire.begin(meter);
+      watchHandshake(socket, session, ticket !== undefined, noHandshakeEvents);
+    };
     let client: MqttClient;
     try {
       client = mqtt.connect({
@@ -148,6 +164,7 @@ export class OwnConnection {
       }),
     );
     client.once("close", () => {
+      if (meter) this.#wire.end(meter);
       this.#client = undefined;
       this.#again(why);
     });

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 import { OwnConnection, type Speaker } from "../../src/upstream/own-connection.ts";
+import { WireOctets } from "../../src/upstream/wire-octets.ts";
 import { fixture } from "../helpers/mosquitto.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { TlsBroker } from "../helpers/tls-broker.ts";
@@ -160,7 +161,7 @@ describe.each(ways)("$scheme, $version", (way) => {
   });
 });
 
-test("a connection of the gateway's own is resumed too", async () => {
+test("a connection of the gateway's own is resumed too, and its octets are counted", async () => {
   const broker = await TlsBroker.start("mqtts");
   toClose.push(() => broker.close());
   const options = upstreamOptions.parse({ url: `mqtts://localhost:${broker.port}`, tls: { ca: fixture("ca.pem") } });
@@ -173,18 +174,14 @@ test("a connection of the gateway's own is resumed too", async () => {
     disconnected: () => {},
     received: () => {},
   };
-  const own = new OwnConnection(
-    options,
-    "own",
-    speaker,
-    () => {},
-    () => 0,
-  );
+  const wire = new WireOctets();
+  const own = new OwnConnection(options, "own", speaker, { told: () => {}, random: () => 0, wire });
   toClose.push(() => own.close());
   own.start();
   await until("the first", () => connected === 1);
   await new Promise((done) => setTimeout(done, 50));
-  broker.secured.at(-1)?.cut();
+  broker.secured.at(-1)?.visit.socket.end();
   await until("the second", () => connected === 2);
   expect(broker.secured.map(({ isResumed }) => isResumed)).toEqual([false, true]);
+  await until("its octets", () => JSON.stringify(wire.total) === JSON.stringify(broker.carried));
 });
