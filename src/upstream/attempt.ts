@@ -65,6 +65,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   place: RingPlace | undefined;
   /** What its TLS handshake may begin with. */
   session: TlsSession | undefined;
+  isResumed = false;
   reason = "";
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
@@ -217,7 +218,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
 
   onSecured(socket: TLSSocket): void {
     const { counters } = this.#owner;
-    counters.tls[socket.isSessionReused() ? "resumed" : "full"]++;
+    this.isResumed = socket.isSessionReused();
+    counters.tls[this.isResumed ? "resumed" : "full"]++;
     const until = certificateEnd(socket);
     if (until !== undefined) counters.brokerCertificateEndsAt = until;
   }

@@ -87,7 +87,7 @@ export class Credentials {
 
   /**
    * For a device's client id, or for the gateway itself. Calls back at once, unless a command has to be asked. `session`: for shorter
-   * TLS handshakes with this identity; undefined: there is no TLS, or it is not wanted.
+   * TLS handshakes with this identity; undefined: there are none.
    */
   of(
     clientId: string | undefined,
@@ -97,7 +97,7 @@ export class Credentials {
     this.#look();
     const group = this.#groupOf(clientId);
     const { password } = group;
-    const session = url.isSecure && this.#options.tls?.resume !== false ? sessionOf(group.tls, url) : undefined;
+    const session = this.#isResuming(url) ? sessionOf(group.tls, url) : undefined;
     const username = group.username?.replaceAll("{clientId}", clientId ?? "") ?? url.username;
     const rest = {
       ...(username !== undefined && { username }),
@@ -109,6 +109,11 @@ export class Credentials {
       );
     const secret = password ?? url.password;
     done({ ...rest, ...(secret !== undefined && { password: secret }) }, session);
+  }
+
+  /** A pre-shared key is not shown again where a connection is resumed, and brokers know by it who we are. */
+  #isResuming(url: BrokerUrl): boolean {
+    return url.isSecure && this.#options.tls?.resume !== false && this.#loaded.psk === undefined;
   }
 
   /** The broker refused this client's password: one that a command said is asked for again. */

@@ -337,11 +337,14 @@ export class MqttLink implements AttemptOwner {
         attempt.isRetriedAtOnce = true;
         return;
       }
-      attempt.refusedWith = reasonCode;
-      if (isAboutIdentity(reasonCode)) {
-        this.#credentials.refused(this.request.identity);
-        attempt.session?.forget(); // a broker may know us by a certificate that it sees in a whole handshake alone
+      // The broker may know us by what it sees in a whole handshake alone.
+      if (attempt.isResumed && isAboutIdentity(reasonCode)) {
+        attempt.session?.giveUp();
+        attempt.isRetriedAtOnce = true;
+        return;
       }
+      attempt.refusedWith = reasonCode;
+      if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.events.refused(this.request.linkId, refusal, reason, reasonCode);
       return;
     }

@@ -260,7 +260,7 @@ const fields = {
         .default(true)
         .describe(
           "A connection that is made again is resumed, with a ticket of the broker's that is kept in memory, so no certificates are sent. Once " +
-            "a day, and where the broker's certificate has ended, there is a whole handshake all the same. false: there always is.",
+            "a day, and where the broker's certificate has ended, there is a whole handshake all the same. With a pre-shared key, and with false, there always is.",
         ),
       verify: z
         .enum(["on", "off-which-is-insecure"])

@@ -9,7 +9,7 @@ import type { TlsSession } from "./tls-session.ts";
 export interface SocketBelowEvents {
   /** The broker's certificate was verified, now or in the handshake that this one resumed. */
   onSecured(socket: TLSSocket): void;
-  /** The broker ended a handshake that began with a ticket: it is forgotten, and without it things may be better. */
+  /** The broker ended a handshake that began with a ticket: there will be no other, and without one things may be better. */
   onTicketRefused(): void;
 }
 
@@ -63,8 +63,9 @@ export function watchHandshake(
     // EPROTO: an alert that came while CONNECT waited behind the handshake.
     const isOfTls = code.startsWith("ERR_SSL_") || code === "EPROTO";
     if (isSecured || (!isOfTls && code !== "ECONNRESET")) return;
-    session.forget();
-    if (isOfTls) events.onTicketRefused();
+    if (!isOfTls) return session.forget();
+    session.giveUp();
+    events.onTicketRefused();
   });
 }
 

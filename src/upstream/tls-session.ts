@@ -16,6 +16,7 @@ export class TlsSession {
   /** When the last whole handshake was, by `now`. */
   #wholeAt = Number.NEGATIVE_INFINITY;
   #certificateEndsAt = Number.POSITIVE_INFINITY;
+  #isGivenUp = false;
 
   /** `now`: monotonic milliseconds; `wallClock`: milliseconds since 1970. */
   constructor(now: () => number = () => performance.now(), wallClock: () => number = Date.now) {
@@ -37,10 +38,16 @@ export class TlsSession {
 
   /** In place of what was there. */
   keep(ticket: Buffer): void {
-    this.#ticket = ticket;
+    if (!this.#isGivenUp) this.#ticket = ticket;
   }
 
   forget(): void {
     this.#ticket = undefined;
+  }
+
+  /** The broker gives tickets, and does not get along with who comes with one: nothing is offered any more. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.forget();
   }
 }

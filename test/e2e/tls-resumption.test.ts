@@ -46,7 +46,7 @@ async function setUp({ scheme, version }: Way, over: Record<string, unknown> = {
   const ignore = () => {};
   await upstream.start({
     up: (link) => seen.push(`up ${link}`),
-    refused: ignore,
+    refused: (link) => seen.push(`refused ${link}`),
     down: (link) => seen.push(`down ${link}`),
     pong: ignore,
     congested: ignore,
@@ -113,6 +113,20 @@ describe.each(ways)("$scheme, $version", (way) => {
     expect(resumed()).toEqual([false, false]);
     expect(broker.opened).toBe(3);
     expect(seen).toEqual(["up c~1", "down c~1", "up c~1"]);
+    await cut(3);
+    expect(resumed()).toEqual([false, false, false]); // it would do so each time
+    expect(broker.opened).toBe(4);
+  });
+
+  test("a broker that does not know whose the resumed connection is, is asked again at once with a whole handshake", async () => {
+    const { broker, seen, open, ups, cut, resumed } = await setUp(way);
+    open("c");
+    await ups(1);
+    broker.knowsResumed = false;
+    await cut(2);
+    await cut(3);
+    expect(resumed()).toEqual([false, true, false, false]);
+    expect(seen).toEqual(["up c~1", "down c~1", "up c~1", "down c~1", "up c~1"]);
   });
 
   test("each client certificate has its own ticket: nobody is taken for another", async () => {

@@ -27,18 +27,20 @@ export class TlsBroker {
   opened = 0;
   /** So many handshakes to come are answered with an alert. */
   alerts = 0;
+  /** Who comes by a resumed connection is somebody: else CONNECT is refused. */
+  knowsResumed = true;
   readonly #tcp = createServer((socket) => this.#open(socket));
   readonly #tls: ReturnType<typeof createTlsServer>;
   readonly #sockets = new Set<Socket>();
 
   private constructor(scheme: "mqtts" | "wss", options: TlsOptions) {
     const all = { cert: pem("server.pem"), key: pem("server-key.pem"), ca: pem("ca.pem"), ...options };
-    if (scheme === "mqtts") this.#tls = createTlsServer(all, (socket) => this.#noteSecured(socket, serve(socket)));
+    if (scheme === "mqtts") this.#tls = createTlsServer(all, (socket) => this.#noteSecured(socket, socket));
     else {
       const server = createHttpsServer(all);
       this.#tls = server;
       new WebSocketServer({ server }).on("connection", (socket, { socket: below }) =>
-        this.#noteSecured(below as TLSSocket, serve(createWebSocketStream(socket) as unknown as Socket)),
+        this.#noteSecured(below as TLSSocket, createWebSocketStream(socket) as unknown as Socket),
       );
     }
     this.#tls.on("tlsClientError", () => {});
@@ -85,7 +87,12 @@ export class TlsBroker {
     this.#tls.emit("connection", socket);
   }
 
-  #noteSecured(socket: TLSSocket, visit: Visit): void {
+  #noteSecured(socket: TLSSocket, stream: Socket): void {
+    const visit = serve(stream, ({ cmd }) =>
+      cmd === "connect" && !this.knowsResumed && socket.isSessionReused()
+        ? [{ cmd: "connack", sessionPresent: false, returnCode: 5 }]
+        : undefined,
+    );
     socket.on("error", () => {});
     const { subject } = socket.getPeerCertificate() as Partial<PeerCertificate>;
     const raw = [...this.#sockets].at(-1) as Socket;

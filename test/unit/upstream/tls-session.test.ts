@@ -46,4 +46,9 @@ test("what was refused is forgotten", () => {
   session.keep(Buffer.from("ticket"));
   session.forget();
   expect(session.offer()).toBeUndefined();
+  session.keep(Buffer.from("another"));
+  expect(String(session.offer())).toBe("another");
+  session.giveUp();
+  session.keep(Buffer.from("and another"));
+  expect(session.offer()).toBeUndefined();
 });
