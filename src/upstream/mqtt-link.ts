@@ -24,7 +24,7 @@ import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { limitsOf, packetTooLarge, refusalOf, whyNotTaken } from "./connack.ts";
-import type { ConnectWords } from "./connection.ts";
+import { connectWords } from "./connect-words.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
@@ -202,7 +202,9 @@ export class MqttLink implements AttemptOwner {
   }
 
   #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
-    const words = this.#connectWords(attempt, identity);
+    // What another broker of the list keeps of it is old.
+    const isKnown = this.#acceptedAt === attempt.index || this.request.resume === true;
+    const words = connectWords(this.request, this.#options, { isKnown, will: attempt.will, identity });
     try {
       attempt.connection =
         url.scheme === "mqtt" && this.#options.connectBy === "gateway"
@@ -436,39 +438,5 @@ export class MqttLink implements AttemptOwner {
   #scheduleRetry(pauseMs: number): void {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.connect(), pauseMs);
-  }
-
-  #connectWords({ index, will: atBroker }: Attempt, { username, password }: IClientOptions): ConnectWords {
-    const { request } = this;
-    const { connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
-    const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
-    // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
-    // It ends when the core says so, with an expiry of 0 in DISCONNECT.
-    // What another broker of the list keeps of it is old.
-    const clean = request.clean && !(this.isV5 && (this.#acceptedAt === index || request.resume));
-    return {
-      timeoutMs: connectTimeoutSeconds * 1_000,
-      isPinging: this.#options.keepAliveMaxSeconds === undefined,
-      packet: {
-        cmd: "connect",
-        protocolId: "MQTT",
-        protocolVersion: this.isV5 ? 5 : 4,
-        clientId: request.mqttClientId,
-        clean,
-        keepalive: keepAliveOf(this.#options),
-        ...(username !== undefined && { username }),
-        ...(password !== undefined && { password: Buffer.from(password) }),
-        ...(this.isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
-        ...(atBroker && {
-          will: {
-            topic: atBroker.topicName,
-            payload: Buffer.from(atBroker.payload),
-            qos: atBroker.qos,
-            retain: atBroker.retain,
-            ...(this.isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
-          },
-        }),
-      },
-    };
   }
 }

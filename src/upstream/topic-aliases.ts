@@ -18,10 +18,10 @@ interface Held {
 export class TopicAliases {
   readonly #max: number;
   readonly #seenMax: number;
-  /** Names that have one, the one used longest ago first. */
-  readonly #held = new Map<string, Held>();
+  /** Names that have one, the one used longest ago first. Made when there is one: most connections say nothing most of the time. */
+  #held: Map<string, Held> | undefined;
   /** Names that have none, and when they were used last, the one used longest ago first. */
-  readonly #seen = new Map<string, number>();
+  #seen: Map<string, number> | undefined;
   #uses = 0;
   #last = "";
 
@@ -33,7 +33,7 @@ export class TopicAliases {
 
   /** Names that it knows. */
   get size(): number {
-    return this.#held.size + this.#seen.size;
+    return (this.#held?.size ?? 0) + (this.#seen?.size ?? 0);
   }
 
   /**
@@ -45,37 +45,42 @@ export class TopicAliases {
    */
   of(topicName: string): number {
     const use = ++this.#uses;
+    if (topicName.length < nameLengthMin) return 0;
+    this.#held ??= new Map();
     const held = this.#held.get(topicName);
     if (held) {
       held.usedAt = use;
       if (topicName !== this.#last) {
         this.#held.delete(topicName);
-        this.#hold(topicName, held);
+        this.#hold(this.#held, topicName, held);
       }
       return held.alias;
     }
-    if (topicName.length < nameLengthMin) return 0;
-    if (this.#held.size < this.#max) return this.#hold(topicName, { alias: this.#held.size + 1, usedAt: use });
+    if (this.#held.size < this.#max)
+      return this.#hold(this.#held, topicName, { alias: this.#held.size + 1, usedAt: use });
+    this.#seen ??= new Map();
     const seenAt = this.#seen.get(topicName);
-    const [oldest] = this.#held;
-    if (seenAt === undefined || oldest === undefined || oldest[1].usedAt > seenAt) return this.#note(topicName, use);
     this.#seen.delete(topicName);
+    const [oldest] = this.#held;
+    if (seenAt === undefined || oldest === undefined || oldest[1].usedAt > seenAt) {
+      this.#note(this.#seen, topicName, use);
+      return 0;
+    }
     this.#held.delete(oldest[0]);
-    return this.#hold(topicName, { alias: oldest[1].alias, usedAt: use });
+    return this.#hold(this.#held, topicName, { alias: oldest[1].alias, usedAt: use });
   }
 
-  #hold(topicName: string, held: Held): number {
-    this.#held.set(topicName, held);
+  /** As the newest one. */
+  #hold(all: Map<string, Held>, topicName: string, held: Held): number {
+    all.set(topicName, held);
     this.#last = topicName;
     return -held.alias;
   }
 
-  #note(topicName: string, use: number): number {
-    this.#seen.delete(topicName);
-    this.#seen.set(topicName, use);
-    const [oldest] = this.#seen.keys();
-    if (this.#seen.size > this.#seenMax && oldest !== undefined) this.#seen.delete(oldest);
-    return 0;
+  #note(all: Map<string, number>, topicName: string, use: number): void {
+    all.set(topicName, use);
+    const [oldest] = all.keys();
+    if (all.size > this.#seenMax && oldest !== undefined) all.delete(oldest);
   }
 }
 
