@@ -59,6 +59,9 @@ export interface LookoutParts {
   readonly octets: () => ReadonlyMap<string, Octets>;
 }
 
+/** A day ends by so much too early or too late, at most. Each connection is asked. */
+const octetsEveryMs = 60_000;
+
 interface BrokerState {
   isThere: boolean;
   since: number | undefined;
@@ -72,6 +75,7 @@ export class Lookout {
   readonly #knocks: Knocks;
   readonly #totals = new TotalsOfTheHour();
   readonly #octets = new OctetDays();
+  #octetsNotedAt = Number.NEGATIVE_INFINITY;
   readonly #brokers = new Map<string, BrokerState>();
   readonly #logIn: LogIn;
   readonly #settings: SettingsFile;
@@ -153,7 +157,7 @@ export class Lookout {
   }
 
   #noteTotals(): void {
-    this.#noteOctets();
+    if (this.#parts.now() - this.#octetsNotedAt >= octetsEveryMs) this.#noteOctets();
     const { publishedUp, acceptedUp, deliveredDown, received, sent, dropped } = this.#parts.core.counters;
     this.#totals.note(this.#parts.wallClock.now(), {
       published: publishedUp + acceptedUp,
@@ -165,6 +169,7 @@ export class Lookout {
   }
 
   #noteOctets(): void {
+    this.#octetsNotedAt = this.#parts.now();
     this.#octets.note(this.#parts.wallClock.trusted(), this.#parts.octets());
   }
 
