@@ -25,6 +25,7 @@ import { type Role, showsPayloads } from "./roles.ts";
 import type { OperatorDesk } from "./runtime/desk.ts";
 import type { BrokerFacts, Installation, TransportFacts } from "./runtime/installation.ts";
 import { Knocks } from "./runtime/knocks.ts";
+import { OctetDays, type Octets } from "./runtime/octet-days.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { TotalsOfTheHour, totalsEverySeconds } from "./runtime/totals.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
@@ -55,7 +56,12 @@ export interface LookoutParts {
   readonly place: () => string;
   readonly pair: Installation["pair"];
   readonly drain: Installation["drain"];
+  /** To and from the brokers since the gateway started, by upstream; "" = the general one. */
+  readonly octets: () => ReadonlyMap<string, Octets>;
 }
+
+/** A day ends by so much too early or too late, at most. Each connection is asked. */
+const octetsEveryMs = 60_000;
 
 interface BrokerState {
   isThere: boolean;
@@ -69,6 +75,8 @@ export class Lookout {
   readonly #parts: LookoutParts;
   readonly #knocks: Knocks;
   readonly #totals = new TotalsOfTheHour();
+  readonly #octets = new OctetDays();
+  #octetsNotedAt = Number.NEGATIVE_INFINITY;
   readonly #brokers = new Map<string, BrokerState>();
   readonly #logIn: LogIn;
   readonly #settings: SettingsFile;
@@ -150,6 +158,7 @@ export class Lookout {
   }
 
   #noteTotals(): void {
+    if (this.#parts.now() - this.#octetsNotedAt >= octetsEveryMs) this.#noteOctets();
     const { publishedUp, acceptedUp, deliveredDown, received, sent, dropped } = this.#parts.core.counters;
     this.#totals.note(this.#parts.wallClock.now(), {
       published: publishedUp + acceptedUp,
@@ -158,6 +167,11 @@ export class Lookout {
       sent: sum(sent),
       dropped: sum(dropped),
     });
+  }
+
+  #noteOctets(): void {
+    this.#octetsNotedAt = this.#parts.now();
+    this.#octets.note(this.#parts.wallClock.trusted(), this.#parts.octets());
   }
 
   /** The event does not say which: whichever is not as it was. */
@@ -179,7 +193,10 @@ export class Lookout {
       version,
       uptimeSeconds: () => Math.floor((now() - this.#startedAt) / 1_000),
       clock: () => ({ at: wallClock.now(), isTrusted: wallClock.trusted() !== undefined }),
-      brokers: () => core.brokers().map((broker) => this.#factsOf(broker)),
+      brokers: () => {
+        this.#noteOctets();
+        return core.brokers().map((broker) => this.#factsOf(broker));
+      },
       transports: () => [...transports.values()].map(transportFacts),
       identityOf: (peer) => transportOf(peer, transports).identityOf(neighbourOf(peer)),
       wakingsOf: this.#parts.wakingsOf,
@@ -260,7 +277,14 @@ export class Lookout {
     const options = name === "" ? upstream : upstreams.find((each) => each.name === name);
     const { since, why = "" } = this.#brokers.get(name) ?? {};
     const sinceSeconds = since === undefined ? undefined : Math.floor((this.#parts.now() - since) / 1_000);
-    return { name, url: options ? shownBrokers(options) : "", isThere, sinceSeconds, why };
+    return {
+      name,
+      url: options ? shownBrokers(options) : "",
+      isThere,
+      sinceSeconds,
+      why,
+      octets: this.#octets.of(name),
+    };
   }
 
   async #admit(clientId: string, peer: PeerId, isAnywhere: boolean, by = "console"): Promise<string | undefined> {

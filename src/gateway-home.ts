@@ -9,6 +9,7 @@ import { homeId } from "./core/own-ids.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
 import { Home } from "./home-assistant/home.ts";
 import { OwnConnection, type Speaker, type Told } from "./upstream/own-connection.ts";
+import type { WireOctets } from "./upstream/wire-octets.ts";
 
 export interface HomeParts {
   readonly config: GatewayConfig;
@@ -18,6 +19,8 @@ export interface HomeParts {
   readonly handle: (input: Input) => void;
   readonly told: Told;
   readonly random: () => number;
+  /** Of the general upstream, at whose broker it is. */
+  readonly wire: WireOctets;
 }
 
 export class HomeAssistant {
@@ -26,7 +29,7 @@ export class HomeAssistant {
   readonly #connection: OwnConnection;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS */
-  constructor({ config, version, core, handle, told, random }: HomeParts) {
+  constructor({ config, version, core, handle, told, random, wire }: HomeParts) {
     const { upstream, homeAssistant, payloads } = config;
     this.#declarations = new Declarations(payloads);
     const isDeclaring = () => this.#declarations.isSayingSomething;
@@ -54,7 +57,7 @@ export class HomeAssistant {
       },
       { set: (callback, ms) => endOf(setTimeout(callback, ms)) },
     );
-    this.#connection = new OwnConnection(upstream, homeId(upstream), speakerFor(this.#home), told, random);
+    this.#connection = new OwnConnection(upstream, homeId(upstream), speakerFor(this.#home), { told, random, wire });
   }
 
   /** The same policy, and what it decodes is noticed. */

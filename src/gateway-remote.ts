@@ -5,6 +5,7 @@ import { controlId } from "./core/own-ids.ts";
 import { Remote, type RemoteParts } from "./remote/remote.ts";
 import { OwnConnection } from "./upstream/own-connection.ts";
 import { waysOf } from "./upstream/presets.ts";
+import type { WireOctets } from "./upstream/wire-octets.ts";
 
 export class RemoteControl {
   readonly #remote: Remote;
@@ -17,11 +18,11 @@ export class RemoteControl {
   constructor(
     { upstream, control }: GatewayConfig,
     topic: string,
-    parts: RemoteParts & { readonly random: () => number },
+    parts: RemoteParts & { readonly random: () => number; readonly wire: WireOctets },
   ) {
     // At QoS 2 a command is not carried out twice.
     this.#remote = new Remote({ ...control, topic, qos: waysOf(upstream).qosMax }, parts);
-    this.#connection = new OwnConnection(upstream, controlId(upstream), this.#remote, parts.told, parts.random);
+    this.#connection = new OwnConnection(upstream, controlId(upstream), this.#remote, parts);
   }
 
   start(): void {

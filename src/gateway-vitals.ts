@@ -146,6 +146,7 @@ export class Vitals {
     const there = new Map(this.#parts.core.brokersThere.map(({ name, isThere }) => [name, isThere]));
     return [...this.#parts.mqtt].map(([name, { counters, linksUp, certificates }]) => ({
       ...counters,
+      carried: counters.wire.total,
       name: name === "" ? general : name,
       isThere: there.get(name) ?? false,
       linksUp,

@@ -57,6 +57,7 @@ import type { UpstreamOptions } from "./upstream/options.ts";
 import type { TcpRing } from "./upstream/tcp-ring.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
+import type { WireOctets } from "./upstream/wire-octets.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
@@ -152,7 +153,7 @@ export class Gateway {
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
     this.#accessPolicy = (options) =>
       createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) => this.#hasKey(clientId));
-    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config) : undefined;
+    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config, general.counters.wire) : undefined;
     const settings = coreOptions(
       { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
       this.#accessPolicy(config.access),
@@ -211,6 +212,7 @@ export class Gateway {
       place: () => this.apiPlace,
       pair: () => this.pair(),
       drain: () => this.#drain(),
+      octets: () => new Map([...this.#mqtt].map(([name, { counters }]) => [name, counters.wire.total])),
     });
     this.#tap = new Tap({
       transports: [...this.#transports.keys()],
@@ -238,7 +240,7 @@ export class Gateway {
     this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#pair?.owns, steps: this.#steps });
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
-    this.#remote = this.#remoteControl(config);
+    this.#remote = this.#remoteControl(config, general.counters.wire);
   }
 
   /**
@@ -336,7 +338,7 @@ export class Gateway {
     return [...this.#transports.values()].some((transport) => transport.reserves?.(clientId) === true);
   }
 
-  #homeAssistant(config: GatewayConfig): HomeAssistant {
+  #homeAssistant(config: GatewayConfig, wire: WireOctets): HomeAssistant {
     return new HomeAssistant({
       config,
       version: ownVersion(),
@@ -344,10 +346,11 @@ export class Gateway {
       handle: (input) => this.#driver.handle(input),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
+      wire,
     });
   }
 
-  #remoteControl(config: GatewayConfig): RemoteControl | undefined {
+  #remoteControl(config: GatewayConfig, wire: WireOctets): RemoteControl | undefined {
     const { topic } = config.control;
     if (topic === undefined) return undefined;
     return new RemoteControl(config, topic, {
@@ -356,6 +359,7 @@ export class Gateway {
       wallClock: () => this.#wallClock.now(),
       told: (level, say) => this.#log[level](say),
       random: randomShare,
+      wire,
     });
   }
 

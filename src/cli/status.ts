@@ -1,6 +1,6 @@
 /** `status`: what matters of the overview, in a few lines. */
 import type { OutputOf } from "../runtime/commands.ts";
-import { duration } from "../runtime/state-words.ts";
+import { duration, trafficWords } from "../runtime/state-words.ts";
 
 type Overview = OutputOf<"overview.show">;
 
@@ -16,7 +16,8 @@ export function statusLines(overview: Overview): string[] {
           `sessions: ${sessions.total} (${sessions.active} active, ${sessions.asleep} asleep, ${sessions.lost} lost)`,
           `waiting: ${waiting.forClients} for devices, ${waiting.forBroker} for the broker, ${waiting.deadLetters} dead letters`,
           ...brokers.map(
-            ({ name, url, isThere }) => `broker${name === "" ? "" : ` ${name}`}: ${url} ${isThere ? "there" : "away"}`,
+            ({ name, url, isThere, octets }) =>
+              `broker${name === "" ? "" : ` ${name}`}: ${url} ${isThere ? "there" : "away"}${octets.length > 0 ? `; ${trafficWords(octets)}` : ""}`,
           ),
           ...transports.map(({ name, place }) => `transport ${name}: ${place}`),
           `store: ${storeKind}${storeFails ? ", fails" : ""}`,

@@ -1,6 +1,6 @@
 /** How it goes, at a glance; first whatever needs a hand. */
 import type { OutputOf } from "../runtime/commands.ts";
-import { duration, handoverWords } from "../runtime/state-words.ts";
+import { duration, handoverWords, trafficWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
 import { type Asked, hrefOf, useAsked } from "./hooks.ts";
 import { Empty, Loaded, octets } from "./parts.tsx";
@@ -45,6 +45,7 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
                     {broker.name && <b>{broker.name} </b>}
                     {broker.url}: {broker.isThere ? "there" : "away"}
                     {broker.sinceSeconds !== undefined && ` for ${duration(broker.sinceSeconds)}`}
+                    {broker.octets.length > 0 && <div class="state">{trafficWords(broker.octets)}</div>}
                   </li>
                 ))}
               </ul>

@@ -8,6 +8,9 @@ export interface UpstreamSource {
   readonly linksUp: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** As TCP carries them. */
+  readonly carried: { readonly in: number; readonly out: number };
+  readonly tls: { readonly full: number; readonly resumed: number };
   readonly droppedCongested: number;
   readonly receiveMaximumExceeded: number;
   readonly acknowledgement: Durations;
@@ -116,9 +119,29 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
         [{ upstream: name, direction: "out" }, bytesOut] as const,
       ]),
   );
+  counter(
+    "upstream_wire_bytes_total",
+    "Octets from (in) and to (out) the broker as TCP carries them, by upstream: all connections, with TLS, WebSocket, CONNECT and PINGREQ",
+    ["upstream", "direction"],
+    () =>
+      upstreams().flatMap(({ name, carried }) => [
+        [{ upstream: name, direction: "in" }, carried.in] as const,
+        [{ upstream: name, direction: "out" }, carried.out] as const,
+      ]),
+  );
+  counter(
+    "upstream_tls_handshakes_total",
+    "TLS handshakes with the broker, by upstream: full ones, and resumed ones, which cost less than half",
+    ["upstream", "kind"],
+    () =>
+      upstreams().flatMap(({ name, tls }) => [
+        [{ upstream: name, kind: "full" }, tls.full] as const,
+        [{ upstream: name, kind: "resumed" }, tls.resumed] as const,
+      ]),
+  );
   gauge(
     "certificate_expiry_timestamp_seconds",
-    "When a certificate ends, in seconds since 1970: the broker's as last seen (mqtts://), ours and the authorities' as read",
+    "When a certificate ends, in seconds since 1970: the broker's as last seen (in a full handshake), ours and the authorities' as read",
     ["upstream", "of"],
     () =>
       upstreams().flatMap(({ name, certificates }) =>

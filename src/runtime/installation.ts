@@ -7,6 +7,7 @@ import type { PayloadsFor, Role } from "../roles.ts";
 import type { PairFacts } from "../storage/lease.ts";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
 import { Knocks } from "./knocks.ts";
+import type { DayOfOctets } from "./octet-days.ts";
 import { TotalsOfTheHour } from "./totals.ts";
 
 export interface Installation {
@@ -99,6 +100,8 @@ export interface BrokerFacts {
   readonly sinceSeconds?: number | undefined;
   /** The broker's or the network's words for it; "" = none yet. */
   readonly why: string;
+  /** By the day, the newest first. */
+  readonly octets: readonly DayOfOctets[];
 }
 
 export interface TransportFacts {

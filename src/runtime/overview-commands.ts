@@ -10,6 +10,12 @@ const broker = z.object({
   isThere: z.boolean(),
   sinceSeconds: count.optional(),
   why: z.string(),
+  octets: z
+    .array(z.object({ date: z.string(), in: count, out: count }))
+    .readonly()
+    .describe(
+      "From (in) and to (out) the broker by the day, as TCP carries them; the newest first, 31 at most, and none from before the gateway started.",
+    ),
 });
 
 const overview = z.object({

@@ -37,6 +37,20 @@ export function duration(seconds: number): string {
   return `${Math.round(whole / 86_400)} d`;
 }
 
+export interface TrafficOfADay {
+  readonly date: string;
+  readonly in: number;
+  readonly out: number;
+}
+
+/** To and from a broker on the last two days on which there was anything: "2026-11-29: 12345 octets out, 678 in; 2026-11-28: …". */
+export function trafficWords(days: readonly TrafficOfADay[]): string {
+  return days
+    .slice(0, 2)
+    .map((day) => `${day.date}: ${day.out} octets out, ${day.in} in`)
+    .join("; ");
+}
+
 function secondsUntilDue({ state, secondsSilent, keepAliveSeconds, sleepSeconds }: StateFacts): number | undefined {
   switch (state) {
     case "active":

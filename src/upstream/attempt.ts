@@ -13,10 +13,14 @@ import type { Will } from "../core/types.ts";
 import { IdMap } from "../id-map.ts";
 import type { Connection, ConnectionEvents } from "./connection.ts";
 import { type ConnectionSigns, causeOf, noPingResp } from "./connection-end.ts";
+import { IdlePings } from "./idle-pings.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
+import { certificateEnd } from "./socket-below.ts";
 import type { RingPlace } from "./tcp-ring.ts";
+import type { TlsSession } from "./tls-session.ts";
+import type { Carrier, Octets } from "./wire-octets.ts";
 
 const takenOverReason = 0x8e;
 const malformedReason = 0x81;
@@ -50,7 +54,7 @@ export interface AttemptOwner {
   sayWhy(reasonCode: number): void;
 }
 
-export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents {
+export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents, Carrier {
   readonly #owner: AttemptOwner;
   readonly #reader: PacketReader;
   /** Which broker of the list. */
@@ -59,6 +63,9 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   connection: Connection | undefined;
   /** Where what is written can leave together with what others write. */
   place: RingPlace | undefined;
+  /** What its TLS handshake may begin with. */
+  session: TlsSession | undefined;
+  isResumed = false;
   reason = "";
   reasonCode: number | undefined;
   /** CONNACK came, be it a refusal. */
@@ -96,6 +103,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   #askedAt = 0;
   /** What was asked for a sign of life waits in the stream behind so many octets. */
   #waitingOctets = 0;
+  /** Of a keep alive that may be stretched. */
+  #idlePings: IdlePings | undefined;
 
   constructor(owner: AttemptOwner, index: number, will: Will | undefined) {
     this.#owner = owner;
@@ -115,12 +124,23 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   noteLeft(): void {
     this.#writingAt = undefined;
     if (!this.accepted) return;
+    this.#idlePings?.noteWritten();
     this.#unheardSince ??= performance.now();
     this.#watch ??= setTimeout(lookForLife, silentMs, this);
   }
 
+  /** From now on PINGREQ is written where nothing else is: see `IdlePings`. That it is answered, is watched as for all that is written. */
+  pingWhenIdle(firstSeconds: number, mostSeconds: number): void {
+    this.#idlePings = new IdlePings(firstSeconds, mostSeconds, () => {
+      this.#owner.askForLife();
+      this.noteLeft();
+    });
+  }
+
   /** The connection is over, or being ended: nobody looks any more. */
   endWatch(): void {
+    this.#idlePings?.end();
+    this.#idlePings = undefined;
     clearTimeout(this.#watch);
     this.#watch = undefined;
   }
@@ -174,6 +194,11 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
     this.#pings.push(whose);
   }
 
+  get carried(): Octets {
+    const { in: octetsIn, out } = this.connection?.carried ?? { in: 0, out: 0 };
+    return { in: octetsIn, out: out + (this.place?.passedBytes ?? 0) };
+  }
+
   get end(): LinkEnd {
     const { reason, reasonCode, showedLife, disconnected } = this;
     return {
@@ -192,9 +217,16 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
   }
 
   onSecured(socket: TLSSocket): void {
-    // With a pre-shared key there is none.
-    const until = Date.parse(socket.getPeerCertificate().valid_to);
-    if (Number.isFinite(until)) this.#owner.counters.brokerCertificateEndsAt = until;
+    const { counters } = this.#owner;
+    this.isResumed = socket.isSessionReused();
+    counters.tls[this.isResumed ? "resumed" : "full"]++;
+    const until = certificateEnd(socket);
+    if (until !== undefined) counters.brokerCertificateEndsAt = until;
+  }
+
+  onTicketRefused(): void {
+    this.isRetriedAtOnce = true;
+    this.told = true;
   }
 
   onOctets(chunk: Buffer): void {
@@ -236,6 +268,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents 
 
   onClosed(): void {
     this.endWatch();
+    this.#owner.counters.wire.end(this);
     this.#owner.onOver(this);
     this.whenClosed?.();
   }

@@ -4,10 +4,11 @@
  * `mqtt-js-connection.ts` with MQTT.js over everything else.
  */
 import type { Duplex } from "node:stream";
-import type { TLSSocket } from "node:tls";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
+import type { SocketBelowEvents } from "./socket-below.ts";
+import type { Carrier } from "./wire-octets.ts";
 
-export interface Connection {
+export interface Connection extends Carrier {
   /** Where the link writes once CONNACK came. */
   readonly stream: Duplex;
   /** A packet that carries no message, whole, in its order among the others. */
@@ -17,11 +18,9 @@ export interface Connection {
 }
 
 /** None comes before the connection was handed over. */
-export interface ConnectionEvents {
+export interface ConnectionEvents extends SocketBelowEvents {
   /** CONNECT has left. */
   onAsked(): void;
-  /** The broker's certificate was verified. */
-  onSecured(socket: TLSSocket): void;
   /** Octets of the broker, all of them. */
   onOctets(chunk: Buffer): void;
   /** CONNACK, be it a refusal; then it ends by itself. */
@@ -44,4 +43,6 @@ export interface ConnectionEvents {
 export interface ConnectWords {
   readonly packet: IConnectPacket & { readonly protocolVersion: 4 | 5; readonly keepalive: number };
   readonly timeoutMs: number;
+  /** The connection writes PINGREQ every keep alive, and ends where no answer comes; false: somebody else sees to that. */
+  readonly isPinging: boolean;
 }

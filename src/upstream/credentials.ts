@@ -17,6 +17,7 @@ import type { BrokerUrl } from "./broker-url.ts";
 import type { Notice } from "./link.ts";
 import { type SecretReference, type UpstreamOptions, urlsOf } from "./options.ts";
 import { PasswordCommand } from "./password-command.ts";
+import { TlsSession } from "./tls-session.ts";
 
 type TlsOptions = NonNullable<UpstreamOptions["tls"]>;
 
@@ -32,7 +33,14 @@ interface Group {
   readonly pattern: RegExp;
   readonly username: string | undefined;
   readonly password: string | PasswordCommand | undefined;
+  readonly tls: TlsIdentity;
+}
+
+/** A certificate of ours, or none, and what brokers gave those who showed it: nobody else may have that. */
+interface TlsIdentity {
   readonly secureContext: SecureContext | undefined;
+  /** By the broker's place; one for each url of the configuration at most. */
+  readonly sessions: Map<string, TlsSession>;
 }
 
 /** Everything that was read at one time. */
@@ -77,20 +85,35 @@ export class Credentials {
     this.#unusable = undefined;
   }
 
-  /** For a device's client id, or for the gateway itself. Calls back at once, unless a command has to be asked. */
-  of(clientId: string | undefined, url: BrokerUrl, done: (identity: Identity) => void): void {
+  /**
+   * For a device's client id, or for the gateway itself. Calls back at once, unless a command has to be asked. `session`: for shorter
+   * TLS handshakes with this identity; undefined: there are none.
+   */
+  of(
+    clientId: string | undefined,
+    url: BrokerUrl,
+    done: (identity: Identity, session: TlsSession | undefined) => void,
+  ): void {
     this.#look();
     const group = this.#groupOf(clientId);
     const { password } = group;
+    const session = this.#isResuming(url) ? sessionOf(group.tls, url) : undefined;
     const username = group.username?.replaceAll("{clientId}", clientId ?? "") ?? url.username;
     const rest = {
       ...(username !== undefined && { username }),
       ...this.tlsFor(url, clientId),
     };
     if (password instanceof PasswordCommand)
-      return password.ask((answer) => done("failed" in answer ? answer : { ...rest, password: answer.password }));
+      return password.ask((answer) =>
+        done("failed" in answer ? answer : { ...rest, password: answer.password }, session),
+      );
     const secret = password ?? url.password;
-    done({ ...rest, ...(secret !== undefined && { password: secret }) });
+    done({ ...rest, ...(secret !== undefined && { password: secret }) }, session);
+  }
+
+  /** A pre-shared key is not shown again where a connection is resumed, and brokers know by it who we are. */
+  #isResuming(url: BrokerUrl): boolean {
+    return url.isSecure && this.#options.tls?.resume !== false && this.#loaded.psk === undefined;
   }
 
   /** The broker refused this client's password: one that a command said is asked for again. */
@@ -110,7 +133,7 @@ export class Credentials {
   tlsOptions(url: BrokerUrl, clientId?: string): (TLSSocketOptions & { servername?: string }) | undefined {
     if (!url.isSecure) return undefined;
     const { tls } = this.#options;
-    const { secureContext } = this.#groupOf(clientId);
+    const { secureContext } = this.#groupOf(clientId).tls;
     const { psk } = this.#loaded;
     return {
       ...(secureContext && { secureContext }),
@@ -207,15 +230,24 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     pattern: /^/,
     username: options.username,
     password: passwordOf(options),
-    secureContext: contextOf(tls),
+    tls: { secureContext: contextOf(tls), sessions: new Map() },
   };
   const groups = options.credentials.map((group) => ({
     pattern: globToRegExp(group.clients),
     username: group.username ?? options.username,
     password: passwordOf(group) ?? general.password,
-    secureContext: group.cert ? contextOf({ ...group, ca: tls?.ca }) : general.secureContext,
+    tls: group.cert ? { secureContext: contextOf({ ...group, ca: tls?.ca }), sessions: new Map() } : general.tls,
   }));
   return { groups, general, psk, stamps, certificates: [...ends].map(([of, endsAt]) => ({ of, endsAt })) };
+}
+
+function sessionOf({ sessions }: TlsIdentity, { scheme, host, port }: BrokerUrl): TlsSession {
+  const place = `${scheme}://${host}:${port ?? ""}`;
+  const known = sessions.get(place);
+  if (known) return known;
+  const made = new TlsSession();
+  sessions.set(place, made);
+  return made;
 }
 
 /** A file without any would be taken, and then no broker be trusted. */

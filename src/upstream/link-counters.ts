@@ -1,4 +1,5 @@
 import type { Durations } from "../durations.ts";
+import type { WireOctets } from "./wire-octets.ts";
 
 /** Of all links of an upstream. */
 export interface LinkCounters {
@@ -10,6 +11,10 @@ export interface LinkCounters {
   /** Octets from and to the broker once it accepted CONNECT; what is written to connect and to keep alive is not counted. */
   bytesIn: number;
   bytesOut: number;
+  /** All octets, as TCP carries them; also of the gateway's own connections to these brokers, and of looks for a better one. */
+  readonly wire: WireOctets;
+  /** TLS handshakes: whole ones, and such as went on with an earlier one. */
+  readonly tls: { full: number; resumed: number };
   /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
   readonly acknowledgement: Durations;
   /** Of the certificate that the broker showed last, milliseconds since 1970. */

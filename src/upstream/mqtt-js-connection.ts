@@ -6,20 +6,35 @@
  */
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import type { BrokerUrl } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
+import { optionsBelow, watchHandshake } from "./socket-below.ts";
+import type { TlsSession } from "./tls-session.ts";
+import { type Octets, SocketMeter } from "./wire-octets.ts";
 
 export class MqttJsConnection implements Connection {
   readonly stream: Duplex;
   readonly #client: MqttClient;
   /** How MQTT.js reads. */
   readonly #theirs: readonly ((chunk: Buffer) => void)[];
+  /** Of the socket below. */
+  #meter: SocketMeter | undefined;
 
   /** @throws what MQTT.js does not take. */
-  constructor(url: BrokerUrl, words: ConnectWords, identity: IClientOptions, events: ConnectionEvents) {
-    const client = mqtt.connect(clientOptions(url, words, identity));
+  constructor(
+    url: BrokerUrl,
+    words: ConnectWords,
+    identity: IClientOptions,
+    events: ConnectionEvents,
+    session?: TlsSession,
+  ) {
+    const ticket = session?.offer();
+    const watch = (socket: Socket) => {
+      this.#meter = new SocketMeter(socket);
+      watchHandshake(socket, session, ticket !== undefined, events);
+    };
+    const client = mqtt.connect(clientOptions(url, words, optionsBelow(url, identity, ticket, watch)));
     const { stream } = client;
     this.#client = client;
     this.stream = stream;
@@ -34,7 +49,7 @@ export class MqttJsConnection implements Connection {
     // As over our own connections; below a WebSocket `ws` does so, and a test by this name watches it: "no piece waits in the kernel".
     if (stream instanceof Socket) stream.once("connect", () => stream.setNoDelay(true));
     stream.on("end", () => events.onFinished());
-    if (stream instanceof TLSSocket) stream.once("secureConnect", () => events.onSecured(stream));
+    if (stream instanceof Socket) watch(stream);
     client.on("packetsend", ({ cmd }) => {
       if (cmd === "pingreq") events.onPing();
     });
@@ -56,9 +71,20 @@ export class MqttJsConnection implements Connection {
   destroy(): void {
     this.#client.end(true);
   }
+
+  get carried(): Octets {
+    return this.#meter?.carried ?? { in: 0, out: 0 };
+  }
 }
 
-function clientOptions(url: BrokerUrl, { packet, timeoutMs }: ConnectWords, identity: IClientOptions): IClientOptions {
+/** For MQTT.js's keep-alive where it has nothing to do. */
+const noTimers = { set: () => 0, clear: () => {} };
+
+function clientOptions(
+  url: BrokerUrl,
+  { packet, timeoutMs, isPinging }: ConnectWords,
+  identity: IClientOptions,
+): IClientOptions {
   const { clientId, protocolVersion, clean, keepalive, properties, will } = packet;
   return {
     // In parts, so that MQTT.js does not read user, password and client id out of a url.
@@ -76,6 +102,7 @@ function clientOptions(url: BrokerUrl, { packet, timeoutMs }: ConnectWords, iden
     resubscribe: false,
     queueQoSZero: false,
     reschedulePings: false,
+    ...(!isPinging && { timerVariant: noTimers }),
     log: () => {},
     ...(properties && { properties }),
     ...(will && { will }),

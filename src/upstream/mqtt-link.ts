@@ -24,16 +24,17 @@ import type { BrokerList } from "./broker-list.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { certificateTrouble, type WallTime } from "./certificate-time.ts";
 import { limitsOf, packetTooLarge, refusalOf, whyNotTaken } from "./connack.ts";
-import type { ConnectWords } from "./connection.ts";
+import { connectWords } from "./connect-words.ts";
 import type { Credentials } from "./credentials.ts";
 import type { SubscribeDetails, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { MqttJsConnection } from "./mqtt-js-connection.ts";
-import type { UpstreamOptions } from "./options.ts";
+import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import type { RingPlace, TcpRing } from "./tcp-ring.ts";
+import type { AliasRules } from "./topic-aliases.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
 
@@ -48,6 +49,7 @@ const clockSetSpreadMs = 1_000;
 const noSubscriptionExisted = 0x11;
 /** Bad user or password, not authorised. */
 const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
+const topicAliasInvalid = 0x94;
 /** Server unavailable, busy, use another, moved: another broker of the list may do. */
 const isAboutBroker = new Set([0x88, 0x89, 0x9c, 0x9d]);
 const pingReq = Uint8Array.of(0xc0, 0);
@@ -59,6 +61,7 @@ export class MqttLink implements AttemptOwner {
   readonly #brokers: BrokerList;
   readonly #ways: BrokerWays;
   readonly #wills: WillRules;
+  readonly #aliasRules: AliasRules;
   readonly events: UpstreamEvents;
   readonly counters: LinkCounters;
   readonly #backOff: BackOff;
@@ -84,6 +87,7 @@ export class MqttLink implements AttemptOwner {
     credentials: Credentials;
     brokers: BrokerList;
     wills: WillRules;
+    aliasRules: AliasRules;
     ways: BrokerWays;
     events: UpstreamEvents;
     counters: LinkCounters;
@@ -98,6 +102,7 @@ export class MqttLink implements AttemptOwner {
     this.#brokers = init.brokers;
     this.#ways = init.ways;
     this.#wills = init.wills;
+    this.#aliasRules = init.aliasRules;
     this.events = init.events;
     this.counters = init.counters;
     this.#backOff = new BackOff(init.options.reconnect, init.random);
@@ -149,7 +154,7 @@ export class MqttLink implements AttemptOwner {
     const { index, url } = this.#brokers.pick();
     const attempt = new Attempt(this, index, this.request.will && this.#wills.taken(this.request.will));
     this.#attempt = attempt;
-    this.#credentials.of(this.request.identity, url, (identity) => {
+    this.#credentials.of(this.request.identity, url, (identity, session) => {
       if (this.#attempt !== attempt || this.#closed) return;
       // It would take the MQTT session from whoever has it now.
       if (!this.#turnEnd.mayLeave()) return;
@@ -157,7 +162,10 @@ export class MqttLink implements AttemptOwner {
         attempt.reason = identity.failed;
         attempt.isOurs = true;
         setImmediate(() => this.onOver(attempt));
-      } else this.#begin(attempt, url, identity);
+      } else {
+        attempt.session = session;
+        this.#begin(attempt, url, identity);
+      }
     });
   }
 
@@ -171,6 +179,7 @@ export class MqttLink implements AttemptOwner {
     this.#pingsToWrite = 0;
     attempt.connection?.destroy();
     if (this.#attempt === attempt) this.#attempt = undefined;
+    if (attempt.disconnected && attempt.reasonCode === topicAliasInvalid) this.#aliasRules.refused();
     if (this.#closed) return;
     const end = attempt.end;
     const isNextOfRound = this.#noteFailure(attempt, end);
@@ -195,12 +204,15 @@ export class MqttLink implements AttemptOwner {
   }
 
   #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
-    const words = this.#connectWords(attempt, identity);
+    // What another broker of the list keeps of it is old.
+    const isKnown = this.#acceptedAt === attempt.index || this.request.resume === true;
+    const words = connectWords(this.request, this.#options, { isKnown, will: attempt.will, identity });
     try {
       attempt.connection =
         url.scheme === "mqtt" && this.#options.connectBy === "gateway"
           ? new TcpConnection(url, words, attempt)
-          : new MqttJsConnection(url, words, identity, attempt);
+          : new MqttJsConnection(url, words, identity, attempt, attempt.session);
+      this.counters.wire.begin(attempt);
     } catch (error) {
       attempt.reason = error instanceof Error ? error.message : String(error);
       attempt.isOurs = true;
@@ -329,6 +341,12 @@ export class MqttLink implements AttemptOwner {
         attempt.isRetriedAtOnce = true;
         return;
       }
+      // The broker may know us by what it sees in a whole handshake alone.
+      if (attempt.isResumed && isAboutIdentity(reasonCode)) {
+        attempt.session?.giveUp();
+        attempt.isRetriedAtOnce = true;
+        return;
+      }
       attempt.refusedWith = reasonCode;
       if (isAboutIdentity(reasonCode)) this.#credentials.refused(this.request.identity);
       this.events.refused(this.request.linkId, refusal, reason, reasonCode);
@@ -340,10 +358,16 @@ export class MqttLink implements AttemptOwner {
     this.#acceptedAt = attempt.index;
     this.#failuresInARow = 0;
     this.#limits = limitsOf(packet, this.isV5, this.#ways);
-    if (this.isV5) this.#wills.learn(this.#limits);
+    if (this.isV5) {
+      this.#wills.learn(this.#limits);
+      this.#writer.aliases = this.#aliasRules.of(packet);
+    }
     this.#congested = false;
     const stream = attempt.connection?.stream;
     if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);
+    const { keepAliveSeconds, keepAliveMaxSeconds } = this.#options;
+    if (keepAliveMaxSeconds !== undefined)
+      attempt.pingWhenIdle(keepAliveSeconds, packet.properties?.serverKeepAlive || keepAliveOf(this.#options));
     this.events.up(this.request.linkId, packet.sessionPresent, this.#limits, elsewhere);
     this.#brokers.accepted(attempt.index);
   }
@@ -416,38 +440,5 @@ export class MqttLink implements AttemptOwner {
   #scheduleRetry(pauseMs: number): void {
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.connect(), pauseMs);
-  }
-
-  #connectWords({ index, will: atBroker }: Attempt, { username, password }: IClientOptions): ConnectWords {
-    const { request } = this;
-    const { keepAliveSeconds, connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = this.#options;
-    const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
-    // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
-    // It ends when the core says so, with an expiry of 0 in DISCONNECT.
-    // What another broker of the list keeps of it is old.
-    const clean = request.clean && !(this.isV5 && (this.#acceptedAt === index || request.resume));
-    return {
-      timeoutMs: connectTimeoutSeconds * 1_000,
-      packet: {
-        cmd: "connect",
-        protocolId: "MQTT",
-        protocolVersion: this.isV5 ? 5 : 4,
-        clientId: request.mqttClientId,
-        clean,
-        keepalive: keepAliveSeconds,
-        ...(username !== undefined && { username }),
-        ...(password !== undefined && { password: Buffer.from(password) }),
-        ...(this.isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
-        ...(atBroker && {
-          will: {
-            topic: atBroker.topicName,
-            payload: Buffer.from(atBroker.payload),
-            qos: atBroker.qos,
-            retain: atBroker.retain,
-            ...(this.isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
-          },
-        }),
-      },
-    };
   }
 }

@@ -16,8 +16,10 @@ import { type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
 import type { TcpRing } from "./tcp-ring.ts";
+import { AliasRules } from "./topic-aliases.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { WillRules } from "./will-rules.ts";
+import { WireOctets } from "./wire-octets.ts";
 
 export class MqttUpstream implements Upstream {
   readonly #options: UpstreamOptions;
@@ -25,6 +27,7 @@ export class MqttUpstream implements Upstream {
   readonly #brokers: BrokerList;
   readonly #ways: BrokerWays;
   readonly #wills: WillRules;
+  readonly #aliasRules: AliasRules;
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
@@ -42,6 +45,8 @@ export class MqttUpstream implements Upstream {
     packetsOut: 0,
     bytesIn: 0,
     bytesOut: 0,
+    wire: new WireOctets(),
+    tls: { full: 0, resumed: 0 },
     acknowledgement: new Durations(),
     brokerCertificateEndsAt: undefined,
   };
@@ -59,11 +64,18 @@ export class MqttUpstream implements Upstream {
     this.#credentials = new Credentials(options, told);
     this.#ways = waysOf(options);
     this.#wills = new WillRules(this.#ways, told);
+    this.#aliasRules = new AliasRules(options.topicAliases, told);
     this.#brokers = new BrokerList({
       urls: urlsOf(options).map(parsed),
       returnSeconds: options.returnSeconds,
       links: () => this.#links.values(),
-      probe: (url, done) => probe(url, this.#credentials.tlsOptions(url), options.connectTimeoutSeconds * 1_000, done),
+      probe: (url, done) =>
+        probe(url, {
+          tls: this.#credentials.tlsOptions(url),
+          timeoutMs: options.connectTimeoutSeconds * 1_000,
+          wire: this.counters.wire,
+          done,
+        }),
       random,
       told,
     });
@@ -143,6 +155,7 @@ export class MqttUpstream implements Upstream {
       brokers: this.#brokers,
       ways: this.#ways,
       wills: this.#wills,
+      aliasRules: this.#aliasRules,
       events,
       counters: this.counters,
       turnEnd: this.#turnEnd,

@@ -87,10 +87,27 @@ const fields = {
     .describe(
       "MQTT 5: each publication says who sent it, in the user properties `client`, `transport` and, where the network knows it (Bluetooth), `rssi` in dBm; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs 25 octets and the two names for each message, 13 more for `rssi`, and 37 for `accepted`.",
     ),
+  topicAliases: z
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(64)
+    .describe(
+      "MQTT 5: so many topic names of a connection are said to the broker once, and by an alias of two octets afterwards, where the broker " +
+        "takes aliases, and no more than it takes. 0: each publication has its whole name.",
+    ),
   keepAliveSeconds: seconds(65_535)
     .min(5)
     .default(60)
     .describe("MQTT keep alive of every connection, whatever the devices say."),
+  keepAliveMaxSeconds: seconds(65_535)
+    .min(5)
+    .optional()
+    .describe(
+      "For a line that is paid by the octet: PINGREQ only where nothing else was written, after keepAliveSeconds first and twice as long each time, " +
+        "up to this. The broker is told this as keep alive, and what it says itself counts more. A line that is dead is noticed later, by " +
+        "both. Absent: PINGREQ every keepAliveSeconds, whatever else is said.",
+    ),
   connectTimeoutSeconds: seconds(600)
     .min(1)
     .default(10)
@@ -238,6 +255,13 @@ const fields = {
         .strictObject({ identity: z.string().min(1), key: secretReference.describe("The key in hexadecimal.") })
         .optional()
         .describe("A pre-shared key instead of certificates (TLS 1.2)."),
+      resume: z
+        .boolean()
+        .default(true)
+        .describe(
+          "A connection that is made again is resumed, with a ticket of the broker's that is kept in memory, so no certificates are sent. Once " +
+            "a day, and where the broker's certificate has ended, there is a whole handshake all the same. With a pre-shared key, and with false, there always is.",
+        ),
       verify: z
         .enum(["on", "off-which-is-insecure"])
         .default("on")
@@ -277,6 +301,11 @@ export function shownBrokers(options: Pick<UpstreamOptions, "url" | "urls">): st
 /** A password in a url is in the configuration itself, where more people see it than should. */
 export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): boolean {
   return urlsOf(options).some((url) => parseBrokerUrl(url)?.password !== undefined);
+}
+
+/** The keep alive that the broker is told, in seconds. */
+export function keepAliveOf(options: Pick<UpstreamOptions, "keepAliveSeconds" | "keepAliveMaxSeconds">): number {
+  return Math.max(options.keepAliveSeconds, options.keepAliveMaxSeconds ?? 0);
 }
 
 /** The brokers, the best one first. */

@@ -1,9 +1,13 @@
 /** A connection of the gateway's own to the broker, beside those of devices: their traffic does not wait for it, nor it for theirs. */
+import { Socket } from "node:net";
 import mqtt, { type IClientPublishOptions, type MqttClient } from "mqtt";
 import { BackOff } from "./back-off.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./broker-url.ts";
 import { Credentials } from "./credentials.ts";
-import { type UpstreamOptions, urlsOf } from "./options.ts";
+import { keepAliveOf, type UpstreamOptions, urlsOf } from "./options.ts";
+import { optionsBelow, watchHandshake } from "./socket-below.ts";
+import type { TlsSession } from "./tls-session.ts";
+import { SocketMeter, type WireOctets } from "./wire-octets.ts";
 
 /** Said to people: at most once for each change. */
 export type Told = (level: "info" | "warn", say: string) => void;
@@ -36,6 +40,8 @@ export interface Speaker {
   received(topicName: string, payload: Uint8Array, message: OwnMessage): void;
 }
 
+/** A ticket that is refused is forgotten; the next attempt comes after the usual pause. */
+const noHandshakeEvents = { onSecured: () => {}, onTicketRefused: () => {} };
 const pause = { minSeconds: 1, maxSeconds: 60 };
 
 export class OwnConnection {
@@ -46,6 +52,7 @@ export class OwnConnection {
   readonly #credentials: Credentials;
   readonly #urls: readonly BrokerUrl[];
   readonly #backOff: BackOff;
+  readonly #wire: WireOctets;
   #client: MqttClient | undefined;
   #timer: NodeJS.Timeout | undefined;
   #attempt = 0;
@@ -53,9 +60,18 @@ export class OwnConnection {
   #isClosed = false;
   #lastTrouble = "";
 
-  /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS, as for the gateway's own connection. */
-  constructor(options: UpstreamOptions, clientId: string, speaker: Speaker, told: Told, random: () => number) {
+  /**
+   * @param parts.wire where its octets are counted
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS, as for the gateway's own connection.
+   */
+  constructor(
+    options: UpstreamOptions,
+    clientId: string,
+    speaker: Speaker,
+    { told, random, wire }: { readonly told: Told; readonly random: () => number; readonly wire: WireOctets },
+  ) {
     this.#options = options;
+    this.#wire = wire;
     this.#clientId = clientId;
     this.#speaker = speaker;
     this.#told = told;
@@ -67,10 +83,10 @@ export class OwnConnection {
   start(): void {
     const url = this.#urls[this.#attempt++ % Math.max(1, this.#urls.length)];
     if (!url || this.#isClosed) return;
-    this.#credentials.of(undefined, url, (identity) => {
+    this.#credentials.of(undefined, url, (identity, session) => {
       if (this.#isClosed) return;
       if ("failed" in identity) return this.#again(identity.failed);
-      this.#connect(url, identity);
+      this.#connect(url, identity, session);
     });
   }
 
@@ -87,8 +103,15 @@ export class OwnConnection {
     if (client) await new Promise<void>((done) => client.end(false, {}, () => done()));
   }
 
-  #connect(url: BrokerUrl, identity: object): void {
-    const { keepAliveSeconds, connectTimeoutSeconds, protocol } = this.#options;
+  #connect(url: BrokerUrl, identity: object, session: TlsSession | undefined): void {
+    const { connectTimeoutSeconds, protocol } = this.#options;
+    const ticket = session?.offer();
+    let meter: SocketMeter | undefined;
+    const watch = (socket: Socket) => {
+      meter = new SocketMeter(socket);
+      this.#wire.begin(meter);
+      watchHandshake(socket, session, ticket !== undefined, noHandshakeEvents);
+    };
     let client: MqttClient;
     try {
       client = mqtt.connect({
@@ -96,11 +119,11 @@ export class OwnConnection {
         host: url.host,
         ...(url.port !== undefined && { port: url.port }),
         transformWsUrl: () => url.webSocketUrl,
-        ...identity,
+        ...optionsBelow(url, identity, ticket, watch),
         clientId: this.#clientId,
         protocolVersion: protocol === "5" ? 5 : 4,
         clean: true,
-        keepalive: keepAliveSeconds,
+        keepalive: keepAliveOf(this.#options),
         connectTimeout: connectTimeoutSeconds * 1_000,
         reconnectPeriod: 0,
         resubscribe: false,
@@ -109,6 +132,7 @@ export class OwnConnection {
       return this.#again(error instanceof Error ? error.message : String(error));
     }
     this.#client = client;
+    if (client.stream instanceof Socket) watch(client.stream);
     let why = "the connection ended";
     client.on("error", (error) => {
       why = error.message;
@@ -140,6 +164,7 @@ export class OwnConnection {
       }),
     );
     client.once("close", () => {
+      if (meter) this.#wire.end(meter);
       this.#client = undefined;
       this.#again(why);
     });

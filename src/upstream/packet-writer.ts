@@ -2,8 +2,9 @@
  * Writes the packets that carry messages, those of one turn of the event loop into one piece of memory, so that the
  * socket is written to once. [MQTT-3.1.1 3.3 - 3.7; MQTT 5 3.3 - 3.7]
  */
-import type { Publication } from "../core/types.ts";
-import { publishProperties } from "./properties.ts";
+import type { Publication, PublicationMeta } from "../core/types.ts";
+import { publishProperties, topicAlias } from "./properties.ts";
+import type { TopicAliases } from "./topic-aliases.ts";
 
 /** Beyond, a new piece is begun: to copy a large one again and again would cost more than a second write. */
 const pieceBytesMax = 64 * 1_024;
@@ -14,6 +15,10 @@ const fixedHeader = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } 
 
 export class PacketWriter {
   readonly #isV5: boolean;
+  /** Of the connection that is written to; undefined: it has none. MQTT 5. */
+  aliases: TopicAliases | undefined;
+  /** The properties of a PUBLISH that has nothing but an alias. */
+  readonly #aliasAlone = Uint8Array.of(3, topicAlias, 0, 0);
   /** Full pieces, oldest first, and the one that is being filled. */
   #full: Buffer[] = [];
   #piece: Buffer | undefined;
@@ -33,8 +38,10 @@ export class PacketWriter {
 
   /** `packetId` is ignored at QoS 0. */
   publish(publication: Publication, packetId: number, dup: boolean): void {
-    const { topicName, payload, qos, retain, meta } = publication;
-    const properties = this.#isV5 ? (meta ? publishProperties(meta) : noProperties) : undefined;
+    const { payload, qos, retain, meta } = publication;
+    const alias = this.aliases?.of(publication.topicName) ?? 0;
+    const topicName = alias > 0 ? "" : publication.topicName;
+    const properties = this.#isV5 ? this.#properties(meta, Math.abs(alias)) : undefined;
     const nameBytes = asciiLength(topicName) ?? Buffer.byteLength(topicName);
     const remaining = 2 + nameBytes + (qos > 0 ? 2 : 0) + (properties?.length ?? 0) + payload.byteLength;
     let at = this.#reserve(5 + remaining);
@@ -57,6 +64,15 @@ export class PacketWriter {
     if (payload.byteLength <= 32) for (let i = 0; i < payload.byteLength; i++) octets[at + i] = payload[i] as number;
     else octets.set(payload, at);
     this.#used = at + payload.byteLength;
+  }
+
+  /** With their length before them; `alias` 0: none. Valid until the next call. */
+  #properties(meta: PublicationMeta | undefined, alias: number): Uint8Array {
+    if (meta) return publishProperties(meta, alias);
+    if (alias === 0) return noProperties;
+    this.#aliasAlone[2] = alias >> 8;
+    this.#aliasAlone[3] = alias & 0xff;
+    return this.#aliasAlone;
   }
 
   /** PUBACK, PUBREC, PUBREL, PUBCOMP: all is well with this packet id. */
@@ -89,9 +105,10 @@ export class PacketWriter {
     return pieces;
   }
 
-  /** Nothing waits any more. */
+  /** Nothing waits any more, and no name is known to whom comes next. */
   clear(): void {
     this.take();
+    this.aliases = undefined;
     this.#expected = 0;
   }
 

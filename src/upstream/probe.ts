@@ -2,23 +2,30 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocketOptions } from "node:tls";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";
+import { SocketMeter, type WireOctets } from "./wire-octets.ts";
 
-/** Calls back once. */
-export function probe(
-  url: BrokerUrl,
-  tls: (TLSSocketOptions & { servername?: string }) | undefined,
-  timeoutMs: number,
-  done: (isThere: boolean) => void,
-): void {
+export interface ProbeParts {
+  readonly tls: (TLSSocketOptions & { servername?: string }) | undefined;
+  readonly timeoutMs: number;
+  /** What it costs is counted there. */
+  readonly wire: WireOctets;
+  /** Called once. */
+  readonly done: (isThere: boolean) => void;
+}
+
+export function probe(url: BrokerUrl, { tls, timeoutMs, wire, done }: ProbeParts): void {
   const { host } = url;
   const port = url.port ?? usualPorts[url.scheme];
   const servername = isIP(host) === 0 ? { servername: host } : {};
   const socket: Socket = tls ? connectTls({ ...servername, ...tls, host, port }) : connectTcp({ host, port });
+  const meter = new SocketMeter(socket);
+  wire.begin(meter);
   const end = (isThere: boolean) => {
     clearTimeout(deadline);
     socket.removeAllListeners();
     socket.on("error", () => {});
     socket.destroy();
+    wire.end(meter);
     done(isThere);
   };
   const deadline = setTimeout(() => end(false), timeoutMs);

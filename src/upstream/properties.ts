@@ -45,6 +45,7 @@ const contentType = 0x03;
 const responseTopic = 0x08;
 const correlationData = 0x09;
 const subscriptionIdentifier = 0x0b;
+export const topicAlias = 0x23;
 const userProperty = 0x26;
 
 /** Octets of a property of PUBLISH behind its identifier; undefined: it is none, or was not agreed on (topic alias). */
@@ -145,13 +146,17 @@ function textAt(octets: Uint8Array, at: number): string | undefined {
   return isUtf8(part) && !part.includes(0) ? part.toString("utf8") : undefined;
 }
 
-/** The properties of a PUBLISH that say this of it, with their length before them. [MQTT 5 3.3.2.3] */
-export function publishProperties(meta: PublicationMeta): Uint8Array {
+/**
+ * The properties of a PUBLISH that say this of it, with their length before them; with a topic alias where it is not 0.
+ * [MQTT 5 3.3.2.3]
+ */
+export function publishProperties(meta: PublicationMeta, alias = 0): Uint8Array {
   const parts: Uint8Array[] = [];
   const withLength = (octets: Uint8Array) =>
     parts.push(Uint8Array.of(octets.length >> 8, octets.length & 0xff), octets);
   const text = (value: string) => withLength(Buffer.from(value, "utf8"));
   const identify = (identifier: number) => parts.push(Uint8Array.of(identifier));
+  if (alias > 0) parts.push(Uint8Array.of(topicAlias, alias >> 8, alias & 0xff));
   if (meta.expirySeconds !== undefined) {
     const value = Buffer.alloc(5, expiryInterval);
     value.writeUInt32BE(meta.expirySeconds, 1);

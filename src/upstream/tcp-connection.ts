@@ -8,6 +8,7 @@ import { generate, type Packet, type Parser, parser } from "mqtt-packet";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
 import { noConnAck, noPingResp } from "./connection-end.ts";
+import { carriedBy, type Octets } from "./wire-octets.ts";
 
 const pingReq = Uint8Array.of(0xc0, 0);
 
@@ -17,7 +18,7 @@ export class TcpConnection implements Connection {
   readonly #isV5: boolean;
   /** Until it has left. */
   #connect: Buffer | undefined;
-  /** Of CONNECT; the broker's counts more. */
+  /** Of CONNECT; the broker's counts more. 0: no PINGREQ. */
   #keepAliveSeconds: number;
   #isAnswered = false;
   /** For CONNACK, then for the keep-alive. */
@@ -27,10 +28,10 @@ export class TcpConnection implements Connection {
 
   /** @throws what cannot be said in CONNECT: a password without a user. */
   constructor(url: BrokerUrl, words: ConnectWords, events: ConnectionEvents) {
-    const { packet, timeoutMs } = words;
+    const { packet, timeoutMs, isPinging } = words;
     this.#connect = generate(packet);
     this.#isV5 = packet.protocolVersion === 5;
-    this.#keepAliveSeconds = packet.keepalive;
+    this.#keepAliveSeconds = isPinging ? packet.keepalive : 0;
     this.#events = events;
     this.#timer = setTimeout(onNoConnAck, timeoutMs, this);
     this.stream = new BrokerSocket(this, events);
@@ -52,6 +53,10 @@ export class TcpConnection implements Connection {
     this.stream.destroy();
   }
 
+  get carried(): Octets {
+    return carriedBy(this.stream);
+  }
+
   take(octets: Buffer): void {
     if (this.stream.destroyed) return;
     const packet = packetOf(octets, this.#isV5);
@@ -65,6 +70,7 @@ export class TcpConnection implements Connection {
         this.#events.onConnAck(packet);
         const isAccepted = (this.#isV5 ? packet.reasonCode : packet.returnCode) === 0;
         if (!isAccepted) return this.destroy();
+        if (this.#keepAliveSeconds === 0) return;
         this.#keepAliveSeconds = packet.properties?.serverKeepAlive || this.#keepAliveSeconds;
         if (!this.stream.destroyed) this.#timer = setInterval(onHalf, this.#keepAliveSeconds * 500, this);
         return;

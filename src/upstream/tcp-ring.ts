@@ -153,6 +153,8 @@ export class RingPlace {
   readonly slot: number;
   readonly generation: number;
   isQueued = false;
+  /** Octets that went past the stream, which does not count them. */
+  passedBytes = 0;
 
   constructor(ring: TcpRing, socket: Socket, slot: number, generation: number) {
     this.#ring = ring;
@@ -169,7 +171,9 @@ export class RingPlace {
 
   /** See `TcpRing.send`. */
   send(piece: Uint8Array): boolean {
-    return this.#ring.send(this, piece);
+    const isTaken = this.#ring.send(this, piece);
+    if (isTaken) this.passedBytes += piece.length;
+    return isTaken;
   }
 
   /** Before anything is written to the stream: what was sent before leaves before. */
@@ -178,6 +182,7 @@ export class RingPlace {
   }
 
   handBack(octets: Uint8Array | undefined): void {
+    this.passedBytes -= octets?.length ?? 0;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     if (octets) this.#socket.write(octets);
     else this.#socket.destroy(new Error("it is not known how much of what was written has left"));

@@ -70,6 +70,9 @@ describe("start", () => {
     // Of the three one is at QoS 0.
     expect(metrics).toContain('mqttsn_upstream_acknowledgement_seconds_count{upstream="default"} 2');
     expect(metrics).toMatch(/mqttsn_upstream_bytes_total\{upstream="default",direction="out"\} [1-9]/);
+    const outOf = (name: string) =>
+      Number(new RegExp(`${name}\\{upstream="default",direction="out"\\} (\\d+)`).exec(metrics)?.[1]);
+    expect(outOf("mqttsn_upstream_wire_bytes_total")).toBeGreaterThan(outOf("mqttsn_upstream_bytes_total"));
     expect(metrics).toMatch(/mqttsn_store_commit_seconds_count [1-9]/);
     gateway.child.kill("SIGTERM");
     await gateway.ends();
@@ -117,6 +120,7 @@ describe("start", () => {
       return { ...command.output };
     };
     await gateway.says("client sleeper is asleep");
+    expect((await said("status")).text).toMatch(/there; \d{4}-\d\d-\d\d: [1-9]\d* octets out, [1-9]\d* in/);
     expect((await said("sessions")).text).toMatch(/^client .*\nsleeper +asleep +udp\/127/);
     expect(JSON.parse((await said("sessions", "--json")).text)).toMatchObject([{ clientId: "sleeper", linkUp: true }]);
     expect(await said("queue")).toMatchObject({

@@ -1,4 +1,5 @@
 /** Links to a broker that says nothing, or only what it must: each of these takes seconds, so all wait at the same time. */
+import type { Packet } from "mqtt-packet";
 import { describe, expect, type TestContext, test } from "vitest";
 import { connAck } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -69,5 +70,59 @@ describe.concurrent.each(waysToConnect)("connected by $name", (way) => {
     await until("two more of the keep-alive", () => pings() === 4);
     expect(seen).toEqual(["up", "pong"]);
     expect(broker.visits).toHaveLength(1);
+  });
+
+  const stretched = { keepAliveSeconds: 5, keepAliveMaxSeconds: 600 };
+  /** A broker whose own keep alive is a second. */
+  const hasty = () => {
+    const state = { isDeaf: false };
+    const answer = ({ cmd }: Packet) => {
+      if (cmd === "connect") return [connAck(5, { serverKeepAlive: 1 })];
+      return state.isDeaf ? [] : undefined;
+    };
+    return { state, answer };
+  };
+
+  test.concurrent("a keep alive that may be stretched: the broker is told it, and its own counts more", async ({
+    onTestFinished,
+  }) => {
+    const { broker, up } = await setUp(onTestFinished, "5", { answer: hasty().answer }, stretched);
+    await up();
+    expect(broker.last.packets[0]).toMatchObject({ cmd: "connect", keepalive: 600 });
+    const pings = () => broker.last.packets.filter(({ cmd }) => cmd === "pingreq").length;
+    await until("three of the keep-alive", () => pings() === 3, 10_000);
+    expect(broker.visits).toHaveLength(1);
+  });
+
+  test.concurrent("stretched: where something is said, there is no PINGREQ", async ({ onTestFinished }) => {
+    const { broker, upstream, seen, up } = await setUp(
+      onTestFinished,
+      "5",
+      {
+        answer: (packet) =>
+          packet.cmd === "publish" ? [{ cmd: "puback", messageId: packet.messageId ?? 0 }] : hasty().answer(packet),
+      },
+      stretched,
+    );
+    await up();
+    for (let id = 1; id <= 12; id++) {
+      upstream.publish("l~1", { topicName: "t", payload: new Uint8Array(1), qos: 1, retain: false }, id, false);
+      await new Promise((done) => setTimeout(done, 250));
+    }
+    expect(seen.filter((what) => what === "puback")).toHaveLength(12);
+    expect(broker.last.packets.filter(({ cmd }) => cmd === "pingreq")).toEqual([]);
+  });
+
+  test.concurrent("stretched: a PINGREQ that nobody answers is asked once more, and then the broker is silent", async ({
+    onTestFinished,
+  }) => {
+    const { state, answer } = hasty();
+    const { broker, up, end } = await setUp(onTestFinished, "5", { answer }, stretched);
+    await up();
+    state.isDeaf = true;
+    expect(await end()).toMatchObject({ cause: "silent" });
+    const pings = broker.visits[0]?.packets.filter(({ cmd }) => cmd === "pingreq") ?? [];
+    // The keep-alive's, and one that asks for a sign of life; more may be due meanwhile.
+    expect(pings.length).toBeGreaterThanOrEqual(2);
   });
 });

@@ -8,25 +8,32 @@ export class CutProxy {
   /** Connections so far. */
   opened = 0;
 
-  private constructor(targetPort: number) {
+  /** `heard`: octets of whoever connects, and the connection's number, the first 1. */
+  private constructor(targetPort: number, heard: (chunk: Buffer, connection: number) => void) {
     this.#server = createServer((client) => {
       const upstream = connect({ port: targetPort, host: "127.0.0.1" });
       const pair = [client, upstream] as const;
       this.#pairs.add(pair);
-      this.opened++;
+      const connection = ++this.opened;
       const end = () => {
         this.#pairs.delete(pair);
         client.destroy();
         upstream.destroy();
       };
       for (const socket of pair) socket.on("error", end).on("close", end);
-      client.on("data", (data) => this.#silent || upstream.write(data));
+      client.on("data", (data) => {
+        heard(data, connection);
+        if (!this.#silent) upstream.write(data);
+      });
       upstream.on("data", (data) => this.#silent || client.write(data));
     });
   }
 
-  static async to(targetPort: number): Promise<CutProxy> {
-    const proxy = new CutProxy(targetPort);
+  static async to(
+    targetPort: number,
+    heard: (chunk: Buffer, connection: number) => void = () => {},
+  ): Promise<CutProxy> {
+    const proxy = new CutProxy(targetPort, heard);
     await new Promise<void>((done) => proxy.#server.listen(0, "127.0.0.1", done));
     return proxy;
   }

@@ -1,9 +1,9 @@
 /**
- * The simulation's broker on a real TCP port, MQTT 3.1.1 and 5: it saves before it acknowledges, keeps packet ids over
+ * The simulation's broker on a real TCP port, MQTT 3.1.1 and 5 (with three topic aliases): it saves before it acknowledges, keeps packet ids over
  * connections, sends again with DUP, and can cut a connection at any packet. What it saved is the judge's record.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { generate, type Packet, parser } from "mqtt-packet";
+import { generate, type IPublishPacket, type Packet, parser } from "mqtt-packet";
 import type { LinkRequest } from "../../src/core/effect.ts";
 import { linkIdOf } from "../../src/core/link-id.ts";
 import type { Publication, QoS } from "../../src/core/types.ts";
@@ -11,12 +11,20 @@ import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { type BrokerFaults, type Connection, SimBroker } from "../simulation/broker.ts";
 import { Rng } from "../simulation/rng.ts";
 
+const topicAliasMaximum = 3;
+
 export class RecordingBroker {
   readonly #server: Server;
   readonly broker: SimBroker;
   readonly faults: BrokerFaults = { cut: 0, away: false, forgets: 0 };
   /** How often each payload was saved. */
   readonly saved = new Map<string, number>();
+  /** The topic under which each payload was saved. */
+  readonly topics = new Map<string, string>();
+  /** Publications with a topic alias that nobody had said on their connection. */
+  aliasesUnknown = 0;
+  /** Publications with an alias in place of their topic name. */
+  aliasesUsed = 0;
   /** Every packet that came in, by client id. */
   readonly packets: { readonly clientId: string; readonly packet: Packet }[] = [];
   readonly wills: string[] = [];
@@ -36,6 +44,7 @@ export class RecordingBroker {
       accepted: (publication) => {
         const payload = Buffer.from(publication.payload).toString();
         this.saved.set(payload, (this.saved.get(payload) ?? 0) + 1);
+        this.topics.set(payload, publication.topicName);
       },
       routed: () => {},
       acknowledged: (_clientId, { payload }) => this.taken.add(Buffer.from(payload).toString()),
@@ -67,12 +76,17 @@ export class RecordingBroker {
     let connection: Connection | undefined;
     let protocolVersion = 4;
     let orderly = false;
+    const names = new Map<number, string>();
     const write = (packet: Packet) => {
       if (socket.writable) socket.write(generate(packet, { protocolVersion }));
     };
     const events: UpstreamEvents = {
       up: (_link, sessionPresent) =>
-        write({ cmd: "connack", sessionPresent, ...(protocolVersion === 5 ? { reasonCode: 0 } : { returnCode: 0 }) }),
+        write({
+          cmd: "connack",
+          sessionPresent,
+          ...(protocolVersion === 5 ? { reasonCode: 0, properties: { topicAliasMaximum } } : { returnCode: 0 }),
+        }),
       refused: () => {},
       down: (_link, { cause }) => {
         if (cause === "peer") {
@@ -110,6 +124,7 @@ export class RecordingBroker {
       if (!connection) return;
       this.packets.push({ clientId: connection.request.mqttClientId, packet });
       if (packet.cmd === "disconnect") orderly = true;
+      if (packet.cmd === "publish") this.#resolve(packet, names);
       const from = connection;
       this.broker.fromGateway(from, () => this.#process(from, packet));
     });
@@ -119,6 +134,20 @@ export class RecordingBroker {
       this.#sockets.delete(socket);
       if (connection && !orderly && connection.alive) this.broker.onClose(connection, "abandon", false);
     });
+  }
+
+  /** What the connection has called by an alias has its name again. */
+  #resolve(packet: IPublishPacket, names: Map<number, string>): void {
+    const alias = packet.properties?.topicAlias;
+    if (alias === undefined) return;
+    if (packet.topic !== "") {
+      names.set(alias, packet.topic);
+      return;
+    }
+    this.aliasesUsed++;
+    const name = alias > topicAliasMaximum ? undefined : names.get(alias);
+    if (name === undefined) this.aliasesUnknown++;
+    else packet.topic = name;
   }
 
   #process(connection: Connection, packet: Packet): void {

@@ -5,9 +5,11 @@
 import fc from "fast-check";
 import { generate, type IPublishPacket, type Packet, parser } from "mqtt-packet";
 import { describe, expect, test } from "vitest";
-import type { PublicationMeta } from "../../src/core/types.ts";
+import { fitsPacket } from "../../src/core/broker/limits.ts";
+import { noLimits, type PublicationMeta } from "../../src/core/types.ts";
 import { type PacketEvents, PacketReader, packetBytesMax } from "../../src/upstream/packet-reader.ts";
 import { PacketWriter } from "../../src/upstream/packet-writer.ts";
+import { TopicAliases } from "../../src/upstream/topic-aliases.ts";
 
 type Version = "3.1.1" | "5";
 const versions = ["3.1.1", "5"] as const;
@@ -364,4 +366,72 @@ test("of properties that are too many, or are no text, a message loses these alo
   // Content type C0 00 is no UTF-8, the value of the user property is U+0000.
   new PacketReader("5", events).take(Buffer.from("30100001740c030002c00026000161000100", "hex"));
   expect(told).toEqual([`publish t  0 false false 0 undefined undefined ${saidOf()}`]);
+});
+
+/** What a receiver of topic aliases takes each PUBLISH for; it throws where an alias is not known, or is too large. */
+function resolved(octets: Buffer, maximum: number): IPublishPacket[] {
+  const names = new Map<number, string>();
+  const found: IPublishPacket[] = [];
+  const reading = parser({ protocolVersion: 5 });
+  reading.on("error", (error: Error) => {
+    throw error;
+  });
+  reading.on("packet", (packet: Packet) => {
+    if (packet.cmd !== "publish") return;
+    const alias = packet.properties?.topicAlias;
+    if (alias !== undefined && (alias < 1 || alias > maximum)) throw new Error(`alias ${alias} of ${maximum}`);
+    if (alias !== undefined && packet.topic !== "") names.set(alias, packet.topic);
+    const topic = packet.topic || names.get(alias ?? 0);
+    if (!topic) throw new Error(`an alias that nobody has said: ${alias}`);
+    found.push({ ...packet, topic });
+  });
+  reading.parse(octets);
+  return found;
+}
+
+test("with topic aliases a receiver has the names that were written, and no packet is longer than the core took it for", () => {
+  const names = fc.uniqueArray(text, { minLength: 1, maxLength: 30 });
+  const publications = names.chain((all) =>
+    fc.array(
+      fc.record({
+        topicName: fc.constantFrom(...all),
+        payload: octets,
+        qos: fc.constantFrom(0 as const, 1 as const, 2 as const),
+        retain: fc.boolean(),
+        meta: fc.option(metas, { nil: undefined }),
+      }),
+      { minLength: 1, maxLength: 80 },
+    ),
+  );
+  fc.assert(
+    fc.property(
+      publications,
+      fc.integer({ min: 1, max: 12 }),
+      fc.integer({ min: 1, max: 20 }),
+      (list, maximum, seen) => {
+        const writer = new PacketWriter("5");
+        writer.aliases = new TopicAliases(maximum, seen);
+        for (const { meta, ...rest } of list) {
+          const before = writer.length;
+          const publication = { ...rest, ...(meta && { meta }) };
+          writer.publish(publication, 9, false);
+          // Texts of properties that are not ASCII are counted by their length in UTF-16.
+          const isAscii = /^[\0-\x7f]*$/.test(JSON.stringify(meta ?? {}));
+          const limits = { ...noLimits, maximumPacketBytes: writer.length - before - 1 };
+          if (isAscii) expect(fitsPacket(limits, publication)).toBe(false);
+        }
+        const whole = Buffer.concat(writer.take());
+        const read = resolved(whole, maximum);
+        expect(read.map(({ topic, payload, qos }) => `${topic} ${hex(Buffer.from(payload))} ${qos}`)).toEqual(
+          list.map(({ topicName, payload, qos }) => `${topicName} ${hex(payload)} ${qos}`),
+        );
+        expect(read.map(({ properties }) => saidOf(metaOf(properties)))).toEqual(list.map(({ meta }) => saidOf(meta)));
+        // Another connection: nothing is known there.
+        writer.clear();
+        for (const { meta: _, ...rest } of list) writer.publish(rest, 9, true);
+        expect(resolved(Buffer.concat(writer.take()), 0)).toHaveLength(list.length);
+      },
+    ),
+    { numRuns: 300 },
+  );
 });

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { statusLines } from "../../src/cli/status.ts";
 import type { Role } from "../../src/roles.ts";
 import {
   type CommandName,
@@ -105,11 +106,16 @@ function fullHouse(): Installation {
     lastFailure: "",
   } as const;
   const links = { up: false, condition: "no adapter", counters: { made: 1 }, devices: [device] };
+  const octets = [
+    { date: "2026-11-29", in: 7, out: 12_345 },
+    { date: "2026-11-28", in: 8, out: 9 },
+    { date: "2026-11-27", in: 1, out: 1 },
+  ];
   return {
     ...emptyInstallation,
     knocks,
     totals,
-    brokers: () => [{ name: "", url: "mqtt://b", isThere: false, sinceSeconds: 3, why: "ECONNREFUSED" }],
+    brokers: () => [{ name: "", url: "mqtt://b", isThere: false, sinceSeconds: 3, why: "ECONNREFUSED", octets }],
     transports: () => [{ name: "ble", place: "hci0", stats, links }],
     identityOf: (of) => ({ name: of, by: "address", verified: false }),
     wakingsOf: () => [{ secondsAgo: 3, awakeSeconds: 0.25 }],
@@ -265,6 +271,13 @@ test("a viewer hears that the broker is away, not where it is and what it says",
   const seen = await asked("viewer");
   expect(seen).toMatch(/The broker has been away for 3 s\./);
   expect(seen).not.toMatch(/mqtt:|ECONNREFUSED/);
+});
+
+test("status says what went to and from a broker today and yesterday", () => {
+  const { operator } = threeForTwo(fullHouse());
+  expect(statusLines(operator.overview(true))).toContain(
+    "broker: mqtt://b away; 2026-11-29: 12345 octets out, 7 in; 2026-11-28: 9 octets out, 8 in",
+  );
 });
 
 test("a link and a password's hash are noted nowhere; that they were asked for is", async () => {

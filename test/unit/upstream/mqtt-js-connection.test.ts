@@ -43,7 +43,7 @@ test.each(Object.entries(servers))("no piece waits in the kernel for the broker:
     const events = { onAsked: nothing, onSecured: nothing, onPing: nothing, onDrain: nothing, onFinished: nothing };
     const ends = { onFailed: failed, onClosed: nothing, onOctets: nothing };
     const packet = { cmd: "connect", clientId: "c", protocolVersion: 4, keepalive: 60, clean: true } as const;
-    const words = { packet, timeoutMs: 30_000 };
+    const words = { packet, timeoutMs: 30_000, isPinging: true };
     const identity = { ca: pem("ca.pem"), family: 4 };
     const all: Partial<ConnectionEvents> = { ...events, ...ends };
     const connection = new MqttJsConnection(url, words as never, identity as never, all as ConnectionEvents);

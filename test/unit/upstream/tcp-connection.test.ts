@@ -17,7 +17,11 @@ test("no piece waits in the kernel for the broker to acknowledge the one before"
   const connected = new Promise<void>((done) => {
     const events = { onAsked: () => done(), onClosed: () => {}, onFailed: () => {} } as Partial<ConnectionEvents>;
     const packet = { cmd: "connect", clientId: "c", protocolVersion: 4, keepalive: 60, clean: true } as const;
-    const connection = new TcpConnection(url, { packet, timeoutMs: 5_000 } as never, events as ConnectionEvents);
+    const connection = new TcpConnection(
+      url,
+      { packet, timeoutMs: 5_000, isPinging: true } as never,
+      events as ConnectionEvents,
+    );
     onTestFinished(() => {
       connection.destroy();
       server.close();

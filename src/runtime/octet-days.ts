@@ -1,0 +1,53 @@
+/** Octets to and from each upstream's brokers, by the day. In memory: a day begins anew with the gateway. */
+
+/** From (in) and to (out) the broker, as TCP carries them. */
+export interface Octets {
+  readonly in: number;
+  readonly out: number;
+}
+
+export interface DayOfOctets extends Octets {
+  /** By this machine's clock and time zone: 2026-11-29. */
+  readonly date: string;
+}
+
+const daysMax = 31;
+
+export class OctetDays {
+  /** The newest first. */
+  readonly #days = new Map<string, DayOfOctets[]>();
+  readonly #noted = new Map<string, Octets>();
+
+  /**
+   * What came since the last time belongs to the day that it is now.
+   * @param at milliseconds since 1970; undefined: nobody knows, and it belongs to the day that it is when somebody does
+   * @param totals since the gateway started, by upstream
+   */
+  note(at: number | undefined, totals: ReadonlyMap<string, Octets>): void {
+    if (at === undefined) return;
+    const date = dateOf(at);
+    for (const [name, total] of totals) {
+      const before = this.#noted.get(name) ?? { in: 0, out: 0 };
+      this.#noted.set(name, total);
+      const days = this.#days.get(name) ?? [];
+      const i = days.findIndex((day) => day.date === date);
+      const day = days[i] ?? { date, in: 0, out: 0 };
+      const now = { date, in: day.in + total.in - before.in, out: day.out + total.out - before.out };
+      if (i >= 0) days[i] = now;
+      else days.push(now);
+      days.sort((a, b) => (a.date < b.date ? 1 : -1));
+      this.#days.set(name, days.slice(0, daysMax));
+    }
+  }
+
+  /** The newest first; of an upstream that nothing is known of, none. */
+  of(name: string): readonly DayOfOctets[] {
+    return this.#days.get(name) ?? [];
+  }
+}
+
+function dateOf(at: number): string {
+  const date = new Date(at);
+  const two = (part: number) => String(part).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}

@@ -1,0 +1,51 @@
+/** What CONNECT says. */
+import type { IClientOptions } from "mqtt";
+import type { LinkRequest } from "../core/effect.ts";
+import type { Will } from "../core/types.ts";
+import type { ConnectWords } from "./connection.ts";
+import { keepAliveOf, type UpstreamOptions } from "./options.ts";
+
+export interface Connecting {
+  /** This broker has, or may have, a session that this connection continues. */
+  readonly isKnown: boolean;
+  /** As the broker takes it. */
+  readonly will: Will | undefined;
+  readonly identity: Pick<IClientOptions, "username" | "password">;
+}
+
+export function connectWords(
+  request: LinkRequest,
+  options: UpstreamOptions,
+  { isKnown, will: atBroker, identity: { username, password } }: Connecting,
+): ConnectWords {
+  const { connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = options;
+  const isV5 = options.protocol === "5";
+  const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
+  // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
+  // It ends when the core says so, with an expiry of 0 in DISCONNECT.
+  const clean = request.clean && !(isV5 && isKnown);
+  return {
+    timeoutMs: connectTimeoutSeconds * 1_000,
+    isPinging: options.keepAliveMaxSeconds === undefined,
+    packet: {
+      cmd: "connect",
+      protocolId: "MQTT",
+      protocolVersion: isV5 ? 5 : 4,
+      clientId: request.mqttClientId,
+      clean,
+      keepalive: keepAliveOf(options),
+      ...(username !== undefined && { username }),
+      ...(password !== undefined && { password: Buffer.from(password) }),
+      ...(isV5 && { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } }),
+      ...(atBroker && {
+        will: {
+          topic: atBroker.topicName,
+          payload: Buffer.from(atBroker.payload),
+          qos: atBroker.qos,
+          retain: atBroker.retain,
+          ...(isV5 && willDelay > 0 && { properties: { willDelayInterval: willDelay } }),
+        },
+      }),
+    },
+  };
+}

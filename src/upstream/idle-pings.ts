@@ -1,0 +1,54 @@
+/**
+ * PINGREQ where nothing else was written, with pauses that grow: for a line that is paid by the octet. The broker was told the
+ * longest pause as keep alive, so it does not wait for more. Whoever asks for it also sees to it that an answer comes.
+ */
+import { performance } from "node:perf_hooks";
+
+export class IdlePings {
+  readonly #mostMs: number;
+  readonly #ping: () => void;
+  readonly #now: () => number;
+  #pauseMs: number;
+  #writtenAt: number;
+  #timer: NodeJS.Timeout;
+
+  /** `firstSeconds`: the first pause, each is twice the one before; `mostSeconds`: the keep alive that counts at the broker. */
+  constructor(
+    firstSeconds: number,
+    mostSeconds: number,
+    ping: () => void,
+    now: () => number = () => performance.now(),
+  ) {
+    this.#mostMs = mostSeconds * 1_000;
+    this.#pauseMs = Math.min(firstSeconds * 1_000, this.#mostMs);
+    this.#ping = ping;
+    this.#now = now;
+    this.#writtenAt = now();
+    this.#timer = setTimeout(lookIfIdle, this.#pauseMs, this);
+  }
+
+  /** Something leaves, be it PINGREQ: the pause begins anew. */
+  noteWritten(): void {
+    this.#writtenAt = this.#now();
+  }
+
+  look(): void {
+    const leftMs = this.#writtenAt + this.#pauseMs - this.#now();
+    if (leftMs > 1) {
+      this.#timer = setTimeout(lookIfIdle, leftMs, this);
+      return;
+    }
+    // The connection stands still, so what was asked before was answered.
+    this.#pauseMs = Math.min(2 * this.#pauseMs, this.#mostMs);
+    this.#timer = setTimeout(lookIfIdle, this.#pauseMs, this);
+    this.#ping();
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+function lookIfIdle(pings: IdlePings): void {
+  pings.look();
+}

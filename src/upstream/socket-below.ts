@@ -1,0 +1,76 @@
+/** The socket below a connection that MQTT.js makes: how it comes to be, and what is seen there of a TLS handshake. */
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectTls, TLSSocket } from "node:tls";
+import type { IClientOptions } from "mqtt";
+import type { BrokerUrl } from "./broker-url.ts";
+import type { TlsSession } from "./tls-session.ts";
+
+/** What happens to it; none of them comes before the socket was handed over. */
+export interface SocketBelowEvents {
+  /** The broker's certificate was verified, now or in the handshake that this one resumed. */
+  onSecured(socket: TLSSocket): void;
+  /** The broker ended a handshake that began with a ticket: there will be no other, and without one things may be better. */
+  onTicketRefused(): void;
+}
+
+type Offer = { readonly session?: Buffer };
+
+/**
+ * MQTT.js's options, so that the connection begins with a ticket where there is one, and `onSocket` is told of a socket below WebSocket.
+ * That of mqtt:// and mqtts:// is MQTT.js's stream itself.
+ */
+export function optionsBelow(
+  url: BrokerUrl,
+  identity: IClientOptions,
+  ticket: Buffer | undefined,
+  onSocket: (socket: Socket) => void,
+): IClientOptions {
+  const offer: Offer = ticket ? { session: ticket } : {};
+  if (!url.scheme.startsWith("ws")) return { ...identity, ...offer } as IClientOptions;
+  // As `ws` would do it.
+  const createConnection = (options: ConnectionOptions): Socket => {
+    const { host = "", path: _, ...rest } = options;
+    const servername = options.servername ?? (isIP(host) === 0 ? host : "");
+    const socket = url.isSecure
+      ? connectTls({ ...rest, host, servername, ...offer })
+      : connectTcp({ host, port: options.port ?? 0 });
+    onSocket(socket);
+    return socket;
+  };
+  return { ...identity, wsOptions: { ...identity.wsOptions, createConnection } } as IClientOptions;
+}
+
+/** Keeps what the broker gives, and says what became of the handshake; `offered`: it began with a ticket. */
+export function watchHandshake(
+  socket: Socket,
+  session: TlsSession | undefined,
+  offered: boolean,
+  events: SocketBelowEvents,
+): void {
+  if (!(socket instanceof TLSSocket)) return;
+  let isSecured = false;
+  socket.once("secureConnect", () => {
+    isSecured = true;
+    if (!socket.isSessionReused()) session?.noteWhole(certificateEnd(socket));
+    events.onSecured(socket);
+  });
+  if (!session) return;
+  // Node tells of it once the certificate is verified, and not where it is not.
+  socket.on("session", (ticket) => session.keep(ticket));
+  if (!offered) return;
+  socket.once("error", (error) => {
+    const code = "code" in error ? String(error.code) : "";
+    // EPROTO: an alert that came while CONNECT waited behind the handshake.
+    const isOfTls = code.startsWith("ERR_SSL_") || code === "EPROTO";
+    if (isSecured || (!isOfTls && code !== "ECONNRESET")) return;
+    if (!isOfTls) return session.forget();
+    session.giveUp();
+    events.onTicketRefused();
+  });
+}
+
+/** Milliseconds since 1970; undefined: none was shown, as with a pre-shared key. */
+export function certificateEnd(socket: TLSSocket): number | undefined {
+  const until = Date.parse(socket.getPeerCertificate().valid_to);
+  return Number.isFinite(until) ? until : undefined;
+}

@@ -1,0 +1,53 @@
+/**
+ * What a broker gave for a shorter handshake next time (a ticket, or the id of a session), for one identity. It is in memory alone, and
+ * is never logged: whoever has it can speak for us. [RFC 8446 2.2; RFC 5077]
+ *
+ * A resumed connection shows no certificate, so nobody looks whether it was revoked or has ended. So there is a whole handshake once
+ * a day, and at the end of the certificate.
+ */
+import { performance } from "node:perf_hooks";
+
+const wholeEveryMs = 86_400_000;
+
+export class TlsSession {
+  readonly #now: () => number;
+  readonly #wallClock: () => number;
+  #ticket: Buffer | undefined;
+  /** When the last whole handshake was, by `now`. */
+  #wholeAt = Number.NEGATIVE_INFINITY;
+  #certificateEndsAt = Number.POSITIVE_INFINITY;
+  #isGivenUp = false;
+
+  /** `now`: monotonic milliseconds; `wallClock`: milliseconds since 1970. */
+  constructor(now: () => number = () => performance.now(), wallClock: () => number = Date.now) {
+    this.#now = now;
+    this.#wallClock = wallClock;
+  }
+
+  /** For the next connection, also for several; undefined: it makes a whole handshake. */
+  offer(): Buffer | undefined {
+    const isOver = this.#now() - this.#wholeAt >= wholeEveryMs || this.#wallClock() >= this.#certificateEndsAt;
+    return isOver ? undefined : this.#ticket;
+  }
+
+  /** A certificate was verified, which ends then, in milliseconds since 1970; undefined: there was none. */
+  noteWhole(certificateEndsAt: number | undefined): void {
+    this.#wholeAt = this.#now();
+    this.#certificateEndsAt = certificateEndsAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** In place of what was there. */
+  keep(ticket: Buffer): void {
+    if (!this.#isGivenUp) this.#ticket = ticket;
+  }
+
+  forget(): void {
+    this.#ticket = undefined;
+  }
+
+  /** The broker gives tickets, and does not get along with who comes with one: nothing is offered any more. */
+  giveUp(): void {
+    this.#isGivenUp = true;
+    this.forget();
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Topic aliases: two octets that stand for a topic name, from its second use on. They belong to one network connection, and are
+ * given out where packets are written, in the order in which they leave. So nothing that waits knows of them, and the
+ * next connection begins with whole names. [MQTT-5.0 3.3.2.3.4]
+ */
+import type { IConnackPacket } from "mqtt-packet";
+import type { Notice } from "./link.ts";
+
+/** An alias costs three octets each time: with a shorter name it would save no more than saying both has cost. */
+const nameLengthMin = 7;
+
+interface Held {
+  readonly alias: number;
+  /** How many publications there had been, itself included. */
+  usedAt: number;
+}
+
+export class TopicAliases {
+  readonly #max: number;
+  readonly #seenMax: number;
+  /** Names that have one, the one used longest ago first. Made when there is one: most connections say nothing most of the time. */
+  #held: Map<string, Held> | undefined;
+  /** Names that have none, and when they were used last, the one used longest ago first. */
+  #seen: Map<string, number> | undefined;
+  #uses = 0;
+  #last = "";
+
+  /** `max` aliases at most, 1 to 65,535; so many names without one are remembered. */
+  constructor(max: number, seenMax = max) {
+    this.#max = max;
+    this.#seenMax = seenMax;
+  }
+
+  /** Names that it knows. */
+  get size(): number {
+    return (this.#held?.size ?? 0) + (this.#seen?.size ?? 0);
+  }
+
+  /**
+   * What the next PUBLISH says of its topic name: a number greater than 0 stands in place of it; one below 0, without its sign, is to be said
+   * beside the name; 0: the name alone.
+   *
+   * Where all are given out, a name takes that of the one used longest ago, if it comes a second time since then. Names that come by
+   * turns, and are more than aliases, would otherwise take them from each other each time, and none would ever be used.
+   */
+  of(topicName: string): number {
+    const use = ++this.#uses;
+    if (topicName.length < nameLengthMin) return 0;
+    this.#held ??= new Map();
+    const held = this.#held.get(topicName);
+    if (held) {
+      held.usedAt = use;
+      if (topicName !== this.#last) {
+        this.#held.delete(topicName);
+        this.#hold(this.#held, topicName, held);
+      }
+      return held.alias;
+    }
+    if (this.#held.size < this.#max)
+      return this.#hold(this.#held, topicName, { alias: this.#held.size + 1, usedAt: use });
+    this.#seen ??= new Map();
+    const seenAt = this.#seen.get(topicName);
+    this.#seen.delete(topicName);
+    const [oldest] = this.#held;
+    if (seenAt === undefined || oldest === undefined || oldest[1].usedAt > seenAt) {
+      this.#note(this.#seen, topicName, use);
+      return 0;
+    }
+    this.#held.delete(oldest[0]);
+    return this.#hold(this.#held, topicName, { alias: oldest[1].alias, usedAt: use });
+  }
+
+  /** As the newest one. */
+  #hold(all: Map<string, Held>, topicName: string, held: Held): number {
+    all.set(topicName, held);
+    this.#last = topicName;
+    return -held.alias;
+  }
+
+  #note(all: Map<string, number>, topicName: string, use: number): void {
+    all.set(topicName, use);
+    const [oldest] = all.keys();
+    if (all.size > this.#seenMax && oldest !== undefined) all.delete(oldest);
+  }
+}
+
+/** Whether the connections of an upstream have aliases. */
+export class AliasRules {
+  readonly #max: number;
+  readonly #told: Notice;
+  #isRefused = false;
+
+  /** `max` for each connection; 0: none. */
+  constructor(max: number, told: Notice) {
+    this.#max = max;
+    this.#told = told;
+  }
+
+  /** For a connection that CONNACK has accepted. */
+  of({ properties }: IConnackPacket): TopicAliases | undefined {
+    const max = Math.min(this.#max, properties?.topicAliasMaximum ?? 0);
+    return max > 0 && !this.#isRefused ? new TopicAliases(max, this.#max) : undefined;
+  }
+
+  /** The broker ended a connection over an alias, though it had said how many it takes. [MQTT-5.0 4.13, 0x94] */
+  refused(): void {
+    if (this.#isRefused) return;
+    this.#isRefused = true;
+    this.#told("warn", "the broker ended a connection over a topic alias: topic names are sent whole from now on");
+  }
+}

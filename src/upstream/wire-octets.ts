@@ -1,0 +1,93 @@
+/**
+ * Octets of all connections of an upstream, as TCP carries them: with TLS and its handshakes, WebSocket, CONNECT, PINGREQ. What is paid
+ * for is this, and what TCP and IP add to each piece. Nothing is done per message: sockets count, and are read when somebody asks.
+ */
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+
+/** From (in) and to (out) the broker. */
+export interface Octets {
+  readonly in: number;
+  readonly out: number;
+}
+
+/** Whatever has a socket, open or closed. */
+export interface Carrier {
+  readonly carried: Octets;
+}
+
+export class WireOctets {
+  readonly #open = new Set<Carrier>();
+  #in = 0;
+  #out = 0;
+  /** What was told last: what waits in a socket is counted, and is not sent where the socket is destroyed. */
+  #told: Octets = { in: 0, out: 0 };
+
+  begin(carrier: Carrier): void {
+    this.#open.add(carrier);
+  }
+
+  /** It is closed, and carries no more. Again: nothing happens. */
+  end(carrier: Carrier): void {
+    if (!this.#open.delete(carrier)) return;
+    const { carried } = carrier;
+    this.#in += carried.in;
+    this.#out += carried.out;
+  }
+
+  /** Since the gateway started; never less than before. */
+  get total(): Octets {
+    let { in: octetsIn, out } = { in: this.#in, out: this.#out };
+    for (const { carried } of this.#open) {
+      octetsIn += carried.in;
+      out += carried.out;
+    }
+    this.#told = { in: Math.max(octetsIn, this.#told.in), out: Math.max(out, this.#told.out) };
+    return this.#told;
+  }
+}
+
+const nothing: Octets = { in: 0, out: 0 };
+
+/** A handle of Node's: what is below a TLS socket is its parent. */
+interface Handle {
+  readonly bytesRead?: unknown;
+  readonly bytesWritten?: unknown;
+  readonly _parent?: Handle | null;
+}
+
+/** Reads one socket. Of TLS, Node itself says only what was said in it; of the socket below, a test by this name: "every octet". */
+export class SocketMeter implements Carrier {
+  readonly #socket: Socket;
+  /** Of a TLS socket that is closed: what is below is gone then. */
+  #last: Octets | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    if (!(socket instanceof TLSSocket)) return;
+    const destroy = socket._destroy;
+    socket._destroy = (error, done) => {
+      this.#last = this.carried;
+      destroy.call(socket, error, done);
+    };
+  }
+
+  get carried(): Octets {
+    return this.#last ?? below(this.#socket) ?? carriedBy(this.#socket);
+  }
+}
+
+/** Of a socket without TLS, open or closed. */
+export function carriedBy({ bytesRead, bytesWritten }: Socket): Octets {
+  return { in: bytesRead, out: bytesWritten };
+}
+
+function below(socket: Socket): Octets | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined;
+  const { _handle: handle } = socket as Socket & { readonly _handle?: Handle | null };
+  if (!handle) return nothing;
+  const { bytesRead, bytesWritten } = handle._parent ?? {};
+  return typeof bytesRead === "number" && typeof bytesWritten === "number"
+    ? { in: bytesRead, out: bytesWritten }
+    : undefined;
+}
