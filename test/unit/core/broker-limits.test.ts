@@ -1,5 +1,7 @@
 /** What a broker does not take is refused at the door: it could only answer by closing the connection. */
+import { generate } from "mqtt-packet";
 import { describe, expect, test } from "vitest";
+import { fitsPacket } from "../../../src/core/broker/limits.ts";
 import { type BrokerLimits, noLimits } from "../../../src/core/types.ts";
 import { Bench, connect, elsewhere, octets, publish, subscribe } from "../../helpers/bench.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -71,4 +73,21 @@ describe("the status topic [6.9]", () => {
     const kept = bench.link("gateway").up();
     expect(kept.effect("publish").publication).toMatchObject({ topicName: "gw/gateway", retain: true });
   });
+});
+
+test.each([
+  ["of one octet each", "x"],
+  ["of two", "\u00e4"],
+  ["of three", "\u20ac"],
+  ["of four", "\u{1f600}"],
+])("a PUBLISH with properties whose letters are %s is not longer than it is taken to be", (_what, letter) => {
+  const text = letter.repeat(30);
+  const meta = { userProperties: [["client", text]], contentType: text, responseTopic: text } as const;
+  const publication = { topicName: text, payload: octets("x"), qos: 1, retain: false, meta } as const;
+  const properties = { userProperties: { client: text }, contentType: text, responseTopic: text };
+  const packet = generate(
+    { cmd: "publish", topic: text, payload: "x", qos: 1, messageId: 1, dup: false, retain: false, properties },
+    { protocolVersion: 5 },
+  );
+  expect(fitsPacket({ ...noLimits, maximumPacketBytes: packet.length - 1 }, publication)).toBe(false);
 });
