@@ -1,7 +1,6 @@
 /**
  * The part of a session that survives a restart: plain data, written as changes. The store adds the version on disk.
  */
-import { utf8Bytes } from "./octets.ts";
 import type { PeerId, Publication, PublicationMeta, QoS, Will } from "./types.ts";
 
 export interface SessionRecord {
@@ -233,14 +232,17 @@ const propertyShare = 5;
 /** A time as in ISO 8601, with milliseconds. */
 const isoLength = 24;
 
-/** What a publication's meta is taken to cost: the octets of its texts, and a flat share for each property. */
+/**
+ * What a publication's meta is taken to cost on disk: its texts and octets, and a flat share for each property. Stores count the same, and
+ * Redis keeps the sum.
+ */
 export function metaBytes(meta: PublicationMeta): number {
   const { originAt, userProperties = [], contentType, responseTopic, correlationData } = meta;
   let bytes = 2 * propertyShare;
-  for (const [name, value] of userProperties) bytes += utf8Bytes(name) + utf8Bytes(value) + propertyShare;
+  for (const [name, value] of userProperties) bytes += name.length + value.length + propertyShare;
   if (originAt !== undefined) bytes += "accepted".length + isoLength + propertyShare;
-  if (contentType !== undefined) bytes += utf8Bytes(contentType) + propertyShare;
-  if (responseTopic !== undefined) bytes += utf8Bytes(responseTopic) + propertyShare;
+  if (contentType !== undefined) bytes += contentType.length + propertyShare;
+  if (responseTopic !== undefined) bytes += responseTopic.length + propertyShare;
   if (correlationData !== undefined) bytes += correlationData.byteLength + propertyShare;
   return bytes;
 }

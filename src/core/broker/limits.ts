@@ -5,7 +5,7 @@
 import { utf8Bytes } from "../octets.ts";
 import { metaBytes } from "../record.ts";
 import { isShared } from "../state/filter-trie.ts";
-import type { BrokerLimits, Publication } from "../types.ts";
+import type { BrokerLimits, Publication, PublicationMeta } from "../types.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
 /** Octets of an MQTT PUBLISH besides topic and payload, at most. */
@@ -19,9 +19,17 @@ export function takesPublication(limits: BrokerLimits, publication: Publication)
   return qos <= limits.maximumQoS && (!retain || limits.retainAvailable) && fitsPacket(limits, publication);
 }
 
+/** Octets of the properties of a PUBLISH, at most. */
+export function propertyBytes(meta: PublicationMeta): number {
+  const { userProperties = [], contentType = "", responseTopic = "" } = meta;
+  let bytes = metaBytes(meta);
+  for (const text of [...userProperties.flat(), contentType, responseTopic]) bytes += utf8Bytes(text) - text.length;
+  return bytes;
+}
+
 export function fitsPacket({ maximumPacketBytes }: BrokerLimits, { topicName, payload, meta }: Publication): boolean {
   if (maximumPacketBytes === undefined) return true;
-  const properties = meta ? metaBytes(meta) : 0;
+  const properties = meta ? propertyBytes(meta) : 0;
   return utf8Bytes(topicName) + payload.byteLength + properties + publishBytes <= maximumPacketBytes;
 }
 

@@ -8,10 +8,10 @@
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { storeExchange } from "../broker/exchange-record.ts";
+import { propertyBytes } from "../broker/limits.ts";
 import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { metaBytes } from "../record.ts";
 import type { BacklogEntry } from "../state/backlog.ts";
 import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
@@ -138,7 +138,7 @@ function whyNot(
   const limits = session.broker.link?.limits;
   if (!limits) return undefined;
   const { maximumQoS, retainAvailable, maximumPacketBytes = Number.POSITIVE_INFINITY } = limits;
-  const properties = publication.meta ? metaBytes(publication.meta) : 0;
+  const properties = publication.meta ? propertyBytes(publication.meta) : 0;
   const bytes = publication.payload.byteLength + 3 * publication.topicName.length + properties + 16;
   const isTaken =
     publication.qos <= maximumQoS && (retainAvailable || !publication.retain) && bytes <= maximumPacketBytes;
