@@ -7,6 +7,7 @@ import { PcapngReader } from "../../src/capture/pcapng.ts";
 import { ReplayedDevice } from "../../src/cli/replayed-device.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
 import type { PeerId } from "../../src/core/types.ts";
+import { upstreamInputs } from "../../src/gateway-brokers.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import type { Transport } from "../../src/transports/transport.ts";
@@ -62,17 +63,7 @@ export function played(datagrams: readonly ReadDatagram[], options: Partial<Core
   };
   const driver = new Driver(core, edges, new VirtualClock(time));
   const handle: Driver["handle"] = (input) => driver.handle(input);
-  upstream.startNow({
-    up: (linkId, sessionPresent, limits) => handle({ kind: "linkUp", linkId, sessionPresent, limits }),
-    refused: (linkId, refusal, reason) => handle({ kind: "linkRefused", linkId, refusal, reason }),
-    down: (linkId, end) => handle({ kind: "linkDown", linkId, ...end }),
-    pong: (linkId) => handle({ kind: "pong", linkId }),
-    congested: (linkId, congested) => handle({ kind: "linkCongested", linkId, congested }),
-    delivered: (linkId, delivery) => handle({ kind: "delivered", linkId, ...delivery }),
-    released: (linkId, packetId) => handle({ kind: "released", linkId, packetId }),
-    acked: (linkId, ack, packetId, code) => handle({ kind: "brokerAck", linkId, ack, packetId, code }),
-    notice: nothing,
-  });
+  upstream.startNow(upstreamInputs(handle, nothing));
   driver.start();
   const begins = datagrams[0]?.atUs ?? 0;
   for (const { atUs, direction, device: name, payload } of datagrams) {

@@ -228,7 +228,7 @@ function takeBackUnsubscribe(context: Context, session: Session, filter: string)
     for (const exchange of [...broker.inFlight.values()]) {
       if (exchange.kind !== "unsubscribe" || exchange.filter !== filter || exchange.isSent) continue;
       withdraw(broker, exchange);
-      broker.deafTo.set(filter, true); // until it is granted
+      if (!session.shared) broker.deafTo.set(filter, true); // until it is granted; over a shared one members are asked about
       onUnsubscribeAck(context, exchange);
     }
     storeExperience(context, broker);

@@ -371,6 +371,18 @@ describe("a SUBSCRIBE", () => {
     const { ends } = broker;
     expect(broker.after(200).ends).toBe(ends);
   });
+
+  test("that is taken out by UNSUBSCRIBE lets go at once what waits", () => {
+    const broker = transparent(isForbidden);
+    broker.take(broker.bench.client(subscribe("no/#")));
+    broker.after(1); // the second end: it is a suspect
+    broker.isMute = true; // no sign of life
+    broker.after(2);
+    say(broker, "held", 3);
+    expect(broker.got).toEqual([]);
+    broker.take(broker.bench.client({ ...subscribe("no/#", 1, 4), type: "UNSUBSCRIBE" } as never));
+    expect(broker.got).toEqual(["held"]);
+  });
 });
 
 describe("an UNSUBSCRIBE", () => {
