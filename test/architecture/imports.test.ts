@@ -32,6 +32,8 @@ const rules: Record<string, readonly string[]> = {
   transports: ["errors.ts", "watched-child.ts", "payload", "pairing", "secure", "types:core", "pkg"],
   upstream: ["errors.ts", "durations.ts", "id-map.ts", "types:core", "pkg"],
   storage: ["errors.ts", "wire", "types:core", "pkg"],
+  // Several gateways with one set of sessions: who owns what, and how a datagram reaches its owner.
+  fleet: ["errors.ts", "core/peer-id.ts", "types:core", "types:transports", "types:storage", "pkg"],
   // live.ts decodes what passes, for people.
   // What is said to Home Assistant: of the gateway it knows what it is asked to know.
   "home-assistant": ["payload", "types:core", "pkg"],
