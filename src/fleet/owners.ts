@@ -1,0 +1,463 @@
+/**
+ * Which shards this member owns: what it claims, hands over and waits for. Each shard has a lease at the server, as that of a pair
+ * (storage/lease.ts): whoever holds it counts from before it asked for the renewal that was granted last, and gives up a tenth before the
+ * end; whoever waits counts from after it saw that renewal for the first time. So two never own a shard by their own judgement, as long as
+ * clocks run at nearly the same pace; and each commit is checked against the epoch at the server, whatever clocks say.
+ *
+ * By rendezvous each shard has an order of members. The first one claims it as soon as nobody holds it; each further one a lease and a
+ * second later than the one before, so that a member that cannot serve leaves nothing unserved. An owner that is not the first hands over,
+ * one shard at a time.
+ */
+import type { Handover, LeaseState, LeaseTimers } from "../storage/lease.ts";
+import { type EpochMemory, type Held, Own, type ShardHost, type ShardServer } from "./claim.ts";
+import type { Member, Ownership } from "./members.ts";
+import { Membership } from "./membership.ts";
+
+export interface OwnersParts {
+  readonly shards: number;
+  readonly self: Member;
+  readonly leaseMs: number;
+  readonly server: ShardServer;
+  readonly host: ShardHost;
+  readonly memory: EpochMemory;
+  readonly timers: LeaseTimers;
+  /** Plain sentences, for the log. */
+  readonly told: (level: "debug" | "info" | "warn" | "error", say: string) => void;
+}
+
+export interface OwnersCounters {
+  /** How shards came here. */
+  readonly claimed: Record<Handover["cause"], number>;
+  /** Handed over in order. */
+  handedOver: number;
+  /** Dropped, because the lease was over or another one's. */
+  lost: number;
+  /** Could not be opened. */
+  failed: number;
+}
+
+export interface ShardFacts {
+  readonly shard: number;
+  /** "": nobody, as far as is known here. */
+  readonly owner: string;
+  readonly epoch: number;
+  /** Of this member's own: what it does with it. */
+  readonly here?: "opening" | "serving" | "leaving";
+}
+
+const pollMsMax = 150;
+const openingsMax = 8;
+/** Each further candidate waits for a lease and this. */
+const chanceMs = 1_000;
+/** A member that could not open a shard does not try again before that. */
+const cannotMs = 30_000;
+/** Whoever has claimed in the place of a better one keeps the shard for so long: it may come back as it went. */
+const substituteMs = 60_000;
+/** A hand-over is over when somebody has it, or after a lease and this. */
+const handOverMsMore = 2_000;
+/** Shards that leave at a time when the process ends. */
+const leavingMax = 8;
+
+/** What was seen of a shard that is not here. */
+interface Seen {
+  readonly state: LeaseState;
+  readonly what: string;
+  /** When it was seen so for the first time. */
+  readonly at: number;
+}
+
+export class Owners implements Ownership {
+  readonly #parts: OwnersParts;
+  readonly #members: Membership;
+  readonly #mine = new Map<number, Own>();
+  readonly #seen = new Map<number, Seen>();
+  /** Since when nobody holds it. */
+  readonly #openSince = new Map<number, number>();
+  readonly #cannotUntil = new Map<number, number>();
+  readonly #claiming = new Set<number>();
+  readonly #toOpen: Own[] = [];
+  #openings = 0;
+  /** The hand-over that is under way. */
+  #moving: { readonly shard: number; readonly epoch: number; readonly until: number } | undefined;
+  #trouble = "";
+  #isLooking = false;
+  #isRenewing = false;
+  #isBeating = false;
+  #isEnded = false;
+  #nextRenewal = 0;
+  #nextBeat = 0;
+  #cancel: () => void = () => {};
+  readonly #pollMs: number;
+  readonly counters: OwnersCounters = {
+    claimed: { first: 0, drained: 0, ended: 0, silent: 0 },
+    handedOver: 0,
+    lost: 0,
+    failed: 0,
+  };
+
+  constructor(parts: OwnersParts) {
+    this.#parts = parts;
+    this.#members = new Membership(parts.self, parts.leaseMs);
+    this.#pollMs = Math.min(pollMsMax, parts.leaseMs / 10);
+  }
+
+  /** Begins to look, and to claim what is to be this member's. */
+  start(): void {
+    this.#tick();
+  }
+
+  get shards(): number {
+    return this.#parts.shards;
+  }
+
+  ownerOf(shard: number): "here" | Member | undefined {
+    const own = this.#mine.get(shard);
+    if (own) return own.phase === "serving" ? "here" : undefined;
+    const seen = this.#seen.get(shard);
+    if (!seen || seen.state.isFree) return undefined;
+    return this.#members.byRun(seen.state.run, this.#parts.timers.now());
+  }
+
+  others(): readonly Member[] {
+    return this.#members.others(this.#parts.timers.now());
+  }
+
+  get self(): Member {
+    return this.#members.self;
+  }
+
+  /** Why the server cannot be asked just now; "": it can. */
+  get trouble(): string {
+    return this.#trouble;
+  }
+
+  /** How many shards are served here. */
+  get serving(): number {
+    let count = 0;
+    for (const { phase } of this.#mine.values()) if (phase === "serving") count++;
+    return count;
+  }
+
+  /** Of each other member that was heard of: how long ago, in milliseconds. */
+  silences(): ReadonlyMap<string, number> {
+    return this.#members.silences(this.#parts.timers.now());
+  }
+
+  facts(): ShardFacts[] {
+    return Array.from({ length: this.#parts.shards }, (_, shard) => {
+      const own = this.#mine.get(shard);
+      if (own) return { shard, owner: this.#parts.self.name, epoch: own.epoch, here: own.phase };
+      const state = this.#seen.get(shard)?.state;
+      return { shard, owner: !state || state.isFree ? "" : state.owner, epoch: state?.epoch ?? 0 };
+    });
+  }
+
+  /**
+   * Hands over all shards, one after another; then this member is gone. Answers with a sentence where that cannot be: then nothing has
+   * changed.
+   */
+  async drain(): Promise<{ readonly shards: number } | string> {
+    if (this.#members.self.isDraining) return "this gateway is handing over already";
+    await this.#beat();
+    const { timers } = this.#parts;
+    if (this.#trouble !== "") return `who else is there is not known (${this.#trouble}), so this gateway goes on`;
+    if (this.#members.others(timers.now()).every(({ isDraining }) => isDraining))
+      return "there is no other gateway that takes the shards, so this one goes on. Start another one: mqtt-sn-gateway fleet status";
+    this.#members.drain();
+    await this.#beat();
+    let shards = 0;
+    while (this.#mine.size > 0 && !this.#isEnded) {
+      if (!this.#moving) {
+        const next = [...this.#mine.values()].find(({ phase }) => phase === "serving");
+        if (next) shards++;
+        if (next) await this.#handOver(next, true);
+      }
+      await this.#pause();
+    }
+    while (this.#moving && !this.#isEnded) await this.#pause();
+    await this.#leave();
+    return { shards };
+  }
+
+  /** Gives back all shards, several at a time, and is gone. */
+  async stop(): Promise<void> {
+    this.#members.drain();
+    await this.#beat();
+    const work = async (): Promise<void> => {
+      for (;;) {
+        const next = [...this.#mine.values()].find(({ phase }) => phase === "serving");
+        if (!next) return;
+        await this.#handOver(next, false);
+      }
+    };
+    await Promise.all(Array.from({ length: leavingMax }, work));
+    while ([...this.#mine.values()].some(({ phase }) => phase === "leaving")) await this.#pause();
+    await this.#leave();
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#cancel();
+    for (const own of [...this.#mine.values()]) {
+      this.#mine.delete(own.shard);
+      this.#parts.host.drop(own.shard);
+      await this.#released(own, "ended");
+    }
+    await this.#parts.server.leave().catch((error: unknown) => this.#ails(error)); // then it is forgotten by itself
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => void this.#parts.timers.after(this.#pollMs, resolve));
+  }
+
+  readonly #tick = (): void => {
+    if (this.#isEnded) return;
+    const { timers, leaseMs } = this.#parts;
+    this.#cancel = timers.after(this.#pollMs, this.#tick);
+    const now = timers.now();
+    for (const own of [...this.#mine.values()]) own.owns();
+    if (now >= this.#nextBeat && !this.#isBeating) void this.#beat();
+    if (now >= this.#nextRenewal && !this.#isRenewing) {
+      this.#nextRenewal = now + leaseMs / 3;
+      void this.#renew();
+    }
+    if (!this.#isLooking) void this.#look();
+  };
+
+  async #beat(): Promise<void> {
+    const { server, timers, leaseMs } = this.#parts;
+    const asked = timers.now();
+    this.#nextBeat = asked + leaseMs / 3;
+    this.#isBeating = true;
+    try {
+      this.#members.heard(await server.beat(this.#members.self), asked);
+      this.#well();
+    } catch (error) {
+      this.#nextBeat = timers.now() + leaseMs / 10;
+      this.#ails(error);
+    } finally {
+      this.#isBeating = false;
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { server, timers, leaseMs } = this.#parts;
+    const held = [...this.#mine.values()];
+    if (held.length === 0) return;
+    this.#isRenewing = true;
+    const asked = timers.now();
+    try {
+      const ours = await server.renew(held.map(({ shard, epoch }) => ({ shard, epoch })));
+      for (const [i, own] of held.entries()) {
+        if (this.#mine.get(own.shard) !== own) continue;
+        if (ours[i] !== true) this.#lose(own, "another gateway has taken it");
+        else if (own.owns()) own.deadline = deadlineOf(asked, leaseMs);
+      }
+      this.#well();
+    } catch (error) {
+      this.#nextRenewal = timers.now() + leaseMs / 10;
+      this.#ails(error);
+    } finally {
+      this.#isRenewing = false;
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { server, timers, shards } = this.#parts;
+    const wanted = Array.from({ length: shards }, (_, shard) => shard).filter((shard) => !this.#mine.has(shard));
+    this.#isLooking = true;
+    try {
+      const states = wanted.length > 0 ? await server.look(wanted) : [];
+      const now = timers.now();
+      for (const [i, shard] of wanted.entries()) {
+        const state = states[i];
+        if (state && !this.#mine.has(shard)) this.#note(shard, state, now);
+      }
+      this.#well();
+      await this.#decide(wanted);
+    } catch (error) {
+      this.#ails(error);
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  #note(shard: number, state: LeaseState, now: number): void {
+    const what = `${state.run} ${state.epoch} ${state.renewals} ${state.isFree}`;
+    const before = this.#seen.get(shard);
+    if (before?.what !== what) this.#seen.set(shard, { state, what, at: now });
+    const { memory } = this.#parts;
+    if (state.epoch > memory.highest(shard)) memory.keep(shard, state.epoch);
+    if (this.#moving?.shard === shard && state.epoch > this.#moving.epoch) this.#moving = undefined;
+  }
+
+  /** What is claimed and handed over, by what was just seen. */
+  async #decide(looked: readonly number[]): Promise<void> {
+    const { timers } = this.#parts;
+    if (this.#isEnded || !this.#members.isFresh(timers.now())) return;
+    await Promise.all(looked.filter((shard) => this.#isToBeClaimed(shard)).map((shard) => this.#claim(shard)));
+    const now = timers.now();
+    if (this.#moving && now >= this.#moving.until) this.#moving = undefined;
+    if (this.#moving || this.#members.self.isDraining) return;
+    const next = [...this.#mine.values()].find((own) => this.#isAnothers(own, now));
+    if (next) void this.#handOver(next, true);
+  }
+
+  #isToBeClaimed(shard: number): boolean {
+    const { leaseMs, timers, self, memory } = this.#parts;
+    const now = timers.now();
+    const seen = this.#seen.get(shard);
+    if (!seen || this.#mine.has(shard) || this.#claiming.has(shard)) return false;
+    const { state, at } = seen;
+    const isOver = now - at >= Math.max(leaseMs, state.leaseMs);
+    // What is our own was claimed, and the answer did not come.
+    if (!state.isFree && !isOver && state.run !== self.run) {
+      this.#openSince.delete(shard);
+      return false;
+    }
+    const since = this.#openSince.get(shard) ?? now;
+    this.#openSince.set(shard, since);
+    if (now < (this.#cannotUntil.get(shard) ?? 0)) return false;
+    if (state.epoch < memory.highest(shard)) {
+      this.#ails(new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
+      return false;
+    }
+    const rank = this.#members.candidates(shard, now).findIndex(({ name }) => name === self.name);
+    return rank >= 0 && now - since >= rank * (leaseMs + chanceMs);
+  }
+
+  async #claim(shard: number): Promise<void> {
+    const { server, timers, memory, leaseMs, self } = this.#parts;
+    const seen = this.#seen.get(shard);
+    if (!seen) return;
+    this.#claiming.add(shard);
+    const asked = timers.now();
+    try {
+      const claimed = await server.claim(shard, seen.state);
+      if (!claimed) return;
+      const { epoch, handover } = claimed;
+      memory.keep(shard, epoch);
+      if (this.#isEnded) return void this.#released({ shard, epoch }, "ended");
+      const isFirst = this.#members.candidates(shard, timers.now())[0]?.name === self.name;
+      const own = new Own(shard, epoch, deadlineOf(asked, leaseMs), {
+        now: () => timers.now(),
+        isMine: (each) => this.#mine.get(shard) === each,
+        lose: (each, why) => this.#lose(each, why),
+      });
+      own.keptUntil = isFirst ? 0 : timers.now() + substituteMs;
+      this.#mine.set(shard, own);
+      this.#openSince.delete(shard);
+      this.#seen.delete(shard);
+      this.counters.claimed[handover?.cause ?? "first"]++;
+      this.#toOpen.push(own);
+      this.#openNext();
+    } catch (error) {
+      this.#ails(error);
+    } finally {
+      this.#claiming.delete(shard);
+    }
+  }
+
+  #openNext(): void {
+    while (this.#openings < openingsMax) {
+      const next = this.#toOpen.shift();
+      if (!next) return;
+      if (!next.owns()) continue;
+      this.#openings++;
+      void this.#open(next).finally(() => {
+        this.#openings--;
+        this.#openNext();
+      });
+    }
+  }
+
+  async #open(own: Own): Promise<void> {
+    const { host, timers, told } = this.#parts;
+    try {
+      await host.open(own);
+      if (own.owns()) own.phase = "serving";
+    } catch (error) {
+      if (this.#mine.get(own.shard) !== own) return; // it was dropped meanwhile
+      this.counters.failed++;
+      this.#cannotUntil.set(own.shard, timers.now() + cannotMs);
+      told("error", `shard ${own.shard} cannot be served here: ${messageOf(error)}; another gateway may`);
+      this.#mine.delete(own.shard);
+      host.drop(own.shard);
+      await this.#released(own, "ended");
+    }
+  }
+
+  /** By rendezvous another one is to have it, who has been there for a while. */
+  #isAnothers(own: Own, now: number): boolean {
+    if (own.phase !== "serving" || now < own.keptUntil) return false;
+    const first = this.#members.candidates(own.shard, now)[0];
+    return first !== undefined && first.name !== this.#parts.self.name && this.#members.isSettled(first.name, now);
+  }
+
+  /** `isWatched`: the next one waits until somebody has this one. */
+  async #handOver(own: Own, isWatched: boolean): Promise<void> {
+    const { host, timers, leaseMs, told } = this.#parts;
+    const { shard, epoch } = own;
+    own.phase = "leaving";
+    if (isWatched) this.#moving = { shard, epoch, until: timers.now() + leaseMs + handOverMsMore };
+    try {
+      await host.close(shard);
+    } catch (error) {
+      told("error", `shard ${shard} could not be closed in order: ${messageOf(error)}`);
+      host.drop(shard);
+    }
+    // Lost meanwhile: there is nothing to give back.
+    if (!own.owns()) return;
+    this.#mine.delete(shard);
+    this.counters.handedOver++;
+    if (isWatched) this.#moving = { shard, epoch, until: timers.now() + leaseMs + handOverMsMore };
+    await this.#released(own, "drained");
+  }
+
+  async #released({ shard, epoch }: Held, cause: "drained" | "ended"): Promise<void> {
+    const { server, told } = this.#parts;
+    try {
+      await server.release({ shard, epoch }, cause);
+    } catch (error) {
+      told("warn", `the lease of shard ${shard} could not be given back, and ends by itself: ${messageOf(error)}`);
+    }
+  }
+
+  #lose(own: Own, why: string): void {
+    if (this.#mine.get(own.shard) !== own) return;
+    this.#mine.delete(own.shard);
+    this.counters.lost++;
+    if (this.#moving?.shard === own.shard) this.#moving = undefined;
+    this.#parts.host.drop(own.shard);
+    const trouble = why === "" ? this.#trouble || "this process stood still" : why;
+    this.#parts.told("error", `shard ${own.shard} (epoch ${own.epoch}) is not this gateway's any more: ${trouble}`);
+  }
+
+  /** Said once, until it is well again or another trouble. */
+  #ails(error: unknown): void {
+    const trouble = messageOf(error);
+    if (trouble !== this.#trouble) this.#parts.told("error", trouble);
+    this.#trouble = trouble;
+  }
+
+  #well(): void {
+    if (this.#trouble !== "") this.#parts.told("info", "the leases can be asked for again");
+    this.#trouble = "";
+  }
+}
+
+function deadlineOf(asked: number, leaseMs: number): number {
+  return asked + leaseMs - leaseMs / 10;
+}
+
+function sayOlder(shard: number, epoch: number, highest: number): string {
+  return (
+    `the server came back with older data (shard ${shard}: epoch ${epoch}, and ${highest} was there before), and this gateway does not claim on them. ` +
+    "Put the newer data back; or, to go on with what is there, stop all gateways, delete fleet-epochs in store.folder of each, and start them"
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
