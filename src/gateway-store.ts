@@ -6,24 +6,29 @@ import type { Log } from "./observe/log.ts";
 import { DiskStore } from "./storage/disk.ts";
 import { MemoryStore } from "./storage/memory.ts";
 import { type PairMember, RedisStore } from "./storage/redis.ts";
+import type { RedisSource } from "./storage/redis-source.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
 const pauseMs = 2_000;
 
-/** @param looked hears how many records were read, while a store on disk is opened */
+/**
+ * @param looked hears how many records were read, while a store on disk is opened
+ * @param source connections to Redis that it shares with others; absent: it has one of its own
+ */
 export function createStore(
   options: GatewayConfig["store"],
   log: Log,
   member: PairMember | undefined,
   looked: (records: number) => void,
+  source?: RedisSource,
 ): Store {
   const { kind, redis } = options;
   if (kind === "memory") return new MemoryStore();
   const told = (say: string) => log.error(`store: ${say}`);
   if (kind === "disk") return new DiskStore(options, told, undefined, looked);
   const password = () => redis.password && readSecret(redis.password);
-  return new RedisStore(redis, password, told, undefined, member);
+  return new RedisStore(redis, password, told, undefined, member, source);
 }
 
 /**
@@ -31,16 +36,21 @@ export function createStore(
  * only be started again.
  * @throws {GatewayError} when the store cannot be opened for another reason.
  */
-export async function openStore(store: Store, log: Log): Promise<StoreReport["highest"]> {
+export async function openStore(
+  store: Store,
+  log: Log,
+  isGivenUp: () => boolean = () => false,
+): Promise<StoreReport["highest"]> {
   for (;;) {
     try {
       const { notices, highest } = await store.open();
       for (const notice of notices) log.error(`store: ${notice}`);
       return highest;
     } catch (error) {
-      if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk") throw error;
+      if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk" || isGivenUp()) throw error;
       log.error(`${error.message}; tried again in ${pauseMs / 1_000} s, no device is answered until then`);
     }
     await sleep(pauseMs);
+    if (isGivenUp()) throw new GatewayError("ERR_STORE_OPEN", {}, { say: "the store is not needed any more" });
   }
 }

@@ -33,8 +33,10 @@ import type { Log } from "./observe/log.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { Wakings } from "./observe/wakings.ts";
 import { microsecondClock, SystemClock } from "./runtime/clock.ts";
+import type { Answer } from "./runtime/command.ts";
+import type { CommandName } from "./runtime/commands.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
-import { OperatorDesk } from "./runtime/desk.ts";
+import { type Asker, OperatorDesk } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
 import { createOperator, type Devices, type Orders } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
@@ -45,6 +47,8 @@ import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
 import { backupOctets } from "./storage/backup.ts";
 import type { PairFacts } from "./storage/lease.ts";
+import type { PairMember } from "./storage/redis.ts";
+import type { RedisSource } from "./storage/redis-source.ts";
 import { secureKeeper } from "./storage/secure-keeper.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
@@ -68,6 +72,19 @@ const firstLookMs = 1_000;
 
 /** From 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
+
+/** What the gateway of a shard is given by its process, in place of what it would make itself. */
+export interface ShardParts {
+  /** The ports of the fleet's front. */
+  readonly transports: readonly Transport[];
+  readonly managed: Managed;
+  readonly member: PairMember;
+  /** Asked before anything leaves. */
+  readonly owns: () => boolean;
+  readonly redis: RedisSource;
+  /** The MQTT client ids of all shards' own connections. */
+  readonly reservedIds: ReadonlySet<string>;
+}
 
 /** What is done before the gateway serves, and how far it is. */
 export type StartProgress = (what: string, done: number) => void;
@@ -93,6 +110,9 @@ export class Gateway {
   readonly #wallClock = new WallClock();
   readonly #turnEnd: TurnEnd;
   readonly #pair: Pair | undefined;
+  readonly #shard: ShardParts | undefined;
+  readonly #owns: (() => boolean) | undefined;
+  #isAbandoned = false;
   #takingOver: Promise<void> = Promise.resolve();
   readonly #ring: TcpRing | undefined;
   readonly #commits = new CommitWatch(() => this.#clock.now());
@@ -117,6 +137,7 @@ export class Gateway {
    * @param lost hears, once, that this gateway of a pair is not the active one any more, nor stands by: its process is to end at once,
    * without a word to anybody, and to be started again
    * @param drained hears, once, that this gateway of a pair has handed over: its process is to stop, and to be started again
+   * @param shard where it is the gateway of one shard of a fleet: it opens no api, no control socket and no network of its own
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
   constructor(
@@ -125,8 +146,10 @@ export class Gateway {
     file?: string,
     lost: (why: string) => void = () => {},
     drained: (say: string) => void = () => {},
+    shard?: ShardParts,
   ) {
     this.#config = config;
+    this.#shard = shard;
     this.#drained = drained;
     const version = ownVersion();
     this.#pair = Pair.of(config, {
@@ -138,10 +161,12 @@ export class Gateway {
         lost(why);
       },
     });
-    this.#turnEnd = new TurnEnd(this.#pair?.owns);
-    this.#managed = new Managed(config.store);
+    this.#owns = shard?.owns ?? this.#pair?.owns;
+    this.#turnEnd = new TurnEnd(this.#owns);
+    this.#managed = shard?.managed ?? new Managed(config.store);
     this.#log = log;
-    for (const options of config.transports) this.#transports.set(options.name, createTransport(options));
+    for (const each of shard?.transports ?? config.transports.map(createTransport))
+      this.#transports.set(each.name, each);
     const transport = (peer: PeerId) => transportOf(peer, this.#transports);
     const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
     this.#ring = openRing([config.upstream, ...config.upstreams], this.#turnEnd, log);
@@ -160,7 +185,7 @@ export class Gateway {
     );
     const sources = readScripts(config.payloads);
     const payloads = this.#payloads(config);
-    const options = { ...settings, payloads };
+    const options = { ...settings, payloads, ...(shard && { reservedIds: shard.reservedIds }) };
     this.#core = new GatewayCore(options, {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
       hostOf,
@@ -171,10 +196,10 @@ export class Gateway {
     });
     this.#reports = new ReportLog(log);
     const looked = (records: number) => this.#progress("looking through the store", records);
-    this.#store = createStore(config.store, log, this.#pair?.member, looked);
+    this.#store = createStore(config.store, log, shard?.member ?? this.#pair?.member, looked, shard?.redis);
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
-      if (this.#pair) each.sendsWhile?.(this.#pair.owns);
+      if (this.#owns) each.sendsWhile?.(this.#owns);
       each.takeKeys?.(() => managedKeys(this.#managed));
       if (config.store.kind !== "memory") each.keepBondsIn?.(config.store.folder);
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
@@ -237,7 +262,7 @@ export class Gateway {
         this.#remote?.happened(event);
       },
     };
-    this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#pair?.owns, steps: this.#steps });
+    this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#owns, steps: this.#steps });
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config, general.counters.wire);
@@ -249,6 +274,14 @@ export class Gateway {
    */
   async start(progress: StartProgress = () => {}): Promise<void> {
     this.#progress = progress;
+    if (this.#shard) {
+      try {
+        return await this.#serve();
+      } catch (error) {
+        this.abandon();
+        throw error;
+      }
+    }
     try {
       if (this.#pair) {
         await this.#startApi();
@@ -305,19 +338,46 @@ export class Gateway {
   }
 
   async #serve(): Promise<void> {
-    const highest = await openStore(this.#store, this.#log);
+    const highest = await openStore(this.#store, this.#log, () => this.#isAbandoned);
     await this.#scripts?.start(readScripts(this.#config.payloads));
     const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#reports.notice(level, say, kind);
     await this.#upstream.start(upstreamInputs((input) => this.#handle(input), notice));
     await this.#restore(highest);
     // One of a pair may be told to end while it reads.
-    if (this.#stopping) return;
+    if (this.#stopping || this.#isAbandoned) return;
     this.#driver.start();
     this.#watchClock();
     for (const transport of this.#transports.values()) await this.#startTransport(transport);
+    if (this.#isAbandoned) return this.abandon();
     this.#serves = true;
     this.#home?.start();
     this.#remote?.start();
+  }
+
+  /**
+   * Its shard is another gateway's, or may be: nothing leaves any more, from before this returns. Devices and brokers hear no word, and
+   * connections are torn without a DISCONNECT.
+   */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#serves = false;
+    this.#driver.stop();
+    this.#wallClock.stop();
+    for (const upstream of this.#mqtt.values()) upstream.tear();
+    for (const transport of this.#transports.values()) void transport.close();
+    this.#store.abandon?.();
+    this.#tap.close();
+    this.#lookout.stop();
+  }
+
+  /** Carries out one command of the operator here. */
+  ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
+    return this.#operatorDesk().ask(who, name, query);
+  }
+
+  /** What it would serve to probes and metrics, for who adds up several. */
+  get vitals(): Vitals {
+    return this.#vitals;
   }
 
   /** The console or the operator changed who gets in: a client, or a device's key. */
@@ -475,6 +535,7 @@ export class Gateway {
       notice: (level, say) => this.#log[level](say),
       turnedAway: (refusal) => this.#lookout.turnedAway(refusal),
     });
+    if (this.#shard) return;
     for (const warning of transport.warnings) this.#log.warn(warning);
     this.#log.info(`MQTT-SN on ${transport.name} ${transport.place}`);
   }
@@ -600,7 +661,7 @@ export class Gateway {
   }
 }
 
-function ownVersion(): string {
+export function ownVersion(): string {
   const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { version: string }).version;
 }

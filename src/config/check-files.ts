@@ -19,6 +19,8 @@ export interface Looked {
   readonly warnings: string[];
 }
 
+const fleetKeyBytesMin = 16;
+
 /** `now`: milliseconds since 1970. */
 export function lookAtFiles(config: GatewayConfig, now = Date.now()): Looked {
   const looked: Looked = { problems: [], warnings: [] };
@@ -31,6 +33,7 @@ export function lookAtFiles(config: GatewayConfig, now = Date.now()): Looked {
   for (const [i, each] of config.payloads.entries()) lookAtScript(looked, `payloads.${i}.script`, each);
   if (config.api.enabled) lookAtHost(looked, "api.host", config.api.host);
   if (config.store.kind !== "memory") lookAtFolder(looked, "store.folder", config.store.folder);
+  if (config.fleet.enabled && config.fleet.key) lookAtFleetKey(looked, config.fleet.key);
   if (config.store.kind === "redis") lookAtRedis(looked, config.store.redis, now);
   return looked;
 }
@@ -70,6 +73,14 @@ function lookAtUpstream(looked: Looked, path: string, options: UpstreamOptions, 
     ...credentials.map((group, i) => [`${path}.credentials.${i}`, group] as const),
   ];
   for (const [where, pair] of pairs) lookAtPair(looked, where, pair, now);
+}
+
+function lookAtFleetKey(looked: Looked, reference: SecretReference): void {
+  const key = lookAtSecret(looked, "fleet.key", reference);
+  if (key !== undefined && Buffer.byteLength(key) < fleetKeyBytesMin)
+    looked.problems.push(
+      `fleet.key: what ${placeOf(reference)} holds has fewer than ${fleetKeyBytesMin} octets; make one with: openssl rand -hex 32`,
+    );
 }
 
 function lookAtRedis(looked: Looked, { url, password, tls }: GatewayConfig["store"]["redis"], now: number): void {

@@ -74,7 +74,7 @@ export function crossCheck(config: GatewayConfig): string[] {
       'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
     );
   }
-  problems.push(...checkPair(config));
+  problems.push(...checkPair(config), ...checkFleet(config));
   return problems;
 }
 
@@ -86,6 +86,57 @@ function checkPair({ store, tryOutBroker }: GatewayConfig): string[] {
   if (tryOutBroker)
     problems.push("store.pair.enabled: the try-out broker ends with its gateway; set tryOutBroker to false");
   return problems;
+}
+
+/** What is not part of a fleet, or would be said or done by each shard for itself. */
+function checkFleet(config: GatewayConfig): string[] {
+  const { fleet, store, transports, tryOutBroker, homeAssistant, control, status, payloads } = config;
+  if (!fleet.enabled) return [];
+  const problems: string[] = [];
+  if (store.kind !== "redis")
+    problems.push('fleet.enabled: the gateways of a fleet have their sessions in one place; set store.kind to "redis"');
+  if (store.pair.enabled)
+    problems.push(
+      "store.pair.enabled: a fleet has no gateway that stands by: all of them serve; set one of both to false",
+    );
+  if (fleet.listen === undefined)
+    problems.push(
+      'fleet.listen: is missing; type the address and port for the other gateways: "listen": "192.0.2.1:1884"',
+    );
+  for (const [key, place] of [["listen", fleet.listen] as const, ["announce", fleet.announce] as const])
+    if (place !== undefined && !isPlace(place, key === "listen"))
+      problems.push(
+        `fleet.${key}: "${place}" is no address with a port that others can reach; type one as in 192.0.2.1:1884`,
+      );
+  if (/^(0\.0\.0\.0|\[::\]):/.test(fleet.listen ?? "") && fleet.announce === undefined)
+    problems.push(
+      "fleet.announce: is missing; fleet.listen takes all addresses of this machine, so say which one the others are to use",
+    );
+  for (const [i, { type }] of transports.entries())
+    if (type !== "udp")
+      problems.push(
+        `transports.${i}: a fleet serves UDP; ${type} is not part of it, take it out, or run a gateway of its own for it`,
+      );
+  if (tryOutBroker) problems.push("tryOutBroker: ends with its gateway, and a fleet goes on; set it to false");
+  if (homeAssistant.enabled)
+    problems.push("homeAssistant.enabled: is not part of a fleet, where each shard would say it; set it to false");
+  if (control.topic !== undefined)
+    problems.push("control.topic: commands over MQTT are not part of a fleet; take it out");
+  if (status.topic !== undefined)
+    problems.push(
+      "status.topic: is not part of a fleet, where each shard would say that the gateway is there; take it out",
+    );
+  if (payloads.some(({ script }) => script !== undefined))
+    problems.push(
+      "payloads: scripts are not part of a fleet, where each shard would have a process for them; take them out",
+    );
+  return problems;
+}
+
+function isPlace(text: string, orAll: boolean): boolean {
+  const [, host = "", port = ""] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(text) ?? [];
+  const isAll = host === "0.0.0.0" || host === "::";
+  return isIP(host) !== 0 && Number(port) > 0 && Number(port) <= 65_535 && (orAll || !isAll);
 }
 
 function meantBy(entry: string): string {

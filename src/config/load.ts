@@ -137,6 +137,7 @@ function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
     upstream: walk(config.upstream, "") as GatewayConfig["upstream"],
     upstreams: walk(config.upstreams, "") as GatewayConfig["upstreams"],
     store: walk(config.store, "") as GatewayConfig["store"],
+    fleet: walk(config.fleet, "") as GatewayConfig["fleet"],
     payloads: walk(config.payloads, "") as GatewayConfig["payloads"],
   };
 }

@@ -11,6 +11,7 @@ import { namedUpstreamOptions, upstreamOptions } from "../upstream/options.ts";
 import { isTopicFilter } from "../wire/topic.ts";
 import { accessOptions } from "./access-options.ts";
 import { bufferOptions } from "./buffer-options.ts";
+import { fleetOptions } from "./fleet-options.ts";
 import { parseNetwork } from "./origins.ts";
 import { payloadOptions, scriptOptions } from "./payload-options.ts";
 
@@ -61,6 +62,7 @@ export const gatewayConfig = z.strictObject({
     .default([])
     .describe("Further brokers or accounts for groups of clients. The first entry whose conditions all fit counts."),
   store: storeOptions.prefault({}).describe("Where sessions and messages are kept over a restart."),
+  fleet: fleetOptions.prefault({}).describe("Several gateways that share their sessions, and all of which serve."),
   uplink: uplinkOptions.prefault({}).describe("Publications of clients while the broker is away."),
   deadLetters: z
     .strictObject({

@@ -30,6 +30,7 @@ export function warningsOf(config: GatewayConfig): string[] {
       'uplink.whenAway: "store" needs a disk, and store.kind is "memory": devices hear "congestion" while the broker is away; set store.kind to "disk", or this to "refuse"',
     );
   if (store.pair.enabled) warnings.push(...aboutPair(config));
+  if (config.fleet.enabled) warnings.push(...aboutFleet(config));
   if (buffer.bytesMax > buffer.totalBytesMax)
     warnings.push(
       `buffer.bytesMax: one client may have ${buffer.bytesMax} octets, all together ${buffer.totalBytesMax} (totalBytesMax): raise totalBytesMax, or set this to ${buffer.totalBytesMax} at most`,
@@ -57,6 +58,24 @@ function aboutPair({ transports, upstream, upstreams }: GatewayConfig): string[]
       mode === "transparent" && will.held === "broker"
         ? [
             `${path}.will.held: "broker" publishes the wills of living devices when the other one of the pair takes over (MQTT 5: if that takes longer than delaySeconds); type "gateway"`,
+          ]
+        : [],
+    ),
+  ];
+}
+
+function aboutFleet({ fleet, upstream, upstreams }: GatewayConfig): string[] {
+  const all = [["upstream", upstream] as const, ...upstreams.map((each, i) => [`upstreams.${i}`, each] as const)];
+  return [
+    ...(fleet.key || /^(127\.|\[::1\])/.test(fleet.announce ?? fleet.listen ?? "")
+      ? []
+      : [
+          'fleet.key: is missing, so what gateways pass to each other is not signed, and the network between them must be private; type "key": { "file": "secrets/fleet" }',
+        ]),
+    ...all.flatMap(([path, { mode, will }]) =>
+      mode === "transparent" && will.held === "broker"
+        ? [
+            `${path}.will.held: "broker" publishes the wills of living devices when another gateway takes over their shard (MQTT 5: if that takes longer than delaySeconds); type "gateway"`,
           ]
         : [],
     ),

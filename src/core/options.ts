@@ -5,6 +5,8 @@ import type { PayloadPolicy } from "./payloads.ts";
 import type { Copies, PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
+  /** MQTT client ids of other gateways' own connections at the same brokers, which no client may have. */
+  readonly reservedIds?: ReadonlySet<string>;
   /** 0..255. [§5.4.1] */
   readonly gatewayId: number;
   readonly retry: {

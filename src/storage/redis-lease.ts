@@ -3,7 +3,7 @@
 import { type Handover, handoverCauses, type LeaseServer, type LeaseState, type OtherOne } from "./lease.ts";
 import type { RedisOptions } from "./options.ts";
 import { textOf } from "./redis-answers.ts";
-import { RedisConnection } from "./redis-connection.ts";
+import { type Answer, RedisConnection } from "./redis-connection.ts";
 import { claimScript, lookScript, releaseScript, renewScript, type Script, standScript } from "./redis-scripts.ts";
 
 export interface LeaseHolder {
@@ -33,19 +33,7 @@ export class RedisLease implements LeaseServer {
   }
 
   async look(): Promise<LeaseState> {
-    const [life, owner, epoch, renewals, until, lease, version, last, now] = (await this.#ask(lookScript, [])).map(
-      textOf,
-    );
-    return {
-      run: life ?? "",
-      owner: owner ?? "",
-      epoch: Number(epoch),
-      renewals: Number(renewals),
-      leaseMs: Number(lease),
-      isFree: until === "" || until === "0",
-      version: version ?? "",
-      handover: handoverOf(last ?? "", Number(epoch), Number(now)),
-    };
+    return leaseStateOf(await this.#ask(lookScript, []));
   }
 
   async claim({ run, renewals, isFree }: LeaseState) {
@@ -99,8 +87,23 @@ export class RedisLease implements LeaseServer {
   }
 }
 
+/** What the script that looks answers. */
+export function leaseStateOf(answer: readonly Answer[]): LeaseState {
+  const [life, owner, epoch, renewals, until, lease, version, last, now] = answer.map(textOf);
+  return {
+    run: life ?? "",
+    owner: owner ?? "",
+    epoch: Number(epoch),
+    renewals: Number(renewals),
+    leaseMs: Number(lease),
+    isFree: until === "" || until === "0",
+    version: version ?? "",
+    handover: handoverOf(last ?? "", Number(epoch), Number(now)),
+  };
+}
+
 /** undefined: it is of another epoch; a version that does not write it has taken the lease since. */
-function handoverOf(last: string, epoch: number, now?: number): Handover | undefined {
+export function handoverOf(last: string, epoch: number, now?: number): Handover | undefined {
   const [, of, at, word, from = ""] = /^(\d+) (\d+) (\w+) (.*)$/s.exec(last) ?? [];
   const cause = handoverCauses.find((each) => each === word);
   if (cause === undefined || Number(of) !== epoch) return undefined;

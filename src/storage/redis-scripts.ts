@@ -9,6 +9,7 @@
  * | --- | --- |
  * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, who had it before) |
  * | `standby` | hash: run, name and version of the one of a pair that stood by last, and at (ms since 1970); gone a lease later |
+ * | `members` | of a fleet, under a prefix of their own: hash: name -> beats, at (ms since 1970), run, place, version, draining, by lines |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
  * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
@@ -105,6 +106,35 @@ if ARGV[4] ~= '0' then
   call('HSET', key, 'run', ARGV[1], 'name', ARGV[2], 'version', ARGV[3], 'at', string.format('%.0f', now()))
   call('PEXPIRE', key, ARGV[4])
 elseif call('HGET', key, 'run') == ARGV[1] then call('DEL', key) end
+return {'done'}
+`);
+
+/**
+ * ARGV: name, run, place and version of a member of a fleet, 1 where it hands over, and for how many ms whoever is silent is remembered.
+ * Answers name, what is written down, and for how many ms it was not heard of, of each member.
+ */
+export const beatScript = script(`${begin}
+local key = base .. 'members'
+local old = call('HGET', key, ARGV[1])
+local beats = (old and tonumber(string.match(old, '^(%d+)\n')) or 0) + 1
+local at = now()
+local word = table.concat({string.format('%.0f', beats), string.format('%.0f', at), ARGV[2], ARGV[3], ARGV[4], ARGV[5]}, '\n')
+call('HSET', key, ARGV[1], word)
+local all = call('HGETALL', key)
+local found = {}
+for i = 1, #all, 2 do
+  local then_ = tonumber(string.match(all[i + 1], '^%d+\n(%d+)\n')) or 0
+  if at - then_ > tonumber(ARGV[6]) then call('HDEL', key, all[i])
+  else found[#found + 1] = {all[i], all[i + 1], string.format('%.0f', at - then_)} end
+end
+return found
+`);
+
+/** ARGV: name and run of a member that ends. */
+export const leaveScript = script(`${begin}
+local key = base .. 'members'
+local old = call('HGET', key, ARGV[1])
+if old and string.find(old, '\n' .. ARGV[2] .. '\n', 1, true) then call('HDEL', key, ARGV[1]) end
 return {'done'}
 `);
 

@@ -13,7 +13,7 @@ import { decodeRecord, encodeRecord } from "./encoding.ts";
 import { isForBackup, keyOf, nameOf } from "./keys.ts";
 import type { RedisOptions } from "./options.ts";
 import { behindName, listOf, numberOf, sayOlder, textOf } from "./redis-answers.ts";
-import { type Answer, messageOf, RedisConnection } from "./redis-connection.ts";
+import { type Answer, messageOf, type RedisConnection } from "./redis-connection.ts";
 import { Meanwhile, recordsAt } from "./redis-export.ts";
 import {
   backlogScript,
@@ -27,6 +27,7 @@ import {
   secureScript,
   sessionsScript,
 } from "./redis-scripts.ts";
+import { OwnRedis, type RedisSource } from "./redis-source.ts";
 import { StateTable } from "./state-table.ts";
 import type {
   CommitOptions,
@@ -62,14 +63,13 @@ interface Operation {
 
 export class RedisStore implements Store {
   readonly #options: RedisOptions;
-  readonly #password: () => string | undefined;
   readonly #told: (notice: string) => void;
-  readonly #answerMsMax: number;
   readonly #place: string;
   readonly #meta: string;
   /** By which the server knows whose the store is: the last one that opened it. */
   readonly #run: string;
   readonly #member: PairMember | undefined;
+  readonly #source: RedisSource;
   #connection: RedisConnection | undefined;
   /** Numbers of commits: the last that is as safe as configured, and the last that was tried. */
   #acknowledged = 0;
@@ -86,7 +86,8 @@ export class RedisStore implements Store {
 
   /**
    * `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. `member`: it belongs to a
-   * pair, and is opened when the lease is claimed; each commit bears the epoch of that.
+   * pair, or is a shard's, and is opened when the lease is claimed; each commit bears the epoch of that. `source`: connections that it shares
+   * with others; absent: it has one of its own.
    */
   constructor(
     options: RedisOptions,
@@ -94,25 +95,23 @@ export class RedisStore implements Store {
     told: (notice: string) => void = () => {},
     answerMsMax = answerMsUsual,
     member?: PairMember,
+    source?: RedisSource,
   ) {
     this.#options = options;
-    this.#password = password;
     this.#told = told;
-    this.#answerMsMax = answerMsMax;
     this.#place = `${options.url}, prefix ${options.prefix}`;
     this.#meta = `{${options.prefix}}:meta`;
     this.#member = member;
+    this.#source = source ?? new OwnRedis(options, password, answerMsMax);
     this.#run = member?.run ?? newRun();
   }
 
   async open(): Promise<StoreReport> {
-    const password = this.#password();
     try {
-      this.#connection = await RedisConnection.open(this.#options, password, this.#answerMsMax);
+      this.#connection = await this.#source.open();
       return await this.#begin(this.#connection);
     } catch (error) {
-      this.#connection?.close();
-      this.#connection = undefined;
+      this.#letGo();
       throw error instanceof GatewayError ? error : this.#openError(error);
     }
   }
@@ -270,7 +269,15 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     while (this.#writing) await this.#writing;
-    this.#connection?.close();
+    this.#letGo();
+  }
+
+  abandon(): void {
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    if (this.#connection) this.#source.done(this.#connection);
     this.#connection = undefined;
   }
 

@@ -85,6 +85,8 @@ export interface Store {
   fetch(clientId: string, from: number, limit: number, done: Fetched): void;
   /** Writes what is left, then closes. */
   close(): Promise<void>;
+  /** Another gateway has it: nothing more is written, at once, also nothing that waits. Absent where there is no other. */
+  abandon?(): void;
 }
 
 /** In a store that writes several at once: a commit, or (without changes) a read that sees all commits before it. */

@@ -71,6 +71,7 @@ const rules: Record<string, readonly string[]> = {
     "types:core",
     "core/peer-id.ts",
     "core/own-ids.ts",
+    "fleet/shard.ts",
     "pkg",
   ],
   runtime: [

@@ -9,7 +9,9 @@ import type { Upstream } from "../state/upstream.ts";
 /** Whose id this client would have at the broker, in words; undefined: nobody's. Over a shared connection it has none. */
 export function holderOfId(context: Context, clientId: string, upstream: Upstream<Session>): string | undefined {
   if (upstream.sharedConnections.length > 0) return undefined;
-  if (context.upstreams.ownIds.has(upstream.options.clientIdPrefix + clientId)) return "the gateway itself";
+  const mqttClientId = upstream.options.clientIdPrefix + clientId;
+  if (context.upstreams.ownIds.has(mqttClientId) || context.options.reservedIds?.has(mqttClientId) === true)
+    return "the gateway itself";
   for (const [rival, other] of context.upstreams.rivalsOf(clientId, upstream)) {
     const session = rival === clientId ? undefined : context.sessions.byClientId(rival);
     if (session?.upstream === other && !session.lacksId) return `client ${rival}`;

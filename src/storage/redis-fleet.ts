@@ -1,0 +1,122 @@
+/** The leases of a fleet's shards in Redis, each in the hash of its shard's store, so that each commit is checked against it; and the members' beats. */
+import type { LeaseState } from "./lease.ts";
+import type { RedisOptions } from "./options.ts";
+import { listOf, textOf } from "./redis-answers.ts";
+import type { Answer, RedisConnection } from "./redis-connection.ts";
+import { handoverOf, type LeaseHolder, leaseStateOf } from "./redis-lease.ts";
+import {
+  beatScript,
+  claimScript,
+  leaveScript,
+  lookScript,
+  releaseScript,
+  renewScript,
+  type Script,
+} from "./redis-scripts.ts";
+import type { RedisSource } from "./redis-source.ts";
+
+/** A member as it is written down. */
+interface BeatOf {
+  readonly name: string;
+  readonly run: string;
+  readonly place: string;
+  readonly version: string;
+  readonly isDraining: boolean;
+}
+
+/** Members that were not heard of for so long are forgotten. */
+const forgottenMs = 600_000;
+
+export class RedisFleet {
+  readonly #options: RedisOptions;
+  readonly #source: RedisSource;
+  readonly #holder: LeaseHolder;
+  readonly #metaOf: (shard: number) => string;
+  readonly #members: string;
+  #connection: RedisConnection | undefined;
+
+  /** @param prefixOf the prefix of a shard's keys; undefined: that of the members' */
+  constructor(
+    options: RedisOptions,
+    source: RedisSource,
+    holder: LeaseHolder,
+    prefixOf: (shard: number | undefined) => string,
+  ) {
+    this.#options = options;
+    this.#source = source;
+    this.#holder = holder;
+    this.#metaOf = (shard) => `{${prefixOf(shard)}}:meta`;
+    this.#members = `{${prefixOf(undefined)}}:meta`;
+  }
+
+  look(shards: readonly number[]): Promise<LeaseState[]> {
+    return Promise.all(shards.map(async (shard) => leaseStateOf(await this.#ask(lookScript, this.#metaOf(shard), []))));
+  }
+
+  async claim(shard: number, { run, renewals, isFree }: LeaseState) {
+    const { run: own, name, leaseMs, version } = this.#holder;
+    const words = [own, name, String(leaseMs), isFree ? "" : run, String(renewals), version];
+    const connection = await this.#connected();
+    const { waitReplicas: replicas, waitMilliseconds: milliseconds } = this.#options;
+    // A server that takes this one's place must know who took over.
+    const made = await connection.runAndWait(claimScript, this.#metaOf(shard), words, { replicas, milliseconds });
+    if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had it in time`);
+    const [is, epoch, last] = made.answer;
+    if (textOf(is) === "later")
+      throw new Error(`the store of a shard was written by a later version (format ${textOf(epoch)})`);
+    if (textOf(is) !== "claimed") return undefined;
+    return { epoch: Number(textOf(epoch)), handover: handoverOf(textOf(last), Number(textOf(epoch))) };
+  }
+
+  renew(held: readonly { readonly shard: number; readonly epoch: number }[]): Promise<boolean[]> {
+    const { run, leaseMs } = this.#holder;
+    return Promise.all(
+      held.map(async ({ shard, epoch }) => {
+        const [is] = await this.#ask(renewScript, this.#metaOf(shard), [run, String(epoch), String(leaseMs)]);
+        return textOf(is) === "renewed";
+      }),
+    );
+  }
+
+  async release(
+    { shard, epoch }: { readonly shard: number; readonly epoch: number },
+    cause: "drained" | "ended",
+  ): Promise<void> {
+    await this.#ask(releaseScript, this.#metaOf(shard), [this.#holder.run, String(epoch), cause]);
+  }
+
+  async beat({ name, run, place, version, isDraining }: BeatOf) {
+    const words = [name, run, place, version, isDraining ? "1" : "0", String(forgottenMs)];
+    return (await this.#ask(beatScript, this.#members, words)).flatMap(heardOf);
+  }
+
+  async leave(): Promise<void> {
+    await this.#ask(leaveScript, this.#members, [this.#holder.name, this.#holder.run]);
+  }
+
+  async #ask(script: Script, key: string, words: readonly string[]): Promise<readonly Answer[]> {
+    return (await this.#connected()).run(script, key, words);
+  }
+
+  async #connected(): Promise<RedisConnection> {
+    this.#connection ??= await this.#source.open();
+    return this.#connection;
+  }
+}
+
+function heardOf(answer: Answer) {
+  const [name, text, silent] = listOf(answer).map(textOf);
+  const [beats, , run, place, version, isDraining] = (text ?? "").split("\n");
+  if (name === undefined || run === undefined || place === undefined) return [];
+  return [
+    {
+      name,
+      run,
+      place,
+      version: version ?? "",
+      isDraining: isDraining === "1",
+      beats: Number(beats),
+      silentMs: Math.max(0, Number(silent)),
+    },
+  ];
+}
