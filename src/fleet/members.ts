@@ -19,14 +19,21 @@ export interface Ownership {
   readonly shards: number;
   /** "here": the gateway of that shard runs in this process. undefined: nobody is known to have it at this moment. */
   ownerOf(shard: number): "here" | Member | undefined;
-  /** The living members but for this one. */
+  /** The living members but for this one. The same array as long as nothing has changed. */
   others(): readonly Member[];
+}
+
+/** What is known of the address of a client. */
+export interface AddressFacts {
+  readonly shard: number;
+  /** Name of the member by which the client came last; "" = not known. */
+  readonly front: string;
 }
 
 /** Where the address of a client is kept for all gateways, so that any of them knows its shard. */
 export interface AddressBook {
-  /** The shard of the client at this peer; undefined: none is known. Fails when the server is away. */
-  find(peer: string): Promise<number | undefined>;
+  /** undefined: nothing is known of this peer. Fails when the server is away. */
+  find(peer: string): Promise<AddressFacts | undefined>;
   /** Best effort: a failure is counted, and the next datagram of a client that was forgotten is answered as that of a stranger. */
-  keep(peer: string, shard: number): void;
+  keep(peer: string, facts: AddressFacts): void;
 }

@@ -1,0 +1,87 @@
+/**
+ * What a gateway of a fleet has to know of a datagram before it knows whose it is: asked for each one, so the commonest questions
+ * are answered from the header. Behind a forwarder it is the message inside that counts. [MQTT-SN 1.2 §5.2, §5.5]
+ */
+import { decode } from "../../wire/v12/codec.ts";
+import { layoutByType } from "../../wire/v12/layout.ts";
+import type { MessageType } from "../../wire/v12/messages.ts";
+import { peerBehind } from "../peer-id.ts";
+import type { PeerId } from "../types.ts";
+
+const encapsulated = 0xfe;
+const connect = layoutByType.CONNECT.code;
+const connAck = layoutByType.CONNACK.code;
+const pingReq = layoutByType.PINGREQ.code;
+const pingResp = layoutByType.PINGRESP.code;
+const searchGw = layoutByType.SEARCHGW.code;
+
+/** What a client says to the gateway that has its session. A CONNECT that names nobody is refused by any. */
+const ofSessions: ReadonlySet<MessageType> = new Set<MessageType>([
+  "PUBLISH",
+  "PUBACK",
+  "PUBREC",
+  "PUBREL",
+  "PUBCOMP",
+  "REGISTER",
+  "REGACK",
+  "SUBSCRIBE",
+  "UNSUBSCRIBE",
+  "PINGREQ",
+  "PINGRESP",
+  "DISCONNECT",
+  "WILLTOPIC",
+  "WILLMSG",
+  "WILLTOPICUPD",
+  "WILLMSGUPD",
+]);
+
+export const datagramWords = {
+  /** Who says this, or is told it: behind a forwarder the node. */
+  nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId {
+    if (startOf(bytes) === 0) return neighbour;
+    const { forwarded } = decode(bytes);
+    return forwarded ? peerBehind(neighbour, forwarded.nodeId) : neighbour;
+  },
+
+  /** The client id that the datagram itself names; undefined: none. */
+  clientIn(bytes: Uint8Array): string | undefined {
+    const code = codeOf(bytes);
+    if (code !== connect && (code !== pingReq || bytes.length === 2)) return undefined;
+    const heard = decode(bytes);
+    const named = heard.ok && "clientId" in heard.message ? heard.message.clientId : "";
+    return typeof named === "string" && named !== "" ? named : undefined;
+  },
+
+  /** Which gateways are there? */
+  isSearch(bytes: Uint8Array): boolean {
+    return codeOf(bytes) === searchGw;
+  },
+
+  /** It needs no session, or is of no use to any. */
+  isForAnybody(bytes: Uint8Array): boolean {
+    const heard = decode(bytes);
+    if (!heard.ok || !ofSessions.has(heard.message.type)) return true;
+    return heard.message.type === "PUBLISH" && heard.message.qos === -1;
+  },
+
+  /** The gateway accepts a client. */
+  accepts(bytes: Uint8Array): boolean {
+    return codeOf(bytes) === connAck && bytes[startOf(bytes) + 2] === 0;
+  },
+
+  /** The gateway says this to nobody but clients that have a session. */
+  confirms(bytes: Uint8Array): boolean {
+    return codeOf(bytes) === pingResp;
+  },
+} as const;
+
+/** Where the message begins: behind the header of an encapsulation. */
+function startOf(bytes: Uint8Array): number {
+  return bytes[1] === encapsulated && bytes[0] !== 1 ? (bytes[0] ?? 0) : 0;
+}
+
+/** MsgType; undefined where the datagram ends before it. */
+function codeOf(bytes: Uint8Array): number | undefined {
+  const start = startOf(bytes);
+  return bytes[start] === 1 ? bytes[start + 3] : bytes[start + 1];
+}

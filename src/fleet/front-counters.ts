@@ -1,0 +1,53 @@
+/** What a front counts. */
+
+/** Why a front drops a datagram, for people. A device repeats what is not answered, so each of them costs time and nothing else. */
+export const frontDropReasons = {
+  "no-owner": "Nobody owns the client's shard at this moment: its owner has died, or it is handed over.",
+  "not-owner": "Another gateway passed it on, and this one does not own the shard any more. It is not passed on twice.",
+  "not-serving": "The shard is owned here, and its gateway does not take datagrams yet, or any more.",
+  "no-shard-here": "A SEARCHGW came, and this gateway owns no shard yet.",
+  "look-up-full": "Too many datagrams, or too many octets, wait until the address book says whose they are.",
+  "look-up-failed": "The address book could not be asked: the Redis server is away.",
+  "look-up-late": "The address book did not answer in time.",
+  "cannot-pass-on": "It is too long for a datagram between gateways, or its address is.",
+  "lease-over": "A gateway whose lease is over may not send.",
+  stranger: "It came between gateways, from an address that no living gateway of the fleet has.",
+  "other-run": "It came between gateways, from or for an earlier run of one that was started again.",
+  "bad-frame": "It came between gateways, and cannot be read.",
+  "bad-code": "It came between gateways, and its authentication code is wrong: fleet.key is not the same everywhere.",
+  repeated: "It came between gateways for the second time, or too late.",
+  "other-transport": "It is for a transport that this gateway does not have: the gateways' transports differ.",
+} as const;
+
+export type FrontDropReason = keyof typeof frontDropReasons;
+
+/** Plain numbers since the start. */
+export class FrontCounters {
+  /** From devices, to owners elsewhere. */
+  passedOn = 0;
+  /** From fronts elsewhere, for a shard here. */
+  takenUp = 0;
+  /** Answers to devices, to the fronts by which they came. */
+  answersPassedOn = 0;
+  /** Answers from owners elsewhere, sent to devices here. */
+  answersTaken = 0;
+  framesIn = 0;
+  framesOut = 0;
+  frameOctetsIn = 0;
+  frameOctetsOut = 0;
+  lookUps = 0;
+  lookUpsFound = 0;
+  addressesKept = 0;
+  /** Of what goes to everybody: the other shards of this gateway say the same. */
+  broadcastsLeftOut = 0;
+  readonly dropped: Record<FrontDropReason, number>;
+
+  constructor() {
+    const reasons = Object.keys(frontDropReasons) as FrontDropReason[];
+    this.dropped = Object.fromEntries(reasons.map((reason) => [reason, 0])) as Record<FrontDropReason, number>;
+  }
+
+  drop(reason: FrontDropReason, count = 1): void {
+    this.dropped[reason] += count;
+  }
+}

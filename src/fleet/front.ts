@@ -1,0 +1,157 @@
+/**
+ * The front of a fleet member: it has the real transports and the socket between gateways, and for each shard that is owned here the
+ * transports of that shard's gateway. Any member takes any datagram: inbound.ts finds whose it is, outbound.ts the way back. Peers are
+ * called as devices are, whichever way their datagrams come, so that limits and access rules are those of the device.
+ */
+import type { PeerId } from "../core/types.ts";
+import type { Timers } from "../transports/timers.ts";
+import type { Transport } from "../transports/transport.ts";
+import { Between, type BetweenSocket, type Told } from "./between.ts";
+import { FrontCounters } from "./front-counters.ts";
+import { type DatagramWords, Inbound, Strangers } from "./inbound.ts";
+import { KnownPeers } from "./known-peers.ts";
+import { LookUps } from "./look-ups.ts";
+import type { AddressBook, Member, Ownership } from "./members.ts";
+import { Outbound } from "./outbound.ts";
+import type { Way } from "./passed-on.ts";
+import { Port, type PortFront } from "./port.ts";
+import { Ports } from "./ports.ts";
+import type { RoomLimits } from "./waiting-room.ts";
+
+export type { BetweenSocket, Told } from "./between.ts";
+export type { DatagramWords } from "./inbound.ts";
+
+export interface FrontParts {
+  /** This member's own name. */
+  readonly name: string;
+  /** The real ones, not started yet. UDP only: a peer of a network with links cannot be reached from elsewhere. */
+  readonly transports: readonly Transport[];
+  readonly ownership: Ownership;
+  readonly book: AddressBook;
+  readonly words: DatagramWords;
+  readonly between: BetweenSocket;
+  readonly timers: Timers;
+  readonly told: Told;
+  /** Calls at the end of this turn of the event loop; absent = an immediate. */
+  readonly later?: (call: () => void) => void;
+  /** Of datagrams that wait for the address book, in each direction; absent = the usual ones. */
+  readonly room?: RoomLimits;
+  /** Peers that are remembered, in each of two generations; absent = as usual. */
+  readonly peersMax?: number;
+}
+
+export class Front {
+  readonly counters = new FrontCounters();
+  readonly #parts: FrontParts;
+  readonly #ports: Ports;
+  readonly #between: Between;
+  readonly #inbound: Inbound;
+  readonly #outbound: Outbound;
+  readonly #forPorts: PortFront;
+  #isClosed = false;
+
+  constructor(parts: FrontParts) {
+    this.#parts = parts;
+    const { ownership, told, timers, book } = parts;
+    const { counters } = this;
+    const ports = new Ports(ownership.shards);
+    const later = parts.later ?? ((call: () => void) => void setImmediate(call));
+    const between = new Between({ ...parts.between, ownership, counters, told, later });
+    const shared = {
+      ...parts,
+      counters,
+      ports,
+      between,
+      peers: new KnownPeers(parts.peersMax),
+      strangers: new Strangers(),
+      lookUps: new LookUps({ book, timers, counters, shards: ownership.shards }),
+    };
+    const outbound = new Outbound(shared);
+    this.#ports = ports;
+    this.#between = between;
+    this.#outbound = outbound;
+    this.#inbound = new Inbound({ ...shared, isHeard: (peer, known, now) => outbound.isHeard(peer, known, now) });
+    this.#forPorts = {
+      opened: (port) => ports.opened(port),
+      closed: (port) => ports.closed(port),
+      send: (port, to, bytes) => outbound.send(port, to, bytes),
+      broadcast: (port, bytes, radius) => outbound.broadcast(port, bytes, radius),
+      tooLate: () => counters.drop("not-serving"),
+    };
+  }
+
+  /**
+   * For the gateway of this shard: one for each real transport, of the same name. Datagrams reach them between their `start` and `close`. A shard
+   * that moves away and comes back gets new ones.
+   */
+  transportsOf(shard: number): Transport[] {
+    return this.#parts.transports.map((real, index) => new Port(shard, index, real, this.#forPorts));
+  }
+
+  /** Opens the socket between gateways and the real transports. @throws {GatewayError} when one cannot be; then none is left open. */
+  async start(): Promise<void> {
+    const { transports, told } = this.#parts;
+    try {
+      await this.#between.start({
+        record: (from, way, shard, peer, message) => this.#onRecord(from, way, shard, peer, message),
+        batch: (work) => this.#batch(work),
+      });
+      for (const [index, transport] of transports.entries()) {
+        await transport.start({
+          datagram: (from, bytes) => {
+            if (!this.#isClosed) this.#inbound.heard({ index, from, bytes });
+          },
+          batch: (work) => this.#batch(work),
+          peerGone: () => {},
+          failed: (error) => told("error", error.message),
+          notice: told,
+        });
+        for (const warning of transport.warnings) told("warn", warning);
+        told("info", `MQTT-SN on ${transport.name} ${transport.place}`);
+      }
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** What leaves in this turn leaves; nothing comes any more. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#between.close();
+    for (const transport of this.#parts.transports) await transport.close();
+  }
+
+  /** Shards whose gateways take datagrams here, in order. */
+  get served(): readonly number[] {
+    return this.#ports.served;
+  }
+
+  /** What waits for the address book, now. */
+  get waiting(): { readonly addresses: number; readonly octets: number } {
+    const [a, b] = [this.#inbound.waiting, this.#outbound.waiting];
+    return { addresses: a.addresses + b.addresses, octets: a.octets + b.octets };
+  }
+
+  /** What is passed on meanwhile leaves when it is over, together. */
+  #batch(work: () => void): void {
+    this.#ports.batch(work);
+    this.#between.flush();
+  }
+
+  #onRecord(member: Member, way: Way, shard: number, peer: PeerId, message: Uint8Array): void {
+    const index = this.#transportOf(peer);
+    if (index < 0) this.counters.drop("other-transport");
+    else if (way === "down") this.#outbound.taken(index, peer, message);
+    else this.#inbound.takenUp(member, shard, { index, from: peer, bytes: message });
+  }
+
+  #transportOf(peer: PeerId): number {
+    return this.#parts.transports.findIndex(
+      ({ name }) => peer.charCodeAt(name.length) === slash && peer.startsWith(name),
+    );
+  }
+}
+
+const slash = "/".charCodeAt(0);

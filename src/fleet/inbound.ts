@@ -1,0 +1,226 @@
+/**
+ * Which shard a datagram of a device belongs to, and how it gets there. A client id in it says so; else the address does, which is
+ * remembered here, or looked up. Who is no client anywhere is answered by a shard of this gateway, always the same one for a host, so
+ * that its limits count.
+ */
+import type { Instant, PeerId } from "../core/types.ts";
+import { RecentMap } from "../transports/recent-map.ts";
+import type { Timers } from "../transports/timers.ts";
+import type { Transport } from "../transports/transport.ts";
+import type { Between } from "./between.ts";
+import type { FrontCounters, FrontDropReason } from "./front-counters.ts";
+import type { KnownPeer, KnownPeers } from "./known-peers.ts";
+import type { Answer, LookUps } from "./look-ups.ts";
+import type { Member, Ownership } from "./members.ts";
+import type { Ports } from "./ports.ts";
+import { shardOf } from "./shard.ts";
+import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
+
+/** What is to be known of a datagram, without a session. */
+export interface DatagramWords {
+  /** Who says this, or is told it: the neighbour, or the node behind it, if the neighbour is a device forwarder. */
+  nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId;
+  /** The client id that the datagram itself names (CONNECT, PINGREQ with an id); undefined: it names none. */
+  clientIn(bytes: Uint8Array): string | undefined;
+  /** Which gateways are there (SEARCHGW)? */
+  isSearch(bytes: Uint8Array): boolean;
+  /** It needs no session, or is of no use to any. */
+  isForAnybody(bytes: Uint8Array): boolean;
+  /** A gateway accepts a client by this. */
+  accepts(bytes: Uint8Array): boolean;
+  /** A gateway says this to nobody but a client that has a session. */
+  confirms(bytes: Uint8Array): boolean;
+}
+
+/** Nothing is known of such a peer: it is not looked up again before this has passed. */
+const strangerMs = 1_000;
+/** Strangers that are remembered, in each of two generations. */
+const strangersMax = 4_096;
+/** The shard of an address is looked up again after this: it may be another device's by now, or that may have another client id. */
+const learnAgainMs = 600_000;
+
+/** Peers of which nothing is known anywhere. */
+export class Strangers {
+  readonly #until = new RecentMap<PeerId, Instant>(strangersMax);
+
+  add(peer: PeerId, now: Instant): void {
+    this.#until.set(peer, now + strangerMs);
+  }
+
+  /** Has it been looked for just now? */
+  isFresh(peer: PeerId, now: Instant): boolean {
+    return now < (this.#until.get(peer) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** Was it heard here lately? */
+  has(peer: PeerId): boolean {
+    return this.#until.get(peer) !== undefined;
+  }
+}
+
+export interface InboundParts {
+  readonly transports: readonly Transport[];
+  readonly words: DatagramWords;
+  readonly ownership: Ownership;
+  readonly peers: KnownPeers;
+  readonly strangers: Strangers;
+  readonly lookUps: LookUps;
+  readonly ports: Ports;
+  readonly between: Between;
+  readonly timers: Pick<Timers, "now">;
+  readonly counters: FrontCounters;
+  readonly room?: RoomLimits | undefined;
+  /** The client at this peer is served here, and says something. */
+  readonly isHeard: (peer: PeerId, known: KnownPeer, now: Instant) => void;
+}
+
+/** A datagram on its way. */
+interface Heard {
+  /** By which transport. */
+  readonly index: number;
+  readonly from: PeerId;
+  readonly bytes: Uint8Array;
+}
+
+export class Inbound {
+  readonly #parts: InboundParts;
+  readonly #room: WaitingRoom<Heard>;
+
+  constructor(parts: InboundParts) {
+    this.#parts = parts;
+    this.#room = new WaitingRoom(parts.room);
+  }
+
+  /** What waits until it is known whose it is. */
+  get waiting(): { readonly addresses: number; readonly octets: number } {
+    return { addresses: this.#room.size, octets: this.#room.octets };
+  }
+
+  /** A device says this, to this gateway. */
+  heard(heard: Heard): void {
+    const { words, peers, timers } = this.#parts;
+    const { from, bytes } = heard;
+    if (words.isSearch(bytes)) return this.#search(heard);
+    const now = timers.now();
+    const node = words.nodeOf(from, bytes);
+    const clientId = words.clientIn(bytes);
+    if (clientId !== undefined) return this.#named(heard, node, clientId, now);
+    const known = peers.get(node);
+    if (!known || known.shard < 0) return this.#unknown(heard, node, now);
+    if (now - known.learntAt > learnAgainMs) this.#learnAgain(node, known, now);
+    this.#known(heard, node, known, now);
+  }
+
+  /** A device said this to another gateway, which passed it on to the owner of the shard. */
+  takenUp(member: Member, shard: number, heard: Heard): void {
+    const { words, peers, ownership, counters, timers } = this.#parts;
+    // Never passed on a second time: owners who think of each other as the owner would play ball with it.
+    if (ownership.ownerOf(shard) !== "here") return counters.drop("not-owner");
+    counters.takenUp++;
+    const now = timers.now();
+    const node = words.nodeOf(heard.from, heard.bytes);
+    const known = peers.of(node, now);
+    this.#cameBy(member.name, heard.from, node, known, now);
+    this.#deliver(shard, heard, node, known, now);
+  }
+
+  #named(heard: Heard, node: PeerId, clientId: string, now: Instant): void {
+    const { peers, ownership } = this.#parts;
+    const known = peers.of(node, now);
+    known.shard = shardOf(clientId, ownership.shards);
+    known.learntAt = now;
+    // What it said before, and is still being asked about, is its own as well, and older.
+    for (const earlier of this.#room.take(node)) this.#known(earlier, node, known, now);
+    this.#known(heard, node, known, now);
+  }
+
+  #known(heard: Heard, node: PeerId, known: KnownPeer, now: Instant): void {
+    this.#cameBy("", heard.from, node, known, now);
+    this.#pass(known.shard, heard, node, known, now);
+  }
+
+  #cameBy(via: string, from: PeerId, node: PeerId, known: KnownPeer, now: Instant): void {
+    known.via = via;
+    if (node !== from) this.#parts.peers.of(from, now).via = via;
+  }
+
+  #unknown(heard: Heard, node: PeerId, now: Instant): void {
+    const { words, strangers, lookUps, counters } = this.#parts;
+    const isAsked = this.#room.has(node);
+    if (!isAsked && (strangers.isFresh(node, now) || words.isForAnybody(heard.bytes)))
+      return this.#toAny(heard, node, now);
+    const place = this.#room.add(node, heard);
+    if (place === "full") return counters.drop("look-up-full");
+    if (place === "first" && !lookUps.ask(node, (answer) => this.#answered(node, answer)))
+      this.#dropWaiting(node, "look-up-full");
+  }
+
+  #answered(node: PeerId, answer: Answer): void {
+    if (answer === "failed") return this.#dropWaiting(node, "look-up-failed");
+    if (answer === "late") return this.#dropWaiting(node, "look-up-late");
+    const { peers, strangers, ports, timers } = this.#parts;
+    const waiting = this.#room.take(node);
+    // It has named itself meanwhile, and knows best.
+    if (waiting.length === 0) return;
+    const now = timers.now();
+    ports.batch(() => {
+      if (!answer) {
+        strangers.add(node, now);
+        for (const heard of waiting) this.#toAny(heard, node, now);
+        return;
+      }
+      const known = peers.of(node, now);
+      known.shard = answer.shard;
+      known.learntAt = now;
+      for (const heard of waiting) this.#known(heard, node, known, now);
+    });
+  }
+
+  #dropWaiting(node: PeerId, reason: FrontDropReason): void {
+    this.#parts.counters.drop(reason, this.#room.take(node).length);
+  }
+
+  /** Meanwhile it stays what it was. */
+  #learnAgain(node: PeerId, known: KnownPeer, now: Instant): void {
+    known.learntAt = now;
+    this.#parts.lookUps.ask(node, (answer) => {
+      if (typeof answer === "object" && known.learntAt === now) known.shard = answer.shard;
+    });
+  }
+
+  /** One of our shards answers for all of them. */
+  #search(heard: Heard): void {
+    const { ports, counters, strangers, peers, timers } = this.#parts;
+    const [lowest] = ports.served;
+    if (lowest === undefined) return counters.drop("no-shard-here");
+    const now = timers.now();
+    const known = peers.get(heard.from);
+    if (known) known.via = "";
+    else strangers.add(heard.from, now);
+    this.#pass(lowest, heard, heard.from, undefined, now);
+  }
+
+  #toAny(heard: Heard, node: PeerId, now: Instant): void {
+    const { transports, strangers, ports, ownership } = this.#parts;
+    if (!strangers.has(heard.from)) strangers.add(heard.from, now - strangerMs);
+    const host = transports[heard.index]?.hostOf(heard.from) ?? heard.from;
+    this.#pass(ports.anyFor(host) ?? shardOf(host, ownership.shards), heard, node, undefined, now);
+  }
+
+  #pass(shard: number, heard: Heard, node: PeerId, known: KnownPeer | undefined, now: Instant): void {
+    const { ownership, between, counters } = this.#parts;
+    const owner = ownership.ownerOf(shard);
+    if (owner === "here") return this.#deliver(shard, heard, node, known, now);
+    if (!owner) return counters.drop("no-owner");
+    const record = { way: "up", shard, peer: heard.from, message: heard.bytes } as const;
+    if (between.send(owner.name, record)) counters.passedOn++;
+  }
+
+  #deliver(shard: number, heard: Heard, node: PeerId, known: KnownPeer | undefined, now: Instant): void {
+    const { ports, counters, isHeard } = this.#parts;
+    const port = ports.at(shard, heard.index);
+    if (!port) return counters.drop("not-serving");
+    if (known?.keptAt !== undefined) isHeard(node, known, now);
+    ports.deliver(port, heard.from, heard.bytes);
+  }
+}

@@ -1,0 +1,40 @@
+/** What a front remembers of the peers that it heard of lately. Bounded: a peer that was forgotten is looked up again. */
+import type { Instant, PeerId } from "../core/types.ts";
+import { RecentMap } from "../transports/recent-map.ts";
+
+/** Peers, in each of two generations; about 250 octets each. */
+const peersMax = 65_536;
+
+export interface KnownPeer {
+  /** Whose client it is; -1: not known (a device forwarder itself). */
+  shard: number;
+  /** By which gateway it came last: a name, or "" for this one; undefined: not known. */
+  via: string | undefined;
+  /** When the shard was learnt, or looked up again. */
+  learntAt: Instant;
+  /** When it was written into the address book from here; undefined: it was not. */
+  keptAt: Instant | undefined;
+  /** `via` as it stands in the book. */
+  keptVia: string | undefined;
+}
+
+export class KnownPeers {
+  readonly #peers: RecentMap<PeerId, KnownPeer>;
+
+  constructor(max = peersMax) {
+    this.#peers = new RecentMap(max);
+  }
+
+  get(peer: PeerId): KnownPeer | undefined {
+    return this.#peers.get(peer);
+  }
+
+  /** The same one, if it is known. */
+  of(peer: PeerId, now: Instant): KnownPeer {
+    const known = this.#peers.get(peer);
+    if (known) return known;
+    const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptVia: undefined };
+    this.#peers.set(peer, fresh);
+    return fresh;
+  }
+}

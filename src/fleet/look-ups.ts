@@ -1,0 +1,65 @@
+/**
+ * Asks the address book, for whoever waits. An answer comes once, or it is too late, or the book is away; never two look-ups of one
+ * address at a time.
+ */
+import type { Timers } from "../transports/timers.ts";
+import type { FrontCounters } from "./front-counters.ts";
+import type { AddressBook, AddressFacts } from "./members.ts";
+
+/** A device repeats within some seconds: what waits longer is of no use. */
+const lookUpMsMax = 2_000;
+/** At one time, also those for which nothing waits. */
+const lookUpsMax = 2_048;
+
+export type Answer = AddressFacts | undefined | "failed" | "late";
+
+export class LookUps {
+  readonly #book: AddressBook;
+  readonly #timers: Timers;
+  readonly #counters: FrontCounters;
+  readonly #shards: number;
+  /** Who waits for each. */
+  readonly #asked = new Map<string, ((answer: Answer) => void)[]>();
+
+  constructor(parts: { book: AddressBook; timers: Timers; counters: FrontCounters; shards: number }) {
+    this.#book = parts.book;
+    this.#timers = parts.timers;
+    this.#counters = parts.counters;
+    this.#shards = parts.shards;
+  }
+
+  /** @returns false: too many are being asked. */
+  ask(peer: string, answered: (answer: Answer) => void): boolean {
+    const waiting = this.#asked.get(peer);
+    if (waiting) {
+      waiting.push(answered);
+      return true;
+    }
+    if (this.#asked.size >= lookUpsMax) return false;
+    const asking = [answered];
+    this.#asked.set(peer, asking);
+    this.#counters.lookUps++;
+    const end = (answer: Answer) => {
+      if (this.#asked.get(peer) !== asking) return;
+      this.#asked.delete(peer);
+      cancel();
+      for (const each of asking) each(answer);
+    };
+    const cancel = this.#timers.after(lookUpMsMax, () => end("late"));
+    void this.#found(peer).then(end);
+    return true;
+  }
+
+  async #found(peer: string): Promise<Answer> {
+    let facts: AddressFacts | undefined;
+    try {
+      facts = await this.#book.find(peer);
+    } catch {
+      return "failed";
+    }
+    // What lies there may be of a fleet with more shards.
+    if (!facts || !(facts.shard >= 0 && facts.shard < this.#shards)) return undefined;
+    this.#counters.lookUpsFound++;
+    return facts;
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * How a datagram of a shard's gateway reaches the device: by the gateway of the fleet to which the device wrote last. A new owner that
+ * has something to say before the device does looks up which one that was; where nobody knows, it sends by its own transport.
+ */
+import type { Instant, PeerId } from "../core/types.ts";
+import type { Timers } from "../transports/timers.ts";
+import type { Transport } from "../transports/transport.ts";
+import type { Between } from "./between.ts";
+import type { FrontCounters } from "./front-counters.ts";
+import type { DatagramWords, Strangers } from "./inbound.ts";
+import type { KnownPeer, KnownPeers } from "./known-peers.ts";
+import type { LookUps } from "./look-ups.ts";
+import type { AddressBook, Ownership } from "./members.ts";
+import type { Port } from "./port.ts";
+import type { Ports } from "./ports.ts";
+import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
+
+/** What the book holds is written again when it is half as old as the book keeps it. */
+const keepAgainMs = 24 * 3_600_000;
+/** A device that comes by another gateway: so often at most that is written. */
+const keepViaMs = 60_000;
+/** Shards whose permission is asked for at once. */
+const askedMax = 512;
+
+export interface OutboundParts {
+  readonly name: string;
+  readonly transports: readonly Transport[];
+  readonly words: DatagramWords;
+  readonly ownership: Ownership;
+  readonly book: AddressBook;
+  readonly peers: KnownPeers;
+  readonly strangers: Strangers;
+  readonly lookUps: LookUps;
+  readonly ports: Ports;
+  readonly between: Between;
+  readonly timers: Pick<Timers, "now">;
+  readonly counters: FrontCounters;
+  readonly room?: RoomLimits | undefined;
+}
+
+interface Leaving {
+  readonly port: Port;
+  readonly to: PeerId;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * A real transport that all shards share. It gathers what leaves in one turn, and asks once more before it does: then every shard is
+ * asked that has something in it, for the process may have stood still in between.
+ */
+class Exit {
+  readonly transport: Transport;
+  readonly #asked = new Set<() => boolean>();
+  #isAllowed = false;
+
+  constructor(transport: Transport) {
+    this.transport = transport;
+    transport.sendsWhile?.(() => this.#mayLeave());
+  }
+
+  /** `may` said yes just now. */
+  send(to: PeerId, bytes: Uint8Array, may?: () => boolean): void {
+    if (may) {
+      if (this.#asked.size >= askedMax) this.#asked.clear();
+      this.#asked.add(may);
+    }
+    this.#isAllowed = true;
+    this.transport.send(to, bytes);
+    this.#isAllowed = false;
+  }
+
+  #mayLeave(): boolean {
+    if (this.#isAllowed) {
+      this.#isAllowed = false;
+      return true;
+    }
+    let all = true;
+    for (const may of this.#asked) if (!may()) all = false;
+    this.#asked.clear();
+    return all;
+  }
+}
+
+export class Outbound {
+  readonly #parts: OutboundParts;
+  readonly #exits: readonly Exit[];
+  readonly #room: WaitingRoom<Leaving>;
+
+  constructor(parts: OutboundParts) {
+    this.#parts = parts;
+    this.#exits = parts.transports.map((transport) => new Exit(transport));
+    this.#room = new WaitingRoom(parts.room);
+  }
+
+  /** What waits until it is known by which gateway it leaves. */
+  get waiting(): { readonly addresses: number; readonly octets: number } {
+    return { addresses: this.#room.size, octets: this.#room.octets };
+  }
+
+  send(port: Port, to: PeerId, bytes: Uint8Array): void {
+    const { words, peers, strangers, counters } = this.#parts;
+    if (!port.mayLeave()) return counters.drop("lease-over");
+    const isAccepted = words.accepts(bytes);
+    if (isAccepted || words.confirms(bytes)) this.#noteClient(port, to, bytes, isAccepted);
+    const via = peers.get(to)?.via;
+    if (via !== undefined) this.#sendBy(via, { port, to, bytes });
+    else if (strangers.has(to)) this.#sendBy("", { port, to, bytes });
+    else this.#find({ port, to, bytes });
+  }
+
+  /** To everybody. All shards of this gateway say the same: the lowest one says it. */
+  broadcast(port: Port, bytes: Uint8Array, radius: number): void {
+    const { ports, ownership, counters } = this.#parts;
+    if (!port.mayLeave()) return counters.drop("lease-over");
+    const speaker = ports.served.find((shard) => ownership.ownerOf(shard) === "here");
+    if (port.shard === speaker) this.#exits[port.index]?.transport.broadcast(bytes, radius);
+    else counters.broadcastsLeftOut++;
+  }
+
+  /** The owner of the device's shard answers it, by this gateway. */
+  taken(index: number, to: PeerId, bytes: Uint8Array): void {
+    this.#parts.counters.answersTaken++;
+    this.#exits[index]?.send(to, bytes);
+  }
+
+  /** A client whose address was written into the book from here says something. */
+  isHeard(peer: PeerId, known: KnownPeer, now: Instant): void {
+    if (known.keptAt === undefined) return;
+    const age = now - known.keptAt;
+    if (age > keepAgainMs || (known.via !== known.keptVia && age > keepViaMs)) this.#keep(peer, known, now);
+  }
+
+  #sendBy(via: string, { port, to, bytes }: Leaving): void {
+    const { between, counters } = this.#parts;
+    // The gateway by which it came has died: its address may be ours by now.
+    if (via === "" || !between.knows(via)) return this.#exits[port.index]?.send(to, bytes, port.mayLeave);
+    const record = { way: "down", shard: port.shard, peer: to, message: bytes } as const;
+    if (between.send(via, record, port.mayLeave)) counters.answersPassedOn++;
+  }
+
+  #find(leaving: Leaving): void {
+    const { words, lookUps } = this.#parts;
+    const node = words.nodeOf(leaving.to, leaving.bytes);
+    const place = this.#room.add(node, leaving);
+    if (place === "full") return this.#sendBy("", leaving);
+    if (place === "first" && !lookUps.ask(node, (answer) => this.#found(node, answer))) this.#found(node, "failed");
+  }
+
+  #found(node: PeerId, answer: Parameters<Parameters<LookUps["ask"]>[1]>[0]): void {
+    const { name, peers, timers, counters } = this.#parts;
+    const isKnown = answer !== "failed" && answer !== "late";
+    const front = isKnown ? (answer?.front ?? "") : "";
+    for (const leaving of this.#room.take(node)) {
+      const via = peers.get(leaving.to)?.via ?? (front === name ? "" : front);
+      if (isKnown) peers.of(leaving.to, timers.now()).via = via;
+      if (leaving.port.mayLeave()) this.#sendBy(via, leaving);
+      else counters.drop("lease-over");
+    }
+  }
+
+  #noteClient(port: Port, to: PeerId, bytes: Uint8Array, isAccepted: boolean): void {
+    const { words, peers, timers } = this.#parts;
+    const now = timers.now();
+    const node = words.nodeOf(to, bytes);
+    const known = peers.of(node, now);
+    known.shard = port.shard;
+    known.learntAt = now;
+    if (isAccepted || known.keptAt === undefined) this.#keep(node, known, now);
+  }
+
+  #keep(peer: PeerId, known: KnownPeer, now: Instant): void {
+    const { book, name, counters } = this.#parts;
+    known.keptAt = now;
+    known.keptVia = known.via;
+    counters.addressesKept++;
+    book.keep(peer, { shard: known.shard, front: known.via === "" ? name : (known.via ?? "") });
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * A transport of one shard's gateway: of the real one it has the name and the facts. Datagrams of this shard come by it, whichever
+ * gateway of the fleet the device wrote to; what it sends leaves by that one.
+ */
+import type { PeerId, PeerIdentity } from "../core/types.ts";
+import type { Transport, TransportEvents, TransportStats } from "../transports/transport.ts";
+
+/** What a port needs of its front. */
+export interface PortFront {
+  /** Datagrams reach it from now on. */
+  opened(port: Port): void;
+  closed(port: Port): void;
+  send(port: Port, to: PeerId, bytes: Uint8Array): void;
+  broadcast(port: Port, bytes: Uint8Array, radius: number): void;
+  /** A datagram was dropped that was on its way into it. */
+  tooLate(): void;
+}
+
+export class Port implements Transport {
+  readonly shard: number;
+  /** Of the real transports, which one. */
+  readonly index: number;
+  readonly warnings: readonly string[] = [];
+  readonly #real: Transport;
+  readonly #front: PortFront;
+  readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
+  #events: TransportEvents | undefined;
+  #isClosed = false;
+  #may: () => boolean = () => true;
+  readonly mayLeave = (): boolean => this.#may();
+  /** Came in this turn, and are handed over at its end, together. */
+  #came: { readonly from: PeerId; readonly bytes: Uint8Array }[] = [];
+
+  constructor(shard: number, index: number, real: Transport, front: PortFront) {
+    this.shard = shard;
+    this.index = index;
+    this.#real = real;
+    this.#front = front;
+  }
+
+  get name(): string {
+    return this.#real.name;
+  }
+
+  get place(): string {
+    return this.#real.place;
+  }
+
+  maxMessageBytes(peer: PeerId): number {
+    return this.#real.maxMessageBytes(peer);
+  }
+
+  hostOf(peer: PeerId): string {
+    return this.#real.hostOf(peer);
+  }
+
+  identityOf(peer: PeerId): PeerIdentity {
+    return this.#real.identityOf(peer);
+  }
+
+  async start(events: TransportEvents): Promise<void> {
+    if (this.#isClosed) return;
+    this.#events = events;
+    this.#front.opened(this);
+  }
+
+  sendsWhile(mayLeave: () => boolean): void {
+    this.#may = mayLeave;
+  }
+
+  send(to: PeerId, bytes: Uint8Array): void {
+    if (!this.#events) {
+      this.#stats.sendErrors++;
+      return;
+    }
+    this.#stats.datagramsOut++;
+    this.#stats.bytesOut += bytes.byteLength;
+    this.#front.send(this, to, bytes);
+  }
+
+  broadcast(bytes: Uint8Array, radius: number): void {
+    if (this.#events) this.#front.broadcast(this, bytes, radius);
+  }
+
+  stats(): TransportStats {
+    return this.#stats;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#events = undefined;
+    this.#front.closed(this);
+  }
+
+  /** For its gateway, at once. */
+  deliver(from: PeerId, bytes: Uint8Array): void {
+    if (!this.#events) return this.#front.tooLate();
+    this.#stats.datagramsIn++;
+    this.#stats.bytesIn += bytes.byteLength;
+    this.#events.datagram(from, bytes);
+  }
+
+  /** For its gateway, when this turn is over; answers whether it is the first one. */
+  collect(from: PeerId, bytes: Uint8Array): boolean {
+    return this.#came.push({ from, bytes }) === 1;
+  }
+
+  /** All that was collected, as one batch. */
+  handOver(): void {
+    const came = this.#came;
+    this.#came = [];
+    const work = () => {
+      for (const { from, bytes } of came) this.deliver(from, bytes);
+    };
+    if (this.#events?.batch) this.#events.batch(work);
+    else work();
+  }
+}

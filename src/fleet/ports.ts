@@ -1,0 +1,68 @@
+/** The ports that are open, by shard: what comes in one turn for a shard is handed to its gateway together. */
+import type { PeerId } from "../core/types.ts";
+import type { Port } from "./port.ts";
+import { shardOf } from "./shard.ts";
+
+export class Ports {
+  readonly #byShard: (Port | undefined)[][];
+  /** Shards with an open port, in order. */
+  #served: readonly number[] = [];
+  #isCollecting = false;
+  #collected: Port[] = [];
+
+  constructor(shards: number) {
+    this.#byShard = Array.from({ length: shards }, () => []);
+  }
+
+  /** Shards whose gateway takes datagrams here, in order. */
+  get served(): readonly number[] {
+    return this.#served;
+  }
+
+  opened(port: Port): void {
+    const ports = this.#byShard[port.shard];
+    if (ports) ports[port.index] = port;
+    this.#count();
+  }
+
+  /** Another one may be in its place already. */
+  closed(port: Port): void {
+    const ports = this.#byShard[port.shard];
+    if (ports?.[port.index] === port) ports[port.index] = undefined;
+    this.#count();
+  }
+
+  at(shard: number, index: number): Port | undefined {
+    return this.#byShard[shard]?.[index];
+  }
+
+  /** A shard that is served here, always the same for one text as long as the shards are; undefined: none is. */
+  anyFor(text: string): number | undefined {
+    const { length } = this.#served;
+    return length === 0 ? undefined : this.#served[shardOf(text, length)];
+  }
+
+  deliver(port: Port, from: PeerId, bytes: Uint8Array): void {
+    if (!this.#isCollecting) port.deliver(from, bytes);
+    else if (port.collect(from, bytes)) this.#collected.push(port);
+  }
+
+  /** What `work` delivers is handed over when it is done: for each shard as one batch, in the order in which it came. */
+  batch(work: () => void): void {
+    if (this.#isCollecting) return work();
+    this.#isCollecting = true;
+    try {
+      work();
+    } finally {
+      this.#isCollecting = false;
+      const collected = this.#collected;
+      this.#collected = [];
+      for (const port of collected) port.handOver();
+    }
+  }
+
+  #count(): void {
+    const shards = this.#byShard.map((_, shard) => shard);
+    this.#served = shards.filter((shard) => this.#byShard[shard]?.some((port) => port !== undefined));
+  }
+}

@@ -1,0 +1,84 @@
+/** The other gateways of the fleet, as the socket between gateways needs them: by the address they send from, and by name. */
+import { createHash } from "node:crypto";
+import { isIPv6, SocketAddress } from "node:net";
+import type { PeerId } from "../core/types.ts";
+import { ReplayWindow } from "../secure/window.ts";
+import { RecentMap } from "../transports/recent-map.ts";
+import type { Member } from "./members.ts";
+import { tagBytes } from "./passed-on.ts";
+
+/** Runs whose numbers are remembered, in each of two generations: one that is away for a while comes back with its window. */
+const runsMax = 1_000;
+
+export interface Gateway {
+  readonly member: Member;
+  /** Its address, as the transport between gateways calls it. */
+  readonly peer: PeerId;
+  /** Of its run. */
+  readonly tag: Uint8Array;
+  readonly came: ReplayWindow;
+}
+
+export class Roster {
+  readonly #others: () => readonly Member[];
+  readonly #transport: string;
+  readonly #windows = new RecentMap<string, ReplayWindow>(runsMax);
+  #seen: readonly Member[] | undefined;
+  #byPeer = new Map<PeerId, Gateway>();
+  #byName = new Map<string, Gateway>();
+
+  /** `transport`: name of the one between gateways. */
+  constructor(others: () => readonly Member[], transport: string) {
+    this.#others = others;
+    this.#transport = transport;
+  }
+
+  /** Who sends from there; undefined: nobody who lives. */
+  at(peer: PeerId): Gateway | undefined {
+    this.#look();
+    return this.#byPeer.get(peer);
+  }
+
+  named(name: string): Gateway | undefined {
+    this.#look();
+    return this.#byName.get(name);
+  }
+
+  #look(): void {
+    const others = this.#others();
+    if (others === this.#seen) return;
+    this.#seen = others;
+    const before = this.#byName;
+    this.#byPeer = new Map();
+    this.#byName = new Map();
+    for (const member of others) {
+      const known = before.get(member.name);
+      const isSame = known?.member.run === member.run && known.member.place === member.place;
+      const gateway = known && isSame ? { ...known, member } : this.#gateway(member);
+      this.#byPeer.set(gateway.peer, gateway);
+      this.#byName.set(member.name, gateway);
+    }
+  }
+
+  #gateway(member: Member): Gateway {
+    const came = this.#windows.get(member.run) ?? new ReplayWindow();
+    this.#windows.set(member.run, came);
+    return { member, peer: peerAt(this.#transport, member.place), tag: tagOf(member.run), came };
+  }
+}
+
+/** What stands for a run in each frame. */
+export function tagOf(run: string): Uint8Array {
+  return createHash("sha256").update(run).digest().subarray(0, tagBytes);
+}
+
+/** As a UDP transport calls this address: one IPv6 address is written in many ways. */
+function peerAt(transport: string, place: string): PeerId {
+  const colon = place.lastIndexOf(":");
+  const host = place.slice(0, colon).replace(/^\[|\]$/g, "");
+  const port = place.slice(colon + 1);
+  if (!isIPv6(host)) return `${transport}/${host}:${port}`;
+  const [address, zone] = host.split("%");
+  const written = new SocketAddress({ address: address ?? host, family: "ipv6" }).address;
+  return `${transport}/[${written}${zone === undefined ? "" : `%${zone}`}]:${port}`;
+}

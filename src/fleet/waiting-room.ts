@@ -1,0 +1,60 @@
+/** Datagrams that wait until it is known whose they are: bounded for each address, in addresses, and in octets. */
+
+export interface RoomLimits {
+  readonly perAddressMax: number;
+  readonly addressesMax: number;
+  /** Of all datagrams, with what each costs beside its octets. */
+  readonly octetsMax: number;
+}
+
+export const usualRoom: RoomLimits = { perAddressMax: 16, addressesMax: 1_000, octetsMax: 1024 * 1024 };
+
+/** What one costs beside its octets. */
+const itemBytes = 100;
+
+export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
+  readonly #limits: RoomLimits;
+  readonly #byAddress = new Map<string, Item[]>();
+  #octets = 0;
+
+  constructor(limits: RoomLimits = usualRoom) {
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#byAddress.size;
+  }
+
+  get octets(): number {
+    return this.#octets;
+  }
+
+  has(address: string): boolean {
+    return this.#byAddress.has(address);
+  }
+
+  /** "first": nothing of this address waited before. "full": it does not wait. */
+  add(address: string, item: Item): "first" | "waits" | "full" {
+    const waiting = this.#byAddress.get(address);
+    const cost = item.bytes.length + itemBytes;
+    if (this.#octets + cost > this.#limits.octetsMax) return "full";
+    if (waiting) {
+      if (waiting.length >= this.#limits.perAddressMax) return "full";
+      waiting.push(item);
+    } else {
+      if (this.#byAddress.size >= this.#limits.addressesMax) return "full";
+      this.#byAddress.set(address, [item]);
+    }
+    this.#octets += cost;
+    return waiting ? "waits" : "first";
+  }
+
+  /** In the order in which they came; they wait no longer. */
+  take(address: string): readonly Item[] {
+    const waiting = this.#byAddress.get(address);
+    if (!waiting) return [];
+    this.#byAddress.delete(address);
+    for (const { bytes } of waiting) this.#octets -= bytes.length + itemBytes;
+    return waiting;
+  }
+}
