@@ -205,6 +205,8 @@ export class Lookout {
       storeKind: config().store.kind,
       pair: () => this.#parts.pair(),
       drain: () => this.#parts.drain(),
+      fleet: () => undefined,
+      leave: async () => "this gateway is none of a fleet (fleet)",
       keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
       predefined: () => {
         const topics = withManagedTopics(config().topics, managed.state);

@@ -33,18 +33,18 @@ export function createStore(
 
 /**
  * Opens the store. If its disk is full or read-only, tries again every 2 s until it is not: a process that ends would
- * only be started again.
+ * only be started again. `isGivenUp`: nobody waits for it any more.
  * @throws {GatewayError} when the store cannot be opened for another reason.
  */
 export async function openStore(
   store: Store,
   log: Log,
-  isGivenUp: () => boolean = () => false,
+  { noticed, isGivenUp }: { noticed: (say: string) => void; isGivenUp: () => boolean },
 ): Promise<StoreReport["highest"]> {
   for (;;) {
     try {
       const { notices, highest } = await store.open();
-      for (const notice of notices) log.error(`store: ${notice}`);
+      for (const notice of notices) noticed(notice);
       return highest;
     } catch (error) {
       if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk" || isGivenUp()) throw error;

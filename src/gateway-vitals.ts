@@ -3,7 +3,7 @@
 import type { ApiSources } from "./api/server.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
 import type { Log } from "./observe/log.ts";
-import { createMetrics } from "./observe/metrics.ts";
+import { createMetrics, type MetricSources } from "./observe/metrics.ts";
 import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
 import type { Wakings } from "./observe/wakings.ts";
 import type { CommitWatch } from "./runtime/commit-watch.ts";
@@ -105,20 +105,8 @@ export class Vitals {
 
   /** What is served to probes and to Prometheus; the metrics are made here, once. */
   sources(): ApiSources {
-    const { core, transports, commits, wakings, steps, scripts, version, serves } = this.#parts;
-    const metrics = createMetrics({
-      core: core.counters,
-      sessionsByState: () => core.sessionsByState,
-      transports: () =>
-        [...transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
-      links: () => this.links(),
-      secure: () => this.secureReports(),
-      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
-      brokerThere: () => core.brokerThere,
-      storeFails: () => core.storeFails,
-      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
-      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
-    });
+    const { core, commits, wakings, steps, scripts, version, serves } = this.#parts;
+    const metrics = createMetrics(this.metricSources());
     addServiceMetrics(metrics, {
       version,
       upstreams: () => this.#upstreamSources(),
@@ -137,6 +125,29 @@ export class Vitals {
         serves: () => serves(),
       },
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.metrics() }),
+    };
+  }
+
+  /** For how long the oldest commit has not been answered, in seconds; 0: none waits. */
+  get commitWaitsSeconds(): number {
+    return this.#parts.commits.waitingSeconds;
+  }
+
+  /** Where the numbers about devices and brokers are. */
+  metricSources(): MetricSources {
+    const { core, transports } = this.#parts;
+    return {
+      core: core.counters,
+      sessionsByState: () => core.sessionsByState,
+      transports: () =>
+        [...transports.values()].map((transport) => ({ name: transport.name, stats: transport.stats() })),
+      links: () => this.links(),
+      secure: () => this.secureReports(),
+      linksUp: () => this.#sumOfUpstreams(({ linksUp }) => linksUp),
+      brokerThere: () => core.brokerThere,
+      storeFails: () => core.storeFails,
+      droppedCongested: () => this.#sumOfUpstreams(({ counters }) => counters.droppedCongested),
+      receiveMaximumExceeded: () => this.#sumOfUpstreams(({ counters }) => counters.receiveMaximumExceeded),
     };
   }
 

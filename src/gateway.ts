@@ -84,6 +84,8 @@ export interface ShardParts {
   readonly redis: RedisSource;
   /** The MQTT client ids of all shards' own connections. */
   readonly reservedIds: ReadonlySet<string>;
+  /** Hears what the operator should know of the store as it was found. */
+  readonly noticed: (say: string) => void;
 }
 
 /** What is done before the gateway serves, and how far it is. */
@@ -338,7 +340,8 @@ export class Gateway {
   }
 
   async #serve(): Promise<void> {
-    const highest = await openStore(this.#store, this.#log, () => this.#isAbandoned);
+    const noticed = this.#shard?.noticed ?? ((say: string) => this.#log.error(`store: ${say}`));
+    const highest = await openStore(this.#store, this.#log, { noticed, isGivenUp: () => this.#isAbandoned });
     await this.#scripts?.start(readScripts(this.#config.payloads));
     const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#reports.notice(level, say, kind);
     await this.#upstream.start(upstreamInputs((input) => this.#handle(input), notice));

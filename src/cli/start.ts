@@ -6,6 +6,7 @@ import type { GatewayConfig } from "../config/schema.ts";
 import { warningsOf } from "../config/warnings.ts";
 import { GatewayError } from "../errors.ts";
 import { Gateway, type StartProgress } from "../gateway.ts";
+import { FleetGateway } from "../gateway-fleet.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
 import { shownBrokers } from "../upstream/options.ts";
@@ -21,7 +22,7 @@ const notActive = 75;
 
 export async function start(configFile: string): Promise<void> {
   let config: GatewayConfig;
-  let gateway: Gateway;
+  let gateway: Gateway | FleetGateway;
   let log: Log;
   let manager: ServiceManager;
   try {
@@ -30,7 +31,10 @@ export async function start(configFile: string): Promise<void> {
     warnOfOldNode(log);
     for (const say of warningsOf(config)) log.warn(say);
     const lost = (why: string) => endAtOnce(log, why);
-    gateway = new Gateway(config, log, resolve(configFile), lost, (say) => endDrained(gateway, manager, log, say));
+    const file = resolve(configFile);
+    gateway = config.fleet.enabled
+      ? new FleetGateway(config, log, file, (say) => endLeft(gateway, manager, log, say))
+      : new Gateway(config, log, file, lost, (say) => endDrained(gateway, manager, log, say));
     manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
     const told = progressOfStart(log, manager);
     await gateway.start(told.progress).finally(told.end);
@@ -51,7 +55,7 @@ export async function start(configFile: string): Promise<void> {
  * One of a pair, until it is the active one. False: it cannot be.
  * For a service manager it is ready: it does what it is there for.
  */
-async function standBy(gateway: Gateway, manager: ServiceManager, log: Log): Promise<boolean> {
+async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log): Promise<boolean> {
   const pair = gateway.pair();
   manager.ready("stands by");
   log.info(`standby: ${pair?.name} answers nobody, and takes over when the active one ends or is silent`);
@@ -77,9 +81,19 @@ function endAtOnce(log: Log, why: string): never {
   process.exit(notActive);
 }
 
+/** It has left the fleet in order. It ends as one that is to be started again, perhaps in the next version. */
+function endLeft(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, say: string): void {
+  log.info(`fleet: ${say}. It ends (exit status ${notActive}), and takes its part again when it is started again`);
+  endInOrder(gateway, manager, log);
+}
+
 /** It has handed over: what is left is to close what only this machine sees. It ends as one that is to be started again. */
-function endDrained(gateway: Gateway, manager: ServiceManager, log: Log, say: string): void {
+function endDrained(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, say: string): void {
   log.info(`pair: ${say}. It ends (exit status ${notActive}), and stands by when it is started again`);
+  endInOrder(gateway, manager, log);
+}
+
+function endInOrder(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log): void {
   manager.stopping();
   gateway.stop().then(
     () => process.exit(notActive),
@@ -90,7 +104,7 @@ function endDrained(gateway: Gateway, manager: ServiceManager, log: Log, say: st
   );
 }
 
-function obeySignals(gateway: Gateway, manager: ServiceManager, log: Log, configFile: string): void {
+function obeySignals(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, configFile: string): void {
   process.on("SIGHUP", () => reload(gateway, log, configFile));
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
@@ -130,14 +144,14 @@ function progressOfStart(log: Log, manager: ServiceManager) {
 }
 
 /** The link logs in: it is for who sits at this terminal. The standard output of a service is its journal. */
-function sayConsole(gateway: Gateway): void {
+function sayConsole(gateway: Gateway | FleetGateway): void {
   if (!process.stdout.isTTY) return;
   const links = gateway.consoleLink();
   if (typeof links !== "string")
     out(`Console (this link logs in once, within ten minutes):\n  ${links.join("\n  ")}\n`);
 }
 
-function reload(gateway: Gateway, log: Log, configFile: string): void {
+function reload(gateway: Gateway | FleetGateway, log: Log, configFile: string): void {
   try {
     const restart = gateway.reload(loadConfig(configFile));
     log.info(

@@ -45,6 +45,8 @@ export function shardConfig(config: GatewayConfig, shard: number): GatewayConfig
       drainPerSecond: Math.max(1, (2 * uplink.drainPerSecond) / fleet.shards),
     },
     deadLetters: { ...deadLetters, max: share(deadLetters.max) },
+    // It ends for this process, and goes on in another one.
+    shutdown: { wills: "keep" },
     api: { ...config.api, enabled: false },
   };
 }

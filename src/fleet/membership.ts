@@ -28,6 +28,7 @@ export class Membership {
   readonly #leaseMs: number;
   #isDraining = false;
   #known = new Map<string, Known>();
+  #others: readonly Member[] = [];
   /** When the server was heard last; before that nothing is known of the others. */
   #heardAt = Number.NEGATIVE_INFINITY;
 
@@ -55,7 +56,12 @@ export class Membership {
       // Of one whose beats were seen, the clock of the server may have been set meanwhile: it is believed so far.
       const age = isSame ? Math.min(silentMs, this.#leaseMs / 2) : silentMs;
       const at = isSame && before.beats === beats ? before.at : asked - age;
-      known.set(is.name, { is, beats, at, since: isSame ? before.since : asked });
+      known.set(is.name, {
+        is: before && isAsBefore(before.is, is) ? before.is : is,
+        beats,
+        at,
+        since: isSame ? before.since : asked,
+      });
     }
     this.#known = known;
     this.#heardAt = asked;
@@ -66,14 +72,22 @@ export class Membership {
     return now - this.#heardAt < this.#leaseMs;
   }
 
-  /** The living others. */
-  others(now: number): Member[] {
-    return [...this.#known.values()].filter((each) => this.#lives(each, now)).map(({ is }) => is);
+  /** The living others; the same array as long as nothing has changed. */
+  others(now: number): readonly Member[] {
+    const living: Member[] = [];
+    for (const each of this.#known.values()) if (this.#lives(each, now)) living.push(each.is);
+    const last = this.#others;
+    if (living.length !== last.length || living.some((is, i) => is !== last[i])) this.#others = living;
+    return this.#others;
   }
 
-  /** Of each other member that was heard of: how long ago, in milliseconds. */
-  silences(now: number): ReadonlyMap<string, number> {
-    return new Map([...this.#known].map(([name, { at }]) => [name, Math.max(0, now - at)]));
+  /** The other members that were heard of, also those that are silent; in milliseconds. */
+  known(now: number): { readonly is: Member; readonly silentMs: number; readonly sinceMs: number }[] {
+    return [...this.#known.values()].map(({ is, at, since }) => ({
+      is,
+      silentMs: Math.max(0, now - at),
+      sinceMs: now - since,
+    }));
   }
 
   byRun(run: string, now: number): Member | undefined {
@@ -98,4 +112,8 @@ export class Membership {
   #lives({ at }: Known, now: number): boolean {
     return now - at < this.#leaseMs;
   }
+}
+
+function isAsBefore(a: Member, b: Member): boolean {
+  return a.run === b.run && a.place === b.place && a.version === b.version && a.isDraining === b.isDraining;
 }

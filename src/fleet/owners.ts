@@ -84,6 +84,7 @@ export class Owners implements Ownership {
   #isRenewing = false;
   #isBeating = false;
   #isEnded = false;
+  #hasLooked = false;
   #nextRenewal = 0;
   #nextBeat = 0;
   #cancel: () => void = () => {};
@@ -131,6 +132,11 @@ export class Owners implements Ownership {
     return this.#trouble;
   }
 
+  /** It has claimed what is to be its own, and all of that is served. */
+  get isSettled(): boolean {
+    return this.#hasLooked && this.serving === this.#mine.size;
+  }
+
   /** How many shards are served here. */
   get serving(): number {
     let count = 0;
@@ -138,9 +144,9 @@ export class Owners implements Ownership {
     return count;
   }
 
-  /** Of each other member that was heard of: how long ago, in milliseconds. */
-  silences(): ReadonlyMap<string, number> {
-    return this.#members.silences(this.#parts.timers.now());
+  /** The other members that were heard of, also those that are silent; in milliseconds. */
+  known(): ReturnType<Membership["known"]> {
+    return this.#members.known(this.#parts.timers.now());
   }
 
   facts(): ShardFacts[] {
@@ -297,6 +303,7 @@ export class Owners implements Ownership {
     const { timers } = this.#parts;
     if (this.#isEnded || !this.#members.isFresh(timers.now())) return;
     await Promise.all(looked.filter((shard) => this.#isToBeClaimed(shard)).map((shard) => this.#claim(shard)));
+    this.#hasLooked = true;
     const now = timers.now();
     if (this.#moving && now >= this.#moving.until) this.#moving = undefined;
     if (this.#moving || this.#members.self.isDraining) return;

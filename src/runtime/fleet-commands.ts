@@ -1,4 +1,4 @@
-/** Commands about the gateways that share one store: so far a pair, of which one is active. */
+/** Commands about the gateways that share one store: a pair, of which one is active, or a fleet, of which all are. */
 import { z } from "zod";
 import { json, type Refusal } from "./command.ts";
 import { count, done, nothing } from "./command-shapes.ts";
@@ -36,7 +36,78 @@ export const pairShape = z.object({
 
 const alone: Refusal = { kind: "not-there", say: "this gateway is none of a pair (store.pair)" };
 
+const noFleet: Refusal = { kind: "not-there", say: "this gateway is none of a fleet (fleet)" };
+
+export const fleetShape = z.object({
+  name: z.string().describe("The gateway that was asked."),
+  leaseSeconds: z.number(),
+  shards: count.describe("How many there are."),
+  trouble: z.string().describe('Why the leases cannot be asked for just now; "" = they can.'),
+  members: z
+    .array(
+      z.object({
+        name: z.string(),
+        version: z.string(),
+        place: z.string().describe("Where it takes datagrams from the others."),
+        isDraining: z.boolean(),
+        secondsAgo: seconds.describe("Since it was heard of last."),
+        sinceSeconds: count.describe("Since this run of it is there, as far as the asked one knows."),
+        shards: count.describe("That it owns."),
+      }),
+    )
+    .readonly(),
+  owners: z
+    .array(
+      z.object({
+        shard: count,
+        owner: z.string().describe('"" = nobody, as far as is known here.'),
+        epoch: count.describe("How often it was claimed."),
+        here: z
+          .enum(["opening", "serving", "leaving"])
+          .optional()
+          .describe("What the asked gateway does with it; absent: it is not its own."),
+      }),
+    )
+    .readonly(),
+  counters: z
+    .object({
+      claimed: z.object({ first: count, drained: count, ended: count, silent: count }).describe("By how they came."),
+      handedOver: count,
+      lost: count.describe("Dropped, because the lease was over or another one's."),
+      failed: count.describe("Could not be served here."),
+    })
+    .describe("Shards of the asked gateway since it started."),
+});
+
 export const fleetCommands = {
+  "fleet.members": json({
+    description: "the gateways of a fleet, and which of them owns which shard",
+    method: "GET",
+    path: "/fleet/members",
+    input: nothing,
+    output: fleetShape,
+    role: "viewer",
+    audited: false,
+    run: ({ installation }) => {
+      const fleet = installation.fleet();
+      return fleet ? done(fleet) : noFleet;
+    },
+  }),
+  "fleet.leave": json({
+    description:
+      "hand all shards over to the other gateways of the fleet, one after another; then this one ends. Devices notice nothing",
+    method: "POST",
+    path: "/fleet/leave",
+    input: nothing,
+    output: z.object({ shards: count.describe("That were handed over.") }),
+    role: "operator",
+    audited: true,
+    run: async ({ installation }) => {
+      if (!installation.fleet()) return noFleet;
+      const left = await installation.leave();
+      return typeof left === "string" ? { kind: "not-possible", say: left } : done(left);
+    },
+  }),
   "fleet.show": json({
     description: "both gateways of a pair: who is active, the epoch, the lease, who stands by, the last hand-over",
     method: "GET",

@@ -6,6 +6,7 @@ import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { PayloadsFor, Role } from "../roles.ts";
 import type { PairFacts } from "../storage/lease.ts";
 import type { LinkReport, TransportStats } from "../transports/transport.ts";
+import type { FleetFacts } from "./fleet-facts.ts";
 import { Knocks } from "./knocks.ts";
 import type { DayOfOctets } from "./octet-days.ts";
 import { TotalsOfTheHour } from "./totals.ts";
@@ -29,6 +30,10 @@ export interface Installation {
   drain(): Promise<
     { readonly from: string; readonly to: string; readonly epoch: number; readonly milliseconds: number } | string
   >;
+  /** undefined: this gateway is none of a fleet. */
+  fleet(): FleetFacts | undefined;
+  /** Hands all its shards over to the others of the fleet, then this gateway ends. A sentence: why not. */
+  leave(): Promise<{ readonly shards: number } | string>;
   /** Publications of devices are kept on disk while the broker is away. */
   readonly keepsWhenAway: boolean;
   /** Predefined topic names: for all clients, and by client id. */
@@ -163,6 +168,8 @@ export const emptyInstallation: Installation = {
   storeKind: "memory",
   pair: () => undefined,
   drain: async () => "this gateway is none of a pair (store.pair)",
+  fleet: () => undefined,
+  leave: async () => "this gateway is none of a fleet (fleet)",
   keepsWhenAway: false,
   predefined: () => ({ forAll: {}, byClient: {}, byHand: [] }),
   predefine: async () => "there is nothing here to keep it in",

@@ -321,6 +321,14 @@ export class MqttLink implements AttemptOwner {
     connection.stream.end(); // FIN after what was written; the broker answers with its own
   }
 
+  /** Ends the link without a word: nothing that waits is written. No event comes afterwards. */
+  tear(): void {
+    this.#closed = true;
+    this.#up = false;
+    clearTimeout(this.#retry);
+    this.#attempt?.connection?.destroy();
+  }
+
   /** The last attempt ended over the time in a certificate. */
   #blamesClock = false;
 

@@ -173,6 +173,16 @@ export class MqttUpstream implements Upstream {
     this.#credentials.reload(options);
   }
 
+  /** Ends every link without a word to the broker: its connection is destroyed as it is. No event comes afterwards. */
+  tear(): void {
+    this.#brokers.close();
+    this.#probe?.tear();
+    for (const link of this.#links.values()) link.tear();
+    this.#links.clear();
+    for (const { waiting } of this.#closing.values()) waiting?.tear();
+    this.#events = undefined;
+  }
+
   async shutdown(deadlineMs: number): Promise<void> {
     this.#brokers.close();
     this.#probe?.close("disconnect", true, () => {});

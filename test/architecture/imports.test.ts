@@ -99,6 +99,7 @@ const rules: Record<string, readonly string[]> = {
   // Of runtime the list of commands, and what is known of the clock: the command line asks a gateway in another process, and loads no core for it.
   cli: [
     "gateway.ts",
+    "gateway-fleet.ts",
     "config",
     "capture",
     "payload",
@@ -122,6 +123,9 @@ const rules: Record<string, readonly string[]> = {
   "gateway.ts": ["*"],
   "gateway-brokers.ts": ["*"],
   "gateway-console.ts": ["*"],
+  "gateway-fleet.ts": ["*"],
+  "gateway-fleet-service.ts": ["*"],
+  "gateway-fleet-totals.ts": ["*"],
   "gateway-home.ts": ["*"],
   "gateway-pair.ts": ["*"],
   "gateway-remote.ts": ["*"],

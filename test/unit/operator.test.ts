@@ -52,6 +52,8 @@ const inputs: { readonly [Name in JsonCommandName]: InputOf<Name> } = {
   "totals.show": {},
   "fleet.show": {},
   "fleet.drain": {},
+  "fleet.members": {},
+  "fleet.leave": {},
   "devices.list": { search: "c", limit: 10 },
   "devices.show": { client: "c1" },
   "devices.send": { client: "c1", topic: "a/b", payload: "x", qos: "1" },

@@ -1,0 +1,268 @@
+/**
+ * Part of the composition root: a process that is one of a fleet. It has the networks in front, the socket between gateways, and a gateway
+ * for each shard that it owns. What there is once in a process (health, metrics, commands) is in gateway-fleet-service.ts.
+ */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Managed } from "./config/managed.ts";
+import type { GatewayConfig } from "./config/schema.ts";
+import { fleetPrefix, ownIdsOfFleet, shardConfig, shardPrefix } from "./config/shard-config.ts";
+import { datagramWords } from "./core/dialects/glance.ts";
+import { GatewayError } from "./errors.ts";
+import type { Claim } from "./fleet/claim.ts";
+import { Front } from "./fleet/front.ts";
+import type { AddressBook } from "./fleet/members.ts";
+import { Owners } from "./fleet/owners.ts";
+import { Gateway, ownVersion, type StartProgress } from "./gateway.ts";
+import { FleetService } from "./gateway-fleet-service.ts";
+import type { Log } from "./observe/log.ts";
+import { EpochFile } from "./storage/epoch-file.ts";
+import { newRun } from "./storage/redis.ts";
+import { RedisFleet } from "./storage/redis-fleet.ts";
+import { SharedRedis } from "./storage/redis-source.ts";
+import { createTransport } from "./transports/index.ts";
+import { systemTimers } from "./transports/timers.ts";
+import { udpOptions } from "./transports/udp-options.ts";
+import { readSecret } from "./upstream/credentials.ts";
+
+/** A server that is silent for so long is taken for one that is away. */
+const answerMsMax = 5_000;
+/** Connections to Redis for the stores of all shards; with replicas that are waited for each commit holds its connection up. */
+const connections = 2;
+const connectionsWaiting = 8;
+/** Whatever is to be its own is served by then, as a rule. */
+const firstLookMs = 3_000;
+const lookEveryMs = 25;
+const answerMs = 200;
+
+interface Running {
+  readonly gateway: Gateway;
+  readonly claim: Claim;
+}
+
+export class FleetGateway {
+  #config: GatewayConfig;
+  readonly #log: Log;
+  readonly #file: string | undefined;
+  readonly #drained: (say: string) => void;
+  readonly #managed: Managed;
+  readonly #leases: SharedRedis;
+  readonly #stores: SharedRedis;
+  readonly #run = newRun();
+  readonly #owners: Owners;
+  readonly #front: Front;
+  readonly #running = new Map<number, Running>();
+  readonly #reservedIds: ReadonlySet<string>;
+  readonly #service: FleetService;
+  readonly #noticed = new Set<string>();
+  #stopping: Promise<void> | undefined;
+  #hasStarted = false;
+
+  /**
+   * @param file where the configuration is from, for people
+   * @param drained hears, once, that this gateway has handed over all its shards: its process is to stop, and may be started again
+   * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
+   */
+  constructor(config: GatewayConfig, log: Log, file: string | undefined, drained: (say: string) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#file = file;
+    this.#drained = drained;
+    const { fleet, store } = config;
+    if (fleet.listen === undefined)
+      throw new GatewayError("ERR_CONFIG_INVALID", { problems: ["fleet.listen: is missing"] });
+    const { redis } = store;
+    const password = () => redis.password && readSecret(redis.password);
+    password(); // where it cannot be read, this is said now
+    const leaseMs = fleet.leaseSeconds * 1_000;
+    const version = ownVersion();
+    const name = fleet.name ?? hostname();
+    const self = { name, run: this.#run, place: fleet.announce ?? fleet.listen, version, isDraining: false };
+    const told = (level: "debug" | "info" | "warn" | "error", say: string) => log[level](`fleet: ${say}`);
+    // A renewal does not wait behind a large read.
+    this.#leases = new SharedRedis(redis, password, leaseMs / 2, 1);
+    this.#stores = new SharedRedis(
+      redis,
+      password,
+      answerMsMax,
+      redis.waitReplicas > 0 ? connectionsWaiting : connections,
+    );
+    this.#managed = new Managed(store);
+    this.#reservedIds = ownIdsOfFleet(config);
+    const prefixOf = (shard: number | undefined) =>
+      shard === undefined ? fleetPrefix(config) : shardPrefix(config, shard);
+    this.#owners = new Owners({
+      shards: fleet.shards,
+      self,
+      leaseMs,
+      server: new RedisFleet(redis, this.#leases, { name, run: this.#run, leaseMs, version }, prefixOf),
+      host: {
+        open: (claim) => this.#open(claim),
+        close: (shard) => this.#close(shard),
+        drop: (shard) => this.#drop(shard),
+      },
+      memory: new EpochFile(join(store.folder, "fleet-epochs"), (say) => told("warn", say)),
+      timers: systemTimers,
+      told,
+    });
+    const key = fleet.key && Buffer.from(readSecret(fleet.key));
+    this.#front = new Front({
+      name,
+      transports: config.transports.map(createTransport),
+      ownership: this.#owners,
+      book: this.#book(),
+      words: datagramWords,
+      between: { carrier: createTransport(betweenOptions(fleet.listen)), key: () => key, run: this.#run },
+      timers: systemTimers,
+      told,
+    });
+    this.#service = new FleetService({
+      config: () => this.#config,
+      log,
+      version,
+      owners: this.#owners,
+      front: this.#front,
+      gateways: () => new Map([...this.#running].map(([shard, { gateway }]) => [shard, gateway])),
+      serves: () => this.serves,
+      drain: () => this.#drain(),
+    });
+  }
+
+  /**
+   * Serves when it is done what is to be this gateway's by then; further shards come later.
+   * @throws {GatewayError} when a port cannot be had. Nothing is left running then.
+   */
+  async start(_progress: StartProgress = () => {}): Promise<void> {
+    try {
+      await this.#service.start();
+      await this.#front.start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#owners.start();
+    for (let waited = 0; waited < firstLookMs && !this.#owners.isSettled; waited += lookEveryMs)
+      await sleep(lookEveryMs);
+    this.#hasStarted = true;
+  }
+
+  /** It has taken over what it could, and takes datagrams. */
+  get serves(): boolean {
+    return this.#hasStarted && this.#stopping === undefined && (this.#owners.serving > 0 || this.#owners.isSettled);
+  }
+
+  /** None of a fleet stands by. */
+  async takenOver(): Promise<void> {}
+
+  pair(): undefined {}
+
+  consoleLink(): readonly string[] | string {
+    return this.#service.consoleLink();
+  }
+
+  /** As `Gateway.reload`, for each shard. */
+  reload(config: GatewayConfig): readonly string[] {
+    const restart = new Set<string>(this.#service.needRestart(config));
+    for (const [shard, { gateway }] of this.#running)
+      for (const each of gateway.reload(shardConfig(config, shard))) restart.add(each);
+    this.#config = this.#service.afterReload(config);
+    this.#log.level = config.log.level;
+    return [...restart];
+  }
+
+  /** Gives all shards back, several at a time, and ends within a few seconds; idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await this.#owners.stop();
+    for (const shard of [...this.#running.keys()]) this.#drop(shard);
+    await this.#front.close();
+    await this.#service.close();
+    this.#leases.close();
+    this.#stores.close();
+  }
+
+  async #drain(): Promise<{ readonly shards: number } | string> {
+    const began = performance.now();
+    const drained = await this.#owners.drain();
+    if (typeof drained === "string") return drained;
+    const milliseconds = Math.round(performance.now() - began);
+    const say = `drained: ${drained.shards} shards are handed over, within ${milliseconds} ms`;
+    setTimeout(() => this.#drained(say), answerMs); // whoever asked reads the answer first
+    return drained;
+  }
+
+  async #open(claim: Claim): Promise<void> {
+    const { shard, epoch } = claim;
+    const gateway = new Gateway(
+      shardConfig(this.#config, shard),
+      this.#log.child({ shard }),
+      this.#file,
+      undefined,
+      undefined,
+      {
+        transports: this.#front.transportsOf(shard),
+        managed: this.#managed,
+        member: {
+          run: this.#run,
+          epoch: () => epoch,
+          fenced: () => claim.lost("the store has a later epoch: another gateway has taken it over"),
+        },
+        owns: () => claim.owns(),
+        redis: this.#stores,
+        reservedIds: this.#reservedIds,
+        noticed: (say) => this.#notice(say),
+      },
+    );
+    this.#running.set(shard, { gateway, claim });
+    await gateway.start();
+    this.#log.debug(`fleet: shard ${shard} is served here, epoch ${epoch}`);
+  }
+
+  async #close(shard: number): Promise<void> {
+    const running = this.#running.get(shard);
+    if (!running) return;
+    await running.gateway.stop();
+    this.#forget(shard, running);
+  }
+
+  #drop(shard: number): void {
+    const running = this.#running.get(shard);
+    if (!running) return;
+    running.gateway.abandon();
+    this.#forget(shard, running);
+  }
+
+  #forget(shard: number, running: Running): void {
+    if (this.#running.get(shard) !== running) return;
+    this.#running.delete(shard);
+    this.#service.retire(running.gateway);
+  }
+
+  /** What the store of each shard says of the one server is said once. */
+  #notice(say: string): void {
+    const { redis } = this.#config.store;
+    const once = say.replaceAll(new RegExp(`${escaped(redis.prefix)}/s\\d+`, "g"), redis.prefix);
+    if (this.#noticed.has(once)) return;
+    this.#noticed.add(once);
+    this.#log.error(`store: ${once}`);
+  }
+
+  #book(): AddressBook {
+    const known = new Map<string, { shard: number; front: string }>();
+    return { find: async (peer) => known.get(peer), keep: (peer, facts) => void known.set(peer, facts) };
+  }
+}
+
+function betweenOptions(listen: string) {
+  const [, host = "", port = ""] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(listen) ?? [];
+  return udpOptions.parse({ type: "udp", name: "between", host, port: Number(port) });
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
