@@ -113,7 +113,7 @@ export class Between {
 
   /**
    * It leaves at the end of this turn, if `mayLeave` still says so then.
-   * @returns false: it cannot; that is counted.
+   * @returns false: it cannot: that is counted, or the socket is closed.
    */
   send(
     to: string,
@@ -122,6 +122,7 @@ export class Between {
   ): boolean {
     const { counters } = this.#parts;
     const { peer, message } = record;
+    if (!this.#events) return false;
     if (!canPassOn(peer, message)) {
       counters.drop("cannot-pass-on");
       return false;

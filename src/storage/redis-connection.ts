@@ -110,6 +110,19 @@ export class RedisConnection {
     return { answer, replicas };
   }
 
+  /** Values in the order of the keys; null where there is none. @throws {Error} when it is not answered in time. */
+  async get(keys: readonly string[]): Promise<readonly (string | null)[]> {
+    return this.#answered(() => this.#redis.mget([...keys]));
+  }
+
+  /** Each for so many seconds. @throws {Error} when it is not answered in time, or one of them is refused; others may be written then. */
+  async set(entries: readonly (readonly [key: string, value: string])[], seconds: number): Promise<void> {
+    const pipeline = this.#redis.pipeline();
+    for (const [key, value] of entries) pipeline.set(key, value, "EX", seconds);
+    const answers = await this.#answered(() => pipeline.exec());
+    for (const [refused] of answers ?? []) if (refused) throw refused;
+  }
+
   /** What the server says of itself; undefined where it may not be asked. */
   async facts(): Promise<ServerFacts | undefined> {
     let text: string;

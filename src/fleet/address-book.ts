@@ -1,0 +1,114 @@
+/**
+ * The address book of a fleet at a Redis server: one key for each address of a client, which lives for two days. All that is asked and
+ * written in one turn of the event loop goes together. Nothing here is needed for what was promised: a client whose entry is lost is
+ * answered as a stranger, and connects again.
+ */
+import type { AddressBook, AddressFacts } from "./members.ts";
+
+/** After so long without being written again an entry is gone. */
+export const addressSeconds = 2 * 24 * 3_600;
+/** Writes that wait, or are on their way; what comes then is not kept. */
+const writesMax = 10_000;
+/** Questions that wait for the next command. */
+const questionsMax = 4_096;
+
+/** What is asked of the server; each fails when it is away. */
+export interface BookServer {
+  /** Values in the order of the keys; null where there is none. */
+  get(keys: readonly string[]): Promise<readonly (string | null)[]>;
+  set(entries: readonly (readonly [key: string, value: string])[], seconds: number): Promise<void>;
+}
+
+export interface BookParts {
+  readonly server: BookServer;
+  /** Before `addr:` and the peer. */
+  readonly prefix: string;
+  /** Calls at the end of this turn of the event loop; absent = an immediate. */
+  readonly later?: (call: () => void) => void;
+}
+
+interface Question {
+  readonly key: string;
+  readonly answered: (value: string | null) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+export class RedisAddressBook implements AddressBook {
+  /** Plain numbers since the start. */
+  readonly counters = { kept: 0, notKept: 0 };
+  readonly #server: BookServer;
+  readonly #start: string;
+  readonly #later: (call: () => void) => void;
+  #questions: Question[] = [];
+  /** By key: of two the later one. */
+  #writes = new Map<string, string>();
+  #onTheirWay = 0;
+  #isAsked = false;
+
+  constructor({ server, prefix, later }: BookParts) {
+    this.#server = server;
+    this.#start = `${prefix}addr:`;
+    this.#later = later ?? ((call) => void setImmediate(call));
+  }
+
+  async find(peer: string): Promise<AddressFacts | undefined> {
+    if (this.#questions.length >= questionsMax) throw new Error("too much is asked at once");
+    const value = await new Promise<string | null>((answered, failed) => {
+      this.#questions.push({ key: this.#start + peer, answered, failed });
+      this.#soon();
+    });
+    return value === null ? undefined : factsIn(value);
+  }
+
+  keep(peer: string, { shard, front }: AddressFacts): void {
+    if (this.#writes.size + this.#onTheirWay >= writesMax) {
+      this.counters.notKept++;
+      return;
+    }
+    this.#writes.set(this.#start + peer, front === "" ? `${shard}` : `${shard} ${front}`);
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    this.#later(this.#atEnd);
+  }
+
+  readonly #atEnd = (): void => {
+    this.#isAsked = false;
+    const questions = this.#questions;
+    this.#questions = [];
+    if (questions.length > 0) void this.#ask(questions);
+    const writes = this.#writes;
+    this.#writes = new Map();
+    if (writes.size > 0) void this.#write([...writes]);
+  };
+
+  async #ask(questions: readonly Question[]): Promise<void> {
+    try {
+      const values = await this.#server.get(questions.map(({ key }) => key));
+      for (const [i, { answered }] of questions.entries()) answered(values[i] ?? null);
+    } catch (error) {
+      for (const { failed } of questions) failed(error);
+    }
+  }
+
+  async #write(entries: readonly (readonly [string, string])[]): Promise<void> {
+    this.#onTheirWay += entries.length;
+    try {
+      await this.#server.set(entries, addressSeconds);
+      this.counters.kept += entries.length;
+    } catch {
+      this.counters.notKept += entries.length;
+    } finally {
+      this.#onTheirWay -= entries.length;
+    }
+  }
+}
+
+/** undefined: that is no entry of ours, or one of a later version. */
+function factsIn(value: string): AddressFacts | undefined {
+  const found = /^(\d{1,3})(?: (.{1,255}))?$/.exec(value);
+  return found ? { shard: Number(found[1]), front: found[2] ?? "" } : undefined;
+}

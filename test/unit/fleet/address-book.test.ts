@@ -1,0 +1,93 @@
+/** The address book over a server that may be away: what is asked in one turn goes together, and no failure is more than a failure. */
+import { expect, test } from "vitest";
+import { addressSeconds, RedisAddressBook } from "../../../src/fleet/address-book.ts";
+
+function world() {
+  const values = new Map<string, string>();
+  const calls: string[] = [];
+  const later: (() => void)[] = [];
+  const server = {
+    isAway: false,
+    gate: Promise.resolve(),
+    async get(keys: readonly string[]) {
+      calls.push(`get ${keys.join(" ")}`);
+      await server.gate;
+      if (server.isAway) throw new Error("there is no connection");
+      return keys.map((key) => values.get(key) ?? null);
+    },
+    async set(entries: readonly (readonly [string, string])[], seconds: number) {
+      calls.push(`set ${entries.map(([key]) => key).join(" ")} ${seconds}`);
+      await server.gate;
+      if (server.isAway) throw new Error("there is no connection");
+      for (const [key, value] of entries) values.set(key, value);
+    },
+  };
+  const book = new RedisAddressBook({ server, prefix: "mqttsn:", later: (call) => void later.push(call) });
+  const turn = async () => {
+    for (const call of later.splice(0)) call();
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+  };
+  return { values, calls, server, book, turn };
+}
+
+test("what is kept is found, with the front or without; what lies there in another form is not believed", async () => {
+  const { values, book, turn } = world();
+  book.keep("udp/192.0.2.1:1", { shard: 63, front: "barn 2" });
+  book.keep("udp/192.0.2.2:1", { shard: 0, front: "" });
+  await turn();
+  expect([...values.values()]).toEqual(["63 barn 2", "0"]);
+  values.set("mqttsn:addr:udp/192.0.2.3:1", "later than this version");
+  const asked = [1, 2, 3, 4].map((n) => book.find(`udp/192.0.2.${n}:1`));
+  await turn();
+  expect(await Promise.all(asked)).toEqual([
+    { shard: 63, front: "barn 2" },
+    { shard: 0, front: "" },
+    undefined,
+    undefined,
+  ]);
+});
+
+test("one command for all that is asked in a turn, and one for all that is written; of two writes the later one", async () => {
+  const { values, calls, book, turn } = world();
+  book.keep("a/1", { shard: 1, front: "" });
+  book.keep("a/1", { shard: 2, front: "" });
+  const asked = [book.find("a/2"), book.find("a/3")];
+  await turn();
+  await Promise.all(asked);
+  expect(calls).toEqual(["get mqttsn:addr:a/2 mqttsn:addr:a/3", `set mqttsn:addr:a/1 ${addressSeconds}`]);
+  expect(values.get("mqttsn:addr:a/1")).toBe("2");
+});
+
+test("a server that is away fails the question, and writes are counted; the next ones are asked again", async () => {
+  const { server, book, turn } = world();
+  server.isAway = true;
+  book.keep("a/1", { shard: 1, front: "" });
+  const asked = book.find("a/1");
+  asked.catch(() => {});
+  await turn();
+  await expect(asked).rejects.toThrow("there is no connection");
+  expect(book.counters).toEqual({ kept: 0, notKept: 1 });
+  server.isAway = false;
+  book.keep("a/1", { shard: 1, front: "" });
+  await turn();
+  expect(book.counters).toEqual({ kept: 1, notKept: 1 });
+});
+
+test("what waits is bounded, while the server says nothing", async () => {
+  const { server, book, turn } = world();
+  let open = () => {};
+  server.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  for (let n = 0; n < 6_000; n++) book.keep(`a/${n}`, { shard: 1, front: "" });
+  await turn();
+  for (let n = 6_000; n < 12_000; n++) book.keep(`a/${n}`, { shard: 1, front: "" });
+  expect(book.counters.notKept).toBe(2_000);
+  const asked = Array.from({ length: 4_097 }, (_, n) => book.find(`b/${n}`));
+  await expect(asked[4_096]).rejects.toThrow("too much");
+  await turn();
+  open();
+  for (let i = 0; i < 5; i++) await turn();
+  expect(await asked[0]).toBeUndefined();
+  expect(book.counters.kept).toBe(10_000);
+});
