@@ -10,6 +10,7 @@ import type { GatewayConfig } from "./config/schema.ts";
 import { fleetPrefix, ownIdsOfFleet, shardConfig, shardPrefix } from "./config/shard-config.ts";
 import { datagramWords } from "./core/dialects/glance.ts";
 import { GatewayError } from "./errors.ts";
+import { RedisAddressBook } from "./fleet/address-book.ts";
 import type { Claim } from "./fleet/claim.ts";
 import { Front } from "./fleet/front.ts";
 import type { AddressBook } from "./fleet/members.ts";
@@ -19,6 +20,7 @@ import { FleetService } from "./gateway-fleet-service.ts";
 import type { Log } from "./observe/log.ts";
 import { EpochFile } from "./storage/epoch-file.ts";
 import { newRun } from "./storage/redis.ts";
+import type { RedisConnection } from "./storage/redis-connection.ts";
 import { RedisFleet } from "./storage/redis-fleet.ts";
 import { SharedRedis } from "./storage/redis-source.ts";
 import { createTransport } from "./transports/index.ts";
@@ -252,9 +254,22 @@ export class FleetGateway {
     this.#log.error(`store: ${once}`);
   }
 
+  /** By a connection that the stores use, too. */
   #book(): AddressBook {
-    const known = new Map<string, { shard: number; front: string }>();
-    return { find: async (peer) => known.get(peer), keep: (peer, facts) => void known.set(peer, facts) };
+    let opening: Promise<RedisConnection> | undefined;
+    const connected = () => {
+      opening ??= this.#stores.open().catch((error: unknown) => {
+        opening = undefined; // the next one who asks tries again
+        throw error;
+      });
+      return opening;
+    };
+    const server = {
+      get: async (keys: readonly string[]) => (await connected()).get(keys),
+      set: async (entries: readonly (readonly [key: string, value: string])[], seconds: number) =>
+        (await connected()).set(entries, seconds),
+    };
+    return new RedisAddressBook({ server, prefix: `{${fleetPrefix(this.#config)}}:` });
   }
 }
 

@@ -79,7 +79,8 @@ export class Owners implements Ownership {
   #openings = 0;
   /** The hand-over that is under way. */
   #moving: { readonly shard: number; readonly epoch: number; readonly until: number } | undefined;
-  #trouble = "";
+  /** By what could not be done. */
+  readonly #troubles = new Map<Asked, string>();
   #isLooking = false;
   #isRenewing = false;
   #isBeating = false;
@@ -129,7 +130,7 @@ export class Owners implements Ownership {
 
   /** Why the server cannot be asked just now; "": it can. */
   get trouble(): string {
-    return this.#trouble;
+    return [...this.#troubles.values()][0] ?? "";
   }
 
   /** It has claimed what is to be its own, and all of that is served. */
@@ -166,7 +167,7 @@ export class Owners implements Ownership {
     if (this.#members.self.isDraining) return "this gateway is handing over already";
     await this.#beat();
     const { timers } = this.#parts;
-    if (this.#trouble !== "") return `who else is there is not known (${this.#trouble}), so this gateway goes on`;
+    if (this.trouble !== "") return `who else is there is not known (${this.trouble}), so this gateway goes on`;
     if (this.#members.others(timers.now()).every(({ isDraining }) => isDraining))
       return "there is no other gateway that takes the shards, so this one goes on. Start another one: mqtt-sn-gateway fleet status";
     this.#members.drain();
@@ -210,7 +211,7 @@ export class Owners implements Ownership {
       this.#parts.host.drop(own.shard);
       await this.#released(own, "ended");
     }
-    await this.#parts.server.leave().catch((error: unknown) => this.#ails(error)); // then it is forgotten by itself
+    await this.#parts.server.leave().catch((error: unknown) => this.#ails("beat", error)); // then it is forgotten by itself
   }
 
   #pause(): Promise<void> {
@@ -238,10 +239,10 @@ export class Owners implements Ownership {
     this.#isBeating = true;
     try {
       this.#members.heard(await server.beat(this.#members.self), asked);
-      this.#well();
+      this.#well("beat");
     } catch (error) {
       this.#nextBeat = timers.now() + leaseMs / 10;
-      this.#ails(error);
+      this.#ails("beat", error);
     } finally {
       this.#isBeating = false;
     }
@@ -260,10 +261,10 @@ export class Owners implements Ownership {
         if (ours[i] !== true) this.#lose(own, "another gateway has taken it");
         else if (own.owns()) own.deadline = deadlineOf(asked, leaseMs);
       }
-      this.#well();
+      this.#well("renewal");
     } catch (error) {
       this.#nextRenewal = timers.now() + leaseMs / 10;
-      this.#ails(error);
+      this.#ails("renewal", error);
     } finally {
       this.#isRenewing = false;
     }
@@ -280,10 +281,10 @@ export class Owners implements Ownership {
         const state = states[i];
         if (state && !this.#mine.has(shard)) this.#note(shard, state, now);
       }
-      this.#well();
+      this.#well("look");
       await this.#decide(wanted);
     } catch (error) {
-      this.#ails(error);
+      this.#ails("look", error);
     } finally {
       this.#isLooking = false;
     }
@@ -327,7 +328,7 @@ export class Owners implements Ownership {
     this.#openSince.set(shard, since);
     if (now < (this.#cannotUntil.get(shard) ?? 0)) return false;
     if (state.epoch < memory.highest(shard)) {
-      this.#ails(new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
+      this.#ails("older", new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
       return false;
     }
     const rank = this.#members.candidates(shard, now).findIndex(({ name }) => name === self.name);
@@ -342,6 +343,7 @@ export class Owners implements Ownership {
     const asked = timers.now();
     try {
       const claimed = await server.claim(shard, seen.state);
+      this.#well("claim");
       if (!claimed) return;
       const { epoch, handover } = claimed;
       memory.keep(shard, epoch);
@@ -360,7 +362,7 @@ export class Owners implements Ownership {
       this.#toOpen.push(own);
       this.#openNext();
     } catch (error) {
-      this.#ails(error);
+      this.#ails("claim", error);
     } finally {
       this.#claiming.delete(shard);
     }
@@ -437,22 +439,31 @@ export class Owners implements Ownership {
     this.counters.lost++;
     if (this.#moving?.shard === own.shard) this.#moving = undefined;
     this.#parts.host.drop(own.shard);
-    const trouble = why === "" ? this.#trouble || "this process stood still" : why;
+    const trouble = why === "" ? this.trouble || "this process stood still" : why;
     this.#parts.told("error", `shard ${own.shard} (epoch ${own.epoch}) is not this gateway's any more: ${trouble}`);
   }
 
   /** Said once, until it is well again or another trouble. */
-  #ails(error: unknown): void {
-    const trouble = messageOf(error);
-    if (trouble !== this.#trouble) this.#parts.told("error", trouble);
-    this.#trouble = trouble;
+  #ails(what: Asked, error: unknown): void {
+    const trouble = `${sayOf[what]}: ${messageOf(error)}`;
+    if (trouble !== this.#troubles.get(what)) this.#parts.told("error", trouble);
+    this.#troubles.set(what, trouble);
   }
 
-  #well(): void {
-    if (this.#trouble !== "") this.#parts.told("info", "the leases can be asked for again");
-    this.#trouble = "";
+  #well(what: Asked): void {
+    if (this.#troubles.delete(what) && this.#troubles.size === 0) this.#parts.told("info", "all is well again");
   }
 }
+
+type Asked = "beat" | "renewal" | "look" | "claim" | "older";
+
+const sayOf: Readonly<Record<Asked, string>> = {
+  beat: "who else is there cannot be asked for",
+  renewal: "the leases cannot be renewed",
+  look: "the leases cannot be asked for",
+  claim: "a shard cannot be claimed",
+  older: "a shard is not claimed",
+};
 
 function deadlineOf(asked: number, leaseMs: number): number {
   return asked + leaseMs - leaseMs / 10;

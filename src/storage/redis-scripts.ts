@@ -116,14 +116,14 @@ return {'done'}
 export const beatScript = script(`${begin}
 local key = base .. 'members'
 local old = call('HGET', key, ARGV[1])
-local beats = (old and tonumber(string.match(old, '^(%d+)\n')) or 0) + 1
+local beats = (old and tonumber(string.match(old, '^(%d+)\\n')) or 0) + 1
 local at = now()
-local word = table.concat({string.format('%.0f', beats), string.format('%.0f', at), ARGV[2], ARGV[3], ARGV[4], ARGV[5]}, '\n')
+local word = table.concat({string.format('%.0f', beats), string.format('%.0f', at), ARGV[2], ARGV[3], ARGV[4], ARGV[5]}, '\\n')
 call('HSET', key, ARGV[1], word)
 local all = call('HGETALL', key)
 local found = {}
 for i = 1, #all, 2 do
-  local then_ = tonumber(string.match(all[i + 1], '^%d+\n(%d+)\n')) or 0
+  local then_ = tonumber(string.match(all[i + 1], '^%d+\\n(%d+)\\n')) or 0
   if at - then_ > tonumber(ARGV[6]) then call('HDEL', key, all[i])
   else found[#found + 1] = {all[i], all[i + 1], string.format('%.0f', at - then_)} end
 end
@@ -134,7 +134,7 @@ return found
 export const leaveScript = script(`${begin}
 local key = base .. 'members'
 local old = call('HGET', key, ARGV[1])
-if old and string.find(old, '\n' .. ARGV[2] .. '\n', 1, true) then call('HDEL', key, ARGV[1]) end
+if old and string.find(old, '\\n' .. ARGV[2] .. '\\n', 1, true) then call('HDEL', key, ARGV[1]) end
 return {'done'}
 `);
 

@@ -16,6 +16,7 @@ const names = new Map(
 export interface Seen {
   readonly gateway: string;
   readonly script: string;
+  readonly key: string;
   /** Of the run that asked. */
   readonly run: string;
   /** Of a commit: what it bears; of a claim: what it got. */
@@ -45,10 +46,14 @@ export class RedisWitness {
   claimed: (by: string, epoch: number) => void = () => {};
   /** How many writes of an epoch were taken after a claim of a later one. */
   late: Seen[] = [];
-  #latest = 0;
+  /** By the key of the hash that holds the epoch. */
+  readonly #latest = new Map<string, number>();
+  readonly #claimMs: number;
 
-  constructor(port: number) {
+  /** `claimMs`: how long a claim waits, so that what the one before said is heard first. */
+  constructor(port: number, claimMs = 20) {
     this.#port = port;
+    this.#claimMs = claimMs;
   }
 
   /** Answers the port for one gateway. */
@@ -136,25 +141,26 @@ export class RedisWitness {
     const { words, raw } = visit.waiting.shift() ?? { words: [], raw: Buffer.alloc(0) };
     const script = /^eval(sha)?$/i.test(words[0]?.toString() ?? "") ? names.get(words[1]?.toString() ?? "") : undefined;
     // What the one before said until it gave up is heard by whoever listens in this process, before this is judged.
-    if (script === "claimScript") await sleep(20);
+    if (script === "claimScript" && this.#claimMs > 0) await sleep(this.#claimMs);
     const answer = new Promise<Buffer>((done) => this.#answers.set(visit.server, done));
     visit.server.write(raw);
     const said = await answer;
-    if (script) this.#judge(visit.gateway, script, words.slice(4).map(String), said);
+    if (script) this.#judge(visit.gateway, script, String(words[3]), words.slice(4).map(String), said);
     // Whoever is cut off in between hears it still, and says the next thing, which comes late.
     if (visit.client.writable) visit.client.write(said);
   }
 
-  #judge(gateway: string, script: string, words: readonly string[], said: Buffer): void {
+  #judge(gateway: string, script: string, key: string, words: readonly string[], said: Buffer): void {
     const [answer = "", second = ""] = said.toString("latin1").startsWith("*") ? wordsOf(said).map(String) : ["error"];
     const epoch = Number(script === "commitScript" ? words[3] : script === "claimScript" ? second : words[1]);
-    const seen: Seen = { gateway, script, run: words[0] ?? "", epoch, answer, at: performance.now() };
+    const seen: Seen = { gateway, script, key, run: words[0] ?? "", epoch, answer, at: performance.now() };
     this.seen.push(seen);
     if (script === "claimScript" && answer === "claimed") {
-      this.#latest = epoch;
+      this.#latest.set(key, epoch);
       this.claimed(gateway, epoch);
     }
-    if (script === "commitScript" && answer === "done" && !(epoch >= this.#latest)) this.late.push(seen);
+    if (script === "commitScript" && answer === "done" && !(epoch >= (this.#latest.get(key) ?? 0)))
+      this.late.push(seen);
   }
 }
 

@@ -1,0 +1,72 @@
+/**
+ * Between devices and the fronts of a fleet: each device has an address of its own there, and its datagrams go to one front, which can be
+ * changed at any moment, as a network may. What comes back must come from a front that this device has written to lately.
+ */
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+
+interface Way {
+  readonly socket: Socket;
+  front: number;
+  /** When each front was written to last, by its port. */
+  readonly asked: Map<number, number>;
+}
+
+export class Crossroads {
+  readonly #socket = createSocket("udp4");
+  readonly #ways = new Map<number, Way>();
+  readonly #frontFor: (count: number) => number;
+  /** Answers from a front that this device never wrote to. */
+  strange = 0;
+  datagrams = 0;
+
+  /** `frontFor`: the port of the first front of the n-th device. */
+  constructor(frontFor: (count: number) => number) {
+    this.#frontFor = frontFor;
+    this.#socket.on("message", (bytes, { port }) => {
+      const way = this.#wayOf(port);
+      way.asked.set(way.front, performance.now());
+      this.datagrams++;
+      way.socket.send(bytes, way.front, "127.0.0.1");
+    });
+  }
+
+  async open(): Promise<number> {
+    this.#socket.bind(0, "127.0.0.1");
+    await once(this.#socket, "listening");
+    return this.#socket.address().port;
+  }
+
+  /** So many devices, the next ones in turn, write to another front from now on. */
+  move(count: number, to: (front: number) => number): void {
+    for (const way of [...this.#ways.values()].slice(0, count)) {
+      way.front = to(way.front);
+      // In turn: it goes to the end.
+    }
+  }
+
+  /** Every device that writes to this front writes to another one. */
+  leave(front: number, to: (count: number) => number): void {
+    let count = 0;
+    for (const way of this.#ways.values()) if (way.front === front) way.front = to(count++);
+  }
+
+  close(): void {
+    this.#socket.close();
+    for (const { socket } of this.#ways.values()) socket.close();
+  }
+
+  #wayOf(port: number): Way {
+    const known = this.#ways.get(port);
+    if (known) return known;
+    const socket = createSocket("udp4");
+    const way: Way = { socket, front: this.#frontFor(this.#ways.size), asked: new Map() };
+    this.#ways.set(port, way);
+    socket.on("error", () => {}); // nobody listens there just now
+    socket.on("message", (bytes, from) => {
+      if (!way.asked.has(from.port)) this.strange++;
+      this.#socket.send(bytes, port, "127.0.0.1");
+    });
+    return way;
+  }
+}
