@@ -32,12 +32,17 @@ export class RedisConnection {
   readonly #answerMsMax: number;
   #lastError = "";
   #connectedAt = 0;
+  /** It was given up and is made again: of all that wait for an answer the first one does it. */
+  #isGivenUp = false;
 
   private constructor(redis: Redis, answerMsMax: number) {
     this.#redis = redis;
     this.#answerMsMax = answerMsMax;
     redis.on("error", (error: Error) => {
       this.#lastError = error.message;
+    });
+    redis.on("close", () => {
+      this.#isGivenUp = false;
     });
     redis.on("connect", () => {
       this.#connectedAt = performance.now();
@@ -159,7 +164,7 @@ export class RedisConnection {
     const { status } = this.#redis;
     if (status !== "ready") {
       // It took the connection and says nothing: the next one may find it well.
-      if (status === "connect" && performance.now() - this.#connectedAt > connectMsMax) this.#redis.disconnect(true);
+      if (status === "connect" && performance.now() - this.#connectedAt > connectMsMax) this.#giveUp();
       throw new Error(this.#lastError || "there is no connection");
     }
     try {
@@ -168,9 +173,15 @@ export class RedisConnection {
       return answer;
     } catch (error) {
       // A replica now: its name may lead to the new primary.
-      if (error instanceof TimeoutError || /^READONLY/.test(messageOf(error))) this.#redis.disconnect(true);
+      if (error instanceof TimeoutError || /^READONLY/.test(messageOf(error))) this.#giveUp();
       throw this.#redis.status === "ready" || this.#lastError === "" ? error : new Error(this.#lastError);
     }
+  }
+
+  #giveUp(): void {
+    if (this.#isGivenUp) return;
+    this.#isGivenUp = true;
+    this.#redis.disconnect(true);
   }
 
   #inTime<T>(work: Promise<T>, withinMs: number): Promise<T> {

@@ -12,6 +12,8 @@ export class Sleeper {
   #timer: NodeJS.Timeout | undefined;
   connects = 0;
   isSubscribed = false;
+  /** Why it is not connected any more: events of the device. */
+  readonly ends: string[] = [];
 
   constructor(clientId: string, port: number, topic: string, clean: boolean, retryLimit: number) {
     this.#topic = topic;
@@ -43,6 +45,7 @@ export class Sleeper {
   #on(event: DeviceEvent): void {
     if (event.event === "message") this.received.push(Buffer.from(event.payload).toString());
     if (event.event === "subscribed") this.isSubscribed = true;
+    if (event.event === "disconnected" || event.event === "failed") this.ends.push(JSON.stringify(event));
     if (event.event !== "connected") return;
     this.connects++;
     if (!this.isSubscribed) {

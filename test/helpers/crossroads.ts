@@ -37,11 +37,14 @@ export class Crossroads {
     return this.#socket.address().port;
   }
 
+  #turn = 0;
+
   /** So many devices, the next ones in turn, write to another front from now on. */
   move(count: number, to: (front: number) => number): void {
-    for (const way of [...this.#ways.values()].slice(0, count)) {
-      way.front = to(way.front);
-      // In turn: it goes to the end.
+    const ways = [...this.#ways.values()];
+    for (let i = 0; i < Math.min(count, ways.length); i++) {
+      const way = ways[this.#turn++ % ways.length];
+      if (way) way.front = to(way.front);
     }
   }
 

@@ -56,6 +56,19 @@ export class PairGateway {
     this.#process?.kill(signal);
   }
 
+  /** SIGSTOP was sent, and no SIGCONT since. */
+  isStopped = false;
+
+  stopForAWhile(): void {
+    this.isStopped = true;
+    this.signal("SIGSTOP");
+  }
+
+  goOn(): void {
+    this.isStopped = false;
+    this.signal("SIGCONT");
+  }
+
   /** Ends this run; answers how it ended. */
   async end(signal: NodeJS.Signals): Promise<string | undefined> {
     const ended = this.#ended;

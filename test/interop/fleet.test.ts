@@ -1,0 +1,336 @@
+/**
+ * Gateways of a fleet over one Redis: killed, stopped and continued, cut off from Redis and from each other, told to end, drained, joined,
+ * again and again, under traffic both ways, with sleepers and with devices that move between fronts. FLEET_EVENTS says how often in each mode
+ * (5), FLEET_GATEWAYS how many there are (3), FLEET_DEVICES (24), FLEET_MODES (transparent,aggregating), FLEET_SEED which trouble comes when;
+ * PAIR_LOG is a file to which all words of the gateways go, FLEET_REPORT one for what became of each event.
+ *
+ * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
+ * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (a witness in
+ * front of Redis says so, not the gateways).
+ */
+import { writeFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { QoS } from "../../src/wire/fields.ts";
+import { Sleeper } from "../crash/sleeper.ts";
+import { BetweenProxy } from "../helpers/between-proxy.ts";
+import { Crossroads } from "../helpers/crossroads.ts";
+import { PairGateway } from "../helpers/pair-gateway.ts";
+import { freePorts } from "../helpers/ports.ts";
+import { RecordingBroker } from "../helpers/recording-broker.ts";
+import { findRedis, RedisServer } from "../helpers/redis.ts";
+import { RedisWitness } from "../helpers/redis-witness.ts";
+import { Publisher, until } from "../helpers/test-gateway.ts";
+import { Rng } from "../simulation/rng.ts";
+
+const program = findRedis();
+const missing = "missing" in program ? program.missing : undefined;
+if (missing !== undefined && process.env["CI"]) throw new Error(missing);
+
+const number = (name: string, usual: number) => Number(process.env[name] ?? usual);
+const events = number("FLEET_EVENTS", 5);
+const gatewayCount = number("FLEET_GATEWAYS", 3);
+const deviceCount = number("FLEET_DEVICES", 24);
+const modes = (process.env["FLEET_MODES"] ?? "transparent,aggregating").split(",") as ("transparent" | "aggregating")[];
+const shards = 16;
+const leaseMs = 3_000;
+/** Messages for one device that are on their way; beyond, no more are published for it. */
+const behindMax = 50;
+/** Up and down, each so often. */
+const tickMs = 25;
+const perTick = 3;
+
+const troubles = [
+  "killed",
+  "stopped",
+  "cut from Redis",
+  "cut between",
+  "drained",
+  "told to end",
+  "stopped shortly",
+  "away for a while",
+] as const;
+type Trouble = (typeof troubles)[number];
+
+interface Event {
+  readonly trouble: Trouble;
+  readonly of: string;
+  /** From the trouble until all shards are served again; absent: none had to move. */
+  servedMs?: number;
+  /** Shards that it had. */
+  shards?: number;
+}
+
+interface Fleet {
+  readonly members: readonly { readonly name: string; readonly secondsAgo: number; readonly shards: number }[];
+  readonly owners: readonly { readonly shard: number; readonly owner: string; readonly here?: string }[];
+}
+
+describe.skipIf(missing !== undefined)(`a fleet${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  for (const mode of modes)
+    test.concurrent(
+      `${mode}: nothing lost, nothing doubled, nobody connects again, no write after another epoch`,
+      { timeout: events * 30_000 + 180_000 },
+      ({ onTestFinished }) => trial(mode, (close) => onTestFinished(async () => void (await close()))),
+    );
+});
+
+async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => unknown) => void): Promise<void> {
+  if ("missing" in program) throw new Error(program.missing);
+  const random = new Rng(number("FLEET_SEED", 7));
+  const redis = await RedisServer.create(program, { appendfsync: "everysec" });
+  atEnd(() => redis.close());
+  const witness = new RedisWitness(redis.port, 0);
+  atEnd(() => witness.close());
+  const broker = await RecordingBroker.start(7);
+  atEnd(() => broker.close());
+  const names = Array.from({ length: gatewayCount }, (_, i) => `g${i}`);
+  const ports = await freePorts(gatewayCount * 3);
+  const places = names.map((name, i) => ({ name, listen: ports[3 * i] ?? 0, announce: ports[3 * i + 1] ?? 0 }));
+  const fronts = names.map((_, i) => ports[3 * i + 2] ?? 0);
+  const between = new BetweenProxy(places);
+  await between.open();
+  atEnd(() => between.close());
+  const gateways: PairGateway[] = [];
+  for (const [i, { name, listen, announce }] of places.entries()) {
+    const made = new PairGateway(name, {
+      transports: [{ type: "udp", host: "127.0.0.1", port: fronts[i] }],
+      upstream: {
+        url: broker.url,
+        mode,
+        protocol: "5",
+        reconnect: { minSeconds: 0.05, maxSeconds: 0.2 },
+        will: { held: "gateway" },
+      },
+      retry: { intervalSeconds: 0.5, limit: 40 },
+      clients: { newPerSecondPerHostMax: 0, sessionsPerHostMax: 0 },
+      store: { kind: "redis", redis: { url: `redis://127.0.0.1:${await witness.listen(name)}` } },
+      fleet: {
+        enabled: true,
+        name,
+        shards,
+        listen: `127.0.0.1:${listen}`,
+        announce: `127.0.0.1:${announce}`,
+        leaseSeconds: leaseMs / 1_000,
+        key: { env: "FLEET_TEST_KEY" },
+      },
+      api: { enabled: false },
+      log: { level: "info", format: "json" },
+    });
+    atEnd(() => made.remove());
+    gateways.push(made);
+  }
+  process.env["FLEET_TEST_KEY"] = "0123456789abcdef0123456789abcdef";
+  for (const each of gateways) each.start();
+  for (const each of gateways) await each.serves(60_000);
+  /** Members that answer, and what they serve. */
+  const serving = async (): Promise<Map<string, number[]>> => {
+    const all = new Map<string, number[]>();
+    for (const each of gateways) {
+      if (!each.isRunning || each.isStopped) continue;
+      const { status, body } = await each.ask("/fleet/members").catch(() => ({ status: 0, body: "" }));
+      if (status !== 200) continue;
+      const { owners } = JSON.parse(body) as Fleet;
+      all.set(
+        each.name,
+        owners.flatMap(({ shard, here }) => (here === "serving" ? [shard] : [])),
+      );
+    }
+    return all;
+  };
+  const allServed =
+    (without = "") =>
+    async () => {
+      const by = await serving();
+      const all = [...by].flatMap(([name, those]) => (name === without ? [] : those));
+      return new Set(all).size === shards;
+    };
+  await until(
+    "each has shards, and all are served",
+    async () => {
+      const by = [...(await serving()).values()];
+      return by.every((those) => those.length > 0) && by.flat().length === shards;
+    },
+    60_000,
+  );
+
+  const road = new Crossroads((count) => fronts[count % fronts.length] ?? 0);
+  const port = await road.open();
+  atEnd(() => road.close());
+  const otherFront = (not: number) => {
+    const living = fronts.filter((front, i) => front !== not && gateways[i]?.isRunning && !gateways[i]?.isStopped);
+    return living[random.int(0, living.length - 1)] ?? not;
+  };
+  const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
+  const sleeperCount = Math.ceil(deviceCount / 6);
+  const devices = Array.from({ length: deviceCount - sleeperCount }, (_, i) => {
+    const topics = { topic: `t/${i}`, subscribeTo: `d/${i}`, will: will(`w/${i}`) };
+    return new Publisher({ clientId: `c${i}`, port, retryLimit: 400, ...topics });
+  });
+  const sleepers = Array.from({ length: sleeperCount }, (_, i) => new Sleeper(`s${i}`, port, `s/${i}`, false, 400));
+  for (const each of [...devices, ...sleepers]) {
+    await each.start();
+    atEnd(() => each.stop());
+  }
+  await until("everybody is connected", () => devices.every((device) => device.idle), 60_000);
+  const receivers: readonly (readonly [topic: string, texts: readonly string[]])[] = [
+    ...devices.map((device, i) => [`d/${i}`, device.received] as const),
+    ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
+  ];
+  const sent = new Map<string, QoS>();
+  const perTopic = new Map<string, number>();
+  let [down, ticks, turn] = [0, 0, 0];
+  const traffic = setInterval(() => {
+    ticks++;
+    for (let i = 0; i < perTick; i++) {
+      const device = devices[turn % devices.length];
+      device?.publish((1 + (device.sent % 2)) as QoS);
+      const [topicName, texts] = receivers[turn++ % receivers.length] ?? [];
+      if (topicName === undefined || texts === undefined) continue;
+      if ((perTopic.get(topicName) ?? 0) - texts.length > behindMax) continue;
+      perTopic.set(topicName, (perTopic.get(topicName) ?? 0) + 1);
+      const qos = (1 + (ticks % 2)) as QoS;
+      const text = `${topicName} ${++down} QoS ${qos}`;
+      sent.set(text, qos);
+      broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
+    }
+    // Some are on the way from one front to another at any time.
+    if (ticks % 40 === 0) road.move(Math.ceil(deviceCount / 24), otherFront);
+  }, tickMs);
+  atEnd(() => clearInterval(traffic));
+
+  const report: Event[] = [];
+  for (let i = 0; i < events; i++) {
+    await sleep(random.int(200, 1_000));
+    await until(
+      "all are there, and all shards are served",
+      async () => {
+        const by = await serving();
+        const those = [...by.values()];
+      return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
+      },
+      60_000,
+    );
+    const inTurn = (i + (mode === "transparent" ? 0 : events)) % troubles.length;
+    const trouble = troubles[i < troubles.length ? inTurn : random.int(0, troubles.length - 1)] ?? "killed";
+    const index = random.int(0, gatewayCount - 1);
+    const gateway = gateways[index];
+    const front = fronts[index] ?? 0;
+    if (!gateway) continue;
+    const had = (await serving()).get(gateway.name)?.length ?? 0;
+    const event: Event = { trouble, of: gateway.name, shards: had };
+    report.push(event);
+    const began = performance.now();
+    const servedAgain = async (without = gateway.name) => {
+      await until(`all served after ${trouble}`, allServed(without), 60_000);
+      event.servedMs = Math.round(performance.now() - began);
+    };
+    switch (trouble) {
+      case "killed":
+        await gateway.end("SIGKILL");
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        gateway.start();
+        break;
+      case "stopped":
+        gateway.stopForAWhile();
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        await sleep(random.int(0, 500));
+        gateway.goOn();
+        break;
+      case "stopped shortly":
+        gateway.stopForAWhile();
+        await sleep(leaseMs / 4);
+        gateway.goOn();
+        await sleep(leaseMs / 2);
+        break;
+      case "cut from Redis":
+        witness.cut(gateway.name);
+        await sleep(200);
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        // What it wrote in vain arrives now.
+        witness.heal(gateway.name);
+        break;
+      case "cut between": {
+        const other = gateways[(index + 1) % gatewayCount];
+        if (other) between.cut(gateway.name, other.name);
+        await sleep(2_000);
+        between.heal();
+        break;
+      }
+      case "drained": {
+        const { status, body } = await gateway.ask("/fleet/leave", "POST");
+        if (status !== 200) throw new Error(`not drained: ${body}`);
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        await until("it is there again", () => gateway.ends.at(-1) === "75" && gateway.isServing, 60_000);
+        break;
+      }
+      case "told to end": {
+        const ended = gateway.end("SIGTERM");
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        expect(await ended).toBe("0");
+        gateway.start();
+        break;
+      }
+      case "away for a while":
+        await gateway.end("SIGKILL");
+        road.leave(front, () => otherFront(front));
+        await servedAgain();
+        await sleep(2 * leaseMs);
+        gateway.start();
+        break;
+    }
+  }
+  await until("all shards are served", allServed(), 60_000);
+  if (process.env["FLEET_REPORT"]) writeFileSync(`${process.env["FLEET_REPORT"]}-${mode}.json`, JSON.stringify(report));
+  await sleep(1_000);
+  clearInterval(traffic);
+
+  expect(witness.late, "Redis took writes after another epoch").toEqual([]);
+  await until("everybody is idle", () => devices.every((device) => device.idle), 60_000);
+  expect(sleepers.flatMap(({ gaveUp, ends }) => (gaveUp ? ends : []))).toEqual([]);
+  const missingTexts = () => {
+    const received = new Set(receivers.flatMap(([, texts]) => texts));
+    return [...sent.keys()].filter((text) => !received.has(text));
+  };
+  await until("all is delivered", () => missingTexts().length === 0, 60_000).catch(() => {});
+  expect(missingTexts(), "at the broker, and not delivered").toEqual([]);
+  const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
+  await until("all is at the broker", () => told.every(([text]) => broker.saved.has(text)), 60_000).catch(() => {});
+  expect(
+    told.filter(([text]) => !broker.saved.has(text)),
+    "acknowledged, and not at the broker",
+  ).toEqual([]);
+  // Every second one that a device sends is at QoS 2, acknowledged or not.
+  const isQoS2Up = (text: string) => /^c\d+#\d*[02468]$/.test(text);
+  const doubledUp = [...broker.saved].filter(([text, times]) => times > 1 && isQoS2Up(text));
+  expect(doubledUp, "twice at the broker, at QoS 2").toEqual([]);
+  for (const [topic, texts] of receivers) {
+    const once = new Set<string>();
+    const doubled = texts.filter((text) => sent.get(text) === 2 && (once.has(text) || !once.add(text)));
+    expect(doubled, `twice at ${topic}, at QoS 2`).toEqual([]);
+  }
+  expect(
+    [...devices, ...sleepers].filter(({ connects }) => connects !== 1).length,
+    "devices that had to CONNECT again",
+  ).toBe(0);
+  expect(broker.wills, "wills").toEqual([]);
+  expect(told.length).toBeGreaterThan(events * 10);
+  const commits = witness.seen.filter(({ script }) => script === "commitScript");
+  const refused = commits.filter(({ answer }) => ["other", "epoch"].includes(answer)).length;
+  const claims = witness.seen.filter(({ script, answer }) => script === "claimScript" && answer === "claimed").length;
+  console.log(
+    [
+      `a fleet of ${gatewayCount}, ${mode}, ${deviceCount} devices: ${events} events, ${claims} claims of ${shards} shards`,
+      `${commits.length} commits, ${refused} of one before refused, 0 taken`,
+      `up ${told.length} acknowledged, down ${sent.size} sent: 0 lost, 0 QoS 2 twice, 0 connected again`,
+      `${between.passed} frames between gateways, ${between.dropped} cut`,
+      `served again after ${report.flatMap(({ trouble, servedMs, shards: had }) => (servedMs === undefined ? [] : [`${servedMs} ms (${trouble}, ${had} shards)`])).join(", ")}`,
+    ].join("; "),
+  );
+}
