@@ -1,5 +1,6 @@
-/** `fleet`: the gateways that share one store, so far a pair: how they are, and handing over from one to the other. */
+/** `fleet`: the gateways that share one store, a pair or a fleet: how they are, and handing over. */
 import type { Command } from "commander";
+import { GatewayError } from "../errors.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
 import { duration, handoverWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
@@ -8,35 +9,95 @@ import { sayProblems } from "./problems.ts";
 import { say, table } from "./table.ts";
 
 type Fleet = OutputOf<"fleet.show">;
+type Members = OutputOf<"fleet.members">;
 
 export function addFleetCommands(
   program: Command,
   configFile: readonly [string, string],
   defaultConfigFile: () => string,
 ): void {
-  const fleet = program.command("fleet").description("the gateways of a pair");
+  const fleet = program.command("fleet").description("the gateways of a pair or a fleet");
   withPlace(fleet.command("status", { isDefault: true }), configFile)
-    .description(commands["fleet.show"].description)
+    .description("the gateways that share one store: who is there, who is active or owns how many shards")
     .option("--json", "as JSON")
-    .action(async (options: PlaceOptions & { json?: boolean }) => {
+    .option("--shards", "of a fleet: each shard with its owner")
+    .action(async (options: PlaceOptions & { json?: boolean; shards?: boolean }) => {
       try {
-        const shown = await ask(placeOf(options, defaultConfigFile), "fleet.show", {});
+        const place = placeOf(options, defaultConfigFile);
+        const members = await unlessNone(ask(place, "fleet.members", {}));
+        if (members) {
+          const lines = membersLines(members, options.shards === true);
+          return say(options.json ? JSON.stringify(members, undefined, 2) : lines.join("\n"));
+        }
+        const shown = await ask(place, "fleet.show", {});
         say(options.json ? JSON.stringify(shown, undefined, 2) : fleetLines(shown).join("\n"));
       } catch (error) {
         sayProblems(error);
       }
     });
   withPlace(fleet.command("drain"), configFile)
-    .description(commands["fleet.drain"].description)
+    .description(`${commands["fleet.drain"].description}; of a fleet: all shards go to the others, one after another`)
     .action(async (options: PlaceOptions) => {
       try {
-        const { from, to, epoch, milliseconds } = await ask(placeOf(options, defaultConfigFile), "fleet.drain", {});
+        const place = placeOf(options, defaultConfigFile);
+        const members = await unlessNone(ask(place, "fleet.members", {}));
+        if (members) {
+          const { shards } = await ask(place, "fleet.leave", {});
+          say(`${shards} shards of ${members.name} are handed over`);
+          return say(`${members.name} ends (exit status 75); when it is started again, it takes its part`);
+        }
+        const { from, to, epoch, milliseconds } = await ask(place, "fleet.drain", {});
         say(`${to} is active now, epoch ${epoch}: it had the lease ${milliseconds} ms after ${from} fell silent`);
         say(`${from} ends (exit status 75); when it is started again, it stands by`);
       } catch (error) {
         sayProblems(error);
       }
     });
+}
+
+/** undefined: the gateway that was asked says that there is none. */
+async function unlessNone<Shown>(asked: Promise<Shown>): Promise<Shown | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof GatewayError && error.details["status"] === 404) return undefined;
+    throw error;
+  }
+}
+
+/** A line for each gateway of a fleet, and what is to be said of the shards. */
+export function membersLines(fleet: Members, withShards: boolean): string[] {
+  const { name, leaseSeconds, shards, trouble, members, owners, counters } = fleet;
+  const unowned = owners.filter(({ owner }) => owner === "").length;
+  const { claimed, handedOver, lost, failed } = counters;
+  const rows = members.map((each) => ({
+    gateway: each.name === name ? `${each.name} (asked)` : each.name,
+    shards: String(each.shards),
+    version: each.version,
+    seen: each.name === name ? "now" : `${each.secondsAgo} s ago`,
+    since: duration(each.sinceSeconds),
+    "": each.isDraining ? "hands over" : each.secondsAgo > leaseSeconds ? "is silent" : "",
+  }));
+  return [
+    table(rows, ""),
+    `${shards} shards, ${unowned === 0 ? "all of them owned" : `${unowned} of them owned by nobody`}; lease: ${leaseSeconds} s`,
+    `${name} since its start: ${claimed.first} claimed first, ${claimed.drained} handed over to it, ${claimed.ended} of gateways that ended, ` +
+      `${claimed.silent} of silent ones; ${handedOver} handed over by it, ${lost} lost, ${failed} could not be served`,
+    ...(trouble === "" ? [] : [`trouble: ${trouble}`]),
+    ...(withShards
+      ? [
+          table(
+            owners.map(({ shard, owner, epoch, here }) => ({
+              shard: String(shard),
+              owner: owner === "" ? "nobody" : owner,
+              epoch: String(epoch),
+              here: here ?? "",
+            })),
+            "",
+          ),
+        ]
+      : []),
+  ];
 }
 
 /** A line for each of the two, and what both say of the lease. */

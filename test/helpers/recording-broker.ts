@@ -66,6 +66,11 @@ export class RecordingBroker {
     return `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
   }
 
+  /** That are open just now. */
+  get connections(): number {
+    return [...this.#sockets].filter(({ destroyed }) => !destroyed).length;
+  }
+
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     await new Promise<void>((done) => this.#server.close(() => done()));

@@ -1,0 +1,90 @@
+/** A fleet's section of the configuration, and what is derived from it for each shard. */
+import { describe, expect, test } from "vitest";
+import { parseConfig } from "../../../src/config/load.ts";
+import { ownIdsOfFleet, shardConfig, shardName } from "../../../src/config/shard-config.ts";
+import { warningsOf } from "../../../src/config/warnings.ts";
+
+const fleet = { enabled: true, name: "a", listen: "192.0.2.1:1884", key: { env: "HOME" } };
+const usual = { store: { kind: "redis" }, upstream: { mode: "aggregating" }, fleet };
+
+function problemsOf(config: Record<string, unknown>): string {
+  try {
+    parseConfig({ ...usual, ...config });
+    return "";
+  } catch (error) {
+    return JSON.stringify(error instanceof Error && "details" in error ? error.details : String(error));
+  }
+}
+
+describe("the section", () => {
+  test("is off, and then nothing of it is asked for", () => {
+    expect(parseConfig({}).fleet).toMatchObject({ enabled: false, shards: 64, leaseSeconds: 3 });
+  });
+
+  test("with the usual settings there is no problem and no warning", () => {
+    expect(problemsOf({})).toBe("");
+    expect(warningsOf(parseConfig(usual))).toEqual([]);
+  });
+
+  test.each([
+    [{ store: { kind: "disk" } }, /store.kind to \\"redis\\"/],
+    [{ store: { kind: "redis", pair: { enabled: true } } }, /store.pair.enabled/],
+    [{ fleet: { enabled: true } }, /fleet.listen: is missing/],
+    [{ fleet: { ...fleet, listen: "0.0.0.0:1884" } }, /fleet.announce: is missing/],
+    [{ fleet: { ...fleet, listen: "somewhere:1884" } }, /address and a port/],
+    [{ fleet: { ...fleet, announce: "0.0.0.0:1884" } }, /fleet.announce/],
+    [{ transports: [{ type: "dtls", name: "keyed" }] }, /transports.0: a fleet serves UDP/],
+    [{ transports: [{ type: "serial", ports: ["/dev/ttyS0"] }] }, /transports.0: a fleet serves UDP/],
+    [{ transports: [{ type: "ble" }] }, /transports.0: a fleet serves UDP/],
+    [{ homeAssistant: { enabled: true } }, /homeAssistant.enabled/],
+    [{ control: { topic: "site/gateway" } }, /control.topic/],
+    [{ status: { topic: "site/status" } }, /status.topic/],
+    [{ payloads: [{ topics: "a/#", script: "x.js" }] }, /payloads: scripts/],
+    [{ tryOutBroker: true, upstream: { url: "mqtt://127.0.0.1:1883" } }, /tryOutBroker/],
+    [{ fleet: { ...fleet, shards: 15 } }, /shards/],
+  ])("what is not part of a fleet is refused: %j", (config, said) => {
+    expect(problemsOf(config)).toMatch(said);
+  });
+
+  test("a network that is not the machine's own, without a key: a warning", () => {
+    const { key: _key, ...without } = fleet;
+    expect(warningsOf(parseConfig({ ...usual, fleet: without })).join()).toMatch(/fleet.key: is missing/);
+    expect(warningsOf(parseConfig({ ...usual, fleet: { ...without, listen: "127.0.0.1:1884" } }))).toEqual([]);
+  });
+
+  test("transparent, with wills at the broker: a warning", () => {
+    expect(warningsOf(parseConfig({ ...usual, upstream: {} })).join()).toMatch(/will.held/);
+  });
+});
+
+describe("a shard's configuration", () => {
+  const config = parseConfig({ ...usual, upstreams: [{ name: "other", clients: "x-*", serviceClientId: "second" }] });
+
+  test("has keys and MQTT client ids of its own", () => {
+    const [one, other] = [shardConfig(config, 3), shardConfig(config, 63)];
+    expect(one.store.redis.prefix).toBe("mqtt-sn-gateway/s03");
+    expect(other.store.redis.prefix).toBe("mqtt-sn-gateway/s63");
+    expect(one.upstream.serviceClientId).toBe("mqtt-sn-gateway-s03");
+    expect(one.upstreams[0]?.serviceClientId).toBe("second-s03");
+    expect(shardName(3, 256)).toBe("s003");
+  });
+
+  test("has twice its even share of what limits all clients together, and 0 stays no limit", () => {
+    const whole = parseConfig({ ...usual, clients: { sessionsMax: 6_400, sessionsPerHostMax: 0 } });
+    const { clients, buffer } = shardConfig(whole, 0);
+    expect(clients).toMatchObject({ sessionsMax: 200, sessionsPerHostMax: 0 });
+    expect(buffer.totalBytesMax).toBeGreaterThanOrEqual(buffer.bytesMax);
+    expect(clients.subscriptionsMax).toBe(whole.clients.subscriptionsMax);
+  });
+
+  test("publishes no wills at its end: it goes on in another process", () => {
+    expect(shardConfig(parseConfig({ ...usual, shutdown: { wills: "publish" } }), 0).shutdown.wills).toBe("keep");
+  });
+
+  test("the connections' ids of all shards and brokers are reserved", () => {
+    const ids = ownIdsOfFleet(config);
+    for (const id of ["mqtt-sn-gateway-s00", "mqtt-sn-gateway-s63", "second-s17", "mqtt-sn-gateway-s05-probe"])
+      expect(ids.has(id), id).toBe(true);
+    expect(ids.has("mqtt-sn-gateway-s64")).toBe(false);
+  });
+});
