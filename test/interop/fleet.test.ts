@@ -86,9 +86,10 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const broker = await RecordingBroker.start(7);
   atEnd(() => broker.close());
   const names = Array.from({ length: gatewayCount }, (_, i) => `g${i}`);
-  const ports = await freePorts(gatewayCount * 3);
-  const places = names.map((name, i) => ({ name, listen: ports[3 * i] ?? 0, announce: ports[3 * i + 1] ?? 0 }));
-  const fronts = names.map((_, i) => ports[3 * i + 2] ?? 0);
+  const ports = await freePorts(gatewayCount * 4);
+  const places = names.map((name, i) => ({ name, listen: ports[4 * i] ?? 0, announce: ports[4 * i + 1] ?? 0 }));
+  const fronts = names.map((_, i) => ports[4 * i + 2] ?? 0);
+  const apis = names.map((_, i) => ports[4 * i + 3] ?? 0);
   const between = new BetweenProxy(places);
   await between.open();
   atEnd(() => between.close());
@@ -115,7 +116,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         leaseSeconds: leaseMs / 1_000,
         key: { env: "FLEET_TEST_KEY" },
       },
-      api: { enabled: false },
+      api: { enabled: true, port: apis[i], console: false },
       log: { level: "info", format: "json" },
     });
     atEnd(() => made.remove());
@@ -173,7 +174,26 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     await each.start();
     atEnd(() => each.stop());
   }
-  await until("everybody is connected", () => devices.every((device) => device.idle), 60_000);
+  /** What there is to see of it when it does not come true. */
+  const untilIdle = async (what: string) => {
+    try {
+      await until(what, () => devices.every((device) => device.idle), 60_000);
+    } catch (error) {
+      const stuck = devices.filter(({ idle }) => !idle);
+      const seen = await Promise.all(
+        apis.map(async (api, i) => {
+          const response = await fetch(`http://127.0.0.1:${api}/metrics`).catch(() => undefined);
+          const lines = ((await response?.text()) ?? "").split("\n");
+          return [names[i], ...lines.filter((line) => /^mqttsn_(fleet_|dropped)\S* [1-9]/.test(line))].join("\n  ");
+        }),
+      );
+      const who = stuck.map(({ clientId, connected, ends, sent }) =>
+        JSON.stringify({ clientId, connected, ends, sent }),
+      );
+      throw new Error([`${what}: not ${who.join(", ")}`, ...seen].join("\n"), { cause: error });
+    }
+  };
+  await untilIdle("everybody is connected");
   const receivers: readonly (readonly [topic: string, texts: readonly string[]])[] = [
     ...devices.map((device, i) => [`d/${i}`, device.received] as const),
     ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
@@ -208,7 +228,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       async () => {
         const by = await serving();
         const those = [...by.values()];
-      return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
+        return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
       },
       60_000,
     );
@@ -292,7 +312,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   clearInterval(traffic);
 
   expect(witness.late, "Redis took writes after another epoch").toEqual([]);
-  await until("everybody is idle", () => devices.every((device) => device.idle), 60_000);
+  await untilIdle("everybody is idle");
   expect(sleepers.flatMap(({ gaveUp, ends }) => (gaveUp ? ends : []))).toEqual([]);
   const missingTexts = () => {
     const received = new Set(receivers.flatMap(([, texts]) => texts));
