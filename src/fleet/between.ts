@@ -150,9 +150,10 @@ export class Between {
 
   /** All that waits leaves now. */
   flush(): void {
-    if (this.#bundles.size === 0) return;
-    for (const [to, bundle] of this.#bundles) this.#leave(to, bundle);
-    this.#bundles.clear();
+    for (const [to, bundle] of this.#bundles) {
+      this.#bundles.delete(to);
+      this.#leave(to, bundle);
+    }
   }
 
   readonly #atEnd = (): void => {

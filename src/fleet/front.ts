@@ -3,7 +3,7 @@
  * transports of that shard's gateway. Any member takes any datagram: inbound.ts finds whose it is, outbound.ts the way back. Peers are
  * called as devices are, whichever way their datagrams come, so that limits and access rules are those of the device.
  */
-import type { PeerId } from "../core/types.ts";
+import type { Instant, PeerId } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
 import type { Transport } from "../transports/transport.ts";
 import { Between, type BetweenSocket, type Told } from "./between.ts";
@@ -49,6 +49,8 @@ export class Front {
   readonly #outbound: Outbound;
   readonly #forPorts: PortFront;
   #isClosed = false;
+  /** When the batch began that is being read; undefined: none is. */
+  #now: Instant | undefined;
 
   constructor(parts: FrontParts) {
     this.#parts = parts;
@@ -99,7 +101,7 @@ export class Front {
       for (const [index, transport] of transports.entries()) {
         await transport.start({
           datagram: (from, bytes) => {
-            if (!this.#isClosed) this.#inbound.heard({ index, from, bytes });
+            if (!this.#isClosed) this.#inbound.heard({ index, from, bytes }, this.#time());
           },
           batch: (work) => this.#batch(work),
           peerGone: () => {},
@@ -136,21 +138,35 @@ export class Front {
 
   /** What is passed on meanwhile leaves when it is over, together. */
   #batch(work: () => void): void {
-    this.#ports.batch(work);
+    const before = this.#now;
+    this.#now = this.#parts.timers.now();
+    try {
+      this.#ports.batch(work);
+    } finally {
+      this.#now = before;
+    }
     this.#between.flush();
+  }
+
+  /** In one batch it is always the same. */
+  #time(): Instant {
+    return this.#now ?? this.#parts.timers.now();
   }
 
   #onRecord(member: Member, way: Way, shard: number, peer: PeerId, message: Uint8Array): void {
     const index = this.#transportOf(peer);
     if (index < 0) this.counters.drop("other-transport");
     else if (way === "down") this.#outbound.taken(index, peer, message);
-    else this.#inbound.takenUp(member, shard, { index, from: peer, bytes: message });
+    else this.#inbound.takenUp(member, shard, { index, from: peer, bytes: message }, this.#time());
   }
 
   #transportOf(peer: PeerId): number {
-    return this.#parts.transports.findIndex(
-      ({ name }) => peer.charCodeAt(name.length) === slash && peer.startsWith(name),
-    );
+    const { transports } = this.#parts;
+    for (let i = 0; i < transports.length; i++) {
+      const name = transports[i]?.name ?? "";
+      if (peer.charCodeAt(name.length) === slash && peer.startsWith(name)) return i;
+    }
+    return -1;
   }
 }
 

@@ -12,12 +12,18 @@ import type { FrontCounters, FrontDropReason } from "./front-counters.ts";
 import type { KnownPeer, KnownPeers } from "./known-peers.ts";
 import type { Answer, LookUps } from "./look-ups.ts";
 import type { Member, Ownership } from "./members.ts";
+import type { Heard } from "./port.ts";
 import type { Ports } from "./ports.ts";
 import { shardOf } from "./shard.ts";
 import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 
 /** What is to be known of a datagram, without a session. */
 export interface DatagramWords {
+  /**
+   * The commonest case: it is no SEARCHGW, names no client and is in no encapsulation. The next three questions need not be asked
+   * then.
+   */
+  isPlain(bytes: Uint8Array): boolean;
   /** Who says this, or is told it: the neighbour, or the node behind it, if the neighbour is a device forwarder. */
   nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId;
   /** The client id that the datagram itself names (CONNECT, PINGREQ with an id); undefined: it names none. */
@@ -74,14 +80,6 @@ export interface InboundParts {
   readonly isHeard: (peer: PeerId, known: KnownPeer, now: Instant) => void;
 }
 
-/** A datagram on its way. */
-interface Heard {
-  /** By which transport. */
-  readonly index: number;
-  readonly from: PeerId;
-  readonly bytes: Uint8Array;
-}
-
 export class Inbound {
   readonly #parts: InboundParts;
   readonly #room: WaitingRoom<Heard>;
@@ -97,27 +95,30 @@ export class Inbound {
   }
 
   /** A device says this, to this gateway. */
-  heard(heard: Heard): void {
-    const { words, peers, timers } = this.#parts;
+  heard(heard: Heard, now: Instant): void {
+    const { words } = this.#parts;
     const { from, bytes } = heard;
-    if (words.isSearch(bytes)) return this.#search(heard);
-    const now = timers.now();
+    if (words.isPlain(bytes)) return this.#unnamed(heard, from, now);
+    if (words.isSearch(bytes)) return this.#search(heard, now);
     const node = words.nodeOf(from, bytes);
     const clientId = words.clientIn(bytes);
-    if (clientId !== undefined) return this.#named(heard, node, clientId, now);
-    const known = peers.get(node);
+    if (clientId === undefined) this.#unnamed(heard, node, now);
+    else this.#named(heard, node, clientId, now);
+  }
+
+  #unnamed(heard: Heard, node: PeerId, now: Instant): void {
+    const known = this.#parts.peers.get(node);
     if (!known || known.shard < 0) return this.#unknown(heard, node, now);
     if (now - known.learntAt > learnAgainMs) this.#learnAgain(node, known, now);
     this.#known(heard, node, known, now);
   }
 
   /** A device said this to another gateway, which passed it on to the owner of the shard. */
-  takenUp(member: Member, shard: number, heard: Heard): void {
-    const { words, peers, ownership, counters, timers } = this.#parts;
+  takenUp(member: Member, shard: number, heard: Heard, now: Instant): void {
+    const { words, peers, ownership, counters } = this.#parts;
     // Never passed on a second time: owners who think of each other as the owner would play ball with it.
     if (ownership.ownerOf(shard) !== "here") return counters.drop("not-owner");
     counters.takenUp++;
-    const now = timers.now();
     const node = words.nodeOf(heard.from, heard.bytes);
     const known = peers.of(node, now);
     this.#cameBy(member.name, heard.from, node, known, now);
@@ -189,11 +190,10 @@ export class Inbound {
   }
 
   /** One of our shards answers for all of them. */
-  #search(heard: Heard): void {
-    const { ports, counters, strangers, peers, timers } = this.#parts;
+  #search(heard: Heard, now: Instant): void {
+    const { ports, counters, strangers, peers } = this.#parts;
     const [lowest] = ports.served;
     if (lowest === undefined) return counters.drop("no-shard-here");
-    const now = timers.now();
     const known = peers.get(heard.from);
     if (known) known.via = "";
     else strangers.add(heard.from, now);
@@ -221,6 +221,6 @@ export class Inbound {
     const port = ports.at(shard, heard.index);
     if (!port) return counters.drop("not-serving");
     if (known?.keptAt !== undefined) isHeard(node, known, now);
-    ports.deliver(port, heard.from, heard.bytes);
+    ports.deliver(port, heard);
   }
 }

@@ -51,6 +51,8 @@ interface Leaving {
 class Exit {
   readonly transport: Transport;
   readonly #asked = new Set<() => boolean>();
+  /** The one that was added last. */
+  #last: (() => boolean) | undefined;
   #isAllowed = false;
 
   constructor(transport: Transport) {
@@ -60,9 +62,10 @@ class Exit {
 
   /** `may` said yes just now. */
   send(to: PeerId, bytes: Uint8Array, may?: () => boolean): void {
-    if (may) {
+    if (may && may !== this.#last) {
       if (this.#asked.size >= askedMax) this.#asked.clear();
       this.#asked.add(may);
+      this.#last = may;
     }
     this.#isAllowed = true;
     this.transport.send(to, bytes);
@@ -77,6 +80,7 @@ class Exit {
     let all = true;
     for (const may of this.#asked) if (!may()) all = false;
     this.#asked.clear();
+    this.#last = undefined;
     return all;
   }
 }
@@ -160,9 +164,11 @@ export class Outbound {
 
   #noteClient(port: Port, to: PeerId, bytes: Uint8Array, isAccepted: boolean): void {
     const { words, peers, timers } = this.#parts;
-    const now = timers.now();
     const node = words.nodeOf(to, bytes);
-    const known = peers.of(node, now);
+    const before = peers.get(node);
+    if (!isAccepted && before?.keptAt !== undefined && before.shard === port.shard) return;
+    const now = timers.now();
+    const known = before ?? peers.of(node, now);
     known.shard = port.shard;
     known.learntAt = now;
     if (isAccepted || known.keptAt === undefined) this.#keep(node, known, now);

@@ -98,6 +98,7 @@ export function readRecords(
   frame: Uint8Array,
   each: (way: Way, shard: number, peer: PeerId, message: Uint8Array) => void,
 ): boolean {
+  const text = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
   const end = frame.length - codeBytes;
   let at = recordsAt;
   while (at < end) {
@@ -109,7 +110,7 @@ export function readRecords(
     const way = ways[frame[at + 5] ?? 255];
     if (next > end || messageAt <= peerAt || messageAt >= next) return false;
     if (frame[at + 3] !== encapsulated || way === undefined || messageAt - peerAt > peerBytesMax) return false;
-    const peer = peerIn(frame, peerAt, messageAt);
+    const peer = peerIn(text, peerAt, messageAt);
     if (peer === undefined) return false;
     each(way, frame[at + 6] ?? 0, peer, frame.slice(messageAt, next));
     at = next;
@@ -117,7 +118,7 @@ export function readRecords(
   return true;
 }
 
-function peerIn(frame: Uint8Array, start: number, end: number): PeerId | undefined {
+function peerIn(frame: Buffer, start: number, end: number): PeerId | undefined {
   let slash = -1;
   for (let i = start; i < end; i++) {
     const octet = frame[i] ?? 0;
@@ -125,7 +126,7 @@ function peerIn(frame: Uint8Array, start: number, end: number): PeerId | undefin
     if (octet === slashCode && slash < 0) slash = i;
   }
   if (slash <= start || slash === end - 1) return undefined;
-  return String.fromCharCode(...frame.subarray(start, end)) as PeerId;
+  return frame.toString("latin1", start, end) as PeerId;
 }
 
 const slashCode = "/".charCodeAt(0);

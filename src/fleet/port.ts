@@ -5,6 +5,14 @@
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { Transport, TransportEvents, TransportStats } from "../transports/transport.ts";
 
+/** A datagram on its way to a gateway. */
+export interface Heard {
+  /** By which of the real transports. */
+  readonly index: number;
+  readonly from: PeerId;
+  readonly bytes: Uint8Array;
+}
+
 /** What a port needs of its front. */
 export interface PortFront {
   /** Datagrams reach it from now on. */
@@ -29,7 +37,12 @@ export class Port implements Transport {
   #may: () => boolean = () => true;
   readonly mayLeave = (): boolean => this.#may();
   /** Came in this turn, and are handed over at its end, together. */
-  #came: { readonly from: PeerId; readonly bytes: Uint8Array }[] = [];
+  #came: Heard[] = [];
+  readonly #handOver = (): void => {
+    const came = this.#came;
+    this.#came = [];
+    for (const heard of came) this.deliver(heard);
+  };
 
   constructor(shard: number, index: number, real: Transport, front: PortFront) {
     this.shard = shard;
@@ -94,7 +107,7 @@ export class Port implements Transport {
   }
 
   /** For its gateway, at once. */
-  deliver(from: PeerId, bytes: Uint8Array): void {
+  deliver({ from, bytes }: Heard): void {
     if (!this.#events) return this.#front.tooLate();
     this.#stats.datagramsIn++;
     this.#stats.bytesIn += bytes.byteLength;
@@ -102,18 +115,13 @@ export class Port implements Transport {
   }
 
   /** For its gateway, when this turn is over; answers whether it is the first one. */
-  collect(from: PeerId, bytes: Uint8Array): boolean {
-    return this.#came.push({ from, bytes }) === 1;
+  collect(heard: Heard): boolean {
+    return this.#came.push(heard) === 1;
   }
 
   /** All that was collected, as one batch. */
   handOver(): void {
-    const came = this.#came;
-    this.#came = [];
-    const work = () => {
-      for (const { from, bytes } of came) this.deliver(from, bytes);
-    };
-    if (this.#events?.batch) this.#events.batch(work);
-    else work();
+    if (this.#events?.batch) this.#events.batch(this.#handOver);
+    else this.#handOver();
   }
 }

@@ -1,6 +1,5 @@
 /** The ports that are open, by shard: what comes in one turn for a shard is handed to its gateway together. */
-import type { PeerId } from "../core/types.ts";
-import type { Port } from "./port.ts";
+import type { Heard, Port } from "./port.ts";
 import { shardOf } from "./shard.ts";
 
 export class Ports {
@@ -42,9 +41,9 @@ export class Ports {
     return length === 0 ? undefined : this.#served[shardOf(text, length)];
   }
 
-  deliver(port: Port, from: PeerId, bytes: Uint8Array): void {
-    if (!this.#isCollecting) port.deliver(from, bytes);
-    else if (port.collect(from, bytes)) this.#collected.push(port);
+  deliver(port: Port, heard: Heard): void {
+    if (!this.#isCollecting) port.deliver(heard);
+    else if (port.collect(heard)) this.#collected.push(port);
   }
 
   /** What `work` delivers is handed over when it is done: for each shard as one batch, in the order in which it came. */

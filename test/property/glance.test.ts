@@ -30,7 +30,15 @@ test("client ids, nodes, and what kind of message it is, as the codec reads them
       expect(datagramWords.clientIn(bytes)).toBe(typeof named === "string" && named !== "" ? named : undefined);
       const { forwarded } = heard;
       expect(datagramWords.nodeOf(from, bytes)).toBe(forwarded ? peerBehind(from, forwarded.nodeId) : from);
-      if (!says) return expect(datagramWords.isForAnybody(bytes)).toBe(true);
+      if (datagramWords.isPlain(bytes)) {
+        expect(named).toBe("");
+        expect(forwarded).toBeUndefined();
+        expect(says?.type).not.toBe("SEARCHGW");
+      }
+      if (!says) {
+        expect(datagramWords.isForAnybody(bytes)).toBe(true);
+        return;
+      }
       expect(datagramWords.isSearch(bytes)).toBe(says.type === "SEARCHGW");
       expect(datagramWords.confirms(bytes)).toBe(says.type === "PINGRESP");
       if (bytes[0] !== 1) expect(datagramWords.accepts(bytes)).toBe(says.type === "CONNACK" && says.returnCode === 0);
@@ -46,6 +54,8 @@ test.each([
   ["DISCONNECT", [2, 0x18], false],
   ["GWINFO of another gateway", [3, 0x02, 1], true],
   ["CONNECT without a client id", [6, 0x04, 0, 1, 0, 9], true],
-])("%s needs a session or not", (_what, octets, isForAnybody) => {
+  ["PUBLISH in the long form", [1, 0, 9, 0x0c, 0, 0, 1, 0, 0], false],
+])("%s needs a session or not, and is plain but for a CONNECT", (what, octets, isForAnybody) => {
+  expect(datagramWords.isPlain(Uint8Array.from(octets))).toBe(!what.startsWith("CONNECT"));
   expect(datagramWords.isForAnybody(Uint8Array.from(octets))).toBe(isForAnybody);
 });

@@ -123,3 +123,11 @@ test("what cannot be written is refused: no message, too long a one, and peers t
   expect(canPassOn("udp/\u0141", message)).toBe(false);
   expect(canPassOn(`udp/${"1".repeat(117)}`, message)).toBe(false);
 });
+
+test("a peer longer than any transport's is not read", () => {
+  const long: PeerId = `udp/${"1".repeat(117)}`;
+  expect(read(frameOf([{ way: "up", shard: 1, peer: long, message: Uint8Array.of(2, 0x16) }]))).toEqual({
+    records: [],
+    isWhole: false,
+  });
+});

@@ -36,6 +36,14 @@ const ofSessions: ReadonlySet<MessageType> = new Set<MessageType>([
 ]);
 
 export const datagramWords = {
+  /** The commonest case: nothing but the address it came from says whose it is. The other questions need not be asked then. */
+  isPlain(bytes: Uint8Array): boolean {
+    const isLong = bytes[0] === 1;
+    const code = isLong ? bytes[3] : bytes[1];
+    if (code === connect || code === searchGw || (code === encapsulated && !isLong)) return false;
+    return code !== pingReq || bytes.length === 2;
+  },
+
   /** Who says this, or is told it: behind a forwarder the node. */
   nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId {
     if (startOf(bytes) === 0) return neighbour;

@@ -27,7 +27,7 @@ function world() {
     for (const call of later.splice(0)) call();
     for (let i = 0; i < 10; i++) await Promise.resolve();
   };
-  return { values, calls, server, book, turn };
+  return { values, calls, server, book, later, turn };
 }
 
 test("what is kept is found, with the front or without; what lies there in another form is not believed", async () => {
@@ -48,10 +48,11 @@ test("what is kept is found, with the front or without; what lies there in anoth
 });
 
 test("one command for all that is asked in a turn, and one for all that is written; of two writes the later one", async () => {
-  const { values, calls, book, turn } = world();
+  const { values, calls, book, later, turn } = world();
   book.keep("a/1", { shard: 1, front: "" });
   book.keep("a/1", { shard: 2, front: "" });
   const asked = [book.find("a/2"), book.find("a/3")];
+  expect(later).toHaveLength(1);
   await turn();
   await Promise.all(asked);
   expect(calls).toEqual(["get mqttsn:addr:a/2 mqttsn:addr:a/3", `set mqttsn:addr:a/1 ${addressSeconds}`]);

@@ -44,6 +44,9 @@ test("with one key for all a frame is taken; with another, without one, or chang
     await say();
   }
   expect(heard(), "no changed frame was taken").toBe(2);
+  world.net.weather = (whole) => [whole];
+  await say();
+  expect(heard(), "and none of them moved the window").toBe(3);
 });
 
 test("without a key that is said, at the start", async () => {

@@ -172,6 +172,7 @@ test("one wake-up stays one batch for each shard, in order", async () => {
     (_, n) => [`192.0.2.${n % 3}:1`, publish(0, String(n).padStart(2, "0"))] as const,
   );
   barn.udp.hear(...many);
+  expect(world.net.frames, "it does not wait for the end of the turn").toHaveLength(2);
   await world.turn();
   for (const shard of [2, 4, 3]) expect(shardOf(shard).batches).toEqual([1, 10]);
   const said = shardOf(3)
@@ -232,8 +233,8 @@ test("nobody owns the shard, or its gateway does not take datagrams yet: dropped
   expect(barn.front.counters.dropped["no-owner"]).toBe(1);
   expect(barn.front.counters.dropped["not-serving"]).toBe(1);
   const first = shardOf(2);
-  await first.port.close();
   const again = await world.own(barn, 2);
+  await first.port.close();
   await first.port.close();
   first.port.send(peer, accepted);
   barn.udp.hear([device, connect(clientOf(2))]);
