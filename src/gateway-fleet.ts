@@ -13,14 +13,13 @@ import { GatewayError } from "./errors.ts";
 import { RedisAddressBook } from "./fleet/address-book.ts";
 import type { Claim } from "./fleet/claim.ts";
 import { Front } from "./fleet/front.ts";
-import type { AddressBook } from "./fleet/members.ts";
 import { Owners } from "./fleet/owners.ts";
 import { Gateway, ownVersion, type StartProgress } from "./gateway.ts";
 import { FleetService } from "./gateway-fleet-service.ts";
 import type { Log } from "./observe/log.ts";
 import { EpochFile } from "./storage/epoch-file.ts";
 import { newRun } from "./storage/redis.ts";
-import type { RedisConnection } from "./storage/redis-connection.ts";
+import { RedisBook } from "./storage/redis-book.ts";
 import { RedisFleet } from "./storage/redis-fleet.ts";
 import { SharedRedis } from "./storage/redis-source.ts";
 import { createTransport } from "./transports/index.ts";
@@ -113,7 +112,11 @@ export class FleetGateway {
       name,
       transports: config.transports.map(createTransport),
       ownership: this.#owners,
-      book: this.#book(),
+      book: new RedisAddressBook({
+        // By a connection that the stores use, too.
+        server: new RedisBook(() => this.#stores.open()),
+        prefix: fleetPrefix(config),
+      }),
       words: datagramWords,
       between: { carrier: createTransport(betweenOptions(fleet.listen)), key: () => key, run: this.#run },
       timers: systemTimers,
@@ -252,24 +255,6 @@ export class FleetGateway {
     if (this.#noticed.has(once)) return;
     this.#noticed.add(once);
     this.#log.error(`store: ${once}`);
-  }
-
-  /** By a connection that the stores use, too. */
-  #book(): AddressBook {
-    let opening: Promise<RedisConnection> | undefined;
-    const connected = () => {
-      opening ??= this.#stores.open().catch((error: unknown) => {
-        opening = undefined; // the next one who asks tries again
-        throw error;
-      });
-      return opening;
-    };
-    const server = {
-      get: async (keys: readonly string[]) => (await connected()).get(keys),
-      set: async (entries: readonly (readonly [key: string, value: string])[], seconds: number) =>
-        (await connected()).set(entries, seconds),
-    };
-    return new RedisAddressBook({ server, prefix: `{${fleetPrefix(this.#config)}}:` });
   }
 }
 

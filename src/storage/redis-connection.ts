@@ -95,8 +95,12 @@ export class RedisConnection {
   }
 
   /** @throws {Error} when it is not answered in time; then it may have run, may run later, or never. */
-  async run(script: Script, keyName: string, words: readonly (string | Uint8Array)[]): Promise<readonly Answer[]> {
-    return this.#answered(() => this.#run(script, keyName, words));
+  async run(
+    script: Script,
+    keyName: string | readonly string[],
+    words: readonly (string | Uint8Array)[],
+  ): Promise<readonly Answer[]> {
+    return this.#answered(() => this.#run(script, [keyName].flat(), words));
   }
 
   /** The same, and how many replicas had it within that time. */
@@ -150,8 +154,12 @@ export class RedisConnection {
     this.#redis.disconnect();
   }
 
-  async #run(script: Script, keyName: string, words: readonly (string | Uint8Array)[]): Promise<readonly Answer[]> {
-    const rest = [1, keyName, ...words.map((word) => (typeof word === "string" ? word : asBuffer(word)))];
+  async #run(
+    script: Script,
+    keys: readonly string[],
+    words: readonly (string | Uint8Array)[],
+  ): Promise<readonly Answer[]> {
+    const rest = [keys.length, ...keys, ...words.map((word) => (typeof word === "string" ? word : asBuffer(word)))];
     try {
       return (await this.#redis.callBuffer("EVALSHA", [script.digest, ...rest])) as readonly Answer[];
     } catch (error) {

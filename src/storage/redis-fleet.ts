@@ -8,9 +8,9 @@ import {
   beatScript,
   claimScript,
   leaveScript,
-  lookScript,
+  lookAllScript,
   releaseScript,
-  renewScript,
+  renewAllScript,
   type Script,
 } from "./redis-scripts.ts";
 import type { RedisSource } from "./redis-source.ts";
@@ -49,8 +49,9 @@ export class RedisFleet {
     this.#members = `{${prefixOf(undefined)}}:meta`;
   }
 
-  look(shards: readonly number[]): Promise<LeaseState[]> {
-    return Promise.all(shards.map(async (shard) => leaseStateOf(await this.#ask(lookScript, this.#metaOf(shard), []))));
+  async look(shards: readonly number[]): Promise<LeaseState[]> {
+    const found = await this.#ask(lookAllScript, shards.map(this.#metaOf), []);
+    return found.map((each) => leaseStateOf(listOf(each)));
   }
 
   async claim(shard: number, { run, renewals, isFree }: LeaseState) {
@@ -68,14 +69,11 @@ export class RedisFleet {
     return { epoch: Number(textOf(epoch)), handover: handoverOf(textOf(last), Number(textOf(epoch))) };
   }
 
-  renew(held: readonly { readonly shard: number; readonly epoch: number }[]): Promise<boolean[]> {
+  async renew(held: readonly { readonly shard: number; readonly epoch: number }[]): Promise<boolean[]> {
     const { run, leaseMs } = this.#holder;
-    return Promise.all(
-      held.map(async ({ shard, epoch }) => {
-        const [is] = await this.#ask(renewScript, this.#metaOf(shard), [run, String(epoch), String(leaseMs)]);
-        return textOf(is) === "renewed";
-      }),
-    );
+    const keys = held.map(({ shard }) => this.#metaOf(shard));
+    const words = [run, String(leaseMs), ...held.map(({ epoch }) => String(epoch))];
+    return (await this.#ask(renewAllScript, keys, words)).map((is) => is === 1);
   }
 
   async release(
@@ -94,7 +92,7 @@ export class RedisFleet {
     await this.#ask(leaveScript, this.#members, [this.#holder.name, this.#holder.run]);
   }
 
-  async #ask(script: Script, key: string, words: readonly string[]): Promise<readonly Answer[]> {
+  async #ask(script: Script, key: string | readonly string[], words: readonly string[]): Promise<readonly Answer[]> {
     return (await this.#connected()).run(script, key, words);
   }
 

@@ -68,6 +68,31 @@ local m = call('HMGET', meta, 'life', 'owner', 'epoch', 'renewals', 'until', 'le
 return {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0', m[7] or '', m[8] or '', string.format('%.0f', now())}
 `);
 
+/** As `lookScript`, for each of the KEYS. They may lie under several tags: a server that is no cluster does not mind. */
+export const lookAllScript = script(`${begin}
+local found = {}
+for i, each in ipairs(KEYS) do
+  local m = call('HMGET', each, 'life', 'owner', 'epoch', 'renewals', 'until', 'lease', 'version', 'last')
+  found[i] = {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0', m[7] or '', m[8] or '', string.format('%.0f', now())}
+end
+return found
+`);
+
+/** ARGV: name of this run, length of the lease in ms, and for each of the KEYS its epoch. Answers 1 for each that is still this run's. */
+export const renewAllScript = script(`${begin}
+local found = {}
+local ends = string.format('%.0f', now() + tonumber(ARGV[2]))
+for i, each in ipairs(KEYS) do
+  local m = call('HMGET', each, 'life', 'epoch')
+  if m[1] == ARGV[1] and m[2] == ARGV[2 + i] then
+    call('HINCRBY', each, 'renewals', 1)
+    call('HSET', each, 'until', ends)
+    found[i] = 1
+  else found[i] = 0 end
+end
+return found
+`);
+
 /**
  * ARGV: name of this run, of the gateway, length of the lease in ms, how it was seen: run ('' = it was free) and renewals; version.
  * Where it is free, or as it was seen, it is this run's, and each commit of another run is refused from now on.

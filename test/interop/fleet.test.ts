@@ -69,7 +69,7 @@ interface Fleet {
 
 describe.skipIf(missing !== undefined)(`a fleet${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   for (const mode of modes)
-    test.concurrent(
+    test(
       `${mode}: nothing lost, nothing doubled, nobody connects again, no write after another epoch`,
       { timeout: events * 30_000 + 180_000 },
       ({ onTestFinished }) => trial(mode, (close) => onTestFinished(async () => void (await close()))),
