@@ -100,7 +100,7 @@ _mqtt_sn_gateway() {
     "capture") words="-w --write --client --transport --no-payload -c --config --help" ;;
     "restore") words="-c --config --help" ;;
     "fleet") words="status drain --help" ;;
-    "fleet status") words="-c --config --url --token-file --json --help" ;;
+    "fleet status") words="-c --config --url --token-file --json --shards --help" ;;
     "fleet drain") words="-c --config --url --token-file --help" ;;
     "pub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -m --message -f --file -s --stdin -l --stdin-line -n --null-message -q --qos -r --retain --repeat --repeat-delay --help" ;;
     "sub") words="-h --host -p --port -i --id -c --disable-clean-session -k --keepalive --will-topic --will-payload --will-qos --will-retain --retry-interval --psk-identity --psk-file --psk-variable --cert-file --key-file --ca-file --gateway-name --forwarder-node -d --debug -t --topic --predefined --short -q --qos --sleep --wakes -C --count -W --timeout -v --verbose --hex --help" ;;
