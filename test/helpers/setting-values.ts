@@ -56,6 +56,8 @@ const special: Readonly<Record<string, unknown>> = {
   "store.redis.tls.ca": fixture("ca.pem"),
   "store.redis.tls.cert": fixture("client.pem"),
   "store.redis.tls.key": fixture("client-key.pem"),
+  "fleet.listen": "192.0.2.1:1884",
+  "fleet.announce": "192.0.2.2:1884",
   "log.level": "error",
   "api.host": "127.0.0.2",
   "api.hosts": ["gateway.example.org"],

@@ -1,7 +1,8 @@
 /**
  * Gateways of a fleet over one Redis: killed, stopped and continued, cut off from Redis and from each other, told to end, drained, joined,
  * again and again, under traffic both ways, with sleepers and with devices that move between fronts. FLEET_EVENTS says how often in each mode
- * (5), FLEET_GATEWAYS how many there are (3), FLEET_DEVICES (24), FLEET_MODES (transparent,aggregating), FLEET_SEED which trouble comes when;
+ * (5), FLEET_GATEWAYS how many there are (3), FLEET_DEVICES (24), FLEET_MODES (transparent,aggregating), FLEET_SEED which trouble comes when,
+ * FLEET_LEASE the length of a lease in seconds (3; a machine with too much to do needs more);
  * PAIR_LOG is a file to which all words of the gateways go, FLEET_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
@@ -34,7 +35,7 @@ const gatewayCount = number("FLEET_GATEWAYS", 3);
 const deviceCount = number("FLEET_DEVICES", 24);
 const modes = (process.env["FLEET_MODES"] ?? "transparent,aggregating").split(",") as ("transparent" | "aggregating")[];
 const shards = 16;
-const leaseMs = 3_000;
+const leaseMs = number("FLEET_LEASE", 3) * 1_000;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
 const behindMax = 50;
 /** Up and down, each so often. */

@@ -156,6 +156,29 @@ function fullHouse(): Installation {
       handover: { from: "barn-b", cause: "drained", secondsAgo: 60 },
     }),
     drain: async () => ({ from: "barn-a", to: "barn-b", epoch: 5, milliseconds: 150 }),
+    fleet: () => ({
+      name: "gw-a",
+      leaseSeconds: 3,
+      shards: 2,
+      trouble: "",
+      members: [
+        {
+          name: "gw-a",
+          version: "1.0.0",
+          place: "192.0.2.1:1884",
+          isDraining: false,
+          secondsAgo: 0,
+          sinceSeconds: 60,
+          shards: 1,
+        },
+      ],
+      owners: [
+        { shard: 0, owner: "gw-a", epoch: 1, here: "serving" },
+        { shard: 1, owner: "", epoch: 4 },
+      ],
+      counters: { claimed: { first: 1, drained: 0, ended: 0, silent: 0 }, handedOver: 0, lost: 0, failed: 0 },
+    }),
+    leave: async () => ({ shards: 1 }),
   };
 }
 
@@ -202,6 +225,8 @@ test("a viewer sees, and changes nothing", async () => {
     "totals.show": "done",
     "fleet.show": "not-there", // it is alone
     "fleet.drain": "not-allowed",
+    "fleet.members": "not-there",
+    "fleet.leave": "not-allowed",
     "devices.list": "done",
     "devices.show": "done",
     "devices.send": "not-allowed",
