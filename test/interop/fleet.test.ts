@@ -36,10 +36,11 @@ const deviceCount = number("FLEET_DEVICES", 24);
 const modes = (process.env["FLEET_MODES"] ?? "transparent,aggregating").split(",") as ("transparent" | "aggregating")[];
 const shards = 16;
 const leaseMs = number("FLEET_LEASE", 3) * 1_000;
+const patienceMs = 40 * leaseMs;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
 const behindMax = 50;
 /** Up and down, each so often. */
-const tickMs = 25;
+const tickMs = 50;
 const perTick = 3;
 
 const troubles = [
@@ -72,7 +73,7 @@ describe.skipIf(missing !== undefined)(`a fleet${missing === undefined ? "" : ` 
   for (const mode of modes)
     test(
       `${mode}: nothing lost, nothing doubled, nobody connects again, no write after another epoch`,
-      { timeout: events * 30_000 + 180_000 },
+      { timeout: events * 60_000 + 240_000 },
       ({ onTestFinished }) => trial(mode, (close) => onTestFinished(async () => void (await close()))),
     );
 });
@@ -125,7 +126,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   }
   process.env["FLEET_TEST_KEY"] = "0123456789abcdef0123456789abcdef";
   for (const each of gateways) each.start();
-  for (const each of gateways) await each.serves(60_000);
+  for (const each of gateways) await each.serves(patienceMs);
   /** Members that answer, and what they serve. */
   const serving = async (): Promise<Map<string, number[]>> => {
     const all = new Map<string, number[]>();
@@ -154,7 +155,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       const by = [...(await serving()).values()];
       return by.every((those) => those.length > 0) && by.flat().length === shards;
     },
-    60_000,
+    patienceMs,
   );
 
   const road = new Crossroads((count) => fronts[count % fronts.length] ?? 0);
@@ -178,7 +179,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   /** What there is to see of it when it does not come true. */
   const untilIdle = async (what: string) => {
     try {
-      await until(what, () => devices.every((device) => device.idle), 60_000);
+      await until(what, () => devices.every((device) => device.idle), patienceMs);
     } catch (error) {
       const stuck = devices.filter(({ idle }) => !idle);
       const seen = await Promise.all(
@@ -217,7 +218,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
     }
     // Some are on the way from one front to another at any time.
-    if (ticks % 40 === 0) road.move(Math.ceil(deviceCount / 24), otherFront);
+    if (ticks % 20 === 0) road.move(Math.ceil(deviceCount / 24), otherFront);
   }, tickMs);
   atEnd(() => clearInterval(traffic));
 
@@ -231,7 +232,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         const those = [...by.values()];
         return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
       },
-      60_000,
+      patienceMs,
     );
     const inTurn = (i + (mode === "transparent" ? 0 : events)) % troubles.length;
     const trouble = troubles[i < troubles.length ? inTurn : random.int(0, troubles.length - 1)] ?? "killed";
@@ -244,7 +245,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     report.push(event);
     const began = performance.now();
     const servedAgain = async (without = gateway.name) => {
-      await until(`all served after ${trouble}`, allServed(without), 60_000);
+      await until(`all served after ${trouble}`, allServed(without), patienceMs);
       event.servedMs = Math.round(performance.now() - began);
     };
     switch (trouble) {
@@ -287,7 +288,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         if (status !== 200) throw new Error(`not drained: ${body}`);
         road.leave(front, () => otherFront(front));
         await servedAgain();
-        await until("it is there again", () => gateway.ends.at(-1) === "75" && gateway.isServing, 60_000);
+        await until("it is there again", () => gateway.ends.at(-1) === "75" && gateway.isServing, patienceMs);
         break;
       }
       case "told to end": {
@@ -307,7 +308,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         break;
     }
   }
-  await until("all shards are served", allServed(), 60_000);
+  await until("all shards are served", allServed(), patienceMs);
   if (process.env["FLEET_REPORT"]) writeFileSync(`${process.env["FLEET_REPORT"]}-${mode}.json`, JSON.stringify(report));
   await sleep(1_000);
   clearInterval(traffic);
@@ -319,10 +320,10 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     const received = new Set(receivers.flatMap(([, texts]) => texts));
     return [...sent.keys()].filter((text) => !received.has(text));
   };
-  await until("all is delivered", () => missingTexts().length === 0, 60_000).catch(() => {});
+  await until("all is delivered", () => missingTexts().length === 0, patienceMs).catch(() => {});
   expect(missingTexts(), "at the broker, and not delivered").toEqual([]);
   const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
-  await until("all is at the broker", () => told.every(([text]) => broker.saved.has(text)), 60_000).catch(() => {});
+  await until("all is at the broker", () => told.every(([text]) => broker.saved.has(text)), patienceMs).catch(() => {});
   expect(
     told.filter(([text]) => !broker.saved.has(text)),
     "acknowledged, and not at the broker",
