@@ -97,7 +97,7 @@ export class FleetGateway {
       shards: fleet.shards,
       self,
       leaseMs,
-      server: new RedisFleet(redis, this.#leases, { name, run: this.#run, leaseMs, version }, prefixOf),
+      server: new RedisFleet(redis, this.#leases, { name, run: this.#run, leaseMs, version }, fleet.shards, prefixOf),
       host: {
         open: (claim) => this.#open(claim),
         close: (shard) => this.#close(shard),

@@ -188,6 +188,7 @@ export class Owners implements Ownership {
 
   /** Gives back all shards, several at a time, and is gone. */
   async stop(): Promise<void> {
+    if (this.#isEnded) return;
     this.#members.drain();
     await this.#beat();
     const work = async (): Promise<void> => {

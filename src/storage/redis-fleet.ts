@@ -33,6 +33,7 @@ export class RedisFleet {
   readonly #holder: LeaseHolder;
   readonly #metaOf: (shard: number) => string;
   readonly #members: string;
+  readonly #shards: number;
   #connection: RedisConnection | undefined;
 
   /** @param prefixOf the prefix of a shard's keys; undefined: that of the members' */
@@ -40,11 +41,13 @@ export class RedisFleet {
     options: RedisOptions,
     source: RedisSource,
     holder: LeaseHolder,
+    shards: number,
     prefixOf: (shard: number | undefined) => string,
   ) {
     this.#options = options;
     this.#source = source;
     this.#holder = holder;
+    this.#shards = shards;
     this.#metaOf = (shard) => `{${prefixOf(shard)}}:meta`;
     this.#members = `{${prefixOf(undefined)}}:meta`;
   }
@@ -84,8 +87,13 @@ export class RedisFleet {
   }
 
   async beat({ name, run, place, version, isDraining }: BeatOf) {
-    const words = [name, run, place, version, isDraining ? "1" : "0", String(forgottenMs)];
-    return (await this.#ask(beatScript, this.#members, words)).flatMap(heardOf);
+    const words = [name, run, place, version, isDraining ? "1" : "0", String(forgottenMs), String(this.#shards)];
+    const found = await this.#ask(beatScript, this.#members, words);
+    if (Buffer.isBuffer(found[0]))
+      throw new Error(
+        `the fleet has ${textOf(found[0])} shards, and this gateway is configured for ${this.#shards}: set fleet.shards to ${textOf(found[0])}`,
+      );
+    return found.flatMap(heardOf);
   }
 
   async leave(): Promise<void> {

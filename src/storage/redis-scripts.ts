@@ -9,6 +9,7 @@
  * | --- | --- |
  * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, who had it before) |
  * | `standby` | hash: run, name and version of the one of a pair that stood by last, and at (ms since 1970); gone a lease later |
+ * | `meta` under the prefix of a fleet's members | hash: shards, how many there are |
  * | `members` | of a fleet, under a prefix of their own: hash: name -> beats, at (ms since 1970), run, place, version, draining, by lines |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
@@ -135,10 +136,13 @@ return {'done'}
 `);
 
 /**
- * ARGV: name, run, place and version of a member of a fleet, 1 where it hands over, and for how many ms whoever is silent is remembered.
- * Answers name, what is written down, and for how many ms it was not heard of, of each member.
+ * ARGV: name, run, place and version of a member of a fleet, 1 where it hands over, for how many ms whoever is silent is remembered, and how
+ * many shards it knows: with another number than the first one of all it is refused, and hears of that number. Answers name, what is written down, and for how many ms it was not heard of, of each member.
  */
 export const beatScript = script(`${begin}
+local shards = call('HGET', meta, 'shards')
+if not shards then call('HSET', meta, 'shards', ARGV[7])
+elseif shards ~= ARGV[7] then return {shards} end
 local key = base .. 'members'
 local old = call('HGET', key, ARGV[1])
 local beats = (old and tonumber(string.match(old, '^(%d+)\\n')) or 0) + 1

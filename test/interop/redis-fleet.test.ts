@@ -32,7 +32,7 @@ describe.skipIf(missing !== undefined)(
     const member = (name: string) => {
       const holder = { name, run: `run-${name}`, leaseMs: 3_000, version: "1" };
       const self = { name, run: holder.run, place: "192.0.2.1:1884", version: "1", isDraining: false };
-      return { fleet: new RedisFleet(options(), shared(), holder, prefixOf), self, holder };
+      return { fleet: new RedisFleet(options(), shared(), holder, 16, prefixOf), self, holder };
     };
 
     test("claimed once, renewed by its owner alone, and given back", async () => {
@@ -90,6 +90,15 @@ describe.skipIf(missing !== undefined)(
       expect(await commit(second)).toBe("ERR_STORE_WRITE");
     });
 
+    test("whoever is configured for another number of shards is refused, before it claims", async () => {
+      const [a, b] = [member("f"), member("g")];
+      await a.fleet.beat(a.self);
+      await expect(new RedisFleet(options(), shared(), b.holder, 64, prefixOf).beat(b.self)).rejects.toThrow(
+        "the fleet has 16 shards, and this gateway is configured for 64",
+      );
+      await a.fleet.leave();
+    });
+
     test("beats: each member hears of all, and for how long they were silent; whoever leaves is gone", async () => {
       const [a, b] = [member("d"), member("e")];
       await a.fleet.beat(a.self);
@@ -104,7 +113,7 @@ describe.skipIf(missing !== undefined)(
       expect(ofB?.silentMs).toBeLessThan(60_000);
       expect(again.find(({ name }) => name === "d")?.beats).toBe(2);
       // Another run of the same name does not go with it.
-      await new RedisFleet(options(), shared(), { ...b.holder, run: "run-old" }, prefixOf).leave();
+      await new RedisFleet(options(), shared(), { ...b.holder, run: "run-old" }, 16, prefixOf).leave();
       expect((await a.fleet.beat(a.self)).map(({ name }) => name).sort()).toEqual(["d", "e"]);
       await b.fleet.leave();
       expect((await a.fleet.beat(a.self)).map(({ name }) => name)).toEqual(["d"]);
