@@ -14,7 +14,8 @@ export interface KnownPeer {
   learntAt: Instant;
   /** When it was written into the address book from here; undefined: it was not. */
   keptAt: Instant | undefined;
-  /** `via` as it stands in the book. */
+  /** What was written: the shard, and `via`. */
+  keptShard: number;
   keptVia: string | undefined;
 }
 
@@ -33,7 +34,7 @@ export class KnownPeers {
   of(peer: PeerId, now: Instant): KnownPeer {
     const known = this.#peers.get(peer);
     if (known) return known;
-    const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptVia: undefined };
+    const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptShard: -1, keptVia: undefined };
     this.#peers.set(peer, fresh);
     return fresh;
   }

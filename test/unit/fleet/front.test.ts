@@ -354,6 +354,17 @@ test("the book is written at a CONNACK that accepts, by whoever comes by another
   expect(world.book.writes).toHaveLength(3);
 });
 
+test("an address that is another client's by now: the book says so when that one has its answer", async () => {
+  const { world, barn, shardOf } = await two();
+  barn.udp.hear([device, connect(clientOf(2))]);
+  shardOf(2).port.send(peer, accepted);
+  barn.udp.hear([device, pingReq(clientOf(4))]);
+  shardOf(4).port.send(peer, pingResp);
+  shardOf(4).port.send(peer, pingResp);
+  await world.turn();
+  expect(world.book.writes).toEqual([`${peer} 2 barn`, `${peer} 4 barn`]);
+});
+
 test("an address that another device has by now is learnt again after ten minutes", async () => {
   const { world, barn, shardOf } = await two();
   barn.udp.hear([device, connect(clientOf(2))]);
