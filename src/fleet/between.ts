@@ -203,9 +203,16 @@ export class Between {
     if (!head) return counters.drop("bad-frame");
     if (!isSame(head.sender, gateway.tag) || !isSame(head.receiver, this.#ownTag)) return counters.drop("other-run");
     if (!gateway.came.isFresh(head.number)) return counters.drop("repeated");
-    if (!this.#isRight(frame)) return counters.drop("bad-code");
+    if (!this.#isRight(frame)) return this.#onBadCode(gateway);
     gateway.came.take(head.number);
     this.#handOver(events, gateway, frame);
+  }
+
+  #onBadCode({ member, said }: Gateway): void {
+    this.#parts.counters.drop("bad-code");
+    if (said.has("bad-code")) return;
+    said.add("bad-code");
+    this.#parts.told("warn", `datagrams of ${member.name} are not taken: fleet.key is not the same there and here`);
   }
 
   #handOver(events: BetweenEvents, { member }: Gateway, frame: Uint8Array): void {

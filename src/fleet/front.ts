@@ -5,7 +5,7 @@
  */
 import type { Instant, PeerId } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
-import type { Transport } from "../transports/transport.ts";
+import type { Transport, TransportStats } from "../transports/transport.ts";
 import { Between, type BetweenSocket, type Told } from "./between.ts";
 import { FrontCounters } from "./front-counters.ts";
 import { type DatagramWords, Inbound, Strangers } from "./inbound.ts";
@@ -134,6 +134,12 @@ export class Front {
   get waiting(): { readonly addresses: number; readonly octets: number } {
     const [a, b] = [this.#inbound.waiting, this.#outbound.waiting];
     return { addresses: a.addresses + b.addresses, octets: a.octets + b.octets };
+  }
+
+  /** Of the real transports, and of the one between gateways, by name. */
+  stats(): ReadonlyMap<string, TransportStats> {
+    const { transports, between } = this.#parts;
+    return new Map([...transports, between.carrier].map((each) => [each.name, each.stats()]));
   }
 
   /** What is passed on meanwhile leaves when it is over, together. */

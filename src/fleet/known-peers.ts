@@ -4,6 +4,8 @@ import { RecentMap } from "../transports/recent-map.ts";
 
 /** Peers, in each of two generations; about 250 octets each. */
 const peersMax = 65_536;
+/** A longer one is not remembered: a node behind a forwarder may have a name of 500 letters, and whoever forges such has many. */
+const letters = 160;
 
 export interface KnownPeer {
   /** Whose client it is; -1: not known (a device forwarder itself). */
@@ -35,7 +37,7 @@ export class KnownPeers {
     const known = this.#peers.get(peer);
     if (known) return known;
     const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptShard: -1, keptVia: undefined };
-    this.#peers.set(peer, fresh);
+    if (peer.length <= letters) this.#peers.set(peer, fresh);
     return fresh;
   }
 }

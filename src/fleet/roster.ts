@@ -17,6 +17,8 @@ export interface Gateway {
   /** Of its run. */
   readonly tag: Uint8Array;
   readonly came: ReplayWindow;
+  /** What was said of it, so that it is said once. */
+  readonly said: Set<string>;
 }
 
 export class Roster {
@@ -63,7 +65,7 @@ export class Roster {
   #gateway(member: Member): Gateway {
     const came = this.#windows.get(member.run) ?? new ReplayWindow();
     this.#windows.set(member.run, came);
-    return { member, peer: peerAt(this.#transport, member.place), tag: tagOf(member.run), came };
+    return { member, peer: peerAt(this.#transport, member.place), tag: tagOf(member.run), came, said: new Set() };
   }
 }
 

@@ -22,7 +22,7 @@ async function two(options: ConstructorParameters<typeof FrontWorld>[0] = {}) {
 
 test("with one key for all a frame is taken; with another, without one, or changed by one bit it is not", async () => {
   const keys: Record<string, Uint8Array | undefined> = { barn: key, silo: key };
-  const { world, say, heard, dropped } = await two({ key: (name) => keys[name] });
+  const { world, silo, say, heard, dropped } = await two({ key: (name) => keys[name] });
   await say();
   expect(heard()).toBe(1);
   keys["barn"] = Buffer.from("another");
@@ -30,6 +30,10 @@ test("with one key for all a frame is taken; with another, without one, or chang
   keys["barn"] = undefined;
   await say();
   expect([heard(), dropped("bad-code")]).toEqual([1, 2]);
+  expect(
+    silo.said.filter((each) => each.includes("barn")),
+    "said once",
+  ).toHaveLength(1);
   keys["barn"] = key;
   await say();
   expect(heard()).toBe(2);

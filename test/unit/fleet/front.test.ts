@@ -329,6 +329,19 @@ test("a peer that was forgotten among many is looked up again", async () => {
   expect(shardOf(2).heard).toHaveLength(2);
 });
 
+test("a node whose name is too long is found by what it says, and not remembered", async () => {
+  const { world, barn, shardOf } = await two();
+  const node = (bytes: Uint8Array) => Uint8Array.of(203, 0xfe, 0, ...new Uint8Array(200), ...bytes);
+  barn.udp.hear([device, node(connect(clientOf(3)))]);
+  await world.turn();
+  shardOf(3).port.send(peer, node(accepted));
+  barn.udp.hear([device, node(publish(1, "a"))]);
+  await world.turn();
+  expect(shardOf(3).heard).toHaveLength(2);
+  expect(barn.udp.sent).toHaveLength(1);
+  expect(world.book.asked).toHaveLength(1);
+});
+
 test("the book is written at a CONNACK that accepts, by whoever comes by another gateway, and again after a day", async () => {
   const { world, barn, silo, shardOf } = await two();
   barn.udp.hear([device, connect(clientOf(2))]);
