@@ -2,7 +2,7 @@
 import type { Instant, PeerId } from "../core/types.ts";
 import { RecentMap } from "../transports/recent-map.ts";
 
-/** Peers, in each of two generations; about 250 octets each. */
+/** Peers, in each of two generations; about 270 octets each. */
 const peersMax = 65_536;
 /** A longer one is not remembered: a node behind a forwarder may have a name of 500 letters, and whoever forges such has many. */
 const letters = 160;
