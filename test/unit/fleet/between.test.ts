@@ -93,6 +93,24 @@ test("frames that overtake each other are all taken, once each", async () => {
   expect([heard(), dropped("repeated")]).toEqual([40, 40]);
 });
 
+test("frames to many gateways are numbered for each of them: what goes to others does not narrow the window", async () => {
+  const { world, say, heard, dropped, place } = await two();
+  for (const [name, shard] of [
+    ["mill", 5],
+    ["yard", 7],
+    ["well", 9],
+  ] as const)
+    await world.member(name, [shard]);
+  const held: Uint8Array[] = [];
+  world.net.weather = (frame, _from, to) => {
+    if (to === place("silo")) held.push(frame);
+    return [];
+  };
+  for (let i = 0; i < 40; i++) for (const shard of [3, 5, 7, 9]) await say(clientOf(shard));
+  for (const frame of held.reverse()) world.net.inject(place("barn"), place("silo"), frame);
+  expect([heard(), dropped("repeated")]).toEqual([40, 0]);
+});
+
 test("only from the address of a living gateway, as it is now", async () => {
   const { world, barn, say, heard, dropped, place } = await two();
   await say();
