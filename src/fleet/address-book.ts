@@ -21,7 +21,7 @@ export interface BookServer {
 
 export interface BookParts {
   readonly server: BookServer;
-  /** Before `addr:` and the peer. */
+  /** All keys begin with it, in braces: one command may name many of them, also where a cluster spreads keys. */
   readonly prefix: string;
   /** Calls at the end of this turn of the event loop; absent = an immediate. */
   readonly later?: (call: () => void) => void;
@@ -47,7 +47,7 @@ export class RedisAddressBook implements AddressBook {
 
   constructor({ server, prefix, later }: BookParts) {
     this.#server = server;
-    this.#start = `${prefix}addr:`;
+    this.#start = `{${prefix}}:addr:`;
     this.#later = later ?? ((call) => void setImmediate(call));
   }
 

@@ -12,7 +12,6 @@ import {
   canPassOn,
   codeBytes,
   frameBytesAround,
-  numbersEnd,
   readHead,
   readRecords,
   recordBytes,
@@ -70,7 +69,6 @@ export class Between {
   readonly #bundles = new Map<string, Bundle>();
   /** Bundles that were used and may be used again. */
   readonly #spare: Bundle[] = [];
-  #number = 0;
   #isAsked = false;
   #events: BetweenEvents | undefined;
 
@@ -175,8 +173,8 @@ export class Between {
     else if (!mayLeave) counters.drop("lease-over", bundle.records);
     else {
       const { frame, used } = bundle;
-      this.#number = (this.#number + 1) % numbersEnd;
-      writeHead(frame, { sender: this.#ownTag, receiver: gateway.tag, number: this.#number });
+      gateway.frames.sent++;
+      writeHead(frame, { sender: this.#ownTag, receiver: gateway.tag, number: gateway.frames.sent });
       const length = used + codeBytes;
       const secret = key();
       if (secret) frame.set(codeOf(secret, frame.subarray(0, used)), used);
@@ -202,10 +200,17 @@ export class Between {
     const head = readHead(frame);
     if (!head) return counters.drop("bad-frame");
     if (!isSame(head.sender, gateway.tag) || !isSame(head.receiver, this.#ownTag)) return counters.drop("other-run");
-    if (!gateway.came.isFresh(head.number)) return counters.drop("repeated");
-    if (!this.#isRight(frame)) return counters.drop("bad-code");
-    gateway.came.take(head.number);
+    if (!gateway.frames.came.isFresh(head.number)) return counters.drop("repeated");
+    if (!this.#isRight(frame)) return this.#onBadCode(gateway);
+    gateway.frames.came.take(head.number);
     this.#handOver(events, gateway, frame);
+  }
+
+  #onBadCode({ member, said }: Gateway): void {
+    this.#parts.counters.drop("bad-code");
+    if (said.has("bad-code")) return;
+    said.add("bad-code");
+    this.#parts.told("warn", `datagrams of ${member.name} are not taken: fleet.key is not the same there and here`);
   }
 
   #handOver(events: BetweenEvents, { member }: Gateway, frame: Uint8Array): void {

@@ -5,7 +5,7 @@
  */
 import type { Instant, PeerId } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
-import type { Transport } from "../transports/transport.ts";
+import type { Transport, TransportStats } from "../transports/transport.ts";
 import { Between, type BetweenSocket, type Told } from "./between.ts";
 import { FrontCounters } from "./front-counters.ts";
 import { type DatagramWords, Inbound, Strangers } from "./inbound.ts";
@@ -45,6 +45,7 @@ export class Front {
   readonly #parts: FrontParts;
   readonly #ports: Ports;
   readonly #between: Between;
+  readonly #lookUps: LookUps;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   readonly #forPorts: PortFront;
@@ -59,6 +60,7 @@ export class Front {
     const ports = new Ports(ownership.shards);
     const later = parts.later ?? ((call: () => void) => void setImmediate(call));
     const between = new Between({ ...parts.between, ownership, counters, told, later });
+    this.#lookUps = new LookUps({ book, timers, counters, shards: ownership.shards });
     const shared = {
       ...parts,
       counters,
@@ -66,7 +68,7 @@ export class Front {
       between,
       peers: new KnownPeers(parts.peersMax),
       strangers: new Strangers(),
-      lookUps: new LookUps({ book, timers, counters, shards: ownership.shards }),
+      lookUps: this.#lookUps,
     };
     const outbound = new Outbound(shared);
     this.#ports = ports;
@@ -121,6 +123,7 @@ export class Front {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#lookUps.close();
     await this.#between.close();
     for (const transport of this.#parts.transports) await transport.close();
   }
@@ -134,6 +137,12 @@ export class Front {
   get waiting(): { readonly addresses: number; readonly octets: number } {
     const [a, b] = [this.#inbound.waiting, this.#outbound.waiting];
     return { addresses: a.addresses + b.addresses, octets: a.octets + b.octets };
+  }
+
+  /** Of the real transports, and of the one between gateways, by name. */
+  stats(): ReadonlyMap<string, TransportStats> {
+    const { transports, between } = this.#parts;
+    return new Map([...transports, between.carrier].map((each) => [each.name, each.stats()]));
   }
 
   /** What is passed on meanwhile leaves when it is over, together. */

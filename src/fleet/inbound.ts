@@ -32,7 +32,7 @@ export interface DatagramWords {
   isSearch(bytes: Uint8Array): boolean;
   /** It needs no session, or is of no use to any. */
   isForAnybody(bytes: Uint8Array): boolean;
-  /** A gateway accepts a client by this. */
+  /** A gateway accepts a client by this, or asks for its will before it does. */
   accepts(bytes: Uint8Array): boolean;
   /** A gateway says this to nobody but a client that has a session. */
   confirms(bytes: Uint8Array): boolean;
@@ -40,6 +40,11 @@ export interface DatagramWords {
 
 /** Nothing is known of such a peer: it is not looked up again before this has passed. */
 const strangerMs = 1_000;
+/**
+ * A client may come by here before what its owner wrote about it can be read: it is looked up once more, after this, while less than a
+ * quarter of the room is taken.
+ */
+const secondLookMs = 150;
 /** Strangers that are remembered, in each of two generations. */
 const strangersMax = 4_096;
 /** The shard of an address is looked up again after this: it may be another device's by now, or that may have another client id. */
@@ -73,7 +78,7 @@ export interface InboundParts {
   readonly lookUps: LookUps;
   readonly ports: Ports;
   readonly between: Between;
-  readonly timers: Pick<Timers, "now">;
+  readonly timers: Pick<Timers, "now" | "after">;
   readonly counters: FrontCounters;
   readonly room?: RoomLimits | undefined;
   /** The client at this peer is served here, and says something. */
@@ -152,14 +157,24 @@ export class Inbound {
       return this.#toAny(heard, node, now);
     const place = this.#room.add(node, heard);
     if (place === "full") return counters.drop("look-up-full");
-    if (place === "first" && !lookUps.ask(node, (answer) => this.#answered(node, answer)))
+    if (place === "first" && !lookUps.ask(node, (answer) => this.#answered(node, answer, true)))
       this.#dropWaiting(node, "look-up-full");
   }
 
-  #answered(node: PeerId, answer: Answer): void {
+  #lookAgain(node: PeerId): void {
+    if (!this.#room.has(node)) return;
+    if (!this.#parts.lookUps.ask(node, (answer) => this.#answered(node, answer, false)))
+      this.#dropWaiting(node, "look-up-full");
+  }
+
+  #answered(node: PeerId, answer: Answer, isFirst: boolean): void {
     if (answer === "failed") return this.#dropWaiting(node, "look-up-failed");
     if (answer === "late") return this.#dropWaiting(node, "look-up-late");
     const { peers, strangers, ports, timers } = this.#parts;
+    if (!answer && isFirst && this.#room.has(node) && this.#room.isRoomy) {
+      timers.after(secondLookMs, () => this.#lookAgain(node));
+      return;
+    }
     const waiting = this.#room.take(node);
     // It has named itself meanwhile, and knows best.
     if (waiting.length === 0) return;

@@ -2,8 +2,10 @@
 import type { Instant, PeerId } from "../core/types.ts";
 import { RecentMap } from "../transports/recent-map.ts";
 
-/** Peers, in each of two generations; about 250 octets each. */
+/** Peers, in each of two generations; about 270 octets each. */
 const peersMax = 65_536;
+/** A longer one is not remembered: a node behind a forwarder may have a name of 500 letters, and whoever forges such has many. */
+const letters = 160;
 
 export interface KnownPeer {
   /** Whose client it is; -1: not known (a device forwarder itself). */
@@ -14,7 +16,8 @@ export interface KnownPeer {
   learntAt: Instant;
   /** When it was written into the address book from here; undefined: it was not. */
   keptAt: Instant | undefined;
-  /** `via` as it stands in the book. */
+  /** What was written: the shard, and `via`. */
+  keptShard: number;
   keptVia: string | undefined;
 }
 
@@ -33,8 +36,8 @@ export class KnownPeers {
   of(peer: PeerId, now: Instant): KnownPeer {
     const known = this.#peers.get(peer);
     if (known) return known;
-    const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptVia: undefined };
-    this.#peers.set(peer, fresh);
+    const fresh = { shard: -1, via: undefined, learntAt: now, keptAt: undefined, keptShard: -1, keptVia: undefined };
+    if (peer.length <= letters) this.#peers.set(peer, fresh);
     return fresh;
   }
 }

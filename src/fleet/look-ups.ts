@@ -20,6 +20,8 @@ export class LookUps {
   readonly #shards: number;
   /** Who waits for each. */
   readonly #asked = new Map<string, ((answer: Answer) => void)[]>();
+  readonly #cancels = new Set<() => void>();
+  #isClosed = false;
 
   constructor(parts: { book: AddressBook; timers: Timers; counters: FrontCounters; shards: number }) {
     this.#book = parts.book;
@@ -35,19 +37,29 @@ export class LookUps {
       waiting.push(answered);
       return true;
     }
-    if (this.#asked.size >= lookUpsMax) return false;
+    if (this.#asked.size >= lookUpsMax || this.#isClosed) return false;
     const asking = [answered];
     this.#asked.set(peer, asking);
     this.#counters.lookUps++;
     const end = (answer: Answer) => {
       if (this.#asked.get(peer) !== asking) return;
       this.#asked.delete(peer);
+      this.#cancels.delete(cancel);
       cancel();
       for (const each of asking) each(answer);
     };
     const cancel = this.#timers.after(lookUpMsMax, () => end("late"));
+    this.#cancels.add(cancel);
     void this.#found(peer).then(end);
     return true;
+  }
+
+  /** Nobody is answered any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#asked.clear();
+    for (const cancel of this.#cancels) cancel();
+    this.#cancels.clear();
   }
 
   async #found(peer: string): Promise<Answer> {

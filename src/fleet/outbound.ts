@@ -166,17 +166,18 @@ export class Outbound {
     const { words, peers, timers } = this.#parts;
     const node = words.nodeOf(to, bytes);
     const before = peers.get(node);
-    if (!isAccepted && before?.keptAt !== undefined && before.shard === port.shard) return;
+    if (!isAccepted && before?.keptAt !== undefined && before.keptShard === port.shard) return;
     const now = timers.now();
     const known = before ?? peers.of(node, now);
     known.shard = port.shard;
     known.learntAt = now;
-    if (isAccepted || known.keptAt === undefined) this.#keep(node, known, now);
+    this.#keep(node, known, now);
   }
 
   #keep(peer: PeerId, known: KnownPeer, now: Instant): void {
     const { book, name, counters } = this.#parts;
     known.keptAt = now;
+    known.keptShard = known.shard;
     known.keptVia = known.via;
     counters.addressesKept++;
     book.keep(peer, { shard: known.shard, front: known.via === "" ? name : (known.via ?? "") });

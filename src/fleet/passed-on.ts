@@ -18,7 +18,7 @@ const headBytes = 1 + 2 * tagBytes + 6;
 const senderAt = 1;
 const receiverAt = senderAt + tagBytes;
 const numberAt = receiverAt + tagBytes;
-/** The number of a frame is below this. */
+/** The number of a frame is below this: at a million a second the numbers last for nine years. */
 export const numbersEnd = 2 ** 48;
 /** Of a record, beside the peer and the message. */
 const recordHeadBytes = 2 + 3 + 2;

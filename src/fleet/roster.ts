@@ -10,19 +10,28 @@ import { tagBytes } from "./passed-on.ts";
 /** Runs whose numbers are remembered, in each of two generations: one that is away for a while comes back with its window. */
 const runsMax = 1_000;
 
+/** With one run of another gateway, each way. */
+export interface Frames {
+  /** Number of the last one that was sent to it. */
+  sent: number;
+  readonly came: ReplayWindow;
+}
+
 export interface Gateway {
   readonly member: Member;
   /** Its address, as the transport between gateways calls it. */
   readonly peer: PeerId;
   /** Of its run. */
   readonly tag: Uint8Array;
-  readonly came: ReplayWindow;
+  readonly frames: Frames;
+  /** What was said of it, so that it is said once. */
+  readonly said: Set<string>;
 }
 
 export class Roster {
   readonly #others: () => readonly Member[];
   readonly #transport: string;
-  readonly #windows = new RecentMap<string, ReplayWindow>(runsMax);
+  readonly #frames = new RecentMap<string, Frames>(runsMax);
   #seen: readonly Member[] | undefined;
   #byPeer = new Map<PeerId, Gateway>();
   #byName = new Map<string, Gateway>();
@@ -61,9 +70,9 @@ export class Roster {
   }
 
   #gateway(member: Member): Gateway {
-    const came = this.#windows.get(member.run) ?? new ReplayWindow();
-    this.#windows.set(member.run, came);
-    return { member, peer: peerAt(this.#transport, member.place), tag: tagOf(member.run), came };
+    const frames = this.#frames.get(member.run) ?? { sent: 0, came: new ReplayWindow() };
+    this.#frames.set(member.run, frames);
+    return { member, peer: peerAt(this.#transport, member.place), tag: tagOf(member.run), frames, said: new Set() };
   }
 }
 

@@ -29,6 +29,12 @@ export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
     return this.#octets;
   }
 
+  /** Less than a quarter of it is taken. */
+  get isRoomy(): boolean {
+    const { addressesMax, octetsMax } = this.#limits;
+    return this.size < addressesMax / 4 && this.#octets < octetsMax / 4;
+  }
+
   has(address: string): boolean {
     return this.#byAddress.has(address);
   }

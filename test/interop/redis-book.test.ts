@@ -26,7 +26,7 @@ test.skipIf(missing !== undefined)(
     opened.push(connection);
     let tries = 0;
     const book = new RedisAddressBook({
-      prefix: "fleet:",
+      prefix: "fleet",
       server: new RedisBook(async () => {
         if (tries++ === 0) throw new Error("not yet");
         return connection;
@@ -42,7 +42,7 @@ test.skipIf(missing !== undefined)(
       undefined,
     ]);
     const client = server.client();
-    const left = await client.ttl("fleet:addr:udp/192.0.2.1:1");
+    const left = await client.ttl("{fleet}:addr:udp/192.0.2.1:1");
     client.disconnect();
     expect(left).toBeGreaterThan(addressSeconds - 60);
     expect(left).toBeLessThanOrEqual(addressSeconds);

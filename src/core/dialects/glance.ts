@@ -13,6 +13,7 @@ const connect = layoutByType.CONNECT.code;
 const connAck = layoutByType.CONNACK.code;
 const pingReq = layoutByType.PINGREQ.code;
 const pingResp = layoutByType.PINGRESP.code;
+const willTopicReq = layoutByType.WILLTOPICREQ.code;
 const searchGw = layoutByType.SEARCHGW.code;
 
 /** What a client says to the gateway that has its session. A CONNECT that names nobody is refused by any. */
@@ -72,9 +73,10 @@ export const datagramWords = {
     return heard.message.type === "PUBLISH" && heard.message.qos === -1;
   },
 
-  /** The gateway accepts a client. */
+  /** The gateway accepts a client, or asks for its will before it does. */
   accepts(bytes: Uint8Array): boolean {
-    return codeOf(bytes) === connAck && bytes[startOf(bytes) + 2] === 0;
+    const code = codeOf(bytes);
+    return code === willTopicReq || (code === connAck && bytes[startOf(bytes) + 2] === 0);
   },
 
   /** The gateway says this to nobody but clients that have a session. */

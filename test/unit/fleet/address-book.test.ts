@@ -22,7 +22,7 @@ function world() {
       for (const [key, value] of entries) values.set(key, value);
     },
   };
-  const book = new RedisAddressBook({ server, prefix: "mqttsn:", later: (call) => void later.push(call) });
+  const book = new RedisAddressBook({ server, prefix: "barn", later: (call) => void later.push(call) });
   const turn = async () => {
     for (const call of later.splice(0)) call();
     for (let i = 0; i < 10; i++) await Promise.resolve();
@@ -36,7 +36,7 @@ test("what is kept is found, with the front or without; what lies there in anoth
   book.keep("udp/192.0.2.2:1", { shard: 0, front: "" });
   await turn();
   expect([...values.values()]).toEqual(["63 barn 2", "0"]);
-  values.set("mqttsn:addr:udp/192.0.2.3:1", "later than this version");
+  values.set("{barn}:addr:udp/192.0.2.3:1", "later than this version");
   const asked = [1, 2, 3, 4].map((n) => book.find(`udp/192.0.2.${n}:1`));
   await turn();
   expect(await Promise.all(asked)).toEqual([
@@ -55,8 +55,8 @@ test("one command for all that is asked in a turn, and one for all that is writt
   expect(later).toHaveLength(1);
   await turn();
   await Promise.all(asked);
-  expect(calls).toEqual(["get mqttsn:addr:a/2 mqttsn:addr:a/3", `set mqttsn:addr:a/1 ${addressSeconds}`]);
-  expect(values.get("mqttsn:addr:a/1")).toBe("2");
+  expect(calls).toEqual(["get {barn}:addr:a/2 {barn}:addr:a/3", `set {barn}:addr:a/1 ${addressSeconds}`]);
+  expect(values.get("{barn}:addr:a/1")).toBe("2");
 });
 
 test("a server that is away fails the question, and writes are counted; the next ones are asked again", async () => {

@@ -22,7 +22,7 @@ async function two(options: ConstructorParameters<typeof FrontWorld>[0] = {}) {
 
 test("with one key for all a frame is taken; with another, without one, or changed by one bit it is not", async () => {
   const keys: Record<string, Uint8Array | undefined> = { barn: key, silo: key };
-  const { world, say, heard, dropped } = await two({ key: (name) => keys[name] });
+  const { world, silo, say, heard, dropped } = await two({ key: (name) => keys[name] });
   await say();
   expect(heard()).toBe(1);
   keys["barn"] = Buffer.from("another");
@@ -30,6 +30,10 @@ test("with one key for all a frame is taken; with another, without one, or chang
   keys["barn"] = undefined;
   await say();
   expect([heard(), dropped("bad-code")]).toEqual([1, 2]);
+  expect(
+    silo.said.filter((each) => each.includes("barn")),
+    "said once",
+  ).toHaveLength(1);
   keys["barn"] = key;
   await say();
   expect(heard()).toBe(2);
@@ -87,6 +91,24 @@ test("frames that overtake each other are all taken, once each", async () => {
   for (const frame of [...held].reverse()) world.net.inject(place("barn"), place("silo"), frame);
   for (const frame of held) world.net.inject(place("barn"), place("silo"), frame);
   expect([heard(), dropped("repeated")]).toEqual([40, 40]);
+});
+
+test("frames to many gateways are numbered for each of them: what goes to others does not narrow the window", async () => {
+  const { world, say, heard, dropped, place } = await two();
+  for (const [name, shard] of [
+    ["mill", 5],
+    ["yard", 7],
+    ["well", 9],
+  ] as const)
+    await world.member(name, [shard]);
+  const held: Uint8Array[] = [];
+  world.net.weather = (frame, _from, to) => {
+    if (to === place("silo")) held.push(frame);
+    return [];
+  };
+  for (let i = 0; i < 40; i++) for (const shard of [3, 5, 7, 9]) await say(clientOf(shard));
+  for (const frame of held.reverse()) world.net.inject(place("barn"), place("silo"), frame);
+  expect([heard(), dropped("repeated")]).toEqual([40, 0]);
 });
 
 test("only from the address of a living gateway, as it is now", async () => {

@@ -100,20 +100,20 @@ test("a stranger is answered by a shard of the gateway that it asked, the same o
   const { world, barn } = await two();
   for (let i = 0; i < 3; i++) {
     barn.udp.hear([device, publish(1, `${i}`)]);
-    await world.turn();
+    await world.time.pass(150);
   }
   const heard = [...barn.shards.values()].filter((each) => each.heard.length > 0);
   expect(heard.map((each) => each.heard.length)).toEqual([3]);
-  expect(world.book.asked).toHaveLength(1);
+  expect(world.book.asked, "once more after a moment").toHaveLength(2);
   heard[0]?.port.send(peer, datagram({ type: "DISCONNECT", duration: undefined }));
   await world.turn();
   expect(barn.udp.sent).toHaveLength(1);
-  expect(world.book.asked).toHaveLength(1);
+  expect(world.book.asked).toHaveLength(2);
   expect(world.book.writes).toEqual([]);
   await world.time.pass(1_001);
   barn.udp.hear([device, publish(1, "later")]);
   await world.turn();
-  expect(world.book.asked).toHaveLength(2);
+  expect(world.book.asked).toHaveLength(3);
   expect(barn.front.counters.passedOn).toBe(0);
 });
 
@@ -296,8 +296,36 @@ test("what lies in the book is of a fleet with more shards: it is a stranger's",
   const { world, barn } = await two();
   world.book.kept.set(peer, { shard: 99, front: "" });
   barn.udp.hear([device, publish(1, "a")]);
-  await world.turn();
+  await world.time.pass(150);
   expect([...barn.shards.values()].flatMap(({ heard }) => heard)).toHaveLength(1);
+});
+
+test("a client that comes by another gateway before its entry can be read is no stranger there", async () => {
+  const { world, silo, shardOf } = await two();
+  silo.udp.hear([device, publish(1, "a")]);
+  await world.time.pass(149);
+  world.book.kept.set(peer, { shard: 2, front: "barn" });
+  expect(shardOf(2).heard).toEqual([]);
+  await world.time.pass(1);
+  await world.turn();
+  expect(shardOf(2).heard).toHaveLength(1);
+});
+
+test("while many wait, nobody is looked up a second time", async () => {
+  const { world, barn } = await two({ parts: { room: { perAddressMax: 2, addressesMax: 8, octetsMax: 100_000 } } });
+  for (let n = 0; n < 4; n++) barn.udp.hear([`192.0.2.1:${n + 1}`, publish(1, "a")]);
+  await world.turn();
+  expect([...barn.shards.values()].flatMap(({ heard }) => heard)).toHaveLength(3);
+  expect(barn.front.waiting.addresses, "the last one alone has room").toBe(1);
+});
+
+test("what is looked up when the front closes is let go, with its timer", async () => {
+  const { world, barn } = await two();
+  world.book.gate = new Promise(() => {});
+  barn.udp.hear([device, publish(1, "a")]);
+  await barn.front.close();
+  await world.time.pass(5_000);
+  expect(barn.front.counters.dropped["look-up-late"]).toBe(0);
 });
 
 test("what waits for the book is bounded for each address, in addresses and in octets", async () => {
@@ -329,6 +357,19 @@ test("a peer that was forgotten among many is looked up again", async () => {
   expect(shardOf(2).heard).toHaveLength(2);
 });
 
+test("a node whose name is too long is found by what it says, and not remembered", async () => {
+  const { world, barn, shardOf } = await two();
+  const node = (bytes: Uint8Array) => Uint8Array.of(203, 0xfe, 0, ...new Uint8Array(200), ...bytes);
+  barn.udp.hear([device, node(connect(clientOf(3)))]);
+  await world.turn();
+  shardOf(3).port.send(peer, node(accepted));
+  barn.udp.hear([device, node(publish(1, "a"))]);
+  await world.turn();
+  expect(shardOf(3).heard).toHaveLength(2);
+  expect(barn.udp.sent).toHaveLength(1);
+  expect(world.book.asked).toHaveLength(1);
+});
+
 test("the book is written at a CONNACK that accepts, by whoever comes by another gateway, and again after a day", async () => {
   const { world, barn, silo, shardOf } = await two();
   barn.udp.hear([device, connect(clientOf(2))]);
@@ -352,6 +393,17 @@ test("the book is written at a CONNACK that accepts, by whoever comes by another
   silo.udp.hear([device, pingReq(clientOf(2))]);
   await world.turn();
   expect(world.book.writes).toHaveLength(3);
+});
+
+test("an address that is another client's by now: the book says so when that one has its answer", async () => {
+  const { world, barn, shardOf } = await two();
+  barn.udp.hear([device, connect(clientOf(2))]);
+  shardOf(2).port.send(peer, accepted);
+  barn.udp.hear([device, pingReq(clientOf(4))]);
+  shardOf(4).port.send(peer, pingResp);
+  shardOf(4).port.send(peer, pingResp);
+  await world.turn();
+  expect(world.book.writes).toEqual([`${peer} 2 barn`, `${peer} 4 barn`]);
 });
 
 test("an address that another device has by now is learnt again after ten minutes", async () => {
