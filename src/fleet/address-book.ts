@@ -9,6 +9,8 @@ import type { AddressBook, AddressFacts } from "./members.ts";
 export const addressSeconds = 2 * 24 * 3_600;
 /** Writes that wait, or are on their way; what comes then is not kept. */
 const writesMax = 10_000;
+/** What could not be written is tried again after this. */
+const pauseMs = 1_000;
 /** Questions that wait for the next command. */
 const questionsMax = 4_096;
 
@@ -25,6 +27,8 @@ export interface BookParts {
   readonly prefix: string;
   /** Calls at the end of this turn of the event loop; absent = an immediate. */
   readonly later?: (call: () => void) => void;
+  /** Calls after a second or so, when a write has failed. */
+  readonly pause?: (call: () => void) => void;
 }
 
 interface Question {
@@ -39,16 +43,18 @@ export class RedisAddressBook implements AddressBook {
   readonly #server: BookServer;
   readonly #start: string;
   readonly #later: (call: () => void) => void;
+  readonly #pause: (call: () => void) => void;
   #questions: Question[] = [];
   /** By key: of two the later one. */
   #writes = new Map<string, string>();
   #onTheirWay = 0;
   #isAsked = false;
 
-  constructor({ server, prefix, later }: BookParts) {
+  constructor({ server, prefix, later, pause }: BookParts) {
     this.#server = server;
     this.#start = `{${prefix}}:addr:`;
     this.#later = later ?? ((call) => void setImmediate(call));
+    this.#pause = pause ?? ((call) => void setTimeout(call, pauseMs).unref());
   }
 
   async find(peer: string): Promise<AddressFacts | undefined> {
@@ -101,9 +107,19 @@ export class RedisAddressBook implements AddressBook {
       this.counters.kept += entries.length;
     } catch {
       this.counters.notKept += entries.length;
+      this.#keepForLater(entries);
     } finally {
       this.#onTheirWay -= entries.length;
     }
+  }
+
+  /** A client is written down once in a day or so: an entry that was lost while the server was away would be missing for so long. */
+  #keepForLater(entries: readonly (readonly [string, string])[]): void {
+    for (const [key, value] of entries) {
+      if (this.#writes.size >= writesMax) break;
+      if (!this.#writes.has(key)) this.#writes.set(key, value); // else there is a later one
+    }
+    this.#pause(() => this.#soon());
   }
 }
 

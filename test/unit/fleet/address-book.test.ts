@@ -6,6 +6,7 @@ function world() {
   const values = new Map<string, string>();
   const calls: string[] = [];
   const later: (() => void)[] = [];
+  const pauses: (() => void)[] = [];
   const server = {
     isAway: false,
     gate: Promise.resolve(),
@@ -22,12 +23,22 @@ function world() {
       for (const [key, value] of entries) values.set(key, value);
     },
   };
-  const book = new RedisAddressBook({ server, prefix: "barn", later: (call) => void later.push(call) });
+  const book = new RedisAddressBook({
+    server,
+    prefix: "barn",
+    later: (call) => void later.push(call),
+    pause: (call) => void pauses.push(call),
+  });
   const turn = async () => {
     for (const call of later.splice(0)) call();
     for (let i = 0; i < 10; i++) await Promise.resolve();
   };
-  return { values, calls, server, book, later, turn };
+  /** The pause after a failure is over. */
+  const again = async () => {
+    for (const call of pauses.splice(0)) call();
+    await turn();
+  };
+  return { values, calls, server, book, later, turn, again };
 }
 
 test("what is kept is found, with the front or without; what lies there in another form is not believed", async () => {
@@ -72,6 +83,20 @@ test("a server that is away fails the question, and writes are counted; the next
   book.keep("a/1", { shard: 1, front: "" });
   await turn();
   expect(book.counters).toEqual({ kept: 1, notKept: 1 });
+});
+
+test("what could not be written is written when the server is back, unless there is a later entry of the same address", async () => {
+  const { server, book, values, turn, again } = world();
+  server.isAway = true;
+  book.keep("a/1", { shard: 1, front: "" });
+  book.keep("a/2", { shard: 2, front: "" });
+  await turn();
+  await again();
+  expect(values.size).toBe(0);
+  book.keep("a/2", { shard: 7, front: "" });
+  server.isAway = false;
+  await again();
+  expect([...values.values()].sort()).toEqual(["1", "7"]);
 });
 
 test("what waits is bounded, while the server says nothing", async () => {
