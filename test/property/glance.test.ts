@@ -41,11 +41,17 @@ test("client ids, nodes, and what kind of message it is, as the codec reads them
       }
       expect(datagramWords.isSearch(bytes)).toBe(says.type === "SEARCHGW");
       expect(datagramWords.confirms(bytes)).toBe(says.type === "PINGRESP");
-      if (bytes[0] === 1) return;
       const isConnAck = says.type === "CONNACK" && says.returnCode === 0;
       expect(datagramWords.accepts(bytes)).toBe(isConnAck || says.type === "WILLTOPICREQ");
     }),
-    { numRuns: 5_000 },
+    {
+      numRuns: 5_000,
+      examples: [
+        [Uint8Array.of(1, 0, 5, 0x05, 0)],
+        [Uint8Array.of(1, 0, 5, 0x05, 3)],
+        [Uint8Array.of(3, 0xfe, 0, 1, 0, 5, 0x05, 0)],
+      ],
+    },
   );
 });
 

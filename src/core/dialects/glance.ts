@@ -76,7 +76,9 @@ export const datagramWords = {
   /** The gateway accepts a client, or asks for its will before it does. */
   accepts(bytes: Uint8Array): boolean {
     const code = codeOf(bytes);
-    return code === willTopicReq || (code === connAck && bytes[startOf(bytes) + 2] === 0);
+    if (code !== connAck) return code === willTopicReq;
+    const start = startOf(bytes);
+    return bytes[start + (bytes[start] === 1 ? 4 : 2)] === 0;
   },
 
   /** The gateway says this to nobody but clients that have a session. */
