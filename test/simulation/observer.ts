@@ -233,7 +233,8 @@ export class Observer {
     switch (message.type) {
       case "CONNECT":
         client.inFlight = undefined;
-        client.answeredLate.clear();
+        // The copies of a CONNECT that are read together begin one connection.
+        if (this.#now() - this.#wentOnAt >= commitMs) client.answeredLate.clear();
         return;
       case "DISCONNECT":
         client.leaving = (message.duration ?? 0) > 0;
