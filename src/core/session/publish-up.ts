@@ -173,6 +173,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   );
   if (qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
+  if (exchange.stage === "waiting") releaseOwed(context, broker);
   return true;
 }
 
@@ -300,6 +301,7 @@ export function onPublishAck(
   forgetExchange(context, exchange);
   if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
+  if (broker.hasLine) releaseOwed(context, broker);
   if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
@@ -363,7 +365,23 @@ function onReceivedByBroker(
   }
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+  } else if (origin) {
+    context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+    if (broker.hasLine) releaseOwed(context, broker);
+  }
+}
+
+/**
+ * The broker's window is full, and something waits for it. A publication for which the client owes PUBREL holds a place, and a client that
+ * has begun something else may never send it: so the broker's leg of the oldest such one goes on without. [interpretation 32]
+ */
+function releaseOwed(context: Context, broker: BrokerSession<Session>): void {
+  const { link } = broker;
+  if (!link?.up || !broker.hasLine || broker.hasRoom(2, link.limits)) return;
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || exchange.stage !== "received" || !exchange.origin) continue;
+    return releaseAtBroker(context, exchange, exchange.origin);
+  }
 }
 
 /**
@@ -375,14 +393,23 @@ function onReceivedOverShared(
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  const { session, msgId } = origin;
+  releaseAtBroker(context, exchange, origin);
+  if (!exchange.fromBeforeConnect) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+}
+
+/** PUBREL for the broker before the client's. From then on the client's PUBREL is ours to answer. */
+function releaseAtBroker(
+  context: Context,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
+): void {
+  const { session } = origin;
   unbindUplink(exchange);
   awaitPubRel(context, session, exchange, origin);
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
 }
 
 /** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
