@@ -38,7 +38,7 @@ import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } f
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
-import { drainSoon } from "./session/backlog.ts";
+import { drainAllSoon, drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
 import { silenceAllowedMs } from "./session/client-life.ts";
 import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
@@ -352,7 +352,7 @@ export class GatewayCore implements Core {
         link.congested = input.congested;
         if (input.congested) return;
         if (link.session) drainSoon(context, link.session);
-        if (link.shared) for (const session of sessionsOf(context, link.shared)) drainSoon(context, session);
+        if (link.shared) drainAllSoon(context, sessionsOf(context, link.shared));
         return;
       }
       case "copiesKnown":

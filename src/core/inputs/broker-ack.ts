@@ -18,6 +18,7 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
   const { broker } = link;
   const exchange = broker.inFlight.get(input.packetId);
   if (!exchange) return unmatched(context, link, input);
+  link.upstream.evidence.noteAnswered(context.now);
   take(context, link, exchange, input);
   if (broker.isQuiet) return; // nothing was learnt, and nobody waits: the usual case
   storeExperience(context, broker);

@@ -20,7 +20,10 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
   const blames = cause === "peer" && !(reasonCode !== undefined && blamelessReasons.has(reasonCode));
   const named = reasonCode !== undefined && namedReasons.has(reasonCode);
   link.answersFrom = blames ? context.now + searchFigures.custodyWaitMs : context.now;
-  const { takenOut, pause } = broker.ended(context.now, { blames, named, showedLife });
+  const { evidence } = link.upstream;
+  if (blames && broker.unanswered > 0) evidence.noteEnd(broker, context.now);
+  const isDoubtful = evidence.isDoubtful(broker, context.now);
+  const { takenOut, pause } = broker.ended(context.now, { blames, named, showedLife, isDoubtful });
   if (pause !== "next") context.out.add({ kind: "pause", linkId: link.id, pause });
   if (takenOut) takeOut(context, link, takenOut);
   storeExperience(context, broker);

@@ -34,6 +34,7 @@ export function onDrainDeadline(context: Context): void {
       waiting.delete(session);
       if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
       drain.credit--;
+      session.account.drainedAt = ++drain.turns;
       if (session.account.backlog.count > 0) waiting.add(session);
     }
   }

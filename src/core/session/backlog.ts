@@ -83,6 +83,16 @@ export function drainSoon(context: Context, session: Session): void {
   drainIn(context, session, tickMs);
 }
 
+/**
+ * All of these may send again: first whoever has waited longest. In the same order each time, over a connection that often ends, the first
+ * ones would use up the rate, and the last would never have a turn.
+ */
+export function drainAllSoon(context: Context, sessions: Iterable<Session>): void {
+  const waiting = [...sessions].filter(({ account }) => account.backlog.count > 0);
+  waiting.sort((one, other) => one.account.drainedAt - other.account.drainedAt);
+  for (const session of waiting) drainSoon(context, session);
+}
+
 /** Its turn comes with the next that are due, or in so many milliseconds. */
 export function drainIn({ drain, deadlines, now }: Context, session: Session, pauseMs: number): void {
   drain.waiting.add(session);

@@ -10,6 +10,8 @@ export class Account {
   readonly backlog: Backlog;
   /** Accepted publications that are on their way. */
   accepted = 0;
+  /** When one of the backlog was sent last: a count over all clients (`DrainQueue.turns`). */
+  drainedAt = 0;
 
   /** `total`: what waits in all backlogs together. */
   constructor(total: Tally) {

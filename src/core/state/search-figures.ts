@@ -20,6 +20,12 @@ export const searchFigures = {
   unwitnessedDeaths: 6,
   unwitnessedSpanMs: 120_000,
   /**
+   * Deaths do not count for that while the broker ends other connections, too, and answers nobody: so long after such an end. But over
+   * this time they count in any case: a broker that is sick is so for minutes, a forbidden packet for ever.
+   */
+  doubtMs: 70_000,
+  unwitnessedInDoubtSpanMs: 600_000,
+  /**
    * Different packets that died with nothing answered in between: it is the broker. Of one client alone there may be several
    * forbidden packets in a row: as long as it has more to try, up to so many.
    */

@@ -37,6 +37,8 @@ export interface EndOfConnection {
   readonly named: boolean;
   /** Something came after CONNACK. */
   readonly showedLife: boolean;
+  /** The broker ends other connections as well, and answers nobody. */
+  readonly isDoubtful?: boolean;
 }
 
 const nothing = { kind: "flow", until: undefined } as const;
@@ -58,6 +60,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   readonly #died = new WeakSet<Packet>();
   /** At how many ends it was outside. */
   readonly #endsOf = new WeakMap<Packet, number>();
+  /** While the broker counts as sick: how long earlier connections stood since the last packet was tried. */
+  #leftAloneMs = 0;
   /** When one more different packet died. */
   #dyingSince: Instant = 0;
   /** Ends since the last answer. */
@@ -149,7 +153,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.ofKnownKind ||= ofKnownKind;
     // What is held against it stays, if nothing else is known of it here.
     if (!known || deaths > 0) {
-      Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath });
+      Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, undoubted: deaths, undoubtedSince: firstDeath });
       suspicion.witnessed = deaths === 0;
     }
     this.#suspicions.setSuspect(suspicion, true);
@@ -241,6 +245,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
     this.#account(now);
     const stoodMs = this.#isUp ? now - this.#upSince : 0;
+    if (this.#isSick && this.#isUp) this.#leftAloneMs += now - Math.max(this.#upSince, this.#testSince);
     const hadNothing = outside.length === 0 && (end.showedLife || stoodMs >= figures.usefulMs);
     const isUseful = this.#answered > 0 || hadNothing || (!this.#isSick && stoodMs >= figures.restMs);
     const wasAlive = this.#isAlive;
@@ -295,7 +300,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     }
     if (only && group.length === 1 && outside.length === 1) {
       const suspicion = only.suspicion ?? this.#identified(only, identify);
-      return suspicion && this.#strike(now, suspicion, end.named);
+      return suspicion && this.#strike(now, suspicion, end);
     }
     if (!only) return undefined;
     const blamed = new Set(group.map(({ suspicion }) => suspicion));
@@ -307,7 +312,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /** It was alone outside, and the broker ended the connection. Answers it, if that is proof enough. */
-  #strike(now: Instant, suspicion: Suspicion<Packet>, isNamed: boolean): Suspicion<Packet> | undefined {
+  #strike(now: Instant, suspicion: Suspicion<Packet>, end: EndOfConnection): Suspicion<Packet> | undefined {
     suspicion.exposureMs += now - this.#testSince;
     suspicion.timed++;
     if (suspicion.deaths++ === 0) suspicion.firstDeath = now;
@@ -315,7 +320,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.unwitnessed = suspicion.witnessed ? 0 : suspicion.unwitnessed + 1;
     suspicion.witnessed = false;
     suspicion.ordinal = this.#sent;
-    suspicion.named ||= isNamed;
+    suspicion.named ||= end.named;
+    if (!end.isDoubtful && suspicion.undoubted++ === 0) suspicion.undoubtedSince = now;
     this.#suspicions.setSuspect(suspicion, true);
     this.#suspicions.noteChanged(suspicion);
     if (!this.#dying.includes(suspicion)) {
@@ -336,13 +342,13 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #isProof(now: Instant, suspicion: Suspicion<Packet>): boolean {
     if (this.#rate.chanceOf(suspicion) >= figures.chanceMax) return false;
-    const { deaths, epochs, named, firstDeath, client } = suspicion;
+    const { deaths, epochs, named, firstDeath, undoubted, undoubtedSince, client } = suspicion;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
     // As the first on its connection: of a broker that closes after every n packets nothing else is known.
-    const isLong =
-      suspicion.ordinal === 1 && deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
-    if (!isLong || this.#spent.has(client)) return false;
+    const isUndoubted = undoubted >= figures.unwitnessedDeaths && now - undoubtedSince >= figures.unwitnessedSpanMs;
+    const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedInDoubtSpanMs;
+    if (suspicion.ordinal !== 1 || !(isUndoubted || isLong) || this.#spent.has(client)) return false;
     this.#spent.set(client, true);
     return true;
   }
@@ -381,7 +387,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     const untried = this.#untried(waiting);
     if (untried) return this.#test(now, [untried]);
     if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
-    const heldUntil = this.#upSince + figures.sickHoldMs;
+    const heldUntil = this.#upSince + figures.sickHoldMs - this.#leftAloneMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
     const packet = this.#leastStruck(waiting);
     return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
@@ -535,6 +541,7 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
     this.#account(now);
+    this.#leftAloneMs = 0;
     this.#testing = [...packets];
     this.#testSince = now;
     return { kind: "test", packets };

@@ -29,6 +29,9 @@ export interface Suspicion<Packet> {
   witnessed: boolean;
   /** Its last deaths in a row that had no witness before them. */
   unwitnessed: number;
+  /** Deaths while nothing spoke against the broker, and when the first of them was. */
+  undoubted: number;
+  undoubtedSince: Instant;
   /** The broker said that a packet was at fault. */
   named: boolean;
   /** When it is tried again: with a witness, and without any. */
@@ -116,6 +119,8 @@ export class Suspicions<Packet extends Searched<Packet>> {
       ordinal: 0,
       witnessed: true,
       unwitnessed: 0,
+      undoubted: 0,
+      undoubtedSince: 0,
       named: false,
       nextTry: 0,
       nextBlindTry: 0,

@@ -376,6 +376,21 @@ test("6: without any witness six deaths over two minutes, and never a second bef
   expect(deathsOf("a2", 30)).toBeUndefined();
 });
 
+test("6: while the broker ends others' connections and answers nobody, a death without a witness counts only after ten minutes", () => {
+  const bench = new Bench();
+  const doubtful = { ...byPeer, isDoubtful: true };
+  bench.add("a1");
+  bench.suspectAll();
+  const first = bench.now;
+  for (let deaths = 1; deaths < 30 && bench.end.takenOut === undefined; deaths++) {
+    bench.up(60_000);
+    bench.send();
+    bench.down(deaths === 6 ? byPeer : doubtful); // also where one of them was by chance
+  }
+  expect(bench.end.takenOut).toBe("a1");
+  expect(bench.now - first).toBeGreaterThanOrEqual(searchFigures.unwitnessedInDoubtSpanMs);
+});
+
 describe("6: another is answered before it on each connection, and nobody comes as far as it", () => {
   /** A client alone on its connection, which asks for its filter anew on each. */
   const deathsOf = (isClosedBy: (name: string, ordinal: number) => boolean) => {
@@ -456,6 +471,30 @@ test("7: all that waits has died: the connection stands for a while, so that som
   expect(bench.send()).toBe("test d1");
   bench.answer("d1");
   expect(bench.suspects.isSick).toBe(false);
+});
+
+test("7: all that waits has died: on a line that never stands for long enough one of them is tried after the same time", () => {
+  const bench = new Bench();
+  bench.add("a1", "b1", "c1");
+  bench.suspectAll();
+  for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
+    bench.upAndSend(5_000);
+    bench.down();
+  }
+  for (let i = 0; i < 3; i++) {
+    bench.upAndSend(5_000);
+    if (bench.outside.length > 0) bench.down();
+  }
+  const chosen: string[] = [];
+  for (let stoodMs = 0; stoodMs < searchFigures.sickHoldMs + 6_000; stoodMs += 6_000) {
+    chosen.push(bench.upAndSend(1_000));
+    bench.down(byPeer, 6_000);
+  }
+  expect(chosen.slice(0, 2)).toEqual(["hold", "hold"]);
+  bench.upAndSend(1_000);
+  bench.now += searchFigures.sickHoldMs;
+  expect([...chosen, bench.send()].filter((each) => each.startsWith("test"))).not.toEqual([]);
+  expect(chosen.at(-1)).toMatch(/^test/);
 });
 
 test.each([0, 1, 2])(
