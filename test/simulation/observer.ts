@@ -77,6 +77,8 @@ class Client {
   /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
   wokenAtOnce = 0;
   saidGoodbye = false;
+  /** The gateway has said that it publishes them, and they are not at the broker yet. */
+  willsBegun = 0;
   lost = false;
   /** The gateway's account: since its CONNECT was accepted the session ended. The CONNACK may have waited for a commit. */
   hasEnded = false;
@@ -169,7 +171,14 @@ export class Observer {
     this.#arrived.add(words(publication.payload));
     if (!publication.topicName.startsWith("w/")) return;
     if (this.#byBroker) this.#byBroker = false;
-    else this.noWillAfterGoodbye(willOf(publication));
+    else this.#willOfGateway(willOf(publication));
+  }
+
+  /** A will that the gateway had begun to publish before the goodbye belongs to an earlier life: it may arrive late. */
+  #willOfGateway(clientId: string): void {
+    const client = this.#client(clientId);
+    if (client.willsBegun === 0) return this.noWillAfterGoodbye(clientId);
+    client.willsBegun--;
   }
 
   /** The broker publishes a will now. Not the gateway's doing when the connection broke by itself. */
@@ -195,6 +204,8 @@ export class Observer {
   reported(event: GatewayEvent): void {
     // Given up and counted: what was in flight is off the network.
     if (event.event === "drop" && event.clientId !== undefined) this.#client(event.clientId).inFlight = undefined;
+    if (event.event === "will_published" && event.by === "gateway" && !this.#client(event.clientId).saidGoodbye)
+      this.#client(event.clientId).willsBegun++;
     if (event.event === "qos2_uncertain") this.#client(event.clientId).uncertain = true;
     if (event.event !== "client_state") return;
     const client = this.#client(event.clientId);
