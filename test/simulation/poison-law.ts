@@ -29,6 +29,8 @@ import { Violation } from "./violation.ts";
 const usualSilenceMaxMs = 30_000;
 /** So long the pauses of a broker that seems sick are felt. */
 const sickSpellMs = 600_000;
+/** Within this time a device notices that its connection is over. */
+const noticedMs = 70_000;
 /** Ends that the predicate has made of it, at least: some of its deaths may have been a cut, or the broker's sickness. */
 const proofMin = 1;
 /** Taken out of one kind before others of it may be refused. */
@@ -46,6 +48,7 @@ class Line {
   readonly outside = new Map<number, string>();
   /** When they were so many last that it may as well be the broker. */
   sickAt = Number.NEGATIVE_INFINITY;
+  closedAt = Number.NEGATIVE_INFINITY;
   /** Different packets that it ended for in a row, with nothing answered between. */
   readonly row = new Set<string>();
 
@@ -138,6 +141,7 @@ export class PoisonLaw {
     this.#seen.push(packet);
     const line = this.#line(packet.connection);
     line.row.add(key);
+    line.closedAt = this.#now();
     if (line.row.size >= differentMin) {
       line.stop(this.#now());
       line.sickAt = this.#now();
@@ -472,6 +476,11 @@ export class PoisonLaw {
       if (!this.#isPoisonous(text) && before < triedOfOne)
         throw new Violation(`"${text}" was told published, and waits behind ${before} poisons`);
     }
+  }
+
+  /** Lately the broker has ended the connection of this client for something that it was asked. The client may not have noticed yet. */
+  hasJustEnded(clientId: string): boolean {
+    return this.#now() - this.#line(this.#lineOf(clientId)).closedAt < noticedMs;
   }
 
   /** Of late nobody could tell that the broker is not sick: what this client asks for may take its turn for long. */

@@ -25,6 +25,7 @@ export class Settled {
     this.#world.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.#world.devices) {
       if (device.device.state !== "disconnected" || this.#world.poison?.isSick(device.clientId)) continue;
+      if (this.#world.poison?.hasJustEnded(device.clientId)) continue;
       if (
         this.#world.judge.isRefusedForWill(device.clientId) ||
         (this.#world.poison && this.#world.gateway.core?.brokerThere === false)

@@ -41,9 +41,10 @@ export const searchFigures = {
    */
   witnessAwaitedMs: 30_000,
   /**
-   * Where the broker is sick and all that waits has died: so long the connection is left alone before one of them is tried again. Otherwise
-   * it would never stand long enough for a client to connect, whose packets could show that the broker is not sick.
+   * Where the broker is sick and all that waits has died: so long the connection is left alone before one of them is tried again, each time
+   * twice as long. Otherwise it would never stand long enough for a client to connect, whose packets could show that the broker is not sick.
    */
+  sickHoldFirstMs: 4_000,
   sickHoldMs: 15_000,
   /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
   turnsMax: 64,

@@ -60,6 +60,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   readonly #died = new WeakSet<Packet>();
   /** At how many ends it was outside. */
   readonly #endsOf = new WeakMap<Packet, number>();
+  /** How often one was tried that had died before, since the broker counts as sick. */
+  #sickTries = 0;
   /** While the broker counts as sick: how long earlier connections stood since the last packet was tried. */
   #leftAloneMs = 0;
   /** When one more different packet died. */
@@ -245,7 +247,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
     this.#account(now);
     const stoodMs = this.#isUp ? now - this.#upSince : 0;
-    if (this.#isSick && this.#isUp) this.#leftAloneMs += now - Math.max(this.#upSince, this.#testSince);
+    if (this.#isSick && this.#isUp && !this.#testing)
+      this.#leftAloneMs += now - Math.max(this.#upSince, this.#testSince);
     const hadNothing = outside.length === 0 && (end.showedLife || stoodMs >= figures.usefulMs);
     const isUseful = this.#answered > 0 || hadNothing || (!this.#isSick && stoodMs >= figures.restMs);
     const wasAlive = this.#isAlive;
@@ -365,6 +368,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#dying = nobody;
+    this.#sickTries = 0;
     this.#isSick = true;
   }
 
@@ -387,9 +391,11 @@ export class Suspects<Packet extends Searched<Packet>> {
     const untried = this.#untried(waiting);
     if (untried) return this.#test(now, [untried]);
     if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
-    const heldUntil = this.#upSince + figures.sickHoldMs - this.#leftAloneMs;
+    const holdMs = grown(figures.sickHoldFirstMs, this.#sickTries, figures.sickHoldMs);
+    const heldUntil = this.#upSince + holdMs - this.#leftAloneMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
     const packet = this.#leastStruck(waiting);
+    if (packet) this.#sickTries++;
     return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
   }
 
