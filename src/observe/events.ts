@@ -1,9 +1,9 @@
 /**
- * What the core reports, one row per kind: how loud, in which words, what counts it, who may see it. Log lines, the help of
- * metrics and docs/guide/events.md are made from it, and so is whatever else shows events to people.
+ * What the core reports, one row for each kind of event: level, text, metric, and who may see it. Log lines, the help of metrics,
+ * docs/guide/events.md and everything else that shows events are made from it.
  *
- * The table is complete by its type: a new event, or a new field of one, does not compile before somebody has said here
- * what it means and for whose eyes it is.
+ * The type makes the table complete: a new event, or a new field of one, does not compile without its meaning and without the roles that
+ * may see it.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import { mayAs, type Role } from "../roles.ts";
@@ -117,7 +117,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     sentence: ({ clientId, peer, why }) => `CONNECT of "${clientId}" from ${peer} refused: ${why}`,
     limitedBy: ({ clientId, why }) => `${clientId} ${why}`,
     metrics: [],
-    // Whoever is turned away chose this text himself, and the broker's words say what is behind the gateway.
+    // A refused sender chose this text itself, and the text of the broker reveals what is behind the gateway.
     audience: { event: "viewer", clientId: "operator", peer: "operator", reason: "viewer", why: "operator" },
   },
   not_admitted: {
@@ -364,7 +364,7 @@ export function floodKeyOf<Kind extends EventKind>(event: EventOf<Kind>): string
   return key === undefined ? undefined : `${event.event} ${key}`;
 }
 
-/** The event as somebody with this role may see it, field by field; undefined: not at all. */
+/** The event as a user with this role may see it, field by field; undefined: not at all. */
 export function seenBy(role: Role, event: GatewayEvent): Readonly<Record<string, unknown>> | undefined {
   const audience: Readonly<Record<string, Role>> = eventRows[event.event].audience;
   const fields = Object.entries(event).filter(([field]) => mayAs(role, audience[field] ?? "operator"));
