@@ -378,8 +378,8 @@ function endWithoutLife(attempt: Attempt): void {
 }
 
 /**
- * In whole hundredths of a millisecond. Each open publication keeps one. For 248 days such a number is a small integer in V8, which needs
- * no memory of its own.
+ * In whole hundredths of a millisecond. Each open publication keeps one. In the first six hours of the process such a number is a small
+ * integer in V8, which needs no memory of its own.
  */
 function ticksNow(): number {
   return Math.round(performance.now() * ticksPerMs);

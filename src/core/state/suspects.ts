@@ -1,17 +1,17 @@
 /**
- * Which packet is it for which the broker closes the connection? A broker of MQTT 3.1.1 has no other way to refuse one.
+ * Finds the packet for which the broker closes the connection. A broker of MQTT 3.1.1 has no other way to refuse a packet.
  *
- * The first that was not answered is not the one: acknowledgements come late, lines are cut, brokers are sick. The proof is
- * that a packet dies alone, again and again, while between its deaths others get through as far as it came.
+ * The first unanswered packet need not be the cause: acknowledgements are late, networks are cut, brokers are overloaded. The proof is that
+ * a packet dies alone, again and again, while between its deaths other packets are answered that had come as far.
  *
- * Words. A *packet* is a PUBLISH, SUBSCRIBE or UNSUBSCRIBE. It is *outside* when it was sent on the present connection and
- * is not answered. An *end* is the broker's: what the network or we did blames nobody. A *death* is an end at which one
- * packet alone was outside, on a connection that had shown life. A *witness* is another packet that was answered after the
- * last death, on a connection on which as many had gone out before: without that, a broker that closes after every n
- * packets would convict whoever is tried second.
+ * Terms. A *packet* is a PUBLISH, SUBSCRIBE or UNSUBSCRIBE. It is *outside* when it was sent on the present connection and is not answered.
+ * An *end* is made by the broker: an end that the network or the gateway made blames no packet. A *death* is an end at which exactly one
+ * packet was outside, on a connection that had answered something. A *witness* is another packet that was answered after the last death, on
+ * a connection on which as many had been sent before. Without this condition, a broker that closes after every n packets would convict the
+ * packet that is tried second.
  *
- * One of these per connection. It does no I/O and holds no lines of its own: what waits is shown to it (`Waiting`). While
- * there is no suspect it costs two additions for each packet.
+ * Each connection has one such object. It does no I/O and holds no packets: the caller shows it those that wait (`Waiting`). While there is
+ * no suspect it costs two additions for each packet.
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
@@ -52,8 +52,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   #sickTurn = 0;
   #scoutTurn = 0;
   /**
-   * What has died alone and was not answered since, also while the broker counted as sick. It is no evidence: whoever is tried
-   * next is somebody else, if there is one.
+   * The packets that have died alone and were not answered since, also while the broker counted as faulty. This is no evidence: the next
+   * packet to be tried is another one, if there is one.
    */
   readonly #died = new WeakSet<Packet>();
   /** At how many ends it was outside. */
@@ -62,10 +62,10 @@ export class Suspects<Packet extends Searched<Packet>> {
   #dyingSince: Instant = 0;
   /** Ends since the last answer. */
   #quick = 0;
-  /** Tests that died since somebody was taken out. */
+  /** Tests that died since a packet was taken out. */
   #rounds = 0;
   #testing: Packet[] | undefined;
-  /** A group that died: one of them it is, whoever has become a suspect since. */
+  /** A group that died: one of its packets is the cause, whichever became suspects since. */
   #group: ReadonlySet<Suspicion<Packet> | undefined> | undefined;
   #testSince: Instant = 0;
   #testAt: Instant = 0;
@@ -80,10 +80,10 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Of ends while no suspect is tried. */
   readonly #rate = new EndRate<Suspicion<Packet>>();
   #mark: Instant = 0;
-  /** Clients of which one was taken out without a witness, and nothing was answered since. */
+  /** Clients of which one packet was taken out without a witness, and nothing was answered since. */
   readonly #spent = new SmallMap<string, true>();
 
-  /** Is there a search? Then nothing leaves unless `choose` says so. */
+  /** Whether there is a search. Then only packets that `choose` returns are sent. */
   get isOn(): boolean {
     return this.#suspicions.active > 0 || this.#isSick;
   }
@@ -102,7 +102,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#isSick;
   }
 
-  /** Suspects, of which packets may be under way or not. */
+  /** Suspects, with or without packets in flight. */
   get suspects(): readonly Suspicion<Packet>[] {
     return this.#suspicions.suspects;
   }
@@ -111,12 +111,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#suspicions.find(key);
   }
 
-  /** What is to be stored anew, or forgotten (no deaths), since the last call. */
+  /** Records that must be stored, or removed (no deaths), since the last call. */
   takeChanged(): readonly Suspicion<Packet>[] {
     return this.#suspicions.takeChanged();
   }
 
-  /** A packet like one that is remembered is under way. */
+  /** A packet like a remembered one is in flight. */
   attach(packet: Packet, key: string): void {
     const suspicion = this.#suspicions.find(key);
     if (suspicion) this.#suspicions.bind(packet, suspicion);
@@ -164,7 +164,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (this.#testing.length === 0) this.#testing = undefined;
   }
 
-  /** Nothing of what was under way is any more; what is held against it stays. */
+  /** Nothing is in flight any more. The suspicions stay. */
   detachAll(): void {
     for (const suspicion of [...this.#suspicions.all()])
       for (const packet of [...suspicion.packets]) this.detach(packet);
@@ -194,13 +194,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#isAlive = true;
   }
 
-  /** A packet went out. */
+  /** A packet was sent. */
   noteSent(): void {
     this.#sent++;
     if (!this.#testing) this.#rate.noteSent();
   }
 
-  /** A packet was answered, with whatever code. */
+  /** A packet was answered, with any code. */
   noteAnswered(packet: Packet, now: Instant): void {
     this.#answered++;
     this.#isAlive = true;
@@ -290,7 +290,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     const [only] = group;
     if (only && group.length === 1) this.#died.add(only);
     if (this.#isSick) {
-      this.#sickTurn++; // nobody is to blame while nobody gets through
+      this.#sickTurn++; // no packet is at fault while no packet is answered
       return undefined;
     }
     if (only && group.length === 1 && outside.length === 1) {
@@ -355,7 +355,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
   }
 
-  /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
+  /** Every packet that is sent dies: all counts are reset, and there are no suspects. */
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#dying = nobody;
@@ -405,8 +405,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /**
-   * One that has not died yet: of the first few of each client, or else from as far behind as it is looked. Many forbidden
-   * packets in a row look like a sick broker, and what is good behind them would never get its turn.
+   * A packet that has not died yet: one of the first few of each client, or otherwise one from further behind. Many refused packets in a
+   * row look like a faulty broker, and the good packets behind them would never be sent.
    */
   #untried(waiting: Waiting<Packet>): Packet | undefined {
     const lines = [...waiting.lines()];
@@ -434,7 +434,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
     const isAlone = !hasOthers && fresh.length === 0;
-    // Each line is headed by a suspect: before a third one dies and the broker counts as sick, somebody behind is asked.
+    // A suspect is first in each line: before a third one dies and the broker counts as faulty, a packet further behind is tried.
     const isAllHeld = !hasOthers && this.#dying.length === figures.differentDeaths - 1;
     const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
       witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
@@ -451,7 +451,7 @@ export class Suspects<Packet extends Searched<Packet>> {
       return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
-    // One more death would make the broker a sick one, and undo what was learnt: somebody else may come to be the witness.
+    // One more death would make the broker count as faulty, and delete what was learnt. Another client may connect and send the witness.
     const waitsUntil = this.#dyingSince + figures.witnessAwaitedMs;
     const next = dueStruck[0] ?? dueFresh[0];
     const isThird = next !== undefined && !this.#dying.includes(next) && this.#hasDied(next);
@@ -466,9 +466,9 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /**
-   * It died without a witness, behind others that are answered on each connection: what is asked for anew at the beginning, of a
-   * client that says nothing else. So it is to be the first itself. A broker that closes after every n packets answers it then;
-   * for one that closes for it the others are witnesses from then on.
+   * It died without a witness, behind others that are answered on each connection: requests that a client repeats at the beginning of each
+   * connection, while it sends nothing else. So it is sent first once. A broker that closes after every n packets answers it then. If the
+   * broker closes because of it, the others are witnesses from then on.
    */
   #firstOfConnection(waiting: Waiting<Packet>): Packet | undefined {
     if (this.#sent > 0 || !this.suspects.some(diedBehindOthers)) return undefined;
@@ -480,8 +480,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /**
-   * Nobody else has anything to send, and the first of a line has died without a witness: one of those behind it is to be the
-   * witness, if possible one that nothing is held against.
+   * No other client has anything to send, and the first packet of a line has died without a witness. One of the packets behind it is tried
+   * as the witness, if possible one that is no suspect.
    */
   #walk(struck: readonly Suspicion<Packet>[], waiting: Waiting<Packet>, deathsMin: number): Packet | undefined {
     let second: Packet | undefined;
@@ -514,8 +514,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /**
-   * Everybody who has something to send may have a forbidden packet in front: one that nothing is held against, of another client each
-   * time and further back each time, shows whether anything gets through, and is the witness of those that died.
+   * Each client that has something to send may have a refused packet in front. A packet that is no suspect, of another client each time and
+   * further back each time, shows whether the broker answers anything, and is the witness for those that died.
    */
   #nextScout(waiting: Waiting<Packet>): Packet | undefined {
     let second: Packet | undefined;
@@ -563,7 +563,7 @@ function diedBehindOthers<Packet>({ unwitnessed, ordinal, witnessed }: Suspicion
   return unwitnessed > 0 && ordinal > 1 && !witnessed;
 }
 
-/** Until it is tried again without a witness. */
+/** The time until it is tried again without a witness. */
 function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
   const waits = figures.waitsUnwitnessedMs;
   const isLast = deaths >= waits.length;
