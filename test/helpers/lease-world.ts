@@ -44,7 +44,7 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 30; i++) await Promise.resolve();
 }
 
-/** As the scripts of `redis-scripts.ts`: `test/interop/redis-pair.test.ts` holds one against the other. */
+/** A model of the lease scripts of `redis-scripts.ts`. `test/interop/pair.test.ts` runs the scripts themselves. */
 export class ModelServer {
   life = "";
   owner = "";

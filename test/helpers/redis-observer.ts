@@ -1,7 +1,7 @@
 /**
- * Between gateways and one Redis: a witness who sees each command and its answer, one after the other, in the order in which the
- * server carries them out, since it lets the next one through when the last one is answered. It can cut one gateway off, and
- * brings what that one said meanwhile later, as a network may.
+ * A proxy between the gateways of a pair and Redis. It sees each command and its answer in the order in which the server executes them,
+ * because it passes a command only when the one before is answered. It can cut one gateway off, and delivers the last commands of that
+ * gateway later, as a network may.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -32,13 +32,13 @@ interface Visit {
   readonly waiting: { words: Buffer[]; raw: Buffer }[];
 }
 
-export class RedisWitness {
+export class RedisObserver {
   readonly #port: number;
   readonly #servers = new Map<string, Server>();
   readonly #visits = new Set<Visit>();
   readonly #cut = new Set<string>();
   readonly #answers = new Map<Socket, (raw: Buffer) => void>();
-  #pumping = false;
+  #isSending = false;
   #isClosed = false;
   readonly seen: Seen[] = [];
   /** Called when a lease was claimed, before anybody hears of it. */
@@ -67,7 +67,7 @@ export class RedisWitness {
 
   heal(gateway: string): void {
     this.#cut.delete(gateway);
-    void this.#pump();
+    void this.#sendNext();
   }
 
   async close(): Promise<void> {
@@ -94,7 +94,7 @@ export class RedisWitness {
         asked = asked.subarray(end);
         visit.waiting.push({ raw, words: wordsOf(raw) });
       }
-      void this.#pump();
+      void this.#sendNext();
     });
     let answered: Buffer = Buffer.alloc(0);
     server.on("data", (data) => {
@@ -108,7 +108,7 @@ export class RedisWitness {
       take(raw);
     });
     // What was said by whoever is gone is still on its way.
-    client.on("close", () => void this.#pump());
+    client.on("close", () => void this.#sendNext());
     server.on("close", () => {
       client.destroy();
       this.#visits.delete(visit);
@@ -117,9 +117,9 @@ export class RedisWitness {
     });
   }
 
-  async #pump(): Promise<void> {
-    if (this.#pumping) return;
-    this.#pumping = true;
+  async #sendNext(): Promise<void> {
+    if (this.#isSending) return;
+    this.#isSending = true;
     try {
       for (;;) {
         const next = [...this.#visits].find(({ gateway, waiting }) => waiting.length > 0 && !this.#cut.has(gateway));
@@ -127,7 +127,7 @@ export class RedisWitness {
         await this.#pass(next);
       }
     } finally {
-      this.#pumping = false;
+      this.#isSending = false;
     }
     for (const visit of this.#visits) if (visit.client.destroyed && visit.waiting.length === 0) visit.server.destroy();
   }
