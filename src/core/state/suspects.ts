@@ -17,8 +17,18 @@ import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
 import { EndRate } from "./end-rate.ts";
 import { searchFigures as figures } from "./search-figures.ts";
+import {
+  behindOthers,
+  diedBehindOthers,
+  hasDied,
+  leastStruck,
+  nextScout,
+  untried,
+  untriedFirst,
+  walk,
+} from "./search-order.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
-import { candidates, fits, type Waiting } from "./waiting.ts";
+import { candidates, type Waiting } from "./waiting.ts";
 
 /** What may be sent now; it is to be asked again at `until`, if nothing happens before. */
 export type Choice<Packet> =
@@ -378,58 +388,22 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
-    const untried = this.#untried(waiting);
-    if (untried) return this.#test(now, [untried]);
+    const fresh = untried(waiting, this.#sickTurn, this.#died);
+    if (fresh) return this.#test(now, [fresh]);
     if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
     const heldUntil = this.#upSince + figures.sickHoldMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
-    const packet = this.#leastStruck(waiting);
+    const packet = leastStruck(waiting, this.#sickTurn, this.#endsOf);
     return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
-  }
-
-  /**
-   * Of those whose turn comes soon, the one that was outside at the fewest ends: a good one that died by chance among forbidden
-   * ones is not to wait for a whole round of them. What waits for its client is passed by.
-   */
-  #leastStruck(waiting: Waiting<Packet>): Packet | undefined {
-    let least: Packet | undefined;
-    let fewest = Number.POSITIVE_INFINITY;
-    for (let turn = 0; turn < figures.turnsMax; turn++) {
-      const packet = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
-      const ends = packet && (this.#endsOf.get(packet) ?? 0);
-      if (!packet || ends === undefined || ends >= fewest || !fits(waiting, packet)) continue;
-      least = packet;
-      fewest = ends;
-    }
-    return least;
-  }
-
-  /**
-   * A packet that has not died yet: one of the first few of each client, or otherwise one from further behind. Many refused packets in a
-   * row look like a faulty broker, and the good packets behind them would never be sent.
-   */
-  #untried(waiting: Waiting<Packet>): Packet | undefined {
-    const lines = [...waiting.lines()];
-    const inTurn = lines.map((_, i) => lines[(this.#sickTurn + i) % lines.length] ?? nobody);
-    const mayBeTried = (packet: Packet) => !this.#died.has(packet) && fits(waiting, packet);
-    for (const line of inTurn) {
-      const found = line.slice(0, figures.walkMax).find(mayBeTried);
-      if (found) return found;
-    }
-    for (const line of inTurn) {
-      const found = line.slice(figures.walkMax, figures.depthMax).findLast(mayBeTried);
-      if (found) return found;
-    }
-    return undefined;
   }
 
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (this.#quick >= figures.endsBeforeScout) {
-      const scout = this.#nextScout(waiting);
+      const scout = nextScout(waiting, () => this.#scoutTurn++, this.#sickTurn, this.#died);
       if (scout && waiting.outside > 0) return { kind: "hold", until: undefined };
       if (scout) return this.#test(now, [scout]);
     }
-    const first = this.#firstOfConnection(waiting);
+    const first = this.#sent === 0 && this.suspects.some(diedBehindOthers) ? behindOthers(waiting) : undefined;
     if (first) return this.#test(now, [first]);
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
@@ -440,8 +414,11 @@ export class Suspects<Packet extends Searched<Packet>> {
       witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
     );
     const isWalk = isAllHeld || (isAlone && !struck.some(({ witnessed }) => witnessed));
-    const walker = isWalk ? this.#walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk) : undefined;
-    const dueFresh = this.#untriedFirst(fresh.filter(({ nextTry }) => nextTry <= now));
+    const walker = isWalk ? walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk, this.#died) : undefined;
+    const dueFresh = untriedFirst(
+      fresh.filter(({ nextTry }) => nextTry <= now),
+      this.#died,
+    );
     if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
       const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
       return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
@@ -454,7 +431,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     // One more death would make the broker count as faulty, and delete what was learnt. Another client may connect and send the witness.
     const waitsUntil = this.#dyingSince + figures.witnessAwaitedMs;
     const next = dueStruck[0] ?? dueFresh[0];
-    const isThird = next !== undefined && !this.#dying.includes(next) && this.#hasDied(next);
+    const isThird = next !== undefined && !this.#dying.includes(next) && hasDied(next, this.#died);
     if (isAllHeld && !walker && isThird && now < waitsUntil) return { kind: "flow", until: waitsUntil };
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
@@ -463,74 +440,6 @@ export class Suspects<Packet extends Searched<Packet>> {
     const among = ofGroup.length > 0 ? ofGroup : dueFresh;
     const size = this.#rounds === 0 ? 1 : Math.ceil(among.length / 2);
     return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
-  }
-
-  /**
-   * It died without a witness, behind others that are answered on each connection: requests that a client repeats at the beginning of each
-   * connection, while it sends nothing else. So it is sent first once. A broker that closes after every n packets answers it then. If the
-   * broker closes because of it, the others are witnesses from then on.
-   */
-  #firstOfConnection(waiting: Waiting<Packet>): Packet | undefined {
-    if (this.#sent > 0 || !this.suspects.some(diedBehindOthers)) return undefined;
-    for (const packet of waiting.heads()) {
-      const { suspicion } = packet;
-      if (suspicion?.isSuspect && diedBehindOthers(suspicion) && fits(waiting, packet)) return packet;
-    }
-    return undefined;
-  }
-
-  /**
-   * No other client has anything to send, and the first packet of a line has died without a witness. One of the packets behind it is tried
-   * as the witness, if possible one that is no suspect.
-   */
-  #walk(struck: readonly Suspicion<Packet>[], waiting: Waiting<Packet>, deathsMin: number): Packet | undefined {
-    let second: Packet | undefined;
-    let third: Packet | undefined;
-    for (const line of waiting.held()) {
-      const first = line[0]?.suspicion;
-      if (!first || !struck.includes(first) || first.deaths < deathsMin) continue;
-      let tried = 0;
-      for (const [place, packet] of line.slice(0, figures.depthMax).entries()) {
-        if (!fits(waiting, packet)) continue;
-        if (this.#died.has(packet)) {
-          if (place < figures.walkMax && !packet.suspicion?.deaths) third ??= packet;
-          continue;
-        }
-        if (++tried > figures.walkMax) break;
-        if (!packet.suspicion?.isSuspect) return packet;
-        if (packet.suspicion.deaths === 0) second ??= packet;
-      }
-    }
-    return second ?? third;
-  }
-
-  #untriedFirst(suspicions: readonly Suspicion<Packet>[]): readonly Suspicion<Packet>[] {
-    const died = suspicions.filter((suspicion) => this.#hasDied(suspicion));
-    return died.length === 0 ? suspicions : [...suspicions.filter((one) => !died.includes(one)), ...died];
-  }
-
-  #hasDied({ packets }: Suspicion<Packet>): boolean {
-    return packets.some((packet) => this.#died.has(packet));
-  }
-
-  /**
-   * Each client that has something to send may have a refused packet in front. A packet that is no suspect, of another client each time and
-   * further back each time, shows whether the broker answers anything, and is the witness for those that died.
-   */
-  #nextScout(waiting: Waiting<Packet>): Packet | undefined {
-    let second: Packet | undefined;
-    let third: Packet | undefined;
-    for (let i = 0; i < figures.walkMax; i++) {
-      const packet = waiting.inTurn(this.#scoutTurn++, figures.walkMax);
-      if (packet && !fits(waiting, packet)) continue;
-      if (packet && this.#died.has(packet)) {
-        if (!packet.suspicion?.deaths) third ??= packet;
-        continue;
-      }
-      if (!packet?.suspicion?.isSuspect) return packet;
-      if (packet.suspicion.deaths === 0) second ??= packet;
-    }
-    return second ?? this.#untried(waiting) ?? third;
   }
 
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
@@ -557,10 +466,6 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (suspicion) this.#suspicions.bind(packet, suspicion);
     return suspicion;
   }
-}
-
-function diedBehindOthers<Packet>({ unwitnessed, ordinal, witnessed }: Suspicion<Packet>): boolean {
-  return unwitnessed > 0 && ordinal > 1 && !witnessed;
 }
 
 /** The time until it is tried again without a witness. */
