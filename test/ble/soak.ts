@@ -13,9 +13,10 @@ import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { Air } from "./lab/air.ts";
 import { BleDevice } from "./lab/ble-device.ts";
+import { element } from "./lab/controller.ts";
 import { GatewayProcess } from "./lab/gateway-process.ts";
 import { Injector } from "./lab/injector.ts";
-import { element, nordicUart } from "./lab/peripheral.ts";
+import { nordicUart } from "./lab/peripheral.ts";
 
 const cycles = Number(process.env["CYCLES"] ?? 2_000);
 const advertisers = Number(process.env["ADVERTISERS"] ?? 100_000);

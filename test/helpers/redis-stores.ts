@@ -12,7 +12,8 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const answerMsMax = 400;
 const servers: RedisServer[] = [];
-const stores: RedisStore[] = [];
+/** Open stores; a test may add its own. */
+export const stores: RedisStore[] = [];
 
 /** A new server; `closeServers` ends it. */
 export async function server(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {

@@ -31,6 +31,7 @@ import {
   opened,
   server,
   store,
+  stores,
   works,
 } from "../helpers/redis-stores.ts";
 import { until } from "../helpers/test-gateway.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { PeerId } from "../../../src/core/types.ts";
 import { connect, here, octets, publish, subscribe } from "../../helpers/bench.ts";
-import { bad, isBadKind, isForbidden, isRetained, say, shared } from "../../helpers/poison-broker.ts";
+import { bad, isBadKind, isForbidden, isRetained, say, shared, storing } from "../../helpers/poison-broker.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 describe("over a shared connection", () => {

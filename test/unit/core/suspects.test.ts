@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { searchFigures } from "../../../src/core/state/search-figures.ts";
+import type { EndOfConnection } from "../../../src/core/state/suspects.ts";
 import { byPeer, cut, named, SuspectsBench } from "../../helpers/suspects-bench.ts";
 
 describe("1: suspects", () => {
