@@ -56,13 +56,14 @@ export type Generator = "c" | "node";
 export const generator: Generator =
   process.env["BENCH_GENERATOR"] === "node" || spawnSync("cc", ["--version"]).status !== 0 ? "node" : "c";
 
-/** Compiles the load generator if its source is newer. */
+/** Compiles the load generator if one of its sources is newer. */
 function compiledGenerator(): string {
-  const source = join(here, "load.c");
+  const sources = ["load.c", "load-broker.c", "load-devices.c", "load-measure.c"].map((name) => join(here, name));
   const program = join(cache, "load");
   mkdirSync(cache, { recursive: true });
-  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
-    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-o", program, source], { stdio: "pipe" });
+  const isOld = (source: string) => statSync(program).mtimeMs < statSync(source).mtimeMs;
+  if (!existsSync(program) || [...sources, join(here, "load.h")].some(isOld)) {
+    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-o", program, ...sources], { stdio: "pipe" });
   }
   return program;
 }
