@@ -29,7 +29,7 @@ uint64_t answer_us[HISTOGRAM], way_us[HISTOGRAM];
 
 static int next_device; /* whose turn it is */
 
-/* At QoS 2 a broker such as mosquitto drops what is more than 20 publications under way: the rest waits here. */
+/** At QoS 2 a broker such as mosquitto drops what is more than 20 open publications: the others wait here. */
 enum { BROKER_QOS2_MAX = 20 };
 static int *held_back; /* device numbers, a ring */
 static size_t held_first, held_count, held_size;

@@ -142,7 +142,7 @@ function finished(child: ChildProcess): Promise<Measured> {
   });
 }
 
-/** Devices that are connected, registered and subscribed, and say nothing more until they are let go. */
+/** Devices that are connected, registered and subscribed, and then send nothing until they are released. */
 export async function idleDevices(
   target: Target,
   brokerPort: number,
@@ -189,7 +189,7 @@ export interface GatewayOptions {
 
 let gateways = 0;
 
-/** The built gateway; sessions on disk where `store` says so. */
+/** The built gateway; sessions on disk if `store` says so. */
 export async function startGateway(
   mode: Mode,
   broker: { readonly plainPort: number; readonly tlsPort: number },

@@ -41,7 +41,7 @@ export class RedisObserver {
   #isSending = false;
   #isClosed = false;
   readonly seen: Seen[] = [];
-  /** Called when a lease was claimed, before anybody hears of it. */
+  /** Called when a lease was claimed, before the answer is passed on. */
   claimed: (by: string, epoch: number) => void = () => {};
   /** How many writes of an epoch were taken after a claim of a later one. */
   late: Seen[] = [];
@@ -107,7 +107,7 @@ export class RedisObserver {
       this.#answers.delete(server);
       take(raw);
     });
-    // What was said by whoever is gone is still on its way.
+    // The last commands of a closed connection are still being executed.
     client.on("close", () => void this.#sendNext());
     server.on("close", () => {
       client.destroy();
@@ -135,13 +135,13 @@ export class RedisObserver {
   async #pass(visit: Visit): Promise<void> {
     const { words, raw } = visit.waiting.shift() ?? { words: [], raw: Buffer.alloc(0) };
     const script = /^eval(sha)?$/i.test(words[0]?.toString() ?? "") ? names.get(words[1]?.toString() ?? "") : undefined;
-    // What the one before said until it gave up is heard by whoever listens in this process, before this is judged.
+    // What the earlier gateway sent until it gave up is processed by this process before it is judged.
     if (script === "claimScript") await sleep(20);
     const answer = new Promise<Buffer>((done) => this.#answers.set(visit.server, done));
     visit.server.write(raw);
     const said = await answer;
     if (script) this.#judge(visit.gateway, script, words.slice(4).map(String), said);
-    // Whoever is cut off in between hears it still, and says the next thing, which comes late.
+    // If a gateway is cut off in between, it still gets this answer, and its next command arrives late.
     if (visit.client.writable) visit.client.write(said);
   }
 

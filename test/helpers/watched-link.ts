@@ -1,4 +1,4 @@
-/** A link to a scripted broker, and what is told of it. */
+/** A link to a scripted broker, and its events. */
 import type { LinkEnd } from "../../src/core/input.ts";
 import { ScriptedBroker, type ScriptedBrokerOptions } from "./scripted-broker.ts";
 import { until } from "./test-gateway.ts";

@@ -156,7 +156,7 @@ describe.skipIf(missing !== undefined)(`mosquitto${missing === undefined ? "" : 
   });
 
   test("a keep alive that is stretched: mosquitto waits for it, and the connection stands", async () => {
-    const broker = await newBroker(["max_keepalive 10"]); // it says so in CONNACK
+    const broker = await newBroker(["max_keepalive 10"]); // CONNACK says so
     const pings: number[] = [];
     const proxy = await CutProxy.to(broker.plainPort, (chunk, connection) => {
       if (chunk.equals(Buffer.from("c000", "hex"))) pings.push(connection);

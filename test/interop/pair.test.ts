@@ -29,7 +29,7 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
-/** Messages for one device that are on their way; beyond, no more are published for it. */
+/** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
 
 const troubles = [
@@ -47,7 +47,7 @@ type Trouble = (typeof troubles)[number];
 interface Event {
   readonly trouble: Trouble;
   readonly from: string;
-  /** From the trouble until the other one serves; absent: nobody had to take over. */
+  /** From the fault until the other gateway serves; absent: there is no takeover. */
   takenOverMs?: number;
   /** How the one before ended. */
   end?: string | undefined;
@@ -154,7 +154,7 @@ async function trial(
 
   const report: Event[] = [];
   const both = [gateways.a, gateways.b];
-  /** One serves and one stands by: who it is. On a machine with too much to do the lease may wander by itself. */
+  /** One gateway serves and one stands by: which. On a busy machine the lease may pass to the other one by itself. */
   const settled = async (): Promise<[active: PairGateway, other: PairGateway]> => {
     await until(
       "one serves, and one stands by",
@@ -201,7 +201,7 @@ async function trial(
       case "cut from Redis":
         observer.cut(from);
         event.takenOverMs = await takenOver();
-        // What it wrote in vain arrives now.
+        // Its last commands arrive now.
         observer.heal(from);
         await until("it has ended", () => active.ends.length > runs);
         event.end = active.ends.at(-1);
@@ -214,7 +214,7 @@ async function trial(
         break;
       }
       case "drained":
-        // As soon as it has seen that the other one stands by; and nobody else drains it meanwhile.
+        // As soon as it has seen that the other gateway stands by, and no other command drains it meanwhile.
         await until("it is drained", async () => {
           const { status, body } = await active.ask("/fleet/drain", "POST");
           return status === 200 || body.includes("drain it there");

@@ -94,7 +94,7 @@ describe.skipIf(missing !== undefined)(
           for await (const each of snapshot) {
             yield each;
             if (++read !== 60) continue;
-            // Some of these were read already, some were not; the last is under way when the reading is over.
+            // Some of these were read already, some were not; the last one is in progress when the reading ends.
             await commit(
               there,
               { of: "session", clientId: "device-0", id: 0, record: undefined },

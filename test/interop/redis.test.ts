@@ -214,7 +214,7 @@ describe.skipIf(missing !== undefined)(
         expect(acknowledged.filter((id) => !found.has(id))).toEqual([]);
         await works(there);
       }
-      // And what failed was owed: it is there as well by now.
+      // The changes that failed are there as well by now.
       expect((await there.load("k"))?.queued).toHaveLength(next);
     });
 
@@ -350,7 +350,7 @@ describe.skipIf(missing !== undefined)(
       writeFileSync(join(folder, "password"), "barn-secret\n", { mode: 0o600 });
       const config = {
         transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
-        // Nobody is there: what is published is stored.
+        // There is no broker: publications are stored.
         upstream: { url: `mqtt://127.0.0.1:${broker}`, mode: "aggregating" },
         store: { kind: "redis", redis: { url: guarded.url, password: { file: "password" } } },
         api: { enabled: false },

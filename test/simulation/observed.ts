@@ -5,7 +5,7 @@ import type { PeerId } from "../../src/core/types.ts";
 import type { MessageType } from "../../src/wire/v12/messages.ts";
 import { Repeated } from "./repeated.ts";
 
-/** Which answers a message entitles its sender to, whatever its state. [MQTT-SN 1.2 §6.14] */
+/** The answers to which a message entitles its sender, in any state. [MQTT-SN 1.2 §6.14] */
 export const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
   CONNECT: ["CONNACK", "WILLTOPICREQ"],
   WILLTOPIC: ["WILLMSGREQ", "CONNACK"],
@@ -25,7 +25,7 @@ export const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
 
 export type ClientState = "unknown" | "active" | "asleep" | "awake" | "gone";
 
-/** How a publication went towards a client. */
+/** How a publication was sent to a client. */
 export interface Sent {
   readonly msgId: number;
   readonly order: number;
@@ -45,7 +45,7 @@ export class ObservedClient {
   readonly repeated: Repeated;
   state: ClientState = "unknown";
   peer: PeerId | undefined;
-  /** Before it was gone, and when that was. */
+  /** The state before it left, and when that was. */
   stateBefore: ClientState = "gone";
   goneAt = Number.NEGATIVE_INFINITY;
   /** DISCONNECT of the client that waits for its answer: true = to sleep. */
@@ -70,7 +70,7 @@ export class ObservedClient {
   /** What the broker handed to the gateway, in its order. Key: payload. */
   readonly order = new Map<string, number>();
   readonly lastOrder = new Map<string, number>();
-  /** The wake-up under way: what was handed over in it. */
+  /** Messages that were delivered in the present wake-up. */
   handedOver = 0;
 
   constructor(copiesPerRound: number, keptBack: number) {

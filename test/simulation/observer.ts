@@ -1,7 +1,7 @@
 /**
- * A second pair of eyes on the network, beside the judge: it knows nothing but what went by, keeps its own picture of each
- * client, and says when the gateway broke a rule of the exchange itself (order, repetition, silence, goodbyes).
- * Everything is judged where the gateway stands, at the time of sending: what the network does afterwards is not its fault.
+ * A second judge of the network. It knows only the datagrams that passed, keeps its own picture of each client, and reports when the
+ * gateway breaks a rule of the exchange itself (order, repetition, silence, DISCONNECT). Everything is judged at the gateway, at the time
+ * of sending: the gateway is not responsible for what the network does afterwards.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
@@ -52,10 +52,10 @@ export class Observer {
 
   #died = false;
 
-  /** Nobody's exchange is under way any more, whether or not the next gateway goes on with it. Addresses, and who sleeps, stay. */
+  /** No exchange is in flight any more, whether or not the next gateway continues it. Addresses, and which clients sleep, stay. */
   gatewayDied(): void {
     this.#died = true;
-    // A goodbye that it had not answered is undone, as is what it had decided and not yet stored.
+    // A DISCONNECT that it had not answered has no effect, and neither have decisions that were not stored yet.
     for (const address of this.#addresses.values()) {
       address.owed.delete("DISCONNECT");
       // Its CONNECT may have been stored, and the CONNACK not sent: it counts as there, and will ask again.
@@ -115,7 +115,7 @@ export class Observer {
     const client = this.#client(event.clientId);
     client.lost = event.state === "lost";
     if (event.state === "active") client.hasEnded = false;
-    // Lost in silence: what it says until its next CONNECT is a stranger's.
+    // Lost without a message: until its next CONNECT it is an unknown sender.
     if (event.state === "lost" || event.state === "disconnected") {
       client.hasEnded = true;
       this.#isGone(client);
@@ -140,11 +140,11 @@ export class Observer {
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
-    // What is read when it goes on from a stand-still is answered behind one commit, copies with it.
+    // What is read after a stand-still is answered after one commit, with its copies.
     const standsBehind = awaitsConnack || this.#now() - this.#wentOnAt < commitMs;
     if (standsBehind && (message.type === "PUBACK" || message.type === "PUBCOMP"))
       client?.answeredLate.add(`PUBLISH ${message.msgId}`);
-    if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are a stranger's
+    if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are those of an unknown sender
     switch (message.type) {
       case "CONNECT":
         client.inFlight = undefined;
@@ -196,7 +196,7 @@ export class Observer {
       case "REGISTER":
         return this.oneInFlight(to, client, `REGISTER ${message.msgId}`, `REGISTER of ${message.topicId}`);
       case "PUBREL":
-        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [interpretation 17]
+        // The answer to a PUBREC at the wrong time (late, or after a CONNECT) is expected in any case. [interpretation 17]
         if (client.completed.has(message.msgId)) return;
         if (owed > 0 && client.inFlight && client.inFlight.what !== `PUBREL ${message.msgId}`) return;
         this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
@@ -295,7 +295,7 @@ export class Observer {
     if (before.msgId !== message.msgId) {
       if (message.qos === 2 && !uncertain)
         throw new BrokenRule(`QoS 2 "${payload}" to ${to} as ${before.msgId}, then as ${message.msgId}`);
-      return; // at QoS 1 the broker may have sent it again, and it may be a message of its own
+      return; // at QoS 1 the broker may have sent it again, and it may be a separate message
     }
     if (!message.dup) throw new BrokenRule(`"${payload}" (${message.msgId}) to ${to} again without DUP`);
   }
@@ -329,7 +329,7 @@ export class Observer {
     }
   }
 
-  /** A client that said goodbye and got its answer has no will any more. [MQTT-SN 1.2 §6.12] */
+  /** A client that has disconnected and got its answer has no will any more. [MQTT-SN 1.2 §6.12] */
   noWillAfterGoodbye(clientId: string): void {
     if (this.#client(clientId).saidGoodbye)
       throw new BrokenRule(`the will of ${clientId} is published after its goodbye`);
@@ -356,7 +356,7 @@ export class Observer {
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
     client.state = client.hasEnded ? "gone" : "active";
     client.saidGoodbye = false;
-    // A repeated CONNACK may wait for a commit: that its client went to sleep since is not undone.
+    // A repeated CONNACK may wait for a commit: it does not wake a client that has gone to sleep since.
     if (client.leaving !== true || (address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
     client.inFlight = undefined;
   }
@@ -369,9 +369,9 @@ export class Observer {
     }
     address.spoke = false;
     if (!client) return;
-    // Where the gateway has ended the session, it answers a stranger, who is not asleep.
+    // If the gateway has ended the session, it answers an unknown sender, which is not asleep.
     client.state = asked && client.leaving === true && !client.hasEnded ? "asleep" : "gone";
-    client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated goodbye means the same
+    client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated DISCONNECT means the same
     client.inFlight = undefined;
     client.handedOver = 0;
   }
@@ -381,7 +381,7 @@ export class Observer {
     if (!client || (client.state !== "asleep" && client.state !== "awake")) return;
     if (client.state === "asleep") client.inFlight = undefined;
     if (client.wokenAgain && this.#now() - this.#wentOnAt < undoneMs) client.wokenAtOnce++;
-    // The answer to the first PINGREQ may be on its way behind a commit.
+    // The answer to the first PINGREQ may wait for a commit.
     client.wokenAgain = client.state === "awake";
     this.#moved(client, from);
     client.state = "awake";
@@ -406,7 +406,7 @@ export class Observer {
     before.clientId = undefined;
     const now = this.#address(to);
     const { published } = now;
-    now.unaskedAt = Number.NEGATIVE_INFINITY; // there it was a stranger; it has a connection now
+    now.unaskedAt = Number.NEGATIVE_INFINITY; // there it was an unknown sender; it has a connection now
     for (const [msgId, what] of before.published) if (!published.has(msgId)) published.set(msgId, what);
   }
 
@@ -452,7 +452,7 @@ function landed(client: ObservedClient, what: string): void {
   if (client.inFlight?.what === what) client.inFlight = undefined;
 }
 
-/** Each copy of what is retained is a message of its own. */
+/** Each copy of a retained message is a separate message. */
 function sentAs({ data, retain, msgId }: Extract<Message, { type: "PUBLISH" }>): string {
   return retain ? `${words(data)} as ${msgId}` : words(data);
 }

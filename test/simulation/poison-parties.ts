@@ -10,7 +10,7 @@ export class Line {
   readonly outside = new Map<number, string>();
   /** When they were so many last that it may as well be the broker. */
   sickAt = Number.NEGATIVE_INFINITY;
-  /** Different packets that it ended for in a row, with nothing answered between. */
+  /** Different packets for which it ended in a row, without an answer in between. */
   readonly row = new Set<string>();
 
   stood(now: Instant): number {
@@ -30,7 +30,7 @@ export class Client {
   since = 0;
   /** By its MsgId, what it asked last under it. */
   readonly asked = new Map<number, string>();
-  /** The broker has closed for these, for whatever reason, and they are neither answered nor taken out. */
+  /** The broker has closed the connection for these, for any reason, and they are neither answered nor taken out. */
   readonly poisons = new Set<string>();
   /** MsgIds of QoS 2 for which it has its PUBREC, and the gateway not its PUBREL. */
   readonly unreleased = new Set<number>();
@@ -43,7 +43,7 @@ export interface Kind {
   /** Taken out since one got through, and the shortest of them. */
   taken: number;
   shortest: number;
-  /** Before that: an answer may have been on its way. */
+  /** The value before that: an answer may have been in flight. */
   takenBefore: number;
   savedAt: Instant;
 }
@@ -103,13 +103,13 @@ export class Copies {
   }
 }
 
-/** So many different packets in a row, and nobody can tell that it is not the broker. */
+/** With so many different packets in a row, it cannot be known that the broker is not at fault. */
 export const differentMin = 3;
 
 /** Of one client's line so many are tried where the broker seems sick. */
 export const triedOfOne = 8;
 
-/** What the broker takes at QoS 2 is full of what it does not finish, or one of its own has to be tested. */
+/** The broker's window for QoS 2 is full of exchanges that the client does not finish, or one of its own packets has to be tested. */
 export function isItsOwnFault({ poisons, unreleased }: Client): boolean {
   return poisons.size > 0 || unreleased.size >= exactlyOnceMaximum;
 }

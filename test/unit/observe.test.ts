@@ -156,7 +156,7 @@ describe("the log", () => {
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: `${"x".repeat(40)}1` },
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: `${"x".repeat(40)}2` },
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: "other" },
-      // Another broker has a limit of its own.
+      // Another broker has its own limit.
       { event: "link_state", clientId: undefined, upstream: "hall", up: false, why: "other" },
       { event: "qos2_uncertain", clientId: "a", packetId: 1 },
       { event: "qos2_uncertain", clientId: "b", packetId: 2 },

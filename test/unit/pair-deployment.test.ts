@@ -185,7 +185,7 @@ const statefulSet = z.strictObject({
   spec: z.strictObject({
     replicas: z.literal(2),
     serviceName: name,
-    // Neither waits for the other one to be ready: whoever stands by never is.
+    // Neither waits until the other one is ready: the one that stands by never is.
     podManagementPolicy: z.literal("Parallel"),
     updateStrategy: z.strictObject({ type: z.literal("OnDelete") }),
     selector,

@@ -32,7 +32,7 @@ export interface PeripheralOptions {
   readonly service?: string;
   /** Answers these requests with an ATT error: of the list of characteristics, the subscription, every write. */
   readonly refuses?: { readonly list?: number; readonly subscription?: number; readonly writes?: number };
-  /** Asks for pairing as soon as it is connected, and answers nothing before that was answered. */
+  /** Asks for pairing as soon as it is connected, and answers nothing before it got an answer. */
   readonly insistsOnSecurity?: boolean;
   /** It pairs, and keeps its bond in `flash`. */
   readonly pairs?: ResponderOptions;
@@ -63,7 +63,7 @@ interface PeripheralEvents {
   /** The other side subscribed: it can be spoken to. */
   subscribed: [];
   written: [bytes: Buffer];
-  /** One notification or indication went out. */
+  /** One notification or indication was sent. */
   notified: [bytes: Buffer];
 }
 
@@ -204,7 +204,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     this.#write(opcodes.updateConnection, values);
   }
 
-  /** Without power: its controller is gone, no goodbye. */
+  /** Without power: its controller disappears, without a disconnection. */
   kill(): void {
     this.#socket.destroy();
   }

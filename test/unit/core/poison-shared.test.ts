@@ -78,7 +78,7 @@ describe("over a shared connection", () => {
     }
     const refused = broker.events.filter(({ event }) => event === "packet_taken_out");
     expect(refused).toHaveLength(peers.length);
-    // Whose window is full behind its poison hears "congestion"; nothing else is missing.
+    // A client whose window is full behind its refused packet gets "congestion"; nothing else is missing.
     const putOff = broker.answers("PUBACK").filter((code) => code === 1).length;
     expect(putOff).toBeLessThan(said / 20);
     expect(broker.got.length).toBe(said - putOff);

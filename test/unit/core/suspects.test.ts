@@ -244,7 +244,7 @@ test("6: without any witness six deaths over two minutes, and never a second bef
 });
 
 describe("6: another is answered before it on each connection, and nobody comes as far as it", () => {
-  /** A client alone on its connection, which asks for its filter anew on each. */
+  /** A client alone on its connection, which requests its filter again on each connection. */
   const deathsOf = (isClosedBy: (name: string, ordinal: number) => boolean) => {
     const bench = new SuspectsBench();
     bench.add("a1");

@@ -1,4 +1,4 @@
-/** Looking on costs nothing when nobody looks, and is bounded when somebody does. */
+/** Pages that observe the gateway cost nothing while none is open, and a limited amount otherwise. */
 import { expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/load.ts";
 import { shownBy } from "../../../src/config/payloads.ts";
@@ -82,7 +82,7 @@ test("a CONNECT from an address without a session is its client's, and a node be
     { client: "new", peer: `${peer}#ab`, type: "CONNECT" },
     { peer, type: "malformed" },
   ]);
-  expect(viewer.take()).toBeUndefined(); // who was turned away is not a viewer's to see
+  expect(viewer.take()).toBeUndefined(); // a viewer does not see refused devices
 });
 
 const facts = { why: "", stateSeconds: 0, secondsSilent: 0, keepAliveSeconds: 60, sleepSeconds: 300 };
