@@ -40,7 +40,7 @@ interface MetricRow {
 /** Metrics that count events, or the state that events tell of. Names get the prefix `mqttsn_`. */
 export const eventMetrics = {
   sessions: { type: "gauge", help: "Sessions by state", label: "state" },
-  clients_lost_total: { type: "counter", help: "Clients that went without a goodbye" },
+  clients_lost_total: { type: "counter", help: "Clients that were lost without DISCONNECT" },
   dropped_total: { type: "counter", help: "What was dropped or refused, by reason", label: "reason" },
   upstream_links_up: {
     type: "gauge",
@@ -202,7 +202,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   copies_known: {
     meaning:
-      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap go by further connections, so that nobody gets a message twice.",
+      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap use further connections, so that no client gets a message twice.",
     advice:
       "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/guide/brokers.md.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
@@ -285,7 +285,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   will_refused: {
     meaning:
-      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which nobody hears when the gateway is gone. After an hour it is tried again.",
+      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which is then not published when the gateway ends. After an hour it is tried again.",
     advice:
       'See what the broker does not take: the topic, QoS, Retain, the size. Put it right there or in the device; or keep wills here, with `upstream.will.held: "gateway"`.',
     level: "warn",

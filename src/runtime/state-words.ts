@@ -78,7 +78,7 @@ function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
     case "awake":
       return "awake, fetching what waits for it";
     case "disconnected":
-      return why === "DISCONNECT" ? `left with a goodbye, ${since}` : `disconnected${cause}, ${since}`;
+      return why === "DISCONNECT" ? `disconnected in order, ${since}` : `disconnected${cause}, ${since}`;
     case "lost":
       return `lost${cause}, ${since}`;
   }

@@ -69,7 +69,7 @@ export const cast: readonly Role[] = [
   },
   {
     name: "lost",
-    character: "falls silent without a goodbye: late, then lost; comes back after two minutes",
+    character: "falls silent without DISCONNECT: late, then lost; comes back after two minutes",
     async play(actor) {
       const come = async () => {
         await actor.begin();

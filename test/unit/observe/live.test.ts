@@ -96,7 +96,7 @@ test.each([
   [{ state: "awake" }, "awake, fetching what waits for it", false],
   [{ state: "lost", why: "keep alive ran out", stateSeconds: 10_800 }, "lost: keep alive ran out, 3 h ago", false],
   [{ state: "lost", stateSeconds: undefined }, "lost, since before the gateway started", false],
-  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "left with a goodbye, 5 s ago", false],
+  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "disconnected in order, 5 s ago", false],
   [
     { state: "disconnected", why: "not admitted any more", stateSeconds: 5 },
     "disconnected: not admitted any more, 5 s ago",
