@@ -11,7 +11,7 @@ import { readSecret } from "./upstream/credentials.ts";
 
 const pauseMs = 2_000;
 
-/** @param looked hears how many records were read, while a store on disk is opened */
+/** @param looked called with the number of records that were read so far, while a store on disk is opened */
 export function createStore(
   options: GatewayConfig["store"],
   log: Log,

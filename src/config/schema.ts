@@ -108,7 +108,7 @@ export const gatewayConfig = z.strictObject({
         .default(10)
         .describe(
           "Octets of deliveries for each octet heard from a client outside `access.site` that has answered none yet: " +
-            "its address may be forged, to aim at somebody else. Beyond, messages wait. 0 = no limit.",
+            "its address may be forged, to send messages to another host. Further messages wait. 0 = no limit.",
         ),
       pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
       newPerSecondMax: count(1_000_000)
@@ -146,7 +146,7 @@ export const gatewayConfig = z.strictObject({
         .optional()
         .describe(
           "Predefined topic id under which a device without a clock asks for the time: it publishes there (QoS 0 or 1) and gets the " +
-            "seconds since 1970 in four octets at the same id. Absent: nobody is told.",
+            "seconds since 1970 in four octets at the same id. Absent: the time is not published.",
         ),
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
@@ -303,8 +303,8 @@ export const gatewayConfig = z.strictObject({
         .enum(payloadsFor)
         .default("operators")
         .describe(
-          "Who sees what devices say and are told, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
-            "backups): shown = viewers too, where they see the datagrams; hidden = nobody. The control socket shows them: who may open it owns the gateway.",
+          "Who sees the payloads of devices, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
+            "backups): shown = viewers too, where they see the datagrams; hidden = no role. The control socket shows them: a user that may open it owns the gateway.",
         ),
       tokens: z
         .array(
@@ -341,7 +341,7 @@ export const gatewayConfig = z.strictObject({
       role: z
         .enum(["viewer", "operator"])
         .default("viewer")
-        .describe("What whoever asks there may: viewer = look, operator = change too."),
+        .describe("The role of clients that send commands there: viewer = read, operator = change too."),
       answerTopics: z
         .array(controlFilter)
         .max(100)

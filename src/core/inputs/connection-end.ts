@@ -56,7 +56,7 @@ export function onCustodyDeadline(context: Context, link: Link): void {
   );
 }
 
-/** The connection stands again: nobody is answered in the broker's stead. */
+/** The connection is up again: requests are not answered in place of the broker any more. */
 export function forgetCustody(context: Context, link: Link): void {
   if (link.custody) context.deadlines.clear(link.custody);
 }

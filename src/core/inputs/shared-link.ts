@@ -36,7 +36,7 @@ export function onSharedUp(
   const { broker } = shared;
   if (shared.isLeaving) return onLeavingUp(context, shared, link, sessionPresent);
   if (link.clean) {
-    // What was there is gone now; the session to stay begins.
+    // The old session has ended now; the permanent one begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
     shared.resumes = true;
     openShared(context, link.upstream, shared);

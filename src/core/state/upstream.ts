@@ -25,7 +25,7 @@ export class Upstream<Client extends ExchangeClient> {
   readonly evidence = new BrokerEvidence();
   /** Something waits until their subscriptions are ended. */
   isHolding = false;
-  /** While sessions come back: clients that went by a shared connection, by its home. */
+  /** While sessions are restored: clients that used a shared connection, by its key. */
   readonly movers: [home: string, client: Client][] = [];
   /**
    * How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. `counted`: it
