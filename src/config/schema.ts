@@ -101,7 +101,8 @@ export const gatewayConfig = z.strictObject({
       sessionsPerHostMax: count(1_000_000)
         .default(5_000)
         .describe(
-          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host. " +
+          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host, and so " +
+            "does an IPv6 network of 64 bits outside `access.site`. " +
             "0 = no limit. Beyond: one of this host that never spoke ends, or 'congestion'.",
         ),
       unprovenFactorMax: count(1_000_000)
@@ -116,7 +117,7 @@ export const gatewayConfig = z.strictObject({
         .describe("New sessions per second; 0 = no limit. Beyond: 'congestion'."),
       newPerSecondPerHostMax: count(1_000_000)
         .default(200)
-        .describe("The same per host (address, forwarder); 0 = no limit."),
+        .describe("The same per host (as for `sessionsPerHostMax`); 0 = no limit."),
       idleSecondsMax: atLeastOne(31_536_000).default(86_400).describe("Silence allowed to a client with keep alive 0."),
       sessionExpirySeconds: atLeastOne(31_536_000)
         .default(7 * 86_400)
